@@ -1,0 +1,7 @@
+"""nba_ml: from NBA player-game features to a checked, published XGBoost model of points.
+
+Importing the package is cheap on purpose: a prediction worker imports `nba_ml.serving` and
+must not pay for Dagster.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,57 @@
+"""Every error that nba_ml raises on purpose.
+
+Each message is one readable paragraph: what is wrong, where, the numbers, and what to do next.
+The command line prints it as it is; Dagster shows it on the failed step.
+"""
+
+
+class NbaMlError(Exception):
+    """Base of all errors a user can act on."""
+
+
+class SettingsError(NbaMlError):
+    """A setting has a value that cannot work."""
+
+
+class MonthError(NbaMlError):
+    """A month that is no season month, or lies outside the months of the source."""
+
+
+class SourceDataError(NbaMlError):
+    """What the feature source holds is missing, unreadable or breaks a rule of box scores."""
+
+
+class MissingMonthsError(NbaMlError):
+    """A month in the training window was never materialised: a hole, not an empty month."""
+
+
+class SnapshotRejectedError(NbaMlError):
+    """More rows of a month break the feature contract than a snapshot may leave out."""
+
+
+class StaleInputError(NbaMlError):
+    """An input changed after the record that names its digest was written."""
+
+
+class SplitError(NbaMlError):
+    """The rows cannot be split chronologically."""
+
+
+class PublicationError(NbaMlError):
+    """A bundle could not be published; nothing that a reader would trust was written."""
+
+
+class PublicationConflictError(PublicationError):
+    """An object of that name exists already, with other bytes."""
+
+
+class NotVerifiedError(PublicationError):
+    """The blocking checks have not all passed for exactly this model."""
+
+
+class BundleError(NbaMlError):
+    """A published bundle is incomplete, damaged, or does not predict what its record says."""
+
+
+class HomeBusyError(NbaMlError):
+    """Another nba-ml process is writing into the same home."""

@@ -1,0 +1,69 @@
+"""Months and seasons as the NBA plays them: pure calendar arithmetic.
+
+A month is written `YYYY-MM` everywhere: in partition keys, file names and messages.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+
+from nba_ml.core.errors import MonthError
+
+OFF_SEASON = (7, 8, 9)
+"""July to September: no games, so no partitions."""
+
+EARLY_SEASON_DAYS = 14
+"""Length of the stretch, from a season's opening game on, whose rows are flagged and not trained on:
+rolling averages of two or three games are noise, and the feature store flags them on the platform too."""
+
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+
+
+def parse_month(month: str) -> tuple[int, int]:
+    """`'2022-01'` -> `(2022, 1)`.
+
+    Raises:
+        MonthError: not of that form, or in the off-season.
+    """
+    match = _MONTH.fullmatch(month)
+    if match is None:
+        raise MonthError(f"'{month}' is not a month. Write it as YYYY-MM, for example 2025-06.")
+    year, number = int(match[1]), int(match[2])
+    if number in OFF_SEASON:
+        raise MonthError(
+            f"{month} is in the off-season: July to September hold no games and are no partitions. "
+            f"The season months around it are {year}-06 and {year}-10."
+        )
+    return year, number
+
+
+def month_of(day: date) -> str:
+    """The month, `YYYY-MM`, that a date lies in."""
+    return f"{day.year:04d}-{day.month:02d}"
+
+
+def month_bounds(month: str) -> tuple[date, date]:
+    """First and last day of a month, both inclusive."""
+    year, number = parse_month(month)
+    following = date(year + number // 12, number % 12 + 1, 1)
+    return date(year, number, 1), following - timedelta(days=1)
+
+
+def season_of(month: str) -> str:
+    """The season a month belongs to, as `'2021-22'`: October opens it, June ends it."""
+    year, number = parse_month(month)
+    first = year if number >= 10 else year - 1
+    return f"{first}-{(first + 1) % 100:02d}"
+
+
+def season_months(first: str, last: str) -> list[str]:
+    """All season months from `first` to `last`, both inclusive, in order."""
+    parse_month(last)
+    year, number = parse_month(first)
+    months: list[str] = []
+    while (month := f"{year:04d}-{number:02d}") <= last:
+        if number not in OFF_SEASON:
+            months.append(month)
+        year, number = (year + 1, 1) if number == 12 else (year, number + 1)
+    return months

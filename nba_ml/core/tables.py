@@ -1,0 +1,94 @@
+"""Arrow schemas of the tables that pass between assets, with the names the platform uses.
+
+Feature names are not written here: they come from the contract.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from nba_ml.core.contract import FeatureVersion
+
+PLAYER_GAME_SUMMARY = pa.schema(
+    [
+        pa.field("player_lookup", pa.string(), nullable=False),
+        pa.field("universal_player_id", pa.string(), nullable=False),
+        pa.field("player_name", pa.string(), nullable=False),
+        pa.field("game_date", pa.date32(), nullable=False),
+        pa.field("game_id", pa.string(), nullable=False),
+        pa.field("nba_game_id", pa.string(), nullable=False),
+        pa.field("season", pa.string(), nullable=False),
+        pa.field("playoffs", pa.bool_(), nullable=False),
+        pa.field("team_abbr", pa.string(), nullable=False),
+        pa.field("opponent_team_abbr", pa.string(), nullable=False),
+        pa.field("is_home", pa.bool_(), nullable=False),
+        pa.field("neutral_site", pa.bool_(), nullable=False),
+        pa.field("team_won", pa.bool_(), nullable=False),
+        pa.field("minutes_played", pa.int16(), nullable=False),
+        pa.field("points", pa.int16(), nullable=False),
+        pa.field("fg_makes", pa.int16(), nullable=False),
+        pa.field("fg_attempts", pa.int16(), nullable=False),
+        pa.field("three_pt_makes", pa.int16(), nullable=False),
+        pa.field("three_pt_attempts", pa.int16(), nullable=False),
+        pa.field("ft_makes", pa.int16(), nullable=False),
+        pa.field("ft_attempts", pa.int16(), nullable=False),
+        pa.field("offensive_rebounds", pa.int16(), nullable=False),
+        pa.field("defensive_rebounds", pa.int16(), nullable=False),
+        pa.field("assists", pa.int16(), nullable=False),
+        pa.field("steals", pa.int16(), nullable=False),
+        pa.field("blocks", pa.int16(), nullable=False),
+        pa.field("turnovers", pa.int16(), nullable=False),
+        pa.field("personal_fouls", pa.int16(), nullable=False),
+        pa.field("plus_minus", pa.int16(), nullable=False),
+    ]
+)
+"""One row per player who appeared in a game; key (player_lookup, game_date); order (game_date, player_lookup)."""
+
+PROP_LINES = pa.schema(
+    [
+        pa.field("player_lookup", pa.string(), nullable=False),
+        pa.field("game_date", pa.date32(), nullable=False),
+        pa.field("book", pa.string(), nullable=False),
+        pa.field("line", pa.float64(), nullable=False),
+    ]
+)
+"""Points lines as listed: a book may list a player several times on a date."""
+
+ML_FEATURE_STORE_V2 = pa.schema(
+    [
+        pa.field("player_lookup", pa.string(), nullable=False),
+        pa.field("universal_player_id", pa.string(), nullable=False),
+        pa.field("game_date", pa.date32(), nullable=False),
+        pa.field("game_id", pa.string(), nullable=False),
+        pa.field("features", pa.list_(pa.float64()), nullable=False),
+        pa.field("feature_names", pa.list_(pa.string()), nullable=False),
+        pa.field("feature_count", pa.int64(), nullable=False),
+        pa.field("feature_version", pa.string(), nullable=False),
+        pa.field("feature_quality_score", pa.decimal128(5, 2), nullable=False),
+        pa.field("opponent_team_abbr", pa.string(), nullable=False),
+        pa.field("is_home", pa.bool_(), nullable=False),
+        pa.field("days_rest", pa.int64()),
+        pa.field("data_source", pa.string(), nullable=False),
+        pa.field("early_season_flag", pa.bool_(), nullable=False),
+        pa.field("is_production_ready", pa.bool_(), nullable=False),
+        pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("updated_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+"""The feature store as BigQuery holds it: one row per player-game, key (player_lookup, game_date).
+A missing value inside `features` is NaN: BigQuery stores no NULL inside an ARRAY."""
+
+
+def snapshot_schema(version: FeatureVersion) -> pa.Schema:
+    """Columns of a frozen month: keys, one float column per feature, target, minutes, quality."""
+    return pa.schema(
+        [
+            pa.field("player_lookup", pa.string(), nullable=False),
+            pa.field("game_date", pa.date32(), nullable=False),
+            pa.field("game_id", pa.string(), nullable=False),
+            *(pa.field(name, pa.float64(), nullable=False) for name in version.names),
+            pa.field("points", pa.float64(), nullable=False),
+            pa.field("minutes_played", pa.float64(), nullable=False),
+            pa.field("feature_quality_score", pa.float64(), nullable=False),
+        ]
+    )
