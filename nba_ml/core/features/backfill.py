@@ -1,0 +1,247 @@
+"""Computes the rows of the feature store for a range of dates.
+
+The SQL lies in `sql/`, one step a file, in the order of `STEPS`. A private in-memory DuckDB runs it
+over the caller's Arrow tables; it can reach neither files nor the network.
+
+Equal bytes on any number of threads: sums are of integers and never of floats, which depend on the
+order of addition, and every value is rounded to 6 decimals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from importlib import resources
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nba_ml.core import tables
+from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
+from nba_ml.core.errors import SourceDataError
+from nba_ml.core.season import EARLY_SEASON_DAYS
+
+DECIMALS = 6
+"""Decimals that a feature keeps: far below any split that a model makes, far above float noise."""
+
+DATA_SOURCE = "box_scores"
+"""The `data_source` of rows computed here."""
+
+STEPS = (
+    "define_clamp",
+    "select_games",
+    "total_team_games",
+    "select_history",
+    "select_target_rows",
+    "measure_form",
+    "measure_shot_profile",
+    "measure_usage",
+    "measure_workload",
+    "rate_teams",
+    "rate_opponents",
+    "rate_league",
+    "choose_lines",
+    "average_versus_opponent",
+    "assemble_features",
+)
+"""The SQL files in the order they run; each may read what those before it made."""
+
+_BATCH_ROWS = 8_192
+"""Rows that are turned into vectors at a time: keeps the peak near the size of the result."""
+
+_LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
+"""DuckDB reads nothing but the tables it is handed, and downloads nothing."""
+
+
+def compute_features(
+    summary: pa.Table,
+    lines: pa.Table,
+    first: date,
+    last: date,
+    *,
+    computed_at: datetime,
+    version: FeatureVersion = V2_33FEATURES,
+    threads: int | None = None,
+) -> pa.Table:
+    """Feature rows of all player-games from `first` to `last`, both inclusive.
+
+    Every feature of a row is computed from games strictly before its date; definitions, units and
+    ranges are the contract's. A row with 0 minutes gets features and is nobody's history.
+
+    Args:
+        summary: box scores, schema `tables.PLAYER_GAME_SUMMARY`: the requested dates, their seasons from
+            the opening game on, and 3 years before for the features against an opponent. Rows after
+            `last` are ignored.
+        lines: points lines, schema `tables.PROP_LINES`; may be empty.
+        first, last: the range of `game_date`.
+        computed_at: time zone aware; becomes `created_at` and `updated_at`.
+        version: names and order of the vector.
+        threads: at most so many; None leaves it to DuckDB (one per core). The result does not depend on it.
+
+    Returns:
+        Schema `tables.ML_FEATURE_STORE_V2`, one row per row of `summary` in the range, ordered
+        (game_date, player_lookup). Missing values are NaN. Several chunks, which share one block of
+        `feature_names`.
+
+    Raises:
+        SourceDataError: a table has other columns than its schema; a player has two rows on a date, a
+            game not exactly two teams, a team two games on a date; or the version has a feature that
+            box scores have no SQL for.
+        ValueError: `first` lies after `last`, or `computed_at` has no time zone.
+    """
+    if first > last:
+        raise ValueError(f"first ({first}) lies after last ({last})")
+    if computed_at.tzinfo is None:
+        raise ValueError(f"computed_at ({computed_at}) has no time zone")
+    summary = _in_schema(summary, tables.PLAYER_GAME_SUMMARY, "player_game_summary")
+    lines = _in_schema(lines, tables.PROP_LINES, "prop_lines")
+
+    packer = _Packer(version, computed_at)
+    batches: list[pa.RecordBatch] = []
+    with _database(summary, lines, threads) as connection:
+        for start, end in _season_spans(summary, first, last):
+            _prepare(connection, start, end)
+            batches.extend(packer.pack(batch) for batch in _select_vectors(connection, version))
+    return pa.Table.from_batches(batches, tables.ML_FEATURE_STORE_V2)
+
+
+def _season_spans(summary: pa.Table, first: date, last: date) -> list[tuple[date, date]]:
+    """The range cut at each 1 July, as far as `summary` has games: one season at a time bounds the memory."""
+    if summary.num_rows == 0:
+        return []
+    held = pc.min_max(summary["game_date"]).as_py()
+    start, last = max(first, held["min"]), min(last, held["max"])
+    spans: list[tuple[date, date]] = []
+    while start <= last:
+        following = date(start.year + (start.month >= 7), 7, 1)
+        spans.append((start, min(last, following - timedelta(days=1))))
+        start = following
+    return spans
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
+    """Runs all steps for a range of dates, up to the view `assembled`."""
+    # Variables, because a view cannot hold parameters and each step reads other ones; values never become SQL text.
+    connection.execute("SET VARIABLE first = $day", {"day": first})
+    connection.execute("SET VARIABLE last = $day", {"day": last})
+    connection.execute("SET VARIABLE early_season_days = $days", {"days": EARLY_SEASON_DAYS})
+    for step in STEPS:
+        connection.execute(_sql(step))
+        if step == "select_games":
+            _require_sound_games(connection, first, last)
+
+
+def _select_vectors(connection: duckdb.DuckDBPyConnection, version: FeatureVersion) -> Iterator[pa.RecordBatch]:
+    """Keys and features of the prepared rows, in order, `_BATCH_ROWS` at a time."""
+    _require_features(connection, version)
+    columns = ",\n    ".join(f'"{name}"::DOUBLE AS "{name}"' for name in version.names)
+    yield from connection.sql(_sql("select_vectors").format(feature_columns=columns)).to_arrow_reader(_BATCH_ROWS)
+
+
+@contextmanager
+def _database(summary: pa.Table, lines: pa.Table, threads: int | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A locked-down DuckDB that sees the two tables, for one call."""
+    limits: dict[str, str | bool | int | float | list[str]] = {} if threads is None else {"threads": threads}
+    with duckdb.connect(":memory:", config={**_LOCKED_DOWN, **limits}) as connection:
+        connection.register("summary", summary)
+        connection.register("lines", lines)
+        yield connection
+
+
+def _sql(step: str) -> str:
+    return (resources.files(__package__) / "sql" / f"{step}.sql").read_text(encoding="utf-8")
+
+
+def _in_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
+    """The table's columns as the schema has them; raises SourceDataError where one is missing or of another type."""
+    given = {field.name: field.type for field in table.schema}
+    wrong = [f"{f.name} ({given.get(f.name, 'missing')}, not {f.type})" for f in schema if given.get(f.name) != f.type]
+    if wrong:
+        raise SourceDataError(
+            f"The {name} table of {table.num_rows:,} rows does not have the columns that features are computed from: "
+            f"{', '.join(wrong)}. Load it with the schema in nba_ml/core/tables.py."
+        )
+    return table.select(schema.names)
+
+
+def _require_sound_games(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
+    faults = [str(fault) for (fault,) in connection.execute(_sql("find_faults")).fetchall()]
+    if faults:
+        raise SourceDataError(
+            f"The box scores behind the features of {first} to {last} break the rules that the windows rest on "
+            f"(one row per player and date, two teams per game, one game per team and date): {'; '.join(faults)}. "
+            "Mend or remove these rows in player_game_summary and compute the features again."
+        )
+
+
+def _require_features(connection: duckdb.DuckDBPyConnection, version: FeatureVersion) -> None:
+    there = {str(row[0]) for row in connection.execute("DESCRIBE assembled").fetchall()}
+    unknown = [name for name in version.names if name not in there]
+    if unknown:
+        raise SourceDataError(
+            f"{version.name} has {len(unknown)} of {version.count} features that are not computed from box scores: "
+            f"{', '.join(unknown)}. Add them to nba_ml/core/features/sql/assemble_features.sql, or use another version."
+        )
+
+
+class _Packer:
+    """Turns named columns into rows of the feature store, a batch at a time."""
+
+    def __init__(self, version: FeatureVersion, computed_at: datetime) -> None:
+        self._version = version
+        self._computed_at = computed_at
+        # 111,750 copies of 33 names are 63 MB: one block of them serves every batch.
+        self._names = _lists(pa.array(version.names * _BATCH_ROWS), version.count)
+        # Quality can take only so many values: 100 x the share of features that are there, 2 decimals.
+        self._qualities = pa.array(
+            [round(Decimal(100 * there) / version.count, 2) for there in range(version.count + 1)],
+            tables.ML_FEATURE_STORE_V2.field("feature_quality_score").type,
+        )
+
+    def pack(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """`batch`: the keys and one nullable float column per feature, at most `_BATCH_ROWS` rows."""
+        vectors = self._vectors(batch)
+        n = batch.num_rows
+        made = {
+            "features": _lists(pa.array(vectors.ravel()), self._version.count),
+            "feature_names": self._names.slice(0, n),
+            "feature_count": pa.repeat(self._version.count, n),
+            "feature_version": pa.repeat(self._version.name, n),
+            "feature_quality_score": self._qualities.take(pa.array((~np.isnan(vectors)).sum(axis=1))),
+            "data_source": pa.repeat(DATA_SOURCE, n),
+            "created_at": pa.repeat(self._computed_at, n),
+            "updated_at": pa.repeat(self._computed_at, n),
+        }
+        # Keys are copied, not kept: a column of DuckDB's keeps its whole batch alive, the features twice.
+        every = pa.array(np.arange(n))
+        return pa.RecordBatch.from_arrays(
+            [
+                (made[field.name] if field.name in made else batch.column(field.name).take(every)).cast(field.type)
+                for field in tables.ML_FEATURE_STORE_V2
+            ],
+            schema=tables.ML_FEATURE_STORE_V2,
+        )
+
+    def _vectors(self, batch: pa.RecordBatch) -> npt.NDArray[np.float64]:
+        """(rows, features), rounded, NaN where missing."""
+        vectors = np.empty((batch.num_rows, self._version.count))
+        for position, name in enumerate(self._version.names):
+            vectors[:, position] = batch.column(name).to_numpy(zero_copy_only=False)  # NULL becomes NaN
+        np.round(vectors, DECIMALS, out=vectors)
+        vectors += 0.0  # a change of nothing rounds to -0.0, which has other bytes than 0.0
+        return vectors
+
+
+def _lists(values: pa.Array, length: int) -> pa.ListArray:
+    """Consecutive runs of `length` values as lists."""
+    return pa.ListArray.from_arrays(pa.array(np.arange(0, len(values) + 1, length, dtype=np.int32)), values)

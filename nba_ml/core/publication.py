@@ -1,0 +1,401 @@
+"""Publishing a model: whole, verified, once, or not there.
+
+A bundle is three objects: the booster, its record, and the manifest that names both with sizes and
+digests. The manifest is created last and readers begin with it, so at whatever point a publisher
+dies there is a whole bundle or none. Publishing again completes what was begun and changes nothing.
+
+What belongs here: the order of the steps and what they refuse. What does not: how a store keeps its
+promises (`resources`), how a model is checked (`core.gates`), how a reader verifies (`serving.bundle`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.errors import BundleError, PublicationConflictError, PublicationError
+from nba_ml.core.gates import Verdict
+from nba_ml.core.object_store import ObjectExistsError, ObjectStore, StoredObject
+from nba_ml.core.season import parse_month
+
+SYSTEM_ID = "xgboost_v1"
+"""The platform's name for this prediction system, and the folder that its bundles lie in."""
+
+FREE_FIELD = "libraries"
+"""The one field of a record that may differ between two trainings of the same booster: the versions
+of the libraries. The same bytes retrained under a newer pandas must not turn a month red."""
+
+_MODEL_ID = re.compile(SYSTEM_ID + r"_\d+features_\d{6}_([0-9a-f]{12})")
+_MANIFEST_SUFFIX = "_manifest.json"
+
+_Requirement = Callable[[ObjectStore, str, bytes, bytes], None]
+"""Raises PublicationConflictError unless the bytes found under a name agree with ours: (store, name, ours, found)."""
+
+
+def model_id(version: FeatureVersion, newest_month: str, booster: bytes) -> str:
+    """The name of a model: `xgboost_v1_33features_202206_0123456789ab`.
+
+    Args:
+        version: its feature version, of which the count goes into the name.
+        newest_month: `YYYY-MM` of the newest row it was given. An empty month adds no row, so it gives the
+            name of the month before: no clock takes part.
+        booster: its bytes; the first 12 hex digits of their sha256 end the name.
+
+    Raises:
+        MonthError: `newest_month` is no season month.
+    """
+    year, month = parse_month(newest_month)
+    return f"{SYSTEM_ID}_{version.count}features_{year:04d}{month:02d}_{bytes_digest(booster)[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleNames:
+    """Where a bundle's objects lie, as names under the store's root."""
+
+    booster: str
+    record: str
+    manifest: str
+
+    @classmethod
+    def of(cls, model_id: str) -> BundleNames:
+        """The names for a model.
+
+        Raises:
+            PublicationError: `model_id` is not of the form that `model_id()` gives.
+        """
+        if not _MODEL_ID.fullmatch(model_id):
+            raise PublicationError(
+                f"{model_id!r} is no model id. One reads {SYSTEM_ID}_33features_<YYYYMM>_<12 hex digits>; "
+                "take it from the training record or from the list of what is published."
+            )
+        stem = f"{SYSTEM_ID}/{model_id}"
+        return cls(f"{stem}.json", f"{stem}_metadata.json", f"{stem}{_MANIFEST_SUFFIX}")
+
+
+class ManifestObject(BaseModel):
+    """One object of a bundle: its name in the manifest's own folder, its size in bytes, its sha256 in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What makes a bundle exist. Nothing in it depends on a clock, a host or a run.
+
+    Names are relative to the manifest's folder, so a bundle that is copied elsewhere whole stays good.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1]
+    model_id: str
+    objects: tuple[ManifestObject, ...]
+    verdict: Verdict
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, no NaN, a newline at the end.
+
+        `manifest_sha256` is added: the digest of the canonical JSON of all the rest. The other objects are
+        guarded by the manifest; this guards the manifest itself against a flipped bit.
+        """
+        content = self.model_dump(mode="json")
+        return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, uri: str) -> Manifest:
+        """The manifest that `to_bytes` wrote, byte for byte; `uri` goes into the message.
+
+        Raises:
+            BundleError: not JSON, another format, or not exactly the bytes that its content has.
+        """
+        try:
+            content = json.loads(data)
+            claimed = content.pop("manifest_sha256")
+            manifest = cls.model_validate(content)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BundleError(
+                f"{uri} is no manifest of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): {error}. "
+                "It is damaged or was not written by nba_ml; do not load the bundle."
+            ) from error
+        if manifest.to_bytes() != data:
+            raise BundleError(
+                f"{uri} is damaged: it states the digest {claimed} and its content has "
+                f"{bytes_digest(_canonical(manifest.model_dump(mode='json')))}, or its form is not canonical. "
+                "Do not load the bundle."
+            )
+        return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What is to be published: `booster` as XGBoost's JSON or UBJ, `record` as JSON that names it."""
+
+    model_id: str
+    booster: bytes
+    record: bytes
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedObject:
+    """An object as it was read back from the store; `size` in bytes."""
+
+    name: str
+    uri: str
+    generation: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A bundle that is whole in the store. `created` is False if its manifest had been there before."""
+
+    model_id: str
+    booster: PublishedObject
+    record: PublishedObject
+    manifest: PublishedObject
+    created: bool
+
+
+def publish(store: ObjectStore, bundle: Bundle) -> Published:
+    """Put a bundle into the store: booster, record, and last the manifest, each read back and compared.
+
+    Killed at any point, it is run again and completes. Called twice, or by several at once, one of them
+    creates the bundle and all of them return it. An object that is there is never written over.
+
+    The record that counts is the published one. One of the same booster that differs only in `libraries` is
+    taken as it lies in the store, also where an earlier publisher died before its manifest.
+
+    Raises:
+        NotVerifiedError: the verdict does not allow exactly this booster. Nothing was written.
+        PublicationError: the bundle does not fit together, the store refuses, or it lost what it had taken.
+        PublicationConflictError: an object of the bundle is there with other bytes.
+    """
+    digest = bytes_digest(bundle.booster)
+    bundle.verdict.require(digest)
+    names = BundleNames.of(bundle.model_id)
+    _require_sound(bundle, digest)
+
+    if (found := store.read(names.manifest)) is not None:
+        return _already_published(store, bundle, names, found)
+    booster = _put(store, names.booster, bundle.booster, _require_same)
+    record = _put(store, names.record, bundle.record, _require_equivalent)
+    manifest = _manifest(bundle, names, record.data).to_bytes()
+    try:
+        store.create(names.manifest, manifest)
+    except ObjectExistsError:
+        # Another publisher was faster. Its verdict may name other checks, so its bytes may differ by right.
+        return _already_published(store, bundle, names, _read_back(store, names.manifest))
+    found = _read_back(store, names.manifest)
+    _require_same(store, names.manifest, manifest, found.data)
+    return _published(store, bundle.model_id, names, booster, record, found, created=True)
+
+
+def published(store: ObjectStore, model_id: str) -> Manifest | None:
+    """The manifest of a published model, or None if there is no such bundle for any reader.
+
+    Raises:
+        BundleError: the manifest is damaged, or speaks for another model.
+        PublicationError: `model_id` is not of the form of one.
+    """
+    name = BundleNames.of(model_id).manifest
+    found = store.read(name)
+    return None if found is None else _read_manifest(store, name, model_id, found.data)
+
+
+def list_published(store: ObjectStore) -> list[str]:
+    """The ids of all published models, sorted: within one feature count that is by month."""
+    stems = (name.removeprefix(f"{SYSTEM_ID}/") for name in store.names(f"{SYSTEM_ID}/"))
+    ids = (stem.removesuffix(_MANIFEST_SUFFIX) for stem in stems if stem.endswith(_MANIFEST_SUFFIX))
+    return sorted(each for each in ids if _MODEL_ID.fullmatch(each))
+
+
+def _require_sound(bundle: Bundle, digest: str) -> None:
+    """The parts of the bundle speak of the same model, and the booster is of a form that may be published."""
+    if not bundle.booster.startswith(b"{"):
+        # XGBoost's JSON and UBJ both begin with a brace. No pickle does, of any protocol, and unpickling runs code.
+        raise PublicationError(
+            f"The booster of {bundle.model_id} is neither XGBoost's JSON nor UBJ: it begins with "
+            f"{bundle.booster[:4]!r}. Save it with save_raw('json') or save_raw('ubj'); a pickle is never published."
+        )
+    if not bundle.model_id.endswith(digest[:12]):
+        raise PublicationError(
+            f"{bundle.model_id} is not the id of the booster given, whose sha256 begins with {digest[:12]}. "
+            "Take the id from model_id() over the bytes that are published."
+        )
+    record = _fields(bundle.record)
+    if record is None:
+        raise PublicationError(f"The record of {bundle.model_id} is no JSON object. Materialise its metadata again.")
+    for name, value in (("model_id", bundle.model_id), ("model_sha256", digest)):
+        if record.get(name) != value:
+            raise PublicationError(
+                f"The record of {bundle.model_id} is of another model: its {name} is {record.get(name)!r}, not "
+                f"{value!r}. Materialise the metadata of the model as it is now, then publish."
+            )
+
+
+def _already_published(store: ObjectStore, bundle: Bundle, names: BundleNames, found: StoredObject) -> Published:
+    """Verify what is published against its own manifest, then ours against it; write nothing."""
+    try:
+        manifest = _read_manifest(store, names.manifest, bundle.model_id, found.data)
+    except BundleError as error:
+        ours = _manifest(bundle, names, bundle.record).to_bytes()
+        raise PublicationConflictError(
+            f"{error} Its sha256 is {bytes_digest(found.data)}; the manifest of the bundle to be published has "
+            f"{bytes_digest(ours)}. Restore the object from a backup, or move the whole bundle away and publish again."
+        ) from error
+    booster, record = (_verified(store, names, stated) for stated in manifest.objects)
+    _require_same(store, names.booster, bundle.booster, booster.data)
+    _require_equivalent(store, names.record, bundle.record, record.data)
+    return _published(store, bundle.model_id, names, booster, record, found, created=False)
+
+
+def _put(store: ObjectStore, name: str, data: bytes, require_agreement: _Requirement) -> StoredObject:
+    """Create the object, or find one there that agrees with it; in both cases as it was read back."""
+    try:
+        store.create(name, data)
+        require: _Requirement = _require_same
+    except ObjectExistsError:  # by an earlier publisher that died, or by one at work
+        require = require_agreement
+    found = _read_back(store, name)
+    require(store, name, data, found.data)
+    return found
+
+
+def _manifest(bundle: Bundle, names: BundleNames, record: bytes) -> Manifest:
+    checks = sorted(bundle.verdict.checks, key=lambda check: (check.asset, check.month, check.check))
+    return Manifest(
+        format_version=1,
+        model_id=bundle.model_id,
+        objects=(_stated(names.booster, bundle.booster), _stated(names.record, record)),
+        verdict=Verdict(model_sha256=bundle.verdict.model_sha256, checks=tuple(checks)),
+    )
+
+
+def _stated(name: str, data: bytes) -> ManifestObject:
+    return ManifestObject(name=name.rpartition("/")[2], size=len(data), sha256=bytes_digest(data))
+
+
+def _read_manifest(store: ObjectStore, name: str, model_id: str, data: bytes) -> Manifest:
+    """The manifest, if it speaks for this model and for the two objects of this model, in their order."""
+    uri = store.uri(name)
+    manifest = Manifest.from_bytes(data, uri)
+    names = BundleNames.of(model_id)
+    stated = [f"{SYSTEM_ID}/{each.name}" for each in manifest.objects]
+    if manifest.model_id != model_id or stated != [names.booster, names.record]:
+        raise BundleError(
+            f"{uri} is not the manifest of its name: it speaks for {manifest.model_id} with the objects "
+            f"{', '.join(stated) or 'none'}; expected are {names.booster} and {names.record}. Do not load the bundle."
+        )
+    return manifest
+
+
+def _verified(store: ObjectStore, names: BundleNames, stated: ManifestObject) -> StoredObject:
+    """An object of a published bundle, if it is what its manifest states."""
+    name = f"{SYSTEM_ID}/{stated.name}"
+    found = store.read(name)
+    if found is not None and (len(found.data), bytes_digest(found.data)) == (stated.size, stated.sha256):
+        return found
+    what = f"{len(found.data):,} bytes with sha256 {bytes_digest(found.data)}" if found else "no object"
+    raise PublicationConflictError(
+        f"The published bundle is damaged: {store.uri(names.manifest)} states {stated.size:,} bytes with sha256 "
+        f"{stated.sha256} for {store.uri(name)}, and {what} was found. Restore the object from a backup, or move the "
+        "whole bundle away and publish again."
+    )
+
+
+def _read_back(store: ObjectStore, name: str) -> StoredObject:
+    found = store.read(name)
+    if found is None:
+        raise PublicationError(
+            f"{store.uri(name)} was there a moment ago and cannot be read back. Something else removes objects from "
+            "this store; find out what, then publish again."
+        )
+    return found
+
+
+def _require_same(store: ObjectStore, name: str, ours: bytes, found: bytes) -> None:
+    if ours != found:
+        _conflict(store, name, ours, found, "other bytes")
+
+
+def _require_equivalent(store: ObjectStore, name: str, ours: bytes, found: bytes) -> None:
+    """The records agree in every top-level field but the one that is free to differ."""
+    if ours == found:
+        return
+    mine, theirs = _fields(ours), _fields(found)
+    if mine is None or theirs is None:
+        _conflict(store, name, ours, found, "bytes that are no record")
+    absent = object()
+    differing = [
+        field
+        for field in sorted(mine.keys() | theirs.keys())
+        if field != FREE_FIELD and _text(mine.get(field, absent)) != _text(theirs.get(field, absent))
+    ]
+    if differing:
+        named = ", ".join(differing)
+        _conflict(store, name, ours, found, f"another record of the same booster (it differs in {named})")
+
+
+def _conflict(store: ObjectStore, name: str, ours: bytes, found: bytes, what: str) -> NoReturn:
+    raise PublicationConflictError(
+        f"{store.uri(name)} holds {what}: sha256 {bytes_digest(found)} was found, {bytes_digest(ours)} was to be "
+        "published. Nothing published is ever written over. If what is there is right, leave it; if not, "
+        "move the objects of that model away, or publish under another root."
+    )
+
+
+def _published(
+    store: ObjectStore,
+    model_id: str,
+    names: BundleNames,
+    booster: StoredObject,
+    record: StoredObject,
+    manifest: StoredObject,
+    *,
+    created: bool,
+) -> Published:
+    def described(name: str, found: StoredObject) -> PublishedObject:
+        return PublishedObject(name, store.uri(name), found.generation, bytes_digest(found.data), len(found.data))
+
+    return Published(
+        model_id=model_id,
+        booster=described(names.booster, booster),
+        record=described(names.record, record),
+        manifest=described(names.manifest, manifest),
+        created=created,
+    )
+
+
+def _fields(record: bytes) -> dict[str, Any] | None:
+    """The fields of a record, or None if the bytes are no JSON object."""
+    try:
+        fields = json.loads(record, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")  # Python reads NaN and Infinity; other readers of the record do not
+
+
+def _text(value: object) -> str:
+    """A value as JSON, for comparison: to Python 1, 1.0 and True are equal, to a reader of the record they are not."""
+    return json.dumps(value, sort_keys=True, default=repr)
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    # Indented, because people open manifests too; no less canonical for that.
+    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()

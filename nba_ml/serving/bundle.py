@@ -1,0 +1,211 @@
+"""Trusting a published bundle: everything is checked before XGBoost parses a byte.
+
+The reader's own copy of the rules, on purpose. It shares no code with the publisher, whose mistakes
+it would then share, and needs neither pydantic nor a store: one function that reads a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import BundleError
+from nba_ml.serving.reference import TIME_LIMIT_SECONDS, predict_in_fresh_process
+
+FORMAT_VERSION = 1
+"""The manifest format that this reader knows."""
+
+_MANIFEST_NAME = re.compile(r"(?P<folder>(?:[^/]+/)*)(?P<model_id>[A-Za-z0-9_]+_[0-9a-f]{12})_manifest\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """An object as the manifest states it. `size` is whatever JSON held there: only the right number equals it."""
+
+    name: str
+    size: object
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedBundle:
+    """A bundle that may serve. `booster` is what was verified: load these bytes, do not read them again."""
+
+    model_id: str
+    model_sha256: str
+    feature_version: str
+    booster: bytes
+    record: dict[str, Any]
+    reference_rows: int
+
+
+def verify_bundle(
+    read: Callable[[str], bytes | None], manifest_name: str, *, time_limit_seconds: float = TIME_LIMIT_SECONDS
+) -> VerifiedBundle:
+    """Verify a published bundle from its manifest to its predictions.
+
+    In this order: the manifest's form, its own digest, its verdict and the names in it; size and sha256 of
+    the objects; the booster's first byte; the record's model, feature version and feature names; and the
+    record's reference rows, predicted in a fresh process, equal to the last bit.
+
+    Args:
+        read: gives the bytes of an object by its name, None if there is none. What it raises passes through.
+        manifest_name: e.g. `xgboost_v1/<model_id>_manifest.json`; the objects lie in the same folder.
+        time_limit_seconds: for the fresh process.
+
+    Raises:
+        BundleError: anything is missing, damaged, or not as stated.
+    """
+    match = _MANIFEST_NAME.fullmatch(manifest_name)
+    if match is None:
+        _refuse(manifest_name, "a name that ends in <model_id>_manifest.json", repr(manifest_name))
+    folder, model_id = match["folder"], match["model_id"]
+
+    manifest = _manifest(_read(read, manifest_name), manifest_name)
+    if manifest.get("model_id") != model_id:
+        _refuse(manifest_name, f"the manifest of {model_id}", f"one of {manifest.get('model_id')!r}")
+    stated = _stated_objects(manifest, manifest_name, [f"{model_id}.json", f"{model_id}_metadata.json"])
+    model_sha256 = stated[0].sha256
+    if not model_sha256.startswith(model_id[-12:]):
+        _refuse(manifest_name, f"a booster with a sha256 that begins with {model_id[-12:]}", model_sha256)
+    _require_passed(manifest, manifest_name, model_sha256)
+
+    booster, record_bytes = (_verified(_read(read, folder + each.name), folder, each) for each in stated)
+    booster_name, record_name = (folder + each.name for each in stated)
+    if not booster.startswith(b"{"):  # as no pickle does
+        _refuse(booster_name, "XGBoost's JSON or UBJ, which begin with '{'", repr(booster[:4]))
+
+    record = _json_object(record_bytes, record_name)
+    rows, recorded = _record_content(record, record_name, model_id, model_sha256)
+    predicted = predict_in_fresh_process(booster, rows, time_limit_seconds=time_limit_seconds)
+    for index, (expected, found) in enumerate(zip(recorded, predicted, strict=True)):
+        if expected != found:
+            _refuse(booster_name, f"{expected!r} points for reference row {index}, as {record_name} says", repr(found))
+    return VerifiedBundle(model_id, model_sha256, V2_33FEATURES.name, booster, record, len(rows))
+
+
+def _refuse(name: str, expected: str, found: str) -> NoReturn:
+    raise BundleError(
+        f"The bundle cannot be trusted. {name}: expected {_brief(expected)}; found {_brief(found)}. Do not load it: "
+        "restore it from where it was published, or publish the model again under another root."
+    )
+
+
+def _brief(text: str) -> str:
+    """What a damaged object says goes into the message, but not at any length."""
+    return text if len(text) <= 400 else f"{text[:400]}..."
+
+
+def _read(read: Callable[[str], bytes | None], name: str) -> bytes:
+    data = read(name)
+    if data is None:
+        _refuse(name, "an object", "none of that name")
+    return data
+
+
+def _json_object(data: bytes, name: str) -> dict[str, Any]:
+    """A JSON object in the strict sense: Python would read NaN and Infinity too."""
+    try:
+        content = json.loads(data, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        _refuse(name, "JSON", f"{len(data):,} bytes that are not ({error})")
+    if not isinstance(content, dict):
+        _refuse(name, "a JSON object", f"a {type(content).__name__}")
+    return content
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _manifest(data: bytes, name: str) -> dict[str, Any]:
+    """The manifest's content, if it is of the known format and its own digest holds for its very bytes."""
+    manifest = _json_object(data, name)
+    if manifest.get("format_version") != FORMAT_VERSION:
+        _refuse(name, f"manifest format {FORMAT_VERSION}", f"{manifest.get('format_version')!r}")
+    content = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    digest = hashlib.sha256(_canonical(content)).hexdigest()
+    if manifest.get("manifest_sha256") != digest:
+        _refuse(name, f"content of sha256 {manifest.get('manifest_sha256')!r}", digest)
+    if _canonical(manifest) != data:
+        _refuse(name, "canonical JSON", "the same content in other bytes")
+    return manifest
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
+
+
+def _stated_objects(manifest: dict[str, Any], name: str, expected: list[str]) -> list[_Stated]:
+    """What the manifest states of the booster and the record, and of nothing else."""
+    objects = manifest.get("objects")
+    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
+        _refuse(name, "a list of objects", repr(objects))
+    for each in objects:
+        path = str(each.get("name"))
+        if "/" in path or "\\" in path or path.startswith("."):
+            _refuse(name, "objects in the manifest's own folder", repr(path))
+    names = [each.get("name") for each in objects]
+    if names != expected:
+        _refuse(name, f"the objects {expected}", repr(names))
+    return [_Stated(each["name"], each.get("size"), str(each.get("sha256"))) for each in objects]
+
+
+def _verified(data: bytes, folder: str, stated: _Stated) -> bytes:
+    if len(data) != stated.size:
+        _refuse(folder + stated.name, f"{stated.size!r} bytes", f"{len(data)}")
+    found = hashlib.sha256(data).hexdigest()
+    if found != stated.sha256:
+        _refuse(folder + stated.name, f"sha256 {stated.sha256}", found)
+    return data
+
+
+def _require_passed(manifest: dict[str, Any], name: str, model_sha256: str) -> None:
+    """The blocking checks have all passed, for this booster."""
+    verdict = manifest.get("verdict")
+    verdict = verdict if isinstance(verdict, dict) else {}
+    if verdict.get("model_sha256") != model_sha256:
+        _refuse(name, f"a verdict on the model {model_sha256}", f"one on {verdict.get('model_sha256')!r}")
+    checks = verdict.get("checks")
+    if not isinstance(checks, list) or not checks:
+        _refuse(name, "a verdict with the blocking checks", "none")
+    failed = [each for each in checks if not isinstance(each, dict) or each.get("passed") is not True]
+    if failed:
+        _refuse(name, f"{len(checks)} blocking checks passed", f"{len(failed)} not passed, the first {failed[0]!r}")
+
+
+def _record_content(
+    record: dict[str, Any], name: str, model_id: str, model_sha256: str
+) -> tuple[list[list[float | None]], list[float]]:
+    """The reference rows and what training predicted for them, from a record of this model and this contract."""
+    expected = {
+        "model_id": model_id,
+        "model_sha256": model_sha256,
+        "feature_version": V2_33FEATURES.name,
+        "feature_names": list(V2_33FEATURES.names),
+    }
+    for field, value in expected.items():
+        if record.get(field) != value:
+            _refuse(name, f"{field} {value!r}", repr(record.get(field)))
+    references = record.get("reference_rows")
+    if not isinstance(references, list) or not references:
+        _refuse(name, "reference rows", repr(references))
+    rows: list[list[float | None]] = []
+    predictions: list[float] = []
+    for index, reference in enumerate(references):
+        fields = reference if isinstance(reference, dict) else {}
+        features, prediction = fields.get("features"), fields.get("prediction")
+        # What the 33 values may be is `predict_rows`' to say; it refuses all but finite numbers and null.
+        if not isinstance(features, list) or len(features) != V2_33FEATURES.count:
+            _refuse(name, f"{V2_33FEATURES.count} features in reference row {index}", repr(features))
+        if not isinstance(prediction, float):
+            _refuse(name, f"a prediction for reference row {index}", repr(prediction))
+        rows.append(features)
+        predictions.append(prediction)
+    return rows, predictions
+

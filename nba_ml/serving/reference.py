@@ -1,0 +1,172 @@
+"""Predicting given rows from a booster's bytes, here or in a fresh process.
+
+Training records what its model predicted for some reference rows. Whoever loads the model later, on
+another machine, asks a process that has loaded nothing else for the same rows: equal to the last bit,
+or it is not that model. A fresh process also keeps a booster that crashes the parser out of the caller's.
+
+`python -m nba_ml.serving.reference` reads `{"model": <path, or the bytes in base64>, "rows": [[33 numbers or
+null], ...]}` on its standard input and prints the predictions as a JSON list.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xgboost as xgb
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import BundleError
+
+Row = Sequence[float | None]
+"""One feature vector in the order of the contract; None is missing."""
+
+TIME_LIMIT_SECONDS = 60.0
+"""For the fresh process. It takes under a second; the limit is for a machine that is very busy."""
+
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+def predict_rows(booster: bytes, rows: Sequence[Row]) -> list[float]:
+    """Predict points for feature vectors, as exact float32 values.
+
+    Args:
+        booster: XGBoost's JSON or UBJ. Verify where it came from first: this parses it.
+        rows: n vectors of 33 numbers, None for missing, in the contract's order and units.
+
+    Returns:
+        n predictions, in points. One row or many, a row's prediction is the same.
+
+    Raises:
+        BundleError: XGBoost cannot load it, its features are not the contract's, a row is no vector of
+            finite numbers, or a prediction is not finite.
+    """
+    values = _matrix(rows)
+    if not booster.startswith(b"{"):
+        raise BundleError(f"The model is neither XGBoost's JSON nor UBJ: it begins with {booster[:4]!r}.")
+    try:
+        model = xgb.Booster(model_file=bytearray(booster))
+    except xgb.core.XGBoostError as error:
+        raise BundleError(f"XGBoost {xgb.__version__} cannot load the model: {str(error).splitlines()[0]}") from error
+    _require_contract(model.feature_names)
+    if not rows:
+        return []
+    predicted = model.inplace_predict(values, missing=np.nan)
+    if not np.isfinite(predicted).all():
+        raise BundleError(f"The model predicts {predicted[~np.isfinite(predicted)][0]} points. It must not serve.")
+    return [float(value) for value in predicted]
+
+
+def predict_in_fresh_process(
+    booster: bytes, rows: Sequence[Row], *, time_limit_seconds: float = TIME_LIMIT_SECONDS
+) -> list[float]:
+    """As `predict_rows`, computed by a new Python process that has loaded nothing else.
+
+    Raises:
+        BundleError: the process failed, with the last lines of what it said, or it took too long.
+    """
+    request = {"model": base64.b64encode(booster).decode(), "rows": [list(row) for row in rows]}
+    try:
+        child = subprocess.run(
+            # From the folder that this package lies in: the child must run this code, not another installed copy.
+            [sys.executable, "-m", "nba_ml.serving.reference"],
+            cwd=_PACKAGE_ROOT,
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=time_limit_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BundleError(
+            f"A fresh process did not predict {len(rows)} reference rows within {time_limit_seconds:g} seconds. "
+            "Try again on a machine that is less busy; if it happens again, the model is not usable."
+        ) from None
+    if child.returncode != 0:
+        said = " | ".join(child.stderr.strip().splitlines()[-5:]) or "nothing"
+        how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"ended with {child.returncode}"
+        raise BundleError(
+            f"A fresh process could not load the model ({len(booster):,} bytes) and predict {len(rows)} reference "
+            f"rows: it {how} and said: {said}"
+        )
+    predicted: list[float] = json.loads(child.stdout)
+    return predicted
+
+
+def _matrix(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
+    """n x 33 float32, missing as NaN."""
+    expected = V2_33FEATURES.count
+    for index, row in enumerate(rows):
+        if len(row) != expected:
+            raise BundleError(f"Row {index} has {len(row)} features; {V2_33FEATURES.name} has {expected}.")
+        for name, value in zip(V2_33FEATURES.names, row, strict=True):
+            # NaN comes as None or not at all; what is too large for float32 would become infinity.
+            if value is not None and not _is_float32(value):
+                raise BundleError(f"Row {index} has {value!r} for {name}; a finite number or null is expected.")
+    numbers = [[math.nan if value is None else value for value in row] for row in rows]
+    return np.asarray(numbers, dtype=np.float32).reshape(len(rows), expected)
+
+
+def _is_float32(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
+
+
+def _require_contract(names: Sequence[str] | None) -> None:
+    """The booster's own feature names are the contract's: a vector in another order would predict nonsense."""
+    expected = list(V2_33FEATURES.names)
+    found = list(names or [])
+    if found != expected:
+        pairs = enumerate(zip_longest(found, expected, fillvalue="nothing"))
+        position, (name, right) = next((position, pair) for position, pair in pairs if pair[0] != pair[1])
+        raise BundleError(
+            f"The model's features are not those of {V2_33FEATURES.name}: it has {len(found)}, and at position "
+            f"{position} {name} where {right} is expected."
+        )
+
+
+def _request(text: str) -> tuple[str, list[Row]]:
+    try:
+        request = json.loads(text)
+        model, rows = request["model"], request["rows"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"The request is not {{'model': ..., 'rows': [...]}} in JSON: {error!r}.") from error
+    if not isinstance(model, str) or not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise BundleError("The request's 'model' must be a string and its 'rows' a list of lists.")
+    return model, rows
+
+
+def _model_bytes(model: str) -> bytes:
+    """The request's model: base64 of a booster, which always decodes to a leading brace, or else a path."""
+    try:
+        decoded = base64.b64decode(model, validate=True)
+    except (binascii.Error, ValueError):
+        decoded = b""
+    return decoded if decoded.startswith(b"{") else Path(model).read_bytes()
+
+
+def main() -> int:
+    """Answer one request; 0 and JSON on standard output, or 1 and one line on standard error."""
+    try:
+        model, rows = _request(sys.stdin.read())
+        with redirect_stdout(sys.stderr):  # XGBoost logs through print; the answer must stand alone
+            predicted = predict_rows(_model_bytes(model), rows)
+    except (BundleError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    json.dump(predicted, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

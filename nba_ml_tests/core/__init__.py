@@ -1,0 +1,1 @@
+"""Tests of nba_ml.core: plain functions over plain values."""

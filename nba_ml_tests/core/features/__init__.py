@@ -1,0 +1,1 @@
+"""Tests of the feature backfill, against a slow reference and real games."""

@@ -1,0 +1,339 @@
+"""Features of small made-up seasons, worked out by hand: thresholds, borders of windows, units.
+
+The reference and the SQL had one author; these numbers have a pencil.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pytest
+
+from nba_ml.core import tables
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.features import compute_features
+from nba_ml_tests.core.features.conftest import COMPUTED_AT, matrix
+
+OPENING = date(2023, 11, 1)
+NO_LINES = tables.PROP_LINES.empty_table()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One player's box score; what a test does not care about has a default."""
+
+    player: str
+    day: date
+    team: str = "AAA"
+    opponent: str = "BBB"
+    points: int = 10
+    minutes: int = 24
+    shots: tuple[int, int] = (4, 10)
+    """Field goals made and tried."""
+    threes: tuple[int, int] = (0, 0)
+    free_throws: tuple[int, int] = (2, 5)
+    offensive_rebounds: int = 0
+    turnovers: int = 0
+    won: bool = True
+    neutral: bool = False
+    season: str = "2023-24"
+
+
+def box_scores(rows: Sequence[Line]) -> pa.Table:
+    """A summary of the rows; a game with one side only gets an opponent's player, 'filler'."""
+    both = list(rows)
+    sides = {(row.day, row.team) for row in rows}
+    for row in rows:
+        if (row.day, row.opponent) not in sides:
+            sides.add((row.day, row.opponent))
+            filler = f"filler{row.opponent.lower()}"
+            both.append(Line(filler, row.day, row.opponent, row.team, won=not row.won, season=row.season))
+    records = [
+        {
+            **dict.fromkeys(tables.PLAYER_GAME_SUMMARY.names, 0),
+            "player_lookup": row.player,
+            "universal_player_id": row.player,
+            "player_name": row.player,
+            "game_date": row.day,
+            "game_id": f"{row.day:%Y%m%d}_{'_'.join(sorted((row.team, row.opponent)))}",
+            "nba_game_id": f"{row.day:%Y%m%d}",
+            "season": row.season,
+            "playoffs": False,
+            "team_abbr": row.team,
+            "opponent_team_abbr": row.opponent,
+            "is_home": row.team < row.opponent,
+            "neutral_site": row.neutral,
+            "team_won": row.won,
+            "minutes_played": row.minutes,
+            "points": row.points,
+            "fg_makes": row.shots[0],
+            "fg_attempts": row.shots[1],
+            "three_pt_makes": row.threes[0],
+            "three_pt_attempts": row.threes[1],
+            "ft_makes": row.free_throws[0],
+            "ft_attempts": row.free_throws[1],
+            "offensive_rebounds": row.offensive_rebounds,
+            "turnovers": row.turnovers,
+        }
+        for row in both
+    ]
+    return pa.Table.from_pylist(records, tables.PLAYER_GAME_SUMMARY)
+
+
+def features_of(player: str, day: date, rows: Sequence[Line], lines: pa.Table = NO_LINES) -> dict[str, float]:
+    """The player's features on the day, by name."""
+    table = compute_features(box_scores(rows), lines, day, day, computed_at=COMPUTED_AT)
+    at = table["player_lookup"].to_pylist().index(player)
+    return dict(zip(V2_33FEATURES.names, matrix(table)[at].tolist(), strict=True))
+
+
+def games(points: Sequence[int]) -> list[Line]:
+    """The player 'anna' scoring these points, a game every third day from the opening on."""
+    return [Line("anna", OPENING + timedelta(days=3 * at), points=scored) for at, scored in enumerate(points)]
+
+
+def test_first_game_of_all_has_no_form_and_no_made_up_values() -> None:
+    """Guards missing values: clamps and joins must not turn 'no history' into 3, 0 or an average."""
+    found = features_of("anna", OPENING, [Line("anna", OPENING)])
+    zeros = {"games_in_last_7_days", "rest_advantage", "recent_trend", "minutes_change", "back_to_back"}
+    zeros |= {"playoff_game", "has_vegas_line", "games_vs_opponent"}
+    assert {name for name, value in found.items() if value == 0} == zeros
+    assert found["fatigue_score"] == 100
+    assert found["home_away"] == 1
+    there = zeros | {"fatigue_score", "home_away"}
+    assert all(math.isnan(value) for name, value in found.items() if name not in there)
+
+
+def test_means_and_deviation() -> None:
+    """Guards window lengths: 5, 10 and season differ, and the deviation is the sample's (n - 1)."""
+    found = features_of("anna", OPENING + timedelta(days=36), games([40, 30, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99]))
+    assert found["points_avg_last_5"] == pytest.approx((6 + 7 + 8 + 9 + 10) / 5)
+    assert found["points_avg_last_10"] == pytest.approx(5.5)
+    assert found["points_avg_season"] == pytest.approx((70 + 55) / 12, abs=1e-6)
+    assert found["points_std_last_10"] == pytest.approx(math.sqrt(82.5 / 9), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("points", "trend"),
+    [
+        ([10, 10, 10, 15, 15], 2),  # +5: on the threshold
+        ([10, 10, 10, 14, 15], 1),  # +4.5
+        ([10, 10, 10, 12, 12], 1),  # +2: on the threshold
+        ([10, 10, 10, 11, 12], 0),  # +1.5
+        ([10, 10, 10, 8, 8], -1),  # -2
+        ([10, 10, 10, 5, 5], -2),  # -5
+        ([50, 10, 10, 10, 8, 8], -1),  # a sixth game is out of it
+        ([10, 10, 10, 20], 0),  # four games
+    ],
+)
+def test_recent_trend_thresholds(points: list[int], trend: int) -> None:
+    """Guards the borders of recent_trend, both signs, and that fewer than 5 games have none."""
+    assert features_of("anna", OPENING + timedelta(days=30), [*games(points), *games([0] * 11)[-1:]])[
+        "recent_trend"
+    ] == pytest.approx(trend)
+
+
+@pytest.mark.parametrize(
+    ("recent", "before", "change"),
+    [(36, 24, 2), (33, 27, 1), (30, 30, 0), (27, 33, -1), (24, 36, -2), (32, 28, 0)],
+)
+def test_minutes_change_thresholds(recent: int, before: int, change: int) -> None:
+    """Guards the borders of minutes_change: 10 games each way, so that 36 after 24 is exactly 20% over the mean 30."""
+    rows = [Line("anna", OPENING + timedelta(days=2 * at), minutes=before if at < 10 else recent) for at in range(20)]
+    day = OPENING + timedelta(days=40)
+    assert features_of("anna", day, [*rows, Line("anna", day)])["minutes_change"] == change
+
+
+@pytest.mark.parametrize(
+    ("days_before", "minutes", "score"),
+    [
+        ([2], 30, 100),
+        ([1], 30, 85),  # second day of a back-to-back
+        ([4], 30, 100),  # +5, clamped
+        ([1], 36, 77),  # and over 35 minutes a game
+        ([1], 35, 85),  # 35 is not over 35
+        ([2, 3], 30, 95),  # one back-to-back in 14 days
+        ([1, 2], 30, 80),  # second day today, and yesterday was one too
+        ([2, 3, 5, 6], 30, 78),  # 4 games in 7 days, two back-to-backs
+        ([4, 13, 14], 30, 100),  # +5 -5
+        ([3, 14, 15], 30, 95),  # 2 days of rest give no bonus; the pair's second game is 14 days ago: in
+        ([3, 15, 16], 30, 100),  # 15 days ago: out
+        ([1, 3, 5, 7], 30, 75),  # the game 7 days ago counts
+        ([1, 3, 5, 8], 30, 85),  # the game 8 days ago does not
+        ([2, 4, 6], 80, 92),  # 240 minutes are not over 240
+        ([2, 4, 6], 81, 82),  # 243 are
+        ([1, 3, 4, 5, 6, 7], 41, 45),  # everything at once: 246 minutes, three back-to-backs
+    ],
+)
+def test_fatigue(days_before: list[int], minutes: int, score: int) -> None:
+    """Guards each term of the fatigue score and the borders of its windows."""
+    day = OPENING + timedelta(days=60)
+    rows = [Line("anna", day - timedelta(days=before), minutes=minutes) for before in days_before]
+    assert features_of("anna", day, [*rows, Line("anna", day)])["fatigue_score"] == score
+
+
+def test_a_game_of_0_minutes_gets_features_and_is_nobody_s_history() -> None:
+    """Guards the rule that a player who did not play is no sample: neither rested by it nor averaged with it."""
+    day = OPENING + timedelta(days=6)
+    rows = [
+        Line("anna", OPENING, points=20),
+        Line("anna", OPENING + timedelta(days=5), points=2, minutes=0),  # two free throws in a few seconds
+        Line("anna", day, points=1),
+    ]
+    sat = features_of("anna", OPENING + timedelta(days=5), rows)
+    after = features_of("anna", day, rows)
+    assert sat["points_avg_last_5"] == after["points_avg_last_5"] == 20
+    assert sat["games_in_last_7_days"] == after["games_in_last_7_days"] == 1
+    assert after["ppm_avg_last_10"] == pytest.approx(20 / 24, abs=1e-6)
+    assert after["fatigue_score"] == 100  # the player rested
+    assert after["back_to_back"] == 1  # the team played the day before
+
+
+def test_team_ratings_pace_and_usage_by_hand() -> None:
+    """Guards units: possessions as FGA + 0.44 FTA - OREB + TOV, ratings per 100 of them, usage in percent."""
+    # AAA: 80 FGA, 25 FTA, 10 OREB, 14 TOV = 80 + 11 - 10 + 14 = 95; BBB: 90 + 0 - 5 + 10 = 95, then 99 each.
+    days = [OPENING + timedelta(days=2 * at) for at in range(5)]
+    rows = []
+    for at, day in enumerate(days):
+        more = 4 if at == 1 else 0
+        # anna: 20 FGA, 0 FTA, 3 TOV = 23 plays of AAA's 105 in 30 of 240 minutes, but 45 plays of 105 in the last.
+        own = 42 if at == 3 else 20
+        rows += [
+            Line("anna", day, minutes=30, shots=(10, own), free_throws=(0, 0), turnovers=3, points=30),
+            Line("ben", day, minutes=210, shots=(20, 80 - own + more), free_throws=(20, 25), turnovers=11, points=76,
+                 offensive_rebounds=10),
+            Line("cleo", day, "BBB", "AAA", minutes=240, shots=(40, 90 + more), free_throws=(0, 0), turnovers=10,
+                 offensive_rebounds=5, points=90, won=False),
+        ]  # fmt: skip
+    second = features_of("anna", days[1], rows)
+    third = features_of("cleo", days[2], rows)
+    fifth = features_of("anna", days[4], rows)
+
+    assert second["team_pace"] == second["opponent_pace"] == 95
+    assert second["team_off_rating"] == pytest.approx(100 * 106 / 95, abs=1e-6)
+    assert second["opponent_def_rating"] == pytest.approx(100 * 106 / 95, abs=1e-6)  # BBB allowed AAA's 106
+    assert third["team_pace"] == 97
+    assert third["team_off_rating"] == pytest.approx(100 * 180 / 194, abs=1e-6)
+    assert (second["team_win_pct"], third["team_win_pct"]) == (1, 0)
+    usual, with_four_more, last = (100 * plays * 48 / (30 * team) for plays, team in ((23, 105), (23, 109), (45, 105)))
+    expected = 0.3 * ((with_four_more + usual + last) / 3 - (usual + with_four_more + usual + last) / 4)
+    assert math.isnan(features_of("anna", days[2], rows)["usage_spike_score"])
+    assert fifth["usage_spike_score"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_shot_zone_by_hand() -> None:
+    """Guards the sign and the units of the zone mismatch, the choice of the zone, the clamp and the 1.2."""
+    days = [OPENING + timedelta(days=2 * at) for at in range(3)]
+
+    def rows(made_by_anna: int) -> list[Line]:
+        return [
+            # anna shoots mainly threes against BBB, and BBB's own shooting weighs in the league's percentage.
+            *(Line("anna", day, shots=(made_by_anna, 100), threes=(made_by_anna, 60)) for day in days),
+            *(Line("cleo", day, "BBB", "AAA", shots=(36, 100), threes=(36, 90), won=False) for day in days),
+        ]
+
+    # Allowed by BBB 30/60 = 50%; the league (30 + 36) / 150 = 44%: 6 points, times 1.2.
+    assert features_of("anna", days[2], rows(30))["shot_zone_mismatch_score"] == pytest.approx(7.2)
+    # 27/60 = 45% against 63/150 = 42%: 3 points, as they are.
+    assert features_of("anna", days[2], rows(27))["shot_zone_mismatch_score"] == pytest.approx(3)
+    # 60/60 against 96/150 = 64%: 36 points, clamped to 10, times 1.2.
+    assert features_of("anna", days[2], rows(60))["shot_zone_mismatch_score"] == pytest.approx(12)
+    assert features_of("anna", days[2], rows(30))["pct_three"] == pytest.approx(0.6)
+
+
+def test_rest_is_the_team_s_and_follows_the_new_team() -> None:
+    """Guards a traded player: his own history comes along, rest and ratings are of the team he plays for now."""
+    day = OPENING + timedelta(days=10)
+    rows = [
+        Line("anna", day - timedelta(days=1), "AAA", "CCC", points=30),
+        Line("dora", day - timedelta(days=3), "DDD", "BBB", points=12, won=False),
+        Line("anna", day, "DDD", "AAA", won=False),
+        Line("bea", day, "AAA", "DDD"),
+    ]
+    found = features_of("anna", day, rows)
+    assert found["points_avg_last_5"] == 30
+    assert found["fatigue_score"] == 85  # she played yesterday
+    assert found["back_to_back"] == 0  # her new team did not
+    assert found["rest_advantage"] == 2  # 2 days against 0
+    assert found["team_win_pct"] == 0
+    opponent = features_of("bea", day, rows)
+    assert (opponent["back_to_back"], opponent["rest_advantage"]) == (1, -2)
+
+
+def test_a_team_without_a_game_counts_as_7_days_rested() -> None:
+    """Guards rest_advantage at openings: against a team that played 6 days of rest ago it is worth 1, clamped at 2."""
+    day = OPENING + timedelta(days=7)
+    rows = [Line("bea", OPENING, "BBB", "CCC"), Line("anna", day), Line("bea", day, "BBB", "AAA", won=False)]
+    assert features_of("anna", day, rows)["rest_advantage"] == 1
+    nearer = [Line("bea", day - timedelta(days=2), "BBB", "CCC"), *rows[1:]]
+    assert features_of("anna", day, nearer)["rest_advantage"] == 2
+
+
+@pytest.mark.parametrize(
+    ("day", "oldest"), [(date(2024, 1, 15), date(2021, 1, 15)), (date(2024, 2, 29), date(2021, 2, 28))]
+)
+def test_versus_opponent_reaches_back_3_calendar_years(day: date, oldest: date) -> None:
+    """Guards the border of the 3 years, on a leap day too, and that only this opponent counts."""
+    rows = [
+        Line("anna", oldest, points=20, season="2020-21"),
+        Line("anna", oldest - timedelta(days=1), points=50, season="2020-21"),
+        Line("anna", oldest + timedelta(days=4), points=60, minutes=0, season="2020-21"),
+        Line("anna", oldest + timedelta(days=6), opponent="CCC", points=70, season="2020-21"),
+        Line("anna", day - timedelta(days=40), points=10),
+        Line("anna", day),
+    ]
+    found = features_of("anna", day, rows)
+    assert (found["games_vs_opponent"], found["avg_points_vs_opponent"]) == (2, 15)
+
+
+def test_month_windows_reach_back_30_days() -> None:
+    """Guards the border of the 30 days, and that points per minute is a sum over a sum."""
+    day = OPENING + timedelta(days=45)
+    rows = [
+        Line("anna", day - timedelta(days=31), points=50, minutes=48),
+        Line("anna", day - timedelta(days=30), points=10, minutes=10),
+        Line("anna", day - timedelta(days=20), points=10, minutes=30),
+        Line("anna", day),
+    ]
+    found = features_of("anna", day, rows)
+    assert (found["minutes_avg_last_10"], found["ppm_avg_last_10"]) == (20, 0.5)
+
+
+def test_line_is_the_median_within_and_then_over_books() -> None:
+    """Guards the choice of the line: a book that lists a player three times must not outvote the other."""
+    listed = [("a", 10.5), ("a", 12.5), ("a", 30.5), ("b", 20.5)]
+    lines = pa.table(
+        [["anna"] * 4, [OPENING] * 4, [book for book, _ in listed], [line for _, line in listed]],
+        schema=tables.PROP_LINES,
+    )
+    found = features_of("anna", OPENING, [Line("anna", OPENING)], lines)
+    assert (found["vegas_points_line"], found["has_vegas_line"]) == (16.5, 1)
+    assert features_of("fillerbbb", OPENING, [Line("anna", OPENING)], lines)["has_vegas_line"] == 0
+
+
+def test_month_windows_know_no_season() -> None:
+    """Guards the one window that may cross seasons early on: its games are found though they are of another season."""
+    rows = [Line("anna", OPENING - timedelta(days=29), points=15, minutes=30, season="2022-23"), Line("anna", OPENING)]
+    found = features_of("anna", OPENING, rows)
+    assert (found["minutes_avg_last_10"], found["ppm_avg_last_10"]) == (30, 0.5)
+    assert math.isnan(found["points_avg_last_5"])
+
+
+def test_nobody_is_at_home_on_a_neutral_site() -> None:
+    """Guards home_away where a source names a home team on a neutral site."""
+    rows = [Line("anna", OPENING, neutral=True), Line("bea", OPENING, "BBB", "AAA", won=False, neutral=True)]
+    assert features_of("anna", OPENING, rows)["home_away"] == 0
+    assert features_of("anna", OPENING, [replace(row, neutral=False) for row in rows])["home_away"] == 1
+
+
+def test_a_season_starts_afresh() -> None:
+    """Guards season windows: last season's games are no form, and no rest, of this one."""
+    rows = [Line("anna", date(2023, 6, 1), points=40, season="2022-23"), Line("anna", OPENING)]
+    found = features_of("anna", OPENING, rows)
+    assert math.isnan(found["points_avg_last_5"])
+    assert math.isnan(found["team_pace"])
+    assert (found["games_vs_opponent"], found["avg_points_vs_opponent"]) == (1, 40)

@@ -1,0 +1,282 @@
+"""Publishers that can be stopped: what the tests of publication and of the directory store drive.
+
+- `bundle_of` and `whole_bundles`: a bundle around a booster's bytes, and a reader that shares no code
+  with the publisher.
+- `SteppedPublisher`: a publisher in a thread that makes one store call at a time, and can be killed
+  before or after any of them.
+- As a program, a publisher in a process of its own, to be killed by the kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import PublicationError
+from nba_ml.core.gates import CheckVerdict, Verdict
+from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore, StoredObject
+from nba_ml.core.publication import Bundle, Published, model_id, publish
+from nba_ml.resources.directory_store import DirectoryStore
+
+MONTH = "2022-01"
+Result = TypeVar("Result")
+Order = Literal["go", "die before", "die after"]
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def verdict_on(booster: bytes, *, passed: bool = True, checks: Iterable[str] = ("beats_baselines", "mae")) -> Verdict:
+    """A verdict of the given blocking checks on a booster."""
+    sha = digest(booster)
+    named = (CheckVerdict(asset="xgboost_model", check=c, month=MONTH, passed=passed, subject=sha) for c in checks)
+    return Verdict(model_sha256=sha, checks=tuple(named))
+
+
+def bundle_of(booster: bytes, *, verdict: Verdict | None = None, **fields: Any) -> Bundle:
+    """A bundle with a minimal record; `fields` go into the record, over what is there."""
+    identity = model_id(V2_33FEATURES, MONTH, booster)
+    record = {
+        "model_id": identity,
+        "model_sha256": digest(booster),
+        "feature_version": V2_33FEATURES.name,
+        "feature_names": list(V2_33FEATURES.names),
+        "reference_rows": [],
+        "libraries": {"xgboost": "3.2.0"},
+        "metrics": {"mae": 4.5},
+    }
+    return Bundle(identity, booster, json.dumps({**record, **fields}).encode(), verdict or verdict_on(booster))
+
+
+def files_under(root: Path) -> dict[str, bytes]:
+    """Every visible file, as the operating system shows it: relative path and bytes.
+
+    Files may come while this runs, so a name is listed first and read then: none may vanish in between.
+    """
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if not path.name.startswith(".") and path.is_file()
+    }
+
+
+def whole_bundles(root: Path) -> list[str]:
+    """The names of all manifests; an AssertionError if one of them speaks for a bundle that is not whole."""
+    manifests = sorted(root.glob("xgboost_v1/*_manifest.json"))
+    for path in manifests:
+        manifest = json.loads(path.read_bytes())
+        assert len(manifest["objects"]) == 2
+        for stated in manifest["objects"]:
+            data = (path.parent / stated["name"]).read_bytes()
+            assert (len(data), digest(data)) == (stated["size"], stated["sha256"]), f"{stated['name']} is not whole"
+    return [path.name for path in manifests]
+
+
+class Killed(BaseException):
+    """The end of a publisher's process. No `except Exception` of the code under test may catch it."""
+
+
+class HookedStore:
+    """A store that passes every call through a hook, given the method's name and the call itself."""
+
+    def __init__(self, store: ObjectStore, hook: Callable[[str, Callable[[], Any]], Any]) -> None:
+        self._store = store
+        self._hook = hook
+
+    def uri(self, name: str) -> str:
+        return self._store.uri(name)
+
+    def read(self, name: str) -> StoredObject | None:
+        found: StoredObject | None = self._hook("read", lambda: self._store.read(name))
+        return found
+
+    def create(self, name: str, data: bytes) -> str:
+        return str(self._hook("create", lambda: self._store.create(name, data)))
+
+    def swap(self, name: str, data: bytes, generation: str) -> str:
+        return str(self._hook("swap", lambda: self._store.swap(name, data, generation)))
+
+    def write(self, name: str, data: bytes) -> None:
+        self._hook("write", lambda: self._store.write(name, data))
+
+    def delete(self, name: str) -> None:
+        self._hook("delete", lambda: self._store.delete(name))
+
+    def names(self, prefix: str) -> list[str]:
+        return list(self._hook("names", lambda: self._store.names(prefix)))
+
+
+def dying_at(store: ObjectStore, call: int, order: Order) -> HookedStore:
+    """A store whose user dies at the n-th call, counted from 0: before it takes effect, or right after."""
+    calls = 0
+
+    def hook(_: str, perform: Callable[[], Result]) -> Result:
+        nonlocal calls
+        calls += 1
+        if calls - 1 == call and order == "die before":
+            raise Killed
+        result = perform()
+        if calls - 1 == call and order == "die after":
+            raise Killed
+        return result
+
+    return HookedStore(store, hook)
+
+
+class SteppedPublisher:
+    """`publish` in a thread that waits for an order before each of its store calls."""
+
+    def __init__(self, store: ObjectStore, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.result: Published | None = None
+        self.error: PublicationError | None = None
+        self.ended = False
+        self._order: Order = "go"
+        self._may_go = threading.Semaphore(0)
+        self._waits = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, args=(HookedStore(store, self._obey),), daemon=True)
+        self._thread.start()
+        self._waits.acquire()
+
+    def step(self, order: Order = "go") -> None:
+        """Let it make one store call, or die before or after that."""
+        self._order = order
+        self._may_go.release()
+        self._waits.acquire()
+
+    def _obey(self, _: str, perform: Callable[[], Result]) -> Result:
+        self._waits.release()
+        self._may_go.acquire()
+        if self._order == "die before":
+            raise Killed
+        result = perform()
+        if self._order == "die after":
+            raise Killed
+        return result
+
+    def _run(self, store: HookedStore) -> None:
+        try:
+            self.result = publish(store, self.bundle)
+        except PublicationError as error:
+            self.error = error
+        except Killed:
+            pass  # its process is gone; what it wrote stays
+        finally:
+            self.ended = True
+            self._waits.release()
+
+
+AUDITED = ("open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.scandir", "fcntl.flock")
+"""The interpreter's audit events for the system calls that a directory store makes."""
+
+
+def _publish_dying_everywhere(root: Path, booster: bytes) -> None:
+    """Publish in a forked process for each system call n, killed by the kernel right before the n-th.
+
+    Leaves one store per call under `root`, named by the number, and ends with the one that was not killed.
+    """
+    bundle = bundle_of(booster)
+    n = 0
+    while True:
+        n += 1
+        if (child := os.fork()) == 0:
+            left = n
+
+            def count(event: str, _: tuple[Any, ...]) -> None:
+                nonlocal left
+                if event in AUDITED:
+                    left -= 1
+                    if left == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(count)
+            publish(DirectoryStore(root / f"{n:03d}"), bundle)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status == 0:
+            return
+        if not os.WIFSIGNALED(status):
+            raise SystemExit(f"publisher {n} failed by itself: {status}")
+
+
+def _publish_forever(root: Path, booster: bytes, first: int) -> None:
+    """Publish one model after the other, until killed. Spaces after the JSON make them different models."""
+    store = DirectoryStore(root)
+    print("ready", flush=True)
+    while True:
+        publish(store, bundle_of(booster + b" " * first))
+        first += 1
+
+
+def _race(root: Path, names: int, increments: int) -> None:
+    """Race the others for objects that only one can create, and for a counter that only swaps can raise.
+
+    Prints how many of the objects this process created.
+    """
+    store = DirectoryStore(root)
+    won = [0]
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+    def race() -> None:
+        for index in range(names):
+            try:
+                store.create(f"race/{index}", f"{os.getpid()} {threading.get_ident()}".encode())
+            except ObjectExistsError:
+                continue
+            with counting:
+                won[0] += 1
+        for _ in range(increments):
+            raise_counter(store)
+
+    counting = threading.Lock()
+    threads = [threading.Thread(target=race) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(won[0], flush=True)
+
+
+def raise_counter(store: ObjectStore) -> None:
+    """Add one to `counter`, deciding again after every lost race."""
+    while True:
+        found = store.read("counter")
+        assert found is not None
+        try:
+            store.swap("counter", str(int(found.data) + 1).encode(), found.generation)
+        except GenerationMismatchError:
+            continue
+        return
+
+
+def _stage_and_wait(root: Path) -> None:
+    """Hold a staged file open in the middle of a write, and say so."""
+    store = DirectoryStore(root)
+    with store._staged(root / "xgboost_v1", b"half of it"):
+        print("ready", flush=True)
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    what, where, *rest = sys.argv[1:]
+    if what == "die-everywhere":
+        _publish_dying_everywhere(Path(where), Path(rest[0]).read_bytes())
+    elif what == "publish-forever":
+        _publish_forever(Path(where), Path(rest[0]).read_bytes(), int(rest[1]))
+    elif what == "race":
+        _race(Path(where), int(rest[0]), int(rest[1]))
+    elif what == "stage-and-wait":
+        _stage_and_wait(Path(where))
+    else:
+        raise SystemExit(f"unknown: {what}")

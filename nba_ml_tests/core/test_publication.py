@@ -1,0 +1,584 @@
+"""Publication: a bundle is whole in the store or not there, whoever dies and whoever comes second."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xgboost as xgb
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import (
+    BundleError,
+    MonthError,
+    NotVerifiedError,
+    PublicationConflictError,
+    PublicationError,
+)
+from nba_ml.core.gates import Verdict
+from nba_ml.core.publication import Bundle, BundleNames, Manifest, list_published, model_id, publish, published
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml_tests.core.publication_machine import (
+    HookedStore,
+    Killed,
+    Order,
+    SteppedPublisher,
+    bundle_of,
+    digest,
+    dying_at,
+    files_under,
+    verdict_on,
+    whole_bundles,
+)
+
+HELPER = "nba_ml_tests.core.publication_machine"
+
+
+def trained(seed: int) -> bytes:
+    """A real booster over the contract's names, trained on random numbers."""
+    random_state = np.random.default_rng(seed)
+    rows = random_state.random((60, V2_33FEATURES.count), dtype=np.float32)
+    matrix = xgb.DMatrix(rows, label=rows[:, seed] * 20, feature_names=list(V2_33FEATURES.names))
+    booster = xgb.train({"objective": "reg:absoluteerror", "max_depth": 2, "nthread": 1}, matrix, 2)
+    return bytes(booster.save_raw("json"))
+
+
+@pytest.fixture(scope="module")
+def boosters() -> tuple[bytes, bytes]:
+    return trained(0), trained(1)
+
+
+@pytest.fixture
+def bundle(boosters: tuple[bytes, bytes]) -> Bundle:
+    return bundle_of(boosters[0])
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def store(root: Path) -> DirectoryStore:
+    return DirectoryStore(root)
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+# -- names and manifest ------------------------------------------------------------------------------
+
+
+def test_the_id_is_made_of_content_and_month() -> None:
+    """Guards the platform's naming: an id with a clock, or another digest, would not be found by the worker."""
+    sha = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of b'{}', from sha256sum
+    assert model_id(V2_33FEATURES, "2022-06", b"{}") == f"xgboost_v1_33features_202206_{sha[:12]}"
+    with pytest.raises(MonthError, match="off-season"):
+        model_id(V2_33FEATURES, "2022-08", b"{}")
+
+
+@pytest.mark.parametrize("identity", ["../x", "xgboost_v1_33features_202206_0123", "", "a/b", "xgboost_v2_" + "0" * 30])
+def test_an_id_of_another_form_has_no_names(store: DirectoryStore, identity: str) -> None:
+    """Guards against an id that leads out of the folder, or to an object that is no bundle's."""
+    with pytest.raises(PublicationError, match="no model id"):
+        published(store, identity)
+
+
+def test_the_manifest_goes_through_its_bytes_and_back(store: DirectoryStore, bundle: Bundle) -> None:
+    """Guards the canonical form: sorted keys, one newline at the end, the same bytes for the same content."""
+    publish(store, bundle)
+    stored = store.read(BundleNames.of(bundle.model_id).manifest)
+    manifest = published(store, bundle.model_id)
+    assert stored is not None
+    assert manifest is not None
+    assert manifest.to_bytes() == stored.data
+    assert stored.data.endswith(b"}\n")
+    assert list(json.loads(stored.data)) == ["format_version", "manifest_sha256", "model_id", "objects", "verdict"]
+    assert [each.sha256 for each in manifest.objects] == [digest(bundle.booster), digest(bundle.record)]
+
+
+def test_no_byte_of_the_manifest_can_flip(store: DirectoryStore, bundle: Bundle) -> None:
+    """Guards the one object that no other object's digest covers: every byte, and every length."""
+    publish(store, bundle)
+    name = BundleNames.of(bundle.model_id).manifest
+    stored = store.read(name)
+    assert stored is not None
+    damaged = [flipped(stored.data, at) for at in range(len(stored.data))]
+    for data in [*damaged, *(stored.data[:length] for length in range(len(stored.data))), stored.data + b"\n"]:
+        with pytest.raises(BundleError, match=name):
+            Manifest.from_bytes(data, store.uri(name))
+
+
+def test_the_order_of_the_checks_does_not_matter(tmp_path: Path, boosters: tuple[bytes, bytes]) -> None:
+    """Guards against a manifest that depends on the order in which an event log was read."""
+    for name, checks in (("a", ("mae", "gap")), ("b", ("gap", "mae"))):
+        publish(DirectoryStore(tmp_path / name), bundle_of(boosters[0], verdict=verdict_on(boosters[0], checks=checks)))
+    assert files_under(tmp_path / "a") == files_under(tmp_path / "b")
+
+
+# -- one publisher -----------------------------------------------------------------------------------
+
+
+def test_a_bundle_is_published_as_given(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+    """Guards the layout that workers read, and the description that goes into the asset's metadata."""
+    assert published(store, bundle.model_id) is None
+    assert list_published(store) == []
+    result = publish(store, bundle)
+    identity = bundle.model_id
+    found = files_under(root)
+    assert sorted(found) == [f"xgboost_v1/{identity}{end}.json" for end in ("", "_manifest", "_metadata")]
+    assert found[f"xgboost_v1/{identity}.json"] == bundle.booster
+    assert found[f"xgboost_v1/{identity}_metadata.json"] == bundle.record
+    assert whole_bundles(root) == [f"{identity}_manifest.json"]
+    assert result.created
+    for each in (result.booster, result.record, result.manifest):
+        stored = store.read(each.name)
+        assert stored is not None
+        assert (each.uri, each.generation) == (store.uri(each.name), stored.generation)
+        assert (each.sha256, each.size) == (digest(stored.data), len(stored.data))
+    assert list_published(store) == [identity]
+
+
+def test_publishing_again_writes_nothing(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+    """Guards idempotence: an empty October, or a run repeated, must leave every file as it was."""
+    first = publish(store, bundle)
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    second = publish(store, bundle)
+    assert second == replace(first, created=False)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+@pytest.mark.parametrize("kind", ["failed", "of another model", "empty"])
+def test_nothing_is_written_without_the_verdict(
+    store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes], kind: str
+) -> None:
+    """Guards the gate: a check that failed, in this run or an earlier one, must stop the first byte."""
+    verdict = {
+        "failed": verdict_on(boosters[0], passed=False),
+        "of another model": verdict_on(boosters[1]),
+        "empty": Verdict(model_sha256=digest(boosters[0]), checks=()),
+    }[kind]
+    with pytest.raises(NotVerifiedError):
+        publish(store, bundle_of(boosters[0], verdict=verdict))
+    assert not root.exists()
+
+
+def test_a_pickle_is_not_published(store: DirectoryStore, root: Path) -> None:
+    """Guards against code that runs on loading: a pickle of any protocol, whatever it is called."""
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(PublicationError, match="neither XGBoost's JSON nor UBJ"):
+            publish(store, bundle_of(pickle.dumps({"trees": [1.0]}, protocol=protocol)))
+    assert not root.exists()
+
+
+def test_parts_of_different_models_are_not_published(
+    store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes]
+) -> None:
+    """Guards against a record, or an id, of the model before."""
+    mine, other = bundle_of(boosters[0]), bundle_of(boosters[1])
+    cases = [
+        (replace(mine, record=other.record), "record of .* is of another model: its model_id"),
+        (bundle_of(boosters[0], model_sha256=digest(boosters[1])), "is of another model: its model_sha256"),
+        (replace(mine, model_id=other.model_id), "not the id of the booster"),
+        (replace(mine, record=b"[]"), "no JSON object"),
+        (bundle_of(boosters[0], metrics={"mae": float("nan")}), "no JSON object"),
+    ]
+    for wrong, message in cases:
+        with pytest.raises(PublicationError, match=message):
+            publish(store, wrong)
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("part", ["booster", "record", "manifest"])
+@pytest.mark.parametrize("garble", [True, False])
+def test_what_does_not_read_back_is_an_error(
+    store: DirectoryStore, root: Path, bundle: Bundle, part: str, garble: bool
+) -> None:
+    """Guards against a disk or a network that takes the bytes and keeps others, or none."""
+    path = root / getattr(BundleNames.of(bundle.model_id), part)
+
+    def hook(method: str, perform: Callable[[], Any]) -> Any:
+        result = perform()
+        if method == "create" and path.exists():
+            data = path.read_bytes()
+            path.unlink()
+            if garble:
+                path.write_bytes(flipped(data, 9))
+        return result
+
+    message = "holds other bytes" if garble else "cannot be read back"
+    with pytest.raises(PublicationError, match=message) as caught:
+        publish(HookedStore(store, hook), bundle)
+    assert store.uri(getattr(BundleNames.of(bundle.model_id), part)) in str(caught.value)
+    assert (part == "manifest") or whole_bundles(root) == []
+
+
+# -- what is there already ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["booster", "record"])
+def test_other_bytes_under_the_name_are_a_conflict(
+    store: DirectoryStore, root: Path, bundle: Bundle, part: str
+) -> None:
+    """Guards against writing over an object, and against trusting it: both digests and the URI are named."""
+    name = getattr(BundleNames.of(bundle.model_id), part)
+    store.create(name, b'{"other": 1}')
+    with pytest.raises(PublicationConflictError) as caught:
+        publish(store, bundle)
+    for named in (store.uri(name), digest(b'{"other": 1}'), digest(getattr(bundle, part))):
+        assert named in str(caught.value)
+    assert store.read(name).data == b'{"other": 1}'  # type: ignore[union-attr]
+    assert whole_bundles(root) == []
+
+
+@pytest.mark.parametrize("manifest_there", [True, False])
+def test_other_libraries_are_no_conflict(
+    store: DirectoryStore, root: Path, bundle: Bundle, manifest_there: bool
+) -> None:
+    """Guards a month against turning red when the same booster is trained again under a newer pandas.
+
+    Also where an earlier publisher died between record and manifest: its record is the one that stays.
+    """
+    publish(store, bundle)
+    if not manifest_there:
+        (root / BundleNames.of(bundle.model_id).manifest).unlink()
+    newer = bundle_of(bundle.booster, libraries={"pandas": "9.0"})
+    result = publish(store, newer)
+    assert result.created is not manifest_there
+    assert result.record.sha256 == digest(bundle.record) != digest(newer.record)
+    assert len(whole_bundles(root)) == 1
+
+
+@pytest.mark.parametrize("manifest_there", [True, False])
+def test_another_record_of_the_same_booster_is_a_conflict(
+    store: DirectoryStore, root: Path, bundle: Bundle, manifest_there: bool
+) -> None:
+    """Guards the published metrics: the fields that differ are named, down to 4 against 4.0, with both digests."""
+    publish(store, bundle)
+    if not manifest_there:
+        (root / BundleNames.of(bundle.model_id).manifest).unlink()
+    before = files_under(root)
+    other = bundle_of(bundle.booster, metrics={"mae": 4}, month="2022-01", libraries={"pandas": "9.0"})
+    with pytest.raises(PublicationConflictError, match=r"differs in metrics, month\)") as caught:
+        publish(store, other)
+    assert digest(bundle.record) in str(caught.value)
+    assert digest(other.record) in str(caught.value)
+    assert files_under(root) == before
+
+
+def test_a_later_verdict_does_not_change_what_is_published(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+    """Guards the empty October: its verdict names another month, its model is the one of June."""
+    publish(store, bundle)
+    before = files_under(root)
+    later = replace(bundle, verdict=verdict_on(bundle.booster, checks=("a_new_check",)))
+    assert not publish(store, later).created
+    assert files_under(root) == before
+
+
+def test_damage_in_the_free_field_is_damage(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+    """Guards against taking a damaged record for one that differs by right: what counts is the manifest's digest."""
+    publish(store, bundle)
+    path = root / BundleNames.of(bundle.model_id).record
+    path.write_bytes(bundle.record.replace(b"3.2.0", b"3.2.1"))
+    with pytest.raises(PublicationConflictError, match="bundle is damaged") as caught:
+        publish(store, bundle)
+    assert digest(bundle.record) in str(caught.value)
+    assert digest(path.read_bytes()) in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["booster", "record", "manifest"])
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+def test_a_damaged_bundle_is_not_taken_for_published(
+    store: DirectoryStore, root: Path, bundle: Bundle, part: str, damage: str
+) -> None:
+    """Guards against a green run over a bundle that no reader can load; both digests are named."""
+    publish(store, bundle)
+    name = getattr(BundleNames.of(bundle.model_id), part)
+    path = root / name
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(flipped(data, len(data) // 2) if damage == "flipped" else data[:-1])
+    if (part, damage) == ("manifest", "gone"):
+        assert publish(store, bundle).created  # without its manifest it was never there
+        return
+    after = files_under(root)
+    with pytest.raises(PublicationConflictError) as caught:
+        publish(store, bundle)
+    assert store.uri(name) in str(caught.value)
+    assert digest(data) in str(caught.value)
+    assert (digest(after[name]) if damage != "gone" else "no object") in str(caught.value)
+    assert files_under(root) == after
+
+
+def test_the_manifest_of_another_model_is_refused(
+    store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes]
+) -> None:
+    """Guards against a manifest that was copied under another model's name."""
+    mine, other = bundle_of(boosters[0]), bundle_of(boosters[1])
+    publish(store, other)
+    names = BundleNames.of(mine.model_id)
+    shutil.copy(root / BundleNames.of(other.model_id).manifest, root / names.manifest)
+    with pytest.raises(BundleError, match=other.model_id):
+        published(store, mine.model_id)
+    with pytest.raises(PublicationConflictError, match=other.model_id):
+        publish(store, mine)
+
+
+def test_only_bundles_are_listed(store: DirectoryStore, bundle: Bundle) -> None:
+    """Guards the list against channel pointers, orphans and strangers' files in the same folder."""
+    publish(store, bundle)
+    orphan = BundleNames.of(bundle.model_id.replace("202201", "202202"))
+    store.create(orphan.booster, bundle.booster)
+    store.create("xgboost_v1/channels/champion.json", b"{}")
+    store.create("xgboost_v1/notes_manifest.json", b"{}")
+    assert list_published(store) == [bundle.model_id]
+
+
+# -- publishers that die -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["die before", "die after"])
+def test_a_publisher_may_die_at_any_store_call(tmp_path: Path, bundle: Bundle, order: Order) -> None:
+    """Guards the order of the steps: a death anywhere leaves no manifest without its bundle, and a rerun completes."""
+    clean = tmp_path / "clean"
+    publish(DirectoryStore(clean), bundle)
+    for call in range(100):
+        root = tmp_path / str(call)
+        store = DirectoryStore(root)
+        try:
+            publish(dying_at(store, call, order), bundle)
+            break
+        except Killed:
+            pass
+        created = whole_bundles(root) == []
+        assert publish(store, bundle).created == created
+        assert files_under(root) == files_under(clean)
+    # One read for the manifest, then create and read back for each of three objects.
+    assert call == 7
+
+
+def test_a_publisher_may_be_killed_at_any_system_call(tmp_path: Path, boosters: tuple[bytes, bytes]) -> None:
+    """Guards the directory store's own steps, with a real SIGKILL before every one of them.
+
+    After each: no reader sees a part of an object or of a bundle; a rerun completes and sweeps the leftovers.
+    """
+    (tmp_path / "booster").write_bytes(boosters[0])
+    roots = tmp_path / "roots"
+    roots.mkdir()
+    command = [sys.executable, "-m", HELPER, "die-everywhere", str(roots), str(tmp_path / "booster")]
+    subprocess.run(command, check=True, timeout=60)
+
+    bundle = bundle_of(boosters[0])
+    clean = tmp_path / "clean"
+    publish(DirectoryStore(clean), bundle)
+    expected = files_under(clean)
+    stores, left, swept = 0, 0, 0
+    for root in sorted(roots.iterdir()):
+        whole = whole_bundles(root)
+        assert files_under(root).items() <= expected.items()
+        staged = list(root.rglob(".*"))
+        publish(DirectoryStore(root), bundle)
+        assert files_under(root) == expected
+        stores, left = stores + 1, left + len(staged)
+        if not whole:  # else the rerun had nothing to write, and so nothing to sweep
+            swept += len(staged)
+            assert list(root.rglob(".*")) == []
+    assert stores > 10  # three objects take more calls than that
+    assert left >= swept > 0  # some died with a staged file in hand
+
+
+def test_readers_see_whole_bundles_while_publishers_are_killed(tmp_path: Path, boosters: tuple[bytes, bytes]) -> None:
+    """Guards the promise to workers: kill -9 at random moments, and no reader ever finds a part."""
+    # Large enough that writing takes a while.
+    (tmp_path / "booster").write_bytes(boosters[0] + b" " * 300_000)
+    root = tmp_path / "artifacts"
+    seen: dict[str, bytes] = {}
+    failures: list[str] = []
+    done = threading.Event()
+
+    def read_on() -> None:
+        while not done.is_set():
+            try:
+                whole_bundles(root)
+                now = files_under(root)
+                if any(now.get(name) != data for name, data in seen.items()):
+                    failures.append("a published object changed or vanished")
+                seen.update(now)
+            except (AssertionError, ValueError, OSError) as error:
+                failures.append(repr(error))
+            time.sleep(0.005)
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    delays = random.Random(7)
+    try:
+        for round_number in range(5):
+            command = [sys.executable, "-m", HELPER, "publish-forever", str(root), str(tmp_path / "booster")]
+            with subprocess.Popen([*command, str(round_number * 1000)], stdout=subprocess.PIPE, text=True) as child:
+                assert child.stdout is not None
+                assert child.stdout.readline() == "ready\n"
+                # Wait for a first manifest of this round, so that every round has published something.
+                before, limit = len(seen), time.monotonic() + 20
+                while len(seen) < before + 3 and time.monotonic() < limit:
+                    time.sleep(0.002)
+                time.sleep(delays.uniform(0, 0.03))
+                child.kill()
+    finally:
+        done.set()
+        reader.join()
+    assert failures == []
+    assert len(whole_bundles(root)) >= 5
+    # Whatever was begun can be completed.
+    boosters_there = [path for path in root.glob("xgboost_v1/*.json") if not path.stem.endswith(("data", "manifest"))]
+    for path in boosters_there:
+        publish(DirectoryStore(root), bundle_of(path.read_bytes()))
+    assert len(whole_bundles(root)) == len(boosters_there)
+
+
+# -- several publishers ------------------------------------------------------------------------------
+
+
+def test_of_many_publishers_one_creates(store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes]) -> None:
+    """Guards the race of two runs for one model, with verdicts and libraries that differ by right."""
+    bundles = [
+        bundle_of(boosters[0], verdict=verdict_on(boosters[0], checks=(f"check_{n}",)), libraries={"pandas": str(n)})
+        for n in range(8)
+    ]
+    with ThreadPoolExecutor(len(bundles)) as pool:
+        results = list(pool.map(lambda each: publish(store, each), bundles))
+    assert sum(result.created for result in results) == 1
+    assert len({result.manifest.sha256 for result in results}) == 1
+    assert len({result.record.sha256 for result in results}) == 1
+    assert len(whole_bundles(root)) == 1
+
+
+class InterleavedPublishers(RuleBasedStateMachine):
+    """Publishers of agreeing and contradicting bundles, one store call at a time, some of them killed."""
+
+    choices: tuple[Bundle, ...] = ()
+
+    @initialize()
+    def open_store(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="nba_ml_publication_")
+        self.root = Path(self.folder.name) / "artifacts"
+        self.store = DirectoryStore(self.root)
+        self.running: list[SteppedPublisher] = []
+        self.ended: list[SteppedPublisher] = []
+        self.seen: dict[str, bytes] = {}
+
+    @precondition(lambda self: len(self.running) < 4)
+    @rule(which=st.integers(0, 5))
+    def start(self, which: int) -> None:
+        self.running.append(SteppedPublisher(self.store, self.choices[which]))
+
+    @precondition(lambda self: self.running)
+    @rule(who=st.integers(0, 3), calls=st.integers(1, 4))
+    def go_on(self, who: int, calls: int) -> None:
+        publisher = self.running[who % len(self.running)]
+        for _ in range(calls):
+            if not publisher.ended:
+                publisher.step()
+                self.nothing_changed()
+        self.retire(publisher)
+
+    @precondition(lambda self: self.running)
+    @rule(who=st.integers(0, 3), order=st.sampled_from(["die before", "die after"]))
+    def kill(self, who: int, order: Order) -> None:
+        publisher = self.running[who % len(self.running)]
+        publisher.step(order)
+        self.retire(publisher)
+
+    def retire(self, publisher: SteppedPublisher) -> None:
+        if publisher.ended:
+            self.running.remove(publisher)
+            self.ended.append(publisher)
+
+    @invariant()
+    def manifests_speak_for_whole_bundles(self) -> None:
+        if hasattr(self, "root"):
+            whole_bundles(self.root)
+
+    @invariant()
+    def nothing_changed(self) -> None:
+        if hasattr(self, "root"):
+            now = files_under(self.root)
+            assert self.seen.items() <= now.items(), "a published object changed or vanished"
+            self.seen = now
+
+    def teardown(self) -> None:
+        if not hasattr(self, "root"):
+            return
+        try:
+            for publisher in self.running:
+                publisher.step("die before")
+            self.finish_everything()
+        finally:
+            self.folder.cleanup()
+
+    def finish_everything(self) -> None:
+        """Every bundle is published or contradicts the one that came first; a further round changes nothing."""
+        for _ in range(2):
+            for bundle in self.choices:
+                record = BundleNames.of(bundle.model_id).record
+                try:
+                    publish(self.store, bundle)
+                except PublicationConflictError:
+                    stored = self.store.read(record)
+                    assert stored is not None
+                    assert json.loads(stored.data)["metrics"] != json.loads(bundle.record)["metrics"]
+                self.nothing_changed()
+        assert len(whole_bundles(self.root)) == len({each.model_id for each in self.choices})
+        created = [each.result.manifest.name for each in self.ended if each.result and each.result.created]
+        assert len(created) == len(set(created)), "two publishers created one bundle"
+
+
+@pytest.fixture
+def machine(boosters: tuple[bytes, bytes]) -> Iterator[type[InterleavedPublishers]]:
+    first, second = boosters
+    InterleavedPublishers.choices = (
+        bundle_of(first),
+        bundle_of(first, libraries={"pandas": "9.0"}),
+        bundle_of(first, verdict=verdict_on(first, checks=("another",))),
+        bundle_of(first, metrics={"mae": 9.9}),
+        bundle_of(second),
+        bundle_of(second),
+    )
+    yield InterleavedPublishers
+    InterleavedPublishers.choices = ()
+
+
+def test_interleaved_publishers(machine: type[InterleavedPublishers]) -> None:
+    """Guards against any order of several publishers' steps and deaths that one publisher alone does not show."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
