@@ -4,6 +4,8 @@ Each message is one readable paragraph: what is wrong, where, the numbers, and w
 The command line prints it as it is; Dagster shows it on the failed step.
 """
 
+from typing import Any
+
 
 class NbaMlError(Exception):
     """Base of all errors a user can act on."""
@@ -26,7 +28,12 @@ class MissingMonthsError(NbaMlError):
 
 
 class SnapshotRejectedError(NbaMlError):
-    """More rows of a month break the feature contract than a snapshot may leave out."""
+    """More rows of a month break the feature contract than a snapshot may leave out.
+
+    `rejects` holds those rows with their reasons (an Arrow table), so that a caller can keep them.
+    """
+
+    rejects: Any = None
 
 
 class StaleInputError(NbaMlError):

@@ -1,0 +1,75 @@
+"""Numbers that judge predictions, each with its population, and an interval where one is claimed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+RESAMPLES = 2000
+SEED = 42
+LEVEL = 0.95
+
+Array = npt.NDArray[np.floating]
+
+
+class Interval(BaseModel):
+    """A 95% bootstrap interval over days."""
+
+    model_config = ConfigDict(frozen=True)
+
+    low: float
+    high: float
+
+
+class Metrics(BaseModel):
+    """How far `n` predictions lie from the points scored.
+
+    `bias` is the mean of prediction minus result: negative predicts too low. `within_3` and
+    `within_5` are shares of predictions at most 3 and 5 points off.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    mae: float
+    rmse: float
+    bias: float
+    within_3: float
+    within_5: float
+
+
+def measure(predicted: Array, actual: Array) -> Metrics:
+    """Metrics of predictions (n,) against results (n,), in points. Raises ValueError if n is 0."""
+    if not len(actual):
+        raise ValueError("no rows to measure")
+    error = predicted.astype(np.float64) - actual
+    size = np.abs(error)
+    return Metrics(
+        n=len(error),
+        mae=_rounded(size.mean()),
+        rmse=_rounded(np.sqrt(np.square(error).mean())),
+        bias=_rounded(error.mean()),
+        within_3=_rounded((size <= 3).mean()),
+        within_5=_rounded((size <= 5).mean()),
+    )
+
+
+def interval_over_days(values: Array, days: npt.NDArray[np.datetime64]) -> Interval:
+    """95% interval of the mean of `values` (n,), by resampling whole days.
+
+    Days, not rows: the games of a night share opponents, pace and news, so their errors are not
+    independent, and an interval over rows would be too narrow. Percentile bootstrap (Efron and
+    Tibshirani, An Introduction to the Bootstrap, ch. 13), seeded.
+    """
+    _, index = np.unique(days, return_inverse=True)
+    sums = np.bincount(index, weights=values.astype(np.float64))
+    counts = np.bincount(index).astype(np.float64)
+    draws = np.random.default_rng(SEED).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    low, high = np.quantile((draws @ sums) / (draws @ counts), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(low=_rounded(low), high=_rounded(high))
+
+
+def _rounded(value: float | np.floating) -> float:
+    """Six decimals: enough for any use, and the same on every machine."""
+    return round(float(value), 6) + 0.0

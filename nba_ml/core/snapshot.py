@@ -1,0 +1,268 @@
+"""A month frozen: validated, made canonical, put in order, and named by its digest.
+
+What belongs here: which rows of the feature store are samples, which break the contract, and what
+older stores wrote that means "missing". What does not: where the rows come from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import table_digest
+from nba_ml.core.errors import SnapshotRejectedError
+from nba_ml.core.tables import snapshot_schema
+
+MAX_REJECTED_SHARE = 0.01
+"""More rejected rows than this and the month is no snapshot: one bad row in a hundred is a fault of
+the backfill, not noise."""
+
+PLACEHOLDER_LINE = 20.0
+"""What older stores wrote where no book had a line."""
+
+_KEY = ["player_lookup", "game_date"]
+_LINE_FEATURES = ("vegas_points_line", "vegas_opening_line", "vegas_line_move")
+_SHOT_PROFILE = ("pct_paint", "pct_mid_range", "pct_three")
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotCounts:
+    """What became of a month's rows. Every row of the feature store is in exactly one of the first four.
+
+    `played` counts player-games with a result (minutes above 0) in the box scores, `covered` those of
+    them that have a feature row which keeps the contract.
+    """
+
+    samples: int
+    early_season: int
+    without_result: int
+    rejected: int
+    played: int
+    covered: int
+
+    @property
+    def coverage(self) -> float:
+        """Share of the games played that have a valid feature row; 1.0 for a month without games."""
+        return self.covered / self.played if self.played else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A frozen month.
+
+    `table` has `tables.snapshot_schema`, ordered by (game_date, player_lookup): training is
+    byte-identical over runs and thread counts on the same rows, and is not on permuted rows.
+    `rejects` keeps the rows that break the contract: key, reason, the vector as stored.
+    """
+
+    table: pa.Table
+    rejects: pa.Table
+    counts: SnapshotCounts
+    digest: str
+
+    @property
+    def rejected_by_reason(self) -> dict[str, int]:
+        return dict(Counter(self.rejects.column("reason").to_pylist()).most_common())
+
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        pa.field("player_lookup", pa.string()),
+        pa.field("game_date", pa.date32()),
+        pa.field("reason", pa.string()),
+        pa.field("features", pa.list_(pa.float64())),
+    ]
+)
+
+
+def take_snapshot(features: pa.Table, summary: pa.Table, month: str, version: FeatureVersion) -> Snapshot:
+    """Freeze the month's rows of the feature store, with their results.
+
+    Early-season rows are set aside first: on the platform their vectors may be empty, and a team's
+    pace after one double-overtime game lies outside any range. Then come duplicates (the newest
+    `updated_at` stays), rows that break the contract, and rows without a result.
+
+    Args:
+        features: the month in `tables.ML_FEATURE_STORE_V2`.
+        summary: the month in `tables.PLAYER_GAME_SUMMARY`.
+        month: for messages.
+        version: the contract that the rows must keep.
+
+    Raises:
+        SnapshotRejectedError: more than `MAX_REJECTED_SHARE` of the rows break the contract. The
+            error carries the rejected rows as `rejects`.
+    """
+    rows = _key_frame(features)
+    reasons = pd.Series("", index=rows.index, dtype=object)
+    early = rows["early_season_flag"].to_numpy(dtype=bool)
+
+    newest_first = rows[~early].sort_values("updated_at", ascending=False, kind="stable")
+    duplicates = newest_first.index[newest_first.duplicated(_KEY)]
+    reasons.loc[duplicates] = "duplicate key"
+    _mark(reasons, ~early & (rows["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}")
+    lengths = pc.list_value_length(features.column("features")).to_numpy()
+    _mark(reasons, ~early & (lengths != version.count), f"not {version.count} values")
+    _mark(reasons, ~early & ~_names_in_order(features, version), "feature names differ from the contract's")
+
+    readable = ~early & (reasons == "").to_numpy()
+    vectors = canonical_vectors(_matrix(features, readable, version), version)
+    _mark(reasons, readable, contract_faults(vectors, version), within=True)
+
+    results = summary.filter(pc.greater(summary.column("minutes_played"), 0))
+    played = results.select([*_KEY, "points", "minutes_played"]).to_pandas(date_as_object=True)
+    joined = rows.merge(played, on=_KEY, how="left", validate="many_to_one")
+    valid = readable & (reasons == "").to_numpy()
+    has_result = joined["minutes_played"].notna().to_numpy()
+    sample = valid & has_result
+
+    rejected = (reasons != "").to_numpy()
+    covered_keys = rows.loc[(valid | early) & has_result, _KEY].drop_duplicates()
+    counts = SnapshotCounts(
+        samples=int(sample.sum()),
+        early_season=int(early.sum()),
+        without_result=int((valid & ~has_result).sum()),
+        rejected=int(rejected.sum()),
+        played=results.num_rows,
+        covered=len(covered_keys),
+    )
+    rejects = _rejects(features, rows, reasons, rejected)
+    _require_few_rejected(counts, rejects, month)
+
+    table = _canonical_table(joined[sample], vectors[sample[readable]], version)
+    return Snapshot(table=table, rejects=rejects, counts=counts, digest=table_digest(table))
+
+
+def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
+    """Vectors (n, features) with what older stores wrote for "missing" turned into NaN.
+
+    No line is NaN in the line, the opening line and the move, and 0 in `has_vegas_line`, whatever was
+    stored there (the season average, on the platform). A line of exactly 20.0 whose opening line is
+    20.0 or missing is the old placeholder. A shot profile of three zeros is no profile.
+    """
+    out = vectors.copy()
+    column = {name: version.index(name) for name in (*_LINE_FEATURES, "has_vegas_line", *_SHOT_PROFILE)}
+    line, opening, flag = (out[:, column[n]] for n in ("vegas_points_line", "vegas_opening_line", "has_vegas_line"))
+    placeholder = (line == PLACEHOLDER_LINE) & ((opening == PLACEHOLDER_LINE) | ((flag == 0) & np.isnan(opening)))
+    no_line = (flag == 0) | np.isnan(line) | placeholder
+    for name in _LINE_FEATURES:
+        out[no_line, column[name]] = np.nan
+    out[no_line, column["has_vegas_line"]] = 0.0
+    profile = [column[name] for name in _SHOT_PROFILE]
+    no_profile = (out[:, profile] == 0.0).all(axis=1)
+    out[np.ix_(no_profile, profile)] = np.nan
+    return out + 0.0
+
+
+def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
+    """For each vector (n, features) the first way in which it breaks the contract, or ''."""
+    faults = np.full(len(vectors), "", dtype=object)
+    for i, feature in enumerate(version.features):
+        values = vectors[:, i]
+        missing = np.isnan(values)
+        found: dict[str, Mask] = {
+            f"{feature.name} is infinite": np.isinf(values),
+            f"{feature.name} outside {feature.low:g} to {feature.high:g}": (values < feature.low) | (values > feature.high),
+        }
+        if not feature.nullable:
+            found[f"{feature.name} is missing"] = missing
+        for fault, mask in found.items():
+            faults[mask & (faults == "")] = fault
+    return faults.tolist()
+
+
+def _key_frame(features: pa.Table) -> pd.DataFrame:
+    columns = [*_KEY, "game_id", "feature_version", "feature_quality_score", "early_season_flag", "updated_at"]
+    frame = features.select(columns).to_pandas(date_as_object=True)
+    frame["feature_quality_score"] = frame["feature_quality_score"].astype(float)
+    return frame
+
+
+def _mark(reasons: pd.Series, mask: Mask, reason: str | list[str], *, within: bool = False) -> None:
+    """Give the masked rows a reason, if they have none yet. With `within`, one reason per masked row."""
+    if within:
+        reasons.loc[mask] = reason
+    else:
+        reasons.loc[mask & (reasons == "").to_numpy()] = reason
+
+
+def _names_in_order(features: pa.Table, version: FeatureVersion) -> Mask:
+    """Which rows name their features as the contract does. Compared by distinct list: there are few."""
+    expected = list(version.names)
+    masks: list[Mask] = []
+    for chunk in features.column("feature_names").chunks:
+        offsets = np.asarray(chunk.offsets)
+        values = chunk.values.dictionary_encode() if not pa.types.is_dictionary(chunk.values.type) else chunk.values
+        codes, words = np.asarray(values.indices), values.dictionary.to_pylist()
+        wanted = np.array([words.index(name) if name in words else -1 for name in expected])
+        mask = np.diff(offsets) == len(expected)
+        starts = offsets[:-1][mask]
+        mask[mask] = (codes[starts[:, None] + np.arange(len(expected))] == wanted).all(axis=1)
+        masks.append(mask)
+    return np.concatenate(masks) if masks else np.zeros(0, dtype=bool)
+
+
+def _matrix(features: pa.Table, keep: Mask, version: FeatureVersion) -> Floats:
+    """The kept rows' vectors (n, features), through Arrow buffers."""
+    column = features.column("features").filter(pa.array(keep))
+    values = column.combine_chunks().flatten() if column.num_chunks else pa.array([], pa.float64())
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    return values.fill_null(np.nan).to_numpy(zero_copy_only=False).reshape(-1, version.count)
+
+
+def _rejects(features: pa.Table, rows: pd.DataFrame, reasons: pd.Series, rejected: Mask) -> pa.Table:
+    mask = pa.array(rejected)
+    return pa.table(
+        {
+            "player_lookup": features.column("player_lookup").filter(mask),
+            "game_date": features.column("game_date").filter(mask),
+            "reason": pa.array(reasons[rejected].tolist(), pa.string()),
+            "features": features.column("features").filter(mask),
+        },
+        schema=REJECTS_SCHEMA,
+    )
+
+
+def _require_few_rejected(counts: SnapshotCounts, rejects: pa.Table, month: str) -> None:
+    considered = counts.samples + counts.without_result + counts.rejected
+    if counts.rejected <= MAX_REJECTED_SHARE * considered:
+        return
+    by_reason = Counter(rejects.column("reason").to_pylist()).most_common(5)
+    worst = "; ".join(f"{r['player_lookup']} {r['game_date']}: {r['reason']}" for r in rejects.slice(0, 5).to_pylist())
+    error = SnapshotRejectedError(
+        f"{month}: {counts.rejected:,} of {considered:,} feature rows ({counts.rejected / considered:.1%}) break the "
+        f"contract, more than {MAX_REJECTED_SHARE:.0%}. By reason: "
+        + ", ".join(f"{reason} ({n:,})" for reason, n in by_reason)
+        + f". First: {worst}. The snapshot that was there is untouched; correct the feature rows and materialise "
+        "the month again."
+    )
+    error.rejects = rejects
+    raise error
+
+
+def _canonical_table(rows: pd.DataFrame, vectors: Floats, version: FeatureVersion) -> pa.Table:
+    order = rows.reset_index(drop=True).sort_values(["game_date", "player_lookup"], kind="stable").index.to_numpy()
+    rows, vectors = rows.iloc[order], vectors[order]
+    columns: Mapping[str, object] = {
+        "player_lookup": rows["player_lookup"],
+        "game_date": rows["game_date"],
+        "game_id": rows["game_id"],
+        **{name: vectors[:, i] for i, name in enumerate(version.names)},
+        "points": rows["points"].to_numpy(dtype=np.float64),
+        "minutes_played": rows["minutes_played"].to_numpy(dtype=np.float64),
+        "feature_quality_score": rows["feature_quality_score"],
+    }
+    schema = snapshot_schema(version)
+    # from_pandas=False keeps NaN a NaN: a missing feature is a value here, not an Arrow null.
+    return pa.table({f.name: pa.array(columns[f.name], type=f.type, from_pandas=False) for f in schema}, schema=schema)

@@ -1,0 +1,159 @@
+"""The recipe: from a split's rows to a booster, the same bytes on every machine and thread count.
+
+What belongs here: hyperparameters, the matrix, fitting, predicting. What does not: judging the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xgboost as xgb
+from pydantic import BaseModel, ConfigDict, Field
+
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import table_digest
+from nba_ml.core.errors import StaleInputError
+from nba_ml.core.split import SplitManifest
+
+Matrix = npt.NDArray[np.float32]
+
+
+class Hyperparameters(BaseModel):
+    """XGBoost's parameters, in XGBoost's own words.
+
+    Absolute error, because the score is MAE and a betting line is a median (measured on one unseen
+    season, all players: 4.502 against 4.560 with squared error).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    objective: str = Field("reg:absoluteerror", description="Loss. Absolute error predicts the median.")
+    max_depth: int = Field(6, ge=1, le=16, description="Depth of a tree.")
+    min_child_weight: float = Field(10.0, ge=0, description="Least weight (rows) in a leaf.")
+    learning_rate: float = Field(0.03, gt=0, le=1, description="Shrinkage of each tree.")
+    num_boost_round: int = Field(1000, ge=1, description="Most trees.")
+    early_stopping_rounds: int = Field(50, ge=1, description="Stop after this many rounds without a better MAE.")
+    subsample: float = Field(0.7, gt=0, le=1, description="Share of rows for each tree.")
+    colsample_bytree: float = Field(0.7, gt=0, le=1, description="Share of features for each tree.")
+    colsample_bylevel: float = Field(0.7, gt=0, le=1, description="Share of those for each level.")
+    gamma: float = Field(0.1, ge=0, description="Least gain of a split.")
+    reg_alpha: float = Field(0.5, ge=0, description="L1 on leaf values.")
+    reg_lambda: float = Field(5.0, ge=0, description="L2 on leaf values.")
+    seed: int = Field(42, ge=0, description="Seed of row and column sampling.")
+
+    def booster_params(self, threads: int | None) -> dict[str, object]:
+        """For `xgb.train`. `threads` changes the speed only, never the bytes; None is all cores."""
+        params = self.model_dump(exclude={"num_boost_round", "early_stopping_rounds"})
+        return {**params, "tree_method": "hist", "eval_metric": "mae", "nthread": threads or 0, "verbosity": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Rows in canonical order: features (n, features), points (n,), and their dates and players."""
+
+    features: Matrix
+    points: npt.NDArray[np.float32]
+    dates: npt.NDArray[np.datetime64]
+    keys: pa.Table
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def between(self, first: object, last: object) -> Samples:
+        """The rows of the dates from `first` to `last`, both inclusive, as views: rows are in date order."""
+        start = int(np.searchsorted(self.dates, np.datetime64(first), side="left"))
+        stop = int(np.searchsorted(self.dates, np.datetime64(last), side="right"))
+        return Samples(
+            features=self.features[start:stop],
+            points=self.points[start:stop],
+            dates=self.dates[start:stop],
+            keys=self.keys.slice(start, stop - start),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FittedBooster:
+    """`booster` as XGBoost JSON, cut to its best iteration, so that every loader predicts the same."""
+
+    booster: bytes
+    best_iteration: int
+    rounds_run: int
+    early_stopping_mae: float
+
+
+KEY_COLUMNS = ("player_lookup", "game_date", "game_id")
+
+
+def gather(tables: Mapping[str, pa.Table], split: SplitManifest, version: FeatureVersion) -> Samples:
+    """Stack the split's snapshots into one matrix, through Arrow and without Python lists.
+
+    Args:
+        tables: month -> snapshot rows (`tables.snapshot_schema`), at least the months of the split.
+
+    Raises:
+        StaleInputError: a snapshot is not the one that the split was made from.
+    """
+    changed = [r.month for r in split.snapshots if r.month not in tables or table_digest(tables[r.month]) != r.digest]
+    if changed:
+        raise StaleInputError(
+            f"The snapshots of {', '.join(changed)} are not the ones that the split was made from. "
+            "Materialise train_split again, then the model."
+        )
+    parts = [tables[ref.month] for ref in split.snapshots]
+    features = np.empty((split.rows, version.count), dtype=np.float32)
+    start = 0
+    for part in parts:
+        for i, name in enumerate(version.names):
+            features[start : start + part.num_rows, i] = part.column(name).to_numpy()
+        start += part.num_rows
+    keys = pa.concat_tables([part.select(KEY_COLUMNS) for part in parts])
+    points = np.concatenate([part.column("points").to_numpy() for part in parts]).astype(np.float32)
+    return Samples(features=features, points=points, dates=keys.column("game_date").to_numpy(), keys=keys)
+
+
+def fit(
+    train: Samples, early_stopping: Samples, params: Hyperparameters, version: FeatureVersion, threads: int | None
+) -> FittedBooster:
+    """Train on `train`, stop on the MAE of `early_stopping`, and cut to the best iteration.
+
+    Only the early-stopping rows are evaluated each round: evaluating the train rows every round costs
+    more than training does.
+    """
+    names = list(version.names)
+    matrix = xgb.QuantileDMatrix(train.features, label=train.points, feature_names=names, nthread=threads)
+    watched = xgb.QuantileDMatrix(
+        early_stopping.features, label=early_stopping.points, feature_names=names, ref=matrix, nthread=threads
+    )
+    booster = xgb.train(
+        params.booster_params(threads),
+        matrix,
+        num_boost_round=params.num_boost_round,
+        evals=[(watched, "early_stopping")],
+        early_stopping_rounds=params.early_stopping_rounds,
+        verbose_eval=False,
+    )
+    best, rounds, score = booster.best_iteration, booster.num_boosted_rounds(), booster.best_score
+    cut = booster[: best + 1]
+    cut.set_attr(best_iteration=None, best_score=None)  # they speak of rounds that are no longer there
+    return FittedBooster(
+        booster=bytes(cut.save_raw("json")), best_iteration=best, rounds_run=rounds, early_stopping_mae=float(score)
+    )
+
+
+def predict(booster: bytes, features: Matrix, threads: int | None = None) -> npt.NDArray[np.float32]:
+    """Predicted points (n,) from the saved bytes, as a worker would compute them."""
+    loaded = xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
+    return np.asarray(loaded.inplace_predict(features, missing=np.nan), dtype=np.float32)
+
+
+def importance(booster: bytes, version: FeatureVersion) -> dict[str, float]:
+    """Share of the total gain of each feature, highest first; a feature never split on has 0."""
+    loaded = xgb.Booster(model_file=bytearray(booster))
+    gain = loaded.get_score(importance_type="total_gain")
+    total = sum(float(value) for value in gain.values()) or 1.0  # type: ignore[arg-type]
+    shares = {name: round(float(gain.get(name, 0.0)) / total, 6) for name in version.names}  # type: ignore[arg-type]
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
