@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from importlib import resources
@@ -23,6 +24,7 @@ import pyarrow.compute as pc
 
 from nba_ml.core import tables
 from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
+from nba_ml.core.digest import json_digest
 from nba_ml.core.errors import SourceDataError
 from nba_ml.core.season import EARLY_SEASON_DAYS
 
@@ -156,6 +158,12 @@ def _database(summary: pa.Table, lines: pa.Table, threads: int | None) -> Iterat
         connection.register("summary", summary)
         connection.register("lines", lines)
         yield connection
+
+
+def features_code_digest() -> str:
+    """Digest of the queries and of the contract they fill: what a code version has to follow."""
+    queries = {step: _sql(step) for step in (*STEPS, "find_faults", "select_vectors")}
+    return json_digest({"sql": queries, "contract": [asdict(feature) for feature in V2_33FEATURES.features]})
 
 
 def _sql(step: str) -> str:

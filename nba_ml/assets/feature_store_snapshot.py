@@ -1,0 +1,68 @@
+"""`feature_store_snapshot`: the month frozen, validated and canonical."""
+
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from nba_ml.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import DigestedTable
+from nba_ml.core.errors import SnapshotRejectedError
+from nba_ml.core.snapshot import take_snapshot
+from nba_ml.core.tables import snapshot_schema
+from nba_ml.resources.store import Store
+
+CODE_VERSION = "1"
+
+_COLUMNS = column_schema(
+    snapshot_schema(V2_33FEATURES), {feature.name: feature.definition for feature in V2_33FEATURES.features}
+)
+
+
+def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="training",
+        kinds={"parquet"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        metadata={"dagster/column_schema": _COLUMNS},
+        description="Frozen, validated, canonical copy of the month: keys, 33 float columns, target, quality. Rows that break "
+        "the contract are kept beside it with their reason; more than 1% of them fail the month. Named by its digest.",
+    )
+    def feature_store_snapshot(
+        context: dg.AssetExecutionContext,
+        player_game_summary: DigestedTable,
+        ml_feature_store_v2: DigestedTable,
+        store: Store,
+    ) -> dg.Output[Any]:
+        month = context.partition_key
+        try:
+            snapshot = take_snapshot(ml_feature_store_v2.table, player_game_summary.table, month, V2_33FEATURES)
+        except SnapshotRejectedError as error:
+            kept = store.months().save_refused("feature_store_snapshot", month, error.rejects)
+            context.log.error(f"The rejected rows are in {kept}")
+            raise
+        counts = snapshot.counts
+        reasons = pd.DataFrame(snapshot.rejected_by_reason.items(), columns=["reason", "rows"])
+        return recorded(
+            snapshot,
+            code_version=CODE_VERSION,
+            inputs={
+                "player_game_summary": {month: player_game_summary.digest},
+                "ml_feature_store_v2": {month: ml_feature_store_v2.digest},
+            },
+            metadata={
+                "rows": counts.samples,
+                "dagster/partition_row_count": counts.samples,
+                "coverage": round(counts.coverage, 6),
+                **{name: number for name, number in asdict(counts).items() if name not in ("samples", "covered")},
+                "digest": snapshot.digest,
+                "dagster/uri": store.months().uri("feature_store_snapshot", month),
+                **({"rejected_by_reason": markdown_table(reasons)} if len(reasons) else {}),
+            },
+        )
+
+    return feature_store_snapshot

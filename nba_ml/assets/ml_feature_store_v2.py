@@ -1,0 +1,71 @@
+"""`ml_feature_store_v2`: the feature backfill, from games strictly before each date."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from nba_ml.assets.recording import OWNERS, column_schema, digests, recorded
+from nba_ml.core.contract import NOT_IN_BOX_SCORES, V2_33FEATURES
+from nba_ml.core.digest import DigestedTable, table_digest
+from nba_ml.core.features import compute_features, features_code_digest
+from nba_ml.core.season import month_bounds
+from nba_ml.core.tables import ML_FEATURE_STORE_V2
+from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.resources.compute import Compute
+from nba_ml.resources.feature_source import EmbeddedFeatureSource
+from nba_ml.resources.io_manager import BY_MONTH
+
+CODE_VERSION = f"1-{features_code_digest()[:12]}"
+"""Follows the SQL and the contract: an edited query makes every month out of date."""
+
+_WRITTEN_AT = ("created_at", "updated_at")
+
+
+def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="feature_store",
+        kinds={"duckdb"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        ins={
+            "player_game_summary": dg.AssetIn(partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True}),
+        },
+        metadata={"dagster/column_schema": column_schema(ML_FEATURE_STORE_V2)},
+        description=f"The feature store: {V2_33FEATURES.count} features per player-game (`{V2_33FEATURES.name}`), from games "
+        f"strictly before the date. Box scores cannot give {', '.join(NOT_IN_BOX_SCORES)}: those are NaN.",
+    )
+    def ml_feature_store_v2(
+        context: dg.AssetExecutionContext,
+        player_game_summary: dict[str, DigestedTable],
+        feature_source: EmbeddedFeatureSource,
+        compute: Compute,
+    ) -> dg.Output[Any]:
+        month = context.partition_key
+        outside = {"lines": feature_source.lines_fingerprint(month)}
+        history = pa.concat_tables([part.table for part in player_game_summary.values()])
+        table = compute_features(
+            history,
+            feature_source.prop_lines(month),
+            *month_bounds(month),
+            computed_at=datetime.now(UTC),
+            threads=compute.threads,
+        )
+        quality = table.column("feature_quality_score").cast(pa.float64()).to_numpy()
+        return recorded(
+            DigestedTable(table, table_digest(table, without=_WRITTEN_AT)),
+            code_version=CODE_VERSION,
+            inputs={"player_game_summary": digests(player_game_summary)},
+            outside=outside,
+            metadata={
+                "rows": table.num_rows,
+                "dagster/partition_row_count": table.num_rows,
+                "mean_quality": round(float(np.mean(quality)), 2) if len(quality) else 0.0,
+                "early_season_rows": table.column("early_season_flag").to_numpy().sum().item(),
+            },
+        )
+
+    return ml_feature_store_v2

@@ -1,0 +1,46 @@
+"""`model_metadata`: the record that goes with the booster."""
+
+from typing import Any
+
+import dagster as dg
+
+from nba_ml.assets.recording import OWNERS, recorded
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.model_record import make_record
+from nba_ml.resources.month_store import DescribedModel, TrainedModel
+
+CODE_VERSION = "1"
+
+
+def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="training",
+        kinds={"json"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        description="The typed record published beside the booster: identity, lineage, metrics with intervals, baselines on "
+        "the same rows, importance, library versions, and reference rows that any loader must reproduce.",
+    )
+    def model_metadata(context: dg.AssetExecutionContext, xgboost_model: TrainedModel) -> dg.Output[Any]:
+        booster = xgboost_model.booster
+        record = make_record(xgboost_model.report, booster, V2_33FEATURES) if booster is not None else None
+        facts = (
+            {
+                "model_id": record.model_id,
+                "rows": record.rows,
+                "players": record.players,
+                "validation_mae": record.metrics.validation.mae,
+                "record": dg.MetadataValue.json(record.model_dump(mode="json", exclude={"reference_rows", "split"})),
+            }
+            if record
+            else {"note": "no model, so no record"}
+        )
+        return recorded(
+            DescribedModel(record, booster),
+            code_version=CODE_VERSION,
+            inputs={"xgboost_model": {context.partition_key: xgboost_model.digest}},
+            metadata=facts,
+        )
+
+    return model_metadata

@@ -1,0 +1,57 @@
+"""What every asset writes on its materialisation: data version, inputs, and metadata with stable keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+
+from nba_ml.core.lineage import Inputs, inputs_digest
+from nba_ml.previews import previews_in_use
+from nba_ml.resources.month_store import HasDigest
+
+INPUTS = "nba_ml/inputs"
+"""Metadata of a materialisation: the digest of everything it was made from."""
+
+OWNERS = ["team:ml-platform"]
+
+_DAGSTER_TYPES = {"date32[day]": "date", "list<item: double>": "array<double>", "list<item: string>": "array<string>"}
+
+
+def column_schema(schema: pa.Schema, descriptions: Mapping[str, str] | None = None) -> dg.TableSchema:
+    """An Arrow schema as Dagster shows it."""
+    told = descriptions or {}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=field.name,
+                type=_DAGSTER_TYPES.get(str(field.type), str(field.type)),
+                description=told.get(field.name),
+                constraints=dg.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )
+
+
+def recorded(
+    value: HasDigest, *, code_version: str, inputs: Inputs, outside: Mapping[str, str] | None = None, metadata: Mapping[str, Any]
+) -> dg.Output[Any]:
+    """An output whose data version is the value's digest, with the digest of what it was made from."""
+    with previews_in_use():
+        return dg.Output(
+            value,
+            data_version=dg.DataVersion(value.digest),
+            metadata={**metadata, INPUTS: inputs_digest(code_version, inputs, outside or {})},
+        )
+
+
+def digests(values: Mapping[str, HasDigest]) -> dict[str, str]:
+    """Month -> digest."""
+    return {month: value.digest for month, value in values.items()}
+
+
+def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """A small table for the UI."""
+    return dg.MetadataValue.md(frame.to_markdown(index=False))

@@ -1,0 +1,52 @@
+"""`train_split`: which rows train, stop and validate, as a manifest."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from nba_ml.assets.recording import OWNERS, digests, markdown_table, recorded
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.split import split_by_date
+from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.resources.io_manager import BY_MONTH, COLUMNS
+
+CODE_VERSION = "1"
+
+
+def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="training",
+        kinds={"json"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        ins={
+            "feature_store_snapshot": dg.AssetIn(
+                partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True, COLUMNS: ["game_date"]}
+            ),
+        },
+        description="Chronological split of every month so far, by whole dates: train 70%, early stopping 10%, validation 20%. "
+        "A manifest that names the snapshots by digest, not a copy of rows.",
+    )
+    def train_split(feature_store_snapshot: dict[str, Snapshot]) -> dg.Output[Any]:
+        split = split_by_date(
+            {month: (s.digest, s.table.column("game_date").to_numpy()) for month, s in feature_store_snapshot.items()}
+        )
+        sides = split.sides()
+        return recorded(
+            split,
+            code_version=CODE_VERSION,
+            inputs={"feature_store_snapshot": digests(feature_store_snapshot)},
+            metadata={
+                "rows": split.rows,
+                "months": len(split.snapshots),
+                **{f"{name}_rows": side.rows for name, side in sides.items()},
+                **{f"{name}_from": side.first.isoformat() for name, side in sides.items()},
+                "sides": markdown_table(
+                    pd.DataFrame([{"side": name, **side.model_dump()} for name, side in sides.items()])
+                ),
+            },
+        )
+
+    return train_split

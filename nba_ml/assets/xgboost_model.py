@@ -1,0 +1,128 @@
+"""`xgboost_model`: the booster trained on everything up to and including the month."""
+
+import time
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from pydantic import create_model
+
+from nba_ml.assets.recording import OWNERS, digests, markdown_table, recorded
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import json_digest
+from nba_ml.core.model_record import Judgement, TrainingReport, report_training
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.split import SplitManifest
+from nba_ml.core.training import Hyperparameters, fit, gather
+from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.resources.compute import Compute
+from nba_ml.resources.io_manager import BY_MONTH
+from nba_ml.resources.month_store import TrainedModel
+
+CODE_VERSION = "1"
+
+# The launchpad's form is the hyperparameters, field for field: written once, in core.
+TrainingConfig: Any = create_model(
+    "TrainingConfig",
+    __base__=dg.Config,
+    **{name: (field.annotation, field) for name, field in Hyperparameters.model_fields.items()},  # type: ignore[call-overload]
+)
+
+
+def parameters_digest(parameters: Hyperparameters) -> str:
+    """What the parameters add to the inputs of a model."""
+    return json_digest(parameters.model_dump(mode="json"))
+
+
+def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="training",
+        kinds={"xgboost"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        ins={
+            "feature_store_snapshot": dg.AssetIn(partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True}),
+        },
+        description="XGBoost on absolute error, trained on the split's train side, stopped on its early-stopping side, cut to "
+        "its best iteration. The same rows give the same bytes, whatever the machine's threads.",
+    )
+    def xgboost_model(
+        context: dg.AssetExecutionContext,
+        config: TrainingConfig,
+        train_split: SplitManifest,
+        feature_store_snapshot: dict[str, Snapshot],
+        compute: Compute,
+    ) -> dg.Output[Any]:
+        parameters = Hyperparameters(**config.model_dump())
+        model, fit_seconds = _train(parameters, train_split, feature_store_snapshot, compute.threads)
+        report = model.report
+        return recorded(
+            model,
+            code_version=CODE_VERSION,
+            inputs={
+                "train_split": {context.partition_key: train_split.digest},
+                "feature_store_snapshot": digests(feature_store_snapshot),
+            },
+            outside={"parameters": parameters_digest(parameters)},
+            metadata={"rows": report.split.rows, "fit_seconds": round(fit_seconds, 3), **_facts(report)},
+        )
+
+    return xgboost_model
+
+
+def _train(
+    parameters: Hyperparameters, split: SplitManifest, snapshots: dict[str, Snapshot], threads: int | None
+) -> tuple[TrainedModel, float]:
+    """The model and the seconds that fitting took; no model while there is no sample."""
+    if split.empty:
+        report = TrainingReport(split=split, parameters=parameters, feature_version=V2_33FEATURES.name)
+        return TrainedModel(report, None), 0.0
+    samples = gather({month: snapshot.table for month, snapshot in snapshots.items()}, split, V2_33FEATURES)
+    sides = split.sides()
+    train, early_stopping = (samples.between(sides[n].first, sides[n].last) for n in ("train", "early_stopping"))
+    started = time.perf_counter()
+    fitted = fit(train, early_stopping, parameters, V2_33FEATURES, threads)
+    seconds = time.perf_counter() - started
+    return TrainedModel(report_training(fitted, samples, split, parameters, V2_33FEATURES, threads), fitted.booster), seconds
+
+
+def _facts(report: TrainingReport) -> dict[str, Any]:
+    """The numbers under stable keys, so that the UI can plot them over months."""
+    judgement = report.judgement
+    if judgement is None:
+        return {"note": "no sample up to this month, so no model: every row so far is early season"}
+    season = judgement.baselines.get("season_average")
+    return {
+        "validation_mae": judgement.validation.mae,
+        "validation_mae_low": judgement.validation_mae_interval.low,
+        "validation_mae_high": judgement.validation_mae_interval.high,
+        "validation_bias": judgement.validation.bias,
+        "train_mae": judgement.train.mae,
+        **({"season_mae": season.metrics.mae, "gain_over_season": season.gain} if season else {}),
+        "best_iteration": report.best_iteration,
+        "model_sha256": report.model_sha256,
+        "comparison": markdown_table(comparison(judgement)),
+        "importance": markdown_table(
+            pd.DataFrame([(n, round(s, 4)) for n, s in report.importance.items() if s > 0], columns=["feature", "share of gain"])
+        ),
+    }
+
+
+def comparison(judgement: Judgement) -> pd.DataFrame:
+    """The model and its baselines on the validation rows, one row each."""
+    ours, interval = judgement.validation, judgement.validation_mae_interval
+    rows: list[dict[str, Any]] = [
+        {"predictor": "xgboost", "rows": ours.n, "MAE": ours.mae, "95% interval": f"{interval.low:.3f} to {interval.high:.3f}"}
+    ]
+    for name, result in judgement.baselines.items():
+        gain = result.gain_interval
+        rows.append(
+            {
+                "predictor": name,
+                "rows": result.metrics.n,
+                "MAE": result.metrics.mae,
+                "95% interval": f"model better by {result.gain:.3f} ({gain.low:.3f} to {gain.high:.3f})",
+            }
+        )
+    return pd.DataFrame(rows).round(3)

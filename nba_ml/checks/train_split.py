@@ -1,0 +1,41 @@
+"""Checks of the split: time runs one way."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from nba_ml.checks.registry import Check, Finding, Severity
+from nba_ml.core.split import SplitManifest
+
+ASSET = "train_split"
+
+
+def _dates(split: SplitManifest, month: str) -> Finding:
+    sides = list(split.sides().items())
+    overlaps = [
+        {"earlier": a, "its last date": str(left.last), "later": b, "its first date": str(right.first)}
+        for (a, left), (b, right) in pairwise(sides)
+        if left.last >= right.first
+    ]
+    counted = sum(side.rows for _, side in sides)
+    return Finding(
+        passed=not overlaps and counted == split.rows and len(sides) in (0, 3),
+        metric="sides that overlap in time",
+        value=len(overlaps),
+        n=split.rows,
+        worst=overlaps,
+        next_step=f"Materialise train_split for {month} again; its {counted:,} rows must be those of its snapshots ({split.rows:,}).",
+    )
+
+
+CHECKS = (
+    Check(
+        asset=ASSET,
+        name="dates_disjoint_and_ordered",
+        severity=Severity.ERROR,
+        blocking=True,
+        threshold="train ends before early stopping begins, and that before validation",
+        reason="A date on two sides lets the games of one night teach the model about themselves.",
+        examine=_dates,
+    ),
+)

@@ -1,0 +1,232 @@
+"""The records that travel with a booster: what it was trained on, how good it is, and how that is known.
+
+`TrainingReport` belongs to the `xgboost_model` asset, `ModelRecord` is published beside the booster.
+Neither holds a clock, a run or a host: the same rows give the same record, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version as installed_version
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from nba_ml.core import baselines
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.errors import BundleError
+from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.core.publication import SYSTEM_ID, model_id
+from nba_ml.core.split import SplitManifest
+from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, importance, predict
+
+REFERENCE_ROWS = 20
+"""Rows whose predictions a loader must reproduce: enough to walk many leaves, few enough to read."""
+
+LIBRARIES = ("xgboost", "numpy", "pyarrow", "duckdb", "pandas", "dagster", "nba_ml")
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class BaselineResult(BaseModel):
+    """A baseline on the validation rows for which it has a value.
+
+    `gain` is its MAE minus the model's on the very same rows: above 0, the model is better.
+    """
+
+    model_config = _FROZEN
+
+    metrics: Metrics
+    model_mae: float
+    gain: float
+    gain_interval: Interval
+
+
+class ReferenceRow(BaseModel):
+    """A validation row and what the booster predicted for it when it was trained; null is missing."""
+
+    model_config = _FROZEN
+
+    player_lookup: str
+    game_date: str
+    features: tuple[float | None, ...]
+    prediction: float
+
+
+class Judgement(BaseModel):
+    """What the three sides of the split say about the booster. The validation rows are looked at here, once."""
+
+    model_config = _FROZEN
+
+    train: Metrics
+    early_stopping: Metrics
+    validation: Metrics
+    validation_mae_interval: Interval = Field(description="95%, bootstrap over days")
+    baselines: dict[str, BaselineResult]
+
+
+class TrainingReport(BaseModel):
+    """What training did. `model_sha256`, `judgement` and the rest are None or empty while there is no sample yet."""
+
+    model_config = _FROZEN
+
+    split: SplitManifest
+    parameters: Hyperparameters
+    feature_version: str
+    model_sha256: str | None = None
+    best_iteration: int | None = None
+    rounds_run: int | None = None
+    judgement: Judgement | None = None
+    importance: dict[str, float] = Field(default_factory=dict, description="share of total gain")
+    players: int = 0
+    reference_rows: tuple[ReferenceRow, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The booster's sha256, or the split's digest where there is no booster."""
+        return self.model_sha256 or self.split.digest
+
+
+class ModelRecord(BaseModel):
+    """The metadata of a published model. `months` are those with samples, `newest_month` the last of them."""
+
+    model_config = _FROZEN
+
+    system_id: str
+    model_type: str
+    model_id: str
+    model_sha256: str
+    feature_version: str
+    feature_names: tuple[str, ...]
+    newest_month: str
+    months: tuple[str, ...]
+    first_date: str
+    last_date: str
+    rows: int
+    players: int
+    split: SplitManifest
+    parameters: Hyperparameters
+    best_iteration: int
+    rounds_run: int
+    metrics: Judgement
+    importance: dict[str, float]
+    reference_rows: tuple[ReferenceRow, ...]
+    libraries: dict[str, str]
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, no NaN, a newline at the end."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+        return text.encode() + b"\n"
+
+    @property
+    def digest(self) -> str:
+        return bytes_digest(self.to_bytes())
+
+
+def judge(booster: bytes, sides: dict[str, Samples], version: FeatureVersion, threads: int | None) -> Judgement:
+    """Measure a booster, from its saved bytes, on the sides of its split, and the baselines on validation."""
+    predicted = {name: predict(booster, side.features, threads) for name, side in sides.items()}
+    metrics = {name: measure(predicted[name], side.points) for name, side in sides.items()}
+    validation, days = sides["validation"], sides["validation"].dates
+    error = np.abs(predicted["validation"].astype(np.float64) - validation.points)
+    results: dict[str, BaselineResult] = {}
+    for name, values in baselines.predict_baselines(validation.features, version).items():
+        there = ~np.isnan(values)
+        if not there.any():
+            continue  # a baseline without one value on these rows says nothing, and has no number to show
+        gain = np.abs(values[there] - validation.points[there]) - error[there]
+        results[name] = BaselineResult(
+            metrics=measure(values[there], validation.points[there]),
+            model_mae=measure(predicted["validation"][there], validation.points[there]).mae,
+            gain=round(float(gain.mean()), 6),
+            gain_interval=interval_over_days(gain, days[there]),
+        )
+    return Judgement(
+        **metrics, validation_mae_interval=interval_over_days(error, days), baselines=results
+    )
+
+
+def report_training(
+    fitted: FittedBooster,
+    samples: Samples,
+    split: SplitManifest,
+    parameters: Hyperparameters,
+    version: FeatureVersion,
+    threads: int | None,
+) -> TrainingReport:
+    """Everything worth saying about a fitted booster and the rows it came from."""
+    sides = {name: samples.between(side.first, side.last) for name, side in split.sides().items()}
+    return TrainingReport(
+        split=split,
+        parameters=parameters,
+        feature_version=version.name,
+        model_sha256=bytes_digest(fitted.booster),
+        best_iteration=fitted.best_iteration,
+        rounds_run=fitted.rounds_run,
+        judgement=judge(fitted.booster, sides, version, threads),
+        importance=importance(fitted.booster, version),
+        players=len(samples.keys.column("player_lookup").unique()),
+        reference_rows=_reference_rows(fitted.booster, sides["validation"]),
+    )
+
+
+def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion) -> ModelRecord:
+    """The record to publish with a booster.
+
+    Raises:
+        BundleError: the report is of another booster, or of none.
+    """
+    judgement, sides = report.judgement, report.split.sides()
+    if judgement is None or report.best_iteration is None or report.rounds_run is None:
+        raise BundleError("The training report holds no model, so there is no record to make of it.")
+    if report.model_sha256 != bytes_digest(booster):
+        raise BundleError(
+            f"The training report speaks of the booster {report.model_sha256}, the store holds "
+            f"{bytes_digest(booster)}. Materialise xgboost_model again."
+        )
+    return ModelRecord(
+        system_id=SYSTEM_ID,
+        model_type="xgboost",
+        model_id=model_id(version, report.split.newest_month, booster),
+        model_sha256=bytes_digest(booster),
+        feature_version=version.name,
+        feature_names=version.names,
+        newest_month=report.split.newest_month,
+        months=tuple(ref.month for ref in report.split.snapshots),
+        first_date=sides["train"].first.isoformat(),
+        last_date=sides["validation"].last.isoformat(),
+        rows=report.split.rows,
+        players=report.players,
+        split=report.split,
+        parameters=report.parameters,
+        best_iteration=report.best_iteration,
+        rounds_run=report.rounds_run,
+        metrics=judgement,
+        importance=report.importance,
+        reference_rows=report.reference_rows,
+        libraries={"python": platform.python_version(), **{name: installed_version(name) for name in LIBRARIES}},
+    )
+
+
+def _reference_rows(booster: bytes, validation: Samples) -> tuple[ReferenceRow, ...]:
+    """Rows spread evenly over the validation rows, so over its months, players and missing values."""
+    chosen = np.unique(np.linspace(0, len(validation) - 1, REFERENCE_ROWS).round().astype(int))
+    features = validation.features[chosen]
+    keys = validation.keys.take(chosen).to_pylist()
+    return tuple(
+        ReferenceRow(
+            player_lookup=key["player_lookup"],
+            game_date=key["game_date"].isoformat(),
+            features=_numbers(row),
+            prediction=float(prediction),
+        )
+        for key, row, prediction in zip(keys, features, predict(booster, features), strict=True)
+    )
+
+
+def _numbers(row: Sequence[np.float32]) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(value) else float(value) for value in row)

@@ -1,0 +1,48 @@
+"""The months, as Dagster partitions, and how months depend on months.
+
+What belongs here: partition definitions and mappings. The calendar itself is `core.season`.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from nba_ml.core.errors import MonthError
+from nba_ml.core.season import OFF_SEASON, parse_month
+from nba_ml.previews import previews_in_use
+
+_LONG_AGO = -1200
+"""A hundred years of months: the window reaches back to the first month, whichever that is."""
+
+with previews_in_use():
+    EVERY_MONTH_SO_FAR = dg.TimeWindowPartitionMapping(start_offset=_LONG_AGO, allow_nonexistent_upstream_partitions=True)
+"""The expanding window: everything up to and including the month."""
+
+
+def season_months(first: str, last: str) -> dg.MonthlyPartitionsDefinition:
+    """Monthly partitions from `first` to `last`, both inclusive, without the off-season."""
+    parse_month(first)
+    year, number = parse_month(last)
+    after_last = f"{year + number // 12}-{number % 12 + 1:02d}"
+    return dg.MonthlyPartitionsDefinition(
+        start_date=first,
+        end_date=after_last,
+        fmt="%Y-%m",
+        exclusions=[f"0 0 1 {min(OFF_SEASON)}-{max(OFF_SEASON)} *"],
+    )
+
+
+def require_month(month: str, months: list[str]) -> str:
+    """The month, if it is one of the source's.
+
+    Raises:
+        MonthError: not a month, in the off-season, or before the first or after the last.
+    """
+    parse_month(month)
+    if month not in months:
+        side = "before the first" if month < months[0] else "after the last"
+        raise MonthError(
+            f"{month} is {side} month of the source, which has {months[0]} to {months[-1]}. "
+            "Choose a month in between, or point NBA_ML_DATA to a folder that has it."
+        )
+    return month

@@ -1,0 +1,106 @@
+"""Where box scores and lines come from.
+
+What belongs here: finding, reading and fingerprinting the source's files. What makes rows right is
+`core.box_scores`.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from nba_ml.core import season
+from nba_ml.core.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS, normalise_prop_lines, summarise_player_games
+from nba_ml.core.digest import bytes_digest, table_digest
+from nba_ml.core.errors import SourceDataError
+from nba_ml.core.tables import PROP_LINES
+
+PLAYER_GAMES, LINES = "player_games", "prop_lines"
+
+
+def source_months(data: Path) -> list[str]:
+    """All season months from the source's first file to its last. A month without a file is among them:
+    it is a hole, and materialising it says so.
+
+    Raises:
+        SourceDataError: no folder, no files, or a file whose name is no season month.
+    """
+    folder = data / PLAYER_GAMES
+    if not folder.is_dir():
+        raise SourceDataError(
+            f"{folder} is not there. NBA_ML_DATA must name a folder with {PLAYER_GAMES}/YYYY-MM.parquet and, if there "
+            f"are lines, {LINES}/*.parquet; leave it unset to use the shipped data."
+        )
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise SourceDataError(f"{folder} holds no YYYY-MM.parquet file. Put a file of box scores a month into it.")
+    for file in files:
+        try:
+            season.parse_month(file.stem)
+        except Exception as error:
+            raise SourceDataError(f"{file}: its name is no season month. {error}") from error
+    return season.season_months(files[0].stem, files[-1].stem)
+
+
+class EmbeddedFeatureSource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Box scores and lines from Parquet files: the shipped ones, or a user's own in the same layout."""
+
+    data: str
+
+    def fingerprint(self, month: str) -> str:
+        """sha256 of the month's file: what changed outside the graph."""
+        return bytes_digest(self._bytes(self._player_games_file(month)))
+
+    def player_game_summary(self, month: str) -> pa.Table:
+        """The month's box scores, validated, in `tables.PLAYER_GAME_SUMMARY`.
+
+        Raises:
+            SourceDataError: no file, an unreadable one, or rows that no box score can have.
+        """
+        file = self._player_games_file(month)
+        return summarise_player_games(_read(file, PLAYER_GAME_COLUMNS), month, str(file))
+
+    def prop_lines(self, month: str) -> pa.Table:
+        """The month's points lines in `tables.PROP_LINES`; no row where no book was followed."""
+        first, last = season.month_bounds(month)
+        day = self._all_lines.column("game_date")
+        within = pc.and_(pc.greater_equal(day, pa.scalar(first)), pc.less_equal(day, pa.scalar(last)))
+        return self._all_lines.filter(within)
+
+    def lines_fingerprint(self, month: str) -> str:
+        """Digest of the month's lines."""
+        return table_digest(self.prop_lines(month).sort_by([(name, "ascending") for name in PROP_LINES.names]))
+
+    @cached_property
+    def _all_lines(self) -> pa.Table:
+        files = sorted((Path(self.data) / LINES).glob("*.parquet"))
+        tables = [normalise_prop_lines(_read(file, PROP_LINE_COLUMNS), str(file)) for file in files]
+        return pa.concat_tables(tables) if tables else PROP_LINES.empty_table()
+
+    def _player_games_file(self, month: str) -> Path:
+        file = Path(self.data) / PLAYER_GAMES / f"{month}.parquet"
+        if not file.is_file():
+            raise SourceDataError(
+                f"{month}: {file} is not there, so the backfill has 0 rows of that month. Add the file and materialise "
+                f"player_game_summary for {month}; later months cannot be computed without it."
+            )
+        return file
+
+    def _bytes(self, file: Path) -> bytes:
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise SourceDataError(f"{file} cannot be read ({error.strerror}). Check its permissions.") from error
+
+
+def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
+    try:
+        there = pq.read_schema(file).names
+        return pq.read_table(file, columns=[name for name in columns if name in there], partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise SourceDataError(
+            f"{file} is no readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."
+        ) from error

@@ -1,0 +1,176 @@
+"""What passes between assets: one value an asset and month, in an object store.
+
+The only place that knows how values are named and written. Every value is whole or not there: where
+an asset has several parts, the part that names the others is written last.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, TypeAdapter
+
+from nba_ml.core.digest import DigestedTable, bytes_digest
+from nba_ml.core.errors import StaleInputError
+from nba_ml.core.gates import Verdict
+from nba_ml.core.model_record import ModelRecord, TrainingReport
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
+from nba_ml.core.split import SplitManifest
+
+
+class HasDigest(Protocol):
+    @property
+    def digest(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A booster with the report of its training; `booster` is None while there is no sample yet."""
+
+    report: TrainingReport
+    booster: bytes | None
+
+    @property
+    def digest(self) -> str:
+        return self.report.digest
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedModel:
+    """The `model_metadata` of a month with the booster it describes; both None while there is no sample yet.
+
+    The record is what the asset stores. The booster is already there, under its digest.
+    """
+
+    record: ModelRecord | None
+    booster: bytes | None
+
+    @property
+    def digest(self) -> str:
+        return self.record.digest if self.record else bytes_digest(b"no model")
+
+
+class Artifact(BaseModel):
+    """What `gcs_artifact` published: empty where there is no model to publish yet."""
+
+    model_id: str | None = None
+    uris: dict[str, str] = {}
+    generations: dict[str, str] = {}
+    sha256: dict[str, str] = {}
+    verdict: Verdict | None = None
+
+    @property
+    def digest(self) -> str:
+        return bytes_digest(json.dumps([self.model_id, self.sha256], sort_keys=True).encode())
+
+
+class MonthStore:
+    """Values by asset and month."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self.objects = objects
+
+    def uri(self, asset: str, month: str) -> str:
+        """Address of the value's main object."""
+        return self.objects.uri(self._name(asset, month))
+
+    def save(self, asset: str, month: str, value: object) -> None:
+        """Write a value, over what was there."""
+        match value:
+            case Snapshot():
+                facts = {"digest": value.digest, "counts": json.dumps(asdict(value.counts))}
+                self.objects.write(self._name(asset, month, "rejects.parquet"), _parquet(value.rejects, {}))
+                data = _parquet(value.table, facts)
+            case DigestedTable():
+                data = _parquet(value.table, {"digest": value.digest})
+            case TrainedModel():
+                if value.booster is not None:
+                    self.objects.write(_booster_name(bytes_digest(value.booster)), value.booster)
+                data = _json(value.report)
+            case DescribedModel():
+                data = value.record.to_bytes() if value.record else b"null\n"
+            case BaseModel():
+                data = _json(value)
+            case _:
+                raise TypeError(f"{asset} cannot be stored: {type(value).__name__} has no form in the store")
+        self.objects.write(self._name(asset, month), data)
+
+    def load(self, asset: str, month: str, columns: Sequence[str] | None = None) -> HasDigest | None:
+        """Read a value, tables with the named columns only; None if it was never written."""
+        found = self.objects.read(self._name(asset, month))
+        if found is None:
+            return None
+        match asset:
+            case "player_game_summary" | "ml_feature_store_v2":
+                table, facts = _table(found.data, columns)
+                return DigestedTable(table, facts["digest"])
+            case "feature_store_snapshot":
+                table, facts = _table(found.data, columns)
+                counts = SnapshotCounts(**json.loads(facts["counts"]))
+                rejects = None if columns else self.objects.read(self._name(asset, month, "rejects.parquet"))
+                rejected = _table(rejects.data, None)[0] if rejects else REJECTS_SCHEMA.empty_table()
+                return Snapshot(table=table, rejects=rejected, counts=counts, digest=facts["digest"])
+            case "train_split":
+                return SplitManifest.model_validate_json(found.data)
+            case "xgboost_model":
+                report = TrainingReport.model_validate_json(found.data)
+                return TrainedModel(report, self._booster(report.model_sha256, month))
+            case "model_metadata":
+                record = _NO_RECORD_OR_RECORD.validate_json(found.data)
+                return DescribedModel(record, self._booster(record.model_sha256 if record else None, month))
+            case "gcs_artifact":
+                return Artifact.model_validate_json(found.data)
+            case _:
+                raise KeyError(f"no asset {asset} in the store")
+
+    def save_refused(self, asset: str, month: str, rejects: pa.Table) -> str:
+        """Keep the rejected rows of a snapshot that was refused, beside whatever is there. Returns their address."""
+        name = self._name(asset, month, "refused.parquet")
+        self.objects.write(name, _parquet(rejects, {}))
+        return self.objects.uri(name)
+
+    def _booster(self, sha256: str | None, month: str) -> bytes | None:
+        if sha256 is None:
+            return None
+        found = self.objects.read(_booster_name(sha256))
+        if found is None or bytes_digest(found.data) != sha256:
+            raise StaleInputError(
+                f"{self.objects.uri(_booster_name(sha256))} is missing or damaged: its digest is not the one that the report "
+                f"of {month} names. Materialise xgboost_model for {month} again."
+            )
+        return found.data
+
+    @staticmethod
+    def _name(asset: str, month: str, ending: str | None = None) -> str:
+        tabular = asset in ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
+        return f"{asset}/{month}.{ending or ('parquet' if tabular else 'json')}"
+
+
+_NO_RECORD_OR_RECORD: TypeAdapter[ModelRecord | None] = TypeAdapter(ModelRecord | None)
+
+
+def _booster_name(sha256: str) -> str:
+    return f"boosters/{sha256}.json"
+
+
+def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({f"nba_ml.{k}": v for k, v in facts.items()}), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _table(data: bytes, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, str]]:
+    table = pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
+    metadata = table.schema.metadata or {}
+    facts = {k.decode().removeprefix("nba_ml."): v.decode() for k, v in metadata.items() if k.startswith(b"nba_ml.")}
+    return table.replace_schema_metadata(None), facts
+
+
+def _json(value: BaseModel) -> bytes:
+    return value.model_dump_json(indent=1).encode() + b"\n"
