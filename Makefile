@@ -1,0 +1,62 @@
+# make run and make test do all the set-up they need: an environment of their own, from the lock.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PORT ?= 3000
+
+# Nothing leaves the machine: no usage statistics, no look for updates.
+export DAGSTER_DISABLE_TELEMETRY := yes
+export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
+
+.PHONY: help setup run backfill test lint bench ui lock clean
+
+help: ## What there is to make
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## The environment (the other targets make it when it is needed)
+
+$(READY): requirements.lock pyproject.toml
+	@python=""; \
+	for candidate in python3 python3.13 python3.12 python3.11; do \
+	  if $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "nba_ml needs Python 3.11, 3.12 or 3.13, and found none: install python3.13 (or 3.11) and run make again." >&2; exit 1; fi; \
+	if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then echo "$$python cannot make a virtual environment: install its venv package (on Debian: apt install python3-venv) and run make again." >&2; exit 1; fi; \
+	echo "Setting up $(VENV) with $$($$python --version) ..."; \
+	rm -rf $(VENV); $$python -m venv $(VENV)
+	@# --no-deps: the lock is complete, and leaves out on purpose what XGBoost would pull in for several GPUs.
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(READY) ## Train, check and publish the last month's model on the shipped data
+	@$(BIN)/nba-ml run
+
+backfill: $(READY) ## The whole chain for every month, where it is missing
+	@$(BIN)/nba-ml backfill --only-missing
+
+test: $(READY) ## All tests
+	@$(BIN)/python -m pytest
+
+lint: $(READY) ## Lint, format and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(READY) ## Time and memory, stage by stage
+	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
+
+ui: $(READY) ## Dagster's web UI on 127.0.0.1:PORT
+	@$(BIN)/nba-ml ui --port $(PORT)
+
+lock: ## Resolve requirements.lock anew (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra dev --custom-compile-command "make lock" \
+	  pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and the caches; the home (.nba_ml) stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,266 @@
+"""nba-ml: the graph from the terminal.
+
+What belongs here: options, progress, words, exit codes. Dagster is imported inside the commands, so
+that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nba_ml.core.errors import NbaMlError
+from nba_ml.settings import Settings
+
+if TYPE_CHECKING:
+    from nba_ml.backfill import Backfill, MonthResult
+
+FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
+
+_out = Console()
+_err = Console(stderr=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+@click.version_option(package_name="nba_ml")
+@click.pass_context
+def main(context: click.Context, debug: bool) -> None:
+    """Train, check and publish the NBA points model, month by month.
+
+    Everything that runs here is a run in the Dagster instance under NBA_ML_HOME (default ./.nba_ml): `nba-ml ui`
+    shows it. With no settings the real data that the package ships is used, 2021-10 to 2025-06.
+
+    \b
+    Start with:    nba-ml run
+    Every month:   nba-ml backfill --from 2021-10 --to 2025-06 --only-missing
+    """
+    context.obj = debug
+
+
+def _command(function: Callable[..., int]) -> Callable[..., None]:
+    """Errors as one readable paragraph and an exit code; a traceback only with --debug."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        debug: bool = click.get_current_context().find_root().obj
+        try:
+            code = function(*args, **kwargs)
+        except NbaMlError as error:
+            if debug:
+                raise
+            _err.print(f"[red]Error:[/red] {_escaped(str(error))}", soft_wrap=True)
+            code = COULD_NOT_RUN
+        except KeyboardInterrupt:
+            _err.print("Interrupted. What was finished is kept: the same command with --only-missing goes on from there.")
+            code = INTERRUPTED
+        sys.exit(code)
+
+    return wrapped
+
+
+@main.command()
+@click.option("--month", metavar="YYYY-MM", help="The month to train and publish. Default: the source's last month.")
+@_command
+def run(month: str | None) -> int:
+    """Make everything missing up to a month, then its model, and publish it.
+
+    Months whose features were made from the same inputs before are skipped, so running it again is quick.
+    """
+    from nba_ml.assets import CHAIN, FEATURE_ASSETS
+    from nba_ml.partitions import require_month
+
+    with ExitStack() as stack:
+        backfill = stack.enter_context(_OpenBackfill())
+        last = require_month(month or backfill.months[-1], list(backfill.months))
+        earlier = [m for m in backfill.months if m < last]
+        jobs = [(earlier, FEATURE_ASSETS), ([last], CHAIN)]
+        code = _go(backfill, jobs, only_missing=True)
+        if code == 0:
+            _show_model(backfill, last)
+    return code
+
+
+@main.command()
+@click.option("--from", "first", metavar="YYYY-MM", help="First month. Default: the source's first.")
+@click.option("--to", "last", metavar="YYYY-MM", help="Last month, inclusive. Default: the source's last.")
+@click.option("--only-missing", is_flag=True, help="Skip what is materialised from the same inputs and checked.")
+@click.option("--assets", metavar="A,B,...", help="Only these assets. Default: the whole chain.")
+@_command
+def backfill(first: str | None, last: str | None, only_missing: bool, assets: str | None) -> int:
+    """Run the chain month by month, in one warm process.
+
+    It stops at the first month that fails. Killed or interrupted at any moment, the same command with --only-missing
+    goes on where it was, and ends with the same models as if nothing had happened.
+    """
+    from nba_ml.partitions import require_month
+
+    with ExitStack() as stack:
+        runner = stack.enter_context(_OpenBackfill())
+        months = list(runner.months)
+        start, stop = (require_month(m or default, months) for m, default in ((first, months[0]), (last, months[-1])))
+        if start > stop:
+            raise click.UsageError(f"--from {start} is after --to {stop}.")
+        chosen = [m for m in months if start <= m <= stop]
+        return _go(runner, [(chosen, _chosen_assets(assets))], only_missing=only_missing)
+
+
+@main.command()
+@click.argument("uri")
+@_command
+def verify(uri: str) -> int:
+    """Verify a published bundle: digests first, then its reference predictions in a fresh process.
+
+    URI is the bundle's manifest, as `nba-ml run` prints it.
+    """
+    from nba_ml.serving.bundle import verify_bundle
+
+    path = Path(uri.removeprefix("file://"))
+
+    def read(name: str) -> bytes | None:
+        file = path.parent / name
+        return file.read_bytes() if file.is_file() else None
+
+    bundle = verify_bundle(read, path.name)
+    _out.print(
+        f"{bundle.model_id}: whole. Digests agree, and a fresh process predicts its {bundle.reference_rows} reference rows "
+        "to the last bit."
+    )
+    return 0
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+@_command
+def ui(port: int) -> int:
+    """Start Dagster's web UI and its daemon on this home, on loopback only."""
+    from nba_ml.home import prepare_home
+
+    settings = Settings.from_environment()
+    prepare_home(settings)
+    project = Path(__file__).parent.parent
+    dg = Path(sys.executable).parent / "dg"
+    environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home), "NBA_ML_HOME": str(settings.home)}
+    _out.print(f"Dagster's web UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+    arguments = ["dg", "dev", "--use-active-venv", "--host", "127.0.0.1", "--port", str(port), "--target-path", str(project)]
+    os.execve(dg, arguments, environment)  # noqa: S606
+
+
+class _OpenBackfill:
+    """The home locked, its instance open, the graph loaded."""
+
+    def __enter__(self) -> Backfill:
+        settings = Settings.from_environment()
+        # Before Dagster: a wrong setting or a busy home should not take seconds to say so.
+        from nba_ml.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
+
+        prepare_home(settings)
+        self._stack = ExitStack()
+        self._stack.enter_context(exclusive(settings.home))
+        from nba_ml.backfill import Backfill
+        from nba_ml.definitions import build_defs
+        from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
+        from nba_ml.resources.store import Store
+
+        defs = build_defs(settings)
+        instance = self._stack.enter_context(open_instance(settings))
+        if orphans := fail_orphaned_runs(instance):
+            _err.print(f"{orphans} unfinished run(s) of a killed process marked as failed.")
+        return Backfill(
+            defs=defs,
+            instance=instance,
+            store=Store(root=str(settings.store)).months(),
+            source=EmbeddedFeatureSource(data=str(settings.data)),
+            months=source_months(settings.data),
+        )
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+
+def _chosen_assets(assets: str | None) -> tuple[str, ...]:
+    from nba_ml.assets import CHAIN
+
+    chosen = tuple(name.strip() for name in assets.split(",")) if assets else CHAIN
+    unknown = [name for name in chosen if name not in CHAIN]
+    if unknown:
+        raise click.UsageError(f"no asset {', '.join(unknown)}. The chain is: {', '.join(CHAIN)}.")
+    return tuple(name for name in CHAIN if name in chosen)
+
+
+def _go(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], *, only_missing: bool) -> int:
+    """Run the jobs (months, assets) with a progress bar; say what failed. Returns the exit code."""
+    jobs = [(months, assets) for months, assets in jobs if months]
+    ran = skipped = 0
+    with _progress() as bar:
+        task = bar.add_task("", total=sum(len(months) for months, _ in jobs))
+        for months, assets in jobs:
+            results = runner.run(months, assets, only_missing=only_missing)
+            for month in months:
+                bar.update(task, description=month)
+                result = next(results)
+                bar.advance(task)
+                _report(bar.console, result)
+                if result.problems:
+                    return FAILED
+                ran, skipped = ran + bool(result.assets), skipped + (not result.assets)
+    _out.print(f"{ran} month(s) run, {skipped} already up to date.")
+    return 0
+
+
+def _report(console: Console, result: MonthResult) -> None:
+    for warning in result.warnings:
+        console.print(f"[yellow]{result.month} warning:[/yellow] {_escaped(warning)}", soft_wrap=True)
+    for problem in result.problems:
+        _err.print(f"[red]{result.month} failed:[/red] {_escaped(problem)}", soft_wrap=True)
+    if result.problems:
+        _err.print(f"See run {result.run_id} in `nba-ml ui`. Once mended, the same command with --only-missing goes on.")
+    elif result.assets and not console.is_terminal:
+        console.print(f"{result.month}: {', '.join(result.assets)}", soft_wrap=True)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal)
+
+
+def _show_model(runner: Backfill, month: str) -> None:
+    """Where the month's model is, and how good it is beside its baselines."""
+    from nba_ml.assets.xgboost_model import comparison
+    from nba_ml.resources.month_store import Artifact, TrainedModel
+
+    model, artifact = runner.store.load("xgboost_model", month), runner.store.load("gcs_artifact", month)
+    if not isinstance(model, TrainedModel) or not isinstance(artifact, Artifact):
+        raise NbaMlError(f"The model of {month} is not in {runner.store.objects.uri('')}.")
+    judgement, split = model.report.judgement, model.report.split
+    if judgement is None:
+        _out.print(f"{month}: every row so far is early season, so there is no model yet. Nothing was published.")
+        return
+    frame = comparison(judgement)
+    validation = split.sides()["validation"]
+    table = Table(
+        *frame.columns, title=f"Validation, {validation.first} to {validation.last}: mean absolute error in points", title_justify="left"
+    )
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    _out.print(table)
+    _out.print(f"{split.rows:,} rows of {len(split.snapshots)} months, {model.report.players:,} players.", highlight=False)
+    _out.print(f"Published {artifact.model_id}", highlight=False, soft_wrap=True)
+    for name, uri in artifact.uris.items():
+        _out.print(f"  {name:9} {uri}", highlight=False, soft_wrap=True)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,92 @@
+"""The home: the folder that holds everything local, Dagster's instance among it.
+
+What belongs here: making it, keeping two writers apart, and tidying up after a killed one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+
+from nba_ml.core.errors import HomeBusyError, SettingsError
+from nba_ml.settings import Settings
+
+PID_TAG = "nba_ml/pid"
+"""Tag of runs made by the command line: the process that made them."""
+
+_DAGSTER_YAML = """\
+# Written by nba_ml on first use; yours to change.
+telemetry:
+  enabled: false
+concurrency:
+  runs:
+    # A run uses every core while it trains; two keep the machine busy while one of them waits for the disk.
+    max_concurrent_runs: 2
+"""
+
+
+def prepare_home(settings: Settings) -> None:
+    """Make the home and Dagster's folder in it, with a `dagster.yaml` if there is none.
+
+    Raises:
+        SettingsError: the folder cannot be made or written to.
+    """
+    for folder in (settings.home, settings.dagster_home):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".probe-{os.getpid()}"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as error:
+            raise SettingsError(
+                f"{folder} cannot be written to ({error.strerror}). Set NBA_ML_HOME (or DAGSTER_HOME) to a folder that can."
+            ) from error
+    config = settings.dagster_home / "dagster.yaml"
+    if not config.exists():
+        config.write_text(_DAGSTER_YAML)
+
+
+@contextmanager
+def exclusive(home: Path) -> Iterator[None]:
+    """Hold the home's lock. The kernel gives it back however this process ends.
+
+    Raises:
+        HomeBusyError: another process holds it; names its pid.
+    """
+    with (home / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise HomeBusyError(
+                f"Another nba-ml (process {holder}) is writing into {home}. Wait for it to end, or give this one a home "
+                "of its own with NBA_ML_HOME."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """Dagster's instance of this home: the same that the UI shows."""
+    prepare_home(settings)
+    return dg.DagsterInstance.from_config(str(settings.dagster_home))
+
+
+def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
+    """Mark the runs of killed command lines as failed, so that the UI does not show them running for ever.
+
+    Call it under the home's lock: then no process that could still be at work on them holds it.
+    """
+    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    runs = [run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)) if PID_TAG in run.tags]
+    for run in runs:
+        instance.report_run_failed(run, f"The process {run.tags[PID_TAG]} that made this run was killed.")
+    return len(runs)
