@@ -106,7 +106,9 @@ class Backfill:
             )
             for must in (True, False)
         }
-        problems = () if result.success else (said[True] or tuple(_errors(result)) or ("the run failed; see it in the UI",))
+        problems = (
+            () if result.success else (said[True] or tuple(_errors(result)) or ("the run failed; see it in the UI",))
+        )
         return MonthResult(month, assets, run_id=result.run_id, problems=problems, warnings=said[False])
 
     def _completed(self, asset: str) -> dict[str, Materialised]:

@@ -62,7 +62,9 @@ def _command(function: Callable[..., int]) -> Callable[..., None]:
             _err.print(f"[red]Error:[/red] {_escaped(str(error))}", soft_wrap=True)
             code = COULD_NOT_RUN
         except KeyboardInterrupt:
-            _err.print("Interrupted. What was finished is kept: the same command with --only-missing goes on from there.")
+            _err.print(
+                "Interrupted. What was finished is kept: the same command with --only-missing goes on from there."
+            )
             code = INTERRUPTED
         sys.exit(code)
 
@@ -152,7 +154,17 @@ def ui(port: int) -> int:
     dg = Path(sys.executable).parent / "dg"
     environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home), "NBA_ML_HOME": str(settings.home)}
     _out.print(f"Dagster's web UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    arguments = ["dg", "dev", "--use-active-venv", "--host", "127.0.0.1", "--port", str(port), "--target-path", str(project)]
+    arguments = [
+        "dg",
+        "dev",
+        "--use-active-venv",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--target-path",
+        str(project),
+    ]
     os.execve(dg, arguments, environment)  # noqa: S606
 
 
@@ -224,13 +236,21 @@ def _report(console: Console, result: MonthResult) -> None:
     for problem in result.problems:
         _err.print(f"[red]{result.month} failed:[/red] {_escaped(problem)}", soft_wrap=True)
     if result.problems:
-        _err.print(f"See run {result.run_id} in `nba-ml ui`. Once mended, the same command with --only-missing goes on.")
+        _err.print(
+            f"See run {result.run_id} in `nba-ml ui`. Once mended, the same command with --only-missing goes on."
+        )
     elif result.assets and not console.is_terminal:
         console.print(f"{result.month}: {', '.join(result.assets)}", soft_wrap=True)
 
 
 def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=_out, transient=True, disable=not _out.is_terminal)
 
 
@@ -249,12 +269,21 @@ def _show_model(runner: Backfill, month: str) -> None:
     frame = comparison(judgement)
     validation = split.sides()["validation"]
     table = Table(
-        *frame.columns, title=f"Validation, {validation.first} to {validation.last}: mean absolute error in points", title_justify="left"
+        *frame.columns,
+        title=f"Validation, {validation.first} to {validation.last}: mean absolute error in points",
+        title_justify="left",
     )
     for row in frame.itertuples(index=False):
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+        table.add_row(
+            *(
+                f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
+                for value in row
+            )
+        )
     _out.print(table)
-    _out.print(f"{split.rows:,} rows of {len(split.snapshots)} months, {model.report.players:,} players.", highlight=False)
+    _out.print(
+        f"{split.rows:,} rows of {len(split.snapshots)} months, {model.report.players:,} players.", highlight=False
+    )
     _out.print(f"Published {artifact.model_id}", highlight=False, soft_wrap=True)
     for name, uri in artifact.uris.items():
         _out.print(f"  {name:9} {uri}", highlight=False, soft_wrap=True)

@@ -15,7 +15,9 @@ _LONG_AGO = -1200
 """A hundred years of months: the window reaches back to the first month, whichever that is."""
 
 with previews_in_use():
-    EVERY_MONTH_SO_FAR = dg.TimeWindowPartitionMapping(start_offset=_LONG_AGO, allow_nonexistent_upstream_partitions=True)
+    EVERY_MONTH_SO_FAR = dg.TimeWindowPartitionMapping(
+        start_offset=_LONG_AGO, allow_nonexistent_upstream_partitions=True
+    )
 """The expanding window: everything up to and including the month."""
 
 

@@ -29,8 +29,6 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
         metadata={"dagster/column_schema": _COLUMNS},
-        description="Frozen, validated, canonical copy of the month: keys, 33 float columns, target, quality. Rows that break "
-        "the contract are kept beside it with their reason; more than 1% of them fail the month. Named by its digest.",
     )
     def feature_store_snapshot(
         context: dg.AssetExecutionContext,
@@ -38,6 +36,11 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         ml_feature_store_v2: DigestedTable,
         store: Store,
     ) -> dg.Output[Any]:
+        """Frozen, validated, canonical copy of the month: keys, 33 float columns, target, quality.
+
+        Rows that break the contract are kept beside it with their reason; more than 1% of them fail
+        the month. Named by its digest.
+        """
         month = context.partition_key
         try:
             snapshot = take_snapshot(ml_feature_store_v2.table, player_game_summary.table, month, V2_33FEATURES)

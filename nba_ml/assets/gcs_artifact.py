@@ -20,17 +20,22 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"googlecloud"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        description="The published bundle: booster, record, and last the manifest that makes them visible. Created only, read "
-        "back and compared. Refused unless every blocking check has passed for exactly this model.",
     )
     def gcs_artifact(
         context: dg.AssetExecutionContext,
         model_metadata: DescribedModel,
         artifact_root: ArtifactRoot,
     ) -> dg.Output[Any]:
+        """The published bundle: booster, record, and last the manifest that makes them visible.
+
+        Created only, read back and compared. Refused unless every blocking check has passed for
+        exactly this model.
+        """
         record, booster = model_metadata.record, model_metadata.booster
+        facts: dict[str, Any]
         if record is None or booster is None:
-            artifact, facts = Artifact(), {"note": "no model up to this month, so nothing to publish"}
+            artifact = Artifact()
+            facts = {"note": "no model up to this month, so nothing to publish"}
         else:
             verdict = gather_verdict(context.instance, context.partition_key, record)
             done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))

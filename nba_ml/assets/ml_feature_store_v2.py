@@ -35,8 +35,8 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
             "player_game_summary": dg.AssetIn(partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True}),
         },
         metadata={"dagster/column_schema": column_schema(ML_FEATURE_STORE_V2)},
-        description=f"The feature store: {V2_33FEATURES.count} features per player-game (`{V2_33FEATURES.name}`), from games "
-        f"strictly before the date. Box scores cannot give {', '.join(NOT_IN_BOX_SCORES)}: those are NaN.",
+        description=f"The feature store: {V2_33FEATURES.count} features per player-game (`{V2_33FEATURES.name}`), from "
+        f"games strictly before the date. Box scores cannot give {', '.join(NOT_IN_BOX_SCORES)}: those are NaN.",
     )
     def ml_feature_store_v2(
         context: dg.AssetExecutionContext,

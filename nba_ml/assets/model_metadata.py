@@ -19,10 +19,13 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"json"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        description="The typed record published beside the booster: identity, lineage, metrics with intervals, baselines on "
-        "the same rows, importance, library versions, and reference rows that any loader must reproduce.",
     )
     def model_metadata(context: dg.AssetExecutionContext, xgboost_model: TrainedModel) -> dg.Output[Any]:
+        """The typed record published beside the booster: identity, lineage, metrics, reference rows.
+
+        Metrics with intervals, baselines on the same rows, importance, library versions, and 20 rows
+        whose predictions any loader must reproduce.
+        """
         booster = xgboost_model.booster
         record = make_record(xgboost_model.report, booster, V2_33FEATURES) if booster is not None else None
         facts = (

@@ -20,12 +20,12 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
         metadata={"dagster/column_schema": column_schema(PLAYER_GAME_SUMMARY)},
-        description="Box scores of the month, one row per player who appeared: the target, and what features are made of. "
-        "A file with a row that no box score can have is refused whole.",
     )
-    def player_game_summary(
-        context: dg.AssetExecutionContext, feature_source: EmbeddedFeatureSource
-    ) -> dg.Output[Any]:
+    def player_game_summary(context: dg.AssetExecutionContext, feature_source: EmbeddedFeatureSource) -> dg.Output[Any]:
+        """Box scores of the month, one row per player who appeared: target, and raw material of features.
+
+        A file with a row that no box score can have is refused whole.
+        """
         month = context.partition_key
         outside = {"source": feature_source.fingerprint(month)}
         table = feature_source.player_game_summary(month)

@@ -36,7 +36,12 @@ def column_schema(schema: pa.Schema, descriptions: Mapping[str, str] | None = No
 
 
 def recorded(
-    value: HasDigest, *, code_version: str, inputs: Inputs, outside: Mapping[str, str] | None = None, metadata: Mapping[str, Any]
+    value: HasDigest,
+    *,
+    code_version: str,
+    inputs: Inputs,
+    outside: Mapping[str, str] | None = None,
+    metadata: Mapping[str, Any],
 ) -> dg.Output[Any]:
     """An output whose data version is the value's digest, with the digest of what it was made from."""
     with previews_in_use():

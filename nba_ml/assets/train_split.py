@@ -26,10 +26,12 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True, COLUMNS: ["game_date"]}
             ),
         },
-        description="Chronological split of every month so far, by whole dates: train 70%, early stopping 10%, validation 20%. "
-        "A manifest that names the snapshots by digest, not a copy of rows.",
     )
     def train_split(feature_store_snapshot: dict[str, Snapshot]) -> dg.Output[Any]:
+        """Chronological split of every month so far, by whole dates: train 70%, early stopping 10%, validation 20%.
+
+        A manifest that names the snapshots by digest, not a copy of rows.
+        """
         split = split_by_date(
             {month: (s.digest, s.table.column("game_date").to_numpy()) for month, s in feature_store_snapshot.items()}
         )

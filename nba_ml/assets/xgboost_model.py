@@ -44,8 +44,6 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         ins={
             "feature_store_snapshot": dg.AssetIn(partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True}),
         },
-        description="XGBoost on absolute error, trained on the split's train side, stopped on its early-stopping side, cut to "
-        "its best iteration. The same rows give the same bytes, whatever the machine's threads.",
     )
     def xgboost_model(
         context: dg.AssetExecutionContext,
@@ -54,6 +52,11 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         feature_store_snapshot: dict[str, Snapshot],
         compute: Compute,
     ) -> dg.Output[Any]:
+        """XGBoost on absolute error, trained on every month so far.
+
+        Fitted on the split's train side, stopped on its early-stopping side, cut to its best
+        iteration. The same rows give the same bytes, whatever the machine's threads.
+        """
         parameters = Hyperparameters(**config.model_dump())
         model, fit_seconds = _train(parameters, train_split, feature_store_snapshot, compute.threads)
         report = model.report
@@ -84,7 +87,9 @@ def _train(
     started = time.perf_counter()
     fitted = fit(train, early_stopping, parameters, V2_33FEATURES, threads)
     seconds = time.perf_counter() - started
-    return TrainedModel(report_training(fitted, samples, split, parameters, V2_33FEATURES, threads), fitted.booster), seconds
+    return TrainedModel(
+        report_training(fitted, samples, split, parameters, V2_33FEATURES, threads), fitted.booster
+    ), seconds
 
 
 def _facts(report: TrainingReport) -> dict[str, Any]:
@@ -104,7 +109,9 @@ def _facts(report: TrainingReport) -> dict[str, Any]:
         "model_sha256": report.model_sha256,
         "comparison": markdown_table(comparison(judgement)),
         "importance": markdown_table(
-            pd.DataFrame([(n, round(s, 4)) for n, s in report.importance.items() if s > 0], columns=["feature", "share of gain"])
+            pd.DataFrame(
+                [(n, round(s, 4)) for n, s in report.importance.items() if s > 0], columns=["feature", "share of gain"]
+            )
         ),
     }
 
@@ -113,7 +120,12 @@ def comparison(judgement: Judgement) -> pd.DataFrame:
     """The model and its baselines on the validation rows, one row each."""
     ours, interval = judgement.validation, judgement.validation_mae_interval
     rows: list[dict[str, Any]] = [
-        {"predictor": "xgboost", "rows": ours.n, "MAE": ours.mae, "95% interval": f"{interval.low:.3f} to {interval.high:.3f}"}
+        {
+            "predictor": "xgboost",
+            "rows": ours.n,
+            "MAE": ours.mae,
+            "95% interval": f"{interval.low:.3f} to {interval.high:.3f}",
+        }
     ]
     for name, result in judgement.baselines.items():
         gain = result.gain_interval

@@ -51,7 +51,11 @@ def _result(check: Check, finding: Finding) -> dg.AssetCheckResult:
         "interval": finding.interval,
         "next_step": "" if finding.passed else finding.next_step,
     }
-    worst = {"worst": dg.MetadataValue.md(pd.DataFrame(finding.worst[:5]).to_markdown(index=False))} if finding.worst else {}
+    worst = (
+        {"worst": dg.MetadataValue.md(pd.DataFrame(finding.worst[:5]).to_markdown(index=False))}
+        if finding.worst
+        else {}
+    )
     verb = "passed" if finding.passed else "failed"
     return dg.AssetCheckResult(
         passed=finding.passed,

@@ -22,7 +22,9 @@ complete at 95%; below 80% the rows that are there are not a fair sample of the 
 def _contract(snapshot: Snapshot, month: str) -> Finding:
     expected, found = snapshot_schema(V2_33FEATURES), snapshot.table.schema
     same = expected.equals(found) and table_digest(snapshot.table) == snapshot.digest
-    differing = [f"{f.name} {f.type}" for f in found if f not in list(expected)] + [n for n in expected.names if n not in found.names]
+    differing = [f"{f.name} {f.type}" for f in found if f not in list(expected)] + [
+        n for n in expected.names if n not in found.names
+    ]
     return Finding(
         passed=same,
         metric="columns that differ from the contract",
@@ -34,7 +36,11 @@ def _contract(snapshot: Snapshot, month: str) -> Finding:
 
 
 def _unique_keys(snapshot: Snapshot, month: str) -> Finding:
-    keys = snapshot.table.select(["player_lookup", "game_date"]).group_by(["player_lookup", "game_date"]).aggregate([([], "count_all")])
+    keys = (
+        snapshot.table.select(["player_lookup", "game_date"])
+        .group_by(["player_lookup", "game_date"])
+        .aggregate([([], "count_all")])
+    )
     repeated = keys.filter(pc.greater(keys.column("count_all"), 1))
     return Finding(
         passed=repeated.num_rows == 0,
@@ -48,15 +54,26 @@ def _unique_keys(snapshot: Snapshot, month: str) -> Finding:
 
 def _ranges(snapshot: Snapshot, month: str) -> Finding:
     names = V2_33FEATURES.names
-    vectors = np.column_stack([snapshot.table.column(name).to_numpy() for name in names]) if snapshot.table.num_rows else np.empty((0, len(names)))
+    vectors = (
+        np.column_stack([snapshot.table.column(name).to_numpy() for name in names])
+        if snapshot.table.num_rows
+        else np.empty((0, len(names)))
+    )
     faults = [(i, fault) for i, fault in enumerate(contract_faults(vectors, V2_33FEATURES)) if fault]
-    keys = snapshot.table.select(["player_lookup", "game_date"]).take(pa.array([i for i, _ in faults[:5]], pa.int64())).to_pylist()
+    keys = (
+        snapshot.table.select(["player_lookup", "game_date"])
+        .take(pa.array([i for i, _ in faults[:5]], pa.int64()))
+        .to_pylist()
+    )
     return Finding(
         passed=not faults,
         metric="rows outside the contract's ranges or missing where forbidden",
         value=len(faults),
         n=snapshot.table.num_rows,
-        worst=[{**{k: str(v) for k, v in key.items()}, "fault": fault} for key, (_, fault) in zip(keys, faults, strict=False)],
+        worst=[
+            {**{k: str(v) for k, v in key.items()}, "fault": fault}
+            for key, (_, fault) in zip(keys, faults, strict=False)
+        ],
         next_step=f"Materialise feature_store_snapshot for {month} again: a snapshot taken by this code has no such row.",
     )
 
@@ -81,7 +98,9 @@ def _coverage(limit: float) -> Check:
         severity=Severity.ERROR if blocks else Severity.WARN,
         blocking=blocks,
         threshold=f"at least {limit:.0%} of the player-games played have a valid feature row",
-        reason="A month that is half there is not a fair sample of its games." if blocks else "The backfill calls a month complete at 95%.",
+        reason="A month that is half there is not a fair sample of its games."
+        if blocks
+        else "The backfill calls a month complete at 95%.",
         examine=examine,
     )
 

@@ -25,9 +25,15 @@ def mock(columns: Columns) -> npt.NDArray[np.float64]:
     fatigue, mismatch, spike = (columns[n] for n in ("fatigue_score", "shot_zone_mismatch_score", "usage_spike_score"))
     rating, minutes = columns["opponent_def_rating"], columns["minutes_avg_last_10"]
     paint, three = 100 * columns["pct_paint"], 100 * columns["pct_three"]
-    base = 0.35 * columns["points_avg_last_5"] + 0.40 * columns["points_avg_last_10"] + 0.25 * columns["points_avg_season"]
-    tired = np.select([fatigue < 40, fatigue < 55, fatigue < 70, fatigue < 80, fatigue > 90], [-3.0, -2.0, -1.2, -0.5, 0.8])
-    defence = np.select([rating < 106, rating < 110, rating < 113, rating > 120, rating > 116], [-2.0, -1.2, -0.5, 1.5, 0.8])
+    base = (
+        0.35 * columns["points_avg_last_5"] + 0.40 * columns["points_avg_last_10"] + 0.25 * columns["points_avg_season"]
+    )
+    tired = np.select(
+        [fatigue < 40, fatigue < 55, fatigue < 70, fatigue < 80, fatigue > 90], [-3.0, -2.0, -1.2, -0.5, 0.8]
+    )
+    defence = np.select(
+        [rating < 106, rating < 110, rating < 113, rating > 120, rating > 116], [-2.0, -1.2, -0.5, 1.5, 0.8]
+    )
     played = np.select([minutes > 36, minutes >= 30, minutes < 25], [0.8, 0.4, -1.2])
     profile = np.select(
         [(paint > 40) & (rating > 110), (three > 40) & (rating < 110)],

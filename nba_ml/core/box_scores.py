@@ -65,7 +65,9 @@ _LONGEST_GAME = 48 + 6 * 5
 """Minutes of the longest NBA game ever played (six overtimes, 1951): no player was on the floor longer."""
 
 # Letters that Unicode does not decompose into a base letter and an accent.
-_WHOLE_LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ß": "ss", "æ": "ae", "œ": "oe", "ı": "i"})
+_WHOLE_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ß": "ss", "æ": "ae", "œ": "oe", "ı": "i"}
+)
 
 
 def player_lookup(name: str) -> str:
@@ -112,7 +114,10 @@ def summarise_player_games(games: pa.Table, month: str, where: str) -> pa.Table:
     ]
     frame = frame.sort_values(["game_date", "player_lookup"], kind="stable", ignore_index=True)
     columns = {
-        **{name: frame[name] for name in ("player_lookup", "player_name", "game_date", "season", "is_home", "neutral_site")},
+        **{
+            name: frame[name]
+            for name in ("player_lookup", "player_name", "game_date", "season", "is_home", "neutral_site")
+        },
         **{ours: frame[theirs] for theirs, ours in _COUNTS.items()},
         "plus_minus": frame["plus_minus"],
         "universal_player_id": frame["player_id"].astype(str),
@@ -187,14 +192,18 @@ def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
     return {
         f"a date outside {month}": ~frame["game_date"].between(pd.Timestamp(first), pd.Timestamp(last)),
         f"a season other than {season.season_of(month)}": frame["season"] != season.season_of(month),
-        "a season type other than Regular Season or Playoffs": ~frame["season_type"].isin(["Regular Season", "Playoffs"]),
+        "a season type other than Regular Season or Playoffs": ~frame["season_type"].isin(
+            ["Regular Season", "Playoffs"]
+        ),
         "a duplicate (date, player)": frame.duplicated(["game_date", "player_id"], keep=False),
         "two players of one name on a date": frame.duplicated(["game_date", "player_lookup"], keep=False)
         & ~frame.duplicated(["game_date", "player_id"], keep=False),
         "a player without a name in letters": frame["player_lookup"] == "",
         "a negative count": (counts < 0).any(axis=1),
         f"more than {_LONGEST_GAME} minutes": frame["min"] > _LONGEST_GAME,
-        "more shots made than taken": (frame["fgm"] > frame["fga"]) | (frame["fg3m"] > frame["fg3a"]) | (frame["ftm"] > frame["fta"]),
+        "more shots made than taken": (frame["fgm"] > frame["fga"])
+        | (frame["fg3m"] > frame["fg3a"])
+        | (frame["ftm"] > frame["fta"]),
         "more threes than field goals": (frame["fg3m"] > frame["fgm"]) | (frame["fg3a"] > frame["fga"]),
         "points that do not add up to 2 x twos + 3 x threes + free throws": frame["pts"] != made,
         "a team that is not three capital letters": ~frame["team"].str.fullmatch("[A-Z]{3}")

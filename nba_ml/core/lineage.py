@@ -15,4 +15,6 @@ Inputs = Mapping[str, Mapping[str, str]]
 
 def inputs_digest(code_version: str, inputs: Inputs, outside: Mapping[str, str]) -> str:
     """Digest of an asset's code version, the digests of what it read, and what it read from outside the graph."""
-    return json_digest({"code": code_version, "inputs": {k: dict(v) for k, v in inputs.items()}, "outside": dict(outside)})
+    return json_digest(
+        {"code": code_version, "inputs": {k: dict(v) for k, v in inputs.items()}, "outside": dict(outside)}
+    )

@@ -145,9 +145,7 @@ def judge(booster: bytes, sides: dict[str, Samples], version: FeatureVersion, th
             gain=round(float(gain.mean()), 6),
             gain_interval=interval_over_days(gain, days[there]),
         )
-    return Judgement(
-        **metrics, validation_mae_interval=interval_over_days(error, days), baselines=results
-    )
+    return Judgement(**metrics, validation_mae_interval=interval_over_days(error, days), baselines=results)
 
 
 def report_training(

@@ -110,7 +110,9 @@ def take_snapshot(features: pa.Table, summary: pa.Table, month: str, version: Fe
     newest_first = rows[~early].sort_values("updated_at", ascending=False, kind="stable")
     duplicates = newest_first.index[newest_first.duplicated(_KEY)]
     reasons.loc[duplicates] = "duplicate key"
-    _mark(reasons, ~early & (rows["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}")
+    _mark(
+        reasons, ~early & (rows["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}"
+    )
     lengths = pc.list_value_length(features.column("features")).to_numpy()
     _mark(reasons, ~early & (lengths != version.count), f"not {version.count} values")
     _mark(reasons, ~early & ~_names_in_order(features, version), "feature names differ from the contract's")
@@ -172,7 +174,8 @@ def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
         missing = np.isnan(values)
         found: dict[str, Mask] = {
             f"{feature.name} is infinite": np.isinf(values),
-            f"{feature.name} outside {feature.low:g} to {feature.high:g}": (values < feature.low) | (values > feature.high),
+            f"{feature.name} outside {feature.low:g} to {feature.high:g}": (values < feature.low)
+            | (values > feature.high),
         }
         if not feature.nullable:
             found[f"{feature.name} is missing"] = missing

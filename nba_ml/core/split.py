@@ -117,7 +117,10 @@ def split_by_date(snapshots: Mapping[str, tuple[str, Dates]]) -> SplitManifest:
     cuts = [0, early_stopping_from, validation_from, len(dates)]
     sides = {
         name: Side(
-            first=dates[start].item(), last=dates[stop - 1].item(), dates=stop - start, rows=int(below[stop] - below[start])
+            first=dates[start].item(),
+            last=dates[stop - 1].item(),
+            dates=stop - start,
+            rows=int(below[stop] - below[start]),
         )
         for name, start, stop in zip(SIDES, cuts[:-1], cuts[1:], strict=True)
     }

@@ -161,7 +161,9 @@ def _booster_name(sha256: str) -> str:
 
 def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata({f"nba_ml.{k}": v for k, v in facts.items()}), sink, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata({f"nba_ml.{k}": v for k, v in facts.items()}), sink, compression="zstd"
+    )
     return bytes(sink.getvalue())
 
 

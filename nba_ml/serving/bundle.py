@@ -208,4 +208,3 @@ def _record_content(
         rows.append(features)
         predictions.append(prediction)
     return rows, predictions
-
