@@ -166,7 +166,7 @@ def _typed(table: pa.Table, types: Mapping[str, pa.DataType], where: str) -> pa.
         column = table.column(name)
         try:
             # A cast from text would quietly turn '12' into 12: text for a number is a broken export.
-            if pa.types.is_string(column.type) != pa.types.is_string(kind):
+            if _is_text(column.type) != _is_text(kind):
                 raise pa.ArrowInvalid("text and numbers mixed up")
             columns[name] = column.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -180,6 +180,13 @@ def _typed(table: pa.Table, types: Mapping[str, pa.DataType], where: str) -> pa.
                 "Box scores have no missing values; export the file again."
             )
     return pa.table(columns)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Text in any of Arrow's encodings: other writers of Parquet choose the large or the dictionary one."""
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:

@@ -156,7 +156,8 @@ V2_33FEATURES = FeatureVersion(
             -3,
             3,
             None,
-            "the team's days of rest minus the opponent's, clamped to +-2",
+            "the team's days of rest minus the opponent's, clamped to +-2; a team without an earlier game this season "
+            "counts as 7 days rested",
         ),
         _F(
             "injury_risk",
@@ -300,7 +301,7 @@ V2_33FEATURES = FeatureVersion(
             0,
             65,
             "no game in 30 days",
-            "mean minutes over the 30 days before the date (the name is historical)",
+            "mean minutes over the 30 days before the date, any season (the name is historical)",
         ),
         _F(
             "ppm_avg_last_10",

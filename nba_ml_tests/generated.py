@@ -1,0 +1,61 @@
+"""What stands in files but comes from code: `python -m nba_ml_tests.generated` writes it, a test compares it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from nba_ml.checks.registry import all_checks
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.model_record import ModelRecord
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+SCHEMA = ROOT / "nba_ml" / "core" / "schemas" / "model_metadata.schema.json"
+
+
+def features_table() -> str:
+    """The feature contract as a Markdown table."""
+    rows = [
+        f"| {i} | `{f.name}` | {f.group} | {f.definition} | {f.unit} | {f.low:g} to {f.high:g} | {f.missing_when or 'no'} |"
+        for i, f in enumerate(V2_33FEATURES.features)
+    ]
+    return "\n".join(
+        ["| i | name | group | definition | unit | range | may be missing |", "|---|---|---|---|---|---|---|", *rows]
+    )
+
+
+def checks_table() -> str:
+    """The registry of asset checks as a Markdown table."""
+    rows = [
+        f"| `{c.asset}` | `{c.name}` | {c.threshold} | {'blocks' if c.blocking else 'warns'} | {c.reason} |"
+        for c in all_checks()
+    ]
+    return "\n".join(["| asset | check | threshold | a failure | why |", "|---|---|---|---|---|", *rows])
+
+
+def schema() -> str:
+    """The JSON schema of the published metadata."""
+    return json.dumps(ModelRecord.model_json_schema(), indent=2, sort_keys=True) + "\n"
+
+
+PARTS: Mapping[str, str] = {"features": features_table(), "checks": checks_table()}
+"""Name of a generated part of the README -> its content."""
+
+
+def with_parts(text: str) -> str:
+    """The README with its generated parts as they should be. Raises ValueError if a marker is missing."""
+    for name, content in PARTS.items():
+        start, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
+        before, found, rest = text.partition(start)
+        _, ended, after = rest.partition(end)
+        if not found or not ended:
+            raise ValueError(f"README.md has no part between {start} and {end}")
+        text = f"{before}{start}\n{content}\n{end}{after}"
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_parts(README.read_text()))
+    SCHEMA.write_text(schema())
