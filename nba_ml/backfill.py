@@ -7,7 +7,9 @@ What does not: talking to a person (`cli`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -17,12 +19,14 @@ from nba_ml.assets import CHAIN
 from nba_ml.assets.recording import INPUTS
 from nba_ml.assets.xgboost_model import parameters_digest
 from nba_ml.checks.registry import all_checks
+from nba_ml.core.errors import StaleInputError
 from nba_ml.core.lineage import inputs_digest
+from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.training import Hyperparameters
-from nba_ml.home import PID_TAG
+from nba_ml.home import PID_TAG, fail_orphaned_runs
 from nba_ml.partitions import EVERY_MONTH_SO_FAR
 from nba_ml.resources.feature_source import EmbeddedFeatureSource
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.resources.month_store import Artifact, MonthStore
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's log goes to its own storage, where the UI shows it; the terminal belongs to the progress."""
@@ -54,6 +58,7 @@ class Backfill:
     defs: dg.Definitions
     instance: dg.DagsterInstance
     store: MonthStore
+    artifacts: ObjectStore
     source: EmbeddedFeatureSource
     months: Sequence[str]
     _state: dict[str, dict[str, Materialised]] = field(default_factory=dict)
@@ -84,17 +89,30 @@ class Backfill:
         return tuple(needed)
 
     def run_month(self, month: str, assets: tuple[str, ...]) -> MonthResult:
-        """One Dagster run of the assets and their checks."""
+        """One Dagster run of the assets and their checks.
+
+        Raises:
+            KeyboardInterrupt: SIGINT or SIGTERM came while it ran. The run is not left unfinished.
+        """
         if assets not in self._jobs:
             whole = self.defs.resolve_implicit_global_asset_job_def()
             self._jobs[assets] = whole.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
-        result = self._jobs[assets].execute_in_process(
-            instance=self.instance,
-            partition_key=month,
-            run_config=_QUIET,
-            raise_on_error=False,
-            tags={PID_TAG: str(os.getpid())},
-        )
+        with _signals_noticed() as interrupted:
+            try:
+                result = self._jobs[assets].execute_in_process(
+                    instance=self.instance,
+                    partition_key=month,
+                    run_config=_QUIET,
+                    raise_on_error=False,
+                    tags={PID_TAG: str(os.getpid())},
+                )
+            except BaseException as error:
+                fail_orphaned_runs(self.instance)
+                if interrupted():
+                    raise KeyboardInterrupt from error
+                raise
+            if interrupted():
+                raise KeyboardInterrupt
         self._remember(result, month, assets)
         failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
         blocking = {(c.asset, c.name) for c in all_checks() if c.blocking}
@@ -112,14 +130,13 @@ class Backfill:
         return MonthResult(month, assets, run_id=result.run_id, problems=problems, warnings=said[False])
 
     def _completed(self, asset: str) -> dict[str, Materialised]:
-        """Month -> latest materialisation, where its value is in the store and its checks ran on it.
+        """Month -> latest materialisation, where its value is whole in the store and its checks ran on it.
 
         A process killed between a materialisation and its checks left something that no publisher
         would accept: it is not complete, and is run again.
         """
         key = dg.AssetKey(asset)
-        stored = {name.rpartition("/")[2].partition(".")[0] for name in self.store.objects.names(f"{asset}/")}
-        checked = self._checked(asset)
+        complete = self._stored(asset) & self._checked(asset)
         found: dict[str, Materialised] = {}
         # Newest first; a month may have been materialised often.
         cursor: str | None = None
@@ -128,12 +145,33 @@ class Backfill:
             for record in page.records:
                 event = record.asset_materialization
                 month = record.partition_key
-                if event is None or month is None or month in found or month not in stored or month not in checked:
-                    continue
-                found[month] = _materialised(event)
+                if event is not None and month in complete and month not in found:
+                    found[month] = _materialised(event)
             if not page.has_more:
                 return found
             cursor = page.cursor
+
+    def _stored(self, asset: str) -> set[str]:
+        """Months whose value is there, with all that it refers to: its booster, its published objects."""
+        there = {self.store.objects.uri(name) for name in self.store.objects.names(f"{asset}/")}
+        months = {month for month in self.months if self.store.uri(asset, month) in there}
+        match asset:
+            case "xgboost_model":
+                return {month for month in months if self._has_booster(month)}
+            case "gcs_artifact":
+                published = {self.artifacts.uri(name) for name in self.artifacts.names("")}
+                values = {month: self.store.load(asset, month) for month in months}
+                return {
+                    m for m, a in values.items() if isinstance(a, Artifact) and published.issuperset(a.uris.values())
+                }
+            case _:
+                return months
+
+    def _has_booster(self, month: str) -> bool:
+        try:
+            return self.store.load("xgboost_model", month) is not None
+        except StaleInputError:
+            return False  # missing or damaged: to be trained again, which is what the error asks for
 
     def _checked(self, asset: str) -> set[str]:
         """Months whose latest materialisation every check of the asset has seen, and every blocking one passed."""
@@ -183,6 +221,32 @@ class Backfill:
                 return {"parameters": parameters_digest(Hyperparameters())}
             case _:
                 return {}
+
+
+@contextmanager
+def _signals_noticed() -> Iterator[Callable[[], bool]]:
+    """Gives a function that says whether SIGINT or SIGTERM came since, whoever handled it.
+
+    While it runs, Dagster handles both itself: inside a step they fail the step, between two steps they wait
+    for the next, and after the last they are forgotten. Python's wakeup descriptor hears of them all.
+    """
+    readable, writable = os.pipe()
+    for end in (readable, writable):
+        os.set_blocking(end, False)
+    noticed = bytearray()
+
+    def interrupted() -> bool:
+        with suppress(BlockingIOError):  # nothing came
+            noticed.extend(os.read(readable, 4096))
+        return signal.SIGINT in noticed or signal.SIGTERM in noticed
+
+    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    try:
+        yield interrupted
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writable)
+        os.close(readable)
 
 
 def _materialised(event: dg.AssetMaterialization) -> Materialised:

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from nba_ml.core.errors import NbaMlError
+from nba_ml.core.errors import BundleError, NbaMlError, SettingsError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
     from nba_ml.backfill import Backfill, MonthResult
 
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
+
+_LONGEST_MESSAGE = 600
+"""Characters shown of an error that is not ours; a database's can be pages of SQL."""
 
 _out = Console()
 _err = Console(stderr=True)
@@ -53,7 +57,8 @@ def _command(function: Callable[..., int]) -> Callable[..., None]:
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> None:
-        debug: bool = click.get_current_context().find_root().obj
+        context = click.get_current_context()
+        debug: bool = context.find_root().obj
         try:
             code = function(*args, **kwargs)
         except NbaMlError as error:
@@ -63,9 +68,23 @@ def _command(function: Callable[..., int]) -> Callable[..., None]:
             code = COULD_NOT_RUN
         except KeyboardInterrupt:
             _err.print(
-                "Interrupted. What was finished is kept: the same command with --only-missing goes on from there."
+                "Interrupted. What was finished is kept: the same command (a backfill with --only-missing) goes on "
+                "from there.",
+                soft_wrap=True,
             )
             code = INTERRUPTED
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            said = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+            _err.print(
+                f"[red]Unexpected error:[/red] {_escaped(f'{type(error).__name__}: {said}')}. "
+                f"Nothing more was done. `nba-ml --debug {context.info_name}` shows where it comes from.",
+                soft_wrap=True,
+            )
+            code = COULD_NOT_RUN
         sys.exit(code)
 
     return wrapped
@@ -79,11 +98,11 @@ def run(month: str | None) -> int:
 
     Months whose features were made from the same inputs before are skipped, so running it again is quick.
     """
-    from nba_ml.assets import CHAIN, FEATURE_ASSETS
-    from nba_ml.partitions import require_month
+    _require_form(month)
+    with _open_backfill() as backfill:
+        from nba_ml.assets import CHAIN, FEATURE_ASSETS
+        from nba_ml.partitions import require_month
 
-    with ExitStack() as stack:
-        backfill = stack.enter_context(_OpenBackfill())
         last = require_month(month or backfill.months[-1], list(backfill.months))
         earlier = [m for m in backfill.months if m < last]
         jobs = [(earlier, FEATURE_ASSETS), ([last], CHAIN)]
@@ -105,14 +124,14 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
     It stops at the first month that fails. Killed or interrupted at any moment, the same command with --only-missing
     goes on where it was, and ends with the same models as if nothing had happened.
     """
-    from nba_ml.partitions import require_month
+    _require_form(first, last)
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first} is after --to {last}. Give the earlier month to --from.")
+    with _open_backfill() as runner:
+        from nba_ml.partitions import require_month
 
-    with ExitStack() as stack:
-        runner = stack.enter_context(_OpenBackfill())
         months = list(runner.months)
         start, stop = (require_month(m or default, months) for m, default in ((first, months[0]), (last, months[-1])))
-        if start > stop:
-            raise click.UsageError(f"--from {start} is after --to {stop}.")
         chosen = [m for m in months if start <= m <= stop]
         return _go(runner, [(chosen, _chosen_assets(assets))], only_missing=only_missing)
 
@@ -127,7 +146,7 @@ def verify(uri: str) -> int:
     """
     from nba_ml.serving.bundle import verify_bundle
 
-    path = Path(uri.removeprefix("file://"))
+    path = _manifest_path(uri)
 
     def read(name: str) -> bytes | None:
         file = path.parent / name
@@ -135,8 +154,10 @@ def verify(uri: str) -> int:
 
     bundle = verify_bundle(read, path.name)
     _out.print(
-        f"{bundle.model_id}: whole. Digests agree, and a fresh process predicts its {bundle.reference_rows} reference rows "
-        "to the last bit."
+        f"{bundle.model_id}: whole. Digests agree, and a fresh process predicts its {bundle.reference_rows} reference "
+        "rows to the last bit.",
+        highlight=False,
+        soft_wrap=True,
     )
     return 0
 
@@ -154,50 +175,69 @@ def ui(port: int) -> int:
     dg = Path(sys.executable).parent / "dg"
     environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home), "NBA_ML_HOME": str(settings.home)}
     _out.print(f"Dagster's web UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    arguments = [
-        "dg",
-        "dev",
-        "--use-active-venv",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--target-path",
-        str(project),
-    ]
-    os.execve(dg, arguments, environment)  # noqa: S606
+    where = ["--host", "127.0.0.1", "--port", str(port), "--target-path", str(project)]
+    os.execve(dg, ["dg", "dev", "--use-active-venv", *where], environment)
 
 
-class _OpenBackfill:
+def _manifest_path(uri: str) -> Path:
+    """The file that a `file://` URI or a path names.
+
+    Raises:
+        SettingsError: a URI of another kind.
+        BundleError: there is no such file.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme not in ("", "file"):
+        raise SettingsError(
+            f"{uri} cannot be verified: this version reads bundles from a directory, by path or file://."
+        )
+    path = Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)
+    if not path.is_file():
+        raise BundleError(
+            f"{path} is not there. Give the URI of a bundle's manifest (..._manifest.json), as `nba-ml run` prints it; "
+            "a bundle without one was never published whole."
+        )
+    return path
+
+
+def _require_form(*months: str | None) -> None:
+    """Months of the right form and season, before anything that takes time."""
+    from nba_ml.core.season import parse_month
+
+    for month in months:
+        if month is not None:
+            parse_month(month)
+
+
+@contextmanager
+def _open_backfill() -> Iterator[Backfill]:
     """The home locked, its instance open, the graph loaded."""
+    settings = Settings.from_environment()
+    # Before Dagster: a wrong setting or a busy home should not take seconds to say so.
+    from nba_ml.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
 
-    def __enter__(self) -> Backfill:
-        settings = Settings.from_environment()
-        # Before Dagster: a wrong setting or a busy home should not take seconds to say so.
-        from nba_ml.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
-
-        prepare_home(settings)
-        self._stack = ExitStack()
-        self._stack.enter_context(exclusive(settings.home))
+    prepare_home(settings)
+    with ExitStack() as stack:
+        # Both: another home may share this Dagster instance.
+        for folder in dict.fromkeys((settings.home, settings.dagster_home)):
+            stack.enter_context(exclusive(folder))
         from nba_ml.backfill import Backfill
         from nba_ml.definitions import build_defs
         from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
-        from nba_ml.resources.store import Store
+        from nba_ml.resources.store import ArtifactRoot, Store
 
         defs = build_defs(settings)
-        instance = self._stack.enter_context(open_instance(settings))
+        instance = stack.enter_context(open_instance(settings))
         if orphans := fail_orphaned_runs(instance):
             _err.print(f"{orphans} unfinished run(s) of a killed process marked as failed.")
-        return Backfill(
+        yield Backfill(
             defs=defs,
             instance=instance,
             store=Store(root=str(settings.store)).months(),
+            artifacts=ArtifactRoot(root=str(settings.artifact_root)).objects(),
             source=EmbeddedFeatureSource(data=str(settings.data)),
             months=source_months(settings.data),
         )
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
 
 
 def _chosen_assets(assets: str | None) -> tuple[str, ...]:
@@ -237,7 +277,9 @@ def _report(console: Console, result: MonthResult) -> None:
         _err.print(f"[red]{result.month} failed:[/red] {_escaped(problem)}", soft_wrap=True)
     if result.problems:
         _err.print(
-            f"See run {result.run_id} in `nba-ml ui`. Once mended, the same command with --only-missing goes on."
+            f"See run {result.run_id} in `nba-ml ui`. Once mended, the same command (a backfill with --only-missing) "
+            "goes on.",
+            soft_wrap=True,
         )
     elif result.assets and not console.is_terminal:
         console.print(f"{result.month}: {', '.join(result.assets)}", soft_wrap=True)

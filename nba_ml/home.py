@@ -10,11 +10,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from nba_ml.core.errors import HomeBusyError, SettingsError
 from nba_ml.settings import Settings
+
+# Dagster takes seconds to import. A busy home, or one that cannot be written to, says so without it.
+if TYPE_CHECKING:
+    import dagster as dg
 
 PID_TAG = "nba_ml/pid"
 """Tag of runs made by the command line: the process that made them."""
@@ -44,11 +47,15 @@ def prepare_home(settings: Settings) -> None:
             probe.unlink()
         except OSError as error:
             raise SettingsError(
-                f"{folder} cannot be written to ({error.strerror}). Set NBA_ML_HOME (or DAGSTER_HOME) to a folder that can."
+                f"{folder} cannot be written to ({error.strerror}). Set NBA_ML_HOME (or DAGSTER_HOME) to a folder "
+                "that can."
             ) from error
     config = settings.dagster_home / "dagster.yaml"
     if not config.exists():
-        config.write_text(_DAGSTER_YAML)
+        # In one step: half a file, left by a kill, would be an instance with the usage statistics on.
+        staged = config.with_name(f".dagster.yaml-{os.getpid()}")
+        staged.write_text(_DAGSTER_YAML)
+        staged.replace(config)
 
 
 @contextmanager
@@ -65,8 +72,8 @@ def exclusive(home: Path) -> Iterator[None]:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             raise HomeBusyError(
-                f"Another nba-ml (process {holder}) is writing into {home}. Wait for it to end, or give this one a home "
-                "of its own with NBA_ML_HOME."
+                f"Another nba-ml (process {holder}) is writing into {home}. Wait for it to end, or give this one a "
+                "home of its own with NBA_ML_HOME."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -76,17 +83,22 @@ def exclusive(home: Path) -> Iterator[None]:
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Dagster's instance of this home: the same that the UI shows."""
+    import dagster as dg  # noqa: PLC0415 (see above)
+
     prepare_home(settings)
     return dg.DagsterInstance.from_config(str(settings.dagster_home))
 
 
 def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
-    """Mark the runs of killed command lines as failed, so that the UI does not show them running for ever.
+    """Mark the unfinished runs of command lines as failed, so that the UI does not show them running for ever.
 
     Call it under the home's lock: then no process that could still be at work on them holds it.
     """
-    unfinished = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED]
+    import dagster as dg  # noqa: PLC0415 (see above)
+
+    status = dg.DagsterRunStatus
+    unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED, status.CANCELING]
     runs = [run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)) if PID_TAG in run.tags]
     for run in runs:
-        instance.report_run_failed(run, f"The process {run.tags[PID_TAG]} that made this run was killed.")
+        instance.report_run_failed(run, f"The process {run.tags[PID_TAG]} was killed or interrupted in this run.")
     return len(runs)

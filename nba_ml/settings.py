@@ -12,6 +12,9 @@ from nba_ml.core.errors import SettingsError
 SAMPLE_DATA = Path(__file__).parent / "sample_data"
 """The real box scores and lines that the package ships."""
 
+_MOST_THREADS = 1024
+"""More than any machine this runs on has cores; at 100,000, a slip of the pen, no month came to its end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -59,6 +62,9 @@ def _path(environ: Mapping[str, str], name: str, default: Path) -> Path:
 def _threads(value: str | None) -> int | None:
     if not value:
         return None
-    if not value.isdecimal() or int(value) < 1:
-        raise SettingsError(f"NBA_ML_THREADS is '{value}'. Give the number of threads, 1 or more, or leave it unset.")
+    if not value.isdecimal() or not 1 <= int(value) <= _MOST_THREADS:
+        raise SettingsError(
+            f"NBA_ML_THREADS is '{value}'. Give the number of threads, 1 to {_MOST_THREADS:,}, or leave it unset for "
+            "all cores."
+        )
     return int(value)

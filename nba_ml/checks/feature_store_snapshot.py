@@ -21,16 +21,18 @@ complete at 95%; below 80% the rows that are there are not a fair sample of the 
 
 def _contract(snapshot: Snapshot, month: str) -> Finding:
     expected, found = snapshot_schema(V2_33FEATURES), snapshot.table.schema
-    same = expected.equals(found) and table_digest(snapshot.table) == snapshot.digest
-    differing = [f"{f.name} {f.type}" for f in found if f not in list(expected)] + [
-        n for n in expected.names if n not in found.names
-    ]
+    differing = [f"column {f.name} {f.type}" for f in found if f not in list(expected)]
+    differing += [f"column {name} is not there" for name in expected.names if name not in found.names]
+    if not differing and found.names != expected.names:
+        differing.append("the order of the columns")
+    if table_digest(snapshot.table) != snapshot.digest:
+        differing.append("the rows are not those of the digest")
     return Finding(
-        passed=same,
-        metric="columns that differ from the contract",
+        passed=not differing,
+        metric="differences from the contract",
         value=len(differing),
         n=snapshot.table.num_rows,
-        worst=[{"column": name} for name in differing],
+        worst=[{"difference": difference} for difference in differing],
         next_step=f"Materialise feature_store_snapshot for {month} again with this version of the code.",
     )
 
@@ -74,7 +76,8 @@ def _ranges(snapshot: Snapshot, month: str) -> Finding:
             {**{k: str(v) for k, v in key.items()}, "fault": fault}
             for key, (_, fault) in zip(keys, faults, strict=False)
         ],
-        next_step=f"Materialise feature_store_snapshot for {month} again: a snapshot taken by this code has no such row.",
+        next_step=f"Materialise feature_store_snapshot for {month} again: a snapshot taken by this code has no such "
+        "row.",
     )
 
 
@@ -88,8 +91,8 @@ def _coverage(limit: float) -> Check:
             metric="coverage",
             value=round(counts.coverage, 4),
             n=counts.played,
-            next_step=f"{counts.played - counts.covered:,} player-games of {month} have no valid feature row: wait for the "
-            "backfill to reach them, then materialise the month again.",
+            next_step=f"{counts.played - counts.covered:,} player-games of {month} have no valid feature row: wait for "
+            "the backfill to reach them, then materialise the month again.",
         )
 
     return Check(

@@ -36,8 +36,8 @@ CHECKS = (
         severity=Severity.ERROR,
         blocking=True,
         threshold="every reference row predicted to the last bit",
-        reason="A booster that predicts otherwise once saved and loaded (all trees instead of the best, another feature "
-        "order) is what the prediction worker would get.",
+        reason="A booster that predicts otherwise once saved and loaded (all trees instead of the best, another "
+        "feature order) is what the prediction worker would get.",
         examine=_loads_in_fresh_process,
     ),
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from nba_ml.checks.registry import Check, Finding, Severity
-from nba_ml.core.split import SplitManifest
+from nba_ml.core.split import SIDES, SplitManifest
 
 ASSET = "train_split"
 
@@ -18,13 +19,17 @@ def _dates(split: SplitManifest, month: str) -> Finding:
         if left.last >= right.first
     ]
     counted = sum(side.rows for _, side in sides)
+    uncounted = [{"rows of the sides": counted, "rows of the snapshots": split.rows}] if counted != split.rows else []
+    missing = [{"missing side": name} for name in SIDES if sides and name not in split.sides()]
+    faults: list[dict[str, Any]] = [*overlaps, *uncounted, *missing]
     return Finding(
-        passed=not overlaps and counted == split.rows and len(sides) in (0, 3),
-        metric="sides that overlap in time",
-        value=len(overlaps),
+        passed=not faults,
+        metric="sides that overlap in time, are missing, or do not hold all rows",
+        value=len(faults),
         n=split.rows,
-        worst=overlaps,
-        next_step=f"Materialise train_split for {month} again; its {counted:,} rows must be those of its snapshots ({split.rows:,}).",
+        worst=faults,
+        next_step=f"Materialise train_split for {month} again; its {counted:,} rows must be those of its snapshots "
+        f"({split.rows:,}).",
     )
 
 

@@ -23,8 +23,8 @@ def _validation_mae(model: TrainedModel, month: str) -> Finding:
         value=judgement.validation.mae,
         n=judgement.validation.n,
         interval=f"{interval.low:.3f} to {interval.high:.3f} (95%, bootstrap over days)",
-        next_step=f"Look at the baselines beside it and at the coverage of the months before {month}: with few months in "
-        "training a model overfits. Backfill earlier months, or train a later one.",
+        next_step=f"Look at the baselines beside it and at the coverage of the months before {month}: with few months "
+        "in training a model overfits. Backfill earlier months, or train a later one.",
     )
 
 

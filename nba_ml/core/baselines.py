@@ -51,7 +51,7 @@ def mock(columns: Columns) -> npt.NDArray[np.float64]:
         + played
         + profile
     )
-    return np.clip(points, 0, 60)
+    return np.asarray(np.clip(points, 0, 60), dtype=np.float64)
 
 
 BASELINES: Mapping[str, Callable[[Columns], npt.NDArray[np.float64]]] = {

@@ -66,13 +66,24 @@ _LONGEST_GAME = 48 + 6 * 5
 
 # Letters that Unicode does not decompose into a base letter and an accent.
 _WHOLE_LETTERS = str.maketrans(
-    {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ß": "ss", "æ": "ae", "œ": "oe", "ı": "i"}
+    {
+        "ł": "l",
+        "ø": "o",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ß": "ss",
+        "æ": "ae",
+        "œ": "oe",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+    }
 )
 
 
 def player_lookup(name: str) -> str:
     """The platform's key of a player: 'Luka Dončić' -> 'lukadoncic'. A suffix like Jr. stays ('jr')."""
-    plain = unicodedata.normalize("NFKD", name.lower().translate(_WHOLE_LETTERS))
+    # Decompose first: an accented letter of the table ('ǿ') is in it only once its accent is off.
+    plain = unicodedata.normalize("NFKD", name).lower().translate(_WHOLE_LETTERS)
     return "".join(letter for letter in plain if "a" <= letter <= "z")
 
 
@@ -98,7 +109,8 @@ def summarise_player_games(games: pa.Table, month: str, where: str) -> pa.Table:
 
     Raises:
         SourceDataError: a column is missing or of another type, a null, a duplicate (date, player), a
-            date outside the month, counts that no box score can have, a game without two teams.
+            date outside the month, counts that no box score can have, a game that is not one winner
+            against one loser, each the other's opponent.
     """
     frame = _typed(games, _SOURCE_TYPES, where).to_pandas(date_as_object=False)
     if frame.empty:
@@ -194,8 +206,15 @@ def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
     first, last = season.month_bounds(month)
     counts = frame[list(_COUNTS)]
     made = 2 * (frame["fgm"] - frame["fg3m"]) + 3 * frame["fg3m"] + frame["ftm"]
-    teams = frame.groupby("game_id")["team"].transform("nunique")
-    sides = frame.groupby("game_id")["is_home"].transform("nunique")
+    game = frame.groupby("game_id")
+    teams, sides = game["team"].transform("nunique"), game["is_home"].transform("nunique")
+    other_team = (
+        game["team"]
+        .transform("min")
+        .where(frame["team"] != game["team"].transform("min"), game["team"].transform("max"))
+    )
+    told = frame.groupby(["game_id", "team"])
+    game_facts = ["game_date", "opponent", "is_home", "neutral_site", "wl"]
     return {
         f"a date outside {month}": ~frame["game_date"].between(pd.Timestamp(first), pd.Timestamp(last)),
         f"a season other than {season.season_of(month)}": frame["season"] != season.season_of(month),
@@ -217,8 +236,12 @@ def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
         | ~frame["opponent"].str.fullmatch("[A-Z]{3}"),
         "a team that plays itself": frame["team"] == frame["opponent"],
         "a game without exactly two teams": teams != 2,
-        "a game without one home and one away team": np.logical_xor(sides == 1, frame["neutral_site"]),
+        "an opponent that is not the game's other team": (teams == 2) & (frame["opponent"] != other_team),
+        "a team whose rows tell one game in two ways": told[game_facts].transform("nunique").gt(1).any(axis=1),
+        "a team with two games on a date": frame.groupby(["game_date", "team"])["game_id"].transform("nunique") > 1,
+        "a game without one home and one away team": (sides == 1) ^ frame["neutral_site"],
         "a result other than W or L": ~frame["wl"].isin(["W", "L"]),
+        "a game without one winner and one loser": (teams == 2) & (game["wl"].transform("nunique") != 2),
     }
 
 

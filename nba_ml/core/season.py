@@ -17,7 +17,7 @@ EARLY_SEASON_DAYS = 14
 """Length of the stretch, from a season's opening game on, whose rows are flagged and not trained on:
 rolling averages of two or three games are noise, and the feature store flags them on the platform too."""
 
-_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 def parse_month(month: str) -> tuple[int, int]:

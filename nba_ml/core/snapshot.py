@@ -107,9 +107,7 @@ def take_snapshot(features: pa.Table, summary: pa.Table, month: str, version: Fe
     reasons = pd.Series("", index=rows.index, dtype=object)
     early = rows["early_season_flag"].to_numpy(dtype=bool)
 
-    newest_first = rows[~early].sort_values("updated_at", ascending=False, kind="stable")
-    duplicates = newest_first.index[newest_first.duplicated(_KEY)]
-    reasons.loc[duplicates] = "duplicate key"
+    reasons.loc[_superseded(rows[~early], features)] = "duplicate key"
     _mark(
         reasons, ~early & (rows["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}"
     )
@@ -138,7 +136,7 @@ def take_snapshot(features: pa.Table, summary: pa.Table, month: str, version: Fe
         played=results.num_rows,
         covered=len(covered_keys),
     )
-    rejects = _rejects(features, rows, reasons, rejected)
+    rejects = _rejects(features, reasons, rejected)
     _require_few_rejected(counts, rejects, month)
 
     table = _canonical_table(joined[sample], vectors[sample[readable]], version)
@@ -149,13 +147,15 @@ def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
     """Vectors (n, features) with what older stores wrote for "missing" turned into NaN.
 
     No line is NaN in the line, the opening line and the move, and 0 in `has_vegas_line`, whatever was
-    stored there (the season average, on the platform). A line of exactly 20.0 whose opening line is
-    20.0 or missing is the old placeholder. A shot profile of three zeros is no profile.
+    stored there (the season average, on the platform). A line of exactly 20.0 that also opened at 20.0
+    is the old placeholder, even where a flag was set beside it: older stores filled both columns. One
+    of 20.0 without an opening line is a book's: 27 of the embedded data's lines are. A shot profile of
+    three zeros is no profile.
     """
     out = vectors.copy()
     column = {name: version.index(name) for name in (*_LINE_FEATURES, "has_vegas_line", *_SHOT_PROFILE)}
     line, opening, flag = (out[:, column[n]] for n in ("vegas_points_line", "vegas_opening_line", "has_vegas_line"))
-    placeholder = (line == PLACEHOLDER_LINE) & ((opening == PLACEHOLDER_LINE) | ((flag == 0) & np.isnan(opening)))
+    placeholder = (line == PLACEHOLDER_LINE) & (opening == PLACEHOLDER_LINE)
     no_line = (flag == 0) | np.isnan(line) | placeholder
     for name in _LINE_FEATURES:
         out[no_line, column[name]] = np.nan
@@ -177,6 +177,8 @@ def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
             f"{feature.name} outside {feature.low:g} to {feature.high:g}": (values < feature.low)
             | (values > feature.high),
         }
+        if feature.unit == "0/1":
+            found[f"{feature.name} is neither 0 nor 1"] = ~missing & (values != 0) & (values != 1)
         if not feature.nullable:
             found[f"{feature.name} is missing"] = missing
         for fault, mask in found.items():
@@ -186,9 +188,20 @@ def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
 
 def _key_frame(features: pa.Table) -> pd.DataFrame:
     columns = [*_KEY, "game_id", "feature_version", "feature_quality_score", "early_season_flag", "updated_at"]
-    frame = features.select(columns).to_pandas(date_as_object=True)
+    frame: pd.DataFrame = features.select(columns).to_pandas(date_as_object=True)
     frame["feature_quality_score"] = frame["feature_quality_score"].astype(float)
     return frame
+
+
+def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
+    """Rows whose key stands on a newer row. Of rows written at one moment the fuller stays, then the one
+    whose vector sorts last: in which order a warehouse hands them over must not decide."""
+    repeated = rows[rows.duplicated(_KEY, keep=False)]
+    vectors = features.column("features").take(pa.array(repeated.index)).to_pylist()
+    ranked = repeated.assign(vector=[repr(vector) for vector in vectors]).sort_values(
+        ["updated_at", "feature_quality_score", "vector", "game_id"], ascending=False
+    )
+    return ranked.index[ranked.duplicated(_KEY)]
 
 
 def _mark(reasons: pd.Series, mask: Mask, reason: str | list[str], *, within: bool = False) -> None:
@@ -221,12 +234,13 @@ def _matrix(features: pa.Table, keep: Mask, version: FeatureVersion) -> Floats:
     values = column.combine_chunks().flatten() if column.num_chunks else pa.array([], pa.float64())
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    return values.fill_null(np.nan).to_numpy(zero_copy_only=False).reshape(-1, version.count)
+    matrix: Floats = values.fill_null(np.nan).to_numpy(zero_copy_only=False).reshape(-1, version.count)
+    return matrix
 
 
-def _rejects(features: pa.Table, rows: pd.DataFrame, reasons: pd.Series, rejected: Mask) -> pa.Table:
+def _rejects(features: pa.Table, reasons: pd.Series, rejected: Mask) -> pa.Table:
     mask = pa.array(rejected)
-    return pa.table(
+    table = pa.table(
         {
             "player_lookup": features.column("player_lookup").filter(mask),
             "game_date": features.column("game_date").filter(mask),
@@ -235,6 +249,7 @@ def _rejects(features: pa.Table, rows: pd.DataFrame, reasons: pd.Series, rejecte
         },
         schema=REJECTS_SCHEMA,
     )
+    return table.sort_by([(name, "ascending") for name in ("game_date", "player_lookup", "reason")])
 
 
 def _require_few_rejected(counts: SnapshotCounts, rejects: pa.Table, month: str) -> None:

@@ -106,8 +106,8 @@ def split_by_date(snapshots: Mapping[str, tuple[str, Dates]]) -> SplitManifest:
     dates, counts = np.unique(np.concatenate([days for _, days in filled.values()]), return_counts=True)
     if len(dates) < len(SIDES):
         raise SplitError(
-            f"{counts.sum():,} rows on {len(dates)} date(s), the last {dates[-1]}, cannot be split by date: train, early "
-            "stopping and validation need a date each. Backfill more of the month, or the months before it."
+            f"{counts.sum():,} rows on {len(dates)} date(s), the last {dates[-1]}, cannot be split by date: train, "
+            "early stopping and validation need a date each. Backfill more of the month, or the months before it."
         )
     below = np.concatenate([[0], np.cumsum(counts)])  # rows before the boundary in front of date i
     total = int(below[-1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,7 @@ class Samples:
     def __len__(self) -> int:
         return len(self.points)
 
-    def between(self, first: object, last: object) -> Samples:
+    def between(self, first: date, last: date) -> Samples:
         """The rows of the dates from `first` to `last`, both inclusive, as views: rows are in date order."""
         start = int(np.searchsorted(self.dates, np.datetime64(first), side="left"))
         stop = int(np.searchsorted(self.dates, np.datetime64(last), side="right"))
@@ -153,7 +154,7 @@ def predict(booster: bytes, features: Matrix, threads: int | None = None) -> npt
 def importance(booster: bytes, version: FeatureVersion) -> dict[str, float]:
     """Share of the total gain of each feature, highest first; a feature never split on has 0."""
     loaded = xgb.Booster(model_file=bytearray(booster))
-    gain = loaded.get_score(importance_type="total_gain")
-    total = sum(float(value) for value in gain.values()) or 1.0  # type: ignore[arg-type]
-    shares = {name: round(float(gain.get(name, 0.0)) / total, 6) for name in version.names}  # type: ignore[arg-type]
+    gain = {name: float(value) for name, value in loaded.get_score(importance_type="total_gain").items()}  # type: ignore[arg-type]
+    total = sum(gain.values()) or 1.0
+    shares = {name: round(gain.get(name, 0.0) / total, 6) for name in version.names}
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from nba_ml.core import season
 from nba_ml.core.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS, normalise_prop_lines, summarise_player_games
 from nba_ml.core.digest import bytes_digest, table_digest
-from nba_ml.core.errors import SourceDataError
+from nba_ml.core.errors import MonthError, SourceDataError
 from nba_ml.core.tables import PROP_LINES
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
@@ -40,7 +40,7 @@ def source_months(data: Path) -> list[str]:
     for file in files:
         try:
             season.parse_month(file.stem)
-        except Exception as error:
+        except MonthError as error:
             raise SourceDataError(f"{file}: its name is no season month. {error}") from error
     return season.season_months(files[0].stem, files[-1].stem)
 

@@ -5,6 +5,7 @@ so that a window of months changes its type on the first month; and with a missi
 raise a key or leave it out with a log line. Here a window is a dict, always, and a hole is an error.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -35,7 +36,7 @@ class MonthStoreIOManager(dg.IOManager):
             MissingMonthsError: a month that is needed was never materialised.
         """
         asset = context.asset_key.to_user_string()
-        wanted: dict[str, Any] = context.definition_metadata or {}
+        wanted: Mapping[str, Any] = context.definition_metadata or {}
         months = sorted(context.asset_partition_keys)
         found = {month: self.store.load(asset, month, wanted.get(COLUMNS)) for month in months}
         missing = [month for month, value in found.items() if value is None]

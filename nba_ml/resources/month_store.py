@@ -102,30 +102,43 @@ class MonthStore:
         self.objects.write(self._name(asset, month), data)
 
     def load(self, asset: str, month: str, columns: Sequence[str] | None = None) -> HasDigest | None:
-        """Read a value, tables with the named columns only; None if it was never written."""
+        """Read a value, tables with the named columns only; None if it was never written.
+
+        Raises:
+            StaleInputError: what is stored is damaged, or was written by another version of this code.
+        """
         found = self.objects.read(self._name(asset, month))
         if found is None:
             return None
+        try:
+            return self._value(asset, month, found.data, columns)
+        except (pa.ArrowInvalid, OSError, ValueError, TypeError, LookupError) as error:
+            raise StaleInputError(
+                f"{self.uri(asset, month)} cannot be read ({str(error).splitlines()[0]}): it is damaged, or another "
+                f"version of nba_ml wrote it. Materialise {asset} for {month} again."
+            ) from error
+
+    def _value(self, asset: str, month: str, data: bytes, columns: Sequence[str] | None) -> HasDigest:
         match asset:
             case "player_game_summary" | "ml_feature_store_v2":
-                table, facts = _table(found.data, columns)
+                table, facts = _table(data, columns)
                 return DigestedTable(table, facts["digest"])
             case "feature_store_snapshot":
-                table, facts = _table(found.data, columns)
+                table, facts = _table(data, columns)
                 counts = SnapshotCounts(**json.loads(facts["counts"]))
                 rejects = None if columns else self.objects.read(self._name(asset, month, "rejects.parquet"))
                 rejected = _table(rejects.data, None)[0] if rejects else REJECTS_SCHEMA.empty_table()
                 return Snapshot(table=table, rejects=rejected, counts=counts, digest=facts["digest"])
             case "train_split":
-                return SplitManifest.model_validate_json(found.data)
+                return SplitManifest.model_validate_json(data)
             case "xgboost_model":
-                report = TrainingReport.model_validate_json(found.data)
+                report = TrainingReport.model_validate_json(data)
                 return TrainedModel(report, self._booster(report.model_sha256, month))
             case "model_metadata":
-                record = _NO_RECORD_OR_RECORD.validate_json(found.data)
+                record = _NO_RECORD_OR_RECORD.validate_json(data)
                 return DescribedModel(record, self._booster(record.model_sha256 if record else None, month))
             case "gcs_artifact":
-                return Artifact.model_validate_json(found.data)
+                return Artifact.model_validate_json(data)
             case _:
                 raise KeyError(f"no asset {asset} in the store")
 
@@ -141,8 +154,8 @@ class MonthStore:
         found = self.objects.read(_booster_name(sha256))
         if found is None or bytes_digest(found.data) != sha256:
             raise StaleInputError(
-                f"{self.objects.uri(_booster_name(sha256))} is missing or damaged: its digest is not the one that the report "
-                f"of {month} names. Materialise xgboost_model for {month} again."
+                f"{self.objects.uri(_booster_name(sha256))} is missing or damaged: its digest is not the one that the "
+                f"report of {month} names. Materialise xgboost_model for {month} again."
             )
         return found.data
 

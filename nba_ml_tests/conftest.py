@@ -1,0 +1,97 @@
+"""Real months, from file to trained model: read and computed once a process, shared by all tests.
+
+Arrow tables and frozen records are handed out as they are; nobody can change them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import settings
+
+from nba_ml.core.box_scores import summarise_player_games
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.features import compute_features
+from nba_ml.core.model_record import ModelRecord, TrainingReport, make_record, report_training
+from nba_ml.core.season import month_bounds, season_months
+from nba_ml.core.snapshot import Snapshot, take_snapshot
+from nba_ml.core.split import SplitManifest, split_by_date
+from nba_ml.core.tables import PROP_LINES
+from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, gather
+from nba_ml.settings import SAMPLE_DATA
+
+# A busy machine is no failure: no test has a time limit.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+FIRST_MONTH = "2021-10"
+COMPUTED_AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
+
+QUICK = Hyperparameters(num_boost_round=60, learning_rate=0.15, early_stopping_rounds=5)
+"""Few large steps: a tenth of a second on two months, and still better than the averages."""
+
+
+@cache
+def games_of(month: str) -> pa.Table:
+    """The embedded box scores of a month, as the file has them."""
+    return pq.read_table(SAMPLE_DATA / "player_games" / f"{month}.parquet")
+
+
+@cache
+def summary_of(month: str) -> pa.Table:
+    """The month in `tables.PLAYER_GAME_SUMMARY`."""
+    return summarise_player_games(games_of(month), month, month)
+
+
+@cache
+def features_of(month: str) -> pa.Table:
+    """The month in `tables.ML_FEATURE_STORE_V2`, from all months so far and no lines."""
+    history = pa.concat_tables([summary_of(each) for each in season_months(FIRST_MONTH, month)])
+    return compute_features(history, PROP_LINES.empty_table(), *month_bounds(month), computed_at=COMPUTED_AT)
+
+
+@cache
+def snapshot_of(month: str) -> Snapshot:
+    """The month frozen."""
+    return take_snapshot(features_of(month), summary_of(month), month, V2_33FEATURES)
+
+
+def split_of(months: list[str]) -> SplitManifest:
+    """The split of months."""
+    dates = {month: snapshot_of(month).table.column("game_date").to_numpy() for month in months}
+    return split_by_date({month: (snapshot_of(month).digest, days) for month, days in dates.items()})
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model of October to December 2021 with everything it came from."""
+
+    tables: dict[str, pa.Table]
+    split: SplitManifest
+    samples: Samples
+    fitted: FittedBooster
+    report: TrainingReport
+    record: ModelRecord
+
+    def side(self, name: str) -> Samples:
+        """The rows of a side of the split."""
+        side = self.split.sides()[name]
+        return self.samples.between(side.first, side.last)
+
+
+@pytest.fixture(scope="session")
+def trained() -> Trained:
+    """A small real model."""
+    months = ["2021-10", "2021-11", "2021-12"]
+    tables = {month: snapshot_of(month).table for month in months}
+    split = split_of(months)
+    samples = gather(tables, split, V2_33FEATURES)
+    train, stopping = (samples.between(s.first, s.last) for s in (split.sides()["train"], split.sides()["early_stopping"]))
+    fitted = fit(train, stopping, QUICK, V2_33FEATURES, threads=2)
+    report = report_training(fitted, samples, split, QUICK, V2_33FEATURES, threads=2)
+    return Trained(tables, split, samples, fitted, report, make_record(report, fitted.booster, V2_33FEATURES))

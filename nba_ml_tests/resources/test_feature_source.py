@@ -1,0 +1,175 @@
+"""The embedded source: its files found and read, or a paragraph that names the file and what to do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from nba_ml.core.errors import SourceDataError
+from nba_ml.core.season import season_months
+from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
+from nba_ml.settings import SAMPLE_DATA
+from nba_ml_tests.conftest import games_of, summary_of
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A user's folder with November and December 2021 and the lines."""
+    (tmp_path / "player_games").mkdir()
+    for month in ("2021-11", "2021-12"):
+        shutil.copy(SAMPLE_DATA / "player_games" / f"{month}.parquet", tmp_path / "player_games")
+    shutil.copytree(SAMPLE_DATA / "prop_lines", tmp_path / "prop_lines")
+    return tmp_path
+
+
+def source(data: Path) -> EmbeddedFeatureSource:
+    return EmbeddedFeatureSource(data=str(data))
+
+
+# --- the months -----------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_data_has_its_36_months() -> None:
+    """Guards against a file that was left out of the package."""
+    assert source_months(SAMPLE_DATA) == season_months("2021-10", "2025-06")
+    assert len(list((SAMPLE_DATA / "player_games").glob("*.parquet"))) == 36
+
+
+def test_a_hole_in_the_middle_stays_a_month_and_says_so(data: Path) -> None:
+    """Guards against a month that was forgotten being left out of all averages without a word."""
+    (data / "player_games" / "2021-12.parquet").rename(data / "player_games" / "2022-01.parquet")
+    assert source_months(data) == ["2021-11", "2021-12", "2022-01"]
+    expected = f"2021-12: {data}/player_games/2021-12.parquet is not there, so the backfill has 0 rows of that month"
+    with pytest.raises(SourceDataError, match=re.escape(expected)):
+        source(data).player_game_summary("2021-12")
+    with pytest.raises(SourceDataError, match=re.escape(expected)):
+        source(data).fingerprint("2021-12")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("2022-07.parquet", "2022-07 is in the off-season"),
+        ("foo.parquet", "'foo' is not a month. Write it as YYYY-MM"),
+        ("2022-1.parquet", "'2022-1' is not a month"),
+    ],
+)
+def test_a_file_whose_name_is_no_season_month_is_refused(data: Path, name: str, message: str) -> None:
+    """Guards against a file that somebody believes is read, and is not."""
+    (data / "player_games" / name).write_bytes(b"")
+    with pytest.raises(SourceDataError, match=re.escape(f"{name}: its name is no season month. {message}")):
+        source_months(data)
+
+
+def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
+    """Guards against a mistyped NBA_ML_DATA that gives a graph without partitions."""
+    with pytest.raises(SourceDataError, match=r"player_games is not there\. NBA_ML_DATA must name a folder with"):
+        source_months(tmp_path)
+    (tmp_path / "player_games").mkdir()
+    with pytest.raises(SourceDataError, match=r"player_games holds no YYYY-MM\.parquet file"):
+        source_months(tmp_path)
+    (tmp_path / "player_games" / "README.txt").write_text("not yet")
+    with pytest.raises(SourceDataError, match=r"player_games holds no YYYY-MM\.parquet file"):
+        source_months(tmp_path)
+
+
+# --- box scores -----------------------------------------------------------------------------------------------
+
+
+def test_a_month_is_read_as_core_summarises_it(data: Path) -> None:
+    """Guards against columns lost between the file and the rules, and against unknown ones getting in the way."""
+    file = data / "player_games" / "2021-12.parquet"
+    pq.write_table(games_of("2021-12").append_column("comment", pa.array(["x"] * 4398)), file)
+    assert source(data).player_game_summary("2021-12").equals(summary_of("2021-12"))
+
+
+@pytest.mark.parametrize("keep", [0, 3, 4096, -1])
+def test_a_truncated_file_is_refused_by_name(data: Path, keep: int) -> None:
+    """Guards against a copy cut short: Arrow's own message names neither the file nor the remedy."""
+    file = data / "player_games" / "2021-11.parquet"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(SourceDataError, match=re.escape(f"{file} is no readable Parquet file (")) as refused:
+        source(data).player_game_summary("2021-11")
+    assert "copy it again" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_damaged_inside_is_refused_by_name(data: Path) -> None:
+    """Guards against pages that no longer unpack: the footer, which is read first, is still whole then."""
+    file = data / "player_games" / "2021-11.parquet"
+    content = bytearray(file.read_bytes())
+    content[100:5000] = bytes(4900)
+    file.write_bytes(content)
+    with pytest.raises(SourceDataError, match=re.escape(str(file))):
+        source(data).player_game_summary("2021-11")
+
+
+def test_rows_that_break_a_rule_are_refused_with_the_file(data: Path) -> None:
+    """Guards against a message that says what is wrong and not where."""
+    file = data / "player_games" / "2021-11.parquet"
+    games = games_of("2021-11")
+    pq.write_table(games.set_column(games.column_names.index("pts"), "pts", pc.add(games["pts"], 1).cast(pa.int16())), file)
+    with pytest.raises(SourceDataError, match=re.escape(f"{file}: 4,864 of 4,864 rows cannot be: points that do not add up")):
+        source(data).player_game_summary("2021-11")
+
+
+def test_a_missing_column_is_named_with_the_file(data: Path) -> None:
+    """Guards against Arrow's own error for a column that the file does not have."""
+    file = data / "player_games" / "2021-11.parquet"
+    pq.write_table(games_of("2021-11").drop_columns(["opponent"]), file)
+    with pytest.raises(SourceDataError, match=re.escape(f"{file} lacks the column opponent. Needed are: season, ")):
+        source(data).player_game_summary("2021-11")
+
+
+def test_the_fingerprint_follows_the_file(data: Path) -> None:
+    """Guards against a corrected file that nobody notices, and against files read again for nothing."""
+    before = source(data).fingerprint("2021-11")
+    assert before == source(data).fingerprint("2021-11") != source(data).fingerprint("2021-12")
+    pq.write_table(games_of("2021-11").slice(0, 4000), data / "player_games" / "2021-11.parquet")
+    assert source(data).fingerprint("2021-11") != before
+
+
+# --- lines ----------------------------------------------------------------------------------------------------
+
+
+def test_lines_are_those_of_the_month() -> None:
+    """Guards against lines of other dates, and against lines lost at either end of a month."""
+    shipped = source(SAMPLE_DATA)
+    by_month = {month: shipped.prop_lines(month).num_rows for month in season_months("2021-10", "2025-06")}
+    assert {month: rows for month, rows in by_month.items() if rows}.keys() == {"2024-10", "2024-11", "2024-12", "2025-01"}
+    files = [pq.read_table(file) for file in (SAMPLE_DATA / "prop_lines").glob("*.parquet")]
+    assert sum(by_month.values()) == sum(pc.count(file["player_id"]).as_py() for file in files) > 10_000
+    bounds = pc.min_max(shipped.prop_lines("2024-11")["game_date"]).as_py()
+    assert {str(bounds["min"])[:7], str(bounds["max"])[:7]} == {"2024-11"}
+
+
+def test_lines_are_optional(data: Path) -> None:
+    """Guards against a source that demands betting lines from a user who has none."""
+    shutil.rmtree(data / "prop_lines")
+    assert source(data).prop_lines("2021-11").num_rows == 0
+    assert source(data).lines_fingerprint("2021-11") == source(SAMPLE_DATA).lines_fingerprint("2021-11")
+
+
+def test_the_lines_fingerprint_follows_lines_and_not_their_order(data: Path) -> None:
+    """Guards against features made again for nothing, and against a corrected line that changes nothing."""
+    file = next((data / "prop_lines").glob("*.parquet"))
+    lines = pq.read_table(file)
+    before = source(data).lines_fingerprint("2024-11")
+    assert before == source(SAMPLE_DATA).lines_fingerprint("2024-11")
+    pq.write_table(lines.take(pa.array(range(lines.num_rows - 1, -1, -1))), file)
+    assert source(data).lines_fingerprint("2024-11") == before
+    pq.write_table(lines.set_column(lines.column_names.index("line"), "line", pc.add(lines["line"], 0.5)), file)
+    assert source(data).lines_fingerprint("2024-11") != before
+
+
+def test_an_unreadable_file_of_lines_is_named(data: Path) -> None:
+    """Guards against months without lines because their file was broken."""
+    (data / "prop_lines" / "zz.parquet").write_bytes(b"PAR1")
+    with pytest.raises(SourceDataError, match=r"zz\.parquet is no readable Parquet file"):
+        source(data).prop_lines("2024-11")

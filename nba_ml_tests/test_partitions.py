@@ -1,0 +1,72 @@
+"""The months as Dagster sees them, against the calendar in core."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nba_ml.core.errors import MonthError
+from nba_ml.core.season import season_months as calendar_months
+from nba_ml.partitions import EVERY_MONTH_SO_FAR, require_month, season_months
+from nba_ml.resources.feature_source import source_months
+from nba_ml.settings import SAMPLE_DATA
+
+EMBEDDED = source_months(SAMPLE_DATA)
+MONTHS = season_months(EMBEDDED[0], EMBEDDED[-1])
+
+
+def upstream(mapping: dg.PartitionMapping, month: str) -> list[str]:
+    """The upstream months that a month reads."""
+    found = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        downstream_partitions_subset=MONTHS.subset_with_partition_keys([month]),
+        downstream_partitions_def=MONTHS,
+        upstream_partitions_def=MONTHS,
+    )
+    assert found.required_but_nonexistent_subset.is_empty
+    return list(found.partitions_subset.get_partition_keys())
+
+
+def test_the_embedded_partitions_are_exactly_the_36_months() -> None:
+    """Guards against a month that cannot be selected in the UI, and against one that has no games."""
+    keys = list(MONTHS.get_partition_keys())
+    assert keys == EMBEDDED == calendar_months("2021-10", "2025-06")
+    assert len(keys) == 36
+
+
+@pytest.mark.parametrize("month", ["2021-09", "2022-07", "2022-08", "2022-09", "2025-07", "2025-10"])
+def test_the_off_season_and_months_without_data_are_no_partitions(month: str) -> None:
+    """Guards against partitions that stay missing for ever and turn every backfill grey."""
+    assert not MONTHS.has_partition_key(month)
+
+
+@pytest.mark.parametrize(("month", "before"), [("2022-10", "2022-06"), ("2022-01", "2021-12"), ("2025-06", "2025-05")])
+def test_the_month_before_october_is_june(month: str, before: str) -> None:
+    """Guards against a model of the month before that is looked for in September."""
+    mapping = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+    assert upstream(mapping, month) == [before]
+
+
+@pytest.mark.parametrize("month", ["2021-10", "2021-12", "2022-10", "2025-06"])
+def test_the_window_of_a_month_is_every_month_so_far(month: str) -> None:
+    """Guards against a window that leaves months out, or reads one from the future."""
+    assert upstream(EVERY_MONTH_SO_FAR, month) == [each for each in EMBEDDED if each <= month]
+
+
+@given(st.sampled_from(EMBEDDED), st.sampled_from(EMBEDDED))
+def test_any_source_has_the_partitions_of_its_months(one: str, other: str) -> None:
+    """Guards against a user's own data whose last month (a December, a June) is cut off."""
+    first, last = sorted((one, other))
+    assert list(season_months(first, last).get_partition_keys()) == calendar_months(first, last)
+
+
+def test_a_month_outside_the_source_is_refused_with_the_months_there_are() -> None:
+    """Guards against a bare KeyError where somebody asks for a month that the source does not have."""
+    assert require_month("2022-10", EMBEDDED) == "2022-10"
+    with pytest.raises(MonthError, match="2021-06 is before the first month of the source, which has 2021-10 to 2025-06"):
+        require_month("2021-06", EMBEDDED)
+    with pytest.raises(MonthError, match="2025-10 is after the last month of the source"):
+        require_month("2025-10", EMBEDDED)
+    with pytest.raises(MonthError, match="off-season"):
+        require_month("2022-07", EMBEDDED)
