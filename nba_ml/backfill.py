@@ -256,10 +256,13 @@ def _materialised(event: dg.AssetMaterialization) -> Materialised:
 
 
 def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
-    """The message of each failed step's own error, without Dagster's wrapping."""
+    """The message of each failed step's own error, without Dagster's wrapping.
+
+    Its cause is not shown: our errors say in words what the library that they come from said.
+    """
     for event in result.filter_events(lambda e: e.is_step_failure):
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
+        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
             error = error.cause
         if error is not None:
             _, _, text = error.message.strip().partition(": ")

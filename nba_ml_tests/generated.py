@@ -18,7 +18,8 @@ SCHEMA = ROOT / "nba_ml" / "core" / "schemas" / "model_metadata.schema.json"
 def features_table() -> str:
     """The feature contract as a Markdown table."""
     rows = [
-        f"| {i} | `{f.name}` | {f.group} | {f.definition} | {f.unit} | {f.low:g} to {f.high:g} | {f.missing_when or 'no'} |"
+        f"| {i} | `{f.name}` | {f.group} | {f.definition} | {f.unit} "
+        f"| {f.low:g} to {f.high:g} | {f.missing_when or 'no'} |"
         for i, f in enumerate(V2_33FEATURES.features)
     ]
     return "\n".join(

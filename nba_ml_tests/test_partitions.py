@@ -64,7 +64,9 @@ def test_any_source_has_the_partitions_of_its_months(one: str, other: str) -> No
 def test_a_month_outside_the_source_is_refused_with_the_months_there_are() -> None:
     """Guards against a bare KeyError where somebody asks for a month that the source does not have."""
     assert require_month("2022-10", EMBEDDED) == "2022-10"
-    with pytest.raises(MonthError, match="2021-06 is before the first month of the source, which has 2021-10 to 2025-06"):
+    with pytest.raises(
+        MonthError, match="2021-06 is before the first month of the source, which has 2021-10 to 2025-06"
+    ):
         require_month("2021-06", EMBEDDED)
     with pytest.raises(MonthError, match="2025-10 is after the last month of the source"):
         require_month("2025-10", EMBEDDED)

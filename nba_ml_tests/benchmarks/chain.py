@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 from unittest import mock
 
 import dagster as dg
+import psutil
 import pyarrow as pa
 import xgboost as xgb
 
@@ -310,8 +311,26 @@ def peak_mb() -> float:
 
 
 def _in_fresh_process(stage: Callable[..., T], *arguments: object) -> T:
+    """The stage's figures; prints how much of the machine others took meanwhile, as wall times suffer from it."""
+    started, busy, ours = time.perf_counter(), _machine_seconds(), _children_seconds()
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(stage, *arguments).result()
+        figures = pool.submit(stage, *arguments).result()
+    others = (_machine_seconds() - busy) - (_children_seconds() - ours)
+    share = others / (time.perf_counter() - started) / (os.cpu_count() or 1)
+    print(f"\nOther processes took {max(0.0, share):.0%} of the machine during what the tables below report.")
+    return figures
+
+
+def _machine_seconds() -> float:
+    """Processor seconds that all processes have used, over all cores."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system)
+
+
+def _children_seconds() -> float:
+    """Processor seconds of this process's ended children."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -423,13 +442,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings.from_environment({**passed_on, "NBA_ML_HOME": home})
         months = source_months(settings.data)[: chosen.months or (6 if chosen.quick else None)]
         print(
-            f"Python {sys.version.split()[0]}, Dagster {dg.__version__}, XGBoost {xgb.__version__}. "
-            f"{os.cpu_count()} cores, load at the start {os.getloadavg()[0]:.1f}: far above 0, others were at work too."
+            f"Python {sys.version.split()[0]}, Dagster {dg.__version__}, XGBoost {xgb.__version__}, "
+            f"{os.cpu_count()} cores."
         )
         _report_features(_in_fresh_process(measure_features, settings, months))
         _report_backfill(_in_fresh_process(measure_backfill, settings, months))
         _report_chain(_in_fresh_process(measure_chain, settings, months, 1 if chosen.quick else max(1, chosen.rounds)))
-        print(f"\nLoad at the end: {os.getloadavg()[0]:.1f}.")
 
 
 if __name__ == "__main__":

@@ -53,11 +53,11 @@ class Home:
             start_new_session=True,
         )
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command to its end."""
+    def run(self, *arguments: str, limit: float | None = 600) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end, for `limit` seconds at most (None: however long it takes)."""
         process = self.start(*arguments)
         try:
-            out, err = process.communicate(timeout=600)
+            out, err = process.communicate(timeout=limit)
         finally:
             process.kill()
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
@@ -93,5 +93,11 @@ class Home:
         return {str(file.relative_to(base)): file.read_bytes() for file in shown}
 
     def stored(self) -> dict[str, bytes]:
-        """The store's files but for the feature store's, which carry the time they were written at."""
-        return {k: v for k, v in self.files("store").items() if not k.startswith("ml_feature_store_v2/")}
+        """The store's files as they would be in any home.
+
+        Left out is the feature store, whose rows carry the time they were written at, and out of the published
+        models' addresses goes the home.
+        """
+        files = {k: v for k, v in self.files("store").items() if not k.startswith("ml_feature_store_v2/")}
+        root = self.root.as_uri().encode()
+        return {k: v.replace(root, b"") if k.startswith("gcs_artifact/") else v for k, v in files.items()}

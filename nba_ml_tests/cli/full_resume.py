@@ -10,22 +10,17 @@ import random
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from nba_ml.resources.feature_source import source_months
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cli.command import Home
 
 SEED = 20220115
-
-
-def backfill(home: Home, *options: str) -> float:
-    """Run the backfill to its end; returns its seconds."""
-    started = time.monotonic()
-    ended = home.run("backfill", *options)
-    if ended.returncode != 0:
-        sys.exit(f"the backfill in {home.root} ended with {ended.returncode}: {ended.stderr}")
-    return time.monotonic() - started
 
 
 def kill_after(home: Home, months: int, seconds: float) -> str:
@@ -41,39 +36,53 @@ def kill_after(home: Home, months: int, seconds: float) -> str:
     return last
 
 
-def differences(one: dict, other: dict) -> list[object]:  # type: ignore[type-arg]
-    """Keys that only one has, or that differ."""
-    return sorted((key for key in one.keys() | other.keys() if one.get(key) != other.get(key)), key=str)
+def compare(whole: Home, killed: Home) -> bool:
+    """Print what was compared and what differs; says whether nothing does."""
+    both: dict[str, tuple[Mapping[Any, str | bytes], Mapping[Any, str | bytes]]] = {
+        "data versions": (whole.versions(), killed.versions()),
+        "published files, byte for byte": (whole.files("artifacts"), killed.files("artifacts")),
+        "stored files, byte for byte": (whole.stored(), killed.stored()),
+    }
+    good = True
+    for what, (one, other) in both.items():
+        differing = sorted((key for key in one.keys() | other.keys() if one.get(key) != other.get(key)), key=str)
+        print(f"{what}: {len(one)} compared, {len(differing)} differ {differing[:5] or ''}")
+        good = good and not differing and len(one) > 0
+    models = {
+        name.removesuffix("_manifest.json") for name in whole.files("artifacts") if name.endswith("_manifest.json")
+    }
+    print(f"{len(models)} models published, the last {max(models, key=lambda name: name.split('_')[-2])}")
+    for home in (whole, killed):
+        statuses = Counter(status.value for status in home.runs())
+        print(f"runs of the {home.root.name} home: {dict(statuses)}")
+        good = good and set(statuses) <= {"SUCCESS", "FAILURE"}
+    return good
 
 
 def main() -> int:
+    """The whole story; 0 if both homes hold the same."""
     chance = random.Random(SEED)
     months = source_months(SAMPLE_DATA)
     with tempfile.TemporaryDirectory(prefix="nba_ml_resume_") as folder:
         whole, killed = Home(Path(folder, "whole"), threads=1), Home(Path(folder, "killed"), threads=2)
         print(f"seed {SEED}, {len(months)} months, {months[0]} to {months[-1]}", flush=True)
-        for kill in (1, 2):
-            count, seconds = chance.randrange(5, 13), chance.uniform(0.0, 3.0)
-            last = kill_after(killed, count, seconds)
-            print(f"kill {kill}: SIGKILL {seconds:.2f} s after {last} was reported", flush=True)
-        print(f"killed home, 2 threads: resumed and ended after {backfill(killed, '--only-missing'):.0f} s", flush=True)
-        print(f"whole home, 1 thread: uninterrupted, {backfill(whole):.0f} s", flush=True)
-        again = killed.run("backfill", "--only-missing").stdout.strip()
-        print(f"once more with --only-missing: {again}", flush=True)
-
-        compared = {
-            "data versions": (whole.versions(), killed.versions()),
-            "published files, byte for byte": (whole.files("artifacts"), killed.files("artifacts")),
-            "stored files, byte for byte": (whole.stored(), killed.stored()),
-        }
-        models = [name for name in compared["published files, byte for byte"][0] if name.endswith("_manifest.json")]
-        statuses = {home.root.name: dict.fromkeys(str(status) for status in home.runs()) for home in (whole, killed)}
-    different = {what: differences(*both) for what, both in compared.items()}
-    for what, both in compared.items():
-        print(f"{what}: {len(both[0])} compared, {len(different[what])} differ {different[what][:5] or ''}")
-    print(f"{len(models)} models published; run statuses { ({k: list(v) for k, v in statuses.items()}) }")
-    unfinished = any("STARTED" in status or "STARTING" in status for each in statuses.values() for status in each)
-    good = not any(different.values()) and not unfinished and again.startswith("0 month(s) run")
+        started = time.monotonic()
+        with ThreadPoolExecutor() as pool:  # beside each other: either keeps one core busy for most of the time
+            uninterrupted = pool.submit(whole.run, "backfill", limit=None)
+            for kill in (1, 2):
+                count, seconds = chance.randrange(5, 13), chance.uniform(0.0, 3.0)
+                last = kill_after(killed, count, seconds)
+                print(f"kill {kill}: SIGKILL {seconds:.2f} s after {last} was reported", flush=True)
+            resumed = killed.run("backfill", "--only-missing", limit=None)
+            ended = {"killed home, 2 threads": resumed, "whole home, 1 thread": uninterrupted.result()}
+        for which, process in ended.items():
+            if process.returncode != 0:
+                sys.exit(f"the backfill of the {which}, ended with {process.returncode}: {process.stderr}")
+            print(f"{which}: {process.stdout.splitlines()[-1]}")
+        print(f"both ended after {time.monotonic() - started:.0f} s", flush=True)
+        again = killed.run("backfill", "--only-missing", limit=None).stdout.strip()
+        print(f"killed home once more with --only-missing: {again}", flush=True)
+        good = compare(whole, killed) and again.startswith("0 month(s) run")
     print("SAME" if good else "DIFFERENT")
     return 0 if good else 1
 

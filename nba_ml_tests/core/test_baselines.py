@@ -78,7 +78,8 @@ EDGES: dict[str, list[float]] = {
     "home_away": [0, 1],
 }
 values = {
-    f.name: st.sampled_from(EDGES[f.name]) if f.name in EDGES else st.floats(f.low, f.high) for f in V2_33FEATURES.features
+    f.name: st.sampled_from(EDGES[f.name]) if f.name in EDGES else st.floats(f.low, f.high)
+    for f in V2_33FEATURES.features
 }
 rows = st.fixed_dictionaries(
     {name: value | st.just(NAN) if V2_33FEATURES[name].nullable else value for name, value in values.items()}

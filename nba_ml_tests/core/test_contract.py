@@ -52,9 +52,7 @@ ppm_avg_last_10 0 10 ?
 
 def test_names_order_ranges_and_nullability_are_the_platforms() -> None:
     """Guards against an edit of the version in place: published models read vectors by position."""
-    found = [
-        f"{f.name} {f.low:g} {f.high:g}{' ?' if f.nullable else ''}" for f in V2_33FEATURES.features
-    ]
+    found = [f"{f.name} {f.low:g} {f.high:g}{' ?' if f.nullable else ''}" for f in V2_33FEATURES.features]
     assert found == PLATFORM.split("\n")[1:-1]
     assert V2_33FEATURES.name == "v2_33features"
     assert V2_33FEATURES.count == len(set(V2_33FEATURES.names)) == 33

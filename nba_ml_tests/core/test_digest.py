@@ -135,7 +135,10 @@ def test_the_canonical_bytes_never_change() -> None:
         "quality": Decimal("98.50"),
         "at": 0,
     }
-    assert table_digest(table([content, dict.fromkeys(TYPES)])) == "a56bea8670890ae0a82154135e3a28b9dbc81aad76ea567ca1e99b64a6a9d75c"
+    assert (
+        table_digest(table([content, dict.fromkeys(TYPES)]))
+        == "a56bea8670890ae0a82154135e3a28b9dbc81aad76ea567ca1e99b64a6a9d75c"
+    )
     assert json_digest({"b": [1, 2.5], "a": None}) == "e57f5d37865437a82e1108bafb4e5213dfe7e9085f5c253341ebbab30cac5faf"
 
 

@@ -20,7 +20,7 @@ months = st.builds("{:04d}-{:02d}".format, st.integers(1900, 2100), st.sampled_f
 )
 def test_what_is_no_month_is_refused_with_an_example(text: str) -> None:
     """Guards against a partition key of another form that would name files nobody finds again."""
-    with pytest.raises(MonthError, match="is not a month. Write it as YYYY-MM, for example 2025-06"):
+    with pytest.raises(MonthError, match=r"is not a month\. Write it as YYYY-MM, for example 2025-06"):
         parse_month(text)
 
 
@@ -44,7 +44,13 @@ def test_bounds_are_the_calendars(month: str) -> None:
 
 @pytest.mark.parametrize(
     ("month", "season"),
-    [("2021-10", "2021-22"), ("2021-12", "2021-22"), ("2022-01", "2021-22"), ("2022-06", "2021-22"), ("1999-10", "1999-00")],
+    [
+        ("2021-10", "2021-22"),
+        ("2021-12", "2021-22"),
+        ("2022-01", "2021-22"),
+        ("2022-06", "2021-22"),
+        ("1999-10", "1999-00"),
+    ],
 )
 def test_a_season_runs_from_october_to_june(month: str, season: str) -> None:
     """Guards against a season that ends at new year: its averages would start again in January."""

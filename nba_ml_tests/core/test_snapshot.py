@@ -191,7 +191,9 @@ BREACHES: list[tuple[Callable[[], Row], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("breach", "reason"), BREACHES, ids=[f"{i}-{reason}" for i, (_, reason) in enumerate(BREACHES)])
+@pytest.mark.parametrize(
+    ("breach", "reason"), BREACHES, ids=[f"{i}-{reason}" for i, (_, reason) in enumerate(BREACHES)]
+)
 def test_a_row_that_breaks_the_contract_is_kept_beside_with_its_reason(breach: Callable[[], Row], reason: str) -> None:
     """Guards against a broken row in training, and against one that vanishes without a reason."""
     change = breach()
@@ -206,19 +208,29 @@ def test_a_row_that_breaks_the_contract_is_kept_beside_with_its_reason(breach: C
 def test_of_two_rows_with_one_key_the_newest_stays() -> None:
     """Guards against an older run of the feature store winning over its correction."""
     row = stored_rows()[7]
-    rewritten = {**row, **vector(7, {"points_avg_season": 12.345}), "updated_at": row["updated_at"] + timedelta(seconds=1)}
+    rewritten = {
+        **row,
+        **vector(7, {"points_avg_season": 12.345}),
+        "updated_at": row["updated_at"] + timedelta(seconds=1),
+    }
     outdated = {**row, **vector(7, {"points_avg_season": 99.0}), "updated_at": row["updated_at"] - timedelta(days=1)}
     snapshot = freeze(pa.concat_tables([as_stored([rewritten]), stored(), as_stored([outdated])]))
     assert snapshot.rejected_by_reason == {"duplicate key": 2}
     assert snapshot.counts.samples == freeze(stored()).counts.samples
-    found = [r["points_avg_season"] for r in snapshot.table.to_pylist() if (r["player_lookup"], r["game_date"]) == key(7)]
+    found = [
+        r["points_avg_season"] for r in snapshot.table.to_pylist() if (r["player_lookup"], r["game_date"]) == key(7)
+    ]
     assert found == [12.345]
 
 
 def test_of_two_rows_written_at_one_moment_the_fuller_stays_whatever_their_order() -> None:
     """Guards against a digest that depends on the order in which a warehouse returns rows."""
     row = stored_rows()[7]
-    poorer = {**row, **vector(7, {"points_avg_season": None}), "feature_quality_score": row["feature_quality_score"] - 3}
+    poorer = {
+        **row,
+        **vector(7, {"points_avg_season": None}),
+        "feature_quality_score": row["feature_quality_score"] - 3,
+    }
     one = freeze(pa.concat_tables([as_stored([poorer]), stored()]))
     other = freeze(pa.concat_tables([stored(), as_stored([poorer])]))
     assert one.digest == other.digest == freeze(stored()).digest
@@ -253,7 +265,7 @@ def test_one_row_in_a_hundred_may_be_refused_and_no_more() -> None:
 
 def test_early_rows_do_not_dilute_the_share_of_the_refused() -> None:
     """Guards against a broken November that passes because of its many early rows."""
-    changes: dict[int, Row] = dict.fromkeys(range(150), {"early_season_flag": True})
+    changes: dict[int, Row] = {i: {"early_season_flag": True} for i in range(150)}
     with pytest.raises(SnapshotRejectedError, match=r"2 of 150 feature rows \(1\.3%\)"):
         freeze(with_changes({**changes, 200: {"features": []}, 201: {"features": []}}))
 

@@ -75,7 +75,9 @@ def test_the_shares_of_many_equal_nights_are_70_10_20() -> None:
 def test_fewer_than_three_dates_cannot_be_split(counts: Nights) -> None:
     """Guards against an empty side; the message says how many rows and dates there are, and what to do."""
     rows, last = sum(counts.values()), max(counts)
-    with pytest.raises(SplitError, match=rf"^{rows:,} rows on {len(counts)} date\(s\), the last {last}, cannot be split"):
+    with pytest.raises(
+        SplitError, match=rf"^{rows:,} rows on {len(counts)} date\(s\), the last {last}, cannot be split"
+    ):
         split_by_date(by_month(counts))
 
 
@@ -83,7 +85,10 @@ def test_fewer_than_three_dates_cannot_be_split(counts: Nights) -> None:
 def test_an_empty_month_changes_nothing(counts: Nights, empty: str) -> None:
     """Guards against an October without samples giving June's model another digest and another name."""
     months = by_month(counts)
-    without, with_empty = split_by_date(months), split_by_date({**months, empty: ("empty", np.array([], "datetime64[D]"))})
+    without, with_empty = (
+        split_by_date(months),
+        split_by_date({**months, empty: ("empty", np.array([], "datetime64[D]"))}),
+    )
     assert with_empty == without
     assert with_empty.digest == without.digest
 

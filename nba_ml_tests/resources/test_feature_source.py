@@ -114,8 +114,12 @@ def test_rows_that_break_a_rule_are_refused_with_the_file(data: Path) -> None:
     """Guards against a message that says what is wrong and not where."""
     file = data / "player_games" / "2021-11.parquet"
     games = games_of("2021-11")
-    pq.write_table(games.set_column(games.column_names.index("pts"), "pts", pc.add(games["pts"], 1).cast(pa.int16())), file)
-    with pytest.raises(SourceDataError, match=re.escape(f"{file}: 4,864 of 4,864 rows cannot be: points that do not add up")):
+    pq.write_table(
+        games.set_column(games.column_names.index("pts"), "pts", pc.add(games["pts"], 1).cast(pa.int16())), file
+    )
+    with pytest.raises(
+        SourceDataError, match=re.escape(f"{file}: 4,864 of 4,864 rows cannot be: points that do not add up")
+    ):
         source(data).player_game_summary("2021-11")
 
 
@@ -142,7 +146,12 @@ def test_lines_are_those_of_the_month() -> None:
     """Guards against lines of other dates, and against lines lost at either end of a month."""
     shipped = source(SAMPLE_DATA)
     by_month = {month: shipped.prop_lines(month).num_rows for month in season_months("2021-10", "2025-06")}
-    assert {month: rows for month, rows in by_month.items() if rows}.keys() == {"2024-10", "2024-11", "2024-12", "2025-01"}
+    assert {month: rows for month, rows in by_month.items() if rows}.keys() == {
+        "2024-10",
+        "2024-11",
+        "2024-12",
+        "2025-01",
+    }
     files = [pq.read_table(file) for file in (SAMPLE_DATA / "prop_lines").glob("*.parquet")]
     assert sum(by_month.values()) == sum(pc.count(file["player_id"]).as_py() for file in files) > 10_000
     bounds = pc.min_max(shipped.prop_lines("2024-11")["game_date"]).as_py()

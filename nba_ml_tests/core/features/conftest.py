@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,80 +11,27 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-import nba_ml
-from nba_ml.core import tables
+from nba_ml.core.box_scores import normalise_prop_lines
 from nba_ml.core.features import compute_features
+from nba_ml.core.season import month_of, season_months
+from nba_ml.settings import SAMPLE_DATA
+from nba_ml_tests.conftest import summary_of
 from nba_ml_tests.core.features.reference import Games
 
-SAMPLE_DATA = Path(nba_ml.__file__).parent / "sample_data"
 COMPUTED_AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 FIRST, LAST = date(2021, 10, 1), date(2025, 6, 30)
-
-_RENAMED = {
-    "team_abbr": "team",
-    "opponent_team_abbr": "opponent",
-    "nba_game_id": "game_id",
-    "minutes_played": "min",
-    "points": "pts",
-    "fg_makes": "fgm",
-    "fg_attempts": "fga",
-    "three_pt_makes": "fg3m",
-    "three_pt_attempts": "fg3a",
-    "ft_makes": "ftm",
-    "ft_attempts": "fta",
-    "offensive_rebounds": "oreb",
-    "defensive_rebounds": "dreb",
-    "assists": "ast",
-    "steals": "stl",
-    "blocks": "blk",
-    "turnovers": "tov",
-    "personal_fouls": "pf",
-}
-
-
-def lookup(player_name: str) -> str:
-    """'Luka Dončić' -> 'lukadoncic'."""
-    plain = unicodedata.normalize("NFKD", player_name).lower()
-    return "".join(letter for letter in plain if "a" <= letter <= "z")
-
-
-def game_id(day: date, team: str, opponent: str, is_home: bool, neutral_site: bool) -> str:
-    """'20220115_BKN_CHI': away before home, in order of the alphabet on a neutral site."""
-    first, second = (opponent, team) if is_home else (team, opponent)
-    if neutral_site:
-        first, second = sorted((team, opponent))
-    return f"{day:%Y%m%d}_{first}_{second}"
 
 
 @pytest.fixture(scope="session")
 def summary() -> pa.Table:
     """All embedded box scores, schema PLAYER_GAME_SUMMARY."""
-    games = pq.read_table(SAMPLE_DATA / "player_games").drop_columns(["reb"])
-    made = {
-        "player_lookup": [lookup(name) for name in games["player_name"].to_pylist()],
-        "universal_player_id": games["player_id"].cast(pa.string()),
-        "game_id": [
-            game_id(*game)
-            for game in zip(
-                *(games[name].to_pylist() for name in ("game_date", "team", "opponent", "is_home", "neutral_site")),
-                strict=True,
-            )
-        ],
-        "playoffs": pc.equal(games["season_type"], "Playoffs"),
-        "team_won": pc.equal(games["wl"], "W"),
-    }
-    schema = tables.PLAYER_GAME_SUMMARY
-    columns = [made[name] if name in made else games[_RENAMED.get(name, name)] for name in schema.names]
-    return pa.table(columns, schema=schema).sort_by([("game_date", "ascending"), ("player_lookup", "ascending")])
+    return pa.concat_tables([summary_of(month) for month in season_months(month_of(FIRST), month_of(LAST))])
 
 
 @pytest.fixture(scope="session")
 def lines() -> pa.Table:
     """All embedded lines of players that are known, schema PROP_LINES."""
-    listed = pq.read_table(SAMPLE_DATA / "prop_lines")
-    listed = listed.filter(pc.is_valid(listed["player_id"]))
-    lookups = pa.array([lookup(name) for name in listed["player_name"].to_pylist()])
-    return pa.table([lookups, listed["game_date"], listed["book"], listed["line"]], schema=tables.PROP_LINES)
+    return normalise_prop_lines(pq.read_table(SAMPLE_DATA / "prop_lines"), "prop_lines")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,429 @@
+"""The whole chain through Dagster, on real months: October to December 2021, box scores to published model.
+
+The months are run once; a test that changes anything works on a copy of the home.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+
+from nba_ml.assets import CHAIN
+from nba_ml.assets.recording import INPUTS
+from nba_ml.checks.registry import all_checks
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import DigestedTable
+from nba_ml.core.publication import list_published
+from nba_ml.definitions import build_defs
+from nba_ml.home import open_instance
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.resources.month_store import MonthStore
+from nba_ml.serving.bundle import verify_bundle
+from nba_ml.settings import SAMPLE_DATA, Settings
+from nba_ml_tests.conftest import QUICK
+
+MONTHS = ("2021-10", "2021-11", "2021-12")
+LAST = MONTHS[-1]
+
+QUICKLY = {name: getattr(QUICK, name) for name in ("num_boost_round", "learning_rate", "early_stopping_rounds")}
+BADLY = {"num_boost_round": 1, "learning_rate": 0.01}
+"""One small step from the median of all points: a MAE far above 5.0."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home with its graph and Dagster's instance."""
+
+    settings: Settings
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+
+    @property
+    def months(self) -> MonthStore:
+        return MonthStore(DirectoryStore(self.settings.store))
+
+    @property
+    def artifacts(self) -> DirectoryStore:
+        return DirectoryStore(self.settings.artifact_root)
+
+    def run(
+        self,
+        month: str,
+        assets: Sequence[str] = CHAIN,
+        *,
+        checks: bool = True,
+        config: dict[str, float] = QUICKLY,
+    ) -> dg.ExecuteInProcessResult:
+        """One run of the assets of a month, with their checks or, as a UI lets people choose, without."""
+        ops = {"xgboost_model": {"config": config}} if "xgboost_model" in assets else {}
+        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=frozenset(dg.AssetKey(asset) for asset in assets),
+            asset_check_selection=None if checks else frozenset(),
+        )
+        return self._execute(job, month, ops)
+
+    def run_checks(self, month: str, asset: str) -> dg.ExecuteInProcessResult:
+        """One run of an asset's checks and of nothing else."""
+        keys = frozenset(dg.AssetCheckKey(dg.AssetKey(asset), c.name) for c in all_checks() if c.asset == asset)
+        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=frozenset(), asset_check_selection=keys
+        )
+        return self._execute(job, month, {})
+
+    def _execute(self, job: dg.JobDefinition, month: str, ops: object) -> dg.ExecuteInProcessResult:
+        quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
+        return job.execute_in_process(
+            instance=self.instance,
+            partition_key=month,
+            run_config={"ops": ops, "loggers": quiet},
+            raise_on_error=False,
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """Everything published, byte for byte."""
+        return {name: found.data for name in self.artifacts.names("") if (found := self.artifacts.read(name))}
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Home]:
+    settings = Settings(
+        home=folder,
+        store=folder / "store",
+        artifact_root=folder / "artifacts",
+        data=SAMPLE_DATA,
+        dagster_home=folder / "dagster",
+        threads=2,
+    )
+    with open_instance(settings) as instance:
+        yield Home(settings, build_defs(settings), instance)
+
+
+def materialised(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMaterialization]:
+    events = [event.step_materialization_data.materialization for event in result.get_asset_materialization_events()]
+    return {event.asset_key.to_user_string(): event for event in events}
+
+
+def data_versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    return {asset: (event.tags or {})["dagster/data_version"] for asset, event in materialised(result).items()}
+
+
+def failure(result: dg.ExecuteInProcessResult, step: str) -> str:
+    """Class and message of the error that a step raised, without Dagster's wrapping."""
+    [event] = [e for e in result.filter_events(lambda e: e.is_step_failure) if e.step_key == step]
+    error = event.step_failure_data.error
+    assert error is not None
+    while error.cause is not None and str(error.cls_name).startswith("Dagster"):
+        error = error.cause
+    return f"{error.cls_name}: {error.message}"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The months as they were run, and where."""
+
+    folder: Path
+    results: dict[str, dg.ExecuteInProcessResult]
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """All assets and checks of three months."""
+    folder = tmp_path_factory.mktemp("chain") / "home"
+    with opened(folder) as home:
+        return Chain(folder, {month: home.run(month) for month in MONTHS})
+
+
+@pytest.fixture
+def home(chain: Chain, tmp_path: Path) -> Iterator[Home]:
+    """A copy of the home after the three months."""
+    shutil.copytree(chain.folder, tmp_path / "home")
+    with opened(tmp_path / "home") as copy:
+        yield copy
+
+
+# --- the months -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("month", MONTHS)
+def test_every_month_is_green_with_all_its_checks(chain: Chain, month: str) -> None:
+    """Guards against a chain that stops half-way, or whose checks silently do not run."""
+    result = chain.results[month]
+    assert result.success
+    assert tuple(materialised(result)) == CHAIN
+    found = {
+        (e.asset_key.to_user_string(), e.check_name, e.partition): e.passed
+        for e in result.get_asset_check_evaluations()
+    }
+    assert found.keys() == {(check.asset, check.name, month) for check in all_checks()}
+    warned = [name for (_, name, _), passed in found.items() if not passed]
+    assert not {check.name for check in all_checks() if check.blocking} & set(warned)
+
+
+def test_a_month_without_samples_is_green_and_publishes_nothing(chain: Chain) -> None:
+    """Guards against an October that fails the backfill, or publishes a model of nothing."""
+    events = materialised(chain.results["2021-10"])
+    for asset in ("xgboost_model", "model_metadata", "gcs_artifact"):
+        assert str(events[asset].metadata["note"].value).startswith("no ")
+    assert "model_id" not in events["gcs_artifact"].metadata
+    with opened(chain.folder) as home:
+        assert [model_id[:29] for model_id in list_published(home.artifacts)] == [
+            "xgboost_v1_33features_202111_",
+            "xgboost_v1_33features_202112_",
+        ]
+
+
+def test_what_is_published_can_be_trusted_and_loaded(chain: Chain) -> None:
+    """Guards against a bundle that the prediction worker would refuse, or that predicts otherwise there."""
+    with opened(chain.folder) as home:
+
+        def read(name: str) -> bytes | None:
+            found = home.artifacts.read(name)
+            return found.data if found else None
+
+        for month in MONTHS[1:]:
+            [model_id] = [each for each in list_published(home.artifacts) if month.replace("-", "") in each]
+            bundle = verify_bundle(read, f"xgboost_v1/{model_id}_manifest.json")
+            assert bundle.reference_rows == 20
+            assert bundle.record["newest_month"] == month
+            assert materialised(chain.results[month])["gcs_artifact"].metadata["model_id"].value == model_id
+
+
+def test_the_published_verdict_names_every_blocking_check(chain: Chain) -> None:
+    """Guards against a manifest that vouches for less than it was gated by: every snapshot and the model."""
+    with opened(chain.folder) as home:
+        artifact = home.months.load("gcs_artifact", LAST)
+    verdict = getattr(artifact, "verdict", None)
+    assert verdict is not None
+    blocking = [(check.asset, check.name) for check in all_checks() if check.blocking]
+    with_samples = {"feature_store_snapshot": MONTHS[1:]}
+    expected = {(asset, name, month) for asset, name in blocking for month in with_samples.get(asset, (LAST,))}
+    assert {(check.asset, check.check, check.month) for check in verdict.checks} == expected
+    assert all(check.passed for check in verdict.checks)
+
+
+# Charts in the UI, sensors and dashboards read these keys: adding one is free, renaming one is not.
+METADATA_KEYS = {
+    "player_game_summary": {"rows", "dagster/partition_row_count", "games", "players", "dates"},
+    "ml_feature_store_v2": {"rows", "dagster/partition_row_count", "mean_quality", "early_season_rows"},
+    "feature_store_snapshot": {
+        "rows",
+        "dagster/partition_row_count",
+        "coverage",
+        "early_season",
+        "without_result",
+        "rejected",
+        "played",
+        "digest",
+        "dagster/uri",
+    },
+    "train_split": {
+        "rows",
+        "months",
+        "train_rows",
+        "early_stopping_rows",
+        "validation_rows",
+        "train_from",
+        "early_stopping_from",
+        "validation_from",
+        "sides",
+    },
+    "xgboost_model": {
+        "rows",
+        "fit_seconds",
+        "validation_mae",
+        "validation_mae_low",
+        "validation_mae_high",
+        "validation_bias",
+        "train_mae",
+        "season_mae",
+        "gain_over_season",
+        "best_iteration",
+        "model_sha256",
+        "comparison",
+        "importance",
+    },
+    "model_metadata": {"model_id", "rows", "players", "validation_mae", "record"},
+    "gcs_artifact": {
+        "model_id",
+        "newly_published",
+        "bytes",
+        "blocking_checks_passed",
+        "booster_uri",
+        "metadata_uri",
+        "manifest_uri",
+        "booster_sha256",
+        "metadata_sha256",
+        "manifest_sha256",
+    },
+}
+
+
+@pytest.mark.parametrize("month", MONTHS[1:])
+def test_metadata_keys_are_stable(chain: Chain, month: str) -> None:
+    """Guards against a chart over months that ends because a key was renamed."""
+    events = materialised(chain.results[month])
+    assert set(events) == set(METADATA_KEYS)
+    for asset, keys in METADATA_KEYS.items():
+        assert keys | {INPUTS} <= set(events[asset].metadata), asset
+
+
+def test_metadata_says_what_is_stored(chain: Chain) -> None:
+    """Guards against a number in the UI that is not the one of the value: rows, digests, scores."""
+    events = materialised(chain.results[LAST])
+    with opened(chain.folder) as home:
+        values = {asset: home.months.load(asset, LAST) for asset in CHAIN}
+    for asset, value in values.items():
+        assert value is not None
+        assert (events[asset].tags or {})["dagster/data_version"] == value.digest, asset
+    snapshot = events["feature_store_snapshot"].metadata
+    assert (snapshot["rows"].value, snapshot["rejected"].value, snapshot["coverage"].value) == (4391, 0, 1.0)
+    model, record = events["xgboost_model"].metadata, events["model_metadata"].metadata
+    assert model["validation_mae"].value == record["validation_mae"].value
+    assert model["rows"].value == events["train_split"].metadata["rows"].value == record["rows"].value == 9053
+    assert events["gcs_artifact"].metadata["booster_sha256"].value == model["model_sha256"].value
+
+
+# --- again ----------------------------------------------------------------------------------------------------
+
+
+def test_materialising_again_changes_nothing(chain: Chain, home: Home) -> None:
+    """Guards against a month that looks new every time: same data versions, same inputs, nothing published anew."""
+    published = home.files()
+    again = home.run(LAST)
+    assert again.success
+    assert data_versions(again) == data_versions(chain.results[LAST])
+    for asset, event in materialised(again).items():
+        assert event.metadata[INPUTS] == materialised(chain.results[LAST])[asset].metadata[INPUTS]
+    assert materialised(again)["gcs_artifact"].metadata["newly_published"].value is False
+    assert home.files() == published
+
+
+def test_another_home_gives_the_same_models(chain: Chain, tmp_path: Path) -> None:
+    """Guards against a path, a clock or a run id inside what is published: two machines must agree on every byte."""
+    with opened(tmp_path / "elsewhere") as home:
+        for month in MONTHS[:2]:
+            assert data_versions(home.run(month)) == data_versions(chain.results[month])
+        ours = home.files()
+    with opened(chain.folder) as first:
+        theirs = first.files()
+    assert len(ours) == 3
+    assert ours.items() <= theirs.items()
+
+
+# --- what must fail -------------------------------------------------------------------------------------------
+
+
+def test_a_hole_in_the_window_fails_and_names_the_month(home: Home) -> None:
+    """Guards against features or a split computed around a month that was never materialised."""
+    result = home.run("2022-02", ["player_game_summary", "ml_feature_store_v2"])
+    assert not result.success
+    features = failure(result, "ml_feature_store_v2")
+    assert "MissingMonthsError" in features
+    assert "player_game_summary was never materialised for 2022-01. " in features
+    split = home.run("2022-01", ["train_split"])
+    assert "feature_store_snapshot was never materialised for 2022-01." in failure(split, "train_split")
+
+
+def test_a_refused_snapshot_leaves_the_old_one(home: Home) -> None:
+    """Guards against a broken feature run destroying the good month: rows kept beside it, bytes untouched."""
+    stored = home.months.load("ml_feature_store_v2", LAST)
+    assert isinstance(stored, DigestedTable)
+    field = stored.table.schema.field("feature_version")
+    versions = pa.array(["v1_25features"] * stored.table.num_rows)
+    broken = stored.table.set_column(stored.table.schema.get_field_index(field.name), field, versions)
+    home.months.save("ml_feature_store_v2", LAST, DigestedTable(broken, "broken"))
+    names = home.months.objects.names("feature_store_snapshot/")
+    before = {name: home.months.objects.read(name) for name in names}
+
+    result = home.run(LAST, ["feature_store_snapshot", "train_split"])
+
+    assert not result.success
+    assert materialised(result) == {}
+    message = failure(result, "feature_store_snapshot")
+    assert "SnapshotRejectedError" in message
+    assert f"{LAST}: 4,398 of 4,398 feature rows (100.0%) break the contract" in message
+    assert f"feature version is not {V2_33FEATURES.name} (4,398)" in message
+    assert {name: home.months.objects.read(name) for name in names} == before
+    assert f"feature_store_snapshot/{LAST}.refused.parquet" in home.months.objects.names("feature_store_snapshot/")
+
+
+def test_a_failed_blocking_check_stops_the_publication_in_its_own_run(home: Home) -> None:
+    """Guards against a bad model that is published before anybody looked at it."""
+    published = home.files()
+    result = home.run(LAST, config=BADLY)
+    assert not result.success
+    assert "xgboost_model" in materialised(result)
+    assert {"model_metadata", "gcs_artifact"}.isdisjoint(materialised(result))
+    [failed] = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
+    assert failed.check_name == "validation_mae"
+    assert home.files() == published
+
+
+def _failed_check(home: Home) -> str:
+    home.run(LAST, ["xgboost_model"], config=BADLY)
+    assert home.run(LAST, ["model_metadata"]).success
+    return f"validation_mae on xgboost_model of {LAST}. "
+
+
+def _never_checked_model(home: Home) -> str:
+    assert home.run(
+        LAST, ["xgboost_model", "model_metadata"], config={**QUICKLY, "learning_rate": 0.16}, checks=False
+    ).success
+    return f"validation_mae on xgboost_model of {LAST}, loads_in_fresh_process on model_metadata of {LAST}. "
+
+
+def _checked_before_the_last_materialisation(home: Home) -> str:
+    assert home.run("2021-11", ["feature_store_snapshot"], checks=False).success
+    blocking = [check.name for check in all_checks() if check.asset == "feature_store_snapshot" and check.blocking]
+    return ", ".join(f"{name} on feature_store_snapshot of 2021-11" for name in blocking) + ". "
+
+
+def _checked_other_bytes(home: Home) -> str:
+    """The split was made again from other rows, and checked; the model still stands on the old one."""
+    snapshot = home.months.load("feature_store_snapshot", "2021-10")
+    november = home.months.load("feature_store_snapshot", "2021-11")
+    assert snapshot is not None
+    assert november is not None
+    home.months.save("feature_store_snapshot", "2021-11", snapshot)
+    assert home.run(LAST, ["train_split"]).success
+    home.months.save("feature_store_snapshot", "2021-11", november)
+    return f"dates_disjoint_and_ordered on train_split of {LAST}. "
+
+
+@pytest.mark.parametrize(
+    "spoil", [_failed_check, _never_checked_model, _checked_before_the_last_materialisation, _checked_other_bytes]
+)
+def test_the_publisher_alone_is_refused_without_a_fresh_pass_of_every_check(
+    home: Home, spoil: Callable[[Home], str]
+) -> None:
+    """Guards against a later run of `gcs_artifact` alone, which Dagster's own blocking does not reach."""
+    unpassed = spoil(home)
+    published = home.files()
+    result = home.run(LAST, ["gcs_artifact"])
+    assert not result.success
+    message = failure(result, "gcs_artifact")
+    assert "NotVerifiedError" in message
+    assert f"may not be published: {unpassed}" in message
+    assert home.files() == published
+
+
+def test_the_publisher_alone_passes_once_every_check_has_passed(home: Home) -> None:
+    """Guards against a gate that nobody can open: the checks alone are run again, then the publisher alone."""
+    published = home.files()
+    shutil.rmtree(home.settings.artifact_root)
+    _checked_before_the_last_materialisation(home)
+    assert not home.run(LAST, ["gcs_artifact"]).success
+    assert home.files() == {}
+    assert home.run_checks("2021-11", "feature_store_snapshot").success
+    result = home.run(LAST, ["gcs_artifact"])
+    assert result.success
+    assert materialised(result)["gcs_artifact"].metadata["newly_published"].value is True
+    assert len(home.files()) == 3
+    assert home.files().items() <= published.items()

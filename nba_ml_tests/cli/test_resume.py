@@ -1,0 +1,200 @@
+"""Killed, interrupted, or asked again: the backfill ends with the same as if nothing had happened, and does no more."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dagster import DagsterRunStatus
+from dagster._utils.interrupts import capture_interrupts
+
+from nba_ml.assets import CHAIN, FEATURE_ASSETS
+from nba_ml.backfill import _signals_noticed
+from nba_ml_tests.cli.command import Home
+from nba_ml_tests.cli.conftest import MONTHS, copy_months
+
+ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE}
+
+SEED = 7
+"""Of the moments at which processes are killed."""
+
+
+def lines(*done: tuple[str, tuple[str, ...]]) -> list[str]:
+    """What the backfill prints for the months it ran."""
+    return [f"{month}: {', '.join(assets)}" for month, assets in done]
+
+
+def resumed(home: Home, *options: str) -> list[str]:
+    """Run the backfill with --only-missing to a good end; returns its lines."""
+    ended = home.run("backfill", "--only-missing", *options)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert all(line.endswith("marked as failed.") for line in ended.stderr.splitlines())
+    return ended.stdout.splitlines()
+
+
+def stopped(home: Home, how: signal.Signals, when: Callable[[], bool], *options: str, seconds: float = 0.0) -> str:
+    """Start the backfill and send it a signal `seconds` after `when` came true; returns standard error."""
+    process = home.start("backfill", "--only-missing", *options)
+    try:
+        while not when():
+            assert process.poll() is None, "it ended before the moment came"
+            time.sleep(0.005)
+        time.sleep(seconds)
+        process.send_signal(how)
+        _, err = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    expected = -how if how == signal.SIGKILL else 130
+    assert process.returncode == expected, err
+    return err
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, four_months: Path) -> Home:
+    """A home in which the backfill of four months ran uninterrupted, on one thread."""
+    home = Home(tmp_path_factory.mktemp("whole") / "home", four_months, threads=1)
+    ended = home.run("backfill")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines() == [*lines(*((m, CHAIN) for m in MONTHS)), "4 month(s) run, 0 already up to date."]
+    return home
+
+
+def same(one: Home, other: Home) -> None:
+    """Both hold the same: versions by asset and month, published files and stored files byte for byte."""
+    assert one.versions() == other.versions()
+    for folder in (one.files("artifacts"), other.files("artifacts")), (one.stored(), other.stored()):
+        assert sorted(folder[0]) == sorted(folder[1])
+        assert [name for name in folder[0] if folder[0][name] != folder[1][name]] == []
+
+
+# -- killed ------------------------------------------------------------------------------------------
+
+
+def test_killed_twice_it_ends_with_the_same(tmp_path: Path, four_months: Path, whole: Home) -> None:
+    """Guards against half a month taken for a whole one, and against a model that depends on threads or kills."""
+    chance = random.Random(SEED)
+    home = Home(tmp_path / "home", four_months, threads=2)
+    for month in ("2021-11", "2021-12"):  # the moment: a while after the month's first file
+        seconds = chance.uniform(0.0, 1.0)
+        print(f"seed {SEED}: SIGKILL {seconds:.3f} s into {month}")
+        stopped(
+            home, signal.SIGKILL, (home.root / f"store/player_game_summary/{month}.parquet").exists, seconds=seconds
+        )
+    assert resumed(home)[-1] == "2 month(s) run, 2 already up to date."
+    assert len(whole.versions()) == len(CHAIN) * len(MONTHS)
+    same(home, whole)
+    assert set(home.runs()) == ENDED
+
+
+def test_killed_before_its_checks_a_month_is_checked_again(tmp_path: Path, four_months: Path) -> None:
+    """Guards against a materialisation without a verdict, taken for done: the publisher would refuse its model."""
+    home = Home(tmp_path / "home", four_months)
+    code = (
+        "import os, signal\n"
+        "from dataclasses import replace\n"
+        "from nba_ml.checks import feature_store_snapshot as checked\n"
+        "def die(value, month): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "checked.CHECKS = (replace(checked.CHECKS[0], examine=die), *checked.CHECKS[1:])\n"
+        "from nba_ml.cli import main\n"
+        "main(['backfill', '--to', '2021-10'])\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], env=home.environment(), cwd=tmp_path, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL
+    assert ("feature_store_snapshot", "2021-10") in home.versions()
+    assert home.runs() == [DagsterRunStatus.STARTED]
+    assert resumed(home, "--to", "2021-10")[0] == lines(("2021-10", CHAIN[2:]))[0]
+    assert set(home.runs()) == ENDED
+    assert resumed(home, "--to", "2021-10") == ["0 month(s) run, 1 already up to date."]
+
+
+# -- interrupted -------------------------------------------------------------------------------------
+
+
+def test_interrupted_inside_a_run(tmp_path: Path, four_months: Path) -> None:
+    """Guards against Ctrl-C reported as a failed month (Dagster makes a failed step of it), and a run left open."""
+    home = Home(tmp_path / "home", four_months)
+    first, second = (home.root / f"store/{asset}/2021-10.parquet" for asset in FEATURE_ASSETS[:2])
+    err = stopped(home, signal.SIGINT, second.exists, "--assets", ",".join(FEATURE_ASSETS))
+    assert err.startswith("Interrupted. What was finished is kept")
+    assert len(err.splitlines()) == 1
+    assert set(home.runs()) <= ENDED
+    kept = first.stat().st_mtime_ns
+    assert resumed(home, "--to", "2021-10", "--assets", ",".join(FEATURE_ASSETS))[-1].startswith("1 month(s) run")
+    assert first.stat().st_mtime_ns == kept, "what was finished is not made again"
+
+
+def test_interrupted_before_the_first_run(tmp_path: Path, four_months: Path) -> None:
+    """Guards against a traceback out of an import, where Ctrl-C comes at once."""
+    home = Home(tmp_path / "home", four_months)
+    err = stopped(home, signal.SIGINT, (home.root / "dagster/lock").exists)
+    assert err.startswith("Interrupted.")
+    assert home.files("store") == {}
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_dagster_keeps_is_noticed(how: signal.Signals) -> None:
+    """Guards against Ctrl-C between two steps or after the last one, which Dagster forgets."""
+    with _signals_noticed() as interrupted:
+        assert not interrupted()
+        with capture_interrupts():
+            os.kill(os.getpid(), how)
+        assert interrupted()
+        assert interrupted(), "it stays known"
+    with _signals_noticed() as interrupted:
+        assert not interrupted(), "but not beyond the run"
+
+
+# -- asked again -------------------------------------------------------------------------------------
+
+
+def test_only_what_was_deleted_is_made_again(whole: Home) -> None:
+    """Guards against a month reported as up to date of which a file, a booster or a published object is gone."""
+    assert resumed(whole) == ["0 month(s) run, 4 already up to date."]
+    versions, files, artifacts = whole.versions(), whole.stored(), whole.files("artifacts")
+    boosters = whole.root / "store/boosters"
+    (whole.root / "store/feature_store_snapshot/2021-10.parquet").unlink()
+    (boosters / f"{versions['xgboost_model', '2021-11']}.json").unlink()
+    (boosters / f"{versions['xgboost_model', '2021-12']}.json").write_bytes(b"{}")
+    (manifest,) = (whole.root / "artifacts").rglob("*_202201_*_manifest.json")
+    manifest.unlink()
+    assert resumed(whole) == [
+        *lines(("2021-10", CHAIN[2:]), ("2021-11", CHAIN[4:]), ("2021-12", CHAIN[4:]), ("2022-01", CHAIN[6:])),
+        "4 month(s) run, 0 already up to date.",
+    ]
+    assert (whole.versions(), whole.stored(), whole.files("artifacts")) == (versions, files, artifacts)
+
+
+def test_a_changed_file_is_run_again_with_what_depends_on_it(tmp_path: Path) -> None:
+    """Guards against yesterday's features over corrected box scores, and against redoing what came before them."""
+    data = copy_months(tmp_path / "data", *MONTHS[:3])
+    home = Home(tmp_path / "home", data)
+    some = (*FEATURE_ASSETS, "train_split")
+    assert resumed(home, "--assets", ",".join(some))[-1] == "3 month(s) run, 0 already up to date."
+    before = home.versions()
+    file = data / "player_games/2021-11.parquet"
+    table = pq.read_table(file)
+    made, points = table.column("ftm").to_pylist(), table.column("pts").to_pylist()
+    row = next(i for i, taken in enumerate(table.column("fta").to_pylist()) if taken > made[i])
+    for name, values in (("ftm", made), ("pts", points)):  # one more free throw of those taken went in
+        values[row] += 1
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(values, table.schema.field(name).type))
+    pq.write_table(table, file)
+    assert resumed(home, "--assets", ",".join(some)) == [
+        *lines(("2021-11", some), ("2021-12", some[1:])),
+        "2 month(s) run, 1 already up to date.",
+    ]
+    after = home.versions()
+    changed = {key for key in after if after[key] != before[key]}
+    assert {month for _, month in changed} == {"2021-11", "2021-12"}
+    assert ("player_game_summary", "2021-11") in changed
+    assert ("feature_store_snapshot", "2021-12") in changed

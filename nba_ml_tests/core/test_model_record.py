@@ -1,0 +1,201 @@
+"""The record beside a booster: complete, repeatable to the byte, and only ever of its own booster."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import nba_ml.core
+from nba_ml.core.baselines import predict_baselines
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.errors import BundleError
+from nba_ml.core.metrics import interval_over_days
+from nba_ml.core.model_record import ModelRecord, TrainingReport, judge, make_record, report_training
+from nba_ml.core.split import split_by_date
+from nba_ml.core.training import gather, predict
+from nba_ml.serving.reference import predict_rows
+from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
+
+
+def test_record_and_report_go_through_json_and_back(trained: Trained) -> None:
+    """Guards against a field that loses digits, or its type, between the store and its reader."""
+    data = trained.record.to_bytes()
+    assert ModelRecord.model_validate_json(data) == trained.record
+    assert ModelRecord.model_validate_json(data).to_bytes() == data
+    assert trained.record.digest == bytes_digest(data)
+    assert TrainingReport.model_validate_json(trained.report.model_dump_json()) == trained.report
+
+
+def test_the_record_is_canonical_json_without_nan(trained: Trained) -> None:
+    """Guards against bytes that depend on the order of fields, and against NaN, which is no JSON."""
+    text = trained.record.to_bytes().decode()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    content = json.loads(text, parse_constant=refuse)
+    assert text == json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def test_the_schema_names_every_field_and_lets_no_other_in(trained: Trained) -> None:
+    """Guards against a schema that documents less than the record holds, or accepts what nobody defined."""
+    schema = ModelRecord.model_json_schema(mode="serialization")
+    content = json.loads(trained.record.to_bytes())
+    assert set(schema["required"]) == set(schema["properties"]) == set(content)
+    assert schema["additionalProperties"] is False
+    for name in content:
+        with pytest.raises(ValidationError, match=name):
+            ModelRecord.model_validate({key: value for key, value in content.items() if key != name})
+    with pytest.raises(ValidationError, match="created_at"):
+        ModelRecord.model_validate({**content, "created_at": "2025-07-01"})
+
+
+def test_the_record_says_what_it_is_of(trained: Trained) -> None:
+    """Guards against a record that names another model, other months or other features than it was made from."""
+    record, sides = trained.record, trained.split.sides()
+    sha256 = bytes_digest(trained.fitted.booster)
+    assert record.model_sha256 == sha256
+    assert record.model_id == f"xgboost_v1_33features_202112_{sha256[:12]}"
+    assert (record.newest_month, record.months) == ("2021-12", ("2021-11", "2021-12"))
+    assert (record.feature_version, record.feature_names) == ("v2_33features", V2_33FEATURES.names)
+    assert (record.first_date, record.last_date) == (str(sides["train"].first), str(sides["validation"].last))
+    assert record.rows == len(trained.samples)
+    assert record.players == len(set(trained.samples.keys["player_lookup"].to_pylist()))
+    assert record.parameters == QUICK
+    assert record.best_iteration == trained.fitted.best_iteration
+    assert {"python", "xgboost", "numpy", "nba_ml"} <= record.libraries.keys()
+
+
+def test_the_same_rows_give_the_same_record(trained: Trained) -> None:
+    """Guards against a clock, a random choice or a set's order in the record: republishing would be a conflict."""
+    report = report_training(trained.fitted, trained.samples, trained.split, QUICK, V2_33FEATURES, threads=1)
+    again = make_record(report, trained.fitted.booster, V2_33FEATURES)
+    assert again.to_bytes() == trained.record.to_bytes()
+
+
+def test_the_record_of_an_october_is_junes_byte_for_byte(trained: Trained) -> None:
+    """Guards against a month without samples publishing the same model a second time under another record."""
+    empty = snapshot_of("2021-10")
+    tables = {**trained.tables, "2022-10": empty.table}
+    months = {month: (ref.digest, tables[month]["game_date"].to_numpy()) for month, ref in _refs(trained).items()}
+    split = split_by_date({**months, "2022-10": (empty.digest, empty.table["game_date"].to_numpy())})
+    samples = gather(tables, split, V2_33FEATURES)
+    report = report_training(trained.fitted, samples, split, QUICK, V2_33FEATURES, threads=2)
+    assert make_record(report, trained.fitted.booster, V2_33FEATURES).to_bytes() == trained.record.to_bytes()
+
+
+def _refs(trained: Trained) -> dict[str, Any]:
+    return {ref.month: ref for ref in trained.split.snapshots}
+
+
+def test_core_reads_no_clock() -> None:
+    """Guards against "now" creeping into what must be the same tomorrow: time comes in as an argument."""
+    clocks = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "perf_counter", "localtime", "gmtime"}
+    found = [
+        f"{file.name}:{node.lineno}"
+        for file in Path(nba_ml.core.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute | ast.Name)
+        and (node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id) in clocks
+    ]
+    assert found == []
+
+
+# --- the judgement --------------------------------------------------------------------------------------------
+
+
+def test_the_judgement_is_of_the_saved_bytes_on_each_side(trained: Trained) -> None:
+    """Guards against a score of the wrong side: validation is reported, and was not trained or stopped on."""
+    judgement = trained.record.metrics
+    for name in ("train", "early_stopping", "validation"):
+        side = trained.side(name)
+        errors = predict(trained.fitted.booster, side.features).astype(np.float64) - side.points
+        metrics = getattr(judgement, name)
+        assert metrics.n == len(side)
+        assert metrics.mae == pytest.approx(np.abs(errors).mean(), abs=1e-6)
+        assert metrics.bias == pytest.approx(errors.mean(), abs=1e-6)
+    validation = trained.side("validation")
+    errors = np.abs(predict(trained.fitted.booster, validation.features).astype(np.float64) - validation.points)
+    assert judgement.validation_mae_interval == interval_over_days(errors, validation.dates)
+
+
+def test_a_real_model_lies_where_honest_models_lie(trained: Trained) -> None:
+    """Guards against leaks and against models that learnt nothing: two months give 4.5 to 5.0 points."""
+    judgement = trained.record.metrics
+    assert 4.4 < judgement.validation.mae < 5.0
+    assert judgement.train.mae < judgement.validation.mae
+    assert judgement.baselines["mock"].metrics.mae > judgement.validation.mae
+
+
+def test_baselines_are_measured_on_the_models_own_rows(trained: Trained) -> None:
+    """Guards against a gain between two populations: each baseline is compared where it has a value."""
+    validation = trained.side("validation")
+    ours = predict(trained.fitted.booster, validation.features).astype(np.float64)
+    theirs = predict_baselines(validation.features, V2_33FEATURES)
+    assert list(trained.record.metrics.baselines) == list(theirs)
+    for name, values in theirs.items():
+        there = ~np.isnan(values)
+        result = trained.record.metrics.baselines[name]
+        assert 0 < result.metrics.n == there.sum() < len(validation)
+        model_mae = np.abs(ours - validation.points)[there].mean()
+        baseline_mae = np.abs(values - validation.points)[there].mean()
+        assert result.model_mae == pytest.approx(model_mae, abs=1e-6)
+        assert result.metrics.mae == pytest.approx(baseline_mae, abs=1e-6)
+        assert result.gain == pytest.approx(baseline_mae - model_mae, abs=1e-6)
+        assert result.gain_interval.low < result.gain < result.gain_interval.high
+
+
+def test_a_baseline_without_a_value_is_left_out(trained: Trained) -> None:
+    """Guards against a MAE of NaN in the record where no validation row has the feature."""
+    sides = {name: trained.side(name) for name in ("train", "early_stopping", "validation")}
+    validation = sides["validation"]
+    features = validation.features.copy()
+    features[:, V2_33FEATURES.index("points_avg_season")] = np.nan
+    blind = type(validation)(features, validation.points, validation.dates, validation.keys)
+    judgement = judge(trained.fitted.booster, {**sides, "validation": blind}, V2_33FEATURES, threads=2)
+    assert set(judgement.baselines) == {"last_10_average", "last_5_average"}
+
+
+# --- reference rows -------------------------------------------------------------------------------------------
+
+
+def test_reference_rows_are_validation_rows_with_their_predictions(trained: Trained) -> None:
+    """Guards against reference rows that no loader can reproduce: after JSON they predict the same to the last bit."""
+    rows = ModelRecord.model_validate_json(trained.record.to_bytes()).reference_rows
+    assert len(rows) == 20
+    assert predict_rows(trained.fitted.booster, [row.features for row in rows]) == [row.prediction for row in rows]
+    validation = trained.side("validation")
+    keys = [(k["player_lookup"], str(k["game_date"])) for k in validation.keys.to_pylist()]
+    positions = [keys.index((row.player_lookup, row.game_date)) for row in rows]
+    assert positions == sorted(set(positions))
+    assert (positions[0], positions[-1]) == (0, len(validation) - 1)
+    for row, position in zip(rows, positions, strict=True):
+        values = [math.nan if value is None else value for value in row.features]
+        np.testing.assert_array_equal(np.array(values, np.float32), validation.features[position])
+
+
+# --- what is refused ------------------------------------------------------------------------------------------
+
+
+def test_a_report_of_another_booster_is_refused(trained: Trained) -> None:
+    """Guards against a record whose metrics were measured on another booster."""
+    with pytest.raises(BundleError, match=r"The training report speaks of the booster \w{64}, the store holds \w{64}"):
+        make_record(trained.report, trained.fitted.booster + b" ", V2_33FEATURES)
+
+
+def test_a_report_without_a_model_has_no_record(trained: Trained) -> None:
+    """Guards against a record of a month that has no model yet."""
+    nothing = TrainingReport(split=split_by_date({}), parameters=QUICK, feature_version=V2_33FEATURES.name)
+    assert nothing.digest == nothing.split.digest
+    with pytest.raises(BundleError, match="holds no model"):
+        make_record(nothing, trained.fitted.booster, V2_33FEATURES)
+    assert trained.report.digest == trained.record.model_sha256

@@ -1,0 +1,201 @@
+"""Values by asset and month: what is saved comes back the same, and what is damaged is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import DigestedTable, table_digest
+from nba_ml.core.errors import StaleInputError
+from nba_ml.core.gates import CheckVerdict, Verdict
+from nba_ml.core.model_record import TrainingReport
+from nba_ml.core.snapshot import Snapshot, take_snapshot
+from nba_ml.core.split import split_by_date
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.resources.month_store import Artifact, DescribedModel, HasDigest, MonthStore, TrainedModel
+from nba_ml_tests.conftest import QUICK, Trained, features_of, snapshot_of, summary_of
+
+MONTH = "2021-11"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MonthStore:
+    return MonthStore(DirectoryStore(tmp_path))
+
+
+def loaded(store: MonthStore, asset: str, month: str = MONTH) -> HasDigest:
+    value = store.load(asset, month)
+    assert value is not None
+    return value
+
+
+def snapshot_with_rejects() -> Snapshot:
+    features = features_of(MONTH)
+    versions = pa.array(["v1"] * 3 + [V2_33FEATURES.name] * (features.num_rows - 3))
+    late = features.set_column(13, features.schema.field(13), pa.array([False] * features.num_rows))
+    return take_snapshot(
+        late.set_column(7, features.schema.field(7), versions).slice(0, 4000), summary_of(MONTH), MONTH, V2_33FEATURES
+    )
+
+
+# --- there and back -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asset", ["player_game_summary", "ml_feature_store_v2"])
+def test_tables_come_back_equal_with_their_digest(store: MonthStore, asset: str) -> None:
+    """Guards against types or NaN lost in Parquet, and against a digest that no longer names what is stored."""
+    table = (summary_of if asset == "player_game_summary" else features_of)(MONTH)
+    store.save(asset, MONTH, DigestedTable(table, table_digest(table)))
+    value = loaded(store, asset)
+    assert isinstance(value, DigestedTable)
+    assert value.digest == table_digest(table) == table_digest(value.table)
+    assert value.table.schema.names == table.schema.names
+    assert value.table.schema.metadata is None
+
+
+def test_a_snapshot_comes_back_with_rejects_and_counts(store: MonthStore) -> None:
+    """Guards against a snapshot that is judged by other counts, or trained on other bytes, than it was taken with."""
+    snapshot = snapshot_with_rejects()
+    assert snapshot.counts.rejected == 3
+    store.save("feature_store_snapshot", MONTH, snapshot)
+    value = loaded(store, "feature_store_snapshot")
+    assert isinstance(value, Snapshot)
+    assert (value.digest, value.counts) == (snapshot.digest, snapshot.counts)
+    assert table_digest(value.table) == snapshot.digest
+    assert value.table.schema == snapshot.table.schema
+    assert value.rejected_by_reason == snapshot.rejected_by_reason == {"feature version is not v2_33features": 3}
+
+
+def test_named_columns_only_keep_the_digest_of_the_whole(store: MonthStore) -> None:
+    """Guards against a split that names the digest of its one column instead of the snapshot's."""
+    store.save("feature_store_snapshot", MONTH, snapshot_of(MONTH))
+    value = store.load("feature_store_snapshot", MONTH, columns=["game_date"])
+    assert isinstance(value, Snapshot)
+    assert value.table.column_names == ["game_date"]
+    assert value.table["game_date"].equals(snapshot_of(MONTH).table["game_date"])
+    assert value.digest == snapshot_of(MONTH).digest
+
+
+def test_split_model_record_and_artifact_come_back_equal(store: MonthStore, trained: Trained) -> None:
+    """Guards against a field that JSON drops or changes between two assets."""
+    verdict = Verdict(
+        model_sha256="m", checks=(CheckVerdict(asset="a", check="c", month=MONTH, passed=True, subject="s"),)
+    )
+    values: dict[str, HasDigest] = {
+        "train_split": trained.split,
+        "xgboost_model": TrainedModel(trained.report, trained.fitted.booster),
+        "model_metadata": DescribedModel(trained.record, trained.fitted.booster),
+        "gcs_artifact": Artifact(model_id="x", uris={"booster": "u"}, sha256={"booster": "d"}, verdict=verdict),
+    }
+    for asset, value in values.items():
+        store.save(asset, MONTH, value)
+        assert loaded(store, asset) == value
+        assert loaded(store, asset).digest == value.digest
+
+
+def test_no_model_yet_comes_back_as_none(store: MonthStore) -> None:
+    """Guards against an October whose "nothing yet" is taken for "never materialised"."""
+    report = TrainingReport(split=split_by_date({}), parameters=QUICK, feature_version=V2_33FEATURES.name)
+    values: dict[str, HasDigest] = {
+        "xgboost_model": TrainedModel(report, None),
+        "model_metadata": DescribedModel(None, None),
+        "gcs_artifact": Artifact(),
+    }
+    for asset, value in values.items():
+        store.save(asset, MONTH, value)
+        assert loaded(store, asset) == value
+
+
+def test_months_and_assets_do_not_mix(store: MonthStore, trained: Trained) -> None:
+    """Guards against a month that overwrites another, and against one booster stored once a month."""
+    model = TrainedModel(trained.report, trained.fitted.booster)
+    store.save("xgboost_model", "2021-12", model)
+    store.save("xgboost_model", "2022-10", model)
+    assert store.load("xgboost_model", MONTH) is None
+    assert store.load("train_split", "2021-12") is None
+    assert len(store.objects.names("boosters/")) == 1
+    assert store.uri("xgboost_model", "2021-12") != store.uri("xgboost_model", "2022-10")
+
+
+def test_saving_again_replaces_the_value(store: MonthStore) -> None:
+    """Guards against the old rows, or the old rejects, staying behind a month that was corrected."""
+    store.save("feature_store_snapshot", MONTH, snapshot_with_rejects())
+    store.save("feature_store_snapshot", MONTH, snapshot_of(MONTH))
+    value = loaded(store, "feature_store_snapshot")
+    assert isinstance(value, Snapshot)
+    assert value.digest == snapshot_of(MONTH).digest
+    assert value.rejects.num_rows == 0
+
+
+def test_refused_rows_lie_beside_a_snapshot_that_stays(store: MonthStore) -> None:
+    """Guards against a refused month taking the good snapshot with it."""
+    store.save("feature_store_snapshot", MONTH, snapshot_of(MONTH))
+    before = {name: store.objects.read(name) for name in store.objects.names("feature_store_snapshot/")}
+    refused = snapshot_with_rejects().rejects
+    uri = store.save_refused("feature_store_snapshot", MONTH, refused)
+    assert uri.endswith("feature_store_snapshot/2021-11.refused.parquet")
+    assert {name: store.objects.read(name) for name in before} == before
+    assert loaded(store, "feature_store_snapshot").digest == snapshot_of(MONTH).digest
+
+
+# --- what cannot be read --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-20], lambda data: data[:0], lambda data: b"{" + data])
+@pytest.mark.parametrize("asset", ["player_game_summary", "feature_store_snapshot", "train_split", "xgboost_model"])
+def test_a_damaged_value_is_named_with_its_month(
+    store: MonthStore, trained: Trained, asset: str, damage: object
+) -> None:
+    """Guards against Arrow's or pydantic's own error, which names neither the month nor what to do."""
+    values = {
+        "player_game_summary": DigestedTable(summary_of(MONTH), "d"),
+        "feature_store_snapshot": snapshot_of(MONTH),
+        "train_split": trained.split,
+        "xgboost_model": TrainedModel(trained.report, trained.fitted.booster),
+    }
+    store.save(asset, MONTH, values[asset])
+    [name] = [n for n in store.objects.names(f"{asset}/") if "rejects" not in n]
+    found = store.objects.read(name)
+    assert found is not None
+    assert callable(damage)
+    store.objects.write(name, damage(found.data))
+    with pytest.raises(
+        StaleInputError, match=rf"{asset}/{MONTH}\.\w+ cannot be read .* Materialise {asset} for {MONTH}"
+    ):
+        store.load(asset, MONTH)
+
+
+def test_a_table_without_its_digest_is_refused(store: MonthStore) -> None:
+    """Guards against a file that another program put there: it has rows, and no digest that would name them."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(summary_of(MONTH), sink)
+    store.objects.write(f"player_game_summary/{MONTH}.parquet", bytes(sink.getvalue()))
+    with pytest.raises(StaleInputError, match="another version of nba_ml wrote it"):
+        store.load("player_game_summary", MONTH)
+
+
+@pytest.mark.parametrize("data", [None, b"{}"])
+def test_a_missing_or_changed_booster_is_refused(store: MonthStore, trained: Trained, data: bytes | None) -> None:
+    """Guards against a model whose report speaks of other bytes than those that would be published."""
+    for asset, value in (
+        ("xgboost_model", TrainedModel(trained.report, trained.fitted.booster)),
+        ("model_metadata", DescribedModel(trained.record, trained.fitted.booster)),
+    ):
+        store.save("xgboost_model", MONTH, TrainedModel(trained.report, trained.fitted.booster))
+        store.save(asset, MONTH, value)
+        [name] = store.objects.names("boosters/")
+        store.objects.delete(name) if data is None else store.objects.write(name, data)
+        with pytest.raises(
+            StaleInputError, match=rf"{name} is missing or damaged.* Materialise xgboost_model for {MONTH}"
+        ):
+            store.load(asset, MONTH)
+
+
+def test_a_value_without_a_form_is_a_fault_of_the_program(store: MonthStore) -> None:
+    """Guards against a new asset whose value is pickled, or dropped, because nobody said how it is written."""
+    with pytest.raises(TypeError, match="predictions cannot be stored: dict has no form in the store"):
+        store.save("predictions", MONTH, {})

@@ -1,0 +1,141 @@
+"""The code location: what it holds, by key, and what may import what."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import nba_ml
+from nba_ml.assets import CHAIN
+from nba_ml.core.errors import SourceDataError
+from nba_ml.definitions import build_defs
+from nba_ml.resources.compute import Compute
+from nba_ml.settings import Settings
+
+# One line each, in order: a new asset, check or job is added here on purpose, never in passing.
+DEPENDENCIES = {
+    "player_game_summary": set(),
+    "ml_feature_store_v2": {"player_game_summary"},
+    "feature_store_snapshot": {"ml_feature_store_v2", "player_game_summary"},
+    "train_split": {"feature_store_snapshot"},
+    "xgboost_model": {"feature_store_snapshot", "train_split"},
+    "model_metadata": {"xgboost_model"},
+    "gcs_artifact": {"model_metadata"},
+}
+CHECKS = """
+feature_store_snapshot:contract blocking
+feature_store_snapshot:coverage blocking
+feature_store_snapshot:coverage_complete
+feature_store_snapshot:ranges blocking
+feature_store_snapshot:unique_keys blocking
+model_metadata:loads_in_fresh_process blocking
+train_split:dates_disjoint_and_ordered blocking
+xgboost_model:validation_mae blocking
+"""
+JOBS = ["monthly_chain"]
+RESOURCES = ["artifact_root", "compute", "feature_source", "io_manager", "store"]
+
+
+@pytest.fixture(scope="module")
+def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_defs(Settings.from_environment({"NBA_ML_HOME": str(tmp_path_factory.mktemp("home"))}))
+
+
+def test_the_definitions_load(defs: dg.Definitions) -> None:
+    """Guards against a code location that imports and does not load: a resource or a partition that does not fit."""
+    dg.Definitions.validate_loadable(defs)
+
+
+def test_the_assets_and_their_dependencies(defs: dg.Definitions) -> None:
+    """Guards against an asset that is renamed, lost or cut off: history and links hang on its key."""
+    graph = defs.resolve_asset_graph()
+    found = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == DEPENDENCIES
+    assert tuple(DEPENDENCIES) == CHAIN
+
+
+def test_the_checks_and_which_of_them_block(defs: dg.Definitions) -> None:
+    """Guards against a check that disappears, or no longer blocks, without anybody deciding so."""
+    specs = [spec for checks in defs.asset_checks or () for spec in checks.check_specs]
+    found = sorted(f"{s.asset_key.to_user_string()}:{s.name}{' blocking' if s.blocking else ''}" for s in specs)
+    assert found == CHECKS.split("\n")[1:-1]
+
+
+def test_the_jobs_and_resources(defs: dg.Definitions) -> None:
+    """Guards against a job that schedules name, or a resource that a deployment overrides, under another name."""
+    assert [job.name for job in defs.jobs or ()] == JOBS
+    assert sorted(defs.resources or {}) == RESOURCES
+
+
+def test_every_asset_and_check_has_the_months_of_the_source(defs: dg.Definitions) -> None:
+    """Guards against an asset without partitions in the middle of the chain, which would mix months."""
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        partitions = graph.get(key).partitions_def
+        assert partitions is not None
+        assert len(partitions.get_partition_keys()) == 36
+    for checks in defs.asset_checks or ():
+        for spec in checks.check_specs:
+            assert spec.partitions_def is not None, spec.name
+
+
+def test_every_asset_tells_what_it_is(defs: dg.Definitions) -> None:
+    """Guards against an asset that a newcomer to the UI can make nothing of."""
+    graph = defs.resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        assert node.group_name in ("feature_store", "training")
+        assert node.code_version, key
+        assert node.owners, key
+
+
+def test_resources_can_be_replaced_for_a_test_or_a_deployment() -> None:
+    """Guards against an override that is ignored."""
+    compute = Compute(threads=1)
+    replaced = build_defs(Settings.from_environment({}), resource_overrides={"compute": compute})
+    assert (replaced.resources or {})["compute"] is compute
+
+
+def test_a_source_without_months_is_refused_where_the_graph_is_built(tmp_path: Path) -> None:
+    """Guards against a code location that loads empty because NBA_ML_DATA was mistyped."""
+    with pytest.raises(SourceDataError, match="NBA_ML_DATA must name a folder"):
+        build_defs(Settings.from_environment({"NBA_ML_DATA": str(tmp_path)}))
+
+
+# --- what may import what -------------------------------------------------------------------------------------
+
+THIRD_PARTY = {"core": {"pyarrow", "duckdb", "numpy", "pandas", "pydantic", "xgboost"}, "serving": {"numpy", "xgboost"}}
+OURS = {"core": ("nba_ml.core",), "serving": ("nba_ml.core.contract", "nba_ml.core.errors", "nba_ml.serving")}
+
+
+@pytest.mark.parametrize("part", ["core", "serving"])
+def test_the_inner_parts_do_not_import_the_outer_ones(part: str) -> None:
+    """Guards against Dagster in the prediction worker, and against core functions that no plain test can call."""
+    package = Path(nba_ml.__file__).parent
+    foreign = THIRD_PARTY["core"] | THIRD_PARTY["serving"] | {"dagster", "google", "click", "rich", "gcsfs"}
+    wrong = []
+    for file in (package / part).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or "."]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            else:
+                continue
+            for name in names:
+                root = name.partition(".")[0]
+                allowed = (
+                    name.startswith(OURS[part])
+                    if root == "nba_ml"
+                    else root in THIRD_PARTY[part] or root not in foreign
+                )
+                if not allowed:
+                    wrong.append(f"{file.relative_to(package)}: {name}")
+    assert wrong == []
