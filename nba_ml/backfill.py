@@ -23,10 +23,11 @@ from nba_ml.core.errors import StaleInputError
 from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.training import Hyperparameters
+from nba_ml.core.values import Artifact
 from nba_ml.home import PID_TAG, fail_orphaned_runs
 from nba_ml.partitions import EVERY_MONTH_SO_FAR
 from nba_ml.resources.feature_source import EmbeddedFeatureSource
-from nba_ml.resources.month_store import Artifact, MonthStore
+from nba_ml.resources.month_store import MonthStore
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's log goes to its own storage, where the UI shows it; the terminal belongs to the progress."""

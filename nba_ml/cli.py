@@ -299,7 +299,7 @@ def _progress() -> Progress:
 def _show_model(runner: Backfill, month: str) -> None:
     """Where the month's model is, and how good it is beside its baselines."""
     from nba_ml.assets.xgboost_model import comparison
-    from nba_ml.resources.month_store import Artifact, TrainedModel
+    from nba_ml.core.values import Artifact, TrainedModel
 
     model, artifact = runner.store.load("xgboost_model", month), runner.store.load("gcs_artifact", month)
     if not isinstance(model, TrainedModel) or not isinstance(artifact, Artifact):

@@ -7,7 +7,7 @@ import dagster as dg
 from nba_ml.assets.recording import OWNERS, recorded
 from nba_ml.checks.verdict import gather_verdict
 from nba_ml.core.publication import Bundle, publish
-from nba_ml.resources.month_store import Artifact, DescribedModel
+from nba_ml.core.values import Artifact, DescribedModel
 from nba_ml.resources.store import ArtifactRoot
 
 CODE_VERSION = "1"

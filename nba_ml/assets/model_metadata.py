@@ -7,7 +7,7 @@ import dagster as dg
 from nba_ml.assets.recording import OWNERS, recorded
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.model_record import make_record
-from nba_ml.resources.month_store import DescribedModel, TrainedModel
+from nba_ml.core.values import DescribedModel, TrainedModel
 
 CODE_VERSION = "1"
 

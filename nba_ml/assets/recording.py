@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 
 from nba_ml.core.lineage import Inputs, inputs_digest
+from nba_ml.core.values import HasDigest
 from nba_ml.previews import previews_in_use
-from nba_ml.resources.month_store import HasDigest
 
 INPUTS = "nba_ml/inputs"
 """Metadata of a materialisation: the digest of everything it was made from."""

@@ -14,10 +14,10 @@ from nba_ml.core.model_record import Judgement, TrainingReport, report_training
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import SplitManifest
 from nba_ml.core.training import Hyperparameters, fit, gather
+from nba_ml.core.values import TrainedModel
 from nba_ml.partitions import EVERY_MONTH_SO_FAR
 from nba_ml.resources.compute import Compute
 from nba_ml.resources.io_manager import BY_MONTH
-from nba_ml.resources.month_store import TrainedModel
 
 CODE_VERSION = "1"
 

@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.checks.registry import Check, Finding, all_checks
+from nba_ml.checks.check import Check, Finding
+from nba_ml.checks.registry import all_checks
 
 
 def build_checks(months: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:

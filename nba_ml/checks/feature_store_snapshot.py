@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.checks.registry import Check, Finding, Severity
+from nba_ml.checks.check import Check, Finding, Severity
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.digest import table_digest
 from nba_ml.core.snapshot import Snapshot, contract_faults
@@ -124,7 +124,7 @@ CHECKS = (
         severity=Severity.ERROR,
         blocking=True,
         threshold="no (player_lookup, game_date) twice",
-        reason="A repeated row counts twice in training and may stand on two sides of nothing but luck.",
+        reason="A repeated row counts twice in training and twice in every metric.",
         examine=_unique_keys,
     ),
     Check(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nba_ml.checks.registry import Check, Finding, Severity
-from nba_ml.resources.month_store import DescribedModel
+from nba_ml.checks.check import Check, Finding, Severity
+from nba_ml.core.values import DescribedModel
 from nba_ml.serving.reference import predict_in_fresh_process
 
 ASSET = "model_metadata"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from nba_ml.checks.registry import Check, Finding, Severity
+from nba_ml.checks.check import Check, Finding, Severity
 from nba_ml.core.split import SIDES, SplitManifest
 
 ASSET = "train_split"

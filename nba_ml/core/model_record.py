@@ -19,8 +19,8 @@ from nba_ml.core import baselines
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import BundleError
+from nba_ml.core.manifest import SYSTEM_ID, model_id
 from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
-from nba_ml.core.publication import SYSTEM_ID, model_id
 from nba_ml.core.split import SplitManifest
 from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, importance, predict
 

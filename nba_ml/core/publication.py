@@ -1,7 +1,7 @@
 """Publishing a model: whole, verified, once, or not there.
 
 A bundle is three objects: the booster, its record, and the manifest that names both with sizes and
-digests. The manifest is created last and readers begin with it, so at whatever point a publisher
+digests (`core.manifest`). It is created last and readers begin with it, so at whatever point a publisher
 dies there is a whole bundle or none. Publishing again completes what was begun and changes nothing.
 
 What belongs here: the order of the steps and what they refuse. What does not: how a store keeps its
@@ -11,129 +11,22 @@ promises (`resources`), how a model is checked (`core.gates`), how a reader veri
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict
-
-from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import BundleError, PublicationConflictError, PublicationError
 from nba_ml.core.gates import Verdict
+from nba_ml.core.manifest import SYSTEM_ID, BundleNames, Manifest, ManifestObject, model_id_of_manifest
 from nba_ml.core.object_store import ObjectExistsError, ObjectStore, StoredObject
-from nba_ml.core.season import parse_month
-
-SYSTEM_ID = "xgboost_v1"
-"""The platform's name for this prediction system, and the folder that its bundles lie in."""
 
 FREE_FIELD = "libraries"
 """The one field of a record that may differ between two trainings of the same booster: the versions
 of the libraries. The same bytes retrained under a newer pandas must not turn a month red."""
 
-_MODEL_ID = re.compile(SYSTEM_ID + r"_\d+features_\d{6}_([0-9a-f]{12})")
-_MANIFEST_SUFFIX = "_manifest.json"
-
 _Requirement = Callable[[ObjectStore, str, bytes, bytes], None]
 """Raises PublicationConflictError unless the bytes found under a name agree with ours: (store, name, ours, found)."""
-
-
-def model_id(version: FeatureVersion, newest_month: str, booster: bytes) -> str:
-    """The name of a model: `xgboost_v1_33features_202206_0123456789ab`.
-
-    Args:
-        version: its feature version, of which the count goes into the name.
-        newest_month: `YYYY-MM` of the newest row it was given. An empty month adds no row, so it gives the
-            name of the month before: no clock takes part.
-        booster: its bytes; the first 12 hex digits of their sha256 end the name.
-
-    Raises:
-        MonthError: `newest_month` is no season month.
-    """
-    year, month = parse_month(newest_month)
-    return f"{SYSTEM_ID}_{version.count}features_{year:04d}{month:02d}_{bytes_digest(booster)[:12]}"
-
-
-@dataclass(frozen=True, slots=True)
-class BundleNames:
-    """Where a bundle's objects lie, as names under the store's root."""
-
-    booster: str
-    record: str
-    manifest: str
-
-    @classmethod
-    def of(cls, model_id: str) -> BundleNames:
-        """The names for a model.
-
-        Raises:
-            PublicationError: `model_id` is not of the form that `model_id()` gives.
-        """
-        if not _MODEL_ID.fullmatch(model_id):
-            raise PublicationError(
-                f"{model_id!r} is no model id. One reads {SYSTEM_ID}_33features_<YYYYMM>_<12 hex digits>; "
-                "take it from the training record or from the list of what is published."
-            )
-        stem = f"{SYSTEM_ID}/{model_id}"
-        return cls(f"{stem}.json", f"{stem}_metadata.json", f"{stem}{_MANIFEST_SUFFIX}")
-
-
-class ManifestObject(BaseModel):
-    """One object of a bundle: its name in the manifest's own folder, its size in bytes, its sha256 in hex."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    size: int
-    sha256: str
-
-
-class Manifest(BaseModel):
-    """What makes a bundle exist. Nothing in it depends on a clock, a host or a run.
-
-    Names are relative to the manifest's folder, so a bundle that is copied elsewhere whole stays good.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format_version: Literal[1]
-    model_id: str
-    objects: tuple[ManifestObject, ...]
-    verdict: Verdict
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, no NaN, a newline at the end.
-
-        `manifest_sha256` is added: the digest of the canonical JSON of all the rest. The other objects are
-        guarded by the manifest; this guards the manifest itself against a flipped bit.
-        """
-        content = self.model_dump(mode="json")
-        return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
-
-    @classmethod
-    def from_bytes(cls, data: bytes, uri: str) -> Manifest:
-        """The manifest that `to_bytes` wrote, byte for byte; `uri` goes into the message.
-
-        Raises:
-            BundleError: not JSON, another format, or not exactly the bytes that its content has.
-        """
-        try:
-            content = json.loads(data)
-            claimed = content.pop("manifest_sha256")
-            manifest = cls.model_validate(content)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise BundleError(
-                f"{uri} is no manifest of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): {error}. "
-                "It is damaged or was not written by nba_ml; do not load the bundle."
-            ) from error
-        if manifest.to_bytes() != data:
-            raise BundleError(
-                f"{uri} is damaged: it states the digest {claimed} and its content has "
-                f"{bytes_digest(_canonical(manifest.model_dump(mode='json')))}, or its form is not canonical. "
-                "Do not load the bundle."
-            )
-        return manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +109,8 @@ def published(store: ObjectStore, model_id: str) -> Manifest | None:
 
 def list_published(store: ObjectStore) -> list[str]:
     """The ids of all published models, sorted: within one feature count that is by month."""
-    stems = (name.removeprefix(f"{SYSTEM_ID}/") for name in store.names(f"{SYSTEM_ID}/"))
-    ids = (stem.removesuffix(_MANIFEST_SUFFIX) for stem in stems if stem.endswith(_MANIFEST_SUFFIX))
-    return sorted(each for each in ids if _MODEL_ID.fullmatch(each))
+    ids = map(model_id_of_manifest, store.names(f"{SYSTEM_ID}/"))
+    return sorted(each for each in ids if each is not None)
 
 
 def _require_sound(bundle: Bundle, digest: str) -> None:
@@ -394,8 +286,3 @@ def _no_constant(text: str) -> NoReturn:
 def _text(value: object) -> str:
     """A value as JSON, for comparison: to Python 1, 1.0 and True are equal, to a reader of the record they are not."""
     return json.dumps(value, sort_keys=True, default=repr)
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    # Indented, because people open manifests too; no less canonical for that.
-    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()

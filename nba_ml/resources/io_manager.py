@@ -11,7 +11,8 @@ from typing import Any
 import dagster as dg
 
 from nba_ml.core.errors import MissingMonthsError
-from nba_ml.resources.month_store import HasDigest, MonthStore
+from nba_ml.core.values import HasDigest
+from nba_ml.resources.month_store import MonthStore
 
 BY_MONTH = "nba_ml/by_month"
 """Input metadata: hand over a dict of month -> value."""

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,57 +16,11 @@ from pydantic import BaseModel, TypeAdapter
 
 from nba_ml.core.digest import DigestedTable, bytes_digest
 from nba_ml.core.errors import StaleInputError
-from nba_ml.core.gates import Verdict
 from nba_ml.core.model_record import ModelRecord, TrainingReport
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
 from nba_ml.core.split import SplitManifest
-
-
-class HasDigest(Protocol):
-    @property
-    def digest(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedModel:
-    """A booster with the report of its training; `booster` is None while there is no sample yet."""
-
-    report: TrainingReport
-    booster: bytes | None
-
-    @property
-    def digest(self) -> str:
-        return self.report.digest
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedModel:
-    """The `model_metadata` of a month with the booster it describes; both None while there is no sample yet.
-
-    The record is what the asset stores. The booster is already there, under its digest.
-    """
-
-    record: ModelRecord | None
-    booster: bytes | None
-
-    @property
-    def digest(self) -> str:
-        return self.record.digest if self.record else bytes_digest(b"no model")
-
-
-class Artifact(BaseModel):
-    """What `gcs_artifact` published: empty where there is no model to publish yet."""
-
-    model_id: str | None = None
-    uris: dict[str, str] = {}
-    generations: dict[str, str] = {}
-    sha256: dict[str, str] = {}
-    verdict: Verdict | None = None
-
-    @property
-    def digest(self) -> str:
-        return bytes_digest(json.dumps([self.model_id, self.sha256], sort_keys=True).encode())
+from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
 
 
 class MonthStore:

@@ -42,11 +42,11 @@ from nba_ml.core.season import month_bounds
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import SplitManifest
 from nba_ml.core.training import Hyperparameters, gather
+from nba_ml.core.values import HasDigest
 from nba_ml.definitions import build_defs
 from nba_ml.home import open_instance
 from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
 from nba_ml.resources.io_manager import MonthStoreIOManager
-from nba_ml.resources.month_store import HasDigest
 from nba_ml.resources.store import Store
 from nba_ml.settings import Settings
 

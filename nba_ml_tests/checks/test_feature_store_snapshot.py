@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from nba_ml.checks.build import _result
+from nba_ml.checks.check import Check, Severity
 from nba_ml.checks.feature_store_snapshot import CHECKS
-from nba_ml.checks.registry import Check, Severity
 from nba_ml.core.digest import table_digest
 from nba_ml.core.snapshot import Snapshot, SnapshotCounts
 from nba_ml_tests.conftest import snapshot_of

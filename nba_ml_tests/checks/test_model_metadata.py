@@ -12,7 +12,7 @@ from nba_ml.checks.model_metadata import CHECKS
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError
 from nba_ml.core.training import fit
-from nba_ml.resources.month_store import DescribedModel
+from nba_ml.core.values import DescribedModel
 from nba_ml_tests.conftest import QUICK, Trained
 
 [LOADS] = [check for check in CHECKS if check.name == "loads_in_fresh_process"]

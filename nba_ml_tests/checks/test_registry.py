@@ -9,7 +9,8 @@ import pytest
 
 from nba_ml.assets import CHAIN
 from nba_ml.checks.build import _result
-from nba_ml.checks.registry import Check, Finding, Severity, all_checks, blocking_checks
+from nba_ml.checks.check import Check, Finding, Severity
+from nba_ml.checks.registry import all_checks, blocking_checks
 
 CHECK = Check(
     asset="xgboost_model",

@@ -8,7 +8,7 @@ from nba_ml.checks.build import _result
 from nba_ml.checks.xgboost_model import CHECKS
 from nba_ml.core.model_record import TrainingReport
 from nba_ml.core.split import split_by_date
-from nba_ml.resources.month_store import TrainedModel
+from nba_ml.core.values import TrainedModel
 from nba_ml_tests.conftest import QUICK, Trained
 
 [VALIDATION_MAE] = [check for check in CHECKS if check.name == "validation_mae"]

@@ -23,8 +23,9 @@ from typing import Any, Literal, TypeVar
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import PublicationError
 from nba_ml.core.gates import CheckVerdict, Verdict
+from nba_ml.core.manifest import model_id
 from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore, StoredObject
-from nba_ml.core.publication import Bundle, Published, model_id, publish
+from nba_ml.core.publication import Bundle, Published, publish
 from nba_ml.resources.directory_store import DirectoryStore
 
 MONTH = "2022-01"

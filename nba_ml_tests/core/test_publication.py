@@ -40,7 +40,8 @@ from nba_ml.core.errors import (
     PublicationError,
 )
 from nba_ml.core.gates import Verdict
-from nba_ml.core.publication import Bundle, BundleNames, Manifest, list_published, model_id, publish, published
+from nba_ml.core.manifest import BundleNames, Manifest, model_id
+from nba_ml.core.publication import Bundle, list_published, publish, published
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml_tests.core.publication_machine import (
     HookedStore,

@@ -15,8 +15,9 @@ from nba_ml.core.gates import CheckVerdict, Verdict
 from nba_ml.core.model_record import TrainingReport
 from nba_ml.core.snapshot import Snapshot, take_snapshot
 from nba_ml.core.split import split_by_date
+from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
 from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.month_store import Artifact, DescribedModel, HasDigest, MonthStore, TrainedModel
+from nba_ml.resources.month_store import MonthStore
 from nba_ml_tests.conftest import QUICK, Trained, features_of, snapshot_of, summary_of
 
 MONTH = "2021-11"

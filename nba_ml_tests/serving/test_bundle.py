@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError
-from nba_ml.core.publication import BundleNames, publish
+from nba_ml.core.manifest import BundleNames
+from nba_ml.core.publication import publish
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml.serving.bundle import verify_bundle
 from nba_ml.serving.reference import predict_in_fresh_process, predict_rows

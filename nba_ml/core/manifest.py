@@ -1,0 +1,130 @@
+"""How a published bundle is named, and the manifest that makes it exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.errors import BundleError, PublicationError
+from nba_ml.core.gates import Verdict
+from nba_ml.core.season import parse_month
+
+SYSTEM_ID = "xgboost_v1"
+"""The platform's name for this prediction system, and the folder that its bundles lie in."""
+
+_MODEL_ID = re.compile(SYSTEM_ID + r"_\d+features_\d{6}_([0-9a-f]{12})")
+_MANIFEST_SUFFIX = "_manifest.json"
+
+
+def model_id(version: FeatureVersion, newest_month: str, booster: bytes) -> str:
+    """The name of a model: `xgboost_v1_33features_202206_0123456789ab`.
+
+    Args:
+        version: its feature version, of which the count goes into the name.
+        newest_month: `YYYY-MM` of the newest row it was given. An empty month adds no row, so it gives the
+            name of the month before: no clock takes part.
+        booster: its bytes; the first 12 hex digits of their sha256 end the name.
+
+    Raises:
+        MonthError: `newest_month` is no season month.
+    """
+    year, month = parse_month(newest_month)
+    return f"{SYSTEM_ID}_{version.count}features_{year:04d}{month:02d}_{bytes_digest(booster)[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class BundleNames:
+    """Where a bundle's objects lie, as names under the store's root."""
+
+    booster: str
+    record: str
+    manifest: str
+
+    @classmethod
+    def of(cls, model_id: str) -> BundleNames:
+        """The names for a model.
+
+        Raises:
+            PublicationError: `model_id` is not of the form that `model_id()` gives.
+        """
+        if not _MODEL_ID.fullmatch(model_id):
+            raise PublicationError(
+                f"{model_id!r} is no model id. One reads {SYSTEM_ID}_33features_<YYYYMM>_<12 hex digits>; "
+                "take it from the training record or from the list of what is published."
+            )
+        stem = f"{SYSTEM_ID}/{model_id}"
+        return cls(f"{stem}.json", f"{stem}_metadata.json", f"{stem}{_MANIFEST_SUFFIX}")
+
+
+class ManifestObject(BaseModel):
+    """One object of a bundle: its name in the manifest's own folder, its size in bytes, its sha256 in hex."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    size: int
+    sha256: str
+
+
+class Manifest(BaseModel):
+    """What makes a bundle exist. Nothing in it depends on a clock, a host or a run.
+
+    Names are relative to the manifest's folder, so a bundle that is copied elsewhere whole stays good.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1]
+    model_id: str
+    objects: tuple[ManifestObject, ...]
+    verdict: Verdict
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON: sorted keys, no NaN, a newline at the end.
+
+        `manifest_sha256` is added: the digest of the canonical JSON of all the rest. The other objects are
+        guarded by the manifest; this guards the manifest itself against a flipped bit.
+        """
+        content = self.model_dump(mode="json")
+        return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, uri: str) -> Manifest:
+        """The manifest that `to_bytes` wrote, byte for byte; `uri` goes into the message.
+
+        Raises:
+            BundleError: not JSON, another format, or not exactly the bytes that its content has.
+        """
+        try:
+            content = json.loads(data)
+            claimed = content.pop("manifest_sha256")
+            manifest = cls.model_validate(content)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BundleError(
+                f"{uri} is no manifest of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): {error}. "
+                "It is damaged or was not written by nba_ml; do not load the bundle."
+            ) from error
+        if manifest.to_bytes() != data:
+            raise BundleError(
+                f"{uri} is damaged: it states the digest {claimed} and its content has "
+                f"{bytes_digest(_canonical(manifest.model_dump(mode='json')))}, or its form is not canonical. "
+                "Do not load the bundle."
+            )
+        return manifest
+
+
+def model_id_of_manifest(name: str) -> str | None:
+    """The model that an object of this name would be the manifest of; None if it is not named like one."""
+    stem = name.removeprefix(f"{SYSTEM_ID}/").removesuffix(_MANIFEST_SUFFIX)
+    return stem if name == f"{SYSTEM_ID}/{stem}{_MANIFEST_SUFFIX}" and _MODEL_ID.fullmatch(stem) else None
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    # Indented, because people open manifests too; no less canonical for that.
+    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
