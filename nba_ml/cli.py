@@ -103,8 +103,9 @@ def run(month: str | None) -> int:
         from nba_ml.assets import CHAIN, FEATURE_ASSETS
         from nba_ml.partitions import require_month
 
-        last = require_month(month or backfill.months[-1], list(backfill.months))
-        earlier = [m for m in backfill.months if m < last]
+        months = list(backfill.planner.months)
+        last = require_month(month or backfill.planner.last_month, months)
+        earlier = [m for m in months if m < last]
         jobs = [(earlier, FEATURE_ASSETS), ([last], CHAIN)]
         code = _go(backfill, jobs, only_missing=True)
         if code == 0:
@@ -130,8 +131,9 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
     with _open_backfill() as runner:
         from nba_ml.partitions import require_month
 
-        months = list(runner.months)
-        start, stop = (require_month(m or default, months) for m, default in ((first, months[0]), (last, months[-1])))
+        months = list(runner.planner.months)
+        defaults = ((first, months[0]), (last, runner.planner.last_month))
+        start, stop = (require_month(month or default, months) for month, default in defaults)
         chosen = [m for m in months if start <= m <= stop]
         return _go(runner, [(chosen, _chosen_assets(assets))], only_missing=only_missing)
 
@@ -146,19 +148,39 @@ def verify(uri: str) -> int:
     """
     from nba_ml.serving.bundle import verify_bundle
 
-    path = _manifest_path(uri)
+    folder, manifest = _folder_and_name(uri)
+    from nba_ml.resources.store import open_objects
+
+    objects = open_objects(folder)
 
     def read(name: str) -> bytes | None:
-        file = path.parent / name
-        return file.read_bytes() if file.is_file() else None
+        found = objects.read(name)
+        return found.data if found else None
 
-    bundle = verify_bundle(read, path.name)
+    bundle = verify_bundle(read, manifest)
     _out.print(
         f"{bundle.model_id}: whole. Digests agree, and a fresh process predicts its {bundle.reference_rows} reference "
         "rows to the last bit.",
         highlight=False,
         soft_wrap=True,
     )
+    return 0
+
+
+@main.command()
+@_command
+def progress() -> int:
+    """Show how far the feature backfill is, month by month.
+
+    A month is complete when 95% of the player-games played in it have features, substantial from 80%.
+    """
+    settings = Settings.from_environment()
+    from nba_ml.core.progress import progress_table
+    from nba_ml.definitions import month_rows_of, partitions_of
+    from nba_ml.partitions import month_keys
+
+    frame = progress_table(month_rows_of(settings).progress(month_keys(partitions_of(settings))))
+    _out.print(frame.to_string(index=False), soft_wrap=True, highlight=False)
     return 0
 
 
@@ -179,25 +201,26 @@ def ui(port: int) -> int:
     os.execve(dg, ["dg", "dev", "--use-active-venv", *where], environment)
 
 
-def _manifest_path(uri: str) -> Path:
-    """The file that a `file://` URI or a path names.
+def _folder_and_name(uri: str) -> tuple[str, str]:
+    """The root and the name of the manifest that a URI or a path gives.
 
     Raises:
         SettingsError: a URI of another kind.
-        BundleError: there is no such file.
+        BundleError: a path where no file is.
     """
     scheme = urlsplit(uri).scheme
+    if scheme == "gs":
+        folder, _, name = uri.rpartition("/")
+        return folder, name
     if scheme not in ("", "file"):
-        raise SettingsError(
-            f"{uri} cannot be verified: this version reads bundles from a directory, by path or file://."
-        )
-    path = Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)
+        raise SettingsError(f"{uri} cannot be verified: give a path, file:// or gs://.")
+    path = (Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)).absolute()
     if not path.is_file():
         raise BundleError(
             f"{path} is not there. Give the URI of a bundle's manifest (..._manifest.json), as `nba-ml run` prints it; "
             "a bundle without one was never published whole."
         )
-    return path
+    return str(path.parent), path.name
 
 
 def _require_form(*months: str | None) -> None:
@@ -222,21 +245,26 @@ def _open_backfill() -> Iterator[Backfill]:
         for folder in dict.fromkeys((settings.home, settings.dagster_home)):
             stack.enter_context(exclusive(folder))
         from nba_ml.backfill import Backfill
-        from nba_ml.definitions import build_defs
-        from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
-        from nba_ml.resources.store import ArtifactRoot, Store
+        from nba_ml.definitions import build_defs, month_rows_of, partitions_of
+        from nba_ml.partitions import month_keys
+        from nba_ml.planner import Planner
+        from nba_ml.resources.feature_source import EmbeddedFeatureSource
+        from nba_ml.resources.store import open_objects, open_store
 
         defs = build_defs(settings)
         instance = stack.enter_context(open_instance(settings))
         if orphans := fail_orphaned_runs(instance):
             _err.print(f"{orphans} unfinished run(s) of a killed process marked as failed.")
         yield Backfill(
-            defs=defs,
-            instance=instance,
-            store=Store(root=str(settings.store)).months(),
-            artifacts=ArtifactRoot(root=str(settings.artifact_root)).objects(),
-            source=EmbeddedFeatureSource(data=str(settings.data)),
-            months=source_months(settings.data),
+            Planner(
+                defs=defs,
+                instance=instance,
+                store=open_store(settings.store),
+                artifacts=open_objects(settings.artifact_root),
+                month_rows=month_rows_of(settings),
+                source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
+                months=month_keys(partitions_of(settings)),
+            )
         )
 
 
@@ -301,9 +329,10 @@ def _show_model(runner: Backfill, month: str) -> None:
     from nba_ml.assets.xgboost_model import comparison
     from nba_ml.core.values import Artifact, TrainedModel
 
-    model, artifact = runner.store.load("xgboost_model", month), runner.store.load("gcs_artifact", month)
+    store = runner.planner.store
+    model, artifact = store.load("xgboost_model", month), store.load("gcs_artifact", month)
     if not isinstance(model, TrainedModel) or not isinstance(artifact, Artifact):
-        raise NbaMlError(f"The model of {month} is not in {runner.store.objects.uri('')}.")
+        raise NbaMlError(f"The model of {month} is not in {store.objects.uri('')}.")
     judgement, split = model.report.judgement, model.report.split
     if judgement is None:
         _out.print(f"{month}: every row so far is early season, so there is no model yet. Nothing was published.")

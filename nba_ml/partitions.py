@@ -21,17 +21,29 @@ with previews_in_use():
 """The expanding window: everything up to and including the month."""
 
 
-def season_months(first: str, last: str) -> dg.MonthlyPartitionsDefinition:
-    """Monthly partitions from `first` to `last`, both inclusive, without the off-season."""
+def season_months(first: str, last: str | None) -> dg.MonthlyPartitionsDefinition:
+    """Monthly partitions from `first` to `last`, both inclusive, without the off-season.
+
+    With no `last` they go on: to the current month, whichever it is when somebody asks.
+    """
     parse_month(first)
-    year, number = parse_month(last)
-    after_last = f"{year + number // 12}-{number % 12 + 1:02d}"
+    following = None
+    if last is not None:
+        year, number = parse_month(last)
+        following = f"{year + number // 12}-{number % 12 + 1:02d}"
     return dg.MonthlyPartitionsDefinition(
         start_date=first,
-        end_date=after_last,
+        end_date=following,
+        # Dagster's own last partition is the last month that is over.
+        end_offset=0 if last else 1,
         fmt="%Y-%m",
         exclusions=[f"0 0 1 {min(OFF_SEASON)}-{max(OFF_SEASON)} *"],
     )
+
+
+def month_keys(months: dg.MonthlyPartitionsDefinition) -> list[str]:
+    """All months of the definition, as of now, in order."""
+    return list(months.get_partition_keys())
 
 
 def require_month(month: str, months: list[str]) -> str:

@@ -19,7 +19,7 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.features import compute_features
 from nba_ml.core.model_record import ModelRecord, TrainingReport, make_record, report_training
 from nba_ml.core.season import month_bounds, season_months
-from nba_ml.core.snapshot import Snapshot, take_snapshot
+from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.core.split import SplitManifest, split_by_date
 from nba_ml.core.tables import PROP_LINES
 from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, gather
@@ -58,7 +58,9 @@ def features_of(month: str) -> pa.Table:
 @cache
 def snapshot_of(month: str) -> Snapshot:
     """The month frozen."""
-    return take_snapshot(features_of(month), summary_of(month), month, V2_33FEATURES)
+    return take_snapshot(
+        MonthRows.of_tables(features_of(month), summary_of(month), V2_33FEATURES), month, V2_33FEATURES
+    )
 
 
 def split_of(months: list[str]) -> SplitManifest:

@@ -9,7 +9,7 @@ import pytest
 
 import nba_ml
 from nba_ml.core.errors import SettingsError
-from nba_ml.settings import SAMPLE_DATA, Settings
+from nba_ml.settings import SAMPLE_DATA, BigQuerySettings, Settings
 
 
 def test_nothing_set_puts_everything_local_under_one_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -18,8 +18,8 @@ def test_nothing_set_puts_everything_local_under_one_home(monkeypatch: pytest.Mo
     home = tmp_path / ".nba_ml"
     assert Settings.from_environment({}) == Settings(
         home=home,
-        store=home / "store",
-        artifact_root=home / "artifacts",
+        store=str(home / "store"),
+        artifact_root=str(home / "artifacts"),
         data=SAMPLE_DATA,
         dagster_home=home / "dagster",
         threads=None,
@@ -36,15 +36,63 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "DAGSTER_HOME": str(tmp_path / "g"),
         "NBA_ML_THREADS": "3",
         "NBA_ML_SOURCE": "embedded",
+        "NBA_ML_RETRAIN": "all",
     }
     assert Settings.from_environment(environ) == Settings(
         home=Path.home() / "somewhere",
-        store=tmp_path / "s",
-        artifact_root=tmp_path / "a",
+        store=str(tmp_path / "s"),
+        artifact_root=str(tmp_path / "a"),
         data=tmp_path / "d",
         dagster_home=tmp_path / "g",
         threads=3,
+        retrain="all",
     )
+
+
+def test_every_setting_of_bigquery_is_read() -> None:
+    """Guards against a table of the platform's that is named in the settings and another that is read."""
+    environ = {
+        "NBA_ML_SOURCE": "bigquery",
+        "NBA_ML_BIGQUERY_PROJECT": "platform",
+        "NBA_ML_FEATURE_TABLE": "predictions.features",
+        "NBA_ML_SUMMARY_TABLE": "analytics.summary",
+        "NBA_ML_BIGQUERY_LOCATION": "EU",
+        "NBA_ML_BIGQUERY_MAX_BYTES": "1000000",
+        "NBA_ML_FIRST_MONTH": "2022-10",
+        "BIGQUERY_EMULATOR_HOST": "127.0.0.1:9050",
+        "BIGQUERY_STORAGE_EMULATOR_HOST": "127.0.0.1:9060",
+    }
+    assert Settings.from_environment(environ).bigquery == BigQuerySettings(
+        project="platform",
+        feature_table="predictions.features",
+        summary_table="analytics.summary",
+        location="EU",
+        maximum_bytes_billed=1_000_000,
+        first_month="2022-10",
+        endpoint="http://127.0.0.1:9050",
+        storage_endpoint="127.0.0.1:9060",
+    )
+
+
+def test_google_is_asked_unless_an_emulator_is_named() -> None:
+    """Guards against the platform's own table names, documented as defaults, being others."""
+    found = Settings.from_environment({"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "platform"}).bigquery
+    assert found == BigQuerySettings(
+        project="platform",
+        feature_table="nba_predictions.ml_feature_store_v2",
+        summary_table="nba_analytics.player_game_summary",
+        location=None,
+        maximum_bytes_billed=2**30,
+        first_month="2021-10",
+        endpoint=None,
+        storage_endpoint=None,
+    )
+
+
+def test_the_two_roots_may_be_buckets() -> None:
+    """Guards against a bucket's name becoming a folder's."""
+    found = Settings.from_environment({"NBA_ML_STORE": "gs://b/store", "NBA_ML_ARTIFACT_ROOT": "gs://b/models/"})
+    assert (found.store, found.artifact_root) == ("gs://b/store", "gs://b/models")
 
 
 def test_an_empty_value_counts_as_unset() -> None:
@@ -61,6 +109,11 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("NBA_ML_THREADS", "two", "NBA_ML_THREADS is 'two'"),
         ("NBA_ML_THREADS", "1.5", "NBA_ML_THREADS is '1.5'"),
         ("NBA_ML_SOURCE", "snowflake", "NBA_ML_SOURCE is 'snowflake'"),
+        ("NBA_ML_SOURCE", "bigquery", "NBA_ML_BIGQUERY_PROJECT is not set"),
+        ("NBA_ML_RETRAIN", "never", "NBA_ML_RETRAIN is 'never'"),
+        ("NBA_ML_STORE", "s3://bucket", "a directory or gs://bucket/prefix"),
+        ("NBA_ML_DATA", "gs://bucket", "NBA_ML_DATA is 'gs://bucket'"),
+        ("NBA_ML_HOME", "gs://bucket", "NBA_ML_HOME is 'gs://bucket'"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(name: str, value: str, message: str) -> None:
@@ -81,3 +134,14 @@ def test_the_environment_is_read_in_one_place() -> None:
     }
     assert "settings.py" in readers
     assert readers <= {"settings.py", "cli.py"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("NBA_ML_FIRST_MONTH", "2021-07"), ("NBA_ML_FIRST_MONTH", "2021"), ("NBA_ML_BIGQUERY_MAX_BYTES", "1GB")],
+)
+def test_a_setting_of_bigquery_that_cannot_work_is_named(name: str, value: str) -> None:
+    """Guards against a limit that is ignored because it was mistyped."""
+    environ = {"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "platform", name: value}
+    with pytest.raises(SettingsError, match=name):
+        Settings.from_environment(environ)

@@ -6,6 +6,7 @@
 import dagster as dg
 
 from nba_ml.assets import (
+    backfill_progress,
     feature_store_snapshot,
     gcs_artifact,
     ml_feature_store_v2,
@@ -14,6 +15,7 @@ from nba_ml.assets import (
     train_split,
     xgboost_model,
 )
+from nba_ml.assets.external import build_external
 
 FEATURE_ASSETS = ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
 """What a month's rows go through."""
@@ -25,15 +27,17 @@ CHAIN = FEATURE_ASSETS + TRAINING_ASSETS
 """The whole chain, in order."""
 
 
-def build_assets(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """All assets, partitioned by the given months."""
-    modules = (
-        player_game_summary,
-        ml_feature_store_v2,
-        feature_store_snapshot,
-        train_split,
-        xgboost_model,
-        model_metadata,
-        gcs_artifact,
+def build_assets(
+    months: dg.MonthlyPartitionsDefinition, *, external_feature_store: bool = False
+) -> list[dg.AssetsDefinition | dg.SourceAsset]:
+    """All assets, partitioned by the given months.
+
+    With `external_feature_store` the two assets of that group are observed, not computed.
+    """
+    training = (feature_store_snapshot, train_split, xgboost_model, model_metadata, gcs_artifact)
+    feature_store = (
+        build_external(months)
+        if external_feature_store
+        else [player_game_summary.build(months), ml_feature_store_v2.build(months)]
     )
-    return [module.build(months) for module in modules]
+    return [*feature_store, backfill_progress.build(months), *(module.build(months) for module in training)]

@@ -8,10 +8,10 @@ import pandas as pd
 
 from nba_ml.assets.recording import OWNERS, column_schema, markdown_table, recorded
 from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import DigestedTable
 from nba_ml.core.errors import SnapshotRejectedError
 from nba_ml.core.snapshot import take_snapshot
 from nba_ml.core.tables import snapshot_schema
+from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.resources.store import Store
 
 CODE_VERSION = "1"
@@ -28,13 +28,11 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=OWNERS,
         code_version=CODE_VERSION,
+        deps=[SUMMARY, FEATURES],
         metadata={"dagster/column_schema": _COLUMNS},
     )
     def feature_store_snapshot(
-        context: dg.AssetExecutionContext,
-        player_game_summary: DigestedTable,
-        ml_feature_store_v2: DigestedTable,
-        store: Store,
+        context: dg.AssetExecutionContext, month_rows: MonthRowsSource, store: Store
     ) -> dg.Output[Any]:
         """Frozen, validated, canonical copy of the month: keys, 33 float columns, target, quality.
 
@@ -42,8 +40,9 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         the month. Named by its digest.
         """
         month = context.partition_key
+        rows, inputs = month_rows.read(month)
         try:
-            snapshot = take_snapshot(ml_feature_store_v2.table, player_game_summary.table, month, V2_33FEATURES)
+            snapshot = take_snapshot(rows, month, V2_33FEATURES)
         except SnapshotRejectedError as error:
             kept = store.months().save_refused("feature_store_snapshot", month, error.rejects)
             context.log.error(f"The rejected rows are in {kept}")
@@ -53,10 +52,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         return recorded(
             snapshot,
             code_version=CODE_VERSION,
-            inputs={
-                "player_game_summary": {month: player_game_summary.digest},
-                "ml_feature_store_v2": {month: ml_feature_store_v2.digest},
-            },
+            inputs=inputs,
             metadata={
                 "rows": counts.samples,
                 "dagster/partition_row_count": counts.samples,

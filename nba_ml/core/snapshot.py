@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import table_digest
 from nba_ml.core.errors import SnapshotRejectedError
-from nba_ml.core.tables import snapshot_schema
+from nba_ml.core.tables import FEATURE_ROWS, RESULTS, snapshot_schema
 
 MAX_REJECTED_SHARE = 0.01
 """More rejected rows than this and the month is no snapshot: one bad row in a hundred is a fault of
@@ -86,7 +86,30 @@ REJECTS_SCHEMA = pa.schema(
 )
 
 
-def take_snapshot(features: pa.Table, summary: pa.Table, month: str, version: FeatureVersion) -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class MonthRows:
+    """A month's rows of the feature store, in `tables.FEATURE_ROWS`, and its results, in `tables.RESULTS`."""
+
+    features: pa.Table
+    results: pa.Table
+
+    @classmethod
+    def of_tables(cls, features: pa.Table, summary: pa.Table, version: FeatureVersion) -> MonthRows:
+        """From whole tables: `tables.ML_FEATURE_STORE_V2` and `tables.PLAYER_GAME_SUMMARY`."""
+        columns = {
+            **{name: features.column(name) for name in FEATURE_ROWS.names if name in features.column_names},
+            "names_in_order": pa.array(_names_in_order(features, version)),
+            # Through text: Arrow's own way from decimals to floats is off by a bit for one value in eight.
+            "feature_quality_score": features.column("feature_quality_score").cast(pa.string()).cast(pa.float64()),
+        }
+        played = summary.filter(pc.greater(summary.column("minutes_played"), 0))
+        return cls(
+            features=pa.table({name: columns[name] for name in FEATURE_ROWS.names}).cast(FEATURE_ROWS),
+            results=played.select(RESULTS.names).cast(RESULTS),
+        )
+
+
+def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snapshot:
     """Freeze the month's rows of the feature store, with their results.
 
     Early-season rows are set aside first: on the platform their vectors may be empty, and a team's
@@ -94,8 +117,7 @@ def take_snapshot(features: pa.Table, summary: pa.Table, month: str, version: Fe
     `updated_at` stays), rows that break the contract, and rows without a result.
 
     Args:
-        features: the month in `tables.ML_FEATURE_STORE_V2`.
-        summary: the month in `tables.PLAYER_GAME_SUMMARY`.
+        rows: what was read.
         month: for messages.
         version: the contract that the rows must keep.
 
@@ -103,37 +125,38 @@ def take_snapshot(features: pa.Table, summary: pa.Table, month: str, version: Fe
         SnapshotRejectedError: more than `MAX_REJECTED_SHARE` of the rows break the contract. The
             error carries the rejected rows as `rejects`.
     """
-    rows = _key_frame(features)
-    reasons = pd.Series("", index=rows.index, dtype=object)
-    early = rows["early_season_flag"].to_numpy(dtype=bool)
+    features = rows.features
+    keys = _key_frame(features)
+    reasons = pd.Series("", index=keys.index, dtype=object)
+    early = keys["early_season_flag"].to_numpy(dtype=bool)
 
-    reasons.loc[_superseded(rows[~early], features)] = "duplicate key"
+    _mark(reasons, ~early & (keys["player_lookup"] == "").to_numpy(), "no player_lookup")
+    reasons.loc[_superseded(keys[~early], features)] = "duplicate key"
     _mark(
-        reasons, ~early & (rows["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}"
+        reasons, ~early & (keys["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}"
     )
-    lengths = pc.list_value_length(features.column("features")).to_numpy()
+    lengths = pc.fill_null(pc.list_value_length(features.column("features")), 0).to_numpy()
     _mark(reasons, ~early & (lengths != version.count), f"not {version.count} values")
-    _mark(reasons, ~early & ~_names_in_order(features, version), "feature names differ from the contract's")
+    in_order = pc.fill_null(features.column("names_in_order"), False).to_numpy()
+    _mark(reasons, ~early & ~in_order, "feature names differ from the contract's")
 
     readable = ~early & (reasons == "").to_numpy()
     vectors = canonical_vectors(_matrix(features, readable, version), version)
     _mark(reasons, readable, contract_faults(vectors, version), within=True)
 
-    results = summary.filter(pc.greater(summary.column("minutes_played"), 0))
-    played = results.select([*_KEY, "points", "minutes_played"]).to_pandas(date_as_object=True)
-    joined = rows.merge(played, on=_KEY, how="left", validate="many_to_one")
+    joined = keys.merge(rows.results.to_pandas(date_as_object=False), on=_KEY, how="left", validate="many_to_one")
     valid = readable & (reasons == "").to_numpy()
     has_result = joined["minutes_played"].notna().to_numpy()
     sample = valid & has_result
 
     rejected = (reasons != "").to_numpy()
-    covered_keys = rows.loc[(valid | early) & has_result, _KEY].drop_duplicates()
+    covered_keys = keys.loc[(valid | early) & has_result, _KEY].drop_duplicates()
     counts = SnapshotCounts(
         samples=int(sample.sum()),
         early_season=int(early.sum()),
         without_result=int((valid & ~has_result).sum()),
         rejected=int(rejected.sum()),
-        played=results.num_rows,
+        played=rows.results.num_rows,
         covered=len(covered_keys),
     )
     rejects = _rejects(features, reasons, rejected)
@@ -188,9 +211,12 @@ def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
 
 def _key_frame(features: pa.Table) -> pd.DataFrame:
     columns = [*_KEY, "game_id", "feature_version", "feature_quality_score", "early_season_flag", "updated_at"]
-    frame: pd.DataFrame = features.select(columns).to_pandas(date_as_object=True)
-    frame["feature_quality_score"] = frame["feature_quality_score"].astype(float)
-    return frame
+    frame: pd.DataFrame = features.select(columns).to_pandas(date_as_object=False)
+    # Rows of older eras lack some: an unknown flag is no flag, an unknown time is older than any.
+    return frame.assign(
+        early_season_flag=frame["early_season_flag"].eq(True),
+        **{name: frame[name].fillna("") for name in ("player_lookup", "game_id", "feature_version")},
+    )
 
 
 def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
@@ -199,7 +225,7 @@ def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
     repeated = rows[rows.duplicated(_KEY, keep=False)]
     vectors = features.column("features").take(pa.array(repeated.index)).to_pylist()
     ranked = repeated.assign(vector=[repr(vector) for vector in vectors]).sort_values(
-        ["updated_at", "feature_quality_score", "vector", "game_id"], ascending=False
+        ["updated_at", "feature_quality_score", "vector", "game_id"], ascending=False, na_position="last"
     )
     return ranked.index[ranked.duplicated(_KEY)]
 
@@ -277,8 +303,8 @@ def _canonical_table(rows: pd.DataFrame, vectors: Floats, version: FeatureVersio
         "game_date": rows["game_date"],
         "game_id": rows["game_id"],
         **{name: vectors[:, i] for i, name in enumerate(version.names)},
-        "points": rows["points"].to_numpy(dtype=np.float64),
-        "minutes_played": rows["minutes_played"].to_numpy(dtype=np.float64),
+        "points": rows["points"],
+        "minutes_played": rows["minutes_played"],
         "feature_quality_score": rows["feature_quality_score"],
     }
     schema = snapshot_schema(version)

@@ -79,6 +79,34 @@ ML_FEATURE_STORE_V2 = pa.schema(
 A missing value inside `features` is NaN: BigQuery stores no NULL inside an ARRAY."""
 
 
+FEATURE_ROWS = pa.schema(
+    [
+        pa.field("player_lookup", pa.string()),
+        pa.field("game_date", pa.date32()),
+        pa.field("game_id", pa.string()),
+        pa.field("features", pa.list_(pa.float64())),
+        pa.field("names_in_order", pa.bool_()),
+        pa.field("feature_version", pa.string()),
+        pa.field("feature_quality_score", pa.float64()),
+        pa.field("early_season_flag", pa.bool_()),
+        pa.field("updated_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""What a snapshot needs of the feature store. `names_in_order`: the row names its features as the contract
+does; the 33 names themselves, most of a stored row's bytes, stay where they are. Rows of older eras may
+lack anything but the date."""
+
+RESULTS = pa.schema(
+    [
+        pa.field("player_lookup", pa.string(), nullable=False),
+        pa.field("game_date", pa.date32(), nullable=False),
+        pa.field("points", pa.float64(), nullable=False),
+        pa.field("minutes_played", pa.float64(), nullable=False),
+    ]
+)
+"""What a snapshot needs of `player_game_summary`: who played, and what came of it. Minutes are above 0."""
+
+
 def snapshot_schema(version: FeatureVersion) -> pa.Schema:
     """Columns of a frozen month: keys, one float column per feature, target, minutes, quality."""
     return pa.schema(

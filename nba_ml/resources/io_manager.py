@@ -6,13 +6,14 @@ raise a key or leave it out with a log line. Here a window is a dict, always, an
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
-from nba_ml.core.errors import MissingMonthsError
 from nba_ml.core.values import HasDigest
 from nba_ml.resources.month_store import MonthStore
+from nba_ml.resources.store import open_store
 
 BY_MONTH = "nba_ml/by_month"
 """Input metadata: hand over a dict of month -> value."""
@@ -22,10 +23,15 @@ COLUMNS = "nba_ml/columns"
 
 
 class MonthStoreIOManager(dg.IOManager):
-    """Values in and out of a `MonthStore`, by asset and month."""
+    """Values in and out of the month store under a root, by asset and month."""
 
-    def __init__(self, store: MonthStore) -> None:
-        self.store = store
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    @cached_property
+    def store(self) -> MonthStore:
+        """Opened when first used: loading the graph must need no credentials."""
+        return open_store(self.root)
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         self.store.save(context.asset_key.to_user_string(), context.asset_partition_key, obj)
@@ -36,21 +42,7 @@ class MonthStoreIOManager(dg.IOManager):
         Raises:
             MissingMonthsError: a month that is needed was never materialised.
         """
-        asset = context.asset_key.to_user_string()
         wanted: Mapping[str, Any] = context.definition_metadata or {}
         months = sorted(context.asset_partition_keys)
-        found = {month: self.store.load(asset, month, wanted.get(COLUMNS)) for month in months}
-        missing = [month for month, value in found.items() if value is None]
-        if missing:
-            raise MissingMonthsError(
-                f"{asset} was never materialised for {_named(missing)}. A model trained around a hole would not know: "
-                f"run `nba-ml backfill --from {missing[0]} --to {missing[-1]} --only-missing --assets {asset}`, or "
-                "materialise those partitions in the UI, then try again."
-            )
-        values = {month: value for month, value in found.items() if value is not None}
+        values = self.store.require(context.asset_key.to_user_string(), months, wanted.get(COLUMNS))
         return values if wanted.get(BY_MONTH) else values[months[-1]]
-
-
-def _named(months: list[str]) -> str:
-    shown = ", ".join(months[:6])
-    return shown if len(months) <= 6 else f"{shown} and {len(months) - 6} more months"

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, TypeAdapter
 
 from nba_ml.core.digest import DigestedTable, bytes_digest
-from nba_ml.core.errors import StaleInputError
+from nba_ml.core.errors import MissingMonthsError, StaleInputError
 from nba_ml.core.model_record import ModelRecord, TrainingReport
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
@@ -70,6 +70,23 @@ class MonthStore:
                 f"{self.uri(asset, month)} cannot be read ({str(error).splitlines()[0]}): it is damaged, or another "
                 f"version of nba_ml wrote it. Materialise {asset} for {month} again."
             ) from error
+
+    def require(self, asset: str, months: Sequence[str], columns: Sequence[str] | None = None) -> dict[str, HasDigest]:
+        """The values of all the months.
+
+        Raises:
+            MissingMonthsError: one of them was never written; names them all.
+            StaleInputError: as `load`.
+        """
+        found = {month: self.load(asset, month, columns) for month in months}
+        missing = [month for month, value in found.items() if value is None]
+        if missing:
+            raise MissingMonthsError(
+                f"{asset} was never materialised for {_named(missing)}. A model trained around a hole would not know: "
+                f"run `nba-ml backfill --from {missing[0]} --to {missing[-1]} --only-missing --assets {asset}`, or "
+                "materialise those partitions in the UI, then try again."
+            )
+        return {month: value for month, value in found.items() if value is not None}
 
     def _value(self, asset: str, month: str, data: bytes, columns: Sequence[str] | None) -> HasDigest:
         match asset:
@@ -138,6 +155,11 @@ def _table(data: bytes, columns: Sequence[str] | None) -> tuple[pa.Table, dict[s
     metadata = table.schema.metadata or {}
     facts = {k.decode().removeprefix("nba_ml."): v.decode() for k, v in metadata.items() if k.startswith(b"nba_ml.")}
     return table.replace_schema_metadata(None), facts
+
+
+def _named(months: list[str]) -> str:
+    shown = ", ".join(months[:6])
+    return shown if len(months) <= 6 else f"{shown} and {len(months) - 6} more months"
 
 
 def _json(value: BaseModel) -> bytes:

@@ -1,4 +1,7 @@
-"""The two places that are written to, as Dagster resources: between assets, and published."""
+"""The two places that are written to, as Dagster resources: between assets, and published.
+
+Either is a directory or `gs://bucket/prefix`; both keep the same promises.
+"""
 
 from pathlib import Path
 
@@ -16,7 +19,7 @@ class Store(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def months(self) -> MonthStore:
         """Values by asset and month."""
-        return MonthStore(DirectoryStore(Path(self.root)))
+        return open_store(self.root)
 
 
 class ArtifactRoot(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -26,4 +29,22 @@ class ArtifactRoot(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def objects(self) -> ObjectStore:
         """The objects under the root."""
-        return DirectoryStore(Path(self.root))
+        return open_objects(self.root)
+
+
+def open_objects(root: str) -> ObjectStore:
+    """The objects under a directory or under `gs://bucket/prefix`.
+
+    Raises:
+        SettingsError: the root cannot be used; says why.
+    """
+    if root.startswith("gs://"):
+        from nba_ml.resources.cloud_store import open_cloud_store  # noqa: PLC0415 (imports Google's libraries: 0.5 s)
+
+        return open_cloud_store(root)
+    return DirectoryStore(Path(root))
+
+
+def open_store(root: str) -> MonthStore:
+    """Values by asset and month under a root."""
+    return MonthStore(open_objects(root))

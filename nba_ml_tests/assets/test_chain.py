@@ -25,6 +25,7 @@ from nba_ml.definitions import build_defs
 from nba_ml.home import open_instance
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml.resources.month_store import MonthStore
+from nba_ml.resources.store import open_objects, open_store
 from nba_ml.serving.bundle import verify_bundle
 from nba_ml.settings import SAMPLE_DATA, Settings
 from nba_ml_tests.conftest import QUICK
@@ -47,11 +48,11 @@ class Home:
 
     @property
     def months(self) -> MonthStore:
-        return MonthStore(DirectoryStore(self.settings.store))
+        return open_store(self.settings.store)
 
     @property
     def artifacts(self) -> DirectoryStore:
-        return DirectoryStore(self.settings.artifact_root)
+        return open_objects(self.settings.artifact_root)
 
     def run(
         self,
@@ -95,8 +96,8 @@ class Home:
 def opened(folder: Path) -> Iterator[Home]:
     settings = Settings(
         home=folder,
-        store=folder / "store",
-        artifact_root=folder / "artifacts",
+        store=str(folder / "store"),
+        artifact_root=str(folder / "artifacts"),
         data=SAMPLE_DATA,
         dagster_home=folder / "dagster",
         threads=2,

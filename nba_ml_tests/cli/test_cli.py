@@ -65,8 +65,8 @@ def test_a_wrong_month_or_asset_is_named(tmp_path: Path, four_months: Path, argu
         ("NBA_ML_THREADS", "-1"),
         ("NBA_ML_THREADS", "100000"),
         ("NBA_ML_SOURCE", "snowflake"),
-        ("NBA_ML_ARTIFACT_ROOT", "gs://bucket/models"),
-        ("NBA_ML_STORE", "gs://bucket/store"),
+        ("NBA_ML_ARTIFACT_ROOT", "s3://bucket/models"),
+        ("NBA_ML_STORE", "s3://bucket/store"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, value: str) -> None:
@@ -287,7 +287,7 @@ def test_verify_refuses_a_flipped_bit(built: Home, tmp_path: Path) -> None:
     [
         ("/nowhere/model_0123456789ab_manifest.json", "/nowhere/model_0123456789ab_manifest.json is not there."),
         ("file:///nowhere/model_manifest.json", "/nowhere/model_manifest.json is not there."),
-        ("gs://bucket/model_manifest.json", "gs://bucket/model_manifest.json cannot be verified"),
+        ("s3://bucket/model_manifest.json", "s3://bucket/model_manifest.json cannot be verified"),
         (str(SAMPLE_DATA / "NOTICE"), "expected a name that ends in <model_id>_manifest.json; found 'NOTICE'"),
     ],
 )

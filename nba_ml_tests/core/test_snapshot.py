@@ -22,7 +22,7 @@ from nba_ml.core.digest import table_digest
 from nba_ml.core.errors import SnapshotRejectedError
 from nba_ml.core.features import compute_features
 from nba_ml.core.season import month_bounds
-from nba_ml.core.snapshot import Snapshot, SnapshotCounts, canonical_vectors, contract_faults, take_snapshot
+from nba_ml.core.snapshot import MonthRows, Snapshot, SnapshotCounts, canonical_vectors, contract_faults, take_snapshot
 from nba_ml.core.tables import ML_FEATURE_STORE_V2, snapshot_schema
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of
@@ -63,7 +63,11 @@ def vector(row: int, values: Mapping[str, float | None]) -> Row:
 
 
 def freeze(features: pa.Table, summary: pa.Table | None = None) -> Snapshot:
-    return take_snapshot(features, summary_of(MONTH) if summary is None else summary, MONTH, V2_33FEATURES)
+    return take_snapshot(
+        MonthRows.of_tables(features, summary_of(MONTH) if summary is None else summary, V2_33FEATURES),
+        MONTH,
+        V2_33FEATURES,
+    )
 
 
 def keys(table: pa.Table) -> set[tuple[str, date]]:
@@ -342,7 +346,7 @@ def test_the_books_own_lines_of_twenty_survive() -> None:
     history = pa.concat_tables([summary_of("2024-10"), summary_of(month)])
     lines = normalise_prop_lines(pq.read_table(file), file.name)
     features = compute_features(history, lines, *month_bounds(month), computed_at=COMPUTED_AT)
-    frozen = take_snapshot(features, summary_of(month), month, V2_33FEATURES).table
+    frozen = take_snapshot(MonthRows.of_tables(features, summary_of(month), V2_33FEATURES), month, V2_33FEATURES).table
     twenty = pc.equal(pc.list_element(features["features"], V2_33FEATURES.index("vegas_points_line")), 20.0)
     late = pc.and_(twenty, pc.invert(features["early_season_flag"]))
     assert pc.sum(late).as_py() >= 5

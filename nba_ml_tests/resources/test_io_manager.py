@@ -10,9 +10,7 @@ import pytest
 from nba_ml.core.errors import MissingMonthsError
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.partitions import season_months
-from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml.resources.io_manager import BY_MONTH, COLUMNS, MonthStoreIOManager
-from nba_ml.resources.month_store import MonthStore
 from nba_ml_tests.conftest import snapshot_of
 
 ASSET = "feature_store_snapshot"
@@ -21,7 +19,7 @@ MONTHS = season_months("2021-10", "2022-11")
 
 @pytest.fixture
 def manager(tmp_path: Path) -> MonthStoreIOManager:
-    return MonthStoreIOManager(MonthStore(DirectoryStore(tmp_path)))
+    return MonthStoreIOManager(str(tmp_path))
 
 
 def save(manager: MonthStoreIOManager, *months: str) -> None:

@@ -13,7 +13,7 @@ from nba_ml.core.digest import DigestedTable, table_digest
 from nba_ml.core.errors import StaleInputError
 from nba_ml.core.gates import CheckVerdict, Verdict
 from nba_ml.core.model_record import TrainingReport
-from nba_ml.core.snapshot import Snapshot, take_snapshot
+from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.core.split import split_by_date
 from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
 from nba_ml.resources.directory_store import DirectoryStore
@@ -38,9 +38,8 @@ def snapshot_with_rejects() -> Snapshot:
     features = features_of(MONTH)
     versions = pa.array(["v1"] * 3 + [V2_33FEATURES.name] * (features.num_rows - 3))
     late = features.set_column(13, features.schema.field(13), pa.array([False] * features.num_rows))
-    return take_snapshot(
-        late.set_column(7, features.schema.field(7), versions).slice(0, 4000), summary_of(MONTH), MONTH, V2_33FEATURES
-    )
+    old = late.set_column(7, features.schema.field(7), versions).slice(0, 4000)
+    return take_snapshot(MonthRows.of_tables(old, summary_of(MONTH), V2_33FEATURES), MONTH, V2_33FEATURES)
 
 
 # --- there and back -------------------------------------------------------------------------------------------

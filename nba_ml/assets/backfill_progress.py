@@ -1,0 +1,44 @@
+"""`backfill_progress`: how far the feature backfill is, as a table and a picture."""
+
+import base64
+from collections import Counter
+
+import dagster as dg
+
+from nba_ml.assets.recording import OWNERS, markdown_table
+from nba_ml.core.pictures import coverage_heat_map
+from nba_ml.core.progress import Status, progress_table
+from nba_ml.partitions import month_keys
+from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+
+CODE_VERSION = "1"
+
+
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        group_name="feature_store",
+        deps=[SUMMARY, FEATURES],
+        kinds={"table"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+    )
+    def backfill_progress(month_rows: MonthRowsSource) -> dg.MaterializeResult[None]:
+        """How far the feature backfill is: one row a month, what was played against what has features.
+
+        A month is complete at 95% of its player-games, substantial at 80%. That a date has a row says
+        nothing.
+        """
+        states = month_rows.progress(month_keys(months))
+        counted = Counter(state.status for state in states)
+        picture = base64.b64encode(coverage_heat_map(states)).decode()
+        return dg.MaterializeResult(
+            metadata={
+                **{f"months_{status}": counted[status] for status in Status},
+                "rows": sum(state.features.rows for state in states),
+                "rows_expected": sum(state.played.rows for state in states),
+                "calendar": dg.MetadataValue.md(f"![coverage by month](data:image/png;base64,{picture})"),
+                "months": markdown_table(progress_table(states)),
+            }
+        )
+
+    return backfill_progress

@@ -1,0 +1,100 @@
+"""How far the feature backfill is, month by month: what was played against what has features.
+
+'A date has a row' is not complete. What counts is the share of the player-games played that have a
+feature row of the current version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import pandas as pd
+
+SUBSTANTIAL, COMPLETE = 0.80, 0.95
+"""Coverage from which a month may be trained on, and from which it is done. Below 80% the rows that are there
+are no fair sample of the month."""
+
+ROWS_PER_GAME = 21.5
+"""Player rows of a game, on average."""
+
+_THIN = 0.85
+"""Box scores with fewer rows a game than this share of the average are incomplete themselves."""
+
+
+class Status(StrEnum):
+    """What a month may be used for."""
+
+    COMPLETE = "complete"
+    SUBSTANTIAL = "substantial"
+    PARTIAL = "partial"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """One month of one table: counts, when it was last written, and a version that changes when a row does."""
+
+    rows: int
+    players: int
+    dates: int
+    games: int
+    newest_update: datetime | None
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class MonthProgress:
+    """One month of the backfill.
+
+    `played` are the player-games with a result, `features` the rows of the feature store, of whatever version,
+    and `covered` the player-games played that have a row of the current version. `quality` is the mean
+    quality score, 0 to 100.
+    """
+
+    month: str
+    played: TableState
+    features: TableState
+    covered: int
+    quality: float | None
+
+    @property
+    def coverage(self) -> float:
+        """Share of the player-games played that have features; 0 where nothing was played yet."""
+        return self.covered / self.played.rows if self.played.rows else 0.0
+
+    @property
+    def status(self) -> Status:
+        if self.features.rows == 0 or self.covered == 0:
+            return Status.MISSING
+        if self.coverage >= COMPLETE:
+            return Status.COMPLETE
+        return Status.SUBSTANTIAL if self.coverage >= SUBSTANTIAL else Status.PARTIAL
+
+    @property
+    def trainable(self) -> bool:
+        return self.status in (Status.SUBSTANTIAL, Status.COMPLETE)
+
+    @property
+    def thin_box_scores(self) -> bool:
+        """The results look incomplete themselves, so that coverage says less than it seems to."""
+        return self.played.games > 0 and self.played.rows < _THIN * ROWS_PER_GAME * self.played.games
+
+
+def progress_table(months: Iterable[MonthProgress]) -> pd.DataFrame:
+    """One row a month, for people."""
+    return pd.DataFrame(
+        {
+            "month": m.month,
+            "status": str(m.status) + (" (box scores incomplete)" if m.thin_box_scores else ""),
+            "coverage": f"{int(m.coverage * 1000) / 10}%",  # rounded down: 94.96% is not 95%
+            "player-games": f"{m.covered:,} of {m.played.rows:,}",
+            "games": f"{m.features.games:,} of {m.played.games:,}",
+            "dates": f"{m.features.dates:,} of {m.played.dates:,}",
+            "quality": "" if m.quality is None else f"{m.quality:.1f}",
+            "last update": "" if m.features.newest_update is None else f"{m.features.newest_update:%Y-%m-%d}",
+        }
+        for m in months
+    )

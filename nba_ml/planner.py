@@ -1,0 +1,187 @@
+"""Which assets of a month are out of date: what `--only-missing` and the sensor ask.
+
+An asset is up to date if its latest materialisation was made from the same inputs by the same code, its
+value is whole in the store, and its checks ran on it. What does not belong here: running anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import dagster as dg
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from nba_ml.assets import CHAIN
+from nba_ml.assets.recording import INPUTS
+from nba_ml.assets.xgboost_model import parameters_digest
+from nba_ml.checks.registry import all_checks
+from nba_ml.core.errors import StaleInputError
+from nba_ml.core.lineage import inputs_digest
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.training import Hyperparameters
+from nba_ml.core.values import Artifact
+from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.resources.feature_source import EmbeddedFeatureSource
+from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+from nba_ml.resources.month_store import MonthStore
+
+
+@dataclass(frozen=True, slots=True)
+class Materialised:
+    """The latest materialisation of an asset's month: the digest of its value and of its inputs."""
+
+    digest: str
+    inputs: str
+
+
+@dataclass
+class Planner:
+    """The graph, and what is known of earlier materialisations.
+
+    `source` is the embedded source; None where the feature store is BigQuery, whose tables are observed through
+    `month_rows`.
+    """
+
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+    store: MonthStore
+    artifacts: ObjectStore
+    month_rows: MonthRowsSource
+    source: EmbeddedFeatureSource | None
+    months: Sequence[str]
+    _state: dict[str, dict[str, Materialised]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._graph = self.defs.resolve_asset_graph()
+        for asset in self.chain:
+            self._state[asset] = self._completed(asset)
+        if self.source is None:
+            self.observe()
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The assets of the chain that are made here, in order: not those that are only observed."""
+        return tuple(asset for asset in CHAIN if self._graph.get(dg.AssetKey(asset)).is_materializable)
+
+    @property
+    def last_month(self) -> str:
+        """The last month that has feature rows; where they are made here, the last that the source has."""
+        if self.source is not None:
+            return self.months[-1]
+        return max(self._state[FEATURES], default=self.months[0])
+
+    def observe(self) -> None:
+        """Look at the tables that are not made here."""
+        states = self.month_rows.progress(list(self.months))
+        for asset in (SUMMARY, FEATURES):
+            found = ((p.month, p.played if asset == SUMMARY else p.features) for p in states)
+            self._state[asset] = {month: Materialised(state.version, "") for month, state in found if state.rows}
+
+    def out_of_date(self, month: str, assets: Sequence[str]) -> tuple[str, ...]:
+        """Those of the assets that were never materialised for the month, from other inputs, or never checked."""
+        needed: list[str] = []
+        for asset in (a for a in self.chain if a in assets):
+            done = self._state[asset].get(month)
+            parents = {key.to_user_string() for key in self._graph.get(dg.AssetKey(asset)).parent_keys}
+            if done is None or parents & set(needed) or done.inputs != self._inputs(asset, month):
+                needed.append(asset)
+        return tuple(needed)
+
+    def remember(self, month: str, assets: Sequence[str], made: Mapping[str, dg.AssetMaterialization]) -> None:
+        """Take note of a run of these assets: what it made, by asset; nothing if it failed."""
+        for asset in assets:
+            self._state[asset].pop(month, None)
+        for asset, event in made.items():
+            self._state[asset][month] = _materialised(event)
+
+    def _completed(self, asset: str) -> dict[str, Materialised]:
+        """Month -> latest materialisation, where its value is whole in the store and its checks ran on it.
+
+        A process killed between a materialisation and its checks left something that no publisher
+        would accept: it is not complete, and is run again.
+        """
+        key = dg.AssetKey(asset)
+        complete = self._stored(asset) & self._checked(asset)
+        found: dict[str, Materialised] = {}
+        # Newest first; a month may have been materialised often.
+        cursor: str | None = None
+        while True:
+            page = self.instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=500, cursor=cursor)
+            for record in page.records:
+                event = record.asset_materialization
+                month = record.partition_key
+                if event is not None and month in complete and month not in found:
+                    found[month] = _materialised(event)
+            if not page.has_more:
+                return found
+            cursor = page.cursor
+
+    def _stored(self, asset: str) -> set[str]:
+        """Months whose value is there, with all that it refers to: its booster, its published objects."""
+        there = {self.store.objects.uri(name) for name in self.store.objects.names(f"{asset}/")}
+        months = {month for month in self.months if self.store.uri(asset, month) in there}
+        match asset:
+            case "xgboost_model":
+                return {month for month in months if self._has_booster(month)}
+            case "gcs_artifact":
+                published = {self.artifacts.uri(name) for name in self.artifacts.names("")}
+                values = {month: self.store.load(asset, month) for month in months}
+                return {
+                    m for m, a in values.items() if isinstance(a, Artifact) and published.issuperset(a.uris.values())
+                }
+            case _:
+                return months
+
+    def _has_booster(self, month: str) -> bool:
+        try:
+            return self.store.load("xgboost_model", month) is not None
+        except StaleInputError:
+            return False  # missing or damaged: to be trained again, which is what the error asks for
+
+    def _checked(self, asset: str) -> set[str]:
+        """Months whose latest materialisation every check of the asset has seen, and every blocking one passed."""
+        blocking = {check.name: check.blocking for check in all_checks() if check.asset == asset}
+        if not blocking:
+            return set(self.months)
+        keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for name in blocking]
+        seen: dict[str, set[str]] = {}
+        for info in self.instance.event_log_storage.get_asset_check_partition_info(keys):
+            fresh = info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
+            passed = info.latest_execution_status == AssetCheckExecutionRecordStatus.SUCCEEDED
+            failed = info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED
+            name = info.check_key.name
+            if info.partition_key and fresh and (passed or (failed and not blocking[name])):
+                seen.setdefault(info.partition_key, set()).add(name)
+        return {month for month, names in seen.items() if names == set(blocking)}
+
+    def _inputs(self, asset: str, month: str) -> str | None:
+        """The inputs digest that a materialisation now would have; None if an input is not there."""
+        key = dg.AssetKey(asset)
+        inputs: dict[str, dict[str, str]] = {}
+        for parent in self._graph.get(key).parent_keys:
+            name = parent.to_user_string()
+            window = self._graph.get_partition_mapping(key, parent) == EVERY_MONTH_SO_FAR
+            needed = [m for m in self.months if m <= month] if window else [month]
+            if any(m not in self._state[name] for m in needed):
+                return None
+            inputs[name] = {m: self._state[name][m].digest for m in needed}
+        return inputs_digest(self._graph.get(key).code_version or "", inputs, self._outside(asset, month))
+
+    def _outside(self, asset: str, month: str) -> Mapping[str, str]:
+        """What the asset reads from outside the graph, as it is now."""
+        match asset:
+            case "player_game_summary" if self.source is not None:
+                return {"source": self.source.fingerprint(month)}
+            case "ml_feature_store_v2" if self.source is not None:
+                return {"lines": self.source.lines_fingerprint(month)}
+            case "xgboost_model":
+                return {"parameters": parameters_digest(Hyperparameters())}
+            case _:
+                return {}
+
+
+def _materialised(event: dg.AssetMaterialization) -> Materialised:
+    return Materialised(
+        digest=(event.tags or {}).get("dagster/data_version", ""), inputs=str(event.metadata[INPUTS].value)
+    )

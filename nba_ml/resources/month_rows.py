@@ -1,0 +1,82 @@
+"""Where a snapshot's rows come from: the values of the graph's own assets, or BigQuery's tables.
+
+What belongs here: what both have in common, and the first. The second is `bigquery_source`.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TypeGuard
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import DigestedTable
+from nba_ml.core.lineage import Inputs
+from nba_ml.core.progress import MonthProgress, TableState
+from nba_ml.core.snapshot import MonthRows
+from nba_ml.resources.month_store import MonthStore
+from nba_ml.resources.store import open_store
+
+SUMMARY, FEATURES = "player_game_summary", "ml_feature_store_v2"
+"""The two assets that a snapshot is taken of."""
+
+
+class MonthRowsSource(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
+    """A month's feature rows with their results, and the versions of the two tables that they came from."""
+
+    @abstractmethod
+    def read(self, month: str) -> tuple[MonthRows, Inputs]:
+        """The month's rows, and asset -> month -> data version of what was read.
+
+        Raises:
+            NbaMlError: the month is not there, or cannot be read; says why.
+        """
+
+    @abstractmethod
+    def progress(self, months: list[str]) -> list[MonthProgress]:
+        """How far the backfill is, for each of the months, in order."""
+
+
+class StoredMonthRows(MonthRowsSource):
+    """The rows that `player_game_summary` and `ml_feature_store_v2` left in the store."""
+
+    root: str
+
+    def read(self, month: str) -> tuple[MonthRows, Inputs]:
+        store = open_store(self.root)
+        values = {asset: store.require(asset, [month])[month] for asset in (SUMMARY, FEATURES)}
+        tables = {asset: value.table for asset, value in values.items() if isinstance(value, DigestedTable)}
+        rows = MonthRows.of_tables(tables[FEATURES], tables[SUMMARY], V2_33FEATURES)
+        return rows, {asset: {month: value.digest} for asset, value in values.items()}
+
+    def progress(self, months: list[str]) -> list[MonthProgress]:
+        store = open_store(self.root)
+        return [_stored_progress(store, month) for month in months]
+
+
+def _stored_progress(store: MonthStore, month: str) -> MonthProgress:
+    key = ["player_lookup", "game_date"]
+    summary = store.load(SUMMARY, month, [*key, "game_id", "minutes_played"])
+    features = store.load(FEATURES, month, [*key, "game_id", "feature_quality_score", "updated_at"])
+    played = summary.table.filter(pc.greater(summary.table.column("minutes_played"), 0)) if _is_table(summary) else None
+    there = features.table if _is_table(features) else None
+    return MonthProgress(
+        month=month,
+        played=_state(played, summary.digest if summary else ""),
+        features=_state(there, features.digest if features else ""),
+        covered=played.join(there.select(key), key, join_type="inner").num_rows if played and there else 0,
+        quality=pc.mean(there.column("feature_quality_score").cast(pa.float64())).as_py() if there else None,
+    )
+
+
+def _is_table(value: object) -> TypeGuard[DigestedTable]:
+    return isinstance(value, DigestedTable)
+
+
+def _state(table: pa.Table | None, version: str) -> TableState:
+    if table is None:
+        return TableState(0, 0, 0, 0, None, version)
+    players, dates, games = (len(pc.unique(table.column(n))) for n in ("player_lookup", "game_date", "game_id"))
+    updated = pc.max(table.column("updated_at")).as_py() if "updated_at" in table.column_names else None
+    return TableState(table.num_rows, players, dates, games, updated, version)

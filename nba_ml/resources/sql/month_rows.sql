@@ -1,0 +1,39 @@
+-- One month: every feature row, with its result where there is one, and every result without a feature row.
+-- Parameters: @first, @last (dates, inclusive), @feature_names (the contract's names, in order, joined by commas).
+WITH features AS (
+  SELECT
+    TRUE AS has_features,
+    -- Older rows have stray case and dots. The same canonical form on both sides, or they never meet.
+    REGEXP_REPLACE(NORMALIZE(LOWER(player_lookup), NFKD), r'[^a-z]', '') AS player_lookup,
+    game_date,
+    game_id,
+    features,
+    -- Compared here: the 33 names are most of a row's bytes, and nothing else is asked of them.
+    ARRAY_TO_STRING(feature_names, ',') = @feature_names AS names_in_order,
+    feature_version,
+    CAST(feature_quality_score AS FLOAT64) AS feature_quality_score,
+    early_season_flag,
+    updated_at
+  FROM {feature_table}
+  WHERE game_date BETWEEN @first AND @last
+),
+
+results AS (
+  SELECT
+    REGEXP_REPLACE(NORMALIZE(LOWER(player_lookup), NFKD), r'[^a-z]', '') AS player_lookup,
+    game_date,
+    CAST(MAX(points) AS FLOAT64) AS points,
+    CAST(MAX(minutes_played) AS FLOAT64) AS minutes_played,
+    COUNT(DISTINCT FORMAT('%t points in %t', points, minutes_played)) AS different_results
+  FROM {summary_table}
+  WHERE game_date BETWEEN @first AND @last
+    AND minutes_played > 0
+    AND points IS NOT NULL
+  GROUP BY player_lookup, game_date
+)
+
+SELECT *
+FROM features
+FULL OUTER JOIN results USING (player_lookup, game_date)
+-- A total order but for rows that are the same in every column.
+ORDER BY game_date, player_lookup, updated_at DESC, game_id, feature_version, feature_quality_score
