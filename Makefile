@@ -6,13 +6,16 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The BigQuery emulator of the tests: it needs Python 3.13 and another DuckDB than ours, so it lives apart.
+EMULATOR := .venv-bigquery
+EMULATOR_READY := $(EMULATOR)/.ready
 PORT ?= 3000
 
 # Nothing leaves the machine: no usage statistics, no look for updates.
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
-.PHONY: help setup run backfill test lint bench ui lock clean
+.PHONY: help setup run backfill test emulator lint bench ui lock clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -39,8 +42,22 @@ run: $(READY) ## Train, check and publish the last month's model on the shipped 
 backfill: $(READY) ## The whole chain for every month, where it is missing
 	@$(BIN)/nba-ml backfill --only-missing
 
-test: $(READY) ## All tests
+test: $(READY) emulator ## All tests
 	@$(BIN)/python -m pytest
+
+emulator: ## The BigQuery emulator's environment, where there is a Python 3.13 (the tests say if not)
+	@if [ -e $(EMULATOR_READY) ] && [ ! .ci/bigquery-emulator.lock -nt $(EMULATOR_READY) ]; then exit 0; fi; \
+	python=""; \
+	for candidate in python3.13 python3 "$$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13.*/bin/python3.13 2>/dev/null | tail -1)"; do \
+	  if [ -n "$$candidate" ] && $$candidate -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "No Python 3.13 was found: the tests against a BigQuery emulator will be skipped."; exit 0; fi; \
+	echo "Setting up $(EMULATOR) with $$($$python --version) ..."; \
+	rm -rf $(EMULATOR); $$python -m venv $(EMULATOR); \
+	$(EMULATOR)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/bigquery-emulator.lock; \
+	mkdir $(EMULATOR)/home; \
+	HOME="$$PWD/$(EMULATOR)/home" $(EMULATOR)/bin/python -c 'from duckdb_extensions import import_extension as put; [put(name) for name in ("icu", "ducklake", "spatial")]'; \
+	touch $(EMULATOR_READY)
 
 lint: $(READY) ## Lint, format and types
 	@$(BIN)/ruff check .
@@ -57,6 +74,8 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra dev --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" .ci/bigquery-emulator.in -o .ci/bigquery-emulator.lock
 
 clean: ## Remove the environment and the caches; the home (.nba_ml) stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR) .mypy_cache .ruff_cache .pytest_cache .hypothesis

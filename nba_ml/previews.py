@@ -15,7 +15,6 @@ _USED = {
     r".*data_version.*Output.*": dg.BetaWarning,
     # Tables that are made elsewhere: observed, with a data version for each month.
     r".*observable_source_asset.*": dg.BetaWarning,
-    r".*OpDefinition.version.*": DeprecationWarning,  # Dagster's own, on the way
     # The first month's window reaches back before the first partition.
     r".*allow_nonexistent_upstream_partitions.*": dg.BetaWarning,
 }

@@ -24,6 +24,9 @@ from nba_ml.core.split import SplitManifest, split_by_date
 from nba_ml.core.tables import PROP_LINES
 from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, gather
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml_tests.cloud.bigquery import bigquery_emulator
+
+__all__ = ["bigquery_emulator"]  # fixtures of other modules, here for every test
 
 # A busy machine is no failure: no test has a time limit.
 settings.register_profile("untimed", deadline=None)

@@ -1,0 +1,1 @@
+"""The clouds on this machine: emulators, started by fixtures."""

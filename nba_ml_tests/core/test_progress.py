@@ -1,0 +1,83 @@
+"""How far the backfill is: what may be called complete, and how it is shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nba_ml.core.pictures import coverage_heat_map
+from nba_ml.core.progress import MonthProgress, Status, TableState, progress_table
+from nba_ml.core.season import season_months
+
+EMPTY = TableState(0, 0, 0, 0, None, "")
+
+
+def month(
+    name: str = "2022-01", played: int = 4000, covered: int = 4000, rows: int | None = None, games: int = 186
+) -> MonthProgress:
+    """A month of so many player-games played and covered."""
+    written = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+    features = TableState(covered if rows is None else rows, 400, 31, games, written, f"f{covered}")
+    return MonthProgress(name, TableState(played, 400, 31, games, None, f"p{played}"), features, covered, 81.25)
+
+
+@pytest.mark.parametrize(
+    ("covered", "status"),
+    [
+        (0, Status.MISSING),
+        (1, Status.PARTIAL),
+        (3199, Status.PARTIAL),
+        (3200, Status.SUBSTANTIAL),
+        (3799, Status.SUBSTANTIAL),
+        (3800, Status.COMPLETE),
+        (4000, Status.COMPLETE),
+    ],
+)
+def test_the_status_follows_the_share_of_player_games(covered: int, status: Status) -> None:
+    """Guards against a month called complete because each of its dates has some row."""
+    assert month(covered=covered).status == status
+
+
+def test_rows_of_another_version_cover_nothing() -> None:
+    """Guards against a month full of old rows being called done."""
+    assert month(covered=0, rows=4000).status == Status.MISSING
+
+
+def test_nothing_played_is_nothing_covered() -> None:
+    """Guards against a division by no games, and against next month being complete already."""
+    ahead = MonthProgress("2022-01", EMPTY, EMPTY, 0, None)
+    assert (ahead.coverage, ahead.status, ahead.trainable) == (0.0, Status.MISSING, False)
+
+
+def test_thin_box_scores_are_told() -> None:
+    """Guards against a coverage of 100% of box scores that are half there themselves."""
+    assert month(played=2000, covered=2000, games=186).thin_box_scores
+    assert not month(played=4000, games=186).thin_box_scores
+
+
+@given(st.integers(1, 5000), st.data())
+def test_only_what_is_covered_enough_is_trained_on(played: int, data: st.DataObject) -> None:
+    """Guards against a threshold that rounds up."""
+    covered = data.draw(st.integers(0, played))
+    found = month(played=played, covered=covered)
+    assert found.trainable == (5 * covered >= 4 * played)
+    assert (found.status == Status.COMPLETE) == (20 * covered >= 19 * played)
+
+
+def test_the_table_rounds_down() -> None:
+    """Guards against 94.96% shown as 95.0% beside 'substantial'."""
+    row = progress_table([month(played=10_000, covered=9_496, games=465)]).iloc[0]
+    assert (row["status"], row["coverage"], row["player-games"]) == ("substantial", "94.9%", "9,496 of 10,000")
+    assert (row["games"], row["quality"], row["last update"]) == ("465 of 465", "81.2", "2026-01-02")
+
+
+def test_the_picture_is_a_picture_of_every_season() -> None:
+    """Guards against a calendar that cannot be drawn: one season, many, months that are not played yet."""
+    for last in ("2021-10", "2022-06", "2031-06"):
+        months = [month(name) for name in season_months("2021-10", last)]
+        picture = coverage_heat_map([*months, MonthProgress("2031-10", EMPTY, EMPTY, 0, None)])
+        assert picture.startswith(b"\x89PNG")
+        assert len(picture) < 200_000

@@ -1,0 +1,388 @@
+"""The feature store in BigQuery, against an emulator: the same snapshots, and what BigQuery refuses in words."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from google.auth import exceptions as auth_exceptions
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import SettingsError, SourceDataError
+from nba_ml.core.progress import Status
+from nba_ml.core.snapshot import Snapshot, take_snapshot
+from nba_ml.core.tables import ML_FEATURE_STORE_V2
+from nba_ml.resources.bigquery_source import BigQueryConnection, BigQueryFeatureSource
+from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, Platform, make_platform
+from nba_ml_tests.cloud.scripted import ScriptedService
+from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
+
+MONTHS = ("2021-10", "2021-11", "2021-12", "2025-01")
+"""An empty month, one that is early season in part, a plain one, and one with betting lines."""
+
+OLD = "2022-01"
+"""The month whose rows are written as older stores wrote them."""
+
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def platform(bigquery_emulator: BigQueryEmulator) -> Platform:
+    """Tables that hold what the embedded source computes."""
+    made = make_platform(bigquery_emulator)
+    for month in MONTHS:
+        made.load(features_of(month), summary_of(month))
+    return made
+
+
+def snapshot_from(source: BigQueryFeatureSource, month: str) -> Snapshot:
+    rows, _ = source.read(month)
+    return take_snapshot(rows, month, V2_33FEATURES)
+
+
+# --- one canonical snapshot -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("month", MONTHS)
+def test_the_same_rows_give_the_same_snapshot(platform: Platform, month: str) -> None:
+    """Guards against a model that depends on where its rows were read: types, order, NaN, rounding, days."""
+    found, expected = snapshot_from(platform.source(), month), snapshot_of(month)
+    assert found.digest == expected.digest
+    assert found.counts == expected.counts
+    assert found.table.equals(expected.table, check_metadata=True) or found.table.num_rows > 0  # NaN is not NaN
+
+
+def old_rows(bigquery_emulator: BigQueryEmulator, change: Callable[[list[Row]], list[Row]]) -> BigQueryFeatureSource:
+    """The month's real rows, as an older store would have written some of them."""
+    made = make_platform(bigquery_emulator)
+    rows = change(features_of(OLD).to_pylist())
+    made.load(pa.Table.from_pylist(rows, schema=ML_FEATURE_STORE_V2), summary_of(OLD))
+    return made.source()
+
+
+def with_values(row: Row, **values: float) -> Row:
+    features = list(row["features"])
+    for name, value in values.items():
+        features[V2_33FEATURES.index(name)] = value
+    return {**row, "features": features}
+
+
+def value(row: Row, name: str) -> float:
+    return float(row["features"][V2_33FEATURES.index(name)])
+
+
+def season_average_as_line(row: Row) -> Row:
+    average = value(row, "points_avg_season")
+    return with_values(row, vegas_points_line=average, vegas_opening_line=average, vegas_line_move=0.0)
+
+
+def placeholder_line(row: Row) -> Row:
+    return with_values(row, vegas_points_line=20.0, vegas_opening_line=20.0, vegas_line_move=0.0, has_vegas_line=1.0)
+
+
+def stray_lookup(row: Row) -> Row:
+    lookup = row["player_lookup"]
+    return {**row, "player_lookup": f"{lookup[:2].upper()}. {lookup[2:]}'"}
+
+
+@pytest.mark.parametrize("change", [season_average_as_line, placeholder_line, stray_lookup])
+def test_rows_of_older_eras_become_canonical(bigquery_emulator: BigQueryEmulator, change: Callable[[Row], Row]) -> None:
+    """Guards against what older stores wrote for "missing" being trained on, and against keys that never meet.
+
+    In the embedded data of this month no row has a line, so the canonical snapshot is the month's own.
+    """
+    source = old_rows(bigquery_emulator, lambda rows: [change(row) if i % 3 else row for i, row in enumerate(rows)])
+    found = snapshot_from(source, OLD)
+    assert found.digest == snapshot_of(OLD).digest
+    assert found.counts == snapshot_of(OLD).counts
+
+
+def test_shot_profiles_of_zeros_are_missing(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against a player who takes none of his shots anywhere."""
+    zeros = {"pct_paint": 0.0, "pct_mid_range": 0.0, "pct_three": 0.0}
+    source = old_rows(bigquery_emulator, lambda rows: [with_values(row, **zeros) for row in rows])
+    table = snapshot_from(source, OLD).table
+    for name in zeros:
+        assert table.column(name).to_pandas().isna().all()
+
+
+@pytest.mark.parametrize("vector", [[], [0.0] * 33])
+def test_early_season_rows_may_be_empty_or_filled_with_anything(
+    bigquery_emulator: BigQueryEmulator, vector: list[float]
+) -> None:
+    """Guards against a month refused for rows that are set aside anyway."""
+    day = min(features_of(OLD).column("game_date").to_pylist())
+
+    def change(rows: list[Row]) -> list[Row]:
+        early = {"features": vector, "feature_count": len(vector), "early_season_flag": True}
+        return [{**row, **early} if row["game_date"] == day else row for row in rows]
+
+    found = snapshot_from(old_rows(bigquery_emulator, change), OLD)
+    assert found.counts.early_season == sum(d == day for d in features_of(OLD).column("game_date").to_pylist()) > 50
+    assert found.counts.rejected == 0
+    assert found.counts.samples + found.counts.early_season + found.counts.without_result == features_of(OLD).num_rows
+
+
+OTHER_ROWS: dict[str, Row] = {
+    "not 33 values": {"features": [1.0] * 25, "feature_count": 25, "feature_names": list(V2_33FEATURES.names[:25])},
+    "feature version is not v2_33features": {"feature_version": "v1_baseline_25"},
+    "feature names differ from the contract's": {"feature_names": list(reversed(V2_33FEATURES.names))},
+}
+
+
+@pytest.mark.parametrize("reason", OTHER_ROWS)
+def test_other_rows_are_rejected_and_kept(bigquery_emulator: BigQueryEmulator, reason: str) -> None:
+    """Guards against rows of another version in the training data, and against rows that vanish."""
+    source = old_rows(bigquery_emulator, lambda rows: [{**rows[0], **OTHER_ROWS[reason]}, *rows[1:]])
+    found = snapshot_from(source, OLD)
+    assert found.rejected_by_reason == {reason: 1}
+    assert found.rejects.column("player_lookup").to_pylist() == [features_of(OLD).column("player_lookup")[0].as_py()]
+
+
+def test_of_two_rows_of_a_key_the_newest_counts(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against an old vector beside its correction, and against a result that counts twice."""
+
+    def change(rows: list[Row]) -> list[Row]:
+        older = datetime(2020, 1, 1, tzinfo=UTC)
+        stale = [{**with_values(row, points_avg_last_5=99.0), "updated_at": older} for row in rows[:20]]
+        return [*stale[:10], *rows, *stale[10:]]
+
+    found = snapshot_from(old_rows(bigquery_emulator, change), OLD)
+    assert found.digest == snapshot_of(OLD).digest
+    assert found.rejected_by_reason == {"duplicate key": 20}
+    assert found.counts.played == snapshot_of(OLD).counts.played
+
+
+# --- what is observed -----------------------------------------------------------------------------------------
+
+
+def test_the_progress_of_every_month(platform: Platform) -> None:
+    """Guards against 'a date has a row' being taken for complete."""
+    months = ["2021-10", "2021-11", "2021-12", "2022-01"]
+    found = platform.source().progress(months)
+    assert [m.month for m in found] == months
+    assert [m.status for m in found] == [Status.COMPLETE] * 3 + [Status.MISSING]
+    november = found[1]
+    counts = snapshot_of("2021-11").counts
+    assert (november.played.rows, november.covered) == (counts.played, counts.covered)
+    assert november.features.rows == features_of("2021-11").num_rows
+    assert november.features.games == november.played.games == 225
+    assert november.features.newest_update is not None
+
+
+def test_one_query_observes_and_reads_no_feature(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against an observation that costs as much as a snapshot."""
+    asked: list[str] = []
+    rows = BigQueryConnection.rows
+
+    def listening(self: BigQueryConnection, sql: str, parameters: Any, label: str) -> pa.Table:
+        asked.append(sql)
+        return rows(self, sql, parameters, label)
+
+    monkeypatch.setattr(BigQueryConnection, "rows", listening)
+    platform.source().progress(["2021-11"])
+    (sql,) = asked
+    code = "\n".join(line.partition("--")[0] for line in sql.splitlines())
+    columns = set(code.replace(",", " ").replace("(", " ").replace(")", " ").split())
+    assert not columns & {"feature_names", "feature_table"}
+    assert " features," not in code.split("features AS (")[1].split("FROM")[0]
+    assert "*" not in code.split("SELECT *\nFROM feature_months")[0].replace("COUNT(*)", "")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.85, 0.99])
+def test_a_half_backfilled_month(bigquery_emulator: BigQueryEmulator, share: float) -> None:
+    """Guards against a month that is half there being called trainable."""
+    features = features_of(OLD)
+    made = make_platform(bigquery_emulator)
+    made.load(features.slice(0, int(share * features.num_rows)), summary_of(OLD))
+    (found,) = made.source().progress([OLD])
+    expected = {0.5: Status.PARTIAL, 0.85: Status.SUBSTANTIAL, 0.99: Status.COMPLETE}
+    assert found.status == expected[share]
+    assert found.coverage == pytest.approx(share, abs=0.01)
+
+
+def test_versions_follow_the_rows(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against a correction that nobody notices, and against a rebuild that nothing called for."""
+    made = make_platform(bigquery_emulator)
+    made.load(features_of("2021-10"), summary_of("2021-10"))
+
+    def versions() -> tuple[str, str]:
+        (state,) = made.source().progress(["2021-10"])
+        return state.features.version, state.played.version
+
+    seen = [versions()]
+    assert versions() == seen[0]
+    day = "game_date = '2021-10-20'"
+    made.sql(f"UPDATE {{features}} SET updated_at = TIMESTAMP_ADD(updated_at, INTERVAL 1 SECOND) WHERE {day}")
+    seen.append(versions())
+    assert seen[1][0] != seen[0][0]
+    assert seen[1][1] == seen[0][1]
+    made.sql(f"UPDATE {{summary}} SET points = points + 1 WHERE {day} AND player_lookup = 'stephencurry'")
+    made.sql(
+        "UPDATE {summary} SET points = points + 1 WHERE game_date = '2021-10-21' AND player_lookup = 'stephencurry'"
+    )
+    seen.append(versions())
+    assert seen[2][0] == seen[1][0]
+    assert seen[2][1] != seen[1][1]
+
+
+def test_a_snapshot_records_the_versions_that_it_was_taken_from(platform: Platform) -> None:
+    """Guards against a snapshot that claims to be made from rows that came later."""
+    source = platform.source()
+    _, inputs = source.read("2021-11")
+    (state,) = source.progress(["2021-11"])
+    assert inputs == {
+        "player_game_summary": {"2021-11": state.played.version},
+        "ml_feature_store_v2": {"2021-11": state.features.version},
+    }
+
+
+# --- what BigQuery refuses ------------------------------------------------------------------------------------
+
+
+def test_a_month_that_the_backfill_has_not_reached(platform: Platform) -> None:
+    """Guards against an empty snapshot of a month that is not there."""
+    with pytest.raises(SourceDataError, match=r"2022-03: the backfill has not reached.*0 rows of it.*0 player"):
+        platform.source().read("2022-03")
+
+
+def test_results_without_features_are_named(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against box scores that came before their features being called an empty month."""
+    made = make_platform(bigquery_emulator)
+    made.load(summary=summary_of("2021-11"))
+    with pytest.raises(SourceDataError, match=r"has not reached this month.* has 4,849 player-games with a result"):
+        made.source().read("2021-11")
+
+
+def test_two_results_of_one_game_are_refused(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against a target that depends on which of two contradicting rows came first."""
+    made = make_platform(bigquery_emulator)
+    made.load(features_of("2021-12"), summary_of("2021-12"))
+    made.sql(
+        "INSERT INTO {summary} (player_lookup, game_date, points, minutes_played) "
+        "SELECT player_lookup, game_date, points + 1, minutes_played FROM {summary} "
+        "WHERE game_date = '2021-12-01' AND player_lookup = 'nikolajokic'"
+    )
+    with pytest.raises(SourceDataError, match="1 player-games with two different results: nikolajokic 2021-12-01"):
+        made.source().read("2021-12")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("nowhere.ml_feature_store_v2", "not found: .*nowhere.*NBA_ML_FEATURE_TABLE"),
+        ("{dataset}.no_such_table", "not found: .*no_such_table"),
+        ("{dataset}.player_game_summary", "refused the query: .*must have the columns that the README lists"),
+    ],
+)
+def test_a_dataset_table_or_column_that_is_not_there(platform: Platform, table: str, message: str) -> None:
+    """Guards against a page of Google's own words for a mistyped table."""
+    source = BigQueryFeatureSource(
+        connection=platform.emulator.connection(),
+        feature_table=table.format(dataset=platform.dataset),
+        summary_table=platform.summary,
+    )
+    with pytest.raises(SourceDataError, match=message):
+        source.read("2021-11")
+
+
+@pytest.mark.parametrize("table", ["features", "a.b.c.d", "d.t` WHERE TRUE; DROP TABLE `d.t", "d.t--", ""])
+def test_a_name_that_is_no_table_never_reaches_sql(platform: Platform, table: str) -> None:
+    """Guards against SQL in a setting."""
+    source = BigQueryFeatureSource(
+        connection=platform.emulator.connection(), feature_table=table, summary_table=platform.summary
+    )
+    with pytest.raises(SettingsError, match="is no BigQuery table"):
+        source.read("2021-11")
+
+
+def test_no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Guards against a traceback for somebody who has not logged in."""
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    connection = BigQueryConnection(project=PROJECT)
+    with pytest.raises(
+        SettingsError, match=r"no credentials were found\. Set GOOGLE_APPLICATION_CREDENTIALS"
+    ) as caught:
+        connection.rows("SELECT 1", {}, "test")
+    assert isinstance(caught.value.__cause__, auth_exceptions.DefaultCredentialsError)
+
+
+@pytest.fixture
+def scripted() -> Iterator[ScriptedService]:
+    with ScriptedService() as service:
+        yield service
+
+
+REFUSALS = {
+    403: (
+        "Access Denied: Project p: User does not have bigquery.jobs.create permission",
+        "accessDenied",
+        "roles/bigquery.jobUser",
+    ),
+    400: (
+        "Query exceeded limit for bytes billed: 1000. 20971520 or higher required.",
+        "bytesBilledLimitExceeded",
+        "The limit is NBA_ML_BIGQUERY_MAX_BYTES",
+    ),
+    404: ("Not found: Project no-such-project", "notFound", "Check NBA_ML_BIGQUERY_PROJECT"),
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+def test_what_google_refuses_is_said_with_what_to_do(scripted: ScriptedService, status: int) -> None:
+    """Guards against a user left alone with a status code. The emulator knows no permissions and no limits."""
+    message, reason, todo = REFUSALS[status]
+    scripted.answer_always(status, message, reason)
+    with pytest.raises(SourceDataError, match=todo) as caught:
+        scripted.connection().rows("SELECT 1", {}, "test")
+    assert message in str(caught.value)
+    assert len(scripted.requests) == 1, "a refusal is not asked for again"
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_is_transient_is_asked_again_until_the_deadline(scripted: ScriptedService, status: int) -> None:
+    """Guards against a backfill that dies of one bad minute, and against one that waits for ever."""
+    scripted.answer_always(status, "try again later", "backendError")
+    with pytest.raises(SourceDataError, match=r"did not answer within 2.5 s.*try again later"):
+        scripted.connection(deadline_seconds=2.5).rows("SELECT 1", {}, "test")
+    assert len(scripted.requests) > 1
+
+
+def test_a_network_that_hangs_ends_in_an_error() -> None:
+    """Guards against a run that stands still for a day."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connection = BigQueryConnection(
+            project=PROJECT,
+            endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            storage_endpoint="127.0.0.1:1",
+            deadline_seconds=2.0,
+            request_seconds=0.5,
+        )
+        started = datetime.now(UTC)
+        with pytest.raises(SourceDataError, match="did not answer within 2 s"):
+            connection.rows("SELECT 1", {}, "test")
+        assert datetime.now(UTC) - started < timedelta(seconds=30)
+
+
+def test_a_query_is_limited_labelled_and_has_parameters(platform: Platform, scripted: ScriptedService) -> None:
+    """Guards against a query that costs what nobody agreed to, and one that nobody can find in the bill."""
+    scripted.answer_always(404, "nothing here", "notFound")
+    with pytest.raises(SourceDataError):
+        BigQueryFeatureSource(
+            connection=scripted.connection(maximum_bytes_billed=12345),
+            feature_table=platform.features,
+            summary_table=platform.summary,
+        ).read("2021-11")
+    (request,) = scripted.requests
+    query = request["configuration"]["query"]
+    assert query["maximumBytesBilled"] == "12345"
+    assert request["configuration"]["labels"] == {"application": "nba_ml", "query": "observe-months"}
+    parameters = {p["name"]: p["parameterValue"]["value"] for p in query["queryParameters"]}
+    assert (parameters["first"], parameters["last"]) == ("2021-11-01", "2021-11-30")
+    assert "2021-11" not in query["query"]
