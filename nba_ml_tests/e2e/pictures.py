@@ -1,0 +1,59 @@
+"""Make the README's pictures anew, from a home whose months are all materialised.
+
+    nba-ml backfill --only-missing
+    python -m nba_ml_tests.e2e.pictures .nba_ml [FOLDER]
+
+FOLDER is .github/images unless another is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from nba_ml.assets import CHAIN
+from nba_ml_tests.e2e import pages
+from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, opened, serving
+
+IMAGES = Path(__file__).parents[2] / ".github" / "images"
+
+SCALE = 2
+"""Pixels of a picture per pixel of the page: text stays sharp on a dense screen."""
+
+
+def take(home: Path, folder: Path, chromium: str) -> list[Path]:
+    """`graph.png` and `validation_mae.png` of the home, in the folder."""
+    graph, plots = folder / "graph.png", folder / "validation_mae.png"
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        serving(home, Path(scratch) / "servers.log") as dagit,
+        browsing(chromium) as browser,
+    ):
+        page = opened(browser, dagit.url + pages.LINEAGE_OF_ARTIFACT, *pages.GRAPH_WINDOW, scale=SCALE)
+        pages.fit_graph(page, CHAIN)
+        pages.picture_of_graph(page, graph)
+        page = opened(browser, dagit.url + pages.PLOTS, *pages.PLOTS_WINDOW, scale=SCALE)
+        pages.show_plots(page)
+        pages.picture_of_plots(page, plots)
+    return [graph, plots]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("home", type=Path, help="the home (NBA_ML_HOME) to picture")
+    parser.add_argument("folder", type=Path, nargs="?", default=IMAGES, help="where the pictures go")
+    chosen = parser.parse_args()
+    if not chosen.home.is_dir():
+        sys.exit(f"{chosen.home} is no folder: give the home of a finished `nba-ml backfill`.")
+    chromium = find_chromium()
+    if chromium is None:
+        sys.exit(f"No browser: none of {', '.join(CHROMIUM_NAMES)} is on the PATH.")
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    for picture in take(chosen.home.resolve(), chosen.folder, chromium):
+        print(f"{picture}: {picture.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
