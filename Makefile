@@ -15,7 +15,7 @@ PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
-.PHONY: help setup run backfill test emulator lint bench ui lock clean
+.PHONY: help setup run backfill test emulator lint bench ui clouds lock clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -69,6 +69,9 @@ bench: $(READY) ## Time and memory, stage by stage
 
 ui: $(READY) ## Dagster's web UI on 127.0.0.1:PORT
 	@$(BIN)/nba-ml ui --port $(PORT)
+
+clouds: $(READY) emulator ## Try it on emulators of BigQuery and Cloud Storage: the chain, then the web UI
+	@$(BIN)/python -m nba_ml_tests.cloud.demo --port $(PORT)
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \

@@ -28,8 +28,8 @@ telemetry:
   enabled: false
 concurrency:
   runs:
-    # A run uses every core while it trains; two keep the machine busy while one of them waits for the disk.
-    max_concurrent_runs: 2
+    # A month needs the months before it, and a run uses every core: the months of a backfill go one by one.
+    max_concurrent_runs: 1
 """
 
 

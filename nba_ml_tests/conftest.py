@@ -25,8 +25,9 @@ from nba_ml.core.tables import PROP_LINES
 from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, gather
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import bigquery_emulator
+from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint
 
-__all__ = ["bigquery_emulator"]  # fixtures of other modules, here for every test
+__all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint"]  # fixtures, here for every test
 
 # A busy machine is no failure: no test has a time limit.
 settings.register_profile("untimed", deadline=None)

@@ -6,7 +6,6 @@ What belongs here: asking BigQuery, and saying in words what it refused. What th
 
 import re
 from collections.abc import Iterator, Mapping
-from concurrent.futures import TimeoutError as DeadlineError
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -25,6 +24,7 @@ from google.cloud import bigquery
 from google.cloud.bigquery_storage import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 from pydantic import Field
+from requests.adapters import HTTPAdapter
 
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import SettingsError, SourceDataError
@@ -52,6 +52,7 @@ _TRANSIENT = (
     requests.exceptions.ChunkedEncodingError,
     auth_exceptions.TransportError,
     ConnectionError,
+    TimeoutError,
 )
 """What may go away by itself. Every query here only reads, so asking again is always safe."""
 
@@ -105,6 +106,8 @@ class BigQueryConnection(BigQueryResource):
         transient = if_exception_type(*_TRANSIENT)
         retry = Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=self.deadline_seconds)
         with self._explained(), self.get_client() as client, self.read_client(client) as reader:
+            for scheme in ("https://", "http://"):
+                client._http.mount(scheme, _Impatient(self.request_seconds))
             table: pa.Table = retry(self._rows_once)(client, reader, sql, parameters, label)
         return table
 
@@ -163,7 +166,7 @@ class BigQueryConnection(BigQueryResource):
                     else "The tables must have the columns that the README lists, and a partition on game_date."
                 )
             ) from error
-        except (gexc.RetryError, DeadlineError, *_TRANSIENT) as error:
+        except (gexc.RetryError, *_TRANSIENT) as error:
             cause = error.cause if isinstance(error, gexc.RetryError) and error.cause else error
             raise SourceDataError(
                 f"{where} did not answer within {self.deadline_seconds:g} s; the last thing it said was: "
@@ -171,6 +174,20 @@ class BigQueryConnection(BigQueryResource):
             ) from error
         except gexc.GoogleAPIError as error:
             raise SourceDataError(f"{where} failed: {_said(error)} Nothing was written; run it again.") from error
+
+
+class _Impatient(HTTPAdapter):
+    """No request waits longer than so many seconds for a sign of life.
+
+    The library waits 120 s and more for a query's results, whatever its caller says.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        return super().send(request, *args, **{**kwargs, "timeout": self._seconds})
 
 
 class BigQueryFeatureSource(MonthRowsSource):

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -148,8 +149,14 @@ def bigquery_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQ
         if os.environ.get("NBA_ML_REQUIRE_EMULATORS") == "1":
             pytest.fail(NOT_THERE)
         pytest.skip(NOT_THERE)
-    folder = tmp_path_factory.mktemp("bigquery")
-    process, emulator = start_emulator(folder)
+    with running_emulator(tmp_path_factory.mktemp("bigquery")) as emulator:
+        yield emulator
+
+
+@contextmanager
+def running_emulator(folder: Path) -> Iterator[BigQueryEmulator]:
+    """An emulator with its data in the folder; its process ends with the block."""
+    process, emulator = _started(folder)
     try:
         yield emulator
     finally:
@@ -157,8 +164,8 @@ def bigquery_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BigQ
         process.wait(timeout=STARTS_WITHIN)
 
 
-def start_emulator(folder: Path) -> tuple[subprocess.Popen[bytes], BigQueryEmulator]:
-    """Start an emulator with its data in the folder, and wait until it answers queries."""
+def _started(folder: Path) -> tuple[subprocess.Popen[bytes], BigQueryEmulator]:
+    """Start it and wait until it answers queries."""
     rest, storage = (f"127.0.0.1:{port}" for port in _free_ports())
     (folder / "data").mkdir()
     with (folder / "log").open("wb") as log:

@@ -1,0 +1,119 @@
+"""What the clouds cost, on emulators: `python -m nba_ml_tests.benchmarks.clouds`. Prints a Markdown table.
+
+The emulators' own speed is most of every figure, so each stands beside the bare transfer of the same bytes,
+measured in the same run.
+"""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from google.cloud.bigquery_storage import types
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.publication import publish
+from nba_ml.core.season import season_months
+from nba_ml.core.snapshot import take_snapshot
+from nba_ml.resources.cloud_store import CloudStore
+from nba_ml_tests.cloud.bigquery import PROJECT, Platform, make_platform, running_emulator
+from nba_ml_tests.cloud.gcs import emulator_client, make_bucket, running_server
+from nba_ml_tests.conftest import features_of, summary_of
+from nba_ml_tests.core.publication_machine import bundle_of
+
+ROWS = 150_000
+MONTH = "2022-01"
+RUNS = 5
+
+
+def one_big_month() -> tuple[pa.Table, pa.Table]:
+    """The rows of all months, moved into one: each player gets another name for each month that he came from."""
+    features: list[pa.Table] = []
+    summaries: list[pa.Table] = []
+    months = season_months("2021-10", "2025-06")
+    for i, month in enumerate([*months, *months]):
+        letters = chr(ord("a") + i // 26) + chr(ord("a") + i % 26)
+        for source, target in ((features_of(month), features), (summary_of(month), summaries)):
+            if source.num_rows:
+                target.append(_moved(source, letters))
+    rows = pa.concat_tables(features).slice(0, ROWS)
+    not_early = pa.array([False] * rows.num_rows)
+    at = rows.schema.get_field_index("early_season_flag")
+    return rows.set_column(at, rows.schema.field(at), not_early), pa.concat_tables(summaries)
+
+
+def _moved(table: pa.Table, letters: str) -> pa.Table:
+    days = np.array([f"{MONTH}-{day:02d}" for day in pc.day(table.column("game_date")).to_pylist()], "datetime64[D]")
+    columns = {
+        "game_date": pa.array(days, pa.date32()),
+        "player_lookup": pc.binary_join_element_wise(table.column("player_lookup"), letters, ""),
+    }
+    for name, column in columns.items():
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), column)
+    return table
+
+
+def bare_read(platform: Platform) -> int:
+    """Keys and vectors of the whole table through the Storage Read API, without a query."""
+    wanted = ["player_lookup", "game_date", "game_id", "features", "feature_version", "updated_at"]
+    connection = platform.emulator.connection()
+    with connection.get_client() as client, connection.read_client(client) as reader:
+        session = reader.create_read_session(
+            parent=f"projects/{PROJECT}",
+            read_session=types.ReadSession(
+                table=f"projects/{PROJECT}/datasets/{platform.dataset}/tables/ml_feature_store_v2",
+                data_format=types.DataFormat.ARROW,
+                read_options=types.ReadSession.TableReadOptions(
+                    selected_fields=wanted, row_restriction=f"game_date >= '{MONTH}-01'"
+                ),
+            ),
+            max_stream_count=1,
+        )
+        return int(reader.read_rows(session.streams[0].name).to_arrow(session).num_rows)
+
+
+def seconds(act: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    act()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, running_emulator(Path(folder)) as bigquery, running_server() as gcs:
+        platform = make_platform(bigquery)
+        platform.load(*one_big_month())
+        source = platform.source()
+
+        def snapshot() -> None:
+            rows, _ = source.read(MONTH)
+            counts = take_snapshot(rows, MONTH, V2_33FEATURES).counts
+            assert counts.samples + counts.without_result + counts.rejected == ROWS, counts
+
+        pairs = [(seconds(lambda: bare_read(platform)), seconds(snapshot)) for _ in range(RUNS)]
+        assert bare_read(platform) == ROWS
+        bare, taken = (statistics.median(times) for times in zip(*pairs, strict=True))
+        ratio = statistics.median(snapshot / read for read, snapshot in pairs)
+        observed = statistics.median(seconds(lambda: source.progress([MONTH])) for _ in range(RUNS))
+
+        store = CloudStore(make_bucket(gcs), "models", emulator_client(gcs))
+        boosters = [b"{" + secrets.token_bytes(3_000_000) + b"}" for _ in range(RUNS)]
+        published = statistics.median(seconds(lambda b=b: publish(store, bundle_of(b))) for b in boosters)
+
+    print(f"\nMedians of {RUNS} runs.\n")
+    print("| what | measured | target |\n|---|---|---|")
+    print(f"| bare Storage Read of {ROWS:,} rows of 33 floats | {bare:.2f} s | |")
+    print(f"| the same rows into a snapshot | {taken:.2f} s, {ratio:.2f} times as long | at most 2 times |")
+    print(f"| one month's observation, {ROWS:,} rows | {observed:.2f} s, one query, no feature | |")
+    print(f"| publishing a bundle of 3 MB | {published:.3f} s | under 0.5 s |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What may go wrong between a publisher and its store, on purpose and at every call."""

@@ -1,0 +1,113 @@
+"""A month read from BigQuery through a network that fails at every call, in every way, before and after.
+
+Whatever happens, there are two ends: the month's own rows, or an error in words. Never other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import NbaMlError, SourceDataError
+from nba_ml.core.snapshot import take_snapshot
+from nba_ml.resources.bigquery_source import BigQueryFeatureSource
+from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
+from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
+from nba_ml_tests.faults.proxy import KINDS, WHENS, Fault, FaultProxy, Kind, When, disturbed, undisturbed
+from nba_ml_tests.faults.summary import PREFIX
+from nba_ml_tests.faults.tcp import BreakingRelay
+
+MONTH = "2022-06"
+"""The finals: the fewest rows of any month, so the fastest to read a hundred times."""
+
+PATIENCE = {"deadline_seconds": 30.0, "request_seconds": 2.0}
+"""Longer than the emulator needs for a call on a busy machine, short enough to wait for at every call."""
+
+
+@pytest.fixture(scope="module")
+def platform(bigquery_emulator: BigQueryEmulator) -> Platform:
+    made = make_platform(bigquery_emulator)
+    made.load(features_of(MONTH), summary_of(MONTH))
+    return made
+
+
+@pytest.fixture(scope="module")
+def proxy(bigquery_emulator: BigQueryEmulator) -> Iterator[FaultProxy]:
+    with FaultProxy(f"http://{bigquery_emulator.rest}").running() as running:
+        yield running
+
+
+def digest(source: BigQueryFeatureSource) -> str:
+    rows, _ = source.read(MONTH)
+    return take_snapshot(rows, MONTH, V2_33FEATURES).digest
+
+
+def nothing() -> None:
+    """There is nothing to watch between the calls of something that only reads."""
+
+
+@pytest.fixture(scope="module")
+def calls(platform: Platform, proxy: FaultProxy) -> int:
+    """How many REST calls an undisturbed snapshot makes."""
+    with proxy.disturbing(undisturbed, nothing):
+        assert digest(platform.source(endpoint=proxy.endpoint, **PATIENCE)) == snapshot_of(MONTH).digest
+        return len(proxy.calls)
+
+
+@pytest.mark.parametrize("when", WHENS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_fault_at_every_call_changes_nothing(
+    platform: Platform,
+    proxy: FaultProxy,
+    calls: int,
+    kind: Kind,
+    when: When,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """Guards against a month that is short of rows because an answer was: one fault passes, and nobody notices."""
+    assert calls >= 4
+    made = 0
+    for number in range(calls):
+        with proxy.disturbing(disturbed(Fault(kind, when), number), nothing):
+            assert digest(platform.source(endpoint=proxy.endpoint, **PATIENCE)) == snapshot_of(MONTH).digest
+            made += len(proxy.calls)
+    record_property(f"{PREFIX}calls", made)
+    record_property(f"{PREFIX}faults", calls)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fault_that_lasts_ends_in_words(
+    platform: Platform, proxy: FaultProxy, kind: Kind, record_property: Callable[[str, object], None]
+) -> None:
+    """Guards against a run that never ends, and against an error that nobody understands."""
+    with proxy.disturbing(disturbed(Fault(kind, "before"), 0, None), nothing):
+        source = platform.source(endpoint=proxy.endpoint, deadline_seconds=2.0, request_seconds=0.5)
+        with pytest.raises(SourceDataError, match="did not answer within 2 s"):
+            source.read(MONTH)
+        record_property(f"{PREFIX}calls", len(proxy.calls))
+        record_property(f"{PREFIX}faults", len(proxy.calls))
+
+
+@pytest.mark.parametrize("passed", [0, 100, 3_000, 20_000])
+def test_a_broken_stream_of_rows_is_read_again_whole(
+    platform: Platform, bigquery_emulator: BigQueryEmulator, passed: int, record_property: Callable[[str, object], None]
+) -> None:
+    """Guards against the rows that came before the connection broke being taken for the month."""
+    with BreakingRelay(bigquery_emulator.storage).running() as relay:
+        relay.breaks = [passed, passed]  # one connection for each of the two queries
+        found = digest(platform.source(storage_endpoint=relay.address, **PATIENCE))
+        assert found == snapshot_of(MONTH).digest
+        assert relay.broken in (1, 2), "the answer to the first may be shorter"
+        record_property(f"{PREFIX}faults", relay.broken)
+
+
+def test_a_stream_that_breaks_for_ever_ends_in_words(platform: Platform, bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against half a month, and against waiting for ever for the other half."""
+    with BreakingRelay(bigquery_emulator.storage).running() as relay:
+        relay.breaks = [3_000] * 1000
+        source = platform.source(storage_endpoint=relay.address, deadline_seconds=3.0, request_seconds=1.0)
+        with pytest.raises(NbaMlError, match="BigQuery, project"):
+            source.read(MONTH)
+        assert relay.broken > 1
