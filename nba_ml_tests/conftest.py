@@ -26,8 +26,10 @@ from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, g
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import bigquery_emulator
 from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint
+from nba_ml_tests.faults.summary import pytest_terminal_summary
 
-__all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint"]  # fixtures, here for every test
+# Fixtures, here for every test, and the line that counts the faults.
+__all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "pytest_terminal_summary"]
 
 # A busy machine is no failure: no test has a time limit.
 settings.register_profile("untimed", deadline=None)

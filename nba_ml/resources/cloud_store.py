@@ -27,7 +27,7 @@ from typing import TypeVar
 import urllib3
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
-from google.cloud import storage
+from google.cloud.storage import Blob, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
@@ -82,7 +82,7 @@ class CloudStore:
         self,
         bucket: str,
         prefix: str,
-        client: storage.Client,
+        client: Client,
         deadline: float = 120.0,
         request_timeout: float = 60.0,
         first_pause: float = 0.5,
@@ -218,13 +218,13 @@ class CloudStore:
                 return str(found.generation)
             raise _OtherGeneration(self._generation(found)) from None
 
-    def _state(self, name: str) -> storage.Blob | None:
+    def _state(self, name: str) -> Blob | None:
         """The object's generation and metadata, without its bytes; None if there is none."""
         key = self._object(name)
         return self._persistently(lambda: self._bucket.get_blob(key, timeout=self._timeout, retry=None))
 
     @staticmethod
-    def _generation(found: storage.Blob | None) -> str | None:
+    def _generation(found: Blob | None) -> str | None:
         return None if found is None else str(found.generation)
 
     def _require_bucket(self) -> None:
@@ -285,7 +285,7 @@ class CloudStore:
         )
 
 
-def open_cloud_store(uri: str, client: storage.Client | None = None) -> CloudStore:
+def open_cloud_store(uri: str, client: Client | None = None) -> CloudStore:
     """The store under a root such as `gs://bucket/prefix` or `gs://bucket`. Asks nothing of Cloud Storage yet.
 
     Args:
@@ -305,7 +305,7 @@ def open_cloud_store(uri: str, client: storage.Client | None = None) -> CloudSto
         )
     if client is None:
         try:
-            client = storage.Client(project=None)
+            client = Client(project=None)
         except (auth.GoogleAuthError, ValueError, OSError) as error:
             raise SettingsError(f"Could not open {uri}: no usable credentials ({_said(error)}). {_LOG_IN}") from error
     return CloudStore(bucket, prefix, client)

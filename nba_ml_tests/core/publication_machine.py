@@ -1,7 +1,9 @@
-"""Publishers that can be stopped: what the tests of publication and of the directory store drive.
+"""Publishers that can be stopped: what the tests of publication and of the stores drive.
 
+- `Place`: where a store keeps its objects, reached without the store's code. `Folder` is a directory's.
 - `bundle_of` and `whole_bundles`: a bundle around a booster's bytes, and a reader that shares no code
   with the publisher.
+- `promote`: the channel pointer's compare-and-swap, and `resolved_serial`, a reader of the pointer.
 - `SteppedPublisher`: a publisher in a thread that makes one store call at a time, and can be killed
   before or after any of them.
 - As a program, a publisher in a process of its own, to be killed by the kernel.
@@ -18,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import PublicationError
@@ -29,6 +31,7 @@ from nba_ml.core.publication import Bundle, Published, publish
 from nba_ml.resources.directory_store import DirectoryStore
 
 MONTH = "2022-01"
+CHAMPION = "xgboost_v1/channels/champion.json"
 Result = TypeVar("Result")
 Order = Literal["go", "die before", "die after"]
 
@@ -59,28 +62,117 @@ def bundle_of(booster: bytes, *, verdict: Verdict | None = None, **fields: Any) 
     return Bundle(identity, booster, json.dumps({**record, **fields}).encode(), verdict or verdict_on(booster))
 
 
-def files_under(root: Path) -> dict[str, bytes]:
-    """Every visible file, as the operating system shows it: relative path and bytes.
+class Place(Protocol):
+    """Where a store keeps its objects, by other means than the store's: as a reader sees it and a vandal changes it."""
 
-    Files may come while this runs, so a name is listed first and read then: none may vanish in between.
+    def names(self) -> list[str]:
+        """The names of all objects, sorted."""
+        ...
+
+    def stamps(self) -> dict[str, str]:
+        """By name, what changes when an object is written again, be it with the same bytes."""
+        ...
+
+    def read(self, name: str) -> bytes: ...
+
+    def put(self, name: str, data: bytes) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+
+class Folder:
+    """The visible files below a directory, as the operating system shows them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        return list(self.stamps())
+
+    def stamps(self) -> dict[str, str]:
+        return {
+            path.relative_to(self.root).as_posix(): str(path.stat().st_mtime_ns)
+            for path in sorted(self.root.rglob("*"))
+            if not path.name.startswith(".") and path.is_file()
+        }
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def put(self, name: str, data: bytes) -> None:
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_bytes(data)
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink()
+
+
+class Readable(Protocol):
+    """What a reader needs of a place."""
+
+    def names(self) -> list[str]: ...
+
+    def read(self, name: str) -> bytes: ...
+
+
+class Seen:
+    """A place as it was at one moment, when nobody was at work."""
+
+    def __init__(self, place: Readable) -> None:
+        self.objects = contents(place)
+
+    def names(self) -> list[str]:
+        return list(self.objects)
+
+    def read(self, name: str) -> bytes:
+        return self.objects[name]
+
+
+def contents(place: Readable) -> dict[str, bytes]:
+    """The bytes of all objects by name.
+
+    Objects may come while this runs, so a name is listed first and read then: none may vanish in between.
     """
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if not path.name.startswith(".") and path.is_file()
-    }
+    return {name: place.read(name) for name in place.names()}
 
 
-def whole_bundles(root: Path) -> list[str]:
+def whole_bundles(place: Readable) -> list[str]:
     """The names of all manifests; an AssertionError if one of them speaks for a bundle that is not whole."""
-    manifests = sorted(root.glob("xgboost_v1/*_manifest.json"))
-    for path in manifests:
-        manifest = json.loads(path.read_bytes())
+    manifests = [name for name in place.names() if name.endswith("_manifest.json")]
+    for name in manifests:
+        folder = name.rpartition("/")[0]
+        manifest = json.loads(place.read(name))
         assert len(manifest["objects"]) == 2
         for stated in manifest["objects"]:
-            data = (path.parent / stated["name"]).read_bytes()
+            data = place.read(f"{folder}/{stated['name']}")
             assert (len(data), digest(data)) == (stated["size"], stated["sha256"]), f"{stated['name']} is not whole"
-    return [path.name for path in manifests]
+    return [name.rpartition("/")[2] for name in manifests]
+
+
+def promote(store: ObjectStore, model_id: str, author: str) -> int:
+    """Let the champion's pointer name a published model; its new serial. A lost race is decided again."""
+    while True:
+        found = store.read(CHAMPION)
+        serial = 1 if found is None else json.loads(found.data)["serial"] + 1
+        data = json.dumps({"serial": serial, "model_id": model_id, "author": author}).encode()
+        try:
+            if found is None:
+                store.create(CHAMPION, data)
+            else:
+                store.swap(CHAMPION, data, found.generation)
+        except (ObjectExistsError, GenerationMismatchError):
+            continue
+        return serial
+
+
+def resolved_serial(place: Readable) -> int:
+    """The pointer's serial, 0 without a pointer; an AssertionError if it names a model without a manifest."""
+    if CHAMPION not in place.names():
+        return 0
+    pointer = json.loads(place.read(CHAMPION))
+    assert f"{pointer['model_id']}_manifest.json" in whole_bundles(place)
+    serial: int = pointer["serial"]
+    return serial
 
 
 class Killed(BaseException):
@@ -135,13 +227,18 @@ def dying_at(store: ObjectStore, call: int, order: Order) -> HookedStore:
 
 
 class SteppedPublisher:
-    """`publish` in a thread that waits for an order before each of its store calls."""
+    """`publish`, `promote`, or both, in a thread that waits for an order before each of its store calls."""
 
-    def __init__(self, store: ObjectStore, bundle: Bundle) -> None:
+    def __init__(
+        self, store: ObjectStore, bundle: Bundle, promoted_by: str | None = None, *, publishes: bool = True
+    ) -> None:
         self.bundle = bundle
         self.result: Published | None = None
+        self.serial: int | None = None
         self.error: PublicationError | None = None
         self.ended = False
+        self._promoted_by = promoted_by
+        self._publishes = publishes
         self._order: Order = "go"
         self._may_go = threading.Semaphore(0)
         self._waits = threading.Semaphore(0)
@@ -150,7 +247,9 @@ class SteppedPublisher:
         self._waits.acquire()
 
     def step(self, order: Order = "go") -> None:
-        """Let it make one store call, or die before or after that."""
+        """Let it make one store call, or die before or after that. One that has ended takes no more orders."""
+        if self.ended:
+            return
         self._order = order
         self._may_go.release()
         self._waits.acquire()
@@ -167,7 +266,10 @@ class SteppedPublisher:
 
     def _run(self, store: HookedStore) -> None:
         try:
-            self.result = publish(store, self.bundle)
+            if self._publishes:
+                self.result = publish(store, self.bundle)
+            if self._promoted_by is not None:
+                self.serial = promote(store, self.bundle.model_id, self._promoted_by)
         except PublicationError as error:
             self.error = error
         except Killed:

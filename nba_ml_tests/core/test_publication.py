@@ -1,19 +1,22 @@
-"""Publication: a bundle is whole in the store or not there, whoever dies and whoever comes second."""
+"""Publication: a bundle is whole in the store or not there, whoever dies and whoever comes second.
+
+What is about the steps of publication runs over both stores, the directory's and Cloud Storage's on its
+emulator. What is about a process and its files runs over the directory alone; `faults` has it for the network.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +44,25 @@ from nba_ml.core.errors import (
 )
 from nba_ml.core.gates import Verdict
 from nba_ml.core.manifest import BundleNames, Manifest, model_id
+from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.publication import Bundle, list_published, publish, published
+from nba_ml.resources.cloud_store import CloudStore
 from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
 from nba_ml_tests.core.publication_machine import (
+    CHAMPION,
+    Folder,
     HookedStore,
     Killed,
     Order,
+    Place,
+    Seen,
     SteppedPublisher,
     bundle_of,
+    contents,
     digest,
     dying_at,
-    files_under,
+    resolved_serial,
     verdict_on,
     whole_bundles,
 )
@@ -78,14 +89,51 @@ def bundle(boosters: tuple[bytes, bytes]) -> Bundle:
     return bundle_of(boosters[0])
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "artifacts"
+@dataclass(frozen=True)
+class Home:
+    """A fresh store, and the place that it keeps its objects in."""
+
+    store: ObjectStore
+    place: Place
+
+
+MakeHome = Callable[[], Home]
+
+
+@pytest.fixture(params=["directory", "cloud"])
+def make_home(request: pytest.FixtureRequest, tmp_path: Path) -> MakeHome:
+    """Makes fresh stores of one kind."""
+    if request.param == "directory":
+        numbers = itertools.count()
+        return lambda: in_directory(tmp_path / f"artifacts-{next(numbers)}")
+    endpoint = request.getfixturevalue("gcs_endpoint")
+    client, bucket = emulator_client(endpoint), make_bucket(endpoint)
+    prefixes = itertools.count()
+
+    def on_cloud() -> Home:
+        prefix = f"artifacts-{next(prefixes)}"
+        return Home(CloudStore(bucket, prefix, client), BucketView(endpoint, bucket, prefix))
+
+    return on_cloud
+
+
+def in_directory(root: Path) -> Home:
+    return Home(DirectoryStore(root), Folder(root))
 
 
 @pytest.fixture
-def store(root: Path) -> DirectoryStore:
-    return DirectoryStore(root)
+def home(make_home: MakeHome) -> Home:
+    return make_home()
+
+
+@pytest.fixture
+def store(home: Home) -> ObjectStore:
+    return home.store
+
+
+@pytest.fixture
+def place(home: Home) -> Place:
+    return home.place
 
 
 def flipped(data: bytes, at: int) -> bytes:
@@ -104,13 +152,13 @@ def test_the_id_is_made_of_content_and_month() -> None:
 
 
 @pytest.mark.parametrize("identity", ["../x", "xgboost_v1_33features_202206_0123", "", "a/b", "xgboost_v2_" + "0" * 30])
-def test_an_id_of_another_form_has_no_names(store: DirectoryStore, identity: str) -> None:
+def test_an_id_of_another_form_has_no_names(store: ObjectStore, identity: str) -> None:
     """Guards against an id that leads out of the folder, or to an object that is no bundle's."""
     with pytest.raises(PublicationError, match="no model id"):
         published(store, identity)
 
 
-def test_the_manifest_goes_through_its_bytes_and_back(store: DirectoryStore, bundle: Bundle) -> None:
+def test_the_manifest_goes_through_its_bytes_and_back(store: ObjectStore, bundle: Bundle) -> None:
     """Guards the canonical form: sorted keys, one newline at the end, the same bytes for the same content."""
     publish(store, bundle)
     stored = store.read(BundleNames.of(bundle.model_id).manifest)
@@ -123,7 +171,7 @@ def test_the_manifest_goes_through_its_bytes_and_back(store: DirectoryStore, bun
     assert [each.sha256 for each in manifest.objects] == [digest(bundle.booster), digest(bundle.record)]
 
 
-def test_no_byte_of_the_manifest_can_flip(store: DirectoryStore, bundle: Bundle) -> None:
+def test_no_byte_of_the_manifest_can_flip(store: ObjectStore, bundle: Bundle) -> None:
     """Guards the one object that no other object's digest covers: every byte, and every length."""
     publish(store, bundle)
     name = BundleNames.of(bundle.model_id).manifest
@@ -135,27 +183,28 @@ def test_no_byte_of_the_manifest_can_flip(store: DirectoryStore, bundle: Bundle)
             Manifest.from_bytes(data, store.uri(name))
 
 
-def test_the_order_of_the_checks_does_not_matter(tmp_path: Path, boosters: tuple[bytes, bytes]) -> None:
+def test_the_order_of_the_checks_does_not_matter(make_home: MakeHome, boosters: tuple[bytes, bytes]) -> None:
     """Guards against a manifest that depends on the order in which an event log was read."""
-    for name, checks in (("a", ("mae", "gap")), ("b", ("gap", "mae"))):
-        publish(DirectoryStore(tmp_path / name), bundle_of(boosters[0], verdict=verdict_on(boosters[0], checks=checks)))
-    assert files_under(tmp_path / "a") == files_under(tmp_path / "b")
+    one, other = make_home(), make_home()
+    for home, checks in ((one, ("mae", "gap")), (other, ("gap", "mae"))):
+        publish(home.store, bundle_of(boosters[0], verdict=verdict_on(boosters[0], checks=checks)))
+    assert contents(one.place) == contents(other.place)
 
 
 # -- one publisher -----------------------------------------------------------------------------------
 
 
-def test_a_bundle_is_published_as_given(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+def test_a_bundle_is_published_as_given(store: ObjectStore, place: Place, bundle: Bundle) -> None:
     """Guards the layout that workers read, and the description that goes into the asset's metadata."""
     assert published(store, bundle.model_id) is None
     assert list_published(store) == []
     result = publish(store, bundle)
     identity = bundle.model_id
-    found = files_under(root)
+    found = contents(place)
     assert sorted(found) == [f"xgboost_v1/{identity}{end}.json" for end in ("", "_manifest", "_metadata")]
     assert found[f"xgboost_v1/{identity}.json"] == bundle.booster
     assert found[f"xgboost_v1/{identity}_metadata.json"] == bundle.record
-    assert whole_bundles(root) == [f"{identity}_manifest.json"]
+    assert whole_bundles(place) == [f"{identity}_manifest.json"]
     assert result.created
     for each in (result.booster, result.record, result.manifest):
         stored = store.read(each.name)
@@ -165,18 +214,18 @@ def test_a_bundle_is_published_as_given(store: DirectoryStore, root: Path, bundl
     assert list_published(store) == [identity]
 
 
-def test_publishing_again_writes_nothing(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+def test_publishing_again_writes_nothing(store: ObjectStore, place: Place, bundle: Bundle) -> None:
     """Guards idempotence: an empty October, or a run repeated, must leave every file as it was."""
     first = publish(store, bundle)
-    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    before = place.stamps()
     second = publish(store, bundle)
     assert second == replace(first, created=False)
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+    assert place.stamps() == before
 
 
 @pytest.mark.parametrize("kind", ["failed", "of another model", "empty"])
 def test_nothing_is_written_without_the_verdict(
-    store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes], kind: str
+    store: ObjectStore, place: Place, boosters: tuple[bytes, bytes], kind: str
 ) -> None:
     """Guards the gate: a check that failed, in this run or an earlier one, must stop the first byte."""
     verdict = {
@@ -186,19 +235,19 @@ def test_nothing_is_written_without_the_verdict(
     }[kind]
     with pytest.raises(NotVerifiedError):
         publish(store, bundle_of(boosters[0], verdict=verdict))
-    assert not root.exists()
+    assert place.names() == []
 
 
-def test_a_pickle_is_not_published(store: DirectoryStore, root: Path) -> None:
+def test_a_pickle_is_not_published(store: ObjectStore, place: Place) -> None:
     """Guards against code that runs on loading: a pickle of any protocol, whatever it is called."""
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         with pytest.raises(PublicationError, match="neither XGBoost's JSON nor UBJ"):
             publish(store, bundle_of(pickle.dumps({"trees": [1.0]}, protocol=protocol)))
-    assert not root.exists()
+    assert place.names() == []
 
 
 def test_parts_of_different_models_are_not_published(
-    store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes]
+    store: ObjectStore, place: Place, boosters: tuple[bytes, bytes]
 ) -> None:
     """Guards against a record, or an id, of the model before."""
     mine, other = bundle_of(boosters[0]), bundle_of(boosters[1])
@@ -212,40 +261,38 @@ def test_parts_of_different_models_are_not_published(
     for wrong, message in cases:
         with pytest.raises(PublicationError, match=message):
             publish(store, wrong)
-    assert not root.exists()
+    assert place.names() == []
 
 
 @pytest.mark.parametrize("part", ["booster", "record", "manifest"])
 @pytest.mark.parametrize("garble", [True, False])
 def test_what_does_not_read_back_is_an_error(
-    store: DirectoryStore, root: Path, bundle: Bundle, part: str, garble: bool
+    store: ObjectStore, place: Place, bundle: Bundle, part: str, garble: bool
 ) -> None:
     """Guards against a disk or a network that takes the bytes and keeps others, or none."""
-    path = root / getattr(BundleNames.of(bundle.model_id), part)
+    name = getattr(BundleNames.of(bundle.model_id), part)
 
     def hook(method: str, perform: Callable[[], Any]) -> Any:
         result = perform()
-        if method == "create" and path.exists():
-            data = path.read_bytes()
-            path.unlink()
+        if method == "create" and name in place.names():
+            data = place.read(name)
+            place.remove(name)
             if garble:
-                path.write_bytes(flipped(data, 9))
+                place.put(name, flipped(data, 9))
         return result
 
     message = "holds other bytes" if garble else "cannot be read back"
     with pytest.raises(PublicationError, match=message) as caught:
         publish(HookedStore(store, hook), bundle)
-    assert store.uri(getattr(BundleNames.of(bundle.model_id), part)) in str(caught.value)
-    assert (part == "manifest") or whole_bundles(root) == []
+    assert store.uri(name) in str(caught.value)
+    assert (part == "manifest") or whole_bundles(place) == []
 
 
 # -- what is there already ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("part", ["booster", "record"])
-def test_other_bytes_under_the_name_are_a_conflict(
-    store: DirectoryStore, root: Path, bundle: Bundle, part: str
-) -> None:
+def test_other_bytes_under_the_name_are_a_conflict(store: ObjectStore, place: Place, bundle: Bundle, part: str) -> None:
     """Guards against writing over an object, and against trusting it: both digests and the URI are named."""
     name = getattr(BundleNames.of(bundle.model_id), part)
     store.create(name, b'{"other": 1}')
@@ -254,12 +301,12 @@ def test_other_bytes_under_the_name_are_a_conflict(
     for named in (store.uri(name), digest(b'{"other": 1}'), digest(getattr(bundle, part))):
         assert named in str(caught.value)
     assert store.read(name).data == b'{"other": 1}'  # type: ignore[union-attr]
-    assert whole_bundles(root) == []
+    assert whole_bundles(place) == []
 
 
 @pytest.mark.parametrize("manifest_there", [True, False])
 def test_other_libraries_are_no_conflict(
-    store: DirectoryStore, root: Path, bundle: Bundle, manifest_there: bool
+    store: ObjectStore, place: Place, bundle: Bundle, manifest_there: bool
 ) -> None:
     """Guards a month against turning red when the same booster is trained again under a newer pandas.
 
@@ -267,92 +314,91 @@ def test_other_libraries_are_no_conflict(
     """
     publish(store, bundle)
     if not manifest_there:
-        (root / BundleNames.of(bundle.model_id).manifest).unlink()
+        place.remove(BundleNames.of(bundle.model_id).manifest)
     newer = bundle_of(bundle.booster, libraries={"pandas": "9.0"})
     result = publish(store, newer)
     assert result.created is not manifest_there
     assert result.record.sha256 == digest(bundle.record) != digest(newer.record)
-    assert len(whole_bundles(root)) == 1
+    assert len(whole_bundles(place)) == 1
 
 
 @pytest.mark.parametrize("manifest_there", [True, False])
 def test_another_record_of_the_same_booster_is_a_conflict(
-    store: DirectoryStore, root: Path, bundle: Bundle, manifest_there: bool
+    store: ObjectStore, place: Place, bundle: Bundle, manifest_there: bool
 ) -> None:
     """Guards the published metrics: the fields that differ are named, down to 4 against 4.0, with both digests."""
     publish(store, bundle)
     if not manifest_there:
-        (root / BundleNames.of(bundle.model_id).manifest).unlink()
-    before = files_under(root)
+        place.remove(BundleNames.of(bundle.model_id).manifest)
+    before = contents(place)
     other = bundle_of(bundle.booster, metrics={"mae": 4}, month="2022-01", libraries={"pandas": "9.0"})
     with pytest.raises(PublicationConflictError, match=r"differs in metrics, month\)") as caught:
         publish(store, other)
     assert digest(bundle.record) in str(caught.value)
     assert digest(other.record) in str(caught.value)
-    assert files_under(root) == before
+    assert contents(place) == before
 
 
-def test_a_later_verdict_does_not_change_what_is_published(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+def test_a_later_verdict_does_not_change_what_is_published(store: ObjectStore, place: Place, bundle: Bundle) -> None:
     """Guards the empty October: its verdict names another month, its model is the one of June."""
     publish(store, bundle)
-    before = files_under(root)
+    before = contents(place)
     later = replace(bundle, verdict=verdict_on(bundle.booster, checks=("a_new_check",)))
     assert not publish(store, later).created
-    assert files_under(root) == before
+    assert contents(place) == before
 
 
-def test_damage_in_the_free_field_is_damage(store: DirectoryStore, root: Path, bundle: Bundle) -> None:
+def test_damage_in_the_free_field_is_damage(store: ObjectStore, place: Place, bundle: Bundle) -> None:
     """Guards against taking a damaged record for one that differs by right: what counts is the manifest's digest."""
     publish(store, bundle)
-    path = root / BundleNames.of(bundle.model_id).record
-    path.write_bytes(bundle.record.replace(b"3.2.0", b"3.2.1"))
+    name = BundleNames.of(bundle.model_id).record
+    place.put(name, bundle.record.replace(b"3.2.0", b"3.2.1"))
     with pytest.raises(PublicationConflictError, match="bundle is damaged") as caught:
         publish(store, bundle)
     assert digest(bundle.record) in str(caught.value)
-    assert digest(path.read_bytes()) in str(caught.value)
+    assert digest(place.read(name)) in str(caught.value)
 
 
 @pytest.mark.parametrize("part", ["booster", "record", "manifest"])
 @pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
 def test_a_damaged_bundle_is_not_taken_for_published(
-    store: DirectoryStore, root: Path, bundle: Bundle, part: str, damage: str
+    store: ObjectStore, place: Place, bundle: Bundle, part: str, damage: str
 ) -> None:
     """Guards against a green run over a bundle that no reader can load; both digests are named."""
     publish(store, bundle)
     name = getattr(BundleNames.of(bundle.model_id), part)
-    path = root / name
-    data = path.read_bytes()
+    data = place.read(name)
     if damage == "gone":
-        path.unlink()
+        place.remove(name)
     else:
-        path.write_bytes(flipped(data, len(data) // 2) if damage == "flipped" else data[:-1])
+        place.put(name, flipped(data, len(data) // 2) if damage == "flipped" else data[:-1])
     if (part, damage) == ("manifest", "gone"):
         assert publish(store, bundle).created  # without its manifest it was never there
         return
-    after = files_under(root)
+    after = contents(place)
     with pytest.raises(PublicationConflictError) as caught:
         publish(store, bundle)
     assert store.uri(name) in str(caught.value)
     assert digest(data) in str(caught.value)
     assert (digest(after[name]) if damage != "gone" else "no object") in str(caught.value)
-    assert files_under(root) == after
+    assert contents(place) == after
 
 
 def test_the_manifest_of_another_model_is_refused(
-    store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes]
+    store: ObjectStore, place: Place, boosters: tuple[bytes, bytes]
 ) -> None:
     """Guards against a manifest that was copied under another model's name."""
     mine, other = bundle_of(boosters[0]), bundle_of(boosters[1])
     publish(store, other)
     names = BundleNames.of(mine.model_id)
-    shutil.copy(root / BundleNames.of(other.model_id).manifest, root / names.manifest)
+    place.put(names.manifest, place.read(BundleNames.of(other.model_id).manifest))
     with pytest.raises(BundleError, match=other.model_id):
         published(store, mine.model_id)
     with pytest.raises(PublicationConflictError, match=other.model_id):
         publish(store, mine)
 
 
-def test_only_bundles_are_listed(store: DirectoryStore, bundle: Bundle) -> None:
+def test_only_bundles_are_listed(store: ObjectStore, bundle: Bundle) -> None:
     """Guards the list against channel pointers, orphans and strangers' files in the same folder."""
     publish(store, bundle)
     orphan = BundleNames.of(bundle.model_id.replace("202201", "202202"))
@@ -366,21 +412,20 @@ def test_only_bundles_are_listed(store: DirectoryStore, bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("order", ["die before", "die after"])
-def test_a_publisher_may_die_at_any_store_call(tmp_path: Path, bundle: Bundle, order: Order) -> None:
+def test_a_publisher_may_die_at_any_store_call(make_home: MakeHome, bundle: Bundle, order: Order) -> None:
     """Guards the order of the steps: a death anywhere leaves no manifest without its bundle, and a rerun completes."""
-    clean = tmp_path / "clean"
-    publish(DirectoryStore(clean), bundle)
+    clean = make_home()
+    publish(clean.store, bundle)
     for call in range(100):
-        root = tmp_path / str(call)
-        store = DirectoryStore(root)
+        home = make_home()
         try:
-            publish(dying_at(store, call, order), bundle)
+            publish(dying_at(home.store, call, order), bundle)
             break
         except Killed:
             pass
-        created = whole_bundles(root) == []
-        assert publish(store, bundle).created == created
-        assert files_under(root) == files_under(clean)
+        created = whole_bundles(home.place) == []
+        assert publish(home.store, bundle).created == created
+        assert contents(home.place) == contents(clean.place)
     # One read for the manifest, then create and read back for each of three objects.
     assert call == 7
 
@@ -397,16 +442,17 @@ def test_a_publisher_may_be_killed_at_any_system_call(tmp_path: Path, boosters: 
     subprocess.run(command, check=True, timeout=60)
 
     bundle = bundle_of(boosters[0])
-    clean = tmp_path / "clean"
-    publish(DirectoryStore(clean), bundle)
-    expected = files_under(clean)
+    clean = in_directory(tmp_path / "clean")
+    publish(clean.store, bundle)
+    expected = contents(clean.place)
     stores, left, swept = 0, 0, 0
     for root in sorted(roots.iterdir()):
-        whole = whole_bundles(root)
-        assert files_under(root).items() <= expected.items()
+        place = Folder(root)
+        whole = whole_bundles(place)
+        assert contents(place).items() <= expected.items()
         staged = list(root.rglob(".*"))
         publish(DirectoryStore(root), bundle)
-        assert files_under(root) == expected
+        assert contents(place) == expected
         stores, left = stores + 1, left + len(staged)
         if not whole:  # else the rerun had nothing to write, and so nothing to sweep
             swept += len(staged)
@@ -420,6 +466,7 @@ def test_readers_see_whole_bundles_while_publishers_are_killed(tmp_path: Path, b
     # Large enough that writing takes a while.
     (tmp_path / "booster").write_bytes(boosters[0] + b" " * 300_000)
     root = tmp_path / "artifacts"
+    place = Folder(root)
     seen: dict[str, bytes] = {}
     failures: list[str] = []
     done = threading.Event()
@@ -427,8 +474,8 @@ def test_readers_see_whole_bundles_while_publishers_are_killed(tmp_path: Path, b
     def read_on() -> None:
         while not done.is_set():
             try:
-                whole_bundles(root)
-                now = files_under(root)
+                whole_bundles(place)
+                now = contents(place)
                 if any(now.get(name) != data for name, data in seen.items()):
                     failures.append("a published object changed or vanished")
                 seen.update(now)
@@ -455,18 +502,18 @@ def test_readers_see_whole_bundles_while_publishers_are_killed(tmp_path: Path, b
         done.set()
         reader.join()
     assert failures == []
-    assert len(whole_bundles(root)) >= 5
+    assert len(whole_bundles(place)) >= 5
     # Whatever was begun can be completed.
     boosters_there = [path for path in root.glob("xgboost_v1/*.json") if not path.stem.endswith(("data", "manifest"))]
     for path in boosters_there:
         publish(DirectoryStore(root), bundle_of(path.read_bytes()))
-    assert len(whole_bundles(root)) == len(boosters_there)
+    assert len(whole_bundles(place)) == len(boosters_there)
 
 
 # -- several publishers ------------------------------------------------------------------------------
 
 
-def test_of_many_publishers_one_creates(store: DirectoryStore, root: Path, boosters: tuple[bytes, bytes]) -> None:
+def test_of_many_publishers_one_creates(store: ObjectStore, place: Place, boosters: tuple[bytes, bytes]) -> None:
     """Guards the race of two runs for one model, with verdicts and libraries that differ by right."""
     bundles = [
         bundle_of(boosters[0], verdict=verdict_on(boosters[0], checks=(f"check_{n}",)), libraries={"pandas": str(n)})
@@ -477,36 +524,54 @@ def test_of_many_publishers_one_creates(store: DirectoryStore, root: Path, boost
     assert sum(result.created for result in results) == 1
     assert len({result.manifest.sha256 for result in results}) == 1
     assert len({result.record.sha256 for result in results}) == 1
-    assert len(whole_bundles(root)) == 1
+    assert len(whole_bundles(place)) == 1
 
 
 class InterleavedPublishers(RuleBasedStateMachine):
-    """Publishers of agreeing and contradicting bundles, one store call at a time, some of them killed."""
+    """Publishers of agreeing and contradicting bundles, one store call at a time, some of them killed.
+
+    Some go on to promote what they have published, so that they race for the pointer too.
+    """
 
     choices: tuple[Bundle, ...] = ()
+    make_home: MakeHome
 
-    @initialize()
-    def open_store(self) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="nba_ml_publication_")
-        self.root = Path(self.folder.name) / "artifacts"
-        self.store = DirectoryStore(self.root)
+    @initialize(begun=st.booleans())
+    def open_store(self, begun: bool) -> None:
+        home = type(self).make_home()
+        self.store, self.place = home.store, home.place
         self.running: list[SteppedPublisher] = []
         self.ended: list[SteppedPublisher] = []
-        self.seen: dict[str, bytes] = {}
+        if begun:
+            publish(self.store, self.choices[-1])
+        self.published: dict[str, bytes] = {}
+        self.manifests: list[str] = []
+        self.pointer: bytes | None = None
+        self.serial = 0
 
     @precondition(lambda self: len(self.running) < 4)
-    @rule(which=st.integers(0, 5))
-    def start(self, which: int) -> None:
-        self.running.append(SteppedPublisher(self.store, self.choices[which]))
+    @rule(which=st.integers(0, 5), promotes=st.booleans())
+    def start(self, which: int, promotes: bool) -> None:
+        self.running.append(SteppedPublisher(self.store, self.choices[which], self.author() if promotes else None))
+
+    @precondition(lambda self: len(self.running) < 4 and self.manifests)
+    @rule(which=st.integers(0, 1))
+    def start_promotion(self, which: int) -> None:
+        """Of a model that is published: a race that only the pointer's few calls decide."""
+        manifest = self.manifests[which % len(self.manifests)]
+        bundle = next(each for each in self.choices if manifest.startswith(each.model_id))
+        self.running.append(SteppedPublisher(self.store, bundle, self.author(), publishes=False))
+
+    def author(self) -> str:
+        return f"publisher {len(self.running) + len(self.ended)}"
 
     @precondition(lambda self: self.running)
-    @rule(who=st.integers(0, 3), calls=st.integers(1, 4))
+    @rule(who=st.integers(0, 3), calls=st.sampled_from([1, 2, 8]))
     def go_on(self, who: int, calls: int) -> None:
         publisher = self.running[who % len(self.running)]
         for _ in range(calls):
-            if not publisher.ended:
-                publisher.step()
-                self.nothing_changed()
+            publisher.step()
+            self.all_is_well()
         self.retire(publisher)
 
     @precondition(lambda self: self.running)
@@ -522,26 +587,26 @@ class InterleavedPublishers(RuleBasedStateMachine):
             self.ended.append(publisher)
 
     @invariant()
-    def manifests_speak_for_whole_bundles(self) -> None:
-        if hasattr(self, "root"):
-            whole_bundles(self.root)
-
-    @invariant()
-    def nothing_changed(self) -> None:
-        if hasattr(self, "root"):
-            now = files_under(self.root)
-            assert self.seen.items() <= now.items(), "a published object changed or vanished"
-            self.seen = now
+    def all_is_well(self) -> None:
+        """Bundles are whole and stay as they are; the pointer moves forward only, to a model that is published."""
+        if not hasattr(self, "place"):
+            return
+        now = Seen(self.place)
+        self.manifests = whole_bundles(now)
+        serial = resolved_serial(now)
+        published = {name: data for name, data in now.objects.items() if name != CHAMPION}
+        assert self.published.items() <= published.items(), "a published object changed or vanished"
+        pointer = now.objects.get(CHAMPION)
+        assert self.serial <= serial <= self.serial + 1, "the pointer moved back, or further than one step"
+        assert (serial == self.serial) == (pointer == self.pointer), "the pointer changed, and its serial did not"
+        self.published, self.serial, self.pointer = published, serial, pointer
 
     def teardown(self) -> None:
-        if not hasattr(self, "root"):
+        if not hasattr(self, "place"):
             return
-        try:
-            for publisher in self.running:
-                publisher.step("die before")
-            self.finish_everything()
-        finally:
-            self.folder.cleanup()
+        for publisher in self.running:
+            publisher.step("die before")
+        self.finish_everything()
 
     def finish_everything(self) -> None:
         """Every bundle is published or contradicts the one that came first; a further round changes nothing."""
@@ -554,32 +619,41 @@ class InterleavedPublishers(RuleBasedStateMachine):
                     stored = self.store.read(record)
                     assert stored is not None
                     assert json.loads(stored.data)["metrics"] != json.loads(bundle.record)["metrics"]
-                self.nothing_changed()
-        assert len(whole_bundles(self.root)) == len({each.model_id for each in self.choices})
+                self.all_is_well()
+        assert len(whole_bundles(self.place)) == len({each.model_id for each in self.choices})
         created = [each.result.manifest.name for each in self.ended if each.result and each.result.created]
         assert len(created) == len(set(created)), "two publishers created one bundle"
+        serials = [each.serial for each in self.ended if each.serial is not None]
+        assert len(serials) == len(set(serials)), "two promotions got one serial"
 
 
 @pytest.fixture
-def machine(boosters: tuple[bytes, bytes]) -> Iterator[type[InterleavedPublishers]]:
+def machine(make_home: MakeHome, boosters: tuple[bytes, bytes]) -> type[InterleavedPublishers]:
     first, second = boosters
-    InterleavedPublishers.choices = (
-        bundle_of(first),
-        bundle_of(first, libraries={"pandas": "9.0"}),
-        bundle_of(first, verdict=verdict_on(first, checks=("another",))),
-        bundle_of(first, metrics={"mae": 9.9}),
-        bundle_of(second),
-        bundle_of(second),
-    )
-    yield InterleavedPublishers
-    InterleavedPublishers.choices = ()
+
+    class OverThisStore(InterleavedPublishers):
+        choices = (
+            bundle_of(first),
+            bundle_of(first, libraries={"pandas": "9.0"}),
+            bundle_of(first, verdict=verdict_on(first, checks=("another",))),
+            bundle_of(first, metrics={"mae": 9.9}),
+            bundle_of(second),
+            bundle_of(second),
+        )
+
+    OverThisStore.make_home = staticmethod(make_home)
+    return OverThisStore
 
 
-def test_interleaved_publishers(machine: type[InterleavedPublishers]) -> None:
+def test_interleaved_publishers(machine: type[InterleavedPublishers], home: Home) -> None:
     """Guards against any order of several publishers' steps and deaths that one publisher alone does not show."""
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            # The steps are the same over both; over the network they take four times as long.
+            max_examples=40 if isinstance(home.store, DirectoryStore) else 15,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )

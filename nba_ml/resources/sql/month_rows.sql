@@ -4,7 +4,7 @@ WITH features AS (
   SELECT
     TRUE AS has_features,
     -- Older rows have stray case and dots. The same canonical form on both sides, or they never meet.
-    REGEXP_REPLACE(NORMALIZE(LOWER(player_lookup), NFKD), r'[^a-z]', '') AS player_lookup,
+    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
     game_date,
     game_id,
     features,
@@ -20,7 +20,7 @@ WITH features AS (
 
 results AS (
   SELECT
-    REGEXP_REPLACE(NORMALIZE(LOWER(player_lookup), NFKD), r'[^a-z]', '') AS player_lookup,
+    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
     game_date,
     CAST(MAX(points) AS FLOAT64) AS points,
     CAST(MAX(minutes_played) AS FLOAT64) AS minutes_played,

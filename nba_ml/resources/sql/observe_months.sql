@@ -4,7 +4,7 @@
 WITH features AS (
   SELECT
     FORMAT_DATE('%Y-%m', game_date) AS month,
-    REGEXP_REPLACE(NORMALIZE(LOWER(player_lookup), NFKD), r'[^a-z]', '') AS player_lookup,
+    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
     game_date,
     game_id,
     updated_at,
@@ -23,7 +23,7 @@ WITH features AS (
 results AS (
   SELECT
     FORMAT_DATE('%Y-%m', game_date) AS month,
-    REGEXP_REPLACE(NORMALIZE(LOWER(player_lookup), NFKD), r'[^a-z]', '') AS player_lookup,
+    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
     game_date,
     game_id,
     MD5(CONCAT(
