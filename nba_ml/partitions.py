@@ -11,14 +11,8 @@ from nba_ml.core.errors import MonthError
 from nba_ml.core.season import OFF_SEASON, parse_month
 from nba_ml.previews import previews_in_use
 
-_LONG_AGO = -1200
-"""A hundred years of months: the window reaches back to the first month, whichever that is."""
-
-with previews_in_use():
-    EVERY_MONTH_SO_FAR = dg.TimeWindowPartitionMapping(
-        start_offset=_LONG_AGO, allow_nonexistent_upstream_partitions=True
-    )
-"""The expanding window: everything up to and including the month."""
+_MONTHS_TO_COME = 18
+"""Two seasons: how long a code server may run on partitions that grow with the calendar."""
 
 
 def season_months(first: str, last: str | None) -> dg.MonthlyPartitionsDefinition:
@@ -39,6 +33,23 @@ def season_months(first: str, last: str | None) -> dg.MonthlyPartitionsDefinitio
         fmt="%Y-%m",
         exclusions=[f"0 0 1 {min(OFF_SEASON)}-{max(OFF_SEASON)} *"],
     )
+
+
+def every_month_so_far(months: dg.MonthlyPartitionsDefinition) -> dg.TimeWindowPartitionMapping:
+    """The expanding window: everything from the first month up to and including the month.
+
+    It reaches back as far as there are months, and no further: Dagster walks through every month of the
+    window each time that it looks, and a window of a hundred years cost 1.5 s a run.
+    """
+    with previews_in_use():
+        return dg.TimeWindowPartitionMapping(
+            start_offset=-len(month_keys(months)) - _MONTHS_TO_COME, allow_nonexistent_upstream_partitions=True
+        )
+
+
+def is_window(mapping: dg.PartitionMapping) -> bool:
+    """Whether a dependency is on every month so far, not on the month alone."""
+    return isinstance(mapping, dg.TimeWindowPartitionMapping) and mapping.start_offset < -1
 
 
 def month_keys(months: dg.MonthlyPartitionsDefinition) -> list[str]:

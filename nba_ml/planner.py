@@ -21,7 +21,7 @@ from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.training import Hyperparameters
 from nba_ml.core.values import Artifact
-from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.partitions import is_window
 from nba_ml.resources.feature_source import EmbeddedFeatureSource
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.resources.month_store import MonthStore
@@ -161,7 +161,7 @@ class Planner:
         inputs: dict[str, dict[str, str]] = {}
         for parent in self._graph.get(key).parent_keys:
             name = parent.to_user_string()
-            window = self._graph.get_partition_mapping(key, parent) == EVERY_MONTH_SO_FAR
+            window = is_window(self._graph.get_partition_mapping(key, parent))
             needed = [m for m in self.months if m <= month] if window else [month]
             if any(m not in self._state[name] for m in needed):
                 return None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nba_ml.core.errors import MonthError
 from nba_ml.core.season import season_months as calendar_months
-from nba_ml.partitions import EVERY_MONTH_SO_FAR, require_month, season_months
+from nba_ml.partitions import every_month_so_far, is_window, require_month, season_months
 from nba_ml.resources.feature_source import source_months
 from nba_ml.settings import SAMPLE_DATA
 
@@ -51,7 +51,25 @@ def test_the_month_before_october_is_june(month: str, before: str) -> None:
 @pytest.mark.parametrize("month", ["2021-10", "2021-12", "2022-10", "2025-06"])
 def test_the_window_of_a_month_is_every_month_so_far(month: str) -> None:
     """Guards against a window that leaves months out, or reads one from the future."""
-    assert upstream(EVERY_MONTH_SO_FAR, month) == [each for each in EMBEDDED if each <= month]
+    assert upstream(every_month_so_far(MONTHS), month) == [each for each in EMBEDDED if each <= month]
+
+
+def test_the_window_of_a_long_history_leaves_nothing_out() -> None:
+    """Guards against a user's thirty seasons of which the first are silently not trained on."""
+    months = season_months("1996-10", "2025-06")
+    found = every_month_so_far(months).get_upstream_mapped_partitions_result_for_partitions(
+        downstream_partitions_subset=months.subset_with_partition_keys(["2025-06"]),
+        downstream_partitions_def=months,
+        upstream_partitions_def=months,
+    )
+    assert list(found.partitions_subset.get_partition_keys()) == list(months.get_partition_keys())
+
+
+def test_a_window_is_told_from_a_single_month() -> None:
+    """Guards against `--only-missing` that asks for the month alone where all months so far are read."""
+    assert is_window(every_month_so_far(MONTHS))
+    assert not is_window(dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
+    assert not is_window(dg.IdentityPartitionMapping())
 
 
 @given(st.sampled_from(EMBEDDED), st.sampled_from(EMBEDDED))

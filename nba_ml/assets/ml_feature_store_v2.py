@@ -13,7 +13,7 @@ from nba_ml.core.digest import DigestedTable, table_digest
 from nba_ml.core.features import compute_features, features_code_digest
 from nba_ml.core.season import month_bounds
 from nba_ml.core.tables import ML_FEATURE_STORE_V2
-from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.partitions import every_month_so_far
 from nba_ml.resources.compute import Compute
 from nba_ml.resources.feature_source import EmbeddedFeatureSource
 from nba_ml.resources.io_manager import BY_MONTH
@@ -24,7 +24,7 @@ CODE_VERSION = f"1-{features_code_digest()[:12]}"
 _WRITTEN_AT = ("created_at", "updated_at")
 
 
-def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=months,
         group_name="feature_store",
@@ -32,7 +32,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
         ins={
-            "player_game_summary": dg.AssetIn(partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True}),
+            "player_game_summary": dg.AssetIn(partition_mapping=every_month_so_far(months), metadata={BY_MONTH: True}),
         },
         metadata={"dagster/column_schema": column_schema(ML_FEATURE_STORE_V2)},
         description=f"The feature store: {V2_33FEATURES.count} features per player-game (`{V2_33FEATURES.name}`), from "

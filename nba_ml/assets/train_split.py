@@ -8,13 +8,13 @@ import pandas as pd
 from nba_ml.assets.recording import OWNERS, digests, markdown_table, recorded
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import split_by_date
-from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.partitions import every_month_so_far
 from nba_ml.resources.io_manager import BY_MONTH, COLUMNS
 
 CODE_VERSION = "1"
 
 
-def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=months,
         group_name="training",
@@ -23,7 +23,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         ins={
             "feature_store_snapshot": dg.AssetIn(
-                partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True, COLUMNS: ["game_date"]}
+                partition_mapping=every_month_so_far(months), metadata={BY_MONTH: True, COLUMNS: ["game_date"]}
             ),
         },
     )

@@ -15,7 +15,7 @@ from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import SplitManifest
 from nba_ml.core.training import Hyperparameters, fit, gather
 from nba_ml.core.values import TrainedModel
-from nba_ml.partitions import EVERY_MONTH_SO_FAR
+from nba_ml.partitions import every_month_so_far
 from nba_ml.resources.compute import Compute
 from nba_ml.resources.io_manager import BY_MONTH
 
@@ -34,7 +34,7 @@ def parameters_digest(parameters: Hyperparameters) -> str:
     return json_digest(parameters.model_dump(mode="json"))
 
 
-def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=months,
         group_name="training",
@@ -42,7 +42,9 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
         ins={
-            "feature_store_snapshot": dg.AssetIn(partition_mapping=EVERY_MONTH_SO_FAR, metadata={BY_MONTH: True}),
+            "feature_store_snapshot": dg.AssetIn(
+                partition_mapping=every_month_so_far(months), metadata={BY_MONTH: True}
+            ),
         },
     )
     def xgboost_model(
