@@ -7,6 +7,7 @@ that `--help` answers at once.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -198,6 +199,8 @@ def ui(port: int) -> int:
     environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home), "NBA_ML_HOME": str(settings.home)}
     _out.print(f"Dagster's web UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
     where = ["--host", "127.0.0.1", "--port", str(port), "--target-path", str(project)]
+    # A shell's background job is born deaf to SIGINT, and Dagster then ignores SIGTERM too.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execve(dg, ["dg", "dev", "--use-active-venv", *where], environment)
 
 

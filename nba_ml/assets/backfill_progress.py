@@ -34,8 +34,8 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             metadata={
                 **{f"months_{status}": counted[status] for status in Status},
-                "rows": sum(state.features.rows for state in states),
-                "rows_expected": sum(state.played.rows for state in states),
+                "player_games_covered": sum(state.covered for state in states),
+                "player_games_played": sum(state.played.rows for state in states),
                 "calendar": dg.MetadataValue.md(f"![coverage by month](data:image/png;base64,{picture})"),
                 "months": markdown_table(progress_table(states)),
             }

@@ -7,11 +7,12 @@ What belongs here: asking BigQuery, and saying in words what it refused. What th
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import requests
@@ -204,28 +205,28 @@ class BigQueryFeatureSource(MonthRowsSource):
             SourceDataError: the backfill has not reached the month, a result is there twice and differs, or
                 BigQuery refuses.
         """
-        # The versions first: what changes in between is newer than its version says, and is read again next time.
-        versions = self._versions(month)
         first, last = month_bounds(month)
         names = ",".join(V2_33FEATURES.names)
         table = self.connection.rows(
             self._sql("month_rows"), {"first": first, "last": last, "feature_names": names}, "month-rows"
         )
-        has_features = pc.fill_null(table.column("has_features"), False)
-        features = table.filter(has_features)
+        features = table.filter(pc.fill_null(table.column("has_features"), False))
         results = table.filter(pc.is_valid(table.column("minutes_played")))
         self._require_reached(month, features.num_rows, results.num_rows)
         _require_one_result(month, results, self.summary_table)
         # A player-game with two feature rows brings its result twice.
         grouped = results.group_by(["player_lookup", "game_date"])
-        once = grouped.aggregate([("points", "min"), ("minutes_played", "min")])
-        return (
-            MonthRows(
-                features=features.select(FEATURE_ROWS.names).cast(FEATURE_ROWS),
-                results=once.rename_columns(RESULTS.names).cast(RESULTS),
-            ),
-            versions,
+        once = grouped.aggregate([(name, "min") for name in ("points", "minutes_played", "result_identity")])
+        newest = pc.max(features.column("updated_at")).as_py()
+        versions = {
+            SUMMARY: {month: _version(once.num_rows, _xor(once.column("result_identity_min")))},
+            FEATURES: {month: _version(features.num_rows, _xor(features.column("feature_identity")), newest)},
+        }
+        rows = MonthRows(
+            features=features.select(FEATURE_ROWS.names).cast(FEATURE_ROWS),
+            results=once.drop_columns(["result_identity_min"]).rename_columns(RESULTS.names).cast(RESULTS),
         )
+        return rows, versions
 
     def progress(self, months: list[str]) -> list[MonthProgress]:
         """One query over the months' keys, without a feature array."""
@@ -239,10 +240,6 @@ class BigQueryFeatureSource(MonthRowsSource):
         rows = self.connection.rows(self._sql("observe_months"), parameters, "observe-months").to_pylist()
         found = {row["month"]: _progress(row) for row in rows}
         return [found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None) for month in months]
-
-    def _versions(self, month: str) -> Inputs:
-        (state,) = self.progress([month])
-        return {SUMMARY: {month: state.played.version}, FEATURES: {month: state.features.version}}
 
     def _require_reached(self, month: str, feature_rows: int, results: int) -> None:
         if feature_rows == 0:
@@ -285,18 +282,23 @@ def _progress(row: Mapping[str, Any]) -> MonthProgress:
         return TableState(**counts, newest_update=newest, version=version)
 
     newest = row["newest_update"]
-    written = "" if newest is None else newest.isoformat()
     return MonthProgress(
         month=row["month"],
-        played=state("played", f"{row['played_rows'] or 0}-{_hex(row['result_fingerprint'])}"),
-        features=state("feature", f"{row['feature_rows'] or 0}-{_hex(row['feature_fingerprint'])}-{written}", newest),
+        played=state("played", _version(row["played_rows"], row["result_fingerprint"])),
+        features=state("feature", _version(row["feature_rows"], row["feature_fingerprint"], newest), newest),
         covered=row["covered"] or 0,
         quality=row["quality"],
     )
 
 
-def _hex(fingerprint: int | None) -> str:
-    return f"{fingerprint or 0:015x}"
+def _version(rows: int | None, fingerprint: int | None, newest: datetime | None = None) -> str:
+    """A month's data version: it changes when a row comes, goes, or is written again."""
+    parts = [str(rows or 0), f"{fingerprint or 0:015x}", *([newest.isoformat()] if newest else [])]
+    return "-".join(parts)
+
+
+def _xor(identities: pa.ChunkedArray) -> int:
+    return int(np.bitwise_xor.reduce(identities.to_numpy().astype(np.int64)))
 
 
 def _said(error: BaseException) -> str:

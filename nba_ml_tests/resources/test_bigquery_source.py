@@ -382,7 +382,7 @@ def test_a_query_is_limited_labelled_and_has_parameters(platform: Platform, scri
     (request,) = scripted.requests
     query = request["configuration"]["query"]
     assert query["maximumBytesBilled"] == "12345"
-    assert request["configuration"]["labels"] == {"application": "nba_ml", "query": "observe-months"}
+    assert request["configuration"]["labels"] == {"application": "nba_ml", "query": "month-rows"}
     parameters = {p["name"]: p["parameterValue"]["value"] for p in query["queryParameters"]}
     assert (parameters["first"], parameters["last"]) == ("2021-11-01", "2021-11-30")
     assert "2021-11" not in query["query"]

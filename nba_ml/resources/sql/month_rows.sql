@@ -13,7 +13,12 @@ WITH features AS (
     feature_version,
     CAST(feature_quality_score AS FLOAT64) AS feature_quality_score,
     early_season_flag,
-    updated_at
+    updated_at,
+    -- As in observe_months: the fingerprint of what was read is that of what is observed.
+    CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(
+      IFNULL(player_lookup, ''), '|', CAST(game_date AS STRING), '|', IFNULL(CAST(updated_at AS STRING), ''), '|',
+      IFNULL(feature_version, '')
+    ))), 1, 15)) AS INT64) AS feature_identity
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
 ),
@@ -24,12 +29,16 @@ results AS (
     game_date,
     CAST(MAX(points) AS FLOAT64) AS points,
     CAST(MAX(minutes_played) AS FLOAT64) AS minutes_played,
-    COUNT(DISTINCT FORMAT('%t points in %t', points, minutes_played)) AS different_results
+    COUNT(DISTINCT FORMAT('%t points in %t', points, minutes_played)) AS different_results,
+    BIT_XOR(CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(
+      IFNULL(player_lookup, ''), '|', CAST(game_date AS STRING), '|', CAST(points AS STRING), '|',
+      CAST(minutes_played AS STRING)
+    ))), 1, 15)) AS INT64)) AS result_identity
   FROM {summary_table}
   WHERE game_date BETWEEN @first AND @last
     AND minutes_played > 0
     AND points IS NOT NULL
-  GROUP BY player_lookup, game_date
+  GROUP BY 1, game_date
 )
 
 SELECT *
