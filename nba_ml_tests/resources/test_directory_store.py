@@ -162,9 +162,9 @@ def test_an_accepted_name_stays_under_the_root(name: str) -> None:
         check_name(name)
     except PublicationError:
         return
-    path = os.path.normpath(f"/root/{name}")
-    assert path == f"/root/{name}"
-    assert path.startswith("/root/")
+    path = os.path.normpath(f"/base/{name}")
+    assert path == f"/base/{name}"
+    assert path.startswith("/base/")
 
 
 # -- races -------------------------------------------------------------------------------------------
