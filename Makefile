@@ -64,8 +64,9 @@ lint: $(READY) ## Lint, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) ## Time and memory, stage by stage
+bench: $(READY) emulator ## Time and memory, stage by stage; then what the clouds cost, on emulators
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
+	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
 
 ui: $(READY) ## Dagster's web UI on 127.0.0.1:PORT
 	@$(BIN)/nba-ml ui --port $(PORT)

@@ -9,14 +9,11 @@ import pyarrow.compute as pc
 from nba_ml.checks.check import Check, Finding, Severity
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.digest import table_digest
+from nba_ml.core.progress import COMPLETE, SUBSTANTIAL
 from nba_ml.core.snapshot import Snapshot, contract_faults
 from nba_ml.core.tables import snapshot_schema
 
 ASSET = "feature_store_snapshot"
-
-COVERAGE_BLOCKS, COVERAGE_WARNS = 0.80, 0.95
-"""Share of the games played that have a feature row. The backfill calls a month substantial at 80% and
-complete at 95%; below 80% the rows that are there are not a fair sample of the month."""
 
 
 def _contract(snapshot: Snapshot, month: str) -> Finding:
@@ -82,7 +79,7 @@ def _ranges(snapshot: Snapshot, month: str) -> Finding:
 
 
 def _coverage(limit: float) -> Check:
-    blocks = limit == COVERAGE_BLOCKS
+    blocks = limit == SUBSTANTIAL
 
     def examine(snapshot: Snapshot, month: str) -> Finding:
         counts = snapshot.counts
@@ -136,6 +133,6 @@ CHECKS = (
         reason="Units that changed (a share stored as percent) show here first.",
         examine=_ranges,
     ),
-    _coverage(COVERAGE_BLOCKS),
-    _coverage(COVERAGE_WARNS),
+    _coverage(SUBSTANTIAL),
+    _coverage(COMPLETE),
 )

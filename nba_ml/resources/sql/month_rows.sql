@@ -16,7 +16,8 @@ WITH features AS (
     updated_at,
     -- As in observe_months: the fingerprint of what was read is that of what is observed.
     CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(game_date AS STRING), '|', IFNULL(CAST(updated_at AS STRING), ''), '|',
+      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|',
+      IFNULL(CAST(UNIX_MICROS(updated_at) AS STRING), ''), '|',
       IFNULL(feature_version, '')
     ))), 1, 15)) AS INT64) AS feature_identity
   FROM {feature_table}
@@ -31,7 +32,7 @@ results AS (
     CAST(MAX(minutes_played) AS FLOAT64) AS minutes_played,
     COUNT(DISTINCT FORMAT('%t points in %t', points, minutes_played)) AS different_results,
     BIT_XOR(CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(game_date AS STRING), '|', CAST(points AS STRING), '|',
+      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|', CAST(points AS STRING), '|',
       CAST(minutes_played AS STRING)
     ))), 1, 15)) AS INT64)) AS result_identity
   FROM {summary_table}

@@ -13,7 +13,8 @@ WITH features AS (
     feature_version = @feature_version
       AND (feature_count = @feature_count OR IFNULL(early_season_flag, FALSE)) AS current_version,
     MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(game_date AS STRING), '|', IFNULL(CAST(updated_at AS STRING), ''), '|',
+      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|',
+      IFNULL(CAST(UNIX_MICROS(updated_at) AS STRING), ''), '|',
       IFNULL(feature_version, '')
     )) AS identity
   FROM {feature_table}
@@ -27,7 +28,7 @@ results AS (
     game_date,
     game_id,
     MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(game_date AS STRING), '|', CAST(points AS STRING), '|',
+      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|', CAST(points AS STRING), '|',
       CAST(minutes_played AS STRING)
     )) AS identity
   FROM {summary_table}
