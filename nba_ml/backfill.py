@@ -7,9 +7,7 @@ What belongs here: Dagster runs, and what a signal does to them. What does not: 
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -17,6 +15,7 @@ import dagster as dg
 from nba_ml.checks.registry import all_checks
 from nba_ml.home import PID_TAG, fail_orphaned_runs
 from nba_ml.planner import Planner
+from nba_ml.signals import signals_noticed
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's log goes to its own storage, where the UI shows it; the terminal belongs to the progress."""
@@ -59,7 +58,7 @@ class Backfill:
         if assets not in self._jobs:
             whole = self.planner.defs.resolve_implicit_global_asset_job_def()
             self._jobs[assets] = whole.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
-        with _signals_noticed() as interrupted:
+        with signals_noticed() as interrupted:
             try:
                 result = self._jobs[assets].execute_in_process(
                     instance=self.planner.instance,
@@ -92,32 +91,6 @@ class Backfill:
             () if result.success else (said[True] or tuple(_errors(result)) or ("the run failed; see it in the UI",))
         )
         return MonthResult(month, assets, run_id=result.run_id, problems=problems, warnings=said[False])
-
-
-@contextmanager
-def _signals_noticed() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether SIGINT or SIGTERM came since, whoever handled it.
-
-    While it runs, Dagster handles both itself: inside a step they fail the step, between two steps they wait
-    for the next, and after the last they are forgotten. Python's wakeup descriptor hears of them all.
-    """
-    readable, writable = os.pipe()
-    for end in (readable, writable):
-        os.set_blocking(end, False)
-    noticed = bytearray()
-
-    def interrupted() -> bool:
-        with suppress(BlockingIOError):  # nothing came
-            noticed.extend(os.read(readable, 4096))
-        return signal.SIGINT in noticed or signal.SIGTERM in noticed
-
-    before = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    try:
-        yield interrupted
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(writable)
-        os.close(readable)
 
 
 def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:

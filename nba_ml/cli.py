@@ -239,36 +239,49 @@ def _require_form(*months: str | None) -> None:
 def _open_backfill() -> Iterator[Backfill]:
     """The home locked, its instance open, the graph loaded."""
     settings = Settings.from_environment()
-    # Before Dagster: a wrong setting or a busy home should not take seconds to say so.
-    from nba_ml.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
+    from nba_ml.home import prepare_home
+    from nba_ml.signals import signals_noticed
 
     prepare_home(settings)
-    with ExitStack() as stack:
-        # Both: another home may share this Dagster instance.
-        for folder in dict.fromkeys((settings.home, settings.dagster_home)):
-            stack.enter_context(exclusive(folder))
-        from nba_ml.backfill import Backfill
-        from nba_ml.definitions import build_defs, month_rows_of, partitions_of
-        from nba_ml.partitions import month_keys
-        from nba_ml.planner import Planner
-        from nba_ml.resources.feature_source import EmbeddedFeatureSource
-        from nba_ml.resources.store import open_objects, open_store
+    with ExitStack() as stack, signals_noticed() as interrupted:
+        try:
+            backfill = _loaded(settings, stack)
+        finally:
+            if interrupted():
+                # A library that was being imported may have caught the exception that Ctrl-C raises.
+                raise KeyboardInterrupt
+        yield backfill
 
-        defs = build_defs(settings)
-        instance = stack.enter_context(open_instance(settings))
-        if orphans := fail_orphaned_runs(instance):
-            _err.print(f"{orphans} unfinished run(s) of a killed process marked as failed.")
-        yield Backfill(
-            Planner(
-                defs=defs,
-                instance=instance,
-                store=open_store(settings.store),
-                artifacts=open_objects(settings.artifact_root),
-                month_rows=month_rows_of(settings),
-                source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
-                months=month_keys(partitions_of(settings)),
-            )
+
+def _loaded(settings: Settings, stack: ExitStack) -> Backfill:
+    # Before Dagster: a busy home should not take seconds to say so.
+    from nba_ml.home import exclusive, fail_orphaned_runs, open_instance
+
+    # Both: another home may share this Dagster instance.
+    for folder in dict.fromkeys((settings.home, settings.dagster_home)):
+        stack.enter_context(exclusive(folder))
+    from nba_ml.backfill import Backfill
+    from nba_ml.definitions import build_defs, month_rows_of, partitions_of
+    from nba_ml.partitions import month_keys
+    from nba_ml.planner import Planner
+    from nba_ml.resources.feature_source import EmbeddedFeatureSource
+    from nba_ml.resources.store import open_objects, open_store
+
+    defs = build_defs(settings)
+    instance = stack.enter_context(open_instance(settings))
+    if orphans := fail_orphaned_runs(instance):
+        _err.print(f"{orphans} unfinished run(s) of a killed process marked as failed.")
+    return Backfill(
+        Planner(
+            defs=defs,
+            instance=instance,
+            store=open_store(settings.store),
+            artifacts=open_objects(settings.artifact_root),
+            month_rows=month_rows_of(settings),
+            source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
+            months=month_keys(partitions_of(settings)),
         )
+    )
 
 
 def _chosen_assets(assets: str | None) -> tuple[str, ...]:

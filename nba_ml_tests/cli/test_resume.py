@@ -18,7 +18,7 @@ from dagster import DagsterRunStatus
 from dagster._utils.interrupts import capture_interrupts
 
 from nba_ml.assets import CHAIN, FEATURE_ASSETS
-from nba_ml.backfill import _signals_noticed
+from nba_ml.signals import signals_noticed
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cli.conftest import MONTHS, copy_months
 
@@ -143,13 +143,13 @@ def test_interrupted_before_the_first_run(tmp_path: Path, four_months: Path) -> 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_dagster_keeps_is_noticed(how: signal.Signals) -> None:
     """Guards against Ctrl-C between two steps or after the last one, which Dagster forgets."""
-    with _signals_noticed() as interrupted:
+    with signals_noticed() as interrupted:
         assert not interrupted()
         with capture_interrupts():
             os.kill(os.getpid(), how)
         assert interrupted()
         assert interrupted(), "it stays known"
-    with _signals_noticed() as interrupted:
+    with signals_noticed() as interrupted:
         assert not interrupted(), "but not beyond the run"
 
 

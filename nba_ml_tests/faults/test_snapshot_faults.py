@@ -67,7 +67,7 @@ def test_one_fault_at_every_call_changes_nothing(
     record_property: Callable[[str, object], None],
 ) -> None:
     """Guards against a month that is short of rows because an answer was: one fault passes, and nobody notices."""
-    assert calls >= 4
+    assert calls >= 2, "a job, and its results"
     made = 0
     for number in range(calls):
         with proxy.disturbing(disturbed(Fault(kind, when), number), nothing):
