@@ -7,6 +7,7 @@ afterwards the way Dagster's UI and a reader of the published files would.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,11 @@ NBA_ML = Path(sys.executable).with_name("nba-ml")
 
 Versions = dict[tuple[str, str], str]
 """(asset, month) -> data version of its latest materialisation."""
+
+
+def heed_interrupts() -> None:
+    """For a new process: undo what a shell does to a test run in its background, to ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Home:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_interrupts,
         )
 
     def run(self, *arguments: str, limit: float | None = 600) -> subprocess.CompletedProcess[str]:

@@ -24,6 +24,8 @@ from typing import Any
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from nba_ml_tests.cli.command import heed_interrupts
+
 BIN = Path(sys.executable).parent
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -81,7 +83,7 @@ def serving(home: Path, log: Path) -> Iterator[Dagit]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_heed_interrupts,
+            preexec_fn=heed_interrupts,
         )
     try:
         location = _loaded_location(url, process, log)
@@ -125,11 +127,6 @@ def environment(home: Path) -> dict[str, str]:
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "DAGSTER_DG_UPDATE_CHECK_ENABLED": "0",
     }
-
-
-def _heed_interrupts() -> None:
-    """Undo what a shell does to a test run in its background: ignore SIGINT, which Dagster extends to SIGTERM."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _free_port() -> int:
