@@ -205,6 +205,19 @@ def test_a_half_backfilled_month(bigquery_emulator: BigQueryEmulator, share: flo
     assert found.coverage == pytest.approx(share, abs=0.01)
 
 
+def test_rows_of_another_version_cover_nothing(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against a month full of an older store's rows being called done, and asked to be trained on."""
+    made = make_platform(bigquery_emulator)
+    made.load(features_of(OLD), summary_of(OLD))
+    made.sql("UPDATE {features} SET feature_version = 'v1_baseline_25' WHERE game_date > '2022-01-15'")
+    (found,) = made.source().progress([OLD])
+    assert found.features.rows == features_of(OLD).num_rows
+    assert found.status == Status.PARTIAL
+    made.sql("UPDATE {features} SET feature_version = 'v1_baseline_25' WHERE game_date <= '2022-01-15'")
+    (found,) = made.source().progress([OLD])
+    assert (found.covered, found.status) == (0, Status.MISSING)
+
+
 def test_versions_follow_the_rows(bigquery_emulator: BigQueryEmulator) -> None:
     """Guards against a correction that nobody notices, and against a rebuild that nothing called for."""
     made = make_platform(bigquery_emulator)

@@ -16,7 +16,7 @@ from google.auth.exceptions import RefreshError
 from google.cloud import storage
 
 from nba_ml.core.errors import PublicationError, SettingsError
-from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore
+from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError
 from nba_ml.core.publication import publish
 from nba_ml.resources.cloud_store import CloudStore, open_cloud_store
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client
@@ -55,36 +55,6 @@ def nothing() -> None:
 
 
 # -- the promises ------------------------------------------------------------------------------------
-
-
-def test_it_is_an_object_store(cloud_store: ObjectStore) -> None:
-    """Guards the protocol: what is written is read, and the generation is the one that was returned."""
-    store = cloud_store
-    assert store.read("m/a.json") is None
-    generation = store.create("m/a.json", b"1")
-    found = store.read("m/a.json")
-    assert found is not None
-    assert (found.data, found.generation) == (b"1", generation)
-    second = store.swap("m/a.json", b"2", generation)
-    assert second != generation
-    assert store.read("m/a.json").generation == second  # type: ignore[union-attr]
-    store.write("w", b"x")
-    store.write("w", b"")
-    assert store.read("w").data == b""  # type: ignore[union-attr]
-    store.delete("w")
-    store.delete("w")
-    assert store.names("") == ["m/a.json"]
-
-
-def test_create_never_writes_over(store: CloudStore) -> None:
-    """Guards create-only, also for the same bytes: the caller must see that it was not the one."""
-    store.create("a", b"1")
-    for data in (b"1", b"2"):
-        with pytest.raises(ObjectExistsError) as caught:
-            store.create("a", data)
-        assert caught.value.name == "a"
-        assert store.uri("a") in str(caught.value)
-    assert store.read("a").data == b"1"  # type: ignore[union-attr]
 
 
 def test_swap_refuses_another_generation(store: CloudStore) -> None:
