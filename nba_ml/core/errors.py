@@ -56,8 +56,28 @@ class NotVerifiedError(PublicationError):
     """The blocking checks have not all passed for exactly this model."""
 
 
+class ChecksFailedError(NbaMlError):
+    """Asset checks of a month failed, or could not be run."""
+
+
+class CheckBrokenError(NbaMlError):
+    """An asset check raised: it is an error, never a pass."""
+
+
+class OverrideError(PublicationError):
+    """An override that gives no reason, or names no check that it may override."""
+
+
 class BundleError(NbaMlError):
     """A published bundle is incomplete, damaged, or does not predict what its record says."""
+
+
+class CalibrationError(NbaMlError):
+    """There are no usable held-out rows to learn an interval from, or to measure one on."""
+
+
+class MissingExtraError(NbaMlError):
+    """A library of an optional extra of the package is needed and not installed."""
 
 
 class HomeBusyError(NbaMlError):

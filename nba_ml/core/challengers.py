@@ -1,0 +1,216 @@
+"""Other learners on the very same split: is XGBoost's score the rows' doing, or the learner's?
+
+Each challenger is fitted on the train side, may look at the early-stopping side to stop or to choose its
+strength, and is measured on the validation side, as the model is. Ridge regression always runs; LightGBM and
+CatBoost where the extra `nba_ml[challengers]` is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import json_digest
+from nba_ml.core.errors import MissingExtraError, SplitError
+from nba_ml.core.metrics import interval_over_days, measure
+from nba_ml.core.model_record import BaselineResult
+from nba_ml.core.split import SplitManifest
+from nba_ml.core.training import Matrix, Samples, predict
+
+Floats = npt.NDArray[np.float64]
+Predictor = Callable[[Matrix], Floats]
+"""Feature vectors (n, features) to predicted points (n,)."""
+
+EXTRA = "nba_ml[challengers]"
+
+ROUNDS, LEARNING_RATE, PATIENCE, SEED = 1000, 0.03, 50, 42
+"""The recipe's own, so that the comparison is of learners and not of budgets."""
+
+RIDGE_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Penalties per row, on standardised columns."""
+
+
+class ChallengerReport(BaseModel):
+    """What the challengers reached on the validation rows, and which could not run for want of their library.
+
+    In each result `gain` is the challenger's MAE minus the model's on the same rows: above 0, the model is better.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    results: dict[str, BaselineResult]
+    not_installed: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        return json_digest(self.model_dump(mode="json"))
+
+
+def measure_challengers(
+    samples: Samples, split: SplitManifest, booster: bytes, version: FeatureVersion, threads: int | None
+) -> ChallengerReport:
+    """Fit every challenger that can run, and compare it with the booster on the validation rows.
+
+    Args:
+        samples: the split's rows, as `training.gather` stacks them.
+        booster: the model's saved bytes.
+        threads: changes the speed only; None is all cores.
+
+    Raises:
+        SplitError: the split holds no samples.
+    """
+    if split.empty:
+        raise SplitError("There is no sample in this split, so there is nothing to fit a challenger on.")
+    train, early_stopping, validation = (samples.between(side.first, side.last) for side in split.sides().values())
+    ours = predict(booster, validation.features, threads)
+    results: dict[str, BaselineResult] = {}
+    missing: list[str] = []
+    for name, fit in CHALLENGERS.items():
+        try:
+            predictor = fit(train, early_stopping, version, threads)
+        except MissingExtraError:
+            missing.append(name)
+            continue
+        results[name] = _compared(predictor(validation.features), ours, validation)
+    return ChallengerReport(results=results, not_installed=tuple(missing))
+
+
+def _compared(theirs: Floats, ours: npt.NDArray[np.float32], rows: Samples) -> BaselineResult:
+    gain = np.abs(theirs - rows.points) - np.abs(ours.astype(np.float64) - rows.points)
+    return BaselineResult(
+        metrics=measure(theirs, rows.points),
+        model_mae=measure(ours, rows.points).mae,
+        gain=round(float(gain.mean()), 6),
+        gain_interval=interval_over_days(gain, rows.dates),
+    )
+
+
+def fit_ridge(train: Samples, early_stopping: Samples, _version: FeatureVersion, _threads: int | None) -> Predictor:
+    """Ridge regression (Hoerl and Kennard, 1970) in closed form; it predicts the mean, never below 0.
+
+    Columns are standardised on the train side. A missing value takes the train side's median, and a column of
+    its own says that it was missing. Of `RIDGE_STRENGTHS` the one with the best MAE on the early-stopping side
+    is kept. Version and threads are for the others: NumPy solves one small system.
+    """
+    columns = _RidgeColumns(train.features)
+    design, mean = columns.of(train.features), float(train.points.mean(dtype=np.float64))
+    # One eigendecomposition serves every strength.
+    values, vectors = np.linalg.eigh(design.T @ design / len(train))
+    target = vectors.T @ (design.T @ (train.points - mean) / len(train))
+    watched = columns.of(early_stopping.features)
+
+    def solved(strength: float) -> Floats:
+        return np.asarray(vectors @ (target / (np.maximum(values, 0.0) + strength)))
+
+    def missed(strength: float) -> float:
+        guess = np.maximum(mean + watched @ solved(strength), 0.0)
+        return float(np.abs(guess - early_stopping.points).mean())
+
+    weights = solved(min(RIDGE_STRENGTHS, key=missed))
+    return lambda features: np.maximum(mean + columns.of(features) @ weights, 0.0)
+
+
+class _RidgeColumns:
+    """Feature vectors as standardised columns without holes, all as the train side has them."""
+
+    def __init__(self, features: Matrix) -> None:
+        self._holes = np.isnan(features).any(axis=0)
+        known = ~np.isnan(features).all(axis=0)
+        self._medians = np.zeros(features.shape[1])
+        self._medians[known] = np.nanmedian(features[:, known].astype(np.float64), axis=0)
+        self._mean, self._scale = np.zeros(1), np.ones(1)
+        filled = self.of(features)
+        spread = filled.std(axis=0)
+        # A column that never varied on the train side (the lines, before there were any) has nothing to say.
+        self._mean, self._scale = filled.mean(axis=0), np.where(spread > 0, spread, np.inf)
+
+    def of(self, features: Matrix) -> Floats:
+        missing = np.isnan(features)
+        filled = np.where(missing, self._medians, features.astype(np.float64))
+        return np.asarray((np.hstack([filled, missing[:, self._holes]]) - self._mean) / self._scale)
+
+
+def fit_lightgbm(train: Samples, early_stopping: Samples, version: FeatureVersion, threads: int | None) -> Predictor:
+    """LightGBM on absolute error, stopped on the early-stopping side.
+
+    Raises:
+        MissingExtraError: LightGBM is not installed.
+    """
+    lightgbm = _library("lightgbm")
+    names = list(version.names)
+    rows = lightgbm.Dataset(train.features, label=train.points, feature_name=names, params={"verbosity": -1})
+    watched = lightgbm.Dataset(early_stopping.features, label=early_stopping.points, feature_name=names, reference=rows)
+    parameters = {
+        "objective": "regression_l1",
+        "metric": "l1",
+        "learning_rate": LEARNING_RATE,
+        "num_leaves": 63,
+        "min_data_in_leaf": 20,
+        "feature_fraction": 0.7,
+        "bagging_fraction": 0.7,
+        "bagging_freq": 1,
+        "lambda_l1": 0.5,
+        "lambda_l2": 5.0,
+        "seed": SEED,
+        "deterministic": True,
+        "force_row_wise": True,  # LightGBM's documentation asks for it beside `deterministic`
+        "num_threads": threads or 0,
+        "verbosity": -1,
+    }
+    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+    model = lightgbm.train(parameters, rows, num_boost_round=ROUNDS, valid_sets=[watched], callbacks=[stop])
+    return lambda features: np.asarray(
+        model.predict(features, num_iteration=model.best_iteration, num_threads=threads or 0), dtype=np.float64
+    )
+
+
+def fit_catboost(train: Samples, early_stopping: Samples, version: FeatureVersion, threads: int | None) -> Predictor:
+    """CatBoost on absolute error, stopped on the early-stopping side.
+
+    Raises:
+        MissingExtraError: CatBoost is not installed.
+    """
+    catboost = _library("catboost")
+    names = list(version.names)
+    model = catboost.CatBoostRegressor(
+        loss_function="MAE",
+        iterations=ROUNDS,
+        learning_rate=LEARNING_RATE,
+        depth=6,
+        l2_leaf_reg=5.0,
+        random_seed=SEED,
+        od_type="Iter",
+        od_wait=PATIENCE,
+        use_best_model=True,
+        thread_count=threads or -1,
+        allow_writing_files=False,
+        verbose=False,
+    )
+    pools = [catboost.Pool(side.features, side.points, feature_names=names) for side in (train, early_stopping)]
+    model.fit(pools[0], eval_set=pools[1])
+    return lambda features: np.asarray(model.predict(features, thread_count=threads or -1), dtype=np.float64)
+
+
+def _library(name: str) -> Any:
+    """An optional library. Raises MissingExtraError, which names the extra, where it is not installed."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise  # it is there and lacks something of its own: another fault, not to be called "not installed"
+        raise MissingExtraError(
+            f"The challenger {name} is not installed. It is an optional extra: pip install '{EXTRA}', then run again; "
+            "or compare without it."
+        ) from error
+
+
+Fit = Callable[[Samples, Samples, FeatureVersion, int | None], Predictor]
+
+CHALLENGERS: Mapping[str, Fit] = {"ridge": fit_ridge, "lightgbm": fit_lightgbm, "catboost": fit_catboost}
+"""Name -> how to fit it on (train, early stopping, version, threads)."""
