@@ -14,7 +14,7 @@ from nba_ml.core.tables import snapshot_schema
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.resources.store import Store
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 _COLUMNS = column_schema(
     snapshot_schema(V2_33FEATURES), {feature.name: feature.definition for feature in V2_33FEATURES.features}

@@ -3,9 +3,12 @@
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from nba_ml.assets.recording import OWNERS, recorded
+from nba_ml.checks.thresholds import Thresholds
 from nba_ml.checks.verdict import gather_verdict
+from nba_ml.core.gates import Override
 from nba_ml.core.publication import Bundle, publish
 from nba_ml.core.values import Artifact, DescribedModel
 from nba_ml.resources.store import ArtifactRoot
@@ -13,7 +16,20 @@ from nba_ml.resources.store import ArtifactRoot
 CODE_VERSION = "1"
 
 
-def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+class OverrideConfig(dg.Config):
+    """A named check that failed, and why the model may be published all the same."""
+
+    check: str = Field(description="The failed check, as asset.check: xgboost_model.beats_last_10.")
+    reason: str = Field(description="Why it may be published all the same: written into the manifest.")
+
+
+class PublicationConfig(dg.Config):
+    """Normally empty. There is no switch that overrides whatever fails."""
+
+    overrides: list[OverrideConfig] = Field(default_factory=list, description="Failed checks that a person accepts.")
+
+
+def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefinition:
     @dg.asset(
         partitions_def=months,
         group_name="training",
@@ -23,6 +39,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     )
     def gcs_artifact(
         context: dg.AssetExecutionContext,
+        config: PublicationConfig,
         model_metadata: DescribedModel,
         artifact_root: ArtifactRoot,
     ) -> dg.Output[Any]:
@@ -37,7 +54,8 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
             artifact = Artifact()
             facts = {"note": "no model up to this month, so nothing to publish"}
         else:
-            verdict = gather_verdict(context.instance, context.partition_key, record)
+            overrides = [Override(check=each.check, reason=each.reason) for each in config.overrides]
+            verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
             done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))
             parts = {"booster": done.booster, "metadata": done.record, "manifest": done.manifest}
             artifact = Artifact(
@@ -51,7 +69,8 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "model_id": done.model_id,
                 "newly_published": done.created,
                 "bytes": sum(part.size for part in parts.values()),
-                "blocking_checks_passed": len(verdict.checks),
+                "blocking_checks_passed": sum(check.passed for check in verdict.checks),
+                "overridden": ", ".join(override.check for override in verdict.overrides) or "none",
                 **{f"{name}_uri": dg.MetadataValue.path(part.uri) for name, part in parts.items()},
                 **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
             }

@@ -19,7 +19,7 @@ from nba_ml.partitions import every_month_so_far
 from nba_ml.resources.compute import Compute
 from nba_ml.resources.io_manager import BY_MONTH
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 # The launchpad's form is the hyperparameters, field for field: written once, in core.
 TrainingConfig: Any = create_model(
@@ -105,11 +105,14 @@ def _facts(report: TrainingReport) -> dict[str, Any]:
         "validation_mae_low": judgement.validation_mae_interval.low,
         "validation_mae_high": judgement.validation_mae_interval.high,
         "validation_bias": judgement.validation.bias,
+        "results_above_prediction": judgement.above_prediction,
+        "interval_coverage": judgement.coverage.overall.inside,
         "train_mae": judgement.train.mae,
         **({"season_mae": season.metrics.mae, "gain_over_season": season.gain} if season else {}),
         "best_iteration": report.best_iteration,
         "model_sha256": report.model_sha256,
         "comparison": markdown_table(comparison(judgement)),
+        "tiers": markdown_table(by_tier(judgement)),
         "importance": markdown_table(
             pd.DataFrame(
                 [(n, round(s, 4)) for n, s in report.importance.items() if s > 0], columns=["feature", "share of gain"]
@@ -139,4 +142,20 @@ def comparison(judgement: Judgement) -> pd.DataFrame:
                 "95% interval": f"model better by {result.gain:.3f} ({gain.low:.3f} to {gain.high:.3f})",
             }
         )
+    return pd.DataFrame(rows).round(3)
+
+
+def by_tier(judgement: Judgement) -> pd.DataFrame:
+    """The validation rows by tier of season average: error, bias, and how much the 80% interval holds."""
+    coverage = judgement.coverage.tiers
+    rows = [
+        {
+            "season average": name,
+            "rows": tier.n,
+            "MAE": tier.mae,
+            "bias": tier.bias,
+            "in interval": coverage[name].inside,
+        }
+        for name, tier in judgement.tiers.items()
+    ]
     return pd.DataFrame(rows).round(3)

@@ -1,6 +1,11 @@
 """From the registry to Dagster: one op per checked asset, one check result per rule.
 
 One op, not one per check: it reads the asset once, and each op costs a run tens of milliseconds.
+
+Dagster's own `blocking` is our `stops_run`: it ends the run then and there. A check that blocks publication
+only lets the run go on, so that the model has its record and the publisher refuses it in words. Every asset
+before the publisher that has checks has one that stops the run: Dagster makes the next asset wait for those
+alone, and the publisher must not look before the checks have spoken.
 """
 
 from collections.abc import Iterator
@@ -10,40 +15,89 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.checks.check import Check, Finding
+from nba_ml.checks.check import Check, Finding, Scene, Severity
 from nba_ml.checks.registry import all_checks
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.errors import CheckBrokenError
+from nba_ml.partitions import month_keys
+from nba_ml.resources.store import ArtifactRoot, Store
 
 
-def build_checks(months: dg.PartitionsDefinition) -> list[dg.AssetChecksDefinition]:
-    """All asset checks, partitioned by the given months."""
-    by_asset = groupby(all_checks(), key=lambda check: check.asset)
-    return [_checks_of(asset, list(checks), months) for asset, checks in by_asset]
+def build_checks(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> list[dg.AssetChecksDefinition]:
+    """All asset checks, partitioned by the given months, holding them to the given limits."""
+    by_asset = groupby(all_checks(limits), key=lambda check: check.asset)
+    return [_checks_of(asset, list(checks), months, limits) for asset, checks in by_asset]
 
 
-def _checks_of(asset: str, checks: list[Check], months: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+def _checks_of(
+    asset: str, checks: list[Check], months: dg.MonthlyPartitionsDefinition, limits: Thresholds
+) -> dg.AssetChecksDefinition:
     specs = [
         dg.AssetCheckSpec(
             check.name,
             asset=asset,
-            blocking=check.blocking,
+            blocking=check.stops_run,
             partitions_def=months,
             description=f"{check.threshold}. {check.reason}",
-            metadata={"threshold": check.threshold, "reason": check.reason, "severity": str(check.severity)},
+            metadata={
+                "threshold": check.threshold,
+                "reason": check.reason,
+                "severity": str(check.severity),
+                "a_failure": consequence(check),
+            },
         )
         for check in checks
     ]
 
     @dg.multi_asset_check(name=f"{asset}_checks", specs=specs, ins={"value": dg.AssetIn(asset)}, can_subset=True)
-    def examine(context: dg.AssetCheckExecutionContext, value: Any) -> Iterator[dg.AssetCheckResult]:
+    def examine(
+        context: dg.AssetCheckExecutionContext, value: Any, store: Store, artifact_root: ArtifactRoot
+    ) -> Iterator[dg.AssetCheckResult]:
         selected = {key.name for key in context.selected_asset_check_keys}
+        month = context.partition_key
+        scene = scene_of(month, limits, store, artifact_root, [each for each in month_keys(months) if each <= month])
+        broken: dict[str, Exception] = {}
         for check in checks:
             if check.name in selected:
-                yield _result(check, check.examine(value, context.partition_key))
+                try:
+                    yield result_of(check, check.examine(value, scene))
+                except Exception as error:
+                    broken[check.key] = error
+        if broken:
+            # After the others have spoken. Without a result the check has not passed for anybody.
+            said = "; ".join(f"{key}: {type(error).__name__}: {error}" for key, error in broken.items())
+            raise CheckBrokenError(
+                f"{len(broken)} check(s) could not run: {said}. That is an error of the check or of what is stored, "
+                "never a pass."
+            ) from next(iter(broken.values()))
 
     return examine
 
 
-def _result(check: Check, finding: Finding) -> dg.AssetCheckResult:
+def consequence(check: Check) -> str:
+    """What a failure does, in words."""
+    if check.stops_run:
+        return "stops the run"
+    if check.blocking:
+        return "blocks publication"
+    return "fails CI" if check.severity is Severity.ERROR else "warns"
+
+
+def scene_of(month: str, limits: Thresholds, store: Store, artifact_root: ArtifactRoot, months: list[str]) -> Scene:
+    """What stands around a month in a store."""
+    values = store.months()
+    return Scene(
+        month=month,
+        limits=limits,
+        months=months,
+        load=values.load,
+        results=values.results,
+        artifacts=artifact_root.objects,
+    )
+
+
+def result_of(check: Check, finding: Finding) -> dg.AssetCheckResult:
+    """What Dagster records of a finding."""
     shown = {
         "metric": finding.metric,
         "value": finding.value,
@@ -63,7 +117,12 @@ def _result(check: Check, finding: Finding) -> dg.AssetCheckResult:
         asset_key=check.asset,
         check_name=check.name,
         severity=dg.AssetCheckSeverity[check.severity],
-        description=f"{verb}: {finding.metric} {finding.value} over {finding.n:,} rows; {check.threshold}."
+        description=f"{verb}: {finding.metric} {_number(finding.value)} over {finding.n:,} rows; {check.threshold}."
         + ("" if finding.passed else f" {finding.next_step}"),
         metadata={**{name: value for name, value in shown.items() if value != ""}, **worst},
     )
+
+
+def _number(value: float | int | str) -> str:
+    """A value as people read it: three decimals tell a point of MAE as finely as anybody needs."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.metrics import Interval
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.values import HasDigest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Severity(StrEnum):
@@ -33,11 +41,30 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """Where a check stands: its month, the limits, and what lies around the value that it examines.
+
+    `months` are the partitions up to and including the month. `load(asset, month)` is the stored value of
+    another asset or month, `results(month)` everybody who played in it (`tables.RESULTS`); None if never made.
+    `artifacts()` opens what is published.
+    """
+
+    month: str
+    limits: Thresholds
+    months: Sequence[str]
+    load: Callable[[str, str], HasDigest | None]
+    results: Callable[[str], pa.Table | None]
+    artifacts: Callable[[], ObjectStore]
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """A rule that a materialisation must keep.
 
-    `threshold` in words and `reason` are shown with every result. `examine` gets the stored value of
-    the asset and the month. It never catches its own errors: a check that raises is an error, never a pass.
+    `blocking`: nothing is published on a value that failed it. `stops_run`: nor is anything computed from such
+    a value in the same run, because it would mean nothing. `threshold` in words and `reason` are shown with
+    every result. `examine` gets the stored value of the asset and the scene. It never catches its own errors: a
+    check that raises is an error, never a pass.
     """
 
     asset: str
@@ -46,4 +73,19 @@ class Check:
     blocking: bool
     threshold: str
     reason: str
-    examine: Callable[[Any, str], Finding]
+    examine: Callable[[Any, Scene], Finding]
+    stops_run: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stops_run and not self.blocking:
+            raise ValueError(f"{self.asset}.{self.name} stops a run and does not block publication")
+
+    @property
+    def key(self) -> str:
+        """How people and reports name it: `xgboost_model.validation_mae`."""
+        return f"{self.asset}.{self.name}"
+
+
+def shown(interval: Interval) -> str:
+    """A bootstrap interval in words."""
+    return f"{interval.low:.3f} to {interval.high:.3f} (95%, bootstrap over days)"

@@ -1,17 +1,25 @@
-"""Checks of the split: time runs one way."""
+"""Checks of the split: time runs one way, the shares are those meant, and no month is missing."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 from typing import Any
 
-from nba_ml.checks.check import Check, Finding, Severity
-from nba_ml.core.split import SIDES, SplitManifest
+from nba_ml.checks.check import Check, Finding, Scene, Severity
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.split import EARLY_STOPPING_SHARE, SIDES, VALIDATION_SHARE, SplitManifest
 
 ASSET = "train_split"
 
+MEANT_SHARES = {
+    "train": (1 - VALIDATION_SHARE) * (1 - EARLY_STOPPING_SHARE),
+    "early_stopping": (1 - VALIDATION_SHARE) * EARLY_STOPPING_SHARE,
+    "validation": VALIDATION_SHARE,
+}
 
-def _dates(split: SplitManifest, month: str) -> Finding:
+
+def _dates(split: SplitManifest, scene: Scene) -> Finding:
     sides = list(split.sides().items())
     overlaps = [
         {"earlier": a, "its last date": str(left.last), "later": b, "its first date": str(right.first)}
@@ -28,19 +36,126 @@ def _dates(split: SplitManifest, month: str) -> Finding:
         value=len(faults),
         n=split.rows,
         worst=faults,
-        next_step=f"Materialise train_split for {month} again; its {counted:,} rows must be those of its snapshots "
-        f"({split.rows:,}).",
+        next_step=f"Materialise train_split for {scene.month} again; its {counted:,} rows must be those of its "
+        f"snapshots ({split.rows:,}).",
     )
 
 
-CHECKS = (
-    Check(
+def _shares(split: SplitManifest, scene: Scene) -> Finding:
+    sides = split.sides()
+    shares = {name: side.rows / split.rows for name, side in sides.items()}
+    off = {name: abs(share - MEANT_SHARES[name]) for name, share in shares.items()}
+    # Cuts fall between dates: with 28 dates, as in the first month, one of them is more than two points.
+    dates = sum(side.dates for side in sides.values())
+    tolerance = max(scene.limits.split_share_tolerance, 1 / dates) if dates else 0.0
+    faults = [
+        {"side": name, "share": round(shares[name], 4), "meant": round(MEANT_SHARES[name], 4)}
+        for name in off
+        if off[name] > tolerance
+    ]
+    return Finding(
+        passed=not faults,
+        metric="largest distance of a side's share from the share meant",
+        value=round(max(off.values(), default=0.0), 4),
+        n=split.rows,
+        worst=faults,
+        next_step=f"Materialise train_split for {scene.month} again: a cut of this code lies at the date nearest to "
+        f"its share, at most {tolerance:.3f} off here.",
+    )
+
+
+def _rows(limit: int, *, blocks: bool) -> Check:
+    def examine(split: SplitManifest, scene: Scene) -> Finding:
+        validation = split.validation.rows if split.validation else 0
+        return Finding(
+            passed=split.empty or split.rows >= limit,
+            metric="rows",
+            value=split.rows,
+            n=split.rows,
+            next_step=f"Up to {scene.month} there are {split.rows:,} samples, {validation:,} of them to validate on"
+            + (
+                ": too few to say anything about a model. Backfill earlier months first."
+                if blocks
+                else ". Expect the model to overfit; backfill earlier months, or look at the gap between train and "
+                "validation."
+            ),
+        )
+
+    return Check(
         asset=ASSET,
-        name="dates_disjoint_and_ordered",
-        severity=Severity.ERROR,
-        blocking=True,
-        threshold="train ends before early stopping begins, and that before validation",
-        reason="A date on two sides lets the games of one night teach the model about themselves.",
-        examine=_dates,
-    ),
-)
+        name="min_rows" if blocks else "few_rows",
+        severity=Severity.ERROR if blocks else Severity.WARN,
+        blocking=blocks,
+        stops_run=blocks,
+        threshold=f"at least {limit:,} rows, or none yet",
+        reason="The score of a model on under two hundred rows says nothing."
+        if blocks
+        else "With few rows 33 features overfit.",
+        examine=examine,
+    )
+
+
+def _window(split: SplitManifest, scene: Scene) -> Finding:
+    named = {ref.month for ref in split.snapshots}
+    faults = [
+        {"month": month, "fault": fault}
+        for month in scene.months
+        if month not in named and (fault := _why_missing(month, scene))
+    ]
+    faults += [{"month": month, "fault": f"later than {scene.month}"} for month in sorted(named) if month > scene.month]
+    return Finding(
+        passed=not faults,
+        metric="months that are missing from the window, or do not belong to it",
+        value=len(faults),
+        n=split.rows,
+        worst=faults,
+        next_step="A model trained around a hole does not know of it. Materialise feature_store_snapshot for these "
+        f"months, then train_split for {scene.month}.",
+    )
+
+
+def _why_missing(month: str, scene: Scene) -> str:
+    """Why a month that the split does not name should be in it; '' for a month without samples."""
+    snapshot = scene.load("feature_store_snapshot", month)
+    if not isinstance(snapshot, Snapshot):
+        return "it has no snapshot"
+    return f"its {snapshot.table.num_rows:,} samples were left out" if snapshot.table.num_rows else ""
+
+
+def checks(limits: Thresholds) -> tuple[Check, ...]:
+    """The checks of this asset, under the given limits."""
+    return (
+        Check(
+            asset=ASSET,
+            name="dates_disjoint_and_ordered",
+            severity=Severity.ERROR,
+            blocking=True,
+            stops_run=True,
+            threshold="train ends before early stopping begins, and that before validation",
+            reason="A date on two sides lets the games of one night teach the model about themselves.",
+            examine=_dates,
+        ),
+        Check(
+            asset=ASSET,
+            name="shares",
+            severity=Severity.ERROR,
+            blocking=True,
+            stops_run=True,
+            threshold="70% train, 10% early stopping, 20% validation, each within "
+            f"{100 * limits.split_share_tolerance:g} points or the rows of one date",
+            reason="A validation side that shrank makes any score possible.",
+            examine=_shares,
+        ),
+        _rows(limits.min_rows, blocks=True),
+        _rows(limits.few_rows, blocks=False),
+        Check(
+            asset=ASSET,
+            name="window_without_holes",
+            severity=Severity.ERROR,
+            blocking=True,
+            stops_run=True,
+            threshold="every month up to this one that has samples is in the split, and none after it",
+            reason="A month that is silently missing, or one from the future, changes every number that follows.",
+            examine=_window,
+        ),
+    )

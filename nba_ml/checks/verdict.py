@@ -7,33 +7,48 @@ the latest materialisation, that materialisation has the digest the model stands
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
 # No public call returns the latest checks of many partitions at once; these two are what the UI itself asks.
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import DagsterEventType
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
+from nba_ml.checks.check import Check
 from nba_ml.checks.registry import blocking_checks
-from nba_ml.core.gates import CheckVerdict, Verdict
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.gates import CheckVerdict, Override, Verdict
 from nba_ml.core.model_record import ModelRecord
 
 
-def gather_verdict(instance: dg.DagsterInstance, month: str, record: ModelRecord) -> Verdict:
+def gather_verdict(
+    instance: dg.DagsterInstance,
+    month: str,
+    record: ModelRecord,
+    limits: Thresholds,
+    overrides: Sequence[Override] = (),
+) -> Verdict:
     """The verdict of every blocking check on everything that the model of a month stands on.
 
-    A check that did not run, ran on an older materialisation, or ran on other bytes, has not passed.
+    A check that did not run, ran on an older materialisation, on other bytes, or under another threshold, has not
+    passed.
+
+    Raises:
+        OverrideError: an override that the verdict cannot take.
     """
-    return Verdict(
+    verdict = Verdict(
         model_sha256=record.model_sha256,
         checks=tuple(
             verdict
             for asset, digests in _lineage(month, record).items()
-            for verdict in _verdicts(instance, asset, digests)
+            for verdict in _verdicts(instance, asset, digests, limits)
         ),
+        thresholds=limits.changed(),
     )
+    return verdict.with_overrides(overrides)
 
 
 def _lineage(month: str, record: ModelRecord) -> Mapping[str, Mapping[str, str]]:
@@ -46,26 +61,72 @@ def _lineage(month: str, record: ModelRecord) -> Mapping[str, Mapping[str, str]]
     }
 
 
-def _verdicts(instance: dg.DagsterInstance, asset: str, digests: Mapping[str, str]) -> Iterator[CheckVerdict]:
-    storage, months = instance.event_log_storage, sorted(digests)
-    key = dg.AssetKey(asset)
-    versions = storage.get_latest_tags_by_partition(
-        key, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=months
+def _verdicts(
+    instance: dg.DagsterInstance, asset: str, digests: Mapping[str, str], limits: Thresholds
+) -> Iterator[CheckVerdict]:
+    months = sorted(digests)
+    versions = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=months
     )
-    keys = [dg.AssetCheckKey(key, check.name) for check in blocking_checks(asset)]
-    passed = {
-        (info.check_key.name, info.partition_key)
-        for info in storage.get_asset_check_partition_info(keys, partition_keys=months)
-        if info.latest_execution_status == AssetCheckExecutionRecordStatus.SUCCEEDED
-        and info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
-    }
-    for check_key in keys:
+    checks = blocking_checks(asset, limits)
+    spoken = latest_evaluations(instance, checks, months)
+    for check in checks:
         for month in months:
             same_bytes = versions.get(month, {}).get(DATA_VERSION_TAG) == digests[month]
+            evaluation = spoken.get((check.name, month)) if same_bytes else None
+            failed = evaluation is not None and not evaluation.passed
             yield CheckVerdict(
                 asset=asset,
-                check=check_key.name,
+                check=check.name,
                 month=month,
-                passed=same_bytes and (check_key.name, month) in passed,
+                passed=evaluation is not None and evaluation.passed,
                 subject=digests[month],
+                found=_found(evaluation),
+                final=evaluation is None or (failed and check.stops_run),
             )
+
+
+def latest_evaluations(
+    instance: dg.DagsterInstance, checks: Sequence[Check], months: Sequence[str]
+) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    """(check, month) -> what the check, of one asset and under its threshold, said of the latest materialisation.
+
+    Not there: it never ran, ran on an older materialisation, under another threshold, or raised.
+    """
+    if not checks:
+        return {}
+    storage = instance.event_log_storage
+    keys = {dg.AssetCheckKey(dg.AssetKey(check.asset), check.name): check for check in checks}
+    fresh = {
+        (info.check_key, info.partition_key)
+        for info in storage.get_asset_check_partition_info(list(keys), partition_keys=list(months))
+        if info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
+        and info.latest_execution_status in _SPOKEN
+    }
+    found: dict[tuple[str, str], dg.AssetCheckEvaluation] = {}
+    for month in sorted({month for _, month in fresh if month is not None}):
+        there = [key for key in keys if (key, month) in fresh]
+        latest = storage.get_latest_asset_check_execution_by_key(there, partition_filter=PartitionKeyFilter(key=month))
+        for key, record in latest.items():
+            event = record.event.dagster_event if record.event else None
+            if event is None:
+                continue
+            evaluation = event.asset_check_evaluation_data
+            stated = evaluation.metadata.get("threshold")
+            if stated is not None and stated.value == keys[key].threshold:
+                found[key.name, month] = evaluation
+    return found
+
+
+_SPOKEN = (AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED)
+
+
+def _found(evaluation: dg.AssetCheckEvaluation | None) -> str:
+    """What a check said, without its advice; nothing if it passed."""
+    if evaluation is None:
+        return "it has not run on what is materialised now, under the limits of now"
+    if evaluation.passed:
+        return ""
+    advice = evaluation.metadata.get("next_step")
+    said = (evaluation.description or "it failed").removeprefix("failed: ")
+    return said.removesuffix(str(advice.value) if advice else "").strip().rstrip(".")

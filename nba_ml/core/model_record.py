@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.core import baselines
@@ -20,9 +21,12 @@ from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import BundleError
 from nba_ml.core.manifest import SYSTEM_ID, model_id
-from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.core.metrics import Array, Interval, Metrics, interval_over_days, measure
+from nba_ml.core.recommendation import publish_points
 from nba_ml.core.split import SplitManifest
+from nba_ml.core.tiers import TIER_NAMES, tier_of
 from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, importance, predict
+from nba_ml.core.uncertainty import Calibration, CoverageReport, calibrate, measure_coverage
 
 REFERENCE_ROWS = 20
 """Rows whose predictions a loader must reproduce: enough to walk many leaves, few enough to read."""
@@ -58,7 +62,10 @@ class ReferenceRow(BaseModel):
 
 
 class Judgement(BaseModel):
-    """What the three sides of the split say about the booster. The validation rows are looked at here, once."""
+    """What the three sides of the split say about the booster. The validation rows are looked at here, once.
+
+    Metrics are of the booster's own output; only coverage is of the points that would be published.
+    """
 
     model_config = _FROZEN
 
@@ -67,6 +74,12 @@ class Judgement(BaseModel):
     validation: Metrics
     validation_mae_interval: Interval = Field(description="95%, bootstrap over days")
     baselines: dict[str, BaselineResult]
+    tiers: dict[str, Metrics] = Field(description="validation by tier of season average, lowest first")
+    above_prediction: float = Field(description="share of validation results above the prediction")
+    equal_to_prediction: float = Field(description="share of validation results equal to the prediction")
+    lowest_prediction: float = Field(description="on validation, in points")
+    highest_prediction: float = Field(description="on validation, in points")
+    coverage: CoverageReport = Field(description="of the 80% interval, calibrated on early stopping, on validation")
 
 
 class TrainingReport(BaseModel):
@@ -81,6 +94,7 @@ class TrainingReport(BaseModel):
     best_iteration: int | None = None
     rounds_run: int | None = None
     judgement: Judgement | None = None
+    calibration: Calibration | None = Field(None, description="spread of results, learnt on the early-stopping side")
     importance: dict[str, float] = Field(default_factory=dict, description="share of total gain")
     players: int = 0
     reference_rows: tuple[ReferenceRow, ...] = ()
@@ -113,6 +127,7 @@ class ModelRecord(BaseModel):
     best_iteration: int
     rounds_run: int
     metrics: Judgement
+    calibration: Calibration
     importance: dict[str, float]
     reference_rows: tuple[ReferenceRow, ...]
     libraries: dict[str, str]
@@ -127,12 +142,40 @@ class ModelRecord(BaseModel):
         return bytes_digest(self.to_bytes())
 
 
-def judge(booster: bytes, sides: dict[str, Samples], version: FeatureVersion, threads: int | None) -> Judgement:
-    """Measure a booster, from its saved bytes, on the sides of its split, and the baselines on validation."""
+def judge(
+    booster: bytes, sides: dict[str, Samples], calibration: Calibration, version: FeatureVersion, threads: int | None
+) -> Judgement:
+    """Measure a booster, from its saved bytes, on the sides of its split, and the baselines on validation.
+
+    Args:
+        sides: train, early_stopping and validation.
+        calibration: learnt on early stopping, so that its coverage on validation is of rows it has not seen.
+    """
     predicted = {name: predict(booster, side.features, threads) for name, side in sides.items()}
-    metrics = {name: measure(predicted[name], side.points) for name, side in sides.items()}
-    validation, days = sides["validation"], sides["validation"].dates
-    error = np.abs(predicted["validation"].astype(np.float64) - validation.points)
+    validation, ours = sides["validation"], predicted["validation"]
+    season_average = validation.features[:, version.index("points_avg_season")]
+    tiers = tier_of(season_average)
+    return Judgement(
+        **{name: measure(predicted[name], side.points) for name, side in sides.items()},
+        validation_mae_interval=interval_over_days(np.abs(_errors(ours, validation)), validation.dates),
+        baselines=_baselines(validation, ours, version),
+        tiers={
+            name: measure(ours[tiers == name], validation.points[tiers == name]) for name in TIER_NAMES if name in tiers
+        },
+        above_prediction=round(float((validation.points > ours).mean()), 6),
+        equal_to_prediction=round(float((validation.points == ours).mean()), 6),
+        lowest_prediction=float(ours.min()),
+        highest_prediction=float(ours.max()),
+        coverage=measure_coverage(calibration, publish_points(ours), validation.points, season_average),
+    )
+
+
+def _errors(predicted: Array, samples: Samples) -> npt.NDArray[np.float64]:
+    return predicted.astype(np.float64) - samples.points
+
+
+def _baselines(validation: Samples, predicted: Array, version: FeatureVersion) -> dict[str, BaselineResult]:
+    error = np.abs(_errors(predicted, validation))
     results: dict[str, BaselineResult] = {}
     for name, values in baselines.predict_baselines(validation.features, version).items():
         there = ~np.isnan(values)
@@ -141,11 +184,11 @@ def judge(booster: bytes, sides: dict[str, Samples], version: FeatureVersion, th
         gain = np.abs(values[there] - validation.points[there]) - error[there]
         results[name] = BaselineResult(
             metrics=measure(values[there], validation.points[there]),
-            model_mae=measure(predicted["validation"][there], validation.points[there]).mae,
+            model_mae=measure(predicted[there], validation.points[there]).mae,
             gain=round(float(gain.mean()), 6),
-            gain_interval=interval_over_days(gain, days[there]),
+            gain_interval=interval_over_days(gain, validation.dates[there]),
         )
-    return Judgement(**metrics, validation_mae_interval=interval_over_days(error, days), baselines=results)
+    return results
 
 
 def report_training(
@@ -158,6 +201,8 @@ def report_training(
 ) -> TrainingReport:
     """Everything worth saying about a fitted booster and the rows it came from."""
     sides = {name: samples.between(side.first, side.last) for name, side in split.sides().items()}
+    held_out = sides["early_stopping"]
+    calibration = calibrate(publish_points(predict(fitted.booster, held_out.features, threads)), held_out.points)
     return TrainingReport(
         split=split,
         parameters=parameters,
@@ -165,7 +210,8 @@ def report_training(
         model_sha256=bytes_digest(fitted.booster),
         best_iteration=fitted.best_iteration,
         rounds_run=fitted.rounds_run,
-        judgement=judge(fitted.booster, sides, version, threads),
+        judgement=judge(fitted.booster, sides, calibration, version, threads),
+        calibration=calibration,
         importance=importance(fitted.booster, version),
         players=len(samples.keys.column("player_lookup").unique()),
         reference_rows=_reference_rows(fitted.booster, sides["validation"]),
@@ -178,8 +224,8 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
     Raises:
         BundleError: the report is of another booster, or of none.
     """
-    judgement, sides = report.judgement, report.split.sides()
-    if judgement is None or report.best_iteration is None or report.rounds_run is None:
+    judgement, calibration, sides = report.judgement, report.calibration, report.split.sides()
+    if judgement is None or calibration is None or report.best_iteration is None or report.rounds_run is None:
         raise BundleError("The training report holds no model, so there is no record to make of it.")
     if report.model_sha256 != bytes_digest(booster):
         raise BundleError(
@@ -204,6 +250,7 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
         best_iteration=report.best_iteration,
         rounds_run=report.rounds_run,
         metrics=judgement,
+        calibration=calibration,
         importance=report.importance,
         reference_rows=report.reference_rows,
         libraries={"python": platform.python_version(), **{name: installed_version(name) for name in LIBRARIES}},

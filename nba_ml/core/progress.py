@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUBSTANTIAL, COMPLETE = 0.80, 0.95
 """Coverage from which a month may be trained on, and from which it is done. Below 80% the rows that are there
@@ -85,6 +87,8 @@ class MonthProgress:
 
 def progress_table(months: Iterable[MonthProgress]) -> pd.DataFrame:
     """One row a month, for people."""
+    import pandas as pd  # noqa: PLC0415 (the settings need the limits above, and --help answers without pandas)
+
     return pd.DataFrame(
         {
             "month": m.month,

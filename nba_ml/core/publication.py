@@ -67,8 +67,9 @@ def publish(store: ObjectStore, bundle: Bundle) -> Published:
     Killed at any point, it is run again and completes. Called twice, or by several at once, one of them
     creates the bundle and all of them return it. An object that is there is never written over.
 
-    The record that counts is the published one. One of the same booster that differs only in `libraries` is
-    taken as it lies in the store, also where an earlier publisher died before its manifest.
+    The record that counts is the published one. One of the same booster that differs only in `libraries`, or says
+    less than ours and nothing else, is taken as it lies in the store, also where an earlier publisher died before
+    its manifest.
 
     Raises:
         NotVerifiedError: the verdict does not allow exactly this booster. Nothing was written.
@@ -171,7 +172,7 @@ def _manifest(bundle: Bundle, names: BundleNames, record: bytes) -> Manifest:
         format_version=1,
         model_id=bundle.model_id,
         objects=(_stated(names.booster, bundle.booster), _stated(names.record, record)),
-        verdict=Verdict(model_sha256=bundle.verdict.model_sha256, checks=tuple(checks)),
+        verdict=bundle.verdict.model_copy(update={"checks": tuple(checks)}),
     )
 
 
@@ -223,21 +224,34 @@ def _require_same(store: ObjectStore, name: str, ours: bytes, found: bytes) -> N
 
 
 def _require_equivalent(store: ObjectStore, name: str, ours: bytes, found: bytes) -> None:
-    """The records agree in every top-level field but the one that is free to differ."""
+    """The record found says of the booster what ours says, but for the libraries.
+
+    Ours may say more: a later version of the code measures more, and contradicts nothing by that.
+    """
     if ours == found:
         return
     mine, theirs = _fields(ours), _fields(found)
     if mine is None or theirs is None:
         _conflict(store, name, ours, found, "bytes that are no record")
-    absent = object()
-    differing = [
-        field
-        for field in sorted(mine.keys() | theirs.keys())
-        if field != FREE_FIELD and _text(mine.get(field, absent)) != _text(theirs.get(field, absent))
-    ]
+    differing = _contradictions(mine, theirs)
     if differing:
         named = ", ".join(differing)
         _conflict(store, name, ours, found, f"another record of the same booster (it differs in {named})")
+
+
+def _contradictions(mine: dict[str, Any], theirs: dict[str, Any], under: str = "") -> list[str]:
+    """The fields of theirs that mine does not have, or has otherwise; fields within fields as `metrics.train`."""
+    found: list[str] = []
+    for field in sorted(theirs.keys() - ({FREE_FIELD} if not under else set())):
+        here, there, name = mine.get(field, _ABSENT), theirs[field], f"{under}{field}"
+        if isinstance(here, dict) and isinstance(there, dict):
+            found += _contradictions(here, there, f"{name}.")
+        elif _text(here) != _text(there):
+            found.append(name)
+    return found
+
+
+_ABSENT = object()
 
 
 def _conflict(store: ObjectStore, name: str, ours: bytes, found: bytes, what: str) -> NoReturn:

@@ -63,11 +63,14 @@ class Snapshot:
 
     `table` has `tables.snapshot_schema`, ordered by (game_date, player_lookup): training is
     byte-identical over runs and thread counts on the same rows, and is not on permuted rows.
-    `rejects` keeps the rows that break the contract: key, reason, the vector as stored.
+    `rejects` keeps the rows that break the contract: key, reason, the vector as stored. `results` is
+    everybody who played in the month (`tables.RESULTS`), sample or not: what the features can be checked
+    against. Neither takes part in the digest, nor is it read where columns are asked for.
     """
 
     table: pa.Table
     rejects: pa.Table
+    results: pa.Table
     counts: SnapshotCounts
     digest: str
 
@@ -163,7 +166,13 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
     _require_few_rejected(counts, rejects, month)
 
     table = _canonical_table(joined[sample], vectors[sample[readable]], version)
-    return Snapshot(table=table, rejects=rejects, counts=counts, digest=table_digest(table))
+    return Snapshot(
+        table=table,
+        rejects=rejects,
+        results=rows.results.sort_by([(name, "ascending") for name in ("game_date", "player_lookup")]),
+        counts=counts,
+        digest=table_digest(table),
+    )
 
 
 def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:

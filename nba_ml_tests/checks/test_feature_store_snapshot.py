@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from nba_ml.checks.build import _result
 from nba_ml.checks.check import Check, Severity
-from nba_ml.checks.feature_store_snapshot import CHECKS
+from nba_ml.checks.feature_store_snapshot import checks
+from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.digest import table_digest
 from nba_ml.core.snapshot import Snapshot, SnapshotCounts
+from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import snapshot_of
 
 MONTH = "2021-11"
+CHECKS = checks(Thresholds())
 NAMES = [check.name for check in CHECKS]
 
 
@@ -25,9 +31,7 @@ def check(name: str) -> Check:
 
 def described(name: str, snapshot: Snapshot) -> tuple[bool, str, str]:
     """Whether the check passes, its message, and its offenders as shown."""
-    result = _result(check(name), check(name).examine(snapshot, MONTH))
-    worst = str(result.metadata["worst"].value) if "worst" in result.metadata else ""
-    return result.passed, str(result.description), worst
+    return told(check(name), check(name).examine(snapshot, scene(MONTH)))
 
 
 def with_table(table: pa.Table) -> Snapshot:
@@ -50,9 +54,9 @@ def changed(name: str, *values: float) -> Snapshot:
 @pytest.mark.parametrize("name", NAMES)
 def test_real_months_pass(name: str, month: str) -> None:
     """Guards against a check that no month can pass, an October without rows among them."""
-    finding = check(name).examine(snapshot_of(month), month)
+    finding = check(name).examine(snapshot_of(month), scene(month))
     assert finding.passed
-    assert not finding.worst
+    assert not finding.worst or name == "drift"
 
 
 def test_a_column_too_many_or_too_few_breaks_the_contract() -> None:
@@ -154,3 +158,268 @@ def test_half_a_month_blocks_and_an_incomplete_one_warns() -> None:
     """Guards against a warning that stops the platform, and an error that does not."""
     assert (check("coverage").severity, check("coverage").blocking) == (Severity.ERROR, True)
     assert (check("coverage_complete").severity, check("coverage_complete").blocking) == (Severity.WARN, False)
+
+
+# --- who is a sample, and with which points -------------------------------------------------------------------
+
+
+def test_a_target_of_another_game_is_found() -> None:
+    """Guards against targets that slipped by one game: every feature still looks right."""
+    points = snapshot_of(MONTH).table["points"].to_numpy()
+    passed, message, worst = described("samples_are_results", with_column("points", np.roll(points, 1).tolist()))
+    assert not passed
+    assert "samples whose points or minutes are not those of the box score" in message
+    assert "points_in_results" in worst
+
+
+def test_a_player_who_did_not_play_is_no_sample() -> None:
+    """Guards against zeros of players who sat on the bench, in training and in every metric."""
+    table, season = snapshot_of(MONTH).table, snapshot_of(MONTH).results
+    benched = table.slice(0, 1).set_column(0, table.schema.field(0), pa.array(["satonthebench"]))
+    passed, message, worst = described("samples_are_results", with_table(pa.concat_tables([table, benched])))
+    assert not passed
+    assert "or who did not play 1 over 4,663 rows" in message
+    assert "satonthebench" in worst
+    assert "satonthebench" not in season["player_lookup"].to_pylist()
+
+
+# --- columns that should vary ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan")])
+def test_a_column_that_stands_still_is_found(value: float) -> None:
+    """Guards against a default that was never replaced, and a source that was empty."""
+    n = snapshot_of(MONTH).table.num_rows
+    passed, message, worst = described("no_constant_column", with_column("team_win_pct", [value] * n))
+    assert not passed
+    assert "features that are the same in every row 1 over 4,662 rows" in message
+    assert "team_win_pct" in worst
+    assert ("0.5" if value == 0.5 else "missing") in worst
+
+
+@pytest.mark.parametrize("name", ["playoff_game", "back_to_back", "has_vegas_line", "injury_risk"])
+def test_a_column_may_stand_still_where_that_is_right(name: str) -> None:
+    """Guards against a November without playoffs, or a league without injury reports, that turns red."""
+    n = snapshot_of(MONTH).table.num_rows
+    value = float("nan") if name == "injury_risk" else 0.0
+    assert described("no_constant_column", with_column(name, [value] * n))[0]
+
+
+def test_two_teams_of_one_final_may_be_rested_alike() -> None:
+    """Guards against a June of twenty rows that turns red for a level that is the same in all of them."""
+    few = snapshot_of(MONTH).table.slice(0, 20)
+    position = few.column_names.index("rest_advantage")
+    alike = few.set_column(position, few.schema.field(position), pa.array([0.0] * 20))
+    assert described("no_constant_column", with_table(alike))[0]
+    stale = few.set_column(
+        few.column_names.index("team_win_pct"), few.schema.field("team_win_pct"), pa.array([0.5] * 20)
+    )
+    assert not described("no_constant_column", with_table(stale))[0]
+
+
+# --- averages computed again ----------------------------------------------------------------------------------
+
+AVERAGES = [
+    ("last_5_recomputes", "points_avg_last_5"),
+    ("last_10_recomputes", "points_avg_last_10"),
+    ("season_average_recomputes", "points_avg_season"),
+]
+
+
+@pytest.mark.parametrize(("name", "feature"), AVERAGES)
+def test_real_averages_are_those_of_the_results_before(name: str, feature: str) -> None:
+    """Guards against a comparison of nothing: every row of the month is compared, and all of them agree."""
+    snapshot = snapshot_of("2021-12")
+    finding = check(name).examine(snapshot, scene("2021-12"))
+    assert (finding.passed, finding.value, finding.n) == (True, 1.0, snapshot.table.num_rows)
+    assert np.isnan(snapshot.table[feature].to_numpy()).sum() > 0
+
+
+@pytest.mark.parametrize(("name", "feature"), AVERAGES)
+def test_an_average_that_includes_its_own_game_is_found(name: str, feature: str) -> None:
+    """Guards against the leak that made a model look twice as good as it was."""
+    table = snapshot_of(MONTH).table
+    stored, points = table[feature].to_numpy(), table["points"].to_numpy()
+    passed, message, worst = described(name, with_column(feature, (0.8 * stored + 0.2 * points).tolist()))
+    assert not passed
+    assert "the window includes the game that it predicts" in message
+    assert "recomputed" in worst
+
+
+def test_one_row_in_a_hundred_may_be_a_corrected_box_score() -> None:
+    """Guards against a month that is refused for one correction of the league, and a limit that is off."""
+    n = snapshot_of(MONTH).table.num_rows
+    assert described("last_5_recomputes", changed("points_avg_last_5", *[99.0] * (n // 100)))[0]
+    assert not described("last_5_recomputes", changed("points_avg_last_5", *[99.0] * (n // 100 + 1)))[0]
+
+
+def test_an_average_of_nothing_must_be_missing() -> None:
+    """Guards against a made-up average where a player has no game yet."""
+    table = snapshot_of(MONTH).table
+    values = table["points_avg_season"].to_numpy()
+    filled = np.where(np.isnan(values), 8.0, values)
+    finding = check("season_average_recomputes").examine(
+        with_column("points_avg_season", filled.tolist()), scene(MONTH)
+    )
+    assert len(finding.worst) == 5
+    assert all(np.isnan(float(row["recomputed"])) for row in finding.worst)
+
+
+def test_behind_a_hole_only_whole_windows_are_compared() -> None:
+    """Guards against a month that is called wrong because an earlier one was never materialised."""
+    finding = check("last_5_recomputes").examine(snapshot_of("2021-12"), scene("2021-12", results={"2021-11": None}))
+    assert (finding.passed, finding.value) == (True, 1.0)
+    assert 0 < finding.n < snapshot_of("2021-12").table.num_rows
+    season = check("season_average_recomputes").examine(
+        snapshot_of("2021-12"), scene("2021-12", results={"2021-10": None})
+    )
+    assert (season.passed, season.value, season.n) == (True, "the results that it needs are not there", 0)
+
+
+def test_a_source_that_begins_in_mid_season_is_no_whole_season() -> None:
+    """Guards against averages that are called wrong because the first games were never loaded."""
+    months = ["2021-11", "2021-12"]
+    assert check("season_average_recomputes").examine(snapshot_of("2021-12"), scene("2021-12", months=months)).n == 0
+
+
+def test_a_copy_of_the_target_is_a_leak() -> None:
+    """Guards against a feature that says more about a game than form can."""
+    table = snapshot_of(MONTH).table
+    stored, points = table["points_avg_last_5"].to_numpy(), table["points"].to_numpy()
+    passed, message, _ = described(
+        "last_5_correlation", with_column("points_avg_last_5", (0.4 * stored + 0.6 * points).tolist())
+    )
+    assert not passed
+    assert "Form says less than that about a single game." in message
+
+
+def test_a_correlation_of_few_rows_is_not_taken_for_a_leak() -> None:
+    """Guards against a final of two teams that is refused because its stars scored as usual."""
+    table = snapshot_of(MONTH).table.slice(0, 12)
+    points = table["points"].to_numpy()
+    wave = points + np.tile([4.0, -4.0], 6)
+    position = table.column_names.index("points_avg_last_5")
+    few = with_table(table.set_column(position, table.schema.field(position), pa.array(wave)))
+    finding = check("last_5_correlation").examine(few, scene(MONTH))
+    assert finding.passed
+    assert float(finding.value) > 0.85
+
+
+# --- lines ----------------------------------------------------------------------------------------------------
+
+
+def with_lines(lines: npt.NDArray[np.float64], flags: npt.NDArray[np.float64] | None = None) -> Snapshot:
+    flag = (~np.isnan(lines)).astype(float) if flags is None else flags
+    table = snapshot_of(MONTH).table
+    for name, values in {"vegas_points_line": lines, "has_vegas_line": flag}.items():
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), pa.array(values))
+    return with_table(table)
+
+
+def honest_lines(columns: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """As good as a book's: a little better than form."""
+    return np.round(0.93 * columns["points_avg_season"] + 0.07 * columns["points"], 1)
+
+
+@pytest.fixture
+def columns() -> dict[str, npt.NDArray[np.float64]]:
+    table = snapshot_of(MONTH).table
+    return {name: table[name].to_numpy() for name in ("points_avg_season", "points")}
+
+
+def test_a_line_without_a_flag_and_a_flag_without_a_line_are_found(
+    columns: dict[str, npt.NDArray[np.float64]],
+) -> None:
+    """Guards against a made-up line that would be bet against."""
+    lines = honest_lines(columns)
+    assert described("line_flag_agrees", with_lines(lines))[0]
+    flags = (~np.isnan(lines)).astype(float)
+    flags[:3] = 1 - flags[:3]
+    passed, message, worst = described("line_flag_agrees", with_lines(lines, flags))
+    assert not passed
+    assert "rows with a line and no flag, or a flag and no line 3 over 4,662 rows" in message
+    assert snapshot_of(MONTH).table["player_lookup"][0].as_py() in worst
+
+
+def test_an_honest_line_passes_with_its_interval(columns: dict[str, npt.NDArray[np.float64]]) -> None:
+    """Guards against a check that compares nothing."""
+    finding = check("line_error").examine(with_lines(honest_lines(columns)), scene(MONTH))
+    assert finding.passed
+    assert 0.03 < float(finding.value) < 0.12
+    assert finding.n > 4000
+    assert "bootstrap over days" in finding.interval
+
+
+def test_a_line_that_knows_the_result_is_found(columns: dict[str, npt.NDArray[np.float64]]) -> None:
+    """Guards against a line taken after tip-off."""
+    lines = 0.6 * columns["points_avg_season"] + 0.4 * columns["points"]
+    passed, message, worst = described("line_error", with_lines(lines))
+    assert not passed
+    assert "No book is that good before tip-off: take the last snapshot before the game starts." in message
+    assert "line" in worst
+
+
+def test_placeholders_are_found(columns: dict[str, npt.NDArray[np.float64]]) -> None:
+    """Guards against a number that stands for "no line", with a flag beside it."""
+    passed, message, _ = described("line_error", with_lines(np.full(len(columns["points"]), 20.0)))
+    assert not passed
+    assert "No book is that bad: look for placeholders" in message
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_no_lines_or_those_of_one_day_pass_and_say_so(columns: dict[str, npt.NDArray[np.float64]], days: int) -> None:
+    """Guards against an interval over one day, which has no width."""
+    day = snapshot_of(MONTH).table["game_date"]
+    first = pc.min(day).as_py() + timedelta(days=1)
+    on_that_day = np.array(pc.equal(day, pa.scalar(first)).to_pylist()) & (days == 1)
+    finding = check("line_error").examine(with_lines(np.where(on_that_day, columns["points"], np.nan)), scene(MONTH))
+    assert (finding.passed, finding.value) == (True, "too few lines to tell")
+    assert (finding.n > 0) is (days == 1)
+
+
+# --- drift ----------------------------------------------------------------------------------------------------
+
+
+def scaled(snapshot: Snapshot, name: str, factor: float) -> Snapshot:
+    table = snapshot.table
+    values = pc.multiply(table[name], factor)
+    table = table.set_column(table.column_names.index(name), table.schema.field(name), values)
+    return replace(snapshot, table=table, digest=table_digest(table))
+
+
+def test_another_population_warns_with_its_features() -> None:
+    """Guards against a change of units that stays within the range: a share of minutes instead of minutes."""
+    now = "2022-11"
+    past = {("feature_store_snapshot", MONTH): snapshot_of(MONTH)}
+    months = [MONTH, now]
+    same = check("drift").examine(snapshot_of(MONTH), scene(now, months=months, values=past))
+    assert (same.passed, same.value) == (True, 0.0)
+    finding = check("drift").examine(
+        scaled(snapshot_of(MONTH), "minutes_avg_last_10", 0.5), scene(now, months=months, values=past)
+    )
+    assert not finding.passed
+    assert "another population in minutes_avg_last_10." in finding.next_step
+    assert finding.worst[0]["feature"] == "minutes_avg_last_10"
+    assert (check("drift").severity, check("drift").blocking) == (Severity.WARN, False)
+
+
+def test_only_the_same_month_of_earlier_seasons_is_a_fair_reference() -> None:
+    """Guards against playoffs compared with Novembers: another schedule, and no drift."""
+    finding = check("drift").examine(snapshot_of("2021-12"), scene("2021-12", months=[MONTH, "2021-12"]))
+    assert (finding.passed, finding.value) == (True, "no earlier season to compare with")
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "values", "said"),
+    [
+        (snapshot_of(MONTH), {("feature_store_snapshot", MONTH): None}, "no earlier season to compare with"),
+        (snapshot_of("2021-10"), {("feature_store_snapshot", MONTH): None}, "no earlier season to compare with"),
+        (snapshot_of("2021-10"), {}, "too few rows to compare"),
+    ],
+)
+def test_nothing_to_compare_with_passes_and_says_so(
+    snapshot: Snapshot, values: dict[tuple[str, str], None], said: str
+) -> None:
+    """Guards against a first season, or an empty October, that warns for ever."""
+    finding = check("drift").examine(snapshot, scene("2022-11", months=[MONTH, "2022-11"], values=values))
+    assert (finding.passed, finding.value) == (True, said)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
-from nba_ml.checks.build import _result
-from nba_ml.checks.model_metadata import CHECKS
+from nba_ml.checks.model_metadata import checks
+from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError
 from nba_ml.core.training import fit
 from nba_ml.core.values import DescribedModel
+from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import QUICK, Trained
 
-[LOADS] = [check for check in CHECKS if check.name == "loads_in_fresh_process"]
+CHECKS = {check.name: check for check in checks(Thresholds())}
+LOADS, VALID = CHECKS["loads_in_fresh_process"], CHECKS["valid_schema"]
+MONTH = "2021-12"
 
 
 def test_a_real_model_predicts_the_same_in_a_fresh_process(trained: Trained) -> None:
     """Guards against a check that refuses real models, and against one that compares nothing."""
-    finding = LOADS.examine(DescribedModel(trained.record, trained.fitted.booster), "2021-12")
+    finding = LOADS.examine(DescribedModel(trained.record, trained.fitted.booster), scene(MONTH))
     assert (finding.passed, finding.value, finding.n) == (True, 0, 20)
 
 
@@ -31,20 +35,20 @@ def test_a_prediction_that_differs_in_its_last_bit_fails(trained: Trained) -> No
     record = trained.record.model_copy(
         update={"reference_rows": (first.model_copy(update={"prediction": nudged}), *others)}
     )
-    result = _result(LOADS, LOADS.examine(DescribedModel(record, trained.fitted.booster), "2021-12"))
-    assert not result.passed
-    assert str(result.description).startswith("failed: reference rows that differ 1 over 20 rows;")
-    assert "The saved booster is not the one that was measured. Materialise xgboost_model for 2021-12 again." in str(
-        result.description
+    passed, message, worst = told(LOADS, LOADS.examine(DescribedModel(record, trained.fitted.booster), scene(MONTH)))
+    assert not passed
+    assert message.startswith("failed: reference rows that differ 1 over 20 rows;")
+    assert message.endswith(
+        "The saved booster is not the one that was measured. Materialise xgboost_model for 2021-12 again."
     )
-    assert first.player_lookup in str(result.metadata["worst"].value)
+    assert first.player_lookup in worst
 
 
 def test_another_booster_than_the_recorded_one_fails(trained: Trained) -> None:
     """Guards against a record beside the wrong bytes: its predictions are those of other trees."""
     params = QUICK.model_copy(update={"num_boost_round": 5})
     other = fit(trained.side("train"), trained.side("early_stopping"), params, V2_33FEATURES, 2)
-    finding = LOADS.examine(DescribedModel(trained.record, other.booster), "2021-12")
+    finding = LOADS.examine(DescribedModel(trained.record, other.booster), scene(MONTH))
     assert not finding.passed
     assert int(finding.value) > 15
 
@@ -52,10 +56,29 @@ def test_another_booster_than_the_recorded_one_fails(trained: Trained) -> None:
 def test_bytes_that_no_loader_takes_are_an_error_not_a_pass(trained: Trained) -> None:
     """Guards against a check that swallows a crash of the loader."""
     with pytest.raises(BundleError, match="fresh process could not load the model"):
-        LOADS.examine(DescribedModel(trained.record, trained.fitted.booster[:1000]), "2021-12")
+        LOADS.examine(DescribedModel(trained.record, trained.fitted.booster[:1000]), scene(MONTH))
 
 
 def test_no_record_yet_passes_and_says_so() -> None:
     """Guards against a month before the first model that turns the backfill red."""
-    finding = LOADS.examine(DescribedModel(None, None), "2021-10")
-    assert (finding.passed, finding.value, finding.n) == (True, "no model yet", 0)
+    for check in CHECKS.values():
+        finding = check.examine(DescribedModel(None, None), scene("2021-10"))
+        assert (finding.passed, finding.value, finding.n) == (True, "no model yet", 0)
+
+
+def test_a_real_record_keeps_the_shipped_schema(trained: Trained) -> None:
+    """Guards against a schema file that was not generated again when the record changed."""
+    finding = VALID.examine(DescribedModel(trained.record, trained.fitted.booster), scene(MONTH))
+    assert (finding.passed, finding.value, finding.n) == (True, 0, 1)
+
+
+def test_a_record_that_breaks_the_schema_is_told_where(trained: Trained) -> None:
+    """Guards against a record that only this library can read: a month that is a number, a share that is a text."""
+    record = trained.record.model_copy(update={"newest_month": 202112, "importance": {"team_pace": "much"}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydantic's own, on writing what it would not have read
+        finding = VALID.examine(DescribedModel(record, trained.fitted.booster), scene(MONTH))
+    passed, _, worst = told(VALID, finding)
+    assert (passed, finding.value) == (False, 2)
+    assert "newest_month" in worst
+    assert "importance/team_pace" in worst

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import dagster as dg
 import pytest
 
-from nba_ml.assets import CHAIN
-from nba_ml.checks.build import _result
+from nba_ml.assets import MONTHLY_ASSETS
+from nba_ml.checks.build import result_of
 from nba_ml.checks.check import Check, Finding, Severity
 from nba_ml.checks.registry import all_checks, blocking_checks
+from nba_ml.checks.thresholds import Thresholds
 
 CHECK = Check(
     asset="xgboost_model",
@@ -27,7 +29,7 @@ def test_each_check_has_one_name_and_an_asset_of_the_chain() -> None:
     """Guards against two checks of one name, of which Dagster would keep the last, and against one of no asset."""
     names = Counter((check.asset, check.name) for check in all_checks())
     assert max(names.values()) == 1
-    assert {check.asset for check in all_checks()} <= set(CHAIN)
+    assert {check.asset for check in all_checks()} <= set(MONTHLY_ASSETS)
 
 
 def test_checks_of_an_asset_stand_together() -> None:
@@ -54,12 +56,36 @@ def test_what_blocks_is_an_error() -> None:
 def test_each_asset_that_a_model_stands_on_has_a_blocking_check(asset: str) -> None:
     """Guards against a gate that stays open because the last blocking check of an asset was removed."""
     assert blocking_checks(asset)
+    # Dagster makes the next asset wait for these alone: without one the publisher could look too early.
+    assert any(check.stops_run for check in blocking_checks(asset))
+
+
+def test_a_check_that_stops_a_run_blocks_publication() -> None:
+    """Guards against a value that no run may go on with, and that a later run publishes."""
+    with pytest.raises(ValueError, match=r"xgboost_model\.validation_mae stops a run and does not block publication"):
+        replace(CHECK, blocking=False, stops_run=True)
+
+
+def test_models_that_are_not_good_enough_are_refused_at_the_publisher_and_not_before() -> None:
+    """Guards against a backfill that stops at its first months, whose models are never good enough."""
+    stopping = {check.name for check in blocking_checks("xgboost_model") if check.stops_run}
+    assert stopping == {"predictions_in_range"}
+
+
+def test_limits_reach_the_checks_and_change_none_of_their_names() -> None:
+    """Guards against a limit of the user's that is shown and not applied, and a check that a limit switches off."""
+    other = Thresholds(max_validation_mae=4.2, min_rows=7, max_psi=3.0)
+    assert [check.key for check in all_checks(other)] == [check.key for check in all_checks()]
+    thresholds = {check.key: check.threshold for check in all_checks(other)}
+    assert thresholds["xgboost_model.validation_mae"] == "validation MAE at most 4.2 points"
+    assert thresholds["train_split.min_rows"] == "at least 7 rows, or none yet"
+    assert "above 3.0" in thresholds["feature_store_snapshot.drift"]
 
 
 def test_a_passing_result_says_what_was_measured_and_gives_no_advice() -> None:
     """Guards against a green check that tells people to do something."""
     finding = Finding(passed=True, metric="validation MAE", value=4.5, n=1852, next_step="Look.", interval="4.3 to 4.7")
-    result = _result(CHECK, finding)
+    result = result_of(CHECK, finding)
     assert result.passed
     assert result.description == "passed: validation MAE 4.5 over 1,852 rows; validation MAE at most 5.0 points."
     assert "next_step" not in result.metadata
@@ -76,7 +102,7 @@ def test_a_failing_result_says_value_threshold_population_and_what_to_do() -> No
         next_step="Backfill earlier months.",
         worst=[{"row": f"offender {i}"} for i in range(7)],
     )
-    result = _result(CHECK, finding)
+    result = result_of(CHECK, finding)
     assert not result.passed
     assert result.severity is dg.AssetCheckSeverity.ERROR
     assert (

@@ -19,8 +19,11 @@ from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import BundleError
 from nba_ml.core.metrics import interval_over_days
 from nba_ml.core.model_record import ModelRecord, TrainingReport, judge, make_record, report_training
+from nba_ml.core.recommendation import publish_points
 from nba_ml.core.split import split_by_date
+from nba_ml.core.tiers import TIER_NAMES
 from nba_ml.core.training import gather, predict
+from nba_ml.core.uncertainty import calibrate
 from nba_ml.serving.reference import predict_rows
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
 
@@ -161,8 +164,45 @@ def test_a_baseline_without_a_value_is_left_out(trained: Trained) -> None:
     features = validation.features.copy()
     features[:, V2_33FEATURES.index("points_avg_season")] = np.nan
     blind = type(validation)(features, validation.points, validation.dates, validation.keys)
-    judgement = judge(trained.fitted.booster, {**sides, "validation": blind}, V2_33FEATURES, threads=2)
+    calibration = trained.record.calibration
+    judgement = judge(trained.fitted.booster, {**sides, "validation": blind}, calibration, V2_33FEATURES, threads=2)
     assert set(judgement.baselines) == {"last_10_average", "last_5_average"}
+
+
+def test_tiers_are_the_validation_rows_broken_down(trained: Trained) -> None:
+    """Guards against a tier taken from the result, which is not known, in place of the season's average."""
+    validation = trained.side("validation")
+    ours = predict(trained.fitted.booster, validation.features).astype(np.float64)
+    season = validation.features[:, V2_33FEATURES.index("points_avg_season")]
+    tiers = trained.record.metrics.tiers
+    assert sum(tier.n for tier in tiers.values()) == len(validation)
+    assert list(tiers) == [name for name in TIER_NAMES if name in tiers]
+    middle = (season >= 10) & (season < 15)
+    assert tiers["10-15"].n == middle.sum() > 100
+    assert tiers["10-15"].bias == pytest.approx((ours - validation.points)[middle].mean(), abs=1e-6)
+    assert tiers["no history"].n == np.isnan(season).sum() > 0
+
+
+def test_the_lean_and_the_range_are_those_of_the_boosters_own_output(trained: Trained) -> None:
+    """Guards against a comparison the wrong way round, and a range taken after the worker's clamp."""
+    validation, judgement = trained.side("validation"), trained.record.metrics
+    ours = predict(trained.fitted.booster, validation.features)
+    assert judgement.above_prediction == pytest.approx((validation.points > ours).mean(), abs=1e-6)
+    assert judgement.equal_to_prediction == pytest.approx((validation.points == ours).mean(), abs=1e-6)
+    assert (judgement.lowest_prediction, judgement.highest_prediction) == (float(ours.min()), float(ours.max()))
+
+
+def test_the_interval_is_learnt_on_early_stopping_and_measured_on_validation(trained: Trained) -> None:
+    """Guards against a coverage measured on the rows that it was calibrated on: that is always 80%."""
+    held_out, validation = trained.side("early_stopping"), trained.side("validation")
+    points = publish_points(predict(trained.fitted.booster, held_out.features))
+    assert trained.record.calibration == calibrate(points, held_out.points)
+    low, high = trained.record.calibration.interval(
+        publish_points(predict(trained.fitted.booster, validation.features))
+    )
+    coverage = trained.record.metrics.coverage.overall
+    inside = ((validation.points >= low) & (validation.points <= high)).mean()
+    assert (coverage.n, coverage.inside) == (len(validation), pytest.approx(inside, abs=1e-6))
 
 
 # --- reference rows -------------------------------------------------------------------------------------------

@@ -1,0 +1,82 @@
+"""Checks of what was published: it is there as it was written, and a reader who trusts nothing can use it.
+
+They come after publication, so they block nothing: a failure says that the bundle must not be served.
+"""
+
+from __future__ import annotations
+
+from nba_ml.checks.check import Check, Finding, Scene, Severity
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.errors import BundleError
+from nba_ml.core.manifest import BundleNames
+from nba_ml.core.values import Artifact
+from nba_ml.serving.bundle import verify_bundle
+
+ASSET = "gcs_artifact"
+
+
+def _reads_back(artifact: Artifact, scene: Scene) -> Finding:
+    metric = "published objects that are not there, or have other bytes"
+    if artifact.model_id is None:
+        return Finding(passed=True, metric=metric, value="nothing published yet", n=0)
+    objects, names = scene.artifacts(), BundleNames.of(artifact.model_id)
+    differing = []
+    for part, name in (("booster", names.booster), ("metadata", names.record), ("manifest", names.manifest)):
+        stored = objects.read(name)
+        found = bytes_digest(stored.data) if stored else "no object"
+        if found != artifact.sha256.get(part):
+            differing.append(
+                {"object": objects.uri(name), "sha256 published": artifact.sha256.get(part), "sha256 found": found}
+            )
+    return Finding(
+        passed=not differing,
+        metric=metric,
+        value=len(differing),
+        n=len(artifact.uris),
+        worst=differing,
+        next_step=f"Do not serve {artifact.model_id}. Restore the objects from a backup, or move the bundle away and "
+        f"materialise gcs_artifact for {scene.month} again.",
+    )
+
+
+def _loads_from_its_uri(artifact: Artifact, scene: Scene) -> Finding:
+    metric = "reference rows predicted from the published bytes, to the last bit"
+    if artifact.model_id is None:
+        return Finding(passed=True, metric=metric, value="nothing published yet", n=0)
+    objects = scene.artifacts()
+
+    def read(name: str) -> bytes | None:
+        stored = objects.read(name)
+        return stored.data if stored else None
+
+    try:
+        verified = verify_bundle(read, BundleNames.of(artifact.model_id).manifest)
+    except BundleError as error:
+        # What the reader refuses is this check's finding. Whatever else goes wrong is an error of the check.
+        return Finding(passed=False, metric=metric, value="refused by the reader", n=0, next_step=str(error))
+    return Finding(passed=True, metric=metric, value=verified.reference_rows, n=verified.reference_rows)
+
+
+def checks(_limits: Thresholds) -> tuple[Check, ...]:
+    """The checks of this asset. None of them has a limit to set."""
+    return (
+        Check(
+            asset=ASSET,
+            name="reads_back",
+            severity=Severity.ERROR,
+            blocking=False,
+            threshold="every object is there with the digest it was published with",
+            reason="What a store lost or changed since would be found by the prediction worker first.",
+            examine=_reads_back,
+        ),
+        Check(
+            asset=ASSET,
+            name="loads_from_its_uri",
+            severity=Severity.ERROR,
+            blocking=False,
+            threshold="manifest, digests, record and reference predictions hold, seen from a fresh process",
+            reason="A bundle is only published when somebody who trusts nothing can load it and predict the same.",
+            examine=_loads_from_its_uri,
+        ),
+    )

@@ -1,0 +1,219 @@
+"""Checks of a month's grades: did the model do what its validation promised. They warn; a month is not a verdict.
+
+A month alone is small, and a tier of it smaller. Where a share is held to a range it fails only if its 95%
+Wilson interval lies outside of the range: noise alone then warns in fewer than one month in twenty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nba_ml.checks.check import Check, Finding, Scene, Severity, shown
+from nba_ml.checks.thresholds import Range, Thresholds
+from nba_ml.core.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
+from nba_ml.core.uncertainty import Coverage
+
+ASSET = "prediction_grades"
+
+
+def _mae_as_promised(graded: GradedMonth, scene: Scene) -> Finding:
+    breakdown, model = graded.report.breakdown, graded.report.model
+    metric = "MAE relative to the model's validation MAE"
+    if breakdown is None or model is None:
+        return _nothing(metric, graded)
+    overall, promised = breakdown.overall, model.validation.mae
+    drift = overall.metrics.mae / promised - 1
+    passed = abs(drift) <= scene.limits.max_grade_drift
+    return Finding(
+        passed=passed,
+        metric=metric,
+        value=f"{drift:+.1%} ({overall.metrics.mae:.3f} against {promised:.3f})",
+        n=overall.metrics.n,
+        interval=shown(overall.mae_interval),
+        worst=() if passed else _furthest_off(graded),
+        next_step=f"If the interval of the MAE reaches {promised:.3f}, {scene.month} had few or unusual games: wait "
+        "for the next month. If not, and above: look for features that changed in feature_store_snapshot. If below: "
+        "look for a feature that knows the result.",
+    )
+
+
+def _bias_against_line(graded: GradedMonth, scene: Scene) -> Finding:
+    metric, line = "mean prediction minus line", _line_of(graded)
+    if line is None:
+        return _no_line(metric, graded)
+    passed = abs(line.bias) <= scene.limits.max_line_bias
+    return Finding(
+        passed=passed,
+        metric=metric,
+        value=line.bias,
+        n=line.n,
+        interval=f"{line.over:,} recommended over, {line.under:,} under",
+        worst=() if passed else _tier_biases(graded.report.breakdown),
+        next_step="Nearly every bet would be on one side. Do not let this model recommend; compare its bias with that "
+        "of the model before it, and train it again.",
+    )
+
+
+def _hit_rate(graded: GradedMonth, scene: Scene) -> Finding:
+    metric, line = "hit rate of the bets", _line_of(graded)
+    if line is None:
+        return _no_line(metric, graded)
+    rate = line.hit_rate
+    if rate is None:
+        return Finding(passed=True, metric=metric, value=f"no bet on {line.n:,} lines, {line.pushes} push", n=0)
+    return Finding(
+        passed=rate.high >= scene.limits.break_even_hit_rate,
+        metric=metric,
+        value=rate.share,
+        n=rate.n,
+        interval=_wilson(rate),
+        next_step="Bets on these recommendations lost money, and not by chance alone. Do not bet on them; gather more "
+        "months of lines before judging again: 53.4% and 52.4% cannot be told apart under about 9,000 bets.",
+    )
+
+
+def _interval_coverage(graded: GradedMonth, scene: Scene) -> Finding:
+    metric = "share of results inside the 80% interval"
+    breakdown = graded.report.breakdown
+    if breakdown is None:
+        return _nothing(metric, graded)
+    coverage = breakdown.overall.coverage
+    passed = _may_lie_in(coverage, scene.limits.interval_coverage)
+    return Finding(
+        passed=passed,
+        metric=metric,
+        value=coverage.inside,
+        n=coverage.n,
+        interval=_wilson_of(coverage),
+        worst=() if passed else [{"below": coverage.below, "above": coverage.above}],
+        next_step="The spread of results is not what it was on the days the calibration was learnt from. If it goes on "
+        "for a second month, train again on the newer months.",
+    )
+
+
+def _tier_coverage(graded: GradedMonth, scene: Scene) -> Finding:
+    metric = "tiers whose 80% interval does not hold 80%"
+    breakdown = graded.report.breakdown
+    if breakdown is None:
+        return _nothing(metric, graded)
+    tiers = {name: each.coverage for name, each in breakdown.by["tier"].items()}
+    wrong = {name: each for name, each in tiers.items() if not _may_lie_in(each, scene.limits.tier_coverage)}
+    return Finding(
+        passed=not wrong,
+        metric=metric,
+        value=len(wrong),
+        n=breakdown.overall.metrics.n,
+        interval="; ".join(f"{name}: {each.inside:.1%} of {each.n:,}" for name, each in tiers.items()),
+        worst=_worst_first(wrong),
+        next_step="Confidence is misstated for the players of these tiers. If it goes on for a second month, train "
+        "again on the newer months.",
+    )
+
+
+def _may_lie_in(coverage: Coverage, limits: Range) -> bool:
+    """Whether the interval of the share reaches into the range."""
+    share = _proportion(coverage)
+    return share.low <= limits[1] and share.high >= limits[0]
+
+
+def _proportion(coverage: Coverage) -> Proportion:
+    share = proportion(round(coverage.inside * coverage.n), coverage.n)
+    if share is None:
+        raise ValueError("coverage of no rows")
+    return share
+
+
+def _wilson(share: Proportion) -> str:
+    return f"{share.low:.3f} to {share.high:.3f} (95%, Wilson)"
+
+
+def _wilson_of(coverage: Coverage) -> str:
+    return _wilson(_proportion(coverage))
+
+
+def _furthest_off(graded: GradedMonth) -> list[dict[str, object]]:
+    """The five predictions that were furthest off."""
+    columns = ["player_lookup", "game_date", "predicted_points", "points"]
+    order = [("absolute_error", "descending"), ("player_lookup", "ascending")]
+    rows: list[dict[str, object]] = graded.table.sort_by(order).slice(0, 5).select(columns).to_pylist()
+    return [{**row, "game_date": str(row["game_date"])} for row in rows]
+
+
+def _worst_first(tiers: Mapping[str, Coverage]) -> list[dict[str, object]]:
+    order = sorted(tiers.items(), key=lambda item: -abs(item[1].inside - item[1].nominal))
+    return [
+        {"tier": name, "n": each.n, "inside": each.inside, "95% interval": _wilson_of(each)} for name, each in order
+    ]
+
+
+def _line_of(graded: GradedMonth) -> LineResult | None:
+    breakdown = graded.report.breakdown
+    return breakdown.overall.against_line if breakdown else None
+
+
+def _tier_biases(breakdown: Breakdown | None) -> list[dict[str, object]]:
+    tiers = {name: each.against_line for name, each in breakdown.by["tier"].items()} if breakdown else {}
+    there = sorted(((n, line) for n, line in tiers.items() if line is not None), key=lambda item: -abs(item[1].bias))
+    return [{"tier": name, "n": line.n, "bias": line.bias} for name, line in there]
+
+
+def _nothing(metric: str, graded: GradedMonth) -> Finding:
+    return Finding(passed=True, metric=metric, value=f"nothing graded: {graded.report.note}", n=0)
+
+
+def _no_line(metric: str, graded: GradedMonth) -> Finding:
+    if graded.report.breakdown is None:
+        return _nothing(metric, graded)
+    return Finding(passed=True, metric=metric, value="no lines", n=0)
+
+
+def checks(limits: Thresholds) -> tuple[Check, ...]:
+    """The checks of this asset, under the given limits."""
+    overall, tier = limits.interval_coverage, limits.tier_coverage
+    rules = (
+        (
+            "mae_as_promised",
+            f"MAE within {limits.max_grade_drift:.0%} of the validation MAE of the model that predicted",
+            "Validation is a promise about days to come; a month far above it means that something changed, far below "
+            "that something leaks.",
+            _mae_as_promised,
+        ),
+        (
+            "bias_against_line",
+            f"mean of prediction minus line within +-{limits.max_line_bias} points",
+            "A retrain with a better MAE lost money through a bias: it bet one side.",
+            _bias_against_line,
+        ),
+        (
+            "hit_rate",
+            f"the 95% Wilson interval of the hit rate reaches {limits.break_even_hit_rate:.2%}",
+            "Below that, bets at the usual odds of -110 lose money.",
+            _hit_rate,
+        ),
+        (
+            "interval_coverage",
+            f"coverage of the 10-90% interval between {overall[0]:.0%} and {overall[1]:.0%}, give or take its own 95% "
+            "Wilson interval",
+            "confidence_score and over_probability are read off the same calibration.",
+            _interval_coverage,
+        ),
+        (
+            "interval_coverage_by_tier",
+            f"coverage in each tier of season average between {tier[0]:.0%} and {tier[1]:.0%}, give or take its own "
+            "95% Wilson interval",
+            "An interval right on average and wrong for stars is wrong where the bets are.",
+            _tier_coverage,
+        ),
+    )
+    return tuple(
+        Check(
+            asset=ASSET,
+            name=name,
+            severity=Severity.WARN,
+            blocking=False,
+            threshold=threshold,
+            reason=reason,
+            examine=examine,
+        )
+        for name, threshold, reason, examine in rules
+    )

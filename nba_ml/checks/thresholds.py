@@ -1,0 +1,123 @@
+"""Every limit that a check holds a month to, in one place, each with where it comes from.
+
+A user who needs others writes the names that differ into a TOML file and points NBA_ML_THRESHOLDS to it. What
+differs from these defaults is written into the manifest of every model published under it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nba_ml.core.errors import SettingsError
+from nba_ml.core.progress import COMPLETE, SUBSTANTIAL
+from nba_ml.core.recommendation import BREAK_EVEN
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Points = Annotated[float, Field(ge=0)]
+Range = tuple[float, float]
+
+
+class Thresholds(BaseModel):
+    """The limits. The description of each is its source; points are of the box score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_coverage: Share = Field(SUBSTANTIAL, description="The backfill calls a month substantial from here.")
+    complete_coverage: Share = Field(COMPLETE, description="The backfill calls a month complete from here.")
+    min_recomputed_agreement: Share = Field(
+        0.99,
+        description="Share of rows whose averages equal those recomputed from results; the hundredth row allows for "
+        "corrected box scores.",
+    )
+    average_tolerance: Points = Field(0.01, description="A recomputed average may differ by rounding to two decimals.")
+    max_last_5_correlation: Share = Field(
+        0.85,
+        description="Correlation of last-5 average and target. Full months have 0.65 to 0.77, a June of 147 rows 0.85; "
+        "with the game itself in the window 0.80 to 0.89, so recomputing is the sharper check of the two.",
+    )
+    line_error: Range = Field(
+        (-0.15, 0.15),
+        description="Share by which the line's MAE lies below the season average's on the same rows. Real lines have "
+        "0.02 to 0.05; lines that know the result 0.2 and more; placeholders are far worse than the average.",
+    )
+    min_rows_with_line: int = Field(
+        200, ge=0, description="With fewer lines, or on fewer than 5 dates, the two MAEs cannot be told apart."
+    )
+    max_psi: Points = Field(
+        0.25,
+        description="Population stability index of a feature against the same calendar month of earlier seasons. From "
+        "0.25 a population is taken for another one (Siddiqi, Credit Risk Scorecards, 2006); 29 of 32 real months "
+        "stay below 0.25, the others are those in which lines began.",
+    )
+    min_rows_for_psi: int = Field(
+        500, ge=0, description="With 100 rows of two teams, as in June, ten bins differ by chance alone."
+    )
+    split_share_tolerance: Share = Field(0.02, description="Cuts fall between dates; one date is under 2% of a season.")
+    min_rows: int = Field(1_000, ge=0, description="Below, validation has under 200 rows and its MAE says nothing.")
+    few_rows: int = Field(10_000, ge=0, description="Below, 33 features overfit: measured on the first months.")
+    max_validation_mae: Points = Field(
+        5.0, description="The season average alone reaches 4.73 on all players (walk-forward over 37 months)."
+    )
+    good_validation_mae: Points = Field(4.5, description="What this recipe reaches on a full unseen season.")
+    leak_mae: Points = Field(
+        4.0,
+        description="Over all players no clean model was measured below 4.4; the leaky ones were celebrated at 3.4.",
+    )
+    min_gain: float = Field(
+        0.0, description="Points of MAE that the low end of the gain's 95% interval over a baseline must exceed."
+    )
+    max_train_gap: Points = Field(1.5, description="Validation MAE above train MAE. Clean months have 0.1 to 1.1.")
+    results_above_prediction: Range = Field(
+        (0.45, 0.55), description="A median has half of the results above it; 50.0% and 48.3% on two unseen seasons."
+    )
+    bias: Range = Field(
+        (-1.2, 0.6),
+        description="Points are skewed, so a median lies below the mean: -0.73 and -0.41 on two unseen seasons.",
+    )
+    max_tier_bias: Points = Field(1.5, description="A tier that is this far off is a group of players priced wrongly.")
+    prediction_range: Range = Field((0.0, 60.0), description="The prediction worker's own bounds, to which it clamps.")
+    prediction_overshoot: Points = Field(
+        1.0,
+        description="How far a booster's own output may lie outside those bounds. Trees overshoot where players score "
+        "nothing: the 36 real models go down to -0.44.",
+    )
+    interval_coverage: Range = Field((0.78, 0.82), description="80% of results lie between the 10% and 90% quantiles.")
+    tier_coverage: Range = Field((0.75, 0.85), description="The same in a tier, which has fewer rows.")
+    max_grade_drift: Share = Field(0.15, description="MAE of a month against its model's validation MAE, relative.")
+    max_line_bias: Points = Field(
+        1.5, description="Mean prediction minus line. A retrain with a better MAE lost money through such a bias."
+    )
+    break_even_hit_rate: Share = Field(
+        BREAK_EVEN, description="Share of bets that must be right at odds of -110: 110 are risked to win 100."
+    )
+
+    @classmethod
+    def from_file(cls, path: Path) -> Thresholds:
+        """The defaults with what a TOML file changes.
+
+        Raises:
+            SettingsError: no such file, not TOML, an unknown name, or a value that cannot be.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text()))
+        except OSError as error:
+            raise SettingsError(
+                f"NBA_ML_THRESHOLDS names {path}, which cannot be read ({error.strerror}). Give a TOML file of limits, "
+                "or leave it unset for the shipped ones."
+            ) from error
+        except ValidationError as error:
+            said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise SettingsError(
+                f"{path}: {said}. The names and their limits are in the README under 'The checks'."
+            ) from error
+        except ValueError as error:
+            raise SettingsError(f"{path} is no TOML file of `name = value` lines: {error}.") from error
+
+    def changed(self) -> dict[str, Any]:
+        """The limits that are not the shipped ones: name -> value."""
+        shipped = type(self)().model_dump(mode="json")
+        return {name: value for name, value in self.model_dump(mode="json").items() if value != shipped[name]}

@@ -1,0 +1,92 @@
+"""Checks of what was published, against a real bundle in a directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nba_ml.checks.check import Finding, Severity
+from nba_ml.checks.gcs_artifact import checks
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.gates import CheckVerdict, Verdict
+from nba_ml.core.manifest import BundleNames
+from nba_ml.core.publication import Bundle, publish
+from nba_ml.core.values import Artifact
+from nba_ml.resources.store import open_objects
+from nba_ml_tests.checks.scenes import scene, told
+from nba_ml_tests.conftest import Trained
+
+MONTH = "2021-12"
+CHECKS = {check.name: check for check in checks(Thresholds())}
+
+
+@pytest.fixture
+def artifact(trained: Trained, tmp_path: Path) -> Artifact:
+    """The small real model, published into the test's own directory."""
+    record = trained.record
+    passed = CheckVerdict(
+        asset="xgboost_model", check="validation_mae", month=MONTH, passed=True, subject=record.model_sha256
+    )
+    verdict = Verdict(model_sha256=record.model_sha256, checks=(passed,))
+    done = publish(
+        open_objects(str(tmp_path)), Bundle(record.model_id, trained.fitted.booster, record.to_bytes(), verdict)
+    )
+    parts = {"booster": done.booster, "metadata": done.record, "manifest": done.manifest}
+    return Artifact(
+        model_id=done.model_id,
+        uris={name: part.uri for name, part in parts.items()},
+        generations={name: part.generation for name, part in parts.items()},
+        sha256={name: part.sha256 for name, part in parts.items()},
+        verdict=verdict,
+    )
+
+
+def examined(name: str, artifact: Artifact, root: Path) -> Finding:
+    return CHECKS[name].examine(artifact, scene(MONTH, artifacts=open_objects(str(root))))
+
+
+def test_a_published_bundle_passes(artifact: Artifact, tmp_path: Path) -> None:
+    """Guards against checks that refuse what the publisher wrote, or look at nothing."""
+    back, loaded = (examined(name, artifact, tmp_path) for name in ("reads_back", "loads_from_its_uri"))
+    assert (back.passed, back.value, back.n) == (True, 0, 3)
+    assert (loaded.passed, loaded.value, loaded.n) == (True, 20, 20)
+
+
+@pytest.mark.parametrize("part", ["booster", "record", "manifest"])
+def test_a_byte_that_changed_since_is_found(artifact: Artifact, tmp_path: Path, part: str) -> None:
+    """Guards against a store that damages what it keeps, found out by the prediction worker."""
+    name = getattr(BundleNames.of(str(artifact.model_id)), part)
+    file = tmp_path / name
+    file.chmod(0o644)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+    passed, message, worst = told(CHECKS["reads_back"], examined("reads_back", artifact, tmp_path))
+    assert not passed
+    assert f"Do not serve {artifact.model_id}." in message
+    assert name in worst
+    refused = examined("loads_from_its_uri", artifact, tmp_path)
+    assert not refused.passed
+    assert refused.next_step.startswith("The bundle cannot be trusted.")
+
+
+def test_an_object_that_is_gone_is_found(artifact: Artifact, tmp_path: Path) -> None:
+    """Guards against a clean-up job that nobody told of the models."""
+    (tmp_path / BundleNames.of(str(artifact.model_id)).record).unlink()
+    passed, _, worst = told(CHECKS["reads_back"], examined("reads_back", artifact, tmp_path))
+    assert not passed
+    assert "no object" in worst
+    assert not examined("loads_from_its_uri", artifact, tmp_path).passed
+
+
+def test_nothing_published_yet_passes_and_opens_no_store() -> None:
+    """Guards against an October before the first model that needs a bucket."""
+    for check in CHECKS.values():
+        finding = check.examine(Artifact(), scene("2021-10"))
+        assert (finding.passed, finding.value, finding.n) == (True, "nothing published yet", 0)
+
+
+def test_a_failure_is_an_error_and_comes_too_late_to_block() -> None:
+    """Guards against a publisher that waits for checks of what it has not published yet."""
+    assert {(check.severity, check.blocking) for check in CHECKS.values()} == {(Severity.ERROR, False)}

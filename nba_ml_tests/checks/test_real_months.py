@@ -1,0 +1,79 @@
+"""All 36 real months, lines and all, under the shipped limits: what no limit may refuse."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from nba_ml.checks.check import Scene
+from nba_ml.checks.registry import all_checks
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.features import compute_features
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.season import month_bounds, season_months
+from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
+from nba_ml.core.split import split_by_date
+from nba_ml.core.values import HasDigest
+from nba_ml.resources.feature_source import EmbeddedFeatureSource
+from nba_ml.settings import SAMPLE_DATA
+from nba_ml_tests.conftest import COMPUTED_AT, FIRST_MONTH, summary_of
+
+MONTHS = season_months(FIRST_MONTH, "2025-06")
+LINES_BEGAN = {"2024-11", "2024-12", "2025-01"}
+"""The embedded data has lines in these months of its last season only."""
+
+
+@pytest.fixture(scope="module")
+def snapshots() -> dict[str, Snapshot]:
+    source = EmbeddedFeatureSource(data=str(SAMPLE_DATA))
+    history = pa.concat_tables([summary_of(month) for month in MONTHS])
+    lines = pa.concat_tables([source.prop_lines(month) for month in MONTHS])
+    first, last = month_bounds(MONTHS[0])[0], month_bounds(MONTHS[-1])[1]
+    features = compute_features(history, lines, first, last, computed_at=COMPUTED_AT)
+    taken = {}
+    for month in MONTHS:
+        first, last = (pa.scalar(day) for day in month_bounds(month))
+        day = features.column("game_date")
+        rows = features.filter(pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last)))
+        taken[month] = take_snapshot(MonthRows.of_tables(rows, summary_of(month), V2_33FEATURES), month, V2_33FEATURES)
+    return taken
+
+
+def failed(asset: str, month: str, value: HasDigest, snapshots: dict[str, Snapshot]) -> set[str]:
+    """Names of the checks of a value that fail."""
+
+    def nothing_published() -> ObjectStore:
+        raise AssertionError("these assets come before publication")
+
+    limits = Thresholds()
+    scene = Scene(
+        month=month,
+        limits=limits,
+        months=[each for each in MONTHS if each <= month],
+        load=lambda asset, at: snapshots[at] if asset == "feature_store_snapshot" else None,
+        results=lambda at: snapshots[at].results,
+        artifacts=nothing_published,
+    )
+    checks = [check for check in all_checks(limits) if check.asset == asset]
+    return {check.name for check in checks if not check.examine(value, scene).passed}
+
+
+def test_every_real_month_passes_and_warns_only_where_lines_began(snapshots: dict[str, Snapshot]) -> None:
+    """Guards against a limit that refuses real games: a June of five dates, a first season, a month of lines."""
+    found = {month: failed("feature_store_snapshot", month, snapshots[month], snapshots) for month in MONTHS}
+    assert {month: names for month, names in found.items() if names} == {month: {"drift"} for month in LINES_BEGAN}
+
+
+def test_every_real_split_passes_and_warns_only_while_it_is_small(snapshots: dict[str, Snapshot]) -> None:
+    """Guards against a limit that refuses the first months of a backfill for the few dates they have."""
+    dates = {month: (each.digest, each.table["game_date"].to_numpy()) for month, each in snapshots.items()}
+    found = {}
+    for month in MONTHS:
+        split = split_by_date({each: dates[each] for each in MONTHS if each <= month})
+        found[month] = failed("train_split", month, split, snapshots)
+    assert {month: names for month, names in found.items() if names} == {
+        "2021-11": {"few_rows"},
+        "2021-12": {"few_rows"},
+    }
