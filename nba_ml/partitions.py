@@ -5,6 +5,8 @@ What belongs here: partition definitions and mappings. The calendar itself is `c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from nba_ml.core.errors import MonthError
@@ -47,9 +49,18 @@ def every_month_so_far(months: dg.MonthlyPartitionsDefinition) -> dg.TimeWindowP
         )
 
 
-def is_window(mapping: dg.PartitionMapping) -> bool:
-    """Whether a dependency is on every month so far, not on the month alone."""
-    return isinstance(mapping, dg.TimeWindowPartitionMapping) and mapping.start_offset < -1
+def month_before() -> dg.TimeWindowPartitionMapping:
+    """The season month before: June before an October. The first month has none, and reads nothing."""
+    with previews_in_use():
+        return dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
+
+
+def months_needed(mapping: dg.PartitionMapping, month: str, months: Sequence[str]) -> list[str]:
+    """Those of the months (all of them, in order) that a dependency of a month is on."""
+    if not isinstance(mapping, dg.TimeWindowPartitionMapping):
+        return [month]
+    at = months.index(month)
+    return list(months[max(0, at + mapping.start_offset) : max(0, at + mapping.end_offset + 1)])
 
 
 def month_keys(months: dg.MonthlyPartitionsDefinition) -> list[str]:

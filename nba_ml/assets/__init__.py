@@ -7,15 +7,20 @@ import dagster as dg
 
 from nba_ml.assets import (
     backfill_progress,
+    challengers,
     feature_store_snapshot,
     gcs_artifact,
     ml_feature_store_v2,
     model_metadata,
     player_game_summary,
+    prediction_grades,
+    predictions,
     train_split,
+    walk_forward,
     xgboost_model,
 )
 from nba_ml.assets.external import build_external
+from nba_ml.checks.thresholds import Thresholds
 
 FEATURE_ASSETS = ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
 """What a month's rows go through."""
@@ -23,21 +28,36 @@ FEATURE_ASSETS = ("player_game_summary", "ml_feature_store_v2", "feature_store_s
 TRAINING_ASSETS = ("train_split", "xgboost_model", "model_metadata", "gcs_artifact")
 """What a month's model goes through."""
 
+EVALUATION_ASSETS = ("predictions", "prediction_grades")
+"""What a month says about the model of the month before."""
+
+MONTHLY_ASSETS = FEATURE_ASSETS + TRAINING_ASSETS + EVALUATION_ASSETS
+"""What a backfill makes of every month, in order."""
+
+ON_REQUEST = ("challengers",)
+"""What a month has only if somebody asks: other learners take longer than the model does."""
+
 CHAIN = FEATURE_ASSETS + TRAINING_ASSETS
 """The whole chain, in order."""
 
 
 def build_assets(
-    months: dg.MonthlyPartitionsDefinition, *, external_feature_store: bool = False
+    months: dg.MonthlyPartitionsDefinition, limits: Thresholds, *, external_feature_store: bool = False
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
-    """All assets, partitioned by the given months.
+    """All assets, partitioned by the given months; `limits` are those of the checks that the publisher demands.
 
     With `external_feature_store` the two assets of that group are observed, not computed.
     """
-    training = (feature_store_snapshot, train_split, xgboost_model, model_metadata, gcs_artifact)
+    training = (feature_store_snapshot, train_split, xgboost_model, model_metadata)
     feature_store = (
         build_external(months)
         if external_feature_store
         else [player_game_summary.build(months), ml_feature_store_v2.build(months)]
     )
-    return [*feature_store, backfill_progress.build(months), *(module.build(months) for module in training)]
+    return [
+        *feature_store,
+        backfill_progress.build(months),
+        *(module.build(months) for module in training),
+        gcs_artifact.build(months, limits),
+        *(module.build(months) for module in (predictions, prediction_grades, challengers, walk_forward)),
+    ]

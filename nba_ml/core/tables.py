@@ -120,3 +120,52 @@ def snapshot_schema(version: FeatureVersion) -> pa.Schema:
             pa.field("feature_quality_score", pa.float64(), nullable=False),
         ]
     )
+
+
+PREDICTIONS = pa.schema(
+    [
+        pa.field("system_id", pa.string(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("model_type", pa.string(), nullable=False),
+        pa.field("model_sha256", pa.string(), nullable=False),
+        pa.field("feature_version", pa.string(), nullable=False),
+        pa.field("player_lookup", pa.string(), nullable=False),
+        pa.field("game_date", pa.date32(), nullable=False),
+        pa.field("game_id", pa.string(), nullable=False),
+        pa.field("predicted_points", pa.float64(), nullable=False),
+        pa.field("points_low", pa.float64(), nullable=False),
+        pa.field("points_high", pa.float64(), nullable=False),
+        pa.field("over_probability", pa.float64(), nullable=False),
+        pa.field("confidence_score", pa.float64(), nullable=False),
+        pa.field("current_points_line", pa.float64(), nullable=False),
+        pa.field("line_margin", pa.float64(), nullable=False),
+        pa.field("recommendation", pa.string(), nullable=False),
+    ]
+)
+"""What a prediction worker writes: key (player_lookup, game_date), order (game_date, player_lookup). Points have
+two decimals and lie within 0 and 60; `points_low` and `points_high` hold 80% of the results; `over_probability` is
+0 to 1, `confidence_score` 0 to 100. Without a line `current_points_line`, `line_margin` (prediction minus line) and
+`over_probability` are NaN."""
+
+PREDICTION_GRADES = pa.schema(
+    [
+        *PREDICTIONS,
+        pa.field("points", pa.float64(), nullable=False),
+        pa.field("signed_error", pa.float64(), nullable=False),
+        pa.field("absolute_error", pa.float64(), nullable=False),
+        pa.field("within_3", pa.bool_(), nullable=False),
+        pa.field("within_5", pa.bool_(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("season_average", pa.float64(), nullable=False),
+        pa.field("last_10_average", pa.float64(), nullable=False),
+        pa.field("last_5_average", pa.float64(), nullable=False),
+        pa.field("mock", pa.float64(), nullable=False),
+        pa.field("is_home", pa.bool_(), nullable=False),
+        pa.field("back_to_back", pa.bool_(), nullable=False),
+        pa.field("rest_advantage", pa.float64(), nullable=False),
+        pa.field("month_of_season", pa.int64(), nullable=False),
+    ]
+)
+"""A prediction with what came of it, and what the baselines said. `signed_error` is prediction minus result;
+`outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it has nothing to go by;
+`month_of_season` counts from October, 1."""

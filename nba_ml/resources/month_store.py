@@ -14,12 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, TypeAdapter
 
+from nba_ml.core.challengers import ChallengerReport
 from nba_ml.core.digest import DigestedTable, bytes_digest
 from nba_ml.core.errors import MissingMonthsError, StaleInputError
+from nba_ml.core.grades import GradedMonth, GradeReport
 from nba_ml.core.model_record import ModelRecord, TrainingReport
 from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.predictions import MonthPredictions, PredictingModel
 from nba_ml.core.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
 from nba_ml.core.split import SplitManifest
+from nba_ml.core.tables import RESULTS
 from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
 
 
@@ -39,9 +43,15 @@ class MonthStore:
             case Snapshot():
                 facts = {"digest": value.digest, "counts": json.dumps(asdict(value.counts))}
                 self.objects.write(self._name(asset, month, "rejects.parquet"), _parquet(value.rejects, {}))
+                self.objects.write(self._name(asset, month, "results.parquet"), _parquet(value.results, {}))
                 data = _parquet(value.table, facts)
             case DigestedTable():
                 data = _parquet(value.table, {"digest": value.digest})
+            case MonthPredictions():
+                model = "null" if value.model is None else value.model.model_dump_json()
+                data = _parquet(value.table, {"model": model, "digest": value.digest})
+            case GradedMonth():
+                data = _parquet(value.table, {"report": value.report.model_dump_json(), "digest": value.digest})
             case TrainedModel():
                 if value.booster is not None:
                     self.objects.write(_booster_name(bytes_digest(value.booster)), value.booster)
@@ -98,7 +108,20 @@ class MonthStore:
                 counts = SnapshotCounts(**json.loads(facts["counts"]))
                 rejects = None if columns else self.objects.read(self._name(asset, month, "rejects.parquet"))
                 rejected = _table(rejects.data, None)[0] if rejects else REJECTS_SCHEMA.empty_table()
-                return Snapshot(table=table, rejects=rejected, counts=counts, digest=facts["digest"])
+                results = None if columns else self.results(month)
+                return Snapshot(
+                    table=table,
+                    rejects=rejected,
+                    results=RESULTS.empty_table() if results is None else results,
+                    counts=counts,
+                    digest=facts["digest"],
+                )
+            case "predictions":
+                table, facts = _table(data, columns)
+                return MonthPredictions(table, _NO_MODEL_OR_MODEL.validate_json(facts["model"]), facts["digest"])
+            case "prediction_grades":
+                table, facts = _table(data, columns)
+                return GradedMonth(table, GradeReport.model_validate_json(facts["report"]), facts["digest"])
             case "train_split":
                 return SplitManifest.model_validate_json(data)
             case "xgboost_model":
@@ -107,10 +130,17 @@ class MonthStore:
             case "model_metadata":
                 record = _NO_RECORD_OR_RECORD.validate_json(data)
                 return DescribedModel(record, self._booster(record.model_sha256 if record else None, month))
+            case "challengers":
+                return ChallengerReport.model_validate_json(data)
             case "gcs_artifact":
                 return Artifact.model_validate_json(data)
             case _:
                 raise KeyError(f"no asset {asset} in the store")
+
+    def results(self, month: str) -> pa.Table | None:
+        """Everybody who played in a month that has a snapshot, in `tables.RESULTS`; None if it has none."""
+        found = self.objects.read(self._name("feature_store_snapshot", month, "results.parquet"))
+        return None if found is None else _table(found.data, None)[0]
 
     def save_refused(self, asset: str, month: str, rejects: pa.Table) -> str:
         """Keep the rejected rows of a snapshot that was refused, beside whatever is there. Returns their address."""
@@ -131,10 +161,13 @@ class MonthStore:
 
     @staticmethod
     def _name(asset: str, month: str, ending: str | None = None) -> str:
-        tabular = asset in ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
-        return f"{asset}/{month}.{ending or ('parquet' if tabular else 'json')}"
+        return f"{asset}/{month}.{ending or ('parquet' if asset in _TABULAR else 'json')}"
 
 
+_TABULAR = frozenset(
+    {"player_game_summary", "ml_feature_store_v2", "feature_store_snapshot", "predictions", "prediction_grades"}
+)
+_NO_MODEL_OR_MODEL: TypeAdapter[PredictingModel | None] = TypeAdapter(PredictingModel | None)
 _NO_RECORD_OR_RECORD: TypeAdapter[ModelRecord | None] = TypeAdapter(ModelRecord | None)
 
 

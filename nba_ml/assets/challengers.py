@@ -1,0 +1,86 @@
+"""`challengers`: other learners on the month's split, beside the model."""
+
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from nba_ml.assets.recording import OWNERS, digests, markdown_table, recorded
+from nba_ml.core.challengers import ChallengerReport, measure_challengers
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.split import SplitManifest
+from nba_ml.core.training import gather
+from nba_ml.core.values import TrainedModel
+from nba_ml.partitions import every_month_so_far
+from nba_ml.resources.compute import Compute
+from nba_ml.resources.io_manager import BY_MONTH
+
+CODE_VERSION = "1"
+
+
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="evaluation",
+        kinds={"json"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        ins={
+            "feature_store_snapshot": dg.AssetIn(
+                partition_mapping=every_month_so_far(months), metadata={BY_MONTH: True}
+            ),
+        },
+    )
+    def challengers(
+        context: dg.AssetExecutionContext,
+        train_split: SplitManifest,
+        xgboost_model: TrainedModel,
+        feature_store_snapshot: dict[str, Snapshot],
+        compute: Compute,
+    ) -> dg.Output[Any]:
+        """Ridge regression, LightGBM and CatBoost on the same split, measured on the same validation rows.
+
+        The latter two where the extra `nba_ml[challengers]` is installed. Nothing is published of them: they
+        tell whether the model's score is the rows' doing or the learner's.
+        """
+        booster = xgboost_model.booster
+        if booster is None:
+            report = ChallengerReport(results={})
+        else:
+            tables = {month: snapshot.table for month, snapshot in feature_store_snapshot.items()}
+            samples = gather(tables, train_split, V2_33FEATURES)
+            report = measure_challengers(samples, train_split, booster, V2_33FEATURES, compute.threads)
+        return recorded(
+            report,
+            code_version=CODE_VERSION,
+            inputs={
+                "train_split": {context.partition_key: train_split.digest},
+                "xgboost_model": {context.partition_key: xgboost_model.digest},
+                "feature_store_snapshot": digests(feature_store_snapshot),
+            },
+            metadata={
+                **{f"{name}_mae": result.metrics.mae for name, result in report.results.items()},
+                **{f"gain_over_{name}": result.gain for name, result in report.results.items()},
+                "not_installed": ", ".join(report.not_installed) or "none",
+                **({"comparison": markdown_table(_comparison(report))} if report.results else {}),
+            },
+        )
+
+    return challengers
+
+
+def _comparison(report: ChallengerReport) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "challenger": name,
+                "rows": result.metrics.n,
+                "MAE": round(result.metrics.mae, 3),
+                "xgboost's MAE": round(result.model_mae, 3),
+                "95% interval": f"model better by {result.gain:.3f} ({result.gain_interval.low:.3f} to "
+                f"{result.gain_interval.high:.3f})",
+            }
+            for name, result in report.results.items()
+        ]
+    )

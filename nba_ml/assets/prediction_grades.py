@@ -1,0 +1,109 @@
+"""`prediction_grades`: the month's predictions against what happened."""
+
+from typing import Any
+
+import dagster as dg
+
+from nba_ml.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.grades import Breakdown, GradeReport, grade_month
+from nba_ml.core.predictions import MonthPredictions
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.tables import PREDICTION_GRADES
+from nba_ml.core.walk_forward import summary_table
+from nba_ml.resources.store import Store
+
+CODE_VERSION = "1"
+
+
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="evaluation",
+        kinds={"parquet"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        metadata={"dagster/column_schema": column_schema(PREDICTION_GRADES)},
+    )
+    def prediction_grades(
+        context: dg.AssetExecutionContext,
+        predictions: MonthPredictions,
+        feature_store_snapshot: Snapshot,
+        store: Store,
+    ) -> dg.Output[Any]:
+        """The month's predictions graded against what happened: the only truth that no training has seen.
+
+        Errors, gains on the averages and the mock on the same rows, bets against the line, coverage of the
+        interval; whole, by tier, venue, rest and month of the season, with n and intervals. A player who did
+        not play is void. A month that is not played yet has no row, and says so.
+        """
+        month = context.partition_key
+        graded = grade_month(predictions, feature_store_snapshot, month, V2_33FEATURES)
+        return recorded(
+            graded,
+            code_version=CODE_VERSION,
+            inputs={
+                "predictions": {month: predictions.digest},
+                "feature_store_snapshot": {month: feature_store_snapshot.digest},
+            },
+            metadata={**_facts(graded.report), "dagster/uri": store.months().uri("prediction_grades", month)},
+        )
+
+    return prediction_grades
+
+
+def _facts(report: GradeReport) -> dict[str, Any]:
+    """The numbers under stable keys, so that the UI can plot them over months, or why there is none."""
+    facts: dict[str, Any] = {
+        "rows": report.graded,
+        "dagster/partition_row_count": report.graded,
+        "void": report.void,
+        "without_result": report.without_result,
+    }
+    if report.breakdown is None:
+        return {**facts, "note": report.note}
+    return {**facts, **_numbers(report.breakdown), **_model_facts(report), **_tables(report.breakdown)}
+
+
+def _numbers(breakdown: Breakdown) -> dict[str, Any]:
+    overall = breakdown.overall
+    season, line = overall.baselines.get("season_average"), overall.against_line
+    facts: dict[str, Any] = {
+        "mae": overall.metrics.mae,
+        "mae_low": overall.mae_interval.low,
+        "mae_high": overall.mae_interval.high,
+        "rmse": overall.metrics.rmse,
+        "bias": overall.metrics.bias,
+        "within_3": overall.metrics.within_3,
+        "within_5": overall.metrics.within_5,
+        "interval_coverage": overall.coverage.inside,
+    }
+    if season is not None:
+        facts |= {
+            "season_mae": season.metrics.mae,
+            "gain_over_season": season.gain,
+            "gain_over_season_low": season.gain_interval.low,
+            "gain_over_season_high": season.gain_interval.high,
+        }
+    if line is not None:
+        facts |= {"line_rows": line.n, "line_mae": line.line.metrics.mae, "line_bias": line.bias, "pushes": line.pushes}
+        if line.hit_rate is not None:
+            rate = line.hit_rate
+            facts |= {"bets": rate.n, "hit_rate": rate.share, "hit_rate_low": rate.low, "hit_rate_high": rate.high}
+    return facts
+
+
+def _model_facts(report: GradeReport) -> dict[str, Any]:
+    if report.model is None:
+        return {}
+    return {"model_version": report.model.model_version, "promised_mae": report.model.validation.mae}
+
+
+def _tables(breakdown: Breakdown) -> dict[str, Any]:
+    return {
+        "overall": markdown_table(summary_table({"all": breakdown.overall}, "rows")),
+        **{
+            f"by_{dimension.replace(' ', '_')}": markdown_table(summary_table(slices, dimension))
+            for dimension, slices in breakdown.by.items()
+        },
+    }

@@ -1,0 +1,78 @@
+"""`predictions`: the month as the model of the month before would have called it."""
+
+from typing import Any
+
+import dagster as dg
+import pyarrow.compute as pc
+
+from nba_ml.assets.recording import OWNERS, column_schema, digests, recorded
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.predictions import MonthPredictions, make_predictions
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.tables import PREDICTIONS
+from nba_ml.core.values import TrainedModel
+from nba_ml.partitions import month_before
+from nba_ml.resources.compute import Compute
+from nba_ml.resources.io_manager import BY_MONTH
+from nba_ml.resources.store import Store
+
+CODE_VERSION = "1"
+
+
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        partitions_def=months,
+        group_name="evaluation",
+        kinds={"parquet"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        ins={"xgboost_model": dg.AssetIn(partition_mapping=month_before(), metadata={BY_MONTH: True})},
+        metadata={"dagster/column_schema": column_schema(PREDICTIONS)},
+    )
+    def predictions(
+        context: dg.AssetExecutionContext,
+        xgboost_model: dict[str, TrainedModel],
+        feature_store_snapshot: Snapshot,
+        compute: Compute,
+        store: Store,
+    ) -> dg.Output[Any]:
+        """The month scored by the model of the month before, in the prediction worker's format.
+
+        Points with two decimals, the 10-90% interval, the probability of going over the line, and what to
+        do about it. The first month has no model before it, and no rows; nor has a month without samples.
+        """
+        month = context.partition_key
+        # None before the first month; a month that should have been trained and was not is an error.
+        model = next(iter(xgboost_model.values()), None)
+        made = make_predictions(feature_store_snapshot, model, month, V2_33FEATURES, compute.threads)
+        return recorded(
+            made,
+            code_version=CODE_VERSION,
+            inputs={
+                "xgboost_model": digests(xgboost_model),
+                "feature_store_snapshot": {month: feature_store_snapshot.digest},
+            },
+            metadata={**_facts(made), "dagster/uri": store.months().uri("predictions", month)},
+        )
+
+    return predictions
+
+
+def _facts(made: MonthPredictions) -> dict[str, Any]:
+    """What was predicted, in numbers, or why nothing was."""
+    rows = made.table.num_rows
+    facts: dict[str, Any] = {"rows": rows, "dagster/partition_row_count": rows}
+    if made.model is None:
+        return {**facts, "note": "no model of an earlier month, so no prediction"}
+    facts |= {"model_version": made.model.model_version, "model_newest_month": made.model.newest_month}
+    if not rows:
+        return {**facts, "note": "no samples in this month: its rows are early season, or not played yet"}
+    told = {
+        entry["values"]: entry["counts"] for entry in made.table.column("recommendation").value_counts().to_pylist()
+    }
+    return {
+        **facts,
+        "mean_predicted_points": round(pc.mean(made.table.column("predicted_points")).as_py(), 4),
+        "mean_confidence": round(pc.mean(made.table.column("confidence_score")).as_py(), 2),
+        **{f"recommended_{name.lower()}": told.get(name, 0) for name in ("OVER", "UNDER", "PASS", "NO_LINE")},
+    }

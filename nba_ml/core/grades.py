@@ -1,0 +1,308 @@
+"""Predictions graded against what happened: the only truth that no training has seen.
+
+What belongs here: the grade of a row, and what is measured over rows, whole or by group. The same
+measures serve a month, a season and all months (`walk_forward`).
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from nba_ml.core.baselines import BASELINES, predict_baselines
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import json_digest, table_digest
+from nba_ml.core.metrics import LEVEL, Interval, Metrics, interval_over_days, measure
+from nba_ml.core.model_record import BaselineResult
+from nba_ml.core.predictions import MonthPredictions, PredictingModel
+from nba_ml.core.recommendation import NO_LINE, OVER, PASS, UNDER
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.tables import PREDICTION_GRADES
+from nba_ml.core.tiers import TIER_NAMES, tier_of
+from nba_ml.core.uncertainty import HIGH, LOW, Coverage
+
+RIGHT, WRONG, PUSH = "RIGHT", "WRONG", "PUSH"
+
+SEASON_CALENDAR = (10, 11, 12, 1, 2, 3, 4, 5, 6)
+"""The calendar's months in the order of a season."""
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_KEY = ["player_lookup", "game_date"]
+
+Array = npt.NDArray[np.floating]
+Labels = npt.NDArray[np.str_]
+
+
+class Proportion(BaseModel):
+    """`hits` of `n`, with the 95% Wilson score interval of the share behind them."""
+
+    model_config = _FROZEN
+
+    hits: int
+    n: int
+    share: float
+    low: float
+    high: float
+
+
+class LineResult(BaseModel):
+    """Predictions beside the line, on the `n` rows that have one.
+
+    A bet is a recommendation of OVER or UNDER; `pushes` are bets whose result is the line, and count as
+    none: `hit_rate` is right / (right + wrong), None if there is no such bet. `bias` is the mean of
+    prediction minus line. `line` is the line itself as a predictor, and what the model gains on it.
+    """
+
+    model_config = _FROZEN
+
+    n: int
+    over: int
+    under: int
+    passed: int
+    pushes: int
+    hit_rate: Proportion | None
+    bias: float
+    line: BaselineResult
+
+
+class Slice(BaseModel):
+    """Everything measured on one population of graded predictions. `coverage` is that of the 10-90% interval."""
+
+    model_config = _FROZEN
+
+    metrics: Metrics
+    mae_interval: Interval = Field(description="95%, bootstrap over days")
+    days: int
+    baselines: dict[str, BaselineResult]
+    coverage: Coverage
+    against_line: LineResult | None
+
+
+class Breakdown(BaseModel):
+    """A population whole, and by dimension and group; a group without rows is not there."""
+
+    model_config = _FROZEN
+
+    overall: Slice
+    by: dict[str, dict[str, Slice]]
+
+
+class GradeReport(BaseModel):
+    """What a month's grades say. `breakdown` is None if there is nothing to grade.
+
+    `graded` + `void` are the rows predicted; `void` are predicted players who have no result, `late` are
+    results that came without a prediction. `without_result` and `early_season` are the snapshot's counts.
+    """
+
+    model_config = _FROZEN
+
+    month: str
+    model: PredictingModel | None
+    graded: int
+    void: int
+    late: int
+    without_result: int
+    early_season: int
+    breakdown: Breakdown | None
+
+    @property
+    def note(self) -> str:
+        """Why there is no number, in plain words; '' if there is one."""
+        if self.breakdown is not None:
+            return ""
+        waiting = f"{self.without_result:,} feature rows without a result"
+        if self.void:
+            return f"none of the {self.void:,} predicted players has a result: nobody played, or no box score yet"
+        if self.late:
+            why = "there was no model of an earlier month" if self.model is None else "predictions are of older rows"
+            return f"{self.late:,} results and no prediction: {why}; {waiting}"
+        if self.early_season:
+            return f"only early-season rows ({self.early_season:,}), which are not predicted; {waiting}"
+        return f"no result yet; {waiting}"
+
+
+@dataclass(frozen=True, slots=True)
+class GradedMonth:
+    """A month's graded rows, in `tables.PREDICTION_GRADES`, and what they say."""
+
+    table: pa.Table
+    report: GradeReport
+    digest: str
+
+    @classmethod
+    def of(cls, table: pa.Table, report: GradeReport) -> GradedMonth:
+        """Named by the digest of the rows and of the report."""
+        return cls(table, report, json_digest({"rows": table_digest(table), "report": report.model_dump(mode="json")}))
+
+
+def grade_month(predictions: MonthPredictions, snapshot: Snapshot, month: str, version: FeatureVersion) -> GradedMonth:
+    """Grade a month's predictions against the results in its snapshot.
+
+    A player who did not play has no result: his prediction is void and takes part in no number. No rows
+    on either side give no rows, and a note in the report.
+    """
+    table = grade_rows(predictions, snapshot, version)
+    return GradedMonth.of(
+        table,
+        GradeReport(
+            month=month,
+            model=predictions.model,
+            graded=table.num_rows,
+            void=predictions.table.num_rows - table.num_rows,
+            late=snapshot.table.num_rows - table.num_rows,
+            without_result=snapshot.counts.without_result,
+            early_season=snapshot.counts.early_season,
+            breakdown=break_down(table),
+        ),
+    )
+
+
+def grade_rows(predictions: MonthPredictions, snapshot: Snapshot, version: FeatureVersion) -> pa.Table:
+    """The predictions that have a result, graded, in `tables.PREDICTION_GRADES`."""
+    predicted: pd.DataFrame = predictions.table.to_pandas(date_as_object=False)
+    wanted = [*_KEY, "points", "home_away", "back_to_back", "rest_advantage"]
+    results: pd.DataFrame = snapshot.table.select(wanted).to_pandas(date_as_object=False)
+    vectors = np.column_stack([snapshot.table.column(name).to_numpy() for name in version.names])
+    known = results.assign(**predict_baselines(vectors, version))
+    rows = predicted.merge(known, on=_KEY, how="inner", validate="one_to_one")
+    error = (rows["predicted_points"] - rows["points"]).round(2)
+    columns = {
+        **{name: rows[name] for name in rows},
+        "signed_error": error,
+        "absolute_error": error.abs(),
+        "within_3": error.abs() <= 3,
+        "within_5": error.abs() <= 5,
+        "outcome": outcomes(rows["recommendation"], rows["points"], rows["current_points_line"]),
+        "is_home": rows["home_away"] == 1,
+        "back_to_back": rows["back_to_back"] == 1,
+        "month_of_season": (rows["game_date"].dt.month - SEASON_CALENDAR[0]) % 12 + 1,
+    }
+    schema = PREDICTION_GRADES
+    return pa.table({f.name: pa.array(columns[f.name], type=f.type, from_pandas=False) for f in schema}, schema=schema)
+
+
+def outcomes(recommendation: pd.Series, points: pd.Series, line: pd.Series) -> Labels:
+    """What came of each recommendation (n,): RIGHT, WRONG, PUSH where the result is the line; PASS and NO_LINE stay."""
+    bet = recommendation.isin((OVER, UNDER))
+    won = ((recommendation == OVER) & (points > line)) | ((recommendation == UNDER) & (points < line))
+    return np.select([recommendation == NO_LINE, ~bet, points == line, won], [NO_LINE, PASS, PUSH, RIGHT], WRONG)
+
+
+DIMENSIONS: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Labels]]] = {
+    "tier": (TIER_NAMES, lambda rows: tier_of(rows["season_average"].to_numpy())),
+    "venue": (("home", "away"), lambda rows: np.where(rows["is_home"], "home", "away")),
+    "rest": (("rested", "back-to-back"), lambda rows: np.where(rows["back_to_back"], "back-to-back", "rested")),
+    "month of season": (
+        tuple(calendar.month_name[number] for number in SEASON_CALENDAR),
+        lambda rows: np.array([calendar.month_name[SEASON_CALENDAR[i - 1]] for i in rows["month_of_season"]]),
+    ),
+}
+"""Dimension -> its groups in order, and which group each row is in."""
+
+
+def break_down(table: pa.Table) -> Breakdown | None:
+    """Measure graded rows (`tables.PREDICTION_GRADES`), whole and by every dimension; None without rows."""
+    rows: pd.DataFrame = table.to_pandas(date_as_object=False)
+    if rows.empty:
+        return None
+    overall = measure_slice(rows)
+    by: dict[str, dict[str, Slice]] = {}
+    for dimension, (groups, group_of) in DIMENSIONS.items():
+        labels = group_of(rows)
+        by[dimension] = {
+            # The bootstrap is what costs: a group that is everything need not be measured twice.
+            group: overall if (labels == group).all() else measure_slice(rows[labels == group])
+            for group in groups
+            if (labels == group).any()
+        }
+    return Breakdown(overall=overall, by=by)
+
+
+def measure_slice(rows: pd.DataFrame) -> Slice:
+    """Everything about some graded rows. Raises ValueError without rows."""
+    predicted, actual = rows["predicted_points"].to_numpy(), rows["points"].to_numpy()
+    days = rows["game_date"].to_numpy().astype("datetime64[D]")
+    compared = {name: compare(rows[name].to_numpy(), predicted, actual, days) for name in BASELINES}
+    return Slice(
+        metrics=measure(predicted, actual),
+        mae_interval=interval_over_days(np.abs(predicted - actual), days),
+        days=len(np.unique(days)),
+        baselines={name: result for name, result in compared.items() if result is not None},
+        coverage=_coverage(rows),
+        against_line=_against_line(rows[rows["recommendation"] != NO_LINE]),
+    )
+
+
+def compare(values: Array, predicted: Array, actual: Array, days: npt.NDArray[np.datetime64]) -> BaselineResult | None:
+    """Another predictor's values (n,), NaN where it has none, against the model's on those rows; None without any."""
+    there = ~np.isnan(values)
+    if not there.any():
+        return None
+    values, predicted, actual = values[there], predicted[there], actual[there]
+    gain = np.abs(values - actual) - np.abs(predicted.astype(np.float64) - actual)
+    return BaselineResult(
+        metrics=measure(values, actual),
+        model_mae=measure(predicted, actual).mae,
+        gain=round(float(gain.mean()), 6),
+        gain_interval=interval_over_days(gain, days[there]),
+    )
+
+
+def proportion(hits: int, n: int) -> Proportion | None:
+    """A share with its 95% Wilson score interval; None of nothing.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal of
+    the American Statistical Association 22 (1927), 209-212. It stays within 0 and 1 and holds for few bets.
+    """
+    if n == 0:
+        return None
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share = hits / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Proportion(
+        hits=hits,
+        n=n,
+        share=round(share, 6),
+        low=round(max(float(centre - half), 0.0), 6),
+        high=round(min(float(centre + half), 1.0), 6),
+    )
+
+
+def _coverage(rows: pd.DataFrame) -> Coverage:
+    below = float((rows["points"] < rows["points_low"]).mean())
+    above = float((rows["points"] > rows["points_high"]).mean())
+    return Coverage(
+        n=len(rows),
+        nominal=round(HIGH - LOW, 6),
+        inside=round(1 - below - above, 6),
+        below=round(below, 6),
+        above=round(above, 6),
+    )
+
+
+def _against_line(rows: pd.DataFrame) -> LineResult | None:
+    predicted, actual, line = (rows[n].to_numpy() for n in ("predicted_points", "points", "current_points_line"))
+    result = compare(line, predicted, actual, rows["game_date"].to_numpy().astype("datetime64[D]"))
+    if result is None:
+        return None
+    counted = rows["outcome"].value_counts()
+    right, wrong = int(counted.get(RIGHT, 0)), int(counted.get(WRONG, 0))
+    return LineResult(
+        n=len(rows),
+        over=int((rows["recommendation"] == OVER).sum()),
+        under=int((rows["recommendation"] == UNDER).sum()),
+        passed=int(counted.get(PASS, 0)),
+        pushes=int(counted.get(PUSH, 0)),
+        hit_rate=proportion(right, right + wrong),
+        bias=round(float(rows["line_margin"].mean()), 6),
+        line=result,
+    )

@@ -1,0 +1,165 @@
+"""A month scored by a model that has not seen it, in the prediction worker's format.
+
+What belongs here: from a booster and feature rows to published predictions. What does not: whether they
+came true (`grades`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.contract import FeatureVersion
+from nba_ml.core.digest import json_digest, table_digest
+from nba_ml.core.errors import SplitError, StaleInputError
+from nba_ml.core.manifest import SYSTEM_ID, model_id
+from nba_ml.core.metrics import Interval, Metrics
+from nba_ml.core.recommendation import margin_over, publish_points, recommend
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.tables import PREDICTIONS
+from nba_ml.core.training import KEY_COLUMNS, predict
+from nba_ml.core.uncertainty import Calibration
+from nba_ml.core.values import TrainedModel
+
+MODEL_TYPE = "xgboost"
+
+Floats = npt.NDArray[np.float64]
+
+
+class PredictingModel(BaseModel):
+    """Who predicts, and what its validation promised: MAE with its 95% interval (bootstrap over days)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model_version: str
+    model_sha256: str
+    newest_month: str
+    feature_version: str
+    validation: Metrics
+    validation_mae_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class MonthPredictions:
+    """A month's predictions in `tables.PREDICTIONS`, in the order of the snapshot.
+
+    `model` is None where there was no model yet. Without a model, or without samples, there are no rows.
+    """
+
+    table: pa.Table
+    model: PredictingModel | None
+    digest: str
+
+    @classmethod
+    def of(cls, table: pa.Table, model: PredictingModel | None) -> MonthPredictions:
+        """Named by the digest of the rows and of who predicted them."""
+        who = model.model_dump(mode="json") if model else None
+        return cls(table, model, json_digest({"rows": table_digest(table), "model": who}))
+
+
+def make_predictions(
+    snapshot: Snapshot, model: TrainedModel | None, month: str, version: FeatureVersion, threads: int | None
+) -> MonthPredictions:
+    """Score the samples of a month with the model of the month before.
+
+    Args:
+        snapshot: the month; its results are not looked at.
+        model: the model of the month before. None, or a model without a booster, gives no rows.
+        month: for messages.
+        version: the contract of the snapshot's columns.
+        threads: of the booster; they change the speed only.
+
+    Raises:
+        SplitError: the model was trained on games of this month or later.
+        StaleInputError: the model has no calibration, so there is no interval.
+        BundleError: the model's output is not finite.
+    """
+    if model is None or model.booster is None:
+        return MonthPredictions.of(PREDICTIONS.empty_table(), None)
+    source, rows = _identity(model, version), snapshot.table
+    if not rows.num_rows:
+        return MonthPredictions.of(PREDICTIONS.empty_table(), source)
+    _require_unseen(model, rows, month)
+    calibration = model.report.calibration
+    if calibration is None:
+        raise StaleInputError(
+            f"The model {source.model_version} has no calibration, so {month} can have no interval and no "
+            f"probability: it was trained by an earlier version of nba_ml. Materialise xgboost_model for "
+            f"{source.newest_month} and every month up to {month} again, then predictions."
+        )
+    features = np.column_stack([rows.column(name).to_numpy() for name in version.names]).astype(np.float32)
+    published = published_columns(
+        predict(model.booster, features, threads), rows.column("vegas_points_line").to_numpy(), calibration
+    )
+    same: Mapping[str, str] = {
+        "system_id": SYSTEM_ID,
+        "model_version": source.model_version,
+        "model_type": MODEL_TYPE,
+        "model_sha256": source.model_sha256,
+        "feature_version": source.feature_version,
+    }
+    columns = {
+        **{name: pa.array([value]).take(pa.array(np.zeros(rows.num_rows, np.int64))) for name, value in same.items()},
+        **{name: rows.column(name) for name in KEY_COLUMNS},
+        # from_pandas=False keeps NaN a NaN, as in the snapshot.
+        **{name: pa.array(values, from_pandas=False) for name, values in published.items()},
+    }
+    return MonthPredictions.of(pa.table({name: columns[name] for name in PREDICTIONS.names}).cast(PREDICTIONS), source)
+
+
+def published_columns(
+    raw: npt.NDArray[np.floating], line: Floats, calibration: Calibration
+) -> dict[str, npt.NDArray[np.generic]]:
+    """What a worker publishes for a model's output (n,) and lines (n,), NaN without one: column -> values (n,).
+
+    Everything is read off the published points, two decimals and all, so that whoever has only those can
+    compute the rest again.
+
+    Raises:
+        BundleError: an output is not finite.
+    """
+    points = publish_points(raw)
+    low, high = calibration.interval(points)
+    return {
+        "predicted_points": points,
+        "points_low": np.round(low, 2),
+        "points_high": np.round(high, 2),
+        "over_probability": np.round(calibration.over_probability(points, line), 4),
+        "confidence_score": np.round(calibration.confidence_score(points, line), 2),
+        "current_points_line": line,
+        "line_margin": margin_over(points, line),
+        "recommendation": recommend(points, line),
+    }
+
+
+def _identity(model: TrainedModel, version: FeatureVersion) -> PredictingModel:
+    report, judgement = model.report, model.report.judgement
+    if model.booster is None or report.model_sha256 is None or judgement is None:
+        raise StaleInputError(
+            "The report of the model is not that of a booster: it has no digest, or no validation. Materialise "
+            "xgboost_model again."
+        )
+    return PredictingModel(
+        model_version=model_id(version, report.split.newest_month, model.booster),
+        model_sha256=report.model_sha256,
+        newest_month=report.split.newest_month,
+        feature_version=report.feature_version,
+        validation=judgement.validation,
+        validation_mae_interval=judgement.validation_mae_interval,
+    )
+
+
+def _require_unseen(model: TrainedModel, rows: pa.Table, month: str) -> None:
+    """A grade of games that the model has seen is no grade."""
+    newest = model.report.split.sides()["validation"].last
+    first = rows.column("game_date")[0].as_py()  # a snapshot is in date order
+    if newest >= first:
+        raise SplitError(
+            f"The model was given games up to {newest}, and the first game of {month} is on {first}: its predictions "
+            "of that month would be memories. Score a month with the model of a month before it."
+        )

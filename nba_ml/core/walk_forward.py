@@ -1,0 +1,99 @@
+"""All graded months together: the curve that tells whether the model earns its place.
+
+What belongs here: the summary of months, and its tables. The picture is in `pictures`, the page in
+`walk_forward_page`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.digest import json_digest
+from nba_ml.core.grades import Breakdown, GradedMonth, GradeReport, Proportion, Slice, break_down
+from nba_ml.core.season import season_of
+
+
+class WalkForward(BaseModel):
+    """Every month scored by the model of the month before, and graded.
+
+    `months` holds the report of every month that was graded, with rows or without; `missing` the months
+    that never were. Seasons and `overall` are measured on the rows together, not averaged over months.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    months: dict[str, GradeReport]
+    missing: tuple[str, ...]
+    seasons: dict[str, Breakdown]
+    overall: Breakdown | None
+
+    @property
+    def digest(self) -> str:
+        return json_digest(self.model_dump(mode="json"))
+
+    @property
+    def measured(self) -> dict[str, Breakdown]:
+        """The months that have rows."""
+        return {month: report.breakdown for month, report in self.months.items() if report.breakdown is not None}
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """Why the other months have no number."""
+        never = dict.fromkeys(self.missing, "never graded")
+        return dict(sorted((never | {m: r.note for m, r in self.months.items() if r.breakdown is None}).items()))
+
+
+def summarise(graded: Mapping[str, GradedMonth], months: Sequence[str]) -> WalkForward:
+    """Measure all graded rows, by season and together.
+
+    Args:
+        graded: month -> its grades, for the months that have been graded.
+        months: all months there could be.
+    """
+    tables = {month: graded[month].table for month in sorted(graded)}
+    by_season: dict[str, list[pa.Table]] = {}
+    for month, table in tables.items():
+        by_season.setdefault(season_of(month), []).append(table)
+    seasons = {season: break_down(pa.concat_tables(parts)) for season, parts in by_season.items()}
+    return WalkForward(
+        months={month: graded[month].report for month in tables},
+        missing=tuple(month for month in months if month not in graded),
+        seasons={season: measured for season, measured in seasons.items() if measured is not None},
+        overall=break_down(pa.concat_tables(tables.values())) if tables else None,
+    )
+
+
+def summary_table(slices: Mapping[str, Slice], label: str) -> pd.DataFrame:
+    """One row a slice, in words and short numbers, for people: `label` names the first column."""
+    return pd.DataFrame([{label: name, **_row(each)} for name, each in slices.items()])
+
+
+def _row(each: Slice) -> dict[str, str]:
+    def mae_of(name: str) -> str:
+        return f"{each.baselines[name].metrics.mae:.3f}" if name in each.baselines else "-"
+
+    season, line = each.baselines.get("season_average"), each.against_line
+    return {
+        "n": f"{each.metrics.n:,}",
+        "MAE": f"{each.metrics.mae:.3f}",
+        "95% interval": f"{each.mae_interval.low:.3f} to {each.mae_interval.high:.3f}",
+        "season average": mae_of("season_average"),
+        "better by": f"{season.gain:.3f} ({season.gain_interval.low:.3f} to {season.gain_interval.high:.3f})"
+        if season
+        else "-",
+        "last 10": mae_of("last_10_average"),
+        "last 5": mae_of("last_5_average"),
+        "mock": mae_of("mock"),
+        "line": f"{line.line.metrics.mae:.3f} (ours there {line.line.model_mae:.3f}, n {line.n:,})" if line else "-",
+        "hit rate": hit_rate_in_words(line.hit_rate) if line else "-",
+        "coverage": f"{each.coverage.inside:.1%}",
+    }
+
+
+def hit_rate_in_words(rate: Proportion | None) -> str:
+    """`51.3% (48.9% to 53.7%) of 1,640`, with its Wilson interval; `no bet` where there was none."""
+    return f"{rate.share:.1%} ({rate.low:.1%} to {rate.high:.1%}) of {rate.n:,}" if rate else "no bet"

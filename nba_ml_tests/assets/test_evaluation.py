@@ -1,0 +1,206 @@
+"""Predictions, grades and the walk-forward through Dagster, on real months whose chain stands in the store."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nba_ml.assets import CHAIN, EVALUATION_ASSETS
+from nba_ml.assets import prediction_grades as grades_asset
+from nba_ml.assets import predictions as predictions_asset
+from nba_ml.assets.recording import INPUTS
+from nba_ml.assets.walk_forward import PAGE, SUMMARY
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import table_digest
+from nba_ml.core.grades import GradedMonth, grade_month
+from nba_ml.core.lineage import inputs_digest
+from nba_ml.core.model_record import TrainingReport
+from nba_ml.core.predictions import MonthPredictions, make_predictions
+from nba_ml.core.season import season_months
+from nba_ml.core.split import split_by_date
+from nba_ml.core.values import TrainedModel
+from nba_ml.core.walk_forward import WalkForward
+from nba_ml_tests.assets.test_chain import Home, failure, materialised, opened
+from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
+
+MONTHS = ("2021-10", "2021-11", "2021-12", "2022-01")
+LAST = MONTHS[-1]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
+    """A home whose store has the snapshots of the months, no model until December, and December's."""
+    folder = tmp_path_factory.mktemp("home")
+    nothing = TrainingReport(split=split_by_date({}), parameters=QUICK, feature_version="v2_33features")
+    with opened(folder) as home:
+        for month in MONTHS:
+            home.months.save("feature_store_snapshot", month, snapshot_of(month))
+        for month in MONTHS[:2]:
+            home.months.save("xgboost_model", month, TrainedModel(nothing, None))
+        home.months.save("xgboost_model", "2021-12", TrainedModel(trained.report, trained.fitted.booster))
+    return folder
+
+
+@pytest.fixture
+def home(store: Path, tmp_path: Path) -> Iterator[Home]:
+    """A copy of it, to change."""
+    shutil.copytree(store, tmp_path / "copy")
+    with opened(tmp_path / "copy") as copied:
+        yield copied
+
+
+def evaluate(home: Home, month: str, assets: Sequence[str] = EVALUATION_ASSETS) -> dg.ExecuteInProcessResult:
+    return home.run(month, assets)
+
+
+def walk_forward(home: Home) -> dg.ExecuteInProcessResult:
+    job = home.defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection=frozenset([dg.AssetKey("walk_forward")])
+    )
+    return job.execute_in_process(instance=home.instance, raise_on_error=False)
+
+
+def facts(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
+    return {name: value.value for name, value in materialised(result)[asset].metadata.items()}
+
+
+def test_a_month_is_scored_by_the_model_of_the_month_before_and_graded(home: Home, trained: Trained) -> None:
+    """Guards against the month's own model scoring it, and against values that the store does not give back whole."""
+    result = evaluate(home, LAST)
+    assert result.success
+    model, snapshot = TrainedModel(trained.report, trained.fitted.booster), snapshot_of(LAST)
+    expected = make_predictions(snapshot, model, LAST, V2_33FEATURES, threads=2)
+    stored = home.months.load("predictions", LAST)
+    assert isinstance(stored, MonthPredictions)
+    assert (stored.digest, stored.model) == (expected.digest, expected.model)
+    assert table_digest(stored.table) == table_digest(expected.table)
+    graded = home.months.load("prediction_grades", LAST)
+    assert isinstance(graded, GradedMonth)
+    wanted = grade_month(expected, snapshot, LAST, V2_33FEATURES)
+    assert (graded.digest, graded.report) == (wanted.digest, wanted.report)
+    assert table_digest(graded.table) == table_digest(wanted.table)
+
+
+def test_what_is_recorded_is_what_the_planner_asks_for(home: Home, trained: Trained) -> None:
+    """Guards against a month that is out of date for ever, or never, because its inputs are recorded otherwise."""
+    result = evaluate(home, LAST)
+    versions = {asset: (event.tags or {})["dagster/data_version"] for asset, event in materialised(result).items()}
+    snapshot = {"feature_store_snapshot": {LAST: snapshot_of(LAST).digest}}
+    predicted = inputs_digest(
+        predictions_asset.CODE_VERSION, {"xgboost_model": {"2021-12": trained.report.digest}, **snapshot}, {}
+    )
+    graded = inputs_digest(grades_asset.CODE_VERSION, {"predictions": {LAST: versions["predictions"]}, **snapshot}, {})
+    assert facts(result, "predictions")[INPUTS] == predicted
+    assert facts(result, "prediction_grades")[INPUTS] == graded
+    assert versions["predictions"] == home.months.load("predictions", LAST).digest  # type: ignore[union-attr]
+
+
+def test_the_numbers_of_a_month_are_there_to_plot(home: Home, trained: Trained) -> None:
+    """Guards against a metric that the UI cannot plot over months, or without n, interval and what was promised."""
+    found = facts(evaluate(home, LAST), "prediction_grades")
+    graded = home.months.load("prediction_grades", LAST)
+    assert isinstance(graded, GradedMonth)
+    assert graded.report.breakdown is not None
+    overall = graded.report.breakdown.overall
+    assert (found["rows"], found["mae"], found["void"]) == (4901, overall.metrics.mae, 0)
+    assert (found["mae_low"], found["mae_high"]) == (overall.mae_interval.low, overall.mae_interval.high)
+    assert found["gain_over_season"] == overall.baselines["season_average"].gain
+    assert found["interval_coverage"] == overall.coverage.inside
+    assert found["promised_mae"] == trained.record.metrics.validation.mae
+    assert "hit_rate" not in found  # no lines in 2022
+    assert "| 5-10" in str(found["by_tier"])
+
+
+@pytest.mark.parametrize(
+    ("month", "predicted", "graded"),
+    [
+        ("2021-10", "no model of an earlier month, so no prediction", "only early-season rows (2,071)"),
+        (
+            "2021-11",
+            "no model of an earlier month, so no prediction",
+            "4,662 results and no prediction: there was no model",
+        ),
+    ],
+)
+def test_months_before_the_first_model_are_empty_with_a_note(
+    home: Home, month: str, predicted: str, graded: str
+) -> None:
+    """Guards against a first month that fails, or that shows a score: it has no month before it to ask for a model."""
+    result = evaluate(home, month)
+    assert result.success
+    assert (facts(result, "predictions")["rows"], facts(result, "predictions")["note"]) == (0, predicted)
+    assert str(facts(result, "prediction_grades")["note"]).startswith(graded)
+    assert all(evaluation.passed for evaluation in result.get_asset_check_evaluations())
+
+
+def test_a_month_whose_model_was_never_made_is_an_error_that_says_so(home: Home) -> None:
+    """Guards against a month scored by an older model, or skipped, because the one before it was not trained."""
+    home.months.objects.delete("xgboost_model/2021-12.json")
+    result = evaluate(home, LAST, ["predictions"])
+    assert not result.success
+    assert "MissingMonthsError: xgboost_model was never materialised for 2021-12" in failure(result, "predictions")
+
+
+def test_the_walk_forward_takes_what_is_graded_and_names_what_is_not(home: Home) -> None:
+    """Guards against a summary that fails on months never graded, or passes over them in silence."""
+    for month in ("2021-10", LAST):
+        assert evaluate(home, month).success
+    result = walk_forward(home)
+    assert result.success
+    found = facts(result, "walk_forward")
+    assert (found["months_measured"], found["predictions"]) == (1, 4901)
+    assert found["missing"] == ", ".join(
+        month for month in season_months("2021-10", "2025-06") if month not in ("2021-10", LAST)
+    )
+    picture = str(found["curve"]).removeprefix("![MAE by month](data:image/png;base64,").removesuffix(")")
+    drawn = base64.b64decode(picture, validate=True)
+    assert drawn.startswith(b"\x89PNG")
+    assert int.from_bytes(drawn[16:20], "big") <= 1080  # its width: the UI's dialog cuts off what is beyond
+    page, summary = (home.months.objects.read(name) for name in (PAGE, SUMMARY))
+    assert page is not None
+    assert summary is not None
+    assert found["report"] == home.months.objects.uri(PAGE)
+    assert b"games it had not seen" in page.data
+    walk = WalkForward.model_validate_json(summary.data)
+    graded = home.months.load("prediction_grades", LAST)
+    assert isinstance(graded, GradedMonth)
+    assert walk.months[LAST] == graded.report
+    assert walk.overall == graded.report.breakdown
+    tags = materialised(result)["walk_forward"].tags or {}
+    assert tags["dagster/data_version"] == walk.digest
+
+
+def test_the_walk_forward_before_any_grade_says_so(home: Home) -> None:
+    """Guards against a button that fails in a new home."""
+    result = walk_forward(home)
+    assert result.success
+    assert facts(result, "walk_forward")["note"] == "no month has been graded with a result yet"
+    assert "curve" not in facts(result, "walk_forward")
+
+
+def test_evaluation_is_no_part_of_what_is_published(home: Home) -> None:
+    """Guards against a model that waits for grades it can only get a month later."""
+    assert not set(EVALUATION_ASSETS) & set(CHAIN)
+    graph = home.defs.resolve_asset_graph()
+    assert {key.to_user_string() for key in graph.get(dg.AssetKey("predictions")).parent_keys} == {
+        "xgboost_model", "feature_store_snapshot",
+    }  # fmt: skip
+    assert {key.to_user_string() for key in graph.get(dg.AssetKey("gcs_artifact")).parent_keys} == {"model_metadata"}
+
+
+def test_a_damaged_value_is_an_error_that_says_what_to_do(home: Home) -> None:
+    """Guards against grades of an older form, or cut short, that fail with a KeyError."""
+    assert evaluate(home, LAST).success
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": [1]}), sink)
+    home.months.objects.write(f"prediction_grades/{LAST}.parquet", bytes(sink.getvalue()))
+    result = walk_forward(home)
+    assert not result.success
+    assert f"Materialise prediction_grades for {LAST} again" in failure(result, "walk_forward")

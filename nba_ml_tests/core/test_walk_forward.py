@@ -1,0 +1,282 @@
+"""All months together: what is summed up, and the page and the picture that show it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import date, timedelta
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nba_ml.core.grades import GradedMonth, GradeReport, break_down
+from nba_ml.core.pictures import walk_forward_curve
+from nba_ml.core.tables import PREDICTION_GRADES
+from nba_ml.core.walk_forward import WalkForward, summarise, summary_table
+from nba_ml.core.walk_forward_page import walk_forward_page
+from nba_ml_tests.core.test_grades import graded_rows
+
+PNG = b"\x89PNG\r\n\x1a\n"
+MONTHS = ["2021-12", "2022-01", "2022-10", "2022-11"]
+
+
+def month_of_errors(
+    month: str, errors: Iterable[float], *, season_off_by: float = 4.0, line: bool = False
+) -> GradedMonth:
+    """A month of predictions that are so far off, two a day; the season average is off by the same each time."""
+    size = np.array(list(errors), dtype=float)
+    days = [date.fromisoformat(f"{month}-01") + timedelta(days=i // 2) for i in range(len(size))]
+    told = {"current_points_line": [9.0] * len(size), "line_margin": [2.0] * len(size)} if line else {}
+    bets = (
+        {"recommendation": ["OVER"] * len(size), "outcome": (["RIGHT", "WRONG"] * len(size))[: len(size)]}
+        if line
+        else {}
+    )
+    points = 11.0 + size
+    table = graded_rows(
+        game_date=days,
+        points=points.tolist(),
+        predicted_points=[11.0] * len(size),
+        season_average=(points + season_off_by).tolist(),
+        **told,
+        **bets,
+    )
+    return GradedMonth.of(table, report_of(month, table))
+
+
+def report_of(month: str, table: object, *, early_season: int = 0) -> GradeReport:
+    breakdown = break_down(table)  # type: ignore[arg-type]
+    graded = breakdown.overall.metrics.n if breakdown else 0
+    return GradeReport(
+        month=month, model=None, graded=graded, void=0, late=0, without_result=0, early_season=early_season,
+        breakdown=breakdown,
+    )  # fmt: skip
+
+
+def empty_month(month: str) -> GradedMonth:
+    table = PREDICTION_GRADES.empty_table()
+    return GradedMonth.of(table, report_of(month, table, early_season=2071))
+
+
+def walk_of(*months: GradedMonth, all_months: list[str] = MONTHS) -> WalkForward:
+    return summarise({each.report.month: each for each in months}, all_months)
+
+
+def page_of(walk: WalkForward) -> str:
+    curve = {month: each.overall for month, each in walk.measured.items()}
+    return walk_forward_page(
+        walk, wide_picture=walk_forward_curve(curve), narrow_picture=walk_forward_curve(curve, narrow=True)
+    )
+
+
+def text_of(page: str) -> str:
+    """What a reader sees."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)))
+
+
+# --- the summary ---------------------------------------------------------------------------------------------
+
+
+def test_seasons_and_all_are_measured_on_rows_not_averaged_over_months() -> None:
+    """Guards against a June of 2 games that weighs as much as a January of 8."""
+    walk = walk_of(month_of_errors("2021-12", [1.0] * 8), month_of_errors("2022-01", [6.0] * 2))
+    assert walk.overall is not None
+    assert walk.overall.overall.metrics.n == 10
+    assert walk.overall.overall.metrics.mae == pytest.approx(2.0)
+    assert walk.seasons["2021-22"] == walk.overall
+
+
+def test_a_season_has_its_own_months_only() -> None:
+    """Guards against November counted to the season that ended in June."""
+    walk = walk_of(
+        month_of_errors("2021-12", [1.0] * 4),
+        month_of_errors("2022-01", [2.0] * 4),
+        month_of_errors("2022-11", [5.0] * 4),
+    )
+    found = {season: (each.overall.metrics.n, each.overall.metrics.mae) for season, each in walk.seasons.items()}
+    assert found == {"2021-22": (8, 1.5), "2022-23": (4, 5.0)}
+
+
+def test_months_without_a_number_are_named_with_their_reason() -> None:
+    """Guards against a curve with a hole that nobody is told about."""
+    walk = walk_of(month_of_errors("2022-01", [1.0]), empty_month("2022-10"))
+    assert walk.missing == ("2021-12", "2022-11")
+    assert list(walk.measured) == ["2022-01"]
+    assert walk.notes == {
+        "2021-12": "never graded",
+        "2022-10": "only early-season rows (2,071), which are not predicted; 0 feature rows without a result",
+        "2022-11": "never graded",
+    }
+
+
+@pytest.mark.parametrize("months", [[], [empty_month("2022-10")]])
+def test_nothing_graded_is_no_error(months: list[GradedMonth]) -> None:
+    """Guards against a summary that cannot be made before there is something to sum up."""
+    walk = walk_of(*months)
+    assert (walk.overall, walk.seasons, walk.measured) == (None, {}, {})
+    assert "No month has been graded with a result yet." in text_of(page_of(walk))
+    assert "Dec 2021 : never graded" in text_of(page_of(walk))
+
+
+def test_the_digest_follows_the_grades_and_the_summary_survives_json() -> None:
+    """Guards against a data version that stays while a month changed, and against a summary nobody can read back."""
+    first = walk_of(month_of_errors("2022-01", [1.0, 2.0]))
+    assert walk_of(month_of_errors("2022-01", [1.0, 2.0])).digest == first.digest
+    assert walk_of(month_of_errors("2022-01", [1.0, 2.5])).digest != first.digest
+    assert WalkForward.model_validate_json(first.model_dump_json()) == first
+
+
+def test_tables_show_what_there_is_and_dashes_for_what_there_is_not() -> None:
+    """Guards against a `nan` in the UI, and against a gain under the wrong name."""
+    plain, lined = month_of_errors("2022-01", [1.0, 2.0]), month_of_errors("2022-11", [1.0, 3.0], line=True)
+    walk = walk_of(plain, lined)
+    table = summary_table({month: each.overall for month, each in walk.measured.items()}, "month")
+    assert isinstance(table, pd.DataFrame)
+    first, second = table.to_dict("records")
+    assert (first["month"], first["n"], first["MAE"], first["season average"]) == ("2022-01", "2", "1.500", "4.000")
+    assert first["better by"] == "2.500 (2.500 to 2.500)"
+    assert (first["line"], first["hit rate"]) == ("-", "-")
+    assert second["line"] == "4.000 (ours there 2.000, n 2)"
+    assert second["hit rate"] == "50.0% (9.5% to 90.5%) of 2"
+
+
+# --- the picture ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_curve_is_drawn_for_any_number_of_months(narrow: bool) -> None:
+    """Guards against a picture that fails for one month, for a season without lines, or for none, or that varies."""
+    months = [month_of_errors(m, [1.0, 2.0, 4.0], line=m == "2022-11") for m in ("2021-12", "2022-01", "2022-11")]
+    for count in range(4):
+        curve = {month: each.overall for month, each in walk_of(*months[:count]).measured.items()}
+        drawn = walk_forward_curve(curve, narrow=narrow)
+        assert drawn.startswith(PNG)
+        assert drawn == walk_forward_curve(curve, narrow=narrow)
+
+
+# --- the page ------------------------------------------------------------------------------------------------
+
+
+class _Resources(HTMLParser):
+    """Every tag, and every address that a browser would ask for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "srcset", "href", "data", "action")]
+        if tag not in ("meta", "img", "source"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not attrs or {name for name, _ in attrs}.isdisjoint({"src", "href"})
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_needs_nothing_but_itself() -> None:
+    """Guards against a page that is blank without a network, needs a script, or leaves a tag open."""
+    page = page_of(walk_of(month_of_errors("2022-01", [1.0, 2.0], line=True), empty_month("2022-10")))
+    found = _Resources()
+    found.feed(page)
+    assert found.open == []
+    assert "script" not in found.tags
+    assert "link" not in found.tags
+    assert len(found.addresses) == 2
+    assert all(address.startswith("data:image/png;base64,") for address in found.addresses)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "http" not in text_of(page)
+    assert 'name="viewport"' in page
+
+
+@pytest.mark.parametrize(
+    ("season_off_by", "headline"),
+    [
+        (4.0, "The model beats the season average"),
+        (0.5, "The model loses to the season average"),
+        (1.5, "The model cannot be told apart from the season average"),
+    ],
+)
+def test_the_headline_says_what_the_interval_says(season_off_by: float, headline: str) -> None:
+    """Guards against a page that celebrates a model whatever the numbers are."""
+    errors = [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]
+    page = page_of(walk_of(month_of_errors("2022-01", errors, season_off_by=season_off_by)))
+    assert f"<h1>{headline} on games it had not seen</h1>" in page
+    lost = "It loses to the season average for players of" in text_of(page)
+    assert lost is (season_off_by == 0.5)
+
+
+def test_the_page_says_where_the_line_is_better() -> None:
+    """Guards against a page that hides the one comparison that costs money."""
+    rows = month_of_errors("2022-01", [2.0, -2.0, 3.0, -3.0], line=True)
+    better = rows.table.set_column(
+        rows.table.schema.get_field_index("current_points_line"),
+        rows.table.schema.field("current_points_line"),
+        rows.table.column("points"),
+    )
+    text = text_of(page_of(walk_of(GradedMonth.of(better, report_of("2022-01", better)))))
+    assert "On the 4 predictions with a betting line, the line was the better one: 0.00 against 2.50." in text
+    assert "On the 4 predictions with a betting line" not in text_of(
+        page_of(walk_of(month_of_errors("2022-01", [0.0] * 4, line=True)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "says"),
+    [
+        (100, 100, "it cannot be told apart"),
+        (300, 100, "That is above the 52.4%"),
+        (100, 300, "they would have lost money"),
+    ],
+)
+def test_the_page_says_what_the_hit_rate_means(right: int, wrong: int, says: str) -> None:
+    """Guards against 53% of 200 bets shown as an edge."""
+    n = right + wrong
+    table = graded_rows(
+        current_points_line=[10.0] * n,
+        line_margin=[2.0] * n,
+        recommendation=["OVER"] * n,
+        outcome=["RIGHT"] * right + ["WRONG"] * wrong,
+    )
+    text = text_of(page_of(walk_of(GradedMonth.of(table, report_of("2022-01", table)))))
+    assert f"{right:,} of {n:,} bets were right" in text
+    assert says in text
+
+
+def test_without_lines_the_page_says_so() -> None:
+    """Guards against a hit rate of 0% where nobody listed a line."""
+    text = text_of(page_of(walk_of(month_of_errors("2022-01", [1.0, 2.0]))))
+    assert "No graded game had a betting line" in text
+    assert "bets right" not in text
+
+
+def test_every_month_season_and_tier_is_on_the_page() -> None:
+    """Guards against a table that leaves out the months an owner would rather not see."""
+    months = [
+        month_of_errors("2021-12", [1.0] * 3),
+        month_of_errors("2022-01", [9.0] * 5),
+        month_of_errors("2022-11", [2.0] * 7),
+    ]
+    text = text_of(page_of(walk_of(*months)))
+    for said in (
+        "Dec 2021",
+        "Jan 2022 9.000",
+        "Nov 2022",
+        "2021-22",
+        "2022-23",
+        "all 4.1",
+        "home",
+        "rested",
+        "Oct 2022 : never",
+    ):
+        assert said in text, said
+    assert "nan" not in text
