@@ -1,0 +1,152 @@
+"""The chain in memory, from stored rows to the findings of every check, with a place to plant a fault at each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import pyarrow as pa
+
+from nba_ml.checks.check import Check, Finding, Scene
+from nba_ml.checks.registry import all_checks
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.features import compute_features
+from nba_ml.core.model_record import Judgement, make_record, report_training
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.season import month_bounds, season_months
+from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
+from nba_ml.core.split import SplitManifest, split_by_date
+from nba_ml.core.training import Hyperparameters, fit, gather
+from nba_ml.core.values import DescribedModel, HasDigest, TrainedModel
+from nba_ml.resources.feature_source import EmbeddedFeatureSource
+from nba_ml.settings import SAMPLE_DATA
+from nba_ml_tests.conftest import COMPUTED_AT, FIRST_MONTH, summary_of
+
+MONTHS = season_months("2024-10", "2025-04")
+"""One season, with lines in three of its months: long enough for a model that beats its baselines."""
+
+RECIPE = Hyperparameters(num_boost_round=150, learning_rate=0.08, early_stopping_rounds=15)
+"""Larger steps than the shipped recipe: a second of training, and still good enough to be published."""
+
+THREADS = 1
+
+CHECKED = ("feature_store_snapshot", "train_split", "xgboost_model", "model_metadata")
+"""The assets that exist in memory. What is published is checked elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMonth:
+    """What the feature store holds of a month: `tables.ML_FEATURE_STORE_V2` and `tables.PLAYER_GAME_SUMMARY`."""
+
+    features: pa.Table
+    summary: pa.Table
+
+
+Stored = Mapping[str, StoredMonth]
+Snapshots = Mapping[str, Snapshot]
+
+
+def _leave(value: object) -> object:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What a fault changes, step by step; by default nothing."""
+
+    rows: Callable[[Stored], Stored] = _leave  # type: ignore[assignment]
+    snapshots: Callable[[Snapshots], Snapshots] = _leave  # type: ignore[assignment]
+    window: Callable[[Sequence[str]], Sequence[str]] = _leave  # type: ignore[assignment]
+    split: Callable[[SplitManifest], SplitManifest] = _leave  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the chain made of the months: digests by month, the model's judgement, and each check's finding."""
+
+    digests: Mapping[str, str]
+    judgement: Judgement
+    findings: Sequence[tuple[Check, str, Finding]]
+
+    @property
+    def failed(self) -> dict[str, list[str]]:
+        """Checks that failed, with the months in which they did."""
+        found: dict[str, list[str]] = {}
+        for check, month, finding in self.findings:
+            if not finding.passed:
+                found.setdefault(check.key, []).append(month)
+        return found
+
+
+@cache
+def real_rows() -> Stored:
+    """The season's feature store, computed from the embedded box scores and lines."""
+    source = EmbeddedFeatureSource(data=str(SAMPLE_DATA))
+    history = pa.concat_tables([summary_of(month) for month in season_months(FIRST_MONTH, MONTHS[-1])])
+    lines = pa.concat_tables([source.prop_lines(month) for month in MONTHS])
+    return {
+        month: StoredMonth(
+            compute_features(history, lines, *month_bounds(month), computed_at=COMPUTED_AT, threads=THREADS),
+            summary_of(month),
+        )
+        for month in MONTHS
+    }
+
+
+def run(steps: Steps) -> Outcome:
+    """Snapshot, split, train, describe and check the season, with what `steps` plants.
+
+    Checks that would stop a run are only noted here, so that the MAE of the faulty chain is seen too.
+
+    Raises:
+        SnapshotRejectedError: the snapshot refuses the rows.
+    """
+    stored = steps.rows(real_rows())
+    taken = {
+        month: take_snapshot(MonthRows.of_tables(rows.features, rows.summary, V2_33FEATURES), month, V2_33FEATURES)
+        for month, rows in stored.items()
+    }
+    snapshots = steps.snapshots(taken)
+    seen = {month: snapshots[month] for month in steps.window(MONTHS)}
+    split = steps.split(
+        split_by_date({m: (each.digest, each.table.column("game_date").to_numpy()) for m, each in seen.items()})
+    )
+    samples = gather({month: each.table for month, each in seen.items()}, split, V2_33FEATURES)
+    sides = split.sides()
+    train, stopping = (samples.between(sides[n].first, sides[n].last) for n in ("train", "early_stopping"))
+    fitted = fit(train, stopping, RECIPE, V2_33FEATURES, THREADS)
+    report = report_training(fitted, samples, split, RECIPE, V2_33FEATURES, THREADS)
+    assert report.judgement is not None
+    model = TrainedModel(report, fitted.booster)
+    described = DescribedModel(make_record(report, fitted.booster, V2_33FEATURES), fitted.booster)
+    values: dict[tuple[str, str], HasDigest] = {
+        **{("feature_store_snapshot", month): each for month, each in snapshots.items()},
+        ("train_split", MONTHS[-1]): split,
+        ("xgboost_model", MONTHS[-1]): model,
+        ("model_metadata", MONTHS[-1]): described,
+    }
+    digests = {month: each.digest for month, each in snapshots.items()}
+    return Outcome(digests, report.judgement, _findings(values, snapshots))
+
+
+def _findings(values: Mapping[tuple[str, str], HasDigest], snapshots: Snapshots) -> list[tuple[Check, str, Finding]]:
+    limits = Thresholds()
+    found = []
+    for (asset, month), value in values.items():
+        scene = Scene(
+            month=month,
+            limits=limits,
+            months=[each for each in MONTHS if each <= month],
+            load=lambda asset, month: values.get((asset, month)),
+            results=lambda month: snapshots[month].results if month in snapshots else None,
+            artifacts=_nothing_published,
+        )
+        checks = [check for check in all_checks(limits) if check.asset == asset and asset in CHECKED]
+        found += [(check, month, check.examine(value, scene)) for check in checks]
+    return found
+
+
+def _nothing_published() -> ObjectStore:
+    raise AssertionError("the drills publish nothing")

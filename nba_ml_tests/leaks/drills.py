@@ -1,0 +1,85 @@
+"""Runs the drills and tells what became of each fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nba_ml.core.errors import SnapshotRejectedError
+from nba_ml_tests.leaks.chain import MONTHS, RECIPE, Outcome, Steps, run
+from nba_ml_tests.leaks.faults import FAULTS, HARMLESS, REFUSED, Fault
+
+TABLE = Path(__file__).parent / "drills.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """A fault with what became of it: what the chain made of the rows, or why the snapshot refused them."""
+
+    fault: Fault
+    outcome: Outcome | None
+    refusal: str = ""
+
+
+def drill(fault: Fault) -> Drill:
+    """Run the chain with the fault planted."""
+    try:
+        return Drill(fault, run(fault.steps))
+    except SnapshotRejectedError as error:
+        return Drill(fault, None, str(error))
+
+
+def blocking(outcome: Outcome) -> dict[str, list[str]]:
+    """The checks that failed and stand between a model and its publication, with their months."""
+    stops = {check.key for check, _, _ in outcome.findings if check.blocking}
+    return {key: months for key, months in outcome.failed.items() if key in stops}
+
+
+def caught(done: Drill, clean: Outcome) -> bool:
+    """Whether the fault was caught by whom it names, and by nobody on the clean months."""
+    if done.fault.caught_by == REFUSED:
+        return done.fault.refusal in done.refusal and done.outcome is None
+    if done.outcome is None:
+        return False
+    if done.fault.caught_by == HARMLESS:
+        return done.outcome.digests == clean.digests and done.outcome.judgement == clean.judgement
+    return done.fault.caught_by in blocking(done.outcome) and done.fault.caught_by not in clean.failed
+
+
+def told(done: Drill, clean: Outcome) -> tuple[str, str, str]:
+    """The fault, what it did to the validation MAE, and who caught it."""
+    name = done.fault.name
+    if done.outcome is None:
+        return name, "no model", f"the snapshot refuses: {done.fault.refusal}"
+    mae, before = done.outcome.judgement.validation.mae, clean.judgement.validation.mae
+    change = f"{before:.3f} → {mae:.3f} ({mae - before:+.3f})"
+    if done.fault.caught_by == HARMLESS:
+        return name, change, "nothing to catch: the frozen rows are the clean ones"
+    others = [f"`{key}`" for key in blocking(done.outcome) if key != done.fault.caught_by]
+    return name, change, f"`{done.fault.caught_by}`" + (f"; also {', '.join(others)}" if others else "")
+
+
+def table(clean: Outcome) -> Iterator[str]:
+    """The document, a line at a time; drills are run as it goes."""
+    validation = clean.judgement.validation
+    yield "# Leak drills"
+    yield ""
+    yield (
+        f"Faults planted into the real months {MONTHS[0]} to {MONTHS[-1]}, each run through the whole chain up to a "
+        f"model at {MONTHS[-1]} ({RECIPE.num_boost_round} rounds at most, learning rate {RECIPE.learning_rate}). "
+        f"Without a fault its MAE is {validation.mae:.3f} on {validation.n:,} validation rows, and every blocking "
+        "check passes. `python -m nba_ml_tests.leaks` writes this file; the drills run in the test suite."
+    )
+    yield ""
+    yield "| fault | what it did to the validation MAE | caught by |"
+    yield "|---|---|---|"
+    for fault in FAULTS:
+        done = drill(fault)
+        assert caught(done, clean), fault.name
+        yield "| " + " | ".join(told(done, clean)) + " |"
+
+
+def clean_outcome() -> Outcome:
+    """What the chain makes of the months as they are."""
+    return run(Steps())
