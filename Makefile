@@ -15,7 +15,7 @@ PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
-.PHONY: help setup run backfill test emulator lint bench ui clouds lock clean
+.PHONY: help setup run backfill check test emulator lint bench drills ui clouds challengers lock clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ run: $(READY) ## Train, check and publish the last month's model on the shipped 
 
 backfill: $(READY) ## The whole chain for every month, where it is missing
 	@$(BIN)/nba-ml backfill --only-missing
+
+check: $(READY) ## The asset checks of the last month that has a model
+	@$(BIN)/nba-ml check
 
 test: $(READY) emulator ## All tests
 	@$(BIN)/python -m pytest
@@ -68,16 +71,25 @@ bench: $(READY) emulator ## Time and memory, stage by stage; then what the cloud
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
 	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
 
+drills: $(READY) ## Plant leaks in real months, and see which check catches each
+	@$(BIN)/python -m nba_ml_tests.leaks
+
 ui: $(READY) ## Dagster's web UI on 127.0.0.1:PORT
 	@$(BIN)/nba-ml ui --port $(PORT)
 
 clouds: $(READY) emulator ## Try it on emulators of BigQuery and Cloud Storage: the chain, then the web UI
 	@$(BIN)/python -m nba_ml_tests.cloud.demo --port $(PORT)
 
+challengers: $(READY) ## LightGBM and CatBoost for the asset of that name (a hundred megabytes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/challengers.lock
+
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra dev --custom-compile-command "make lock" \
 	  pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra dev --extra challengers -c requirements.lock \
+	  --custom-compile-command "make lock" pyproject.toml -o .ci/challengers.lock
 	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" .ci/bigquery-emulator.in -o .ci/bigquery-emulator.lock
 

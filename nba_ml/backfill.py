@@ -7,12 +7,16 @@ What belongs here: Dagster runs, and what a signal does to them. What does not: 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import dagster as dg
 
+from nba_ml.assets import EVALUATION_ASSETS
 from nba_ml.checks.registry import all_checks
+from nba_ml.core.errors import NbaMlError, NotVerifiedError
+from nba_ml.core.gates import Override
 from nba_ml.home import PID_TAG, fail_orphaned_runs
 from nba_ml.planner import Planner
 from nba_ml.signals import signals_noticed
@@ -21,31 +25,49 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's log goes to its own storage, where the UI shows it; the terminal belongs to the progress."""
 
 
+PUBLISHER = "gcs_artifact"
+REPORT = "walk_forward"
+
+
 @dataclass(frozen=True, slots=True)
 class MonthResult:
-    """What was done for a month. `problems` in words, empty if it succeeded; `warnings` are failed WARN checks."""
+    """What was done for a month.
+
+    `problems` say in words what failed, `refused` why the publisher would not have the model: that is a
+    verdict on the month, and no fault of it. `warnings` are the other checks that failed, by name.
+    """
 
     month: str
     assets: tuple[str, ...]
     run_id: str | None = None
     problems: tuple[str, ...] = ()
+    refused: str = ""
     warnings: tuple[str, ...] = ()
 
 
 @dataclass
 class Backfill:
-    """Runs what the planner finds out of date."""
+    """Runs what the planner finds out of date. `overrides` go to the publisher: check -> reason."""
 
     planner: Planner
+    overrides: Sequence[Override] = ()
     _jobs: dict[tuple[str, ...], dg.JobDefinition] = field(default_factory=dict)
 
     def run(self, months: Sequence[str], assets: Sequence[str], *, only_missing: bool) -> Iterator[MonthResult]:
-        """Run the assets of each month, in order, yielding after each; stops after the first month that failed."""
+        """Run the assets of each month, in order, yielding after each; stops after the first month that failed.
+
+        A refused model does not stop it: the months after it have more data, and their own verdict.
+        """
         for month in months:
             here = tuple(asset for asset in self.planner.chain if asset in assets)
             needed = self.planner.out_of_date(month, here) if only_missing else here
+            if only_missing and (again := self.planner.unjudged(month, [a for a in here if a not in needed])):
+                self.check(month, again)
+            refused = self._refused_before(month, needed) if only_missing else ""
+            if refused:
+                needed = tuple(asset for asset in needed if asset != PUBLISHER)
             result = self.run_month(month, needed) if needed else MonthResult(month, ())
-            yield result
+            yield replace(result, refused=result.refused or refused)
             if result.problems:
                 return
 
@@ -58,43 +80,98 @@ class Backfill:
         if assets not in self._jobs:
             whole = self.planner.defs.resolve_implicit_global_asset_job_def()
             self._jobs[assets] = whole.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
-        with signals_noticed() as interrupted:
-            try:
-                result = self._jobs[assets].execute_in_process(
-                    instance=self.planner.instance,
-                    partition_key=month,
-                    run_config=_QUIET,
-                    raise_on_error=False,
-                    tags={PID_TAG: str(os.getpid())},
-                )
-            except BaseException as error:
-                fail_orphaned_runs(self.planner.instance)
-                if interrupted():
-                    raise KeyboardInterrupt from error
-                raise
-            if interrupted():
-                raise KeyboardInterrupt
-        events = result.get_asset_materialization_events() if result.success else []
-        made = (event.step_materialization_data.materialization for event in events)
-        self.planner.remember(month, assets, {event.asset_key.to_user_string(): event for event in made})
+        result = execute(self._jobs[assets], self.planner.instance, month, self._config(assets))
+        made = (e.step_materialization_data.materialization for e in result.get_asset_materialization_events())
+        failures = dict(step_failures(result))
+        refused = failures[PUBLISHER].message if _only_refused(failures) else ""
+        if result.success or refused:
+            self.planner.remember(month, assets, {event.asset_key.to_user_string(): event for event in made})
+        else:
+            self.planner.remember(month, assets, {})
         failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
-        blocking = {(c.asset, c.name) for c in all_checks() if c.blocking}
-        said = {
-            must: tuple(
-                f"{e.check_name} on {e.asset_key.to_user_string()}: {e.description}"
-                for e in failed
-                if ((e.asset_key.to_user_string(), e.check_name) in blocking) is must
-            )
-            for must in (True, False)
-        }
-        problems = (
-            () if result.success else (said[True] or tuple(_errors(result)) or ("the run failed; see it in the UI",))
+        stopping = {check.key for check in all_checks() if check.stops_run}
+        stopped = [
+            f"{e.check_name} on {e.asset_key.to_user_string()}: {e.description}" for e in failed if _key(e) in stopping
+        ]
+        problems: tuple[str, ...] = ()
+        if not result.success and not refused:
+            problems = tuple(stopped or [f"{step}: {failure.message}" for step, failure in failures.items()])
+            problems = problems or ("the run failed; see it in the UI",)
+        return MonthResult(
+            month,
+            assets,
+            run_id=result.run_id,
+            problems=problems,
+            refused=refused,
+            warnings=tuple(_key(e) for e in failed if _key(e) not in stopping),
         )
-        return MonthResult(month, assets, run_id=result.run_id, problems=problems, warnings=said[False])
+
+    def summarise(self) -> str:
+        """Make the report over all graded months, and say where it is."""
+        whole = self.planner.defs.resolve_implicit_global_asset_job_def()
+        job = whole.get_subset(asset_selection=frozenset({dg.AssetKey(REPORT)}))
+        result = execute(job, self.planner.instance, None)
+        for _, failure in step_failures(result):
+            raise NbaMlError(f"{REPORT}: {failure.message}")
+        [event] = result.asset_materializations_for_node(REPORT)
+        return str(event.metadata["report"].value)
+
+    def check(self, month: str, assets: Collection[str]) -> dg.ExecuteInProcessResult:
+        """Run every check of the assets, on what is materialised, in a Dagster run that makes nothing."""
+        keys = [dg.AssetCheckKey(dg.AssetKey(c.asset), c.name) for c in all_checks() if c.asset in assets]
+        job = self.planner.defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=frozenset(), asset_check_selection=frozenset(keys)
+        )
+        return execute(job, self.planner.instance, month)
+
+    def _refused_before(self, month: str, needed: tuple[str, ...]) -> str:
+        """Why the publisher refused this very model before, if nothing that it stands on is to be made again."""
+        settled = PUBLISHER in needed and not self.overrides and set(needed) <= {PUBLISHER, *EVALUATION_ASSETS}
+        return (self.planner.refusal(month) or "") if settled else ""
+
+    def _config(self, assets: tuple[str, ...]) -> dict[str, Any]:
+        if PUBLISHER not in assets or not self.overrides:
+            return {}
+        return {PUBLISHER: {"config": {"overrides": [override.model_dump() for override in self.overrides]}}}
 
 
-def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
-    """The message of each failed step's own error, without Dagster's wrapping.
+def execute(
+    job: dg.JobDefinition, instance: dg.DagsterInstance, month: str | None, ops: Mapping[str, Any] | None = None
+) -> dg.ExecuteInProcessResult:
+    """Run a job for a month, or without one, in this process.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came while it ran. The run is not left unfinished.
+    """
+    with signals_noticed() as interrupted:
+        try:
+            result = job.execute_in_process(
+                instance=instance,
+                partition_key=month,
+                run_config={**_QUIET, "ops": ops or {}},
+                raise_on_error=False,
+                tags={PID_TAG: str(os.getpid())},
+            )
+        except BaseException as error:
+            fail_orphaned_runs(instance)
+            if interrupted():
+                raise KeyboardInterrupt from error
+            raise
+        if interrupted():
+            raise KeyboardInterrupt
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a step failed with: the name of the error's class and its message."""
+
+    kind: str
+    message: str
+
+
+def step_failures(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, Failure]]:
+    """Each failed step with its own error, without Dagster's wrapping.
 
     Its cause is not shown: our errors say in words what the library that they come from said.
     """
@@ -104,4 +181,12 @@ def _errors(result: dg.ExecuteInProcessResult) -> Iterator[str]:
             error = error.cause
         if error is not None:
             _, _, text = error.message.strip().partition(": ")
-            yield f"{event.step_key}: {text or error.message.strip()}"
+            yield str(event.step_key), Failure(str(error.cls_name), text or error.message.strip())
+
+
+def _only_refused(failures: Mapping[str, Failure]) -> bool:
+    return set(failures) == {PUBLISHER} and failures[PUBLISHER].kind == NotVerifiedError.__name__
+
+
+def _key(evaluation: dg.AssetCheckEvaluation) -> str:
+    return f"{evaluation.asset_key.to_user_string()}.{evaluation.check_name}"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,14 +94,23 @@ def _command(function: Callable[..., int]) -> Callable[..., None]:
 
 @main.command()
 @click.option("--month", metavar="YYYY-MM", help="The month to train and publish. Default: the source's last month.")
+@click.option("--override", metavar="ASSET.CHECK", help="Publish although this one check failed. Needs --reason.")
+@click.option("--reason", help="Why it may be published all the same; it is written into the manifest.")
 @_command
-def run(month: str | None) -> int:
+def run(month: str | None, override: str | None, reason: str | None) -> int:
     """Make everything missing up to a month, then its model, and publish it.
 
-    Months whose features were made from the same inputs before are skipped, so running it again is quick.
+    Months whose features were made from the same inputs before are skipped, so running it again is quick. A model
+    that fails a blocking check is refused, and the exit code is 1. There is no option that overrides whatever fails.
     """
     _require_form(month)
+    if (override is None) is not (reason is None):
+        raise click.UsageError("--override and --reason belong together: name the check, and say why.")
     with _open_backfill() as backfill:
+        from nba_ml.core.gates import Override
+
+        if override is not None and reason is not None:
+            backfill.overrides = (Override(check=override, reason=reason),)
         from nba_ml.assets import CHAIN, FEATURE_ASSETS
         from nba_ml.partitions import require_month
 
@@ -108,10 +118,14 @@ def run(month: str | None) -> int:
         last = require_month(month or backfill.planner.last_month, months)
         earlier = [m for m in months if m < last]
         jobs = [(earlier, FEATURE_ASSETS), ([last], CHAIN)]
-        code = _go(backfill, jobs, only_missing=True)
-        if code == 0:
-            _show_model(backfill, last)
-    return code
+        went = _go(backfill, jobs, only_missing=True)
+        if went.failed:
+            return FAILED
+        _show_model(backfill, last)
+        if last in went.refused:
+            return FAILED
+        _show_artifact(backfill, last)
+    return 0
 
 
 @main.command()
@@ -123,8 +137,10 @@ def run(month: str | None) -> int:
 def backfill(first: str | None, last: str | None, only_missing: bool, assets: str | None) -> int:
     """Run the chain month by month, in one warm process.
 
-    It stops at the first month that fails. Killed or interrupted at any moment, the same command with --only-missing
-    goes on where it was, and ends with the same models as if nothing had happened.
+    It stops at the first month that fails. A month whose model the checks refuse is said and passed over: the months
+    after it have more data. The exit code is 1 if a month failed, or if the last month's model was refused. Killed or
+    interrupted at any moment, the same command with --only-missing goes on where it was, and ends with the same models
+    as if nothing had happened.
     """
     _require_form(first, last)
     if first and last and first > last:
@@ -136,7 +152,45 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
         defaults = ((first, months[0]), (last, runner.planner.last_month))
         start, stop = (require_month(month or default, months) for month, default in defaults)
         chosen = [m for m in months if start <= m <= stop]
-        return _go(runner, [(chosen, _chosen_assets(assets))], only_missing=only_missing)
+        wanted = _chosen_assets(assets)
+        went = _go(runner, [(chosen, wanted)], only_missing=only_missing)
+        if "prediction_grades" in wanted and not went.failed and went.ran:
+            _out.print(f"Walk-forward report: {runner.summarise()}", highlight=False, soft_wrap=True)
+        return FAILED if went.failed or stop in went.refused else 0
+
+
+@main.command()
+@click.option("--month", metavar="YYYY-MM", help="The month to check. Default: the last month that has a model.")
+@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the outcome as JUnit XML.")
+@click.option("--summary", metavar="FILE", type=click.Path(path_type=Path), help="Append the outcome as Markdown.")
+@_command
+def check(month: str | None, junit: Path | None, summary: Path | None) -> int:
+    """Run the asset checks of a month on what is materialised. Nothing is computed anew.
+
+    \b
+    Exit code 0: all passed (warnings are allowed)
+              1: a check of level ERROR failed
+              2: the checks could not be run
+    In GitHub's CI:  nba-ml check --junit checks.xml --summary "$GITHUB_STEP_SUMMARY"
+    """
+    _require_form(month)
+    with _open_backfill() as runner:
+        from nba_ml.check_run import Status, check_month
+        from nba_ml.partitions import require_month
+
+        months = list(runner.planner.months)
+        trained = [m for m in months if runner.planner.stored("xgboost_model", m)]
+        report = check_month(runner, require_month(month or (trained or months)[-1], months))
+    for status, colour in ((Status.ERROR, "red"), (Status.FAILED, "red"), (Status.WARNED, "yellow")):
+        for outcome in report.of(status):
+            _out.print(f"[{colour}]{outcome.check.key}[/{colour}] {_escaped(outcome.said)}", soft_wrap=True)
+    _out.print(report.headline, soft_wrap=True, highlight=False)
+    if junit:
+        junit.write_text(report.junit(), encoding="utf-8")
+    if summary:
+        with summary.open("a", encoding="utf-8") as file:  # a summary of several steps is one file
+            file.write(report.markdown())
+    return FAILED if report.of(Status.FAILED) else COULD_NOT_RUN if report.of(Status.ERROR) else 0
 
 
 @main.command()
@@ -235,69 +289,37 @@ def _require_form(*months: str | None) -> None:
             parse_month(month)
 
 
-@contextmanager
-def _open_backfill() -> Iterator[Backfill]:
+def _open_backfill() -> AbstractContextManager[Backfill]:
     """The home locked, its instance open, the graph loaded."""
-    settings = Settings.from_environment()
-    from nba_ml.home import prepare_home
-    from nba_ml.signals import signals_noticed
+    from nba_ml.session import open_session
 
-    prepare_home(settings)
-    with ExitStack() as stack, signals_noticed() as interrupted:
-        try:
-            backfill = _loaded(settings, stack)
-        finally:
-            if interrupted():
-                # A library that was being imported may have caught the exception that Ctrl-C raises.
-                raise KeyboardInterrupt
-        yield backfill
-
-
-def _loaded(settings: Settings, stack: ExitStack) -> Backfill:
-    # Before Dagster: a busy home should not take seconds to say so.
-    from nba_ml.home import exclusive, fail_orphaned_runs, open_instance
-
-    # Both: another home may share this Dagster instance.
-    for folder in dict.fromkeys((settings.home, settings.dagster_home)):
-        stack.enter_context(exclusive(folder))
-    from nba_ml.backfill import Backfill
-    from nba_ml.definitions import build_defs, month_rows_of, partitions_of
-    from nba_ml.partitions import month_keys
-    from nba_ml.planner import Planner
-    from nba_ml.resources.feature_source import EmbeddedFeatureSource
-    from nba_ml.resources.store import open_objects, open_store
-
-    defs = build_defs(settings)
-    instance = stack.enter_context(open_instance(settings))
-    if orphans := fail_orphaned_runs(instance):
-        _err.print(f"{orphans} unfinished run(s) of a killed process marked as failed.")
-    return Backfill(
-        Planner(
-            defs=defs,
-            instance=instance,
-            store=open_store(settings.store),
-            artifacts=open_objects(settings.artifact_root),
-            month_rows=month_rows_of(settings),
-            source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
-            months=month_keys(partitions_of(settings)),
-        )
-    )
+    return open_session(Settings.from_environment(), tell=_err.print)
 
 
 def _chosen_assets(assets: str | None) -> tuple[str, ...]:
-    from nba_ml.assets import CHAIN
+    from nba_ml.assets import MONTHLY_ASSETS, ON_REQUEST
 
-    chosen = tuple(name.strip() for name in assets.split(",")) if assets else CHAIN
-    unknown = [name for name in chosen if name not in CHAIN]
+    every = (*MONTHLY_ASSETS, *ON_REQUEST)
+    chosen = tuple(name.strip() for name in assets.split(",")) if assets else MONTHLY_ASSETS
+    unknown = [name for name in chosen if name not in every]
     if unknown:
-        raise click.UsageError(f"no asset {', '.join(unknown)}. The chain is: {', '.join(CHAIN)}.")
-    return tuple(name for name in CHAIN if name in chosen)
+        raise click.UsageError(f"no asset {', '.join(unknown)}. Those with months are: {', '.join(every)}.")
+    return tuple(name for name in every if name in chosen)
 
 
-def _go(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], *, only_missing: bool) -> int:
-    """Run the jobs (months, assets) with a progress bar; say what failed. Returns the exit code."""
+@dataclass
+class _Went:
+    """How a command's months went: how many were run, whether one failed, whose model the publisher refused."""
+
+    ran: int = 0
+    failed: bool = False
+    refused: list[str] = field(default_factory=list)
+
+
+def _go(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], *, only_missing: bool) -> _Went:
+    """Run the jobs (months, assets) with a progress bar; say what failed."""
     jobs = [(months, assets) for months, assets in jobs if months]
-    ran = skipped = 0
+    went, skipped = _Went(), 0
     with _progress() as bar:
         task = bar.add_task("", total=sum(len(months) for months, _ in jobs))
         for months, assets in jobs:
@@ -308,15 +330,19 @@ def _go(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], *
                 bar.advance(task)
                 _report(bar.console, result)
                 if result.problems:
-                    return FAILED
-                ran, skipped = ran + bool(result.assets), skipped + (not result.assets)
-    _out.print(f"{ran} month(s) run, {skipped} already up to date.")
-    return 0
+                    return replace(went, failed=True)
+                went.refused += [month] if result.refused else []
+                went.ran, skipped = went.ran + bool(result.assets), skipped + (not result.assets)
+    unpublished = f" Refused, and so not published: {', '.join(went.refused)}." if went.refused else ""
+    _out.print(f"{went.ran} month(s) run, {skipped} already up to date.{unpublished}", soft_wrap=True)
+    return went
 
 
 def _report(console: Console, result: MonthResult) -> None:
-    for warning in result.warnings:
-        console.print(f"[yellow]{result.month} warning:[/yellow] {_escaped(warning)}", soft_wrap=True)
+    if result.warnings:
+        console.print(f"[yellow]{result.month} warnings:[/yellow] {', '.join(result.warnings)}", soft_wrap=True)
+    if result.refused:
+        console.print(f"[yellow]{result.month} refused:[/yellow] {_escaped(result.refused)}", soft_wrap=True)
     for problem in result.problems:
         _err.print(f"[red]{result.month} failed:[/red] {_escaped(problem)}", soft_wrap=True)
     if result.problems:
@@ -341,17 +367,17 @@ def _progress() -> Progress:
 
 
 def _show_model(runner: Backfill, month: str) -> None:
-    """Where the month's model is, and how good it is beside its baselines."""
+    """How good the month's model is beside its baselines."""
     from nba_ml.assets.xgboost_model import comparison
-    from nba_ml.core.values import Artifact, TrainedModel
+    from nba_ml.core.values import TrainedModel
 
     store = runner.planner.store
-    model, artifact = store.load("xgboost_model", month), store.load("gcs_artifact", month)
-    if not isinstance(model, TrainedModel) or not isinstance(artifact, Artifact):
+    model = store.load("xgboost_model", month)
+    if not isinstance(model, TrainedModel):
         raise NbaMlError(f"The model of {month} is not in {store.objects.uri('')}.")
     judgement, split = model.report.judgement, model.report.split
     if judgement is None:
-        _out.print(f"{month}: every row so far is early season, so there is no model yet. Nothing was published.")
+        _out.print(f"{month}: every row so far is early season, so there is no model yet.")
         return
     frame = comparison(judgement)
     validation = split.sides()["validation"]
@@ -371,7 +397,19 @@ def _show_model(runner: Backfill, month: str) -> None:
     _out.print(
         f"{split.rows:,} rows of {len(split.snapshots)} months, {model.report.players:,} players.", highlight=False
     )
+
+
+def _show_artifact(runner: Backfill, month: str) -> None:
+    """What was published, and where."""
+    from nba_ml.core.values import Artifact
+
+    artifact = runner.planner.store.load("gcs_artifact", month)
+    if not isinstance(artifact, Artifact) or artifact.model_id is None:
+        _out.print(f"{month}: nothing was published.")
+        return
     _out.print(f"Published {artifact.model_id}", highlight=False, soft_wrap=True)
+    for override in artifact.verdict.overrides if artifact.verdict else ():
+        _out.print(f"  although {override.check} failed: {_escaped(override.reason)}", highlight=False, soft_wrap=True)
     for name, uri in artifact.uris.items():
         _out.print(f"  {name:9} {uri}", highlight=False, soft_wrap=True)
 

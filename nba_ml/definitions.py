@@ -35,8 +35,8 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     }
     jobs = build_jobs(observable=settings.bigquery is not None)
     with previews_in_use():
-        assets = build_assets(months, external_feature_store=settings.bigquery is not None)
-        checks = build_checks(months)
+        assets = build_assets(months, settings.thresholds, external_feature_store=settings.bigquery is not None)
+        checks = build_checks(months, settings.thresholds)
     return dg.Definitions(
         assets=assets,
         asset_checks=checks,

@@ -12,16 +12,18 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from nba_ml.assets import CHAIN
+from nba_ml.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.assets.recording import INPUTS
 from nba_ml.assets.xgboost_model import parameters_digest
 from nba_ml.checks.registry import all_checks
-from nba_ml.core.errors import StaleInputError
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.checks.verdict import gather_verdict, latest_evaluations
+from nba_ml.core.errors import NotVerifiedError, StaleInputError
 from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.training import Hyperparameters
-from nba_ml.core.values import Artifact
-from nba_ml.partitions import is_window
+from nba_ml.core.values import Artifact, DescribedModel
+from nba_ml.partitions import months_needed
 from nba_ml.resources.feature_source import EmbeddedFeatureSource
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.resources.month_store import MonthStore
@@ -40,7 +42,7 @@ class Planner:
     """The graph, and what is known of earlier materialisations.
 
     `source` is the embedded source; None where the feature store is BigQuery, whose tables are observed through
-    `month_rows`.
+    `month_rows`. `limits` are those of the checks.
     """
 
     defs: dg.Definitions
@@ -50,6 +52,7 @@ class Planner:
     month_rows: MonthRowsSource
     source: EmbeddedFeatureSource | None
     months: Sequence[str]
+    limits: Thresholds
     _state: dict[str, dict[str, Materialised]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,8 +64,9 @@ class Planner:
 
     @property
     def chain(self) -> tuple[str, ...]:
-        """The assets of the chain that are made here, in order: not those that are only observed."""
-        return tuple(asset for asset in CHAIN if self._graph.get(dg.AssetKey(asset)).is_materializable)
+        """The partitioned assets that are made here, in order: not those that are only observed."""
+        every = (*MONTHLY_ASSETS, *ON_REQUEST)
+        return tuple(asset for asset in every if self._graph.get(dg.AssetKey(asset)).is_materializable)
 
     @property
     def last_month(self) -> str:
@@ -88,8 +92,40 @@ class Planner:
                 needed.append(asset)
         return tuple(needed)
 
+    def unjudged(self, month: str, assets: Sequence[str]) -> tuple[str, ...]:
+        """Those of the assets that a check has not spoken on under the limits of now: they changed since."""
+        return tuple(
+            asset
+            for asset in assets
+            if (checks := [check for check in all_checks(self.limits) if check.asset == asset])
+            and len(latest_evaluations(self.instance, checks, [month])) < len(checks)
+        )
+
+    def stored(self, asset: str, month: str) -> bool:
+        """Whether there is a value of the asset for the month, from whatever inputs."""
+        return self.store.uri(asset, month) in {
+            self.store.objects.uri(n) for n in self.store.objects.names(f"{asset}/")
+        }
+
+    def refusal(self, month: str) -> str | None:
+        """Why the publisher would refuse the month's model as it is, in words; None if it might take it.
+
+        Every check has spoken on these very bytes and one has failed: asking again would change nothing.
+        """
+        described = self.store.load("model_metadata", month)
+        if not isinstance(described, DescribedModel) or described.record is None:
+            return None
+        verdict = gather_verdict(self.instance, month, described.record, self.limits)
+        if any(check.final for check in verdict.failed):
+            return None
+        try:
+            verdict.require(described.record.model_sha256)
+        except NotVerifiedError as error:
+            return str(error)
+        return None
+
     def remember(self, month: str, assets: Sequence[str], made: Mapping[str, dg.AssetMaterialization]) -> None:
-        """Take note of a run of these assets: what it made, by asset; nothing if it failed."""
+        """Take note of a run of these assets: what it made, by asset. What it did not make is out of date."""
         for asset in assets:
             self._state[asset].pop(month, None)
         for asset, event in made.items():
@@ -140,20 +176,20 @@ class Planner:
             return False  # missing or damaged: to be trained again, which is what the error asks for
 
     def _checked(self, asset: str) -> set[str]:
-        """Months whose latest materialisation every check of the asset has seen, and every blocking one passed."""
-        blocking = {check.name: check.blocking for check in all_checks() if check.asset == asset}
-        if not blocking:
+        """Months whose latest materialisation every check of the asset has seen, and none that stops a run failed."""
+        stopping = {check.name: check.stops_run for check in all_checks() if check.asset == asset}
+        if not stopping:
             return set(self.months)
-        keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for name in blocking]
+        keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for name in stopping]
         seen: dict[str, set[str]] = {}
         for info in self.instance.event_log_storage.get_asset_check_partition_info(keys):
             fresh = info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
             passed = info.latest_execution_status == AssetCheckExecutionRecordStatus.SUCCEEDED
             failed = info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED
             name = info.check_key.name
-            if info.partition_key and fresh and (passed or (failed and not blocking[name])):
+            if info.partition_key and fresh and (passed or (failed and not stopping[name])):
                 seen.setdefault(info.partition_key, set()).add(name)
-        return {month for month, names in seen.items() if names == set(blocking)}
+        return {month for month, names in seen.items() if names == set(stopping)}
 
     def _inputs(self, asset: str, month: str) -> str | None:
         """The inputs digest that a materialisation now would have; None if an input is not there."""
@@ -161,8 +197,7 @@ class Planner:
         inputs: dict[str, dict[str, str]] = {}
         for parent in self._graph.get(key).parent_keys:
             name = parent.to_user_string()
-            window = is_window(self._graph.get_partition_mapping(key, parent))
-            needed = [m for m in self.months if m <= month] if window else [month]
+            needed = months_needed(self._graph.get_partition_mapping(key, parent), month, self.months)
             if any(m not in self._state[name] for m in needed):
                 return None
             inputs[name] = {m: self._state[name][m].digest for m in needed}

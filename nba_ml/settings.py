@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.errors import MonthError, SettingsError
 from nba_ml.core.season import parse_month
 
@@ -38,7 +39,8 @@ class Settings:
     `home` holds everything local; `store` what passes between assets and `artifact_root` what is published, each
     an absolute path or `gs://bucket/prefix`; `data` the embedded source's files; `bigquery` the feature store
     where that is not embedded; `threads` bounds DuckDB and XGBoost (None: all cores) and changes no byte;
-    `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change.
+    `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
+    `thresholds` are the limits of the checks.
     """
 
     home: Path
@@ -49,6 +51,7 @@ class Settings:
     threads: int | None
     bigquery: BigQuerySettings | None = None
     retrain: str = "latest"
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -68,7 +71,13 @@ class Settings:
             threads=_number(environ, "NBA_ML_THREADS", 1, _MOST_THREADS, "the number of threads", "all cores"),
             bigquery=_bigquery(environ) if source == "bigquery" else None,
             retrain=_choice(environ, "NBA_ML_RETRAIN", ("latest", "all")),
+            thresholds=_thresholds(environ),
         )
+
+
+def _thresholds(environ: Mapping[str, str]) -> Thresholds:
+    value = environ.get("NBA_ML_THRESHOLDS")
+    return Thresholds.from_file(Path(value).expanduser()) if value else Thresholds()
 
 
 def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:

@@ -14,6 +14,7 @@ from nba_ml.definitions import build_defs, month_rows_of, partitions_of
 from nba_ml.home import open_instance
 from nba_ml.resources.month_rows import FEATURES, SUMMARY
 from nba_ml.settings import Settings
+from nba_ml_tests.limits import LENIENT, written
 
 
 class Deployment:
@@ -58,7 +59,8 @@ class Deployment:
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path), "NBA_ML_THREADS": "1"})
+    environ = {"NBA_ML_HOME": str(tmp_path), "NBA_ML_THREADS": "1", "NBA_ML_THRESHOLDS": str(written(LENIENT))}
+    settings = Settings.from_environment(environ)
     with open_instance(settings) as instance:
         yield Deployment(settings, instance)
 

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 import nba_ml
-from nba_ml.assets import CHAIN
+from nba_ml.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.core.errors import SourceDataError
 from nba_ml.definitions import build_defs
 from nba_ml.resources.compute import Compute
@@ -25,16 +25,56 @@ DEPENDENCIES = {
     "xgboost_model": {"feature_store_snapshot", "train_split"},
     "model_metadata": {"xgboost_model"},
     "gcs_artifact": {"model_metadata"},
+    "predictions": {"feature_store_snapshot", "xgboost_model"},
+    "prediction_grades": {"feature_store_snapshot", "predictions"},
+    "challengers": {"feature_store_snapshot", "train_split", "xgboost_model"},
+    "walk_forward": {"prediction_grades"},
 }
+NO_MONTHS = ("backfill_progress", "walk_forward")
+"""What speaks of all months at once."""
+
 CHECKS = """
-feature_store_snapshot:contract blocking
-feature_store_snapshot:coverage blocking
-feature_store_snapshot:coverage_complete
-feature_store_snapshot:ranges blocking
-feature_store_snapshot:unique_keys blocking
-model_metadata:loads_in_fresh_process blocking
-train_split:dates_disjoint_and_ordered blocking
-xgboost_model:validation_mae blocking
+feature_store_snapshot.contract: stops the run
+feature_store_snapshot.coverage: stops the run
+feature_store_snapshot.coverage_complete: warns
+feature_store_snapshot.drift: warns
+feature_store_snapshot.last_10_recomputes: stops the run
+feature_store_snapshot.last_5_correlation: stops the run
+feature_store_snapshot.last_5_recomputes: stops the run
+feature_store_snapshot.line_error: stops the run
+feature_store_snapshot.line_flag_agrees: stops the run
+feature_store_snapshot.no_constant_column: stops the run
+feature_store_snapshot.ranges: stops the run
+feature_store_snapshot.samples_are_results: stops the run
+feature_store_snapshot.season_average_recomputes: stops the run
+feature_store_snapshot.unique_keys: stops the run
+gcs_artifact.loads_from_its_uri: warns
+gcs_artifact.reads_back: warns
+model_metadata.loads_in_fresh_process: stops the run
+model_metadata.valid_schema: stops the run
+prediction_grades.bias_against_line: warns
+prediction_grades.hit_rate: warns
+prediction_grades.interval_coverage: warns
+prediction_grades.interval_coverage_by_tier: warns
+prediction_grades.mae_as_promised: warns
+train_split.dates_disjoint_and_ordered: stops the run
+train_split.few_rows: warns
+train_split.min_rows: stops the run
+train_split.shares: stops the run
+train_split.window_without_holes: stops the run
+xgboost_model.beats_last_10_average: blocks publication
+xgboost_model.beats_mock: blocks publication
+xgboost_model.beats_season_average: blocks publication
+xgboost_model.bias: warns
+xgboost_model.interval_coverage: warns
+xgboost_model.not_too_good: blocks publication
+xgboost_model.predictions_in_range: stops the run
+xgboost_model.results_above_prediction: blocks publication
+xgboost_model.tier_bias: warns
+xgboost_model.tier_coverage: warns
+xgboost_model.train_gap: warns
+xgboost_model.validation_mae: blocks publication
+xgboost_model.validation_mae_good: warns
 """
 JOBS = ["monthly_chain", "monthly_snapshot", "monthly_model"]
 RESOURCES = ["artifact_root", "compute", "feature_source", "io_manager", "month_rows", "store"]
@@ -58,14 +98,15 @@ def test_the_assets_and_their_dependencies(defs: dg.Definitions) -> None:
         for key in graph.get_all_asset_keys()
     }
     assert found == DEPENDENCIES
-    assert tuple(asset for asset in DEPENDENCIES if asset != "backfill_progress") == CHAIN
+    assert tuple(asset for asset in DEPENDENCIES if asset not in NO_MONTHS) == (*MONTHLY_ASSETS, *ON_REQUEST)
 
 
 def test_the_checks_and_which_of_them_block(defs: dg.Definitions) -> None:
     """Guards against a check that disappears, or no longer blocks, without anybody deciding so."""
     specs = [spec for checks in defs.asset_checks or () for spec in checks.check_specs]
-    found = sorted(f"{s.asset_key.to_user_string()}:{s.name}{' blocking' if s.blocking else ''}" for s in specs)
+    found = sorted(f"{s.asset_key.to_user_string()}.{s.name}: {s.metadata['a_failure']}" for s in specs)
     assert found == CHECKS.split("\n")[1:-1]
+    assert all(spec.blocking is (spec.metadata["a_failure"] == "stops the run") for spec in specs)
 
 
 def test_the_jobs_and_resources(defs: dg.Definitions) -> None:
@@ -77,7 +118,7 @@ def test_the_jobs_and_resources(defs: dg.Definitions) -> None:
 def test_every_asset_and_check_has_the_months_of_the_source(defs: dg.Definitions) -> None:
     """Guards against an asset without partitions in the middle of the chain, which would mix months."""
     graph = defs.resolve_asset_graph()
-    for asset in CHAIN:
+    for asset in (*MONTHLY_ASSETS, *ON_REQUEST):
         partitions = graph.get(dg.AssetKey(asset)).partitions_def
         assert partitions is not None
         assert len(partitions.get_partition_keys()) == 36
@@ -92,7 +133,7 @@ def test_every_asset_tells_what_it_is(defs: dg.Definitions) -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description, key
-        assert node.group_name in ("feature_store", "training")
+        assert node.group_name in ("feature_store", "training", "evaluation")
         assert node.code_version, key
         assert node.owners, key
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nba_ml.core.errors import MonthError
 from nba_ml.core.season import season_months as calendar_months
-from nba_ml.partitions import every_month_so_far, is_window, require_month, season_months
+from nba_ml.partitions import every_month_so_far, month_before, months_needed, require_month, season_months
 from nba_ml.resources.feature_source import source_months
 from nba_ml.settings import SAMPLE_DATA
 
@@ -65,11 +65,18 @@ def test_the_window_of_a_long_history_leaves_nothing_out() -> None:
     assert list(found.partitions_subset.get_partition_keys()) == list(months.get_partition_keys())
 
 
-def test_a_window_is_told_from_a_single_month() -> None:
-    """Guards against `--only-missing` that asks for the month alone where all months so far are read."""
-    assert is_window(every_month_so_far(MONTHS))
-    assert not is_window(dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
-    assert not is_window(dg.IdentityPartitionMapping())
+@pytest.mark.parametrize("month", ["2021-10", "2021-11", "2022-10", "2025-06"])
+def test_the_months_needed_are_those_that_dagster_hands_over(month: str) -> None:
+    """Guards against `--only-missing` that asks for other months than an asset reads: stale, or run every time."""
+    for mapping in (every_month_so_far(MONTHS), month_before()):
+        assert months_needed(mapping, month, EMBEDDED) == upstream(mapping, month)
+    assert months_needed(dg.IdentityPartitionMapping(), month, EMBEDDED) == [month]
+
+
+def test_the_month_before_an_october_is_june() -> None:
+    """Guards against an October that is scored by nobody, or by itself."""
+    assert upstream(month_before(), "2022-10") == ["2022-06"]
+    assert upstream(month_before(), "2021-10") == []
 
 
 @given(st.sampled_from(EMBEDDED), st.sampled_from(EMBEDDED))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import nba_ml
+from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.errors import SettingsError
 from nba_ml.settings import SAMPLE_DATA, BigQuerySettings, Settings
 
@@ -37,7 +38,9 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NBA_ML_THREADS": "3",
         "NBA_ML_SOURCE": "embedded",
         "NBA_ML_RETRAIN": "all",
+        "NBA_ML_THRESHOLDS": str(tmp_path / "limits.toml"),
     }
+    (tmp_path / "limits.toml").write_text("max_validation_mae = 4.9\nbias = [-2, 1]\n")
     assert Settings.from_environment(environ) == Settings(
         home=Path.home() / "somewhere",
         store=str(tmp_path / "s"),
@@ -46,6 +49,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         dagster_home=tmp_path / "g",
         threads=3,
         retrain="all",
+        thresholds=Thresholds(max_validation_mae=4.9, bias=(-2, 1)),
     )
 
 
@@ -145,3 +149,24 @@ def test_a_setting_of_bigquery_that_cannot_work_is_named(name: str, value: str) 
     environ = {"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "platform", name: value}
     with pytest.raises(SettingsError, match=name):
         Settings.from_environment(environ)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "limits.toml, which cannot be read"),
+        ("max_validation_mea = 4.9", "max_validation_mea: Extra inputs are not permitted"),
+        ("max_validation_mae = -1", "max_validation_mae: Input should be greater than or equal to 0"),
+        ("bias = 3", "bias: Input should be a valid tuple"),
+        ("max_validation_mae: 4.9", "is no TOML file of `name = value` lines"),
+    ],
+)
+def test_a_file_of_limits_that_cannot_work_is_named(tmp_path: Path, content: str | None, said: str) -> None:
+    """Guards against a limit that was mistyped and silently left as shipped."""
+    file = tmp_path / "limits.toml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({"NBA_ML_THRESHOLDS": str(file)})
+    assert said in str(refused.value)
+    assert str(file) in str(refused.value)

@@ -37,11 +37,11 @@ from dagster._core.execution.plan import compute_generator
 
 from nba_ml.assets import CHAIN
 from nba_ml.backfill import Backfill
-from nba_ml.cli import _open_backfill
 from nba_ml.core.features import compute_features
 from nba_ml.core.season import month_bounds
 from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
 from nba_ml.resources.io_manager import MonthStoreIOManager
+from nba_ml.session import open_session
 from nba_ml.settings import Settings
 
 # The targets. 1 MB is a million bytes.
@@ -111,7 +111,7 @@ def measure_features(months: Sequence[str]) -> Features:
 def measure_backfill(months: Sequence[str]) -> Runs:
     """The whole chain of every month, in order, into an empty home."""
     started = time.perf_counter()
-    with _Stopwatch.running() as stopwatch, _open_backfill() as backfill:
+    with _Stopwatch.running() as stopwatch, open_session(Settings.from_environment()) as backfill:
         opened = time.perf_counter() - started
         runs = [_run(backfill, month, stopwatch) for month in months]
         return Runs(runs, opened, _peak_mb())
@@ -126,7 +126,7 @@ def measure_chain(months: Sequence[str], rounds: int) -> Runs:
     bare: list[float] = []
     peak = 0.0
     started = time.perf_counter()
-    with _Stopwatch.running() as stopwatch, _open_backfill() as backfill:
+    with _Stopwatch.running() as stopwatch, open_session(Settings.from_environment()) as backfill:
         opened = time.perf_counter() - started
         _run(backfill, months[0], stopwatch)  # the first run of a process pays for imports
         for _ in range(rounds):

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from nba_ml.assets import CHAIN
+from nba_ml.assets import MONTHLY_ASSETS
+from nba_ml.checks.thresholds import Thresholds
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml_tests.limits import LENIENT, written
 
 NBA_ML = Path(sys.executable).with_name("nba-ml")
 """The console script of the environment that runs the tests."""
@@ -34,17 +36,20 @@ def heed_interrupts() -> None:
 
 @dataclass(frozen=True)
 class Home:
-    """A home and the settings that go with it."""
+    """A home and the settings that go with it. `limits` are those of the checks (None: the shipped ones)."""
 
     root: Path
     data: Path = SAMPLE_DATA
     threads: int = 1
+    limits: Thresholds | None = LENIENT
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         """The tests' own environment without any setting of nba_ml or Dagster, and with this home's."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NBA_ML_", "DAGSTER_"))}
         ours = {"NBA_ML_HOME": self.root, "NBA_ML_DATA": self.data, "NBA_ML_THREADS": self.threads}
+        if self.limits is not None:
+            ours["NBA_ML_THRESHOLDS"] = written(self.limits)
         return {**inherited, **{k: str(v) for k, v in ours.items()}, **self.settings}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -79,7 +84,7 @@ class Home:
         """The data versions, read through the instance."""
         found: Versions = {}
         with self.instance() as instance:
-            for asset in CHAIN:
+            for asset in MONTHLY_ASSETS:
                 records = instance.fetch_materializations(dg.AssetKey(asset), limit=5000).records
                 for record in records:  # newest first
                     event, month = record.asset_materialization, record.partition_key

@@ -44,7 +44,10 @@ def refused(home: Home, *arguments: str, code: int = COULD_NOT_RUN) -> str:
         (["backfill", "--from", "2021-06"], r"2021-06 is before the first month.*2021-10 to 2022-01.*NBA_ML_DATA"),
         (["run", "--month", "2022-02"], r"2022-02 is after the last month.*2021-10 to 2022-01"),
         (["backfill", "--from", "2021-12", "--to", "2021-11"], r"--from 2021-12 is after --to 2021-11"),
-        (["backfill", "--assets", "train_split,boosters"], r"no asset boosters. The chain is: player_game_summary, "),
+        (
+            ["backfill", "--assets", "train_split,boosters"],
+            r"no asset boosters. Those with months are: player_game_summary, ",
+        ),
     ],
 )
 def test_a_wrong_month_or_asset_is_named(tmp_path: Path, four_months: Path, arguments: list[str], said: str) -> None:
@@ -315,8 +318,18 @@ def test_help_imports_neither_dagster_nor_a_library_of_the_model(tmp_path: Path)
     ("command", "taught"),
     [
         ([], ["Start with:    nba-ml run", "Every month:   nba-ml backfill", "NBA_ML_HOME", "--debug"]),
-        (["run"], ["--month YYYY-MM", "skipped"]),
-        (["backfill"], ["--only-missing", "--from YYYY-MM", "--assets A,B,...", "Killed or interrupted at any moment"]),
+        (["run"], ["--month YYYY-MM", "skipped", "--override ASSET.CHECK", "--reason", "no option that overrides"]),
+        (["check"], ["--junit FILE", "--summary FILE", "0: all passed", "1: a check of level ERROR", "2: the checks"]),
+        (
+            ["backfill"],
+            [
+                "said and passed over",
+                "--only-missing",
+                "--from YYYY-MM",
+                "--assets A,B,...",
+                "Killed or interrupted at any moment",
+            ],
+        ),
         (["verify"], ["URI is the bundle's manifest, as `nba-ml run` prints it"]),
         (["ui"], ["--port", "loopback"]),
     ],

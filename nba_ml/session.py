@@ -1,0 +1,66 @@
+"""A home opened for work: locked against a second writer, its instance open, its graph loaded.
+
+Imports Dagster when it is used, so that a busy home says so at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from nba_ml.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
+from nba_ml.settings import Settings
+from nba_ml.signals import signals_noticed
+
+if TYPE_CHECKING:
+    from nba_ml.backfill import Backfill
+
+
+@contextmanager
+def open_session(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> Iterator[Backfill]:
+    """What runs the graph on a home, for as long as the block lasts. `tell` is told what was tidied up.
+
+    Raises:
+        SettingsError: the home cannot be made or written to.
+        HomeBusyError: another process works on it.
+        KeyboardInterrupt: SIGINT or SIGTERM came while it was opened.
+    """
+    prepare_home(settings)
+    with ExitStack() as stack, signals_noticed() as interrupted:
+        try:
+            backfill = _open(settings, stack, tell)
+        finally:
+            if interrupted():
+                # A library that was being imported may have caught the exception that Ctrl-C raises.
+                raise KeyboardInterrupt
+        yield backfill
+
+
+def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> Backfill:
+    # Both: another home may share this Dagster instance.
+    for folder in dict.fromkeys((settings.home, settings.dagster_home)):
+        stack.enter_context(exclusive(folder))
+    from nba_ml.backfill import Backfill  # noqa: PLC0415 (and below: they import Dagster)
+    from nba_ml.definitions import build_defs, month_rows_of, partitions_of  # noqa: PLC0415
+    from nba_ml.partitions import month_keys  # noqa: PLC0415
+    from nba_ml.planner import Planner  # noqa: PLC0415
+    from nba_ml.resources.feature_source import EmbeddedFeatureSource  # noqa: PLC0415
+    from nba_ml.resources.store import open_objects, open_store  # noqa: PLC0415
+
+    defs = build_defs(settings)
+    instance = stack.enter_context(open_instance(settings))
+    if orphans := fail_orphaned_runs(instance):
+        tell(f"{orphans} unfinished run(s) of a killed process marked as failed.")
+    return Backfill(
+        Planner(
+            defs=defs,
+            instance=instance,
+            store=open_store(settings.store),
+            artifacts=open_objects(settings.artifact_root),
+            month_rows=month_rows_of(settings),
+            source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
+            months=month_keys(partitions_of(settings)),
+            limits=settings.thresholds,
+        )
+    )
