@@ -34,7 +34,8 @@ class MonthResult:
     """What was done for a month.
 
     `problems` say in words what failed, `refused` why the publisher would not have the model: that is a
-    verdict on the month, and no fault of it. `warnings` are the other checks that failed, by name.
+    verdict on the month, and no fault of it. `warnings` are the other checks that failed, by name; `left_out` are
+    assets that cannot be made, because the month before has no model.
     """
 
     month: str
@@ -43,6 +44,7 @@ class MonthResult:
     problems: tuple[str, ...] = ()
     refused: str = ""
     warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass
@@ -53,13 +55,17 @@ class Backfill:
     overrides: Sequence[Override] = ()
     _jobs: dict[tuple[str, ...], dg.JobDefinition] = field(default_factory=dict)
 
-    def run(self, months: Sequence[str], assets: Sequence[str], *, only_missing: bool) -> Iterator[MonthResult]:
+    def run(
+        self, months: Sequence[str], assets: Sequence[str], *, only_missing: bool, grade_where_possible: bool = False
+    ) -> Iterator[MonthResult]:
         """Run the assets of each month, in order, yielding after each; stops after the first month that failed.
 
-        A refused model does not stop it: the months after it have more data, and their own verdict.
+        A refused model does not stop it: the months after it have more data, and their own verdict. With
+        `grade_where_possible` a month is not graded if the month before has no model; else that is a failure.
         """
         for month in months:
-            here = tuple(asset for asset in self.planner.chain if asset in assets)
+            left_out = EVALUATION_ASSETS if grade_where_possible and not self.planner.can_grade(month) else ()
+            here = tuple(asset for asset in self.planner.chain if asset in assets and asset not in left_out)
             needed = self.planner.out_of_date(month, here) if only_missing else here
             if only_missing and (again := self.planner.unjudged(month, [a for a in here if a not in needed])):
                 self.check(month, again)
@@ -67,7 +73,7 @@ class Backfill:
             if refused:
                 needed = tuple(asset for asset in needed if asset != PUBLISHER)
             result = self.run_month(month, needed) if needed else MonthResult(month, ())
-            yield replace(result, refused=result.refused or refused)
+            yield replace(result, refused=result.refused or refused, left_out=left_out)
             if result.problems:
                 return
 

@@ -153,7 +153,7 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
         start, stop = (require_month(month or default, months) for month, default in defaults)
         chosen = [m for m in months if start <= m <= stop]
         wanted = _chosen_assets(assets)
-        went = _go(runner, [(chosen, wanted)], only_missing=only_missing)
+        went = _go(runner, [(chosen, wanted)], only_missing=only_missing, grade_where_possible=assets is None)
         if "prediction_grades" in wanted and not went.failed and went.ran:
             _out.print(f"Walk-forward report: {runner.summarise()}", highlight=False, soft_wrap=True)
         return FAILED if went.failed or stop in went.refused else 0
@@ -316,14 +316,20 @@ class _Went:
     refused: list[str] = field(default_factory=list)
 
 
-def _go(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], *, only_missing: bool) -> _Went:
+def _go(
+    runner: Backfill,
+    jobs: Iterable[tuple[Sequence[str], Sequence[str]]],
+    *,
+    only_missing: bool,
+    grade_where_possible: bool = False,
+) -> _Went:
     """Run the jobs (months, assets) with a progress bar; say what failed."""
     jobs = [(months, assets) for months, assets in jobs if months]
     went, skipped = _Went(), 0
     with _progress() as bar:
         task = bar.add_task("", total=sum(len(months) for months, _ in jobs))
         for months, assets in jobs:
-            results = runner.run(months, assets, only_missing=only_missing)
+            results = runner.run(months, assets, only_missing=only_missing, grade_where_possible=grade_where_possible)
             for month in months:
                 bar.update(task, description=month)
                 result = next(results)
@@ -341,6 +347,12 @@ def _go(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], *
 def _report(console: Console, result: MonthResult) -> None:
     if result.warnings:
         console.print(f"[yellow]{result.month} warnings:[/yellow] {', '.join(result.warnings)}", soft_wrap=True)
+    if result.left_out:
+        console.print(
+            f"{result.month} without {', '.join(result.left_out)}: the month before has no model to predict with.",
+            soft_wrap=True,
+            highlight=False,
+        )
     if result.refused:
         console.print(f"[yellow]{result.month} refused:[/yellow] {_escaped(result.refused)}", soft_wrap=True)
     for problem in result.problems:

@@ -87,10 +87,15 @@ class Planner:
         needed: list[str] = []
         for asset in (a for a in self.chain if a in assets):
             done = self._state[asset].get(month)
-            parents = {key.to_user_string() for key in self._graph.get(dg.AssetKey(asset)).parent_keys}
-            if done is None or parents & set(needed) or done.inputs != self._inputs(asset, month):
+            made_anew = {parent for parent, months in self._parents(asset, month).items() if month in months}
+            if done is None or made_anew & set(needed) or done.inputs != self._inputs(asset, month):
                 needed.append(asset)
         return tuple(needed)
+
+    def can_grade(self, month: str) -> bool:
+        """Whether the month before, if there is one, has a model to predict this month with."""
+        before = [m for m in self.months if m < month]
+        return not before or before[-1] in self._state["xgboost_model"]
 
     def unjudged(self, month: str, assets: Sequence[str]) -> tuple[str, ...]:
         """Those of the assets that a check has not spoken on under the limits of now: they changed since."""
@@ -193,15 +198,22 @@ class Planner:
 
     def _inputs(self, asset: str, month: str) -> str | None:
         """The inputs digest that a materialisation now would have; None if an input is not there."""
-        key = dg.AssetKey(asset)
         inputs: dict[str, dict[str, str]] = {}
-        for parent in self._graph.get(key).parent_keys:
-            name = parent.to_user_string()
-            needed = months_needed(self._graph.get_partition_mapping(key, parent), month, self.months)
+        for name, needed in self._parents(asset, month).items():
             if any(m not in self._state[name] for m in needed):
                 return None
             inputs[name] = {m: self._state[name][m].digest for m in needed}
-        return inputs_digest(self._graph.get(key).code_version or "", inputs, self._outside(asset, month))
+        return inputs_digest(
+            self._graph.get(dg.AssetKey(asset)).code_version or "", inputs, self._outside(asset, month)
+        )
+
+    def _parents(self, asset: str, month: str) -> dict[str, list[str]]:
+        """What the asset's month is made from: asset -> months."""
+        key = dg.AssetKey(asset)
+        return {
+            parent.to_user_string(): months_needed(self._graph.get_partition_mapping(key, parent), month, self.months)
+            for parent in self._graph.get(key).parent_keys
+        }
 
     def _outside(self, asset: str, month: str) -> Mapping[str, str]:
         """What the asset reads from outside the graph, as it is now."""

@@ -10,7 +10,7 @@ from nba_ml.core.challengers import ChallengerReport, measure_challengers
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import SplitManifest
-from nba_ml.core.training import gather
+from nba_ml.core.training import fit, gather
 from nba_ml.core.values import TrainedModel
 from nba_ml.partitions import every_month_so_far
 from nba_ml.resources.compute import Compute
@@ -44,13 +44,17 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         The latter two where the extra `nba_ml[challengers]` is installed. Nothing is published of them: they
         tell whether the model's score is the rows' doing or the learner's.
         """
-        booster = xgboost_model.booster
-        if booster is None:
+        if train_split.empty:
             report = ChallengerReport(results={})
         else:
             tables = {month: snapshot.table for month, snapshot in feature_store_snapshot.items()}
             samples = gather(tables, train_split, V2_33FEATURES)
-            report = measure_challengers(samples, train_split, booster, V2_33FEATURES, compute.threads)
+            # Not the booster that is shipped: it has seen the validation rows, and they have not.
+            sides = train_split.sides()
+            train, stopping = (samples.between(sides[n].first, sides[n].last) for n in ("train", "early_stopping"))
+            parameters = xgboost_model.report.parameters
+            fitted = fit(train, stopping, parameters, V2_33FEATURES, compute.threads)
+            report = measure_challengers(samples, train_split, fitted.booster, V2_33FEATURES, compute.threads)
         return recorded(
             report,
             code_version=CODE_VERSION,

@@ -9,7 +9,7 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.model_record import make_record
 from nba_ml.core.values import DescribedModel, TrainedModel
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:

@@ -13,13 +13,13 @@ from nba_ml.core.digest import json_digest
 from nba_ml.core.model_record import Judgement, TrainingReport, report_training
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import SplitManifest
-from nba_ml.core.training import Hyperparameters, fit, gather
+from nba_ml.core.training import Hyperparameters, fit, fit_all, gather
 from nba_ml.core.values import TrainedModel
 from nba_ml.partitions import every_month_so_far
 from nba_ml.resources.compute import Compute
 from nba_ml.resources.io_manager import BY_MONTH
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 # The launchpad's form is the hyperparameters, field for field: written once, in core.
 TrainingConfig: Any = create_model(
@@ -57,7 +57,8 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         """XGBoost on absolute error, trained on every month so far.
 
         Fitted on the split's train side, stopped on its early-stopping side, cut to its best
-        iteration. The same rows give the same bytes, whatever the machine's threads.
+        iteration and measured on validation; then fitted anew on all rows with as many trees, and that
+        is what ships. The same rows give the same bytes, whatever the machine's threads.
         """
         parameters = Hyperparameters(**config.model_dump())
         model, fit_seconds = _train(parameters, train_split, feature_store_snapshot, compute.threads)
@@ -88,10 +89,11 @@ def _train(
     train, early_stopping = (samples.between(sides[n].first, sides[n].last) for n in ("train", "early_stopping"))
     started = time.perf_counter()
     fitted = fit(train, early_stopping, parameters, V2_33FEATURES, threads)
+    rounds = fitted.best_iteration + 1
+    shipped = fit_all(samples, rounds, parameters, V2_33FEATURES, threads) if parameters.refit else fitted.booster
     seconds = time.perf_counter() - started
-    return TrainedModel(
-        report_training(fitted, samples, split, parameters, V2_33FEATURES, threads), fitted.booster
-    ), seconds
+    report = report_training(fitted, shipped, samples, split, parameters, V2_33FEATURES, threads)
+    return TrainedModel(report, shipped), seconds
 
 
 def _facts(report: TrainingReport) -> dict[str, Any]:
@@ -111,6 +113,8 @@ def _facts(report: TrainingReport) -> dict[str, Any]:
         **({"season_mae": season.metrics.mae, "gain_over_season": season.gain} if season else {}),
         "best_iteration": report.best_iteration,
         "model_sha256": report.model_sha256,
+        "measured_sha256": report.measured_sha256,
+        "refit_distance": judgement.refit_distance,
         "comparison": markdown_table(comparison(judgement)),
         "tiers": markdown_table(by_tier(judgement)),
         "importance": markdown_table(
@@ -122,24 +126,28 @@ def _facts(report: TrainingReport) -> dict[str, Any]:
 
 
 def comparison(judgement: Judgement) -> pd.DataFrame:
-    """The model and its baselines on the validation rows, one row each."""
+    """The model and its baselines on the validation rows, one row each; the model's own MAE on the rows of each."""
     ours, interval = judgement.validation, judgement.validation_mae_interval
     rows: list[dict[str, Any]] = [
         {
             "predictor": "xgboost",
             "rows": ours.n,
             "MAE": ours.mae,
+            "model's MAE": ours.mae,
             "95% interval": f"{interval.low:.3f} to {interval.high:.3f}",
         }
     ]
     for name, result in judgement.baselines.items():
         gain = result.gain_interval
+        verb = "better" if result.gain >= 0 else "worse"
+        low, high = (gain.low, gain.high) if result.gain >= 0 else (-gain.high, -gain.low)
         rows.append(
             {
                 "predictor": name,
                 "rows": result.metrics.n,
                 "MAE": result.metrics.mae,
-                "95% interval": f"model better by {result.gain:.3f} ({gain.low:.3f} to {gain.high:.3f})",
+                "model's MAE": result.model_mae,
+                "95% interval": f"model {verb} by {abs(result.gain):.3f} ({low:.3f} to {high:.3f})",
             }
         )
     return pd.DataFrame(rows).round(3)

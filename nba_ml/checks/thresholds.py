@@ -70,6 +70,11 @@ class Thresholds(BaseModel):
     min_gain: float = Field(
         0.0, description="Points of MAE that the low end of the gain's 95% interval over a baseline must exceed."
     )
+    max_refit_distance: Points = Field(
+        1.0,
+        description="Mean distance of the shipped booster, fitted on all rows, from the measured one. Shipped months "
+        "have 0.3 to 0.7.",
+    )
     max_train_gap: Points = Field(1.5, description="Validation MAE above train MAE. Clean months have 0.1 to 1.1.")
     results_above_prediction: Range = Field(
         (0.45, 0.55), description="A median has half of the results above it; 50.0% and 48.3% on two unseen seasons."
@@ -93,6 +98,18 @@ class Thresholds(BaseModel):
     )
     break_even_hit_rate: Share = Field(
         BREAK_EVEN, description="Share of bets that must be right at odds of -110: 110 are risked to win 100."
+    )
+    promotion_margin: Points = Field(
+        0.02,
+        description="Points of MAE by which a candidate may be worse than the champion, at the low end of the paired "
+        "gain's interval. A sixth of the gain over the season average; no retraining of the shipped seasons lies below "
+        "-0.015 on the rows held out, as their intervals are 0.01 to 0.02 to either side.",
+    )
+    min_rows_to_promote: int = Field(
+        1_000, ge=1, description="Below, the interval of two months' models alone is wider than the margin (0.03)."
+    )
+    min_rows_per_step: int = Field(
+        1_000, ge=1, description="Graded rows that each step of a rollout needs: a week of games."
     )
 
     @classmethod

@@ -122,11 +122,12 @@ _SPOKEN = (AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordS
 
 
 def _found(evaluation: dg.AssetCheckEvaluation | None) -> str:
-    """What a check said, without its advice; nothing if it passed."""
+    """What a check said, with the first sentence of its advice, which says it in plain words; nothing if it passed."""
     if evaluation is None:
         return "it has not run on what is materialised now, under the limits of now"
     if evaluation.passed:
         return ""
-    advice = evaluation.metadata.get("next_step")
-    said = (evaluation.description or "it failed").removeprefix("failed: ")
-    return said.removesuffix(str(advice.value) if advice else "").strip().rstrip(".")
+    stated = evaluation.metadata.get("next_step")
+    advice = str(stated.value) if stated else ""
+    said = (evaluation.description or "it failed").removeprefix("failed: ").removesuffix(advice)
+    return f"{said.strip()} {advice.partition('. ')[0]}".strip().rstrip(".")

@@ -201,6 +201,18 @@ def _predictions_in_range(judgement: Judgement, scene: Scene) -> Finding:
     )
 
 
+def _refit_agrees(judgement: Judgement, scene: Scene) -> Finding:
+    return Finding(
+        passed=judgement.refit_distance <= scene.limits.max_refit_distance,
+        metric="mean distance of the shipped booster's predictions from the measured one's",
+        value=judgement.refit_distance,
+        n=judgement.validation.n,
+        next_step="The numbers were measured on a booster of the train side, and what would ship predicts otherwise: "
+        f"look at what the last dates up to {scene.month} have that those before have not. `refit: false` ships the "
+        "measured one.",
+    )
+
+
 def _interval_coverage(judgement: Judgement, scene: Scene) -> Finding:
     overall = judgement.coverage.overall
     return Finding(
@@ -286,6 +298,13 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             ),
         ),
         *(_beats(baseline, limits) for baseline in BEATEN),
+        _requirement(
+            "refit_agrees",
+            "mean distance of the shipped booster's predictions from the measured one's",
+            f"at most {limits.max_refit_distance:g} points on the validation rows",
+            "What ships was fitted anew on all rows; the numbers speak for it only as long as it predicts alike.",
+            _refit_agrees,
+        ),
         _requirement(
             "results_above_prediction",
             "share of results above the prediction",

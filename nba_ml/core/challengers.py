@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
+from nba_ml.core.comparison import BaselineResult, compare
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import json_digest
 from nba_ml.core.errors import MissingExtraError, SplitError
-from nba_ml.core.metrics import interval_over_days, measure
-from nba_ml.core.model_record import BaselineResult
 from nba_ml.core.split import SplitManifest
 from nba_ml.core.training import Matrix, Samples, predict
 
@@ -59,7 +58,7 @@ def measure_challengers(
 
     Args:
         samples: the split's rows, as `training.gather` stacks them.
-        booster: the model's saved bytes.
+        booster: the model's saved bytes, fitted on the train side alone.
         threads: changes the speed only; None is all cores.
 
     Raises:
@@ -77,18 +76,10 @@ def measure_challengers(
         except MissingExtraError:
             missing.append(name)
             continue
-        results[name] = _compared(predictor(validation.features), ours, validation)
+        compared = compare(predictor(validation.features), ours, validation.points, validation.dates)
+        if compared is not None:
+            results[name] = compared
     return ChallengerReport(results=results, not_installed=tuple(missing))
-
-
-def _compared(theirs: Floats, ours: npt.NDArray[np.float32], rows: Samples) -> BaselineResult:
-    gain = np.abs(theirs - rows.points) - np.abs(ours.astype(np.float64) - rows.points)
-    return BaselineResult(
-        metrics=measure(theirs, rows.points),
-        model_mae=measure(ours, rows.points).mae,
-        gain=round(float(gain.mean()), 6),
-        gain_interval=interval_over_days(gain, rows.dates),
-    )
 
 
 def fit_ridge(train: Samples, early_stopping: Samples, _version: FeatureVersion, _threads: int | None) -> Predictor:

@@ -18,16 +18,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.core.baselines import BASELINES, predict_baselines
+from nba_ml.core.comparison import BaselineResult, compare
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import json_digest, table_digest
 from nba_ml.core.metrics import LEVEL, Interval, Metrics, interval_over_days, measure
-from nba_ml.core.model_record import BaselineResult
 from nba_ml.core.predictions import MonthPredictions, PredictingModel
 from nba_ml.core.recommendation import NO_LINE, OVER, PASS, UNDER
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.tables import PREDICTION_GRADES
 from nba_ml.core.tiers import TIER_NAMES, tier_of
-from nba_ml.core.uncertainty import HIGH, LOW, Coverage
+from nba_ml.core.uncertainty import Coverage
 
 RIGHT, WRONG, PUSH = "RIGHT", "WRONG", "PUSH"
 
@@ -241,21 +241,6 @@ def measure_slice(rows: pd.DataFrame) -> Slice:
     )
 
 
-def compare(values: Array, predicted: Array, actual: Array, days: npt.NDArray[np.datetime64]) -> BaselineResult | None:
-    """Another predictor's values (n,), NaN where it has none, against the model's on those rows; None without any."""
-    there = ~np.isnan(values)
-    if not there.any():
-        return None
-    values, predicted, actual = values[there], predicted[there], actual[there]
-    gain = np.abs(values - actual) - np.abs(predicted.astype(np.float64) - actual)
-    return BaselineResult(
-        metrics=measure(values, actual),
-        model_mae=measure(predicted, actual).mae,
-        gain=round(float(gain.mean()), 6),
-        gain_interval=interval_over_days(gain, days[there]),
-    )
-
-
 def proportion(hits: int, n: int) -> Proportion | None:
     """A share with its 95% Wilson score interval; None of nothing.
 
@@ -278,15 +263,8 @@ def proportion(hits: int, n: int) -> Proportion | None:
 
 
 def _coverage(rows: pd.DataFrame) -> Coverage:
-    below = float((rows["points"] < rows["points_low"]).mean())
-    above = float((rows["points"] > rows["points_high"]).mean())
-    return Coverage(
-        n=len(rows),
-        nominal=round(HIGH - LOW, 6),
-        inside=round(1 - below - above, 6),
-        below=round(below, 6),
-        above=round(above, 6),
-    )
+    points = rows["points"].to_numpy()
+    return Coverage.of(points < rows["points_low"].to_numpy(), points > rows["points_high"].to_numpy())
 
 
 def _against_line(rows: pd.DataFrame) -> LineResult | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
@@ -65,9 +67,17 @@ def interval_over_days(values: Array, days: npt.NDArray[np.datetime64]) -> Inter
     _, index = np.unique(days, return_inverse=True)
     sums = np.bincount(index, weights=values.astype(np.float64))
     counts = np.bincount(index).astype(np.float64)
-    draws = np.random.default_rng(SEED).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    draws = _draws(len(sums))
     low, high = np.quantile((draws @ sums) / (draws @ counts), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(low=_rounded(low), high=_rounded(high))
+
+
+@lru_cache(maxsize=32)  # months and slices share a few numbers of days; the draws are most of the work
+def _draws(days: int) -> npt.NDArray[np.int64]:
+    """How often each of the days was drawn, in each resample (resamples, days)."""
+    drawn = np.random.default_rng(SEED).multinomial(days, np.full(days, 1 / days), size=RESAMPLES)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def _rounded(value: float | np.floating) -> float:

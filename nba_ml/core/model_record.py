@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.core import baselines
+from nba_ml.core.comparison import BaselineResult, compare
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import BundleError
@@ -36,20 +36,6 @@ LIBRARIES = ("xgboost", "numpy", "pyarrow", "duckdb", "pandas", "dagster", "nba_
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class BaselineResult(BaseModel):
-    """A baseline on the validation rows for which it has a value.
-
-    `gain` is its MAE minus the model's on the very same rows: above 0, the model is better.
-    """
-
-    model_config = _FROZEN
-
-    metrics: Metrics
-    model_mae: float
-    gain: float
-    gain_interval: Interval
-
-
 class ReferenceRow(BaseModel):
     """A validation row and what the booster predicted for it when it was trained; null is missing."""
 
@@ -64,7 +50,8 @@ class ReferenceRow(BaseModel):
 class Judgement(BaseModel):
     """What the three sides of the split say about the booster. The validation rows are looked at here, once.
 
-    Metrics are of the booster's own output; only coverage is of the points that would be published.
+    Metrics are of the booster fitted on the train side, by its own output; only coverage is of the points that would
+    be published. `refit_distance` is how far the booster that is shipped, fitted on all rows, predicts from it.
     """
 
     model_config = _FROZEN
@@ -79,6 +66,7 @@ class Judgement(BaseModel):
     equal_to_prediction: float = Field(description="share of validation results equal to the prediction")
     lowest_prediction: float = Field(description="on validation, in points")
     highest_prediction: float = Field(description="on validation, in points")
+    refit_distance: float = Field(description="mean distance of the shipped booster's predictions, on validation")
     coverage: CoverageReport = Field(description="of the 80% interval, calibrated on early stopping, on validation")
 
 
@@ -90,7 +78,8 @@ class TrainingReport(BaseModel):
     split: SplitManifest
     parameters: Hyperparameters
     feature_version: str
-    model_sha256: str | None = None
+    model_sha256: str | None = Field(None, description="of the booster that is shipped")
+    measured_sha256: str | None = Field(None, description="of the booster that is judged, fitted on the train side")
     best_iteration: int | None = None
     rounds_run: int | None = None
     judgement: Judgement | None = None
@@ -106,7 +95,10 @@ class TrainingReport(BaseModel):
 
 
 class ModelRecord(BaseModel):
-    """The metadata of a published model. `months` are those with samples, `newest_month` the last of them."""
+    """The metadata of a published model. `months` are those with samples, `newest_month` the last of them.
+
+    The numbers are those of the split: of a booster that has not seen the validation rows.
+    """
 
     model_config = _FROZEN
 
@@ -114,6 +106,10 @@ class ModelRecord(BaseModel):
     model_type: str
     model_id: str
     model_sha256: str
+    measured_sha256: str = Field(
+        description="of the booster that `metrics` speak of, fitted on the train side alone; where it is not "
+        "model_sha256, the published booster was fitted anew on all rows, for as many rounds"
+    )
     feature_version: str
     feature_names: tuple[str, ...]
     newest_month: str
@@ -143,11 +139,18 @@ class ModelRecord(BaseModel):
 
 
 def judge(
-    booster: bytes, sides: dict[str, Samples], calibration: Calibration, version: FeatureVersion, threads: int | None
+    booster: bytes,
+    shipped: bytes,
+    sides: dict[str, Samples],
+    calibration: Calibration,
+    version: FeatureVersion,
+    threads: int | None,
 ) -> Judgement:
     """Measure a booster, from its saved bytes, on the sides of its split, and the baselines on validation.
 
     Args:
+        booster: fitted on the train side.
+        shipped: fitted on all rows, so that nothing measured on them would say how good it is.
         sides: train, early_stopping and validation.
         calibration: learnt on early stopping, so that its coverage on validation is of rows it has not seen.
     """
@@ -155,66 +158,62 @@ def judge(
     validation, ours = sides["validation"], predicted["validation"]
     season_average = validation.features[:, version.index("points_avg_season")]
     tiers = tier_of(season_average)
+    theirs = predict(shipped, validation.features, threads)
     return Judgement(
         **{name: measure(predicted[name], side.points) for name, side in sides.items()},
-        validation_mae_interval=interval_over_days(np.abs(_errors(ours, validation)), validation.dates),
+        validation_mae_interval=interval_over_days(
+            np.abs(ours.astype(np.float64) - validation.points), validation.dates
+        ),
         baselines=_baselines(validation, ours, version),
         tiers={
             name: measure(ours[tiers == name], validation.points[tiers == name]) for name in TIER_NAMES if name in tiers
         },
         above_prediction=round(float((validation.points > ours).mean()), 6),
         equal_to_prediction=round(float((validation.points == ours).mean()), 6),
-        lowest_prediction=float(ours.min()),
-        highest_prediction=float(ours.max()),
+        lowest_prediction=float(min(ours.min(), theirs.min())),
+        highest_prediction=float(max(ours.max(), theirs.max())),
+        refit_distance=round(float(np.abs(theirs.astype(np.float64) - ours).mean()), 6),
         coverage=measure_coverage(calibration, publish_points(ours), validation.points, season_average),
     )
 
 
-def _errors(predicted: Array, samples: Samples) -> npt.NDArray[np.float64]:
-    return predicted.astype(np.float64) - samples.points
-
-
 def _baselines(validation: Samples, predicted: Array, version: FeatureVersion) -> dict[str, BaselineResult]:
-    error = np.abs(_errors(predicted, validation))
-    results: dict[str, BaselineResult] = {}
-    for name, values in baselines.predict_baselines(validation.features, version).items():
-        there = ~np.isnan(values)
-        if not there.any():
-            continue  # a baseline without one value on these rows says nothing, and has no number to show
-        gain = np.abs(values[there] - validation.points[there]) - error[there]
-        results[name] = BaselineResult(
-            metrics=measure(values[there], validation.points[there]),
-            model_mae=measure(predicted[there], validation.points[there]).mae,
-            gain=round(float(gain.mean()), 6),
-            gain_interval=interval_over_days(gain, validation.dates[there]),
-        )
-    return results
+    """Those of the baselines that have a value on these rows: one without says nothing, and has no number to show."""
+    values = baselines.predict_baselines(validation.features, version)
+    compared = {name: compare(v, predicted, validation.points, validation.dates) for name, v in values.items()}
+    return {name: result for name, result in compared.items() if result is not None}
 
 
 def report_training(
     fitted: FittedBooster,
+    shipped: bytes,
     samples: Samples,
     split: SplitManifest,
     parameters: Hyperparameters,
     version: FeatureVersion,
     threads: int | None,
 ) -> TrainingReport:
-    """Everything worth saying about a fitted booster and the rows it came from."""
+    """Everything worth saying about a fitted booster, the one that is shipped for it, and the rows they came from."""
     sides = {name: samples.between(side.first, side.last) for name, side in split.sides().items()}
     held_out = sides["early_stopping"]
-    calibration = calibrate(publish_points(predict(fitted.booster, held_out.features, threads)), held_out.points)
+    calibration = calibrate(
+        publish_points(predict(fitted.booster, held_out.features, threads)),
+        held_out.points,
+        held_out.features[:, version.index("vegas_points_line")],
+    )
     return TrainingReport(
         split=split,
         parameters=parameters,
         feature_version=version.name,
-        model_sha256=bytes_digest(fitted.booster),
+        model_sha256=bytes_digest(shipped),
+        measured_sha256=bytes_digest(fitted.booster),
         best_iteration=fitted.best_iteration,
         rounds_run=fitted.rounds_run,
-        judgement=judge(fitted.booster, sides, calibration, version, threads),
+        judgement=judge(fitted.booster, shipped, sides, calibration, version, threads),
         calibration=calibration,
-        importance=importance(fitted.booster, version),
+        importance=importance(shipped, version),
         players=len(samples.keys.column("player_lookup").unique()),
-        reference_rows=_reference_rows(fitted.booster, sides["validation"]),
+        reference_rows=_reference_rows(shipped, sides["validation"]),
     )
 
 
@@ -225,7 +224,13 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
         BundleError: the report is of another booster, or of none.
     """
     judgement, calibration, sides = report.judgement, report.calibration, report.split.sides()
-    if judgement is None or calibration is None or report.best_iteration is None or report.rounds_run is None:
+    if (
+        judgement is None
+        or calibration is None
+        or report.measured_sha256 is None
+        or report.best_iteration is None
+        or report.rounds_run is None
+    ):
         raise BundleError("The training report holds no model, so there is no record to make of it.")
     if report.model_sha256 != bytes_digest(booster):
         raise BundleError(
@@ -237,6 +242,7 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
         model_type="xgboost",
         model_id=model_id(version, report.split.newest_month, booster),
         model_sha256=bytes_digest(booster),
+        measured_sha256=report.measured_sha256,
         feature_version=version.name,
         feature_names=version.names,
         newest_month=report.split.newest_month,

@@ -45,10 +45,11 @@ class Hyperparameters(BaseModel):
     reg_alpha: float = Field(0.5, ge=0, description="L1 on leaf values.")
     reg_lambda: float = Field(5.0, ge=0, description="L2 on leaf values.")
     seed: int = Field(42, ge=0, description="Seed of row and column sampling.")
+    refit: bool = Field(True, description="Ship a booster of as many trees, fitted on all rows of the split.")
 
     def booster_params(self, threads: int | None) -> dict[str, object]:
         """For `xgb.train`. `threads` changes the speed only, never the bytes; None is all cores."""
-        params = self.model_dump(exclude={"num_boost_round", "early_stopping_rounds"})
+        params = self.model_dump(exclude={"num_boost_round", "early_stopping_rounds", "refit"})
         return {**params, "tree_method": "hist", "eval_metric": "mae", "nthread": threads or 0, "verbosity": 1}
 
 
@@ -143,6 +144,22 @@ def fit(
     return FittedBooster(
         booster=bytes(cut.save_raw("json")), best_iteration=best, rounds_run=rounds, early_stopping_mae=float(score)
     )
+
+
+def fit_all(
+    samples: Samples, rounds: int, params: Hyperparameters, version: FeatureVersion, threads: int | None
+) -> bytes:
+    """Train on all rows, for as many rounds as the split found best; returns XGBoost JSON.
+
+    The newest games take part, which the split holds back to measure. Walk-forward over the unseen 2024-25 season
+    it lowers the MAE by 0.012 points (0.007 to 0.018), over 2021-22 to 2023-24 by 0.016; more rounds for more rows
+    gain nothing on top.
+    """
+    matrix = xgb.QuantileDMatrix(
+        samples.features, label=samples.points, feature_names=list(version.names), nthread=threads
+    )
+    booster = xgb.train(params.booster_params(threads), matrix, num_boost_round=rounds, verbose_eval=False)
+    return bytes(booster.save_raw("json"))
 
 
 def predict(booster: bytes, features: Matrix, threads: int | None = None) -> npt.NDArray[np.float32]:

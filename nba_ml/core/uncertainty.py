@@ -212,6 +212,18 @@ class Coverage(BaseModel):
     below: float
     above: float
 
+    @classmethod
+    def of(cls, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_]) -> Coverage:
+        """From which results (n,) lie below the interval and which above."""
+        under, over = float(below.mean()), float(above.mean())
+        return cls(
+            n=len(below),
+            nominal=round(HIGH - LOW, 6),
+            inside=round(1 - under - over, 6),
+            below=round(under, 6),
+            above=round(over, 6),
+        )
+
 
 class CoverageReport(BaseModel):
     """Coverage over all rows, and per tier of season average (only tiers with rows, lowest first)."""
@@ -239,17 +251,6 @@ def measure_coverage(
     below, above = np.asarray(actual) < low, np.asarray(actual) > high
     tiers = tier_of(season_average)
     return CoverageReport(
-        overall=_coverage(below, above),
-        tiers={name: _coverage(below[tiers == name], above[tiers == name]) for name in TIER_NAMES if name in tiers},
-    )
-
-
-def _coverage(below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_]) -> Coverage:
-    under, over = float(below.mean()), float(above.mean())
-    return Coverage(
-        n=len(below),
-        nominal=round(HIGH - LOW, 6),
-        inside=round(1 - under - over, 6),
-        below=round(under, 6),
-        above=round(over, 6),
+        overall=Coverage.of(below, above),
+        tiers={name: Coverage.of(below[tiers == name], above[tiers == name]) for name in TIER_NAMES if name in tiers},
     )

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from nba_ml.core.comparison import BaselineResult
 from nba_ml.core.grades import Breakdown, LineResult, Proportion, Slice
-from nba_ml.core.model_record import BaselineResult
 from nba_ml.core.recommendation import BREAK_EVEN, EDGE
 from nba_ml.core.season import parse_month
 from nba_ml.core.uncertainty import HIGH, LOW

@@ -24,6 +24,9 @@ from nba_ml_tests.cli.conftest import MONTHS, copy_months
 
 ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE}
 
+MODEL = ("xgboost_model", "model_metadata", "gcs_artifact")
+"""What a lost booster takes with it: not the grades, which speak of the model of the month before."""
+
 SEED = 7
 """Of the moments at which processes are killed."""
 
@@ -43,7 +46,7 @@ def resumed(home: Home, *options: str) -> list[str]:
 
 def told(out: str) -> list[str]:
     """The lines about what was run: without warnings and the report's address."""
-    return [line for line in out.splitlines() if " warnings: " not in line and not line.startswith("Walk-forward")]
+    return [line for line in out.splitlines() if line[7:].startswith(": ") or "already" in line]
 
 
 def stopped(home: Home, how: signal.Signals, when: Callable[[], bool], *options: str, seconds: float = 0.0) -> str:
@@ -178,9 +181,9 @@ def test_only_what_was_deleted_is_made_again(whole: Home) -> None:
     assert resumed(whole) == [
         *lines(
             ("2021-10", MONTHLY_ASSETS[2:]),
-            ("2021-11", MONTHLY_ASSETS[4:]),
-            ("2021-12", MONTHLY_ASSETS[4:]),
-            ("2022-01", MONTHLY_ASSETS[6:]),
+            ("2021-11", MODEL),
+            ("2021-12", MODEL),
+            ("2022-01", MODEL[2:]),
         ),
         "4 month(s) run, 0 already up to date.",
     ]

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nba_ml.core.baselines import predict_baselines
+from nba_ml.core.comparison import compare
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.grades import (
     GradedMonth,
     Slice,
     break_down,
-    compare,
     grade_month,
     proportion,
 )

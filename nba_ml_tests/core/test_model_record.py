@@ -22,7 +22,7 @@ from nba_ml.core.model_record import ModelRecord, TrainingReport, judge, make_re
 from nba_ml.core.recommendation import publish_points
 from nba_ml.core.split import split_by_date
 from nba_ml.core.tiers import TIER_NAMES
-from nba_ml.core.training import gather, predict
+from nba_ml.core.training import fit_all, gather, predict
 from nba_ml.core.uncertainty import calibrate
 from nba_ml.serving.reference import predict_rows
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
@@ -79,7 +79,9 @@ def test_the_record_says_what_it_is_of(trained: Trained) -> None:
 
 def test_the_same_rows_give_the_same_record(trained: Trained) -> None:
     """Guards against a clock, a random choice or a set's order in the record: republishing would be a conflict."""
-    report = report_training(trained.fitted, trained.samples, trained.split, QUICK, V2_33FEATURES, threads=1)
+    report = report_training(
+        trained.fitted, trained.fitted.booster, trained.samples, trained.split, QUICK, V2_33FEATURES, threads=1
+    )
     again = make_record(report, trained.fitted.booster, V2_33FEATURES)
     assert again.to_bytes() == trained.record.to_bytes()
 
@@ -91,7 +93,7 @@ def test_the_record_of_an_october_is_junes_byte_for_byte(trained: Trained) -> No
     months = {month: (ref.digest, tables[month]["game_date"].to_numpy()) for month, ref in _refs(trained).items()}
     split = split_by_date({**months, "2022-10": (empty.digest, empty.table["game_date"].to_numpy())})
     samples = gather(tables, split, V2_33FEATURES)
-    report = report_training(trained.fitted, samples, split, QUICK, V2_33FEATURES, threads=2)
+    report = report_training(trained.fitted, trained.fitted.booster, samples, split, QUICK, V2_33FEATURES, threads=2)
     assert make_record(report, trained.fitted.booster, V2_33FEATURES).to_bytes() == trained.record.to_bytes()
 
 
@@ -165,7 +167,8 @@ def test_a_baseline_without_a_value_is_left_out(trained: Trained) -> None:
     features[:, V2_33FEATURES.index("points_avg_season")] = np.nan
     blind = type(validation)(features, validation.points, validation.dates, validation.keys)
     calibration = trained.record.calibration
-    judgement = judge(trained.fitted.booster, {**sides, "validation": blind}, calibration, V2_33FEATURES, threads=2)
+    booster = trained.fitted.booster
+    judgement = judge(booster, booster, {**sides, "validation": blind}, calibration, V2_33FEATURES, threads=2)
     assert set(judgement.baselines) == {"last_10_average", "last_5_average"}
 
 
@@ -239,3 +242,34 @@ def test_a_report_without_a_model_has_no_record(trained: Trained) -> None:
     with pytest.raises(BundleError, match="holds no model"):
         make_record(nothing, trained.fitted.booster, V2_33FEATURES)
     assert trained.report.digest == trained.record.model_sha256
+
+
+# --- shipped and measured -------------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_a_refit_are_those_of_the_booster_that_has_not_seen_validation(trained: Trained) -> None:
+    """Guards against the best score ever: a booster measured on the rows that it was fitted on."""
+    rounds = trained.fitted.best_iteration + 1
+    shipped = fit_all(trained.samples, rounds, QUICK, V2_33FEATURES, 2)
+    report = report_training(trained.fitted, shipped, trained.samples, trained.split, QUICK, V2_33FEATURES, 2)
+    assert report.judgement is not None
+    ours, measured = report.judgement, trained.record.metrics
+    assert ours.model_copy(update={"lowest_prediction": 0, "highest_prediction": 0, "refit_distance": 0}) == (
+        measured.model_copy(update={"lowest_prediction": 0, "highest_prediction": 0, "refit_distance": 0})
+    )
+    record = make_record(report, shipped, V2_33FEATURES)
+    assert (record.model_sha256, record.measured_sha256) == (bytes_digest(shipped), trained.record.model_sha256)
+    assert record.calibration == trained.record.calibration
+    validation = trained.side("validation")
+    theirs, split = (predict(b, validation.features).astype(np.float64) for b in (shipped, trained.fitted.booster))
+    assert ours.refit_distance == pytest.approx(np.abs(theirs - split).mean(), abs=1e-6)
+    assert ours.lowest_prediction == min(theirs.min(), split.min())
+    assert ours.highest_prediction == max(theirs.max(), split.max())
+    predicted = predict_rows(shipped, [row.features for row in record.reference_rows])
+    assert predicted == [row.prediction for row in record.reference_rows]
+
+
+def test_where_nothing_was_refitted_both_are_the_same_booster(trained: Trained) -> None:
+    """Guards against a record that claims a second booster."""
+    assert trained.record.measured_sha256 == trained.record.model_sha256
+    assert trained.record.metrics.refit_distance == 0

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import StaleInputError
 from nba_ml.core.metrics import measure
-from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, gather, importance, predict
+from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, fit_all, gather, importance, predict
 from nba_ml_tests.conftest import QUICK, Trained
 
 
@@ -121,6 +121,25 @@ def test_the_saved_bytes_have_the_score_that_stopped_the_training(trained: Train
     stopping = trained.side("early_stopping")
     measured = measure(predict(trained.fitted.booster, stopping.features), stopping.points).mae
     assert measured == pytest.approx(trained.fitted.early_stopping_mae, abs=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_refit_has_the_same_bytes_on_any_number_of_threads(trained: Trained, threads: int) -> None:
+    """Guards against a model id that depends on the machine, now that what ships is fitted anew."""
+    rounds = trained.fitted.best_iteration + 1
+    booster = fit_all(trained.samples, rounds, QUICK, V2_33FEATURES, threads)
+    assert booster == fit_all(trained.samples, rounds, QUICK, V2_33FEATURES, 2)
+    assert xgb.Booster(model_file=bytearray(booster)).num_boosted_rounds() == rounds
+
+
+def test_a_refit_has_seen_the_newest_rows(trained: Trained) -> None:
+    """Guards against a refit of the train side alone, which would be the same model once more."""
+    validation = trained.side("validation")
+    booster = fit_all(trained.samples, trained.fitted.best_iteration + 1, QUICK, V2_33FEATURES, 2)
+    seen, unseen = (
+        measure(predict(each, validation.features), validation.points).mae for each in (booster, trained.fitted.booster)
+    )
+    assert seen < unseen - 0.1
 
 
 def test_training_that_never_stops_early_keeps_all_rounds(trained: Trained) -> None:

@@ -1,0 +1,38 @@
+"""Another predictor beside the model, on the very same rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.metrics import Array, Interval, Metrics, interval_over_days, measure
+
+
+class BaselineResult(BaseModel):
+    """A baseline on the rows for which it has a value.
+
+    `gain` is its MAE minus the model's on the very same rows: above 0, the model is better.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    metrics: Metrics
+    model_mae: float
+    gain: float
+    gain_interval: Interval
+
+
+def compare(values: Array, predicted: Array, actual: Array, days: npt.NDArray[np.datetime64]) -> BaselineResult | None:
+    """Another predictor's values (n,), NaN where it has none, against the model's on those rows; None without any."""
+    there = ~np.isnan(values)
+    if not there.any():
+        return None
+    values, predicted, actual = values[there], predicted[there], actual[there]
+    gain = np.abs(values - actual) - np.abs(predicted.astype(np.float64) - actual)
+    return BaselineResult(
+        metrics=measure(values, actual),
+        model_mae=measure(predicted, actual).mae,
+        gain=round(float(gain.mean()), 6),
+        gain_interval=interval_over_days(gain, days[there]),
+    )
