@@ -183,11 +183,15 @@ def step_failures(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, Fail
     """
     for event in result.filter_events(lambda e: e.is_step_failure):
         error = event.step_failure_data.error
-        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
+        while error is not None and error.cause is not None and str(error.cls_name).startswith(_WRAPPINGS):
             error = error.cause
         if error is not None:
             _, _, text = error.message.strip().partition(": ")
             yield str(event.step_key), Failure(str(error.cls_name), text or error.message.strip())
+
+
+_WRAPPINGS = ("Dagster", "Failure")
+"""How the names of the classes begin in which Dagster carries an error."""
 
 
 def _only_refused(failures: Mapping[str, Failure]) -> bool:

@@ -8,6 +8,7 @@ from pydantic import Field
 from nba_ml.assets.recording import OWNERS, recorded
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.checks.verdict import gather_verdict
+from nba_ml.core.errors import NotVerifiedError, OverrideError
 from nba_ml.core.gates import Override
 from nba_ml.core.publication import Bundle, publish
 from nba_ml.core.values import Artifact, DescribedModel
@@ -55,8 +56,12 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
             facts = {"note": "no model up to this month, so nothing to publish"}
         else:
             overrides = [Override(check=each.check, reason=each.reason) for each in config.overrides]
-            verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
-            done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))
+            try:
+                verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
+                done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))
+            except (NotVerifiedError, OverrideError) as error:
+                # As a failure of Dagster's own kind: the UI shows its words first, not the way they came.
+                raise dg.Failure(description=str(error), allow_retries=False) from error
             parts = {"booster": done.booster, "metadata": done.record, "manifest": done.manifest}
             artifact = Artifact(
                 model_id=done.model_id,

@@ -130,7 +130,7 @@ def failure(result: dg.ExecuteInProcessResult, step: str) -> str:
     [event] = [e for e in result.filter_events(lambda e: e.is_step_failure) if e.step_key == step]
     error = event.step_failure_data.error
     assert error is not None
-    while error.cause is not None and str(error.cls_name).startswith("Dagster"):
+    while error.cause is not None and str(error.cls_name).startswith(("Dagster", "Failure")):
         error = error.cause
     return f"{error.cls_name}: {error.message}"
 

@@ -4,7 +4,7 @@
 
 A variant is trained on every N-th month's split (of all months up to it) and scores the months that follow, up
 to the next training. Choosing looks at 2021-22 to 2023-24 only. What it chooses, by a rule written down before,
-is compared once on 2024-25, beside the shipped recipe. Everything tried is in the table, winners or not.
+is compared once on 2024-25, beside the split recipe. Everything tried is in the table, winners or not.
 Writes its part of `accuracy.md`; the intervals of `benchmarks/uncertainty.py` are the other part.
 """
 
@@ -37,7 +37,7 @@ from nba_ml.settings import Settings
 REPORT = Path(__file__).with_name("accuracy.md")
 CHOOSING_SEASONS = ("2021-22", "2022-23", "2023-24")
 CONFIRMING_SEASON = "2024-25"
-SHIPPED = "shipped recipe"
+SPLIT = "split recipe"
 LEARNERS = {"ridge": "ridge regression", "lightgbm": "LightGBM", "catboost": "CatBoost"}
 HALF_LIFE_DAYS = 365.0
 LINE_FEATURES = ("vegas_points_line", "vegas_opening_line", "vegas_line_move", "has_vegas_line")
@@ -108,7 +108,7 @@ class Months:
 
 
 def _recipe(**changes: object) -> Learn:
-    """The shipped recipe with other hyperparameters."""
+    """The split recipe with other hyperparameters."""
     parameters = Hyperparameters(**changes)
 
     def learn(sides: Sides, threads: int | None) -> Predictor:
@@ -119,7 +119,7 @@ def _recipe(**changes: object) -> Learn:
 
 
 def _refit(*, more_rounds: bool = False, validation: bool = True, **changes: object) -> Learn:
-    """Find the best iteration as shipped, then train anew, so many rounds, on more rows than the train side."""
+    """Find the best iteration as the split does, then train anew, so many rounds, on more rows than the train side."""
     parameters = Hyperparameters(**changes)
 
     def learn(sides: Sides, threads: int | None) -> Predictor:
@@ -192,7 +192,7 @@ def _predictor(booster: xgb.Booster) -> Predictor:
 
 REFIT = "refit on all rows"
 VARIANTS: Mapping[str, tuple[str, Learn]] = {
-    SHIPPED: ("train side only, cut to the best iteration of early stopping", _recipe()),
+    SPLIT: ("train side only, cut to the best iteration of early stopping", _recipe()),
     "squared error": ("objective `reg:squarederror`", _recipe(objective="reg:squarederror")),
     REFIT: ("the rounds of the best iteration, trained anew on all three sides", _refit()),
     "refit, more rounds": ("the same, rounds in proportion to the rows", _refit(more_rounds=True)),
@@ -211,10 +211,10 @@ VARIANTS: Mapping[str, tuple[str, Learn]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Absolute errors (n,) of a variant and of the shipped recipe on the same rows, with their days."""
+    """Absolute errors (n,) of a variant and of the split recipe on the same rows, with their days."""
 
     errors: Floats
-    shipped: Floats
+    split: Floats
     days: npt.NDArray[np.datetime64]
     seconds: float
 
@@ -224,8 +224,8 @@ class Scored:
 
     @property
     def gain(self) -> Floats:
-        """Above 0, the variant is better than the shipped recipe."""
-        return self.shipped - self.errors
+        """Above 0, the variant is better than the split recipe."""
+        return self.split - self.errors
 
 
 def compare(months: Months, names: Sequence[str], scored: Sequence[str], every: int, threads: int) -> dict[str, Scored]:
@@ -244,8 +244,8 @@ def compare(months: Months, names: Sequence[str], scored: Sequence[str], every: 
             print(f"  {name}: left out. {error}", flush=True)
             continue
         joined, seconds = np.concatenate(errors), time.perf_counter() - started
-        shipped = results[SHIPPED].errors if results else joined
-        results[name] = Scored(joined, shipped, days, seconds)
+        split = results[SPLIT].errors if results else joined
+        results[name] = Scored(joined, split, days, seconds)
         print(
             f"  {name}: MAE {results[name].mae:.4f}, gain {results[name].gain.mean():+.4f}, {seconds:.0f} s", flush=True
         )
@@ -254,10 +254,10 @@ def compare(months: Months, names: Sequence[str], scored: Sequence[str], every: 
 
 def choose(results: Mapping[str, Scored]) -> str:
     """The rule, written before any number was seen: of the XGBoost variants whose gain has an interval above zero,
-    the one with the largest gain; the shipped recipe, if there is none."""
-    ours = {name: scored for name, scored in results.items() if name not in {SHIPPED, *LEARNERS.values()}}
+    the one with the largest gain; the split recipe, if there is none."""
+    ours = {name: scored for name, scored in results.items() if name not in {SPLIT, *LEARNERS.values()}}
     better = [name for name, scored in ours.items() if interval_over_days(scored.gain, scored.days).low > 0]
-    return max(better, key=lambda name: float(ours[name].gain.mean()), default=SHIPPED)
+    return max(better, key=lambda name: float(ours[name].gain.mean()), default=SPLIT)
 
 
 def verdicts(chosen: str, confirming: Mapping[str, Scored]) -> str:
@@ -266,19 +266,19 @@ def verdicts(chosen: str, confirming: Mapping[str, Scored]) -> str:
     for name in dict.fromkeys([chosen, REFIT]):
         interval = interval_over_days(confirming[name].gain, confirming[name].days)
         outcome = "confirmed" if interval.low > 0 else "not confirmed, its interval does not lie above 0"
-        if name != SHIPPED:
+        if name != SPLIT:
             sentences.append(f"**{name}**: {outcome}.")
     return " ".join(sentences)
 
 
 def table(results: Mapping[str, Scored]) -> str:
-    """One row per variant: what it is, its MAE, and its gain on the shipped recipe with a 95% interval over days."""
-    lines = ["| variant | what it changes | MAE | gain on shipped | 95% interval |", "|---|---|---|---|---|"]
+    """One row per variant: what it is, its MAE, and its gain on the split recipe with a 95% interval over days."""
+    lines = ["| variant | what it changes | MAE | gain on the split recipe | 95% interval |", "|---|---|---|---|---|"]
     for name, scored in results.items():
         interval = interval_over_days(scored.gain, scored.days)
         gain = (
             ["", ""]
-            if name == SHIPPED
+            if name == SPLIT
             else [f"{scored.gain.mean():+.4f}", f"{interval.low:+.4f} to {interval.high:+.4f}"]
         )
         lines.append(f"| {name} | {VARIANTS[name][0]} | {scored.mae:.4f} | {' | '.join(gain)} |")
@@ -299,15 +299,16 @@ def report(
     chosen: str, choosing: Mapping[str, Scored], confirming: Mapping[str, Scored], every: int, versions: str
 ) -> str:
     """The generated part of the report."""
-    first, last = (scored := choosing[SHIPPED]).days[0], scored.days[-1]
-    held, missing = confirming[SHIPPED], [title for title in LEARNERS.values() if title not in choosing]
+    first, last = (scored := choosing[SPLIT]).days[0], scored.days[-1]
+    held, missing = confirming[SPLIT], [title for title in LEARNERS.values() if title not in choosing]
     rhythm = "every month" if every == 1 else f"every {every} months, each model scoring the {every} months that follow"
     left_out = f" Not installed, so not compared: {', '.join(missing)}." if missing else ""
     paragraphs = (
         "# Accuracy: what was tried",
         f"Written by `python -m nba_ml_tests.benchmarks.accuracy --every {every}`; {versions}. Walk-forward, trained "
         f"{rhythm}, on the split of all months up to then. Mean absolute error in points, all players. A gain above 0 "
-        "is better than the shipped recipe on the same rows; its 95% interval resamples whole days." + left_out,
+        "is better than the split recipe on the same rows; its 95% interval resamples whole days. The split recipe is "
+        "what the reported numbers are measured on; what ships is its refit on all rows." + left_out,
         f"## Choosing: {', '.join(CHOOSING_SEASONS)}",
         f"{len(scored.errors):,} rows from {first} to {last}.",
         table(choosing),
@@ -341,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     chosen = choose(choosing)
     print(f"Chosen: {chosen}. Confirming:", flush=True)
-    shown = [n for n in VARIANTS if n in {SHIPPED, chosen, REFIT, "no lines", *LEARNERS.values()} and n in choosing]
+    shown = [n for n in VARIANTS if n in {SPLIT, chosen, REFIT, "no lines", *LEARNERS.values()} and n in choosing]
     confirming = compare(months, shown, months.of_seasons([CONFIRMING_SEASON]), max(1, options.every), options.threads)
     versions = f"XGBoost {xgb.__version__}, NumPy {np.__version__}"
     write_part(options.output, "accuracy", report(chosen, choosing, confirming, max(1, options.every), versions))

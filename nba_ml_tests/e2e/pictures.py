@@ -19,13 +19,17 @@ from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, op
 
 IMAGES = Path(__file__).parents[2] / ".github" / "images"
 
+REPORT = "store/walk_forward/report.html"
+REPORT_WINDOW = (1200, 1060)
+"""Width and height, in pixels, down to the end of the curve."""
+
 SCALE = 2
 """Pixels of a picture per pixel of the page: text stays sharp on a dense screen."""
 
 
 def take(home: Path, folder: Path, chromium: str) -> list[Path]:
-    """`graph.png` and `validation_mae.png` of the home, in the folder."""
-    graph, plots = folder / "graph.png", folder / "validation_mae.png"
+    """`graph.png`, `validation_mae.png` and `walk_forward.png` of the home, in the folder."""
+    graph, plots, walk = (folder / f"{name}.png" for name in ("graph", "validation_mae", "walk_forward"))
     with (
         tempfile.TemporaryDirectory() as scratch,
         serving(home, Path(scratch) / "servers.log") as dagit,
@@ -37,7 +41,9 @@ def take(home: Path, folder: Path, chromium: str) -> list[Path]:
         page = opened(browser, dagit.url + pages.PLOTS, *pages.PLOTS_WINDOW, scale=SCALE)
         pages.show_plots(page)
         pages.picture_of_plots(page, plots)
-    return [graph, plots]
+        page = opened(browser, (home / REPORT).as_uri(), *REPORT_WINDOW, scale=1)
+        page.screenshot(path=walk)
+    return [graph, plots, walk]
 
 
 def main() -> None:

@@ -1,0 +1,190 @@
+"""How fast serving is: import, load and verify, one prediction, a slate, and the HTTP service under load.
+
+    python -m nba_ml_tests.benchmarks.serving --source ROOT_OR_MANIFEST [--channel C | --model ID] [--seconds S]
+
+One core: XGBoost has one thread, and the service is bound to the first core, its clients to the last. Rows are real
+ones, of the embedded data. Prints a Markdown table; the exit code is 1 where a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from multiprocessing import get_context
+from typing import Any
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.serving import Predictor
+
+SLATE = 450
+CONNECTIONS = 4
+MONTH = "2021-12"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table. `better` is 'under' or 'over' the target."""
+
+    what: str
+    found: float
+    unit: str
+    better: str
+    target: float
+
+    @property
+    def met(self) -> bool:
+        return self.found < self.target if self.better == "under" else self.found > self.target
+
+    def markdown(self) -> str:
+        verdict = "yes" if self.met else "**no**"
+        return (
+            f"| {self.what} | {self.found:,.2f} {self.unit} | {self.better} {self.target:,g} {self.unit} | {verdict} |"
+        )
+
+
+def milliseconds(call: Callable[[Any], object], arguments: list[Any]) -> list[float]:
+    """How long each call took, after a warm-up."""
+    for argument in arguments[:20]:
+        call(argument)
+    taken = []
+    for argument in arguments:
+        started = time.perf_counter()
+        call(argument)
+        taken.append(1000 * (time.perf_counter() - started))
+    return taken
+
+
+def percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def import_seconds() -> float:
+    """The median of five fresh processes' word for it."""
+    code = "import time; s = time.perf_counter(); from nba_ml.serving import Predictor; print(time.perf_counter() - s)"
+    runs = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    return statistics.median(runs)
+
+
+def real_rows() -> list[dict[str, Any]]:
+    """A month's samples by name."""
+    from nba_ml_tests.conftest import snapshot_of
+
+    names = [*V2_33FEATURES.names, "player_lookup", "game_date", "game_id"]
+    rows: list[dict[str, Any]] = snapshot_of(MONTH).table.select(names).to_pylist()
+    return [{name: None if value != value else value for name, value in row.items()} for row in rows]
+
+
+def _client(port: int, bodies: list[bytes], seconds: float, core: int) -> tuple[int, int, list[float]]:
+    """One connection, kept alive: answers, errors, and milliseconds each, for so many seconds."""
+    _bind(core)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    answered, errors, taken = 0, 0, []
+    ends = time.perf_counter() + seconds
+    while (started := time.perf_counter()) < ends:
+        connection.request("POST", "/predict", bodies[answered % len(bodies)], {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        response.read()
+        taken.append(1000 * (time.perf_counter() - started))
+        answered += 1
+        errors += response.status != 200
+    connection.close()
+    return answered, errors, taken
+
+
+@contextmanager
+def service(arguments: list[str], core: int) -> Iterator[int]:
+    """`nba-ml serve` in a process of its own; gives the port."""
+    command = [sys.executable, "-c", "from nba_ml.cli_serve import serve; serve()", "--port", "0", *arguments]
+    # Its log goes where a container's does: through a pipe that somebody reads.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    os.sched_setaffinity(process.pid, {core})
+    assert process.stdout is not None
+    port = 0
+    while not port:
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit("The service did not start.")
+        port = json.loads(line).get("port", 0)
+    reader = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
+    try:
+        while True:
+            try:
+                HTTPConnection("127.0.0.1", port, timeout=5).request("GET", "/health")
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+        reader.wait(timeout=60)
+
+
+def _bind(core: int) -> None:
+    os.sched_setaffinity(0, {core})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--source", required=True)
+    parser.add_argument("--channel")
+    parser.add_argument("--model", dest="model_id")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of load on the service")
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    named = {"channel": options.channel, "model_id": options.model_id}
+
+    lines = [Line("import of nba_ml.serving, median of 5", import_seconds(), "s", "under", 1.0)]
+    loads = milliseconds(lambda _: Predictor.load(options.source, **named), [None] * 9)
+    lines.append(Line("load and verify from a directory, the slowest of 9", max(loads) / 1000, "s", "under", 1.0))
+
+    predictor, rows = Predictor.load(options.source, **named), real_rows()
+    ones = milliseconds(predictor.predict, rows[:3000])
+    lines.append(Line("one prediction, median", statistics.median(ones), "ms", "under", 1.0))
+    lines.append(Line("one prediction, 99th percentile", percentile(ones, 0.99), "ms", "under", 3.0))
+    slates = [rows[start : start + SLATE] for start in range(0, len(rows) - SLATE, 50)]
+    taken = milliseconds(predictor.predict, slates)
+    lines.append(Line(f"a slate of {SLATE}, median", statistics.median(taken), "ms", "under", 20.0))
+    lines.append(Line(f"a slate of {SLATE}, 99th percentile", percentile(taken, 0.99), "ms", "under", 20.0))
+
+    bodies = [json.dumps({**row, "game_date": str(row["game_date"])}).encode() for row in rows[:500]]
+    arguments = ["--source", options.source]
+    arguments += ["--channel", options.channel] if options.channel else []
+    arguments += ["--model", options.model_id] if options.model_id else []
+    with service(arguments, cores[0]) as port, get_context("spawn").Pool(CONNECTIONS) as pool:
+        pool.starmap(_client, [(port, bodies, 1.0, cores[-1])] * CONNECTIONS)
+        found = pool.starmap(_client, [(port, bodies, options.seconds, cores[-1])] * CONNECTIONS)
+    answered, errors = sum(each[0] for each in found), sum(each[1] for each in found)
+    waits = [wait for each in found for wait in each[2]]
+    lines.append(
+        Line(
+            f"the service, {CONNECTIONS} connections, single predictions", answered / options.seconds, "/s", "over", 500
+        )
+    )
+    lines.append(Line(f"errors among {answered:,} answers", errors, "", "under", 1))
+
+    print(f"\n{predictor.model.model_id}, {len(predictor.model.record['reference_rows'])} reference rows, one core\n")
+    print("| what | found | target | met |\n|---|---|---|---|")
+    print("\n".join(line.markdown() for line in lines))
+    print(
+        f"\nA client of the service waited {statistics.median(waits):.2f} ms at the median and "
+        f"{percentile(waits, 0.99):.2f} ms at the 99th percentile, with {CONNECTIONS} at once."
+    )
+    return 0 if all(line.met for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
