@@ -1,0 +1,97 @@
+"""What judging costs, from models that are there: `python -m nba_ml_tests.benchmarks.evaluation HOME`.
+
+HOME is that of a finished `nba-ml backfill`. The checks of the last month, one by one, and the walk-forward of all
+months: predictions, grades, and the report. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from nba_ml.assets.walk_forward import graded_months
+from nba_ml.checks.build import consequence, scene_of
+from nba_ml.checks.registry import all_checks
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.grades import grade_month
+from nba_ml.core.pictures import walk_forward_curve
+from nba_ml.core.predictions import make_predictions
+from nba_ml.core.season import season_months
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.values import TrainedModel
+from nba_ml.core.walk_forward import summarise
+from nba_ml.core.walk_forward_page import walk_forward_page
+from nba_ml.resources.feature_source import source_months
+from nba_ml.resources.month_store import MonthStore
+from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.settings import SAMPLE_DATA
+
+BLOCKING_SECONDS, WALK_SECONDS = 5.0, 60.0
+
+
+def check_seconds(store: Store, artifacts: ArtifactRoot, months: list[str]) -> dict[str, float]:
+    """Seconds of the checks of the last month by what a failure does; values are loaded beforehand."""
+    limits = Thresholds()
+    scene = scene_of(months[-1], limits, store, artifacts, months)
+    spent: defaultdict[str, float] = defaultdict(float)
+    for check in all_checks(limits):
+        value = store.months().load(check.asset, scene.month)
+        if value is None:
+            continue
+        started = time.perf_counter()
+        check.examine(value, scene)
+        spent[f"{consequence(check)}{': fresh process' if 'fresh' in check.name else ''}"] += (
+            time.perf_counter() - started
+        )
+    return dict(spent)
+
+
+def walk_seconds(store: MonthStore, months: list[str]) -> dict[str, float]:
+    """Seconds of each step over all months, from trained models and snapshots in the store."""
+    spent: defaultdict[str, float] = defaultdict(float)
+    for before, month in zip([None, *months], months, strict=False):
+        started = time.perf_counter()
+        snapshot, model = store.load("feature_store_snapshot", month), before and store.load("xgboost_model", before)
+        assert isinstance(snapshot, Snapshot)
+        read = time.perf_counter()
+        made = make_predictions(
+            snapshot, model if isinstance(model, TrainedModel) else None, month, V2_33FEATURES, threads=1
+        )
+        predicted = time.perf_counter()
+        grade_month(made, snapshot, month, V2_33FEATURES)
+        spent["reading models and snapshots"] += read - started
+        spent["predictions"] += predicted - read
+        spent["grades"] += time.perf_counter() - predicted
+    started = time.perf_counter()
+    walk = summarise(graded_months(store, months), months)
+    curve = {month: each.overall for month, each in walk.measured.items()}
+    walk_forward_page(
+        walk, wide_picture=walk_forward_curve(curve), narrow_picture=walk_forward_curve(curve, narrow=True)
+    )
+    spent["report"] = time.perf_counter() - started
+    return dict(spent)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("home", type=Path)
+    home = parser.parse_args().home.resolve()
+    found = source_months(SAMPLE_DATA)
+    months = season_months(found[0], found[-1])
+    store, artifacts = Store(root=str(home / "store")), ArtifactRoot(root=str(home / "artifacts"))
+    checks, walk = check_seconds(store, artifacts, months), walk_seconds(store.months(), months)
+    blocking = sum(seconds for what, seconds in checks.items() if "warns" not in what and "CI" not in what)
+    print("| what | seconds | target |\n|---|---|---|")
+    for what, seconds in checks.items():
+        print(f"| checks of {months[-1]}: {what} | {seconds:.2f} | |")
+    print(f"| all blocking checks of {months[-1]} | {blocking:.2f} | at most {BLOCKING_SECONDS:.0f} |")
+    for what, seconds in walk.items():
+        print(f"| {len(months) - 1} months: {what} | {seconds:.1f} | |")
+    print(f"| walk-forward of {len(months) - 1} months | {sum(walk.values()):.1f} | at most {WALK_SECONDS:.0f} |")
+
+
+if __name__ == "__main__":
+    main()
