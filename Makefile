@@ -92,6 +92,9 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	  --custom-compile-command "make lock" pyproject.toml -o .ci/challengers.lock
 	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" .ci/bigquery-emulator.in -o .ci/bigquery-emulator.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --overrides .ci/lock-overrides.txt -c requirements.lock --custom-compile-command "make lock" \
+	  nba_ml/serving/requirements.in -o nba_ml/serving/requirements.lock
 
 clean: ## Remove the environment and the caches; the home (.nba_ml) stays
 	rm -rf $(VENV) $(EMULATOR) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nba_ml.cli_release import add_commands
+from nba_ml.cli_serve import serve
 from nba_ml.core.errors import BundleError, NbaMlError, SettingsError
 from nba_ml.settings import Settings
 
@@ -204,7 +206,7 @@ def verify(uri: str) -> int:
     from nba_ml.serving.bundle import verify_bundle
 
     folder, manifest = _folder_and_name(uri)
-    from nba_ml.resources.store import open_objects
+    from nba_ml.objects import open_objects
 
     objects = open_objects(folder)
 
@@ -386,7 +388,9 @@ def _show_model(runner: Backfill, month: str) -> None:
     store = runner.planner.store
     model = store.load("xgboost_model", month)
     if not isinstance(model, TrainedModel):
-        raise NbaMlError(f"The model of {month} is not in {store.objects.uri('')}.")
+        raise NbaMlError(
+            f"{store.uri('xgboost_model', month)} is not there, although its run succeeded: was it removed?"
+        )
     judgement, split = model.report.judgement, model.report.split
     if judgement is None:
         _out.print(f"{month}: every row so far is early season, so there is no model yet.")
@@ -430,3 +434,7 @@ def _escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
+
+
+add_commands(main, _command)
+main.add_command(serve)

@@ -43,10 +43,11 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
         stack.enter_context(exclusive(folder))
     from nba_ml.backfill import Backfill  # noqa: PLC0415 (and below: they import Dagster)
     from nba_ml.definitions import build_defs, month_rows_of, partitions_of  # noqa: PLC0415
+    from nba_ml.objects import open_objects  # noqa: PLC0415
     from nba_ml.partitions import month_keys  # noqa: PLC0415
     from nba_ml.planner import Planner  # noqa: PLC0415
     from nba_ml.resources.feature_source import EmbeddedFeatureSource  # noqa: PLC0415
-    from nba_ml.resources.store import open_objects, open_store  # noqa: PLC0415
+    from nba_ml.resources.store import open_store  # noqa: PLC0415
 
     defs = build_defs(settings)
     instance = stack.enter_context(open_instance(settings))

@@ -29,8 +29,9 @@ DEPENDENCIES = {
     "prediction_grades": {"feature_store_snapshot", "predictions"},
     "challengers": {"feature_store_snapshot", "train_split", "xgboost_model"},
     "walk_forward": {"prediction_grades"},
+    "champion": {"feature_store_snapshot", "gcs_artifact"},
 }
-NO_MONTHS = ("backfill_progress", "walk_forward")
+NO_MONTHS = ("backfill_progress", "walk_forward", "champion")
 """What speaks of all months at once."""
 
 CHECKS = """
@@ -134,7 +135,7 @@ def test_every_asset_tells_what_it_is(defs: dg.Definitions) -> None:
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description, key
-        assert node.group_name in ("feature_store", "training", "evaluation")
+        assert node.group_name in ("feature_store", "training", "evaluation", "release")
         assert node.code_version, key
         assert node.owners, key
 
@@ -176,9 +177,15 @@ def test_with_bigquery_the_two_tables_are_external_and_the_rest_is_the_same(tmp_
 
 THIRD_PARTY = {
     "core": {"pyarrow", "duckdb", "numpy", "pandas", "pydantic", "xgboost", "matplotlib"},
-    "serving": {"numpy", "xgboost"},
+    "serving": {"numpy", "xgboost", "pydantic"},
 }
-OURS = {"core": ("nba_ml.core",), "serving": ("nba_ml.core.contract", "nba_ml.core.errors", "nba_ml.serving")}
+LIGHT = ("canonical", "channel", "contract", "errors", "object_store", "published", "rollout", "uncertainty")
+"""What of `core` a worker may load: nothing that brings Arrow, pandas or DuckDB along."""
+
+OURS = {
+    "core": ("nba_ml.core",),
+    "serving": (*(f"nba_ml.core.{name}" for name in LIGHT), "nba_ml.objects", "nba_ml.serving"),
+}
 
 
 @pytest.mark.parametrize("part", ["core", "serving"])

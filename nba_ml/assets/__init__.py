@@ -8,6 +8,7 @@ import dagster as dg
 from nba_ml.assets import (
     backfill_progress,
     challengers,
+    champion,
     feature_store_snapshot,
     gcs_artifact,
     ml_feature_store_v2,
@@ -60,4 +61,5 @@ def build_assets(
         *(module.build(months) for module in training),
         gcs_artifact.build(months, limits),
         *(module.build(months) for module in (predictions, prediction_grades, challengers, walk_forward)),
+        champion.build(limits),
     ]

@@ -72,8 +72,8 @@ class Thresholds(BaseModel):
     )
     max_refit_distance: Points = Field(
         1.5,
-        description="Mean distance of the shipped booster, fitted on all rows, from the measured one. The shipped months "
-        "have 0.36 to 1.06, the first season's most.",
+        description="Mean distance of the shipped booster, fitted on all rows, from the measured one. The shipped "
+        "months have 0.36 to 1.06, the first season's most.",
     )
     max_train_gap: Points = Field(1.5, description="Validation MAE above train MAE. Clean months have 0.1 to 1.1.")
     results_above_prediction: Range = Field(
@@ -110,8 +110,8 @@ class Thresholds(BaseModel):
     )
     rollout_margin: Points = Field(
         0.05,
-        description="The same for a step of a rollout, which is judged on a few weeks: there the interval of two "
-        "months' models is 0.03 to either side.",
+        description="The same for a step of a rollout, which is judged on a week or two: there the interval is 0.02 "
+        "to 0.03 to either side, also against CatBoost, and a moving average loses 0.08 and more.",
     )
     min_rows_per_step: int = Field(
         1_000, ge=1, description="Graded rows that each step of a rollout needs: a week of games."

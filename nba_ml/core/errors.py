@@ -72,6 +72,25 @@ class BundleError(NbaMlError):
     """A published bundle is incomplete, damaged, or does not predict what its record says."""
 
 
+class ChannelError(NbaMlError):
+    """A channel's pointer or its history is damaged, or a state does not follow from the one before."""
+
+
+class ReleaseError(NbaMlError):
+    """A promotion, rollback or rollout that may not be: the message says which condition is not met."""
+
+
+class FeatureRowsError(NbaMlError):
+    """Rows given to a predictor break the feature contract; nothing was predicted.
+
+    `faults` says so row by row and name by name, as far as they are listed (`serving.rows.Fault`).
+    """
+
+    def __init__(self, message: str, faults: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
 class CalibrationError(NbaMlError):
     """There are no usable held-out rows to learn an interval from, or to measure one on."""
 

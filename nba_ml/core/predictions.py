@@ -19,11 +19,10 @@ from nba_ml.core.digest import json_digest, table_digest
 from nba_ml.core.errors import SplitError, StaleInputError
 from nba_ml.core.manifest import SYSTEM_ID, model_id
 from nba_ml.core.metrics import Interval, Metrics
-from nba_ml.core.recommendation import margin_over, publish_points, recommend
+from nba_ml.core.published import published_columns
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.tables import PREDICTIONS
 from nba_ml.core.training import KEY_COLUMNS, predict
-from nba_ml.core.uncertainty import Calibration
 from nba_ml.core.values import TrainedModel
 
 MODEL_TYPE = "xgboost"
@@ -110,31 +109,6 @@ def make_predictions(
         **{name: pa.array(values, from_pandas=False) for name, values in published.items()},
     }
     return MonthPredictions.of(pa.table({name: columns[name] for name in PREDICTIONS.names}).cast(PREDICTIONS), source)
-
-
-def published_columns(
-    raw: npt.NDArray[np.floating], line: Floats, calibration: Calibration
-) -> dict[str, npt.NDArray[np.generic]]:
-    """What a worker publishes for a model's output (n,) and lines (n,), NaN without one: column -> values (n,).
-
-    Everything is read off the published points, two decimals and all, so that whoever has only those can
-    compute the rest again.
-
-    Raises:
-        BundleError: an output is not finite.
-    """
-    points = publish_points(raw)
-    low, high = calibration.interval(points)
-    return {
-        "predicted_points": points,
-        "points_low": np.round(low, 2),
-        "points_high": np.round(high, 2),
-        "over_probability": np.round(calibration.over_probability(points, line), 4),
-        "confidence_score": np.round(calibration.confidence_score(points, line), 2),
-        "current_points_line": line,
-        "line_margin": margin_over(points, line),
-        "recommendation": recommend(points, line),
-    }
 
 
 def _identity(model: TrainedModel, version: FeatureVersion) -> PredictingModel:

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nba_ml.core.canonical import canonical_vectors
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import table_digest
 from nba_ml.core.errors import SnapshotRejectedError
@@ -25,12 +26,7 @@ MAX_REJECTED_SHARE = 0.01
 """More rejected rows than this and the month is no snapshot: one bad row in a hundred is a fault of
 the backfill, not noise."""
 
-PLACEHOLDER_LINE = 20.0
-"""What older stores wrote where no book had a line."""
-
 _KEY = ["player_lookup", "game_date"]
-_LINE_FEATURES = ("vegas_points_line", "vegas_opening_line", "vegas_line_move")
-_SHOT_PROFILE = ("pct_paint", "pct_mid_range", "pct_three")
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -173,29 +169,6 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
         counts=counts,
         digest=table_digest(table),
     )
-
-
-def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
-    """Vectors (n, features) with what older stores wrote for "missing" turned into NaN.
-
-    No line is NaN in the line, the opening line and the move, and 0 in `has_vegas_line`, whatever was
-    stored there (the season average, on the platform). A line of exactly 20.0 that also opened at 20.0
-    is the old placeholder, even where a flag was set beside it: older stores filled both columns. One
-    of 20.0 without an opening line is a book's: 27 of the embedded data's lines are. A shot profile of
-    three zeros is no profile.
-    """
-    out = vectors.copy()
-    column = {name: version.index(name) for name in (*_LINE_FEATURES, "has_vegas_line", *_SHOT_PROFILE)}
-    line, opening, flag = (out[:, column[n]] for n in ("vegas_points_line", "vegas_opening_line", "has_vegas_line"))
-    placeholder = (line == PLACEHOLDER_LINE) & (opening == PLACEHOLDER_LINE)
-    no_line = (flag == 0) | np.isnan(line) | placeholder
-    for name in _LINE_FEATURES:
-        out[no_line, column[name]] = np.nan
-    out[no_line, column["has_vegas_line"]] = 0.0
-    profile = [column[name] for name in _SHOT_PROFILE]
-    no_profile = (out[:, profile] == 0.0).all(axis=1)
-    out[np.ix_(no_profile, profile)] = np.nan
-    return out + 0.0
 
 
 def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:

@@ -3,12 +3,10 @@
 Either is a directory or `gs://bucket/prefix`; both keep the same promises.
 """
 
-from pathlib import Path
-
 import dagster as dg
 
 from nba_ml.core.object_store import ObjectStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.objects import open_objects
 from nba_ml.resources.month_store import MonthStore
 
 
@@ -30,19 +28,6 @@ class ArtifactRoot(dg.ConfigurableResource):  # type: ignore[type-arg]
     def objects(self) -> ObjectStore:
         """The objects under the root."""
         return open_objects(self.root)
-
-
-def open_objects(root: str) -> ObjectStore:
-    """The objects under a directory or under `gs://bucket/prefix`.
-
-    Raises:
-        SettingsError: the root cannot be used; says why.
-    """
-    if root.startswith("gs://"):
-        from nba_ml.resources.cloud_store import open_cloud_store  # noqa: PLC0415 (imports Google's libraries: 0.5 s)
-
-        return open_cloud_store(root)
-    return DirectoryStore(Path(root))
 
 
 def open_store(root: str) -> MonthStore:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -20,7 +20,13 @@ from nba_ml.serving.reference import TIME_LIMIT_SECONDS, predict_in_fresh_proces
 FORMAT_VERSION = 1
 """The manifest format that this reader knows."""
 
-_MANIFEST_NAME = re.compile(r"(?P<folder>(?:[^/]+/)*)(?P<model_id>[A-Za-z0-9_]+_[0-9a-f]{12})_manifest\.json")
+MODEL_ID = re.compile(r"[A-Za-z0-9_]+_[0-9a-f]{12}")
+"""What a model is called: anything, and the first 12 hex digits of the sha256 of its booster."""
+
+Reader = Callable[[str], bytes | None]
+"""Gives the bytes of an object by its name, None if there is none."""
+
+_MANIFEST_NAME = re.compile(rf"(?P<folder>(?:[^/]+/)*)(?P<model_id>{MODEL_ID.pattern})_manifest\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,38 @@ class _Stated:
     name: str
     size: object
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBundle:
+    """A bundle whose bytes are those that were published. Whether they predict as recorded is still to be seen.
+
+    `rows` (n of 33 numbers, None for missing) are the record's reference rows, `predictions` (n,) what training
+    recorded for them, in points.
+    """
+
+    manifest_name: str
+    model_id: str
+    model_sha256: str
+    feature_version: str
+    booster: bytes
+    record: dict[str, Any]
+    rows: list[list[float | None]]
+    predictions: list[float]
+
+    def require_reproduced(self, predicted: Sequence[float]) -> None:
+        """Pass silently where the reference rows were predicted as recorded, to the last bit.
+
+        Raises:
+            BundleError: one was not.
+        """
+        for index, (expected, found) in enumerate(zip(self.predictions, predicted, strict=True)):
+            if expected != found:
+                refuse(
+                    self.manifest_name,
+                    f"{expected!r} points for reference row {index}, as the record of {self.model_id} says",
+                    repr(found),
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,51 +83,76 @@ class VerifiedBundle:
 
 
 def verify_bundle(
-    read: Callable[[str], bytes | None], manifest_name: str, *, time_limit_seconds: float = TIME_LIMIT_SECONDS
+    read: Reader, manifest_name: str, *, time_limit_seconds: float = TIME_LIMIT_SECONDS
 ) -> VerifiedBundle:
     """Verify a published bundle from its manifest to its predictions.
 
+    What `read_bundle` checks, and then the record's reference rows, predicted in a fresh process, equal to the
+    last bit.
+
+    Args:
+        time_limit_seconds: for the fresh process.
+
+    Raises:
+        BundleError: anything is missing, damaged, or not as stated.
+    """
+    bundle = read_bundle(read, manifest_name)
+    bundle.require_reproduced(
+        predict_in_fresh_process(bundle.booster, bundle.rows, time_limit_seconds=time_limit_seconds)
+    )
+    return VerifiedBundle(
+        bundle.model_id,
+        bundle.model_sha256,
+        bundle.feature_version,
+        bundle.booster,
+        bundle.record,
+        len(bundle.rows),
+    )
+
+
+def read_bundle(read: Reader, manifest_name: str) -> ReadBundle:
+    """Read a published bundle and check everything that can be checked before XGBoost parses a byte.
+
     In this order: the manifest's form, its own digest, its verdict and the names in it; size and sha256 of
-    the objects; the booster's first byte; the record's model, feature version and feature names; and the
-    record's reference rows, predicted in a fresh process, equal to the last bit.
+    the objects; the booster's first byte; the record's model, feature version, feature names and reference rows.
 
     Args:
         read: gives the bytes of an object by its name, None if there is none. What it raises passes through.
         manifest_name: e.g. `xgboost_v1/<model_id>_manifest.json`; the objects lie in the same folder.
-        time_limit_seconds: for the fresh process.
 
     Raises:
         BundleError: anything is missing, damaged, or not as stated.
     """
     match = _MANIFEST_NAME.fullmatch(manifest_name)
     if match is None:
-        _refuse(manifest_name, "a name that ends in <model_id>_manifest.json", repr(manifest_name))
+        refuse(manifest_name, "a name that ends in <model_id>_manifest.json", repr(manifest_name))
     folder, model_id = match["folder"], match["model_id"]
 
     manifest = _manifest(_read(read, manifest_name), manifest_name)
     if manifest.get("model_id") != model_id:
-        _refuse(manifest_name, f"the manifest of {model_id}", f"one of {manifest.get('model_id')!r}")
+        refuse(manifest_name, f"the manifest of {model_id}", f"one of {manifest.get('model_id')!r}")
     stated = _stated_objects(manifest, manifest_name, [f"{model_id}.json", f"{model_id}_metadata.json"])
     model_sha256 = stated[0].sha256
     if not model_sha256.startswith(model_id[-12:]):
-        _refuse(manifest_name, f"a booster with a sha256 that begins with {model_id[-12:]}", model_sha256)
+        refuse(manifest_name, f"a booster with a sha256 that begins with {model_id[-12:]}", model_sha256)
     _require_passed(manifest, manifest_name, model_sha256)
 
     booster, record_bytes = (_verified(_read(read, folder + each.name), folder, each) for each in stated)
     booster_name, record_name = (folder + each.name for each in stated)
     if not booster.startswith(b"{"):  # as no pickle does
-        _refuse(booster_name, "XGBoost's JSON or UBJ, which begin with '{'", repr(booster[:4]))
+        refuse(booster_name, "XGBoost's JSON or UBJ, which begin with '{'", repr(booster[:4]))
 
     record = _json_object(record_bytes, record_name)
-    rows, recorded = _record_content(record, record_name, model_id, model_sha256)
-    predicted = predict_in_fresh_process(booster, rows, time_limit_seconds=time_limit_seconds)
-    for index, (expected, found) in enumerate(zip(recorded, predicted, strict=True)):
-        if expected != found:
-            _refuse(booster_name, f"{expected!r} points for reference row {index}, as {record_name} says", repr(found))
-    return VerifiedBundle(model_id, model_sha256, V2_33FEATURES.name, booster, record, len(rows))
+    rows, predictions = _record_content(record, record_name, model_id, model_sha256)
+    return ReadBundle(manifest_name, model_id, model_sha256, V2_33FEATURES.name, booster, record, rows, predictions)
 
 
-def _refuse(name: str, expected: str, found: str) -> NoReturn:
+def refuse(name: str, expected: str, found: str) -> NoReturn:
+    """Say which object of a bundle is not as expected.
+
+    Raises:
+        BundleError: always.
+    """
     raise BundleError(
         f"The bundle cannot be trusted. {name}: expected {_brief(expected)}; found {_brief(found)}. Do not load it: "
         "restore it from where it was published, or publish the model again under another root."
@@ -104,7 +167,7 @@ def _brief(text: str) -> str:
 def _read(read: Callable[[str], bytes | None], name: str) -> bytes:
     data = read(name)
     if data is None:
-        _refuse(name, "an object", "none of that name")
+        refuse(name, "an object", "none of that name")
     return data
 
 
@@ -113,9 +176,9 @@ def _json_object(data: bytes, name: str) -> dict[str, Any]:
     try:
         content = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        _refuse(name, "JSON", f"{len(data):,} bytes that are not ({error})")
+        refuse(name, "JSON", f"{len(data):,} bytes that are not ({error})")
     if not isinstance(content, dict):
-        _refuse(name, "a JSON object", f"a {type(content).__name__}")
+        refuse(name, "a JSON object", f"a {type(content).__name__}")
     return content
 
 
@@ -127,13 +190,13 @@ def _manifest(data: bytes, name: str) -> dict[str, Any]:
     """The manifest's content, if it is of the known format and its own digest holds for its very bytes."""
     manifest = _json_object(data, name)
     if manifest.get("format_version") != FORMAT_VERSION:
-        _refuse(name, f"manifest format {FORMAT_VERSION}", f"{manifest.get('format_version')!r}")
+        refuse(name, f"manifest format {FORMAT_VERSION}", f"{manifest.get('format_version')!r}")
     content = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
     digest = hashlib.sha256(_canonical(content)).hexdigest()
     if manifest.get("manifest_sha256") != digest:
-        _refuse(name, f"content of sha256 {manifest.get('manifest_sha256')!r}", digest)
+        refuse(name, f"content of sha256 {manifest.get('manifest_sha256')!r}", digest)
     if _canonical(manifest) != data:
-        _refuse(name, "canonical JSON", "the same content in other bytes")
+        refuse(name, "canonical JSON", "the same content in other bytes")
     return manifest
 
 
@@ -145,23 +208,23 @@ def _stated_objects(manifest: dict[str, Any], name: str, expected: list[str]) ->
     """What the manifest states of the booster and the record, and of nothing else."""
     objects = manifest.get("objects")
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
-        _refuse(name, "a list of objects", repr(objects))
+        refuse(name, "a list of objects", repr(objects))
     for each in objects:
         path = str(each.get("name"))
         if "/" in path or "\\" in path or path.startswith("."):
-            _refuse(name, "objects in the manifest's own folder", repr(path))
+            refuse(name, "objects in the manifest's own folder", repr(path))
     names = [each.get("name") for each in objects]
     if names != expected:
-        _refuse(name, f"the objects {expected}", repr(names))
+        refuse(name, f"the objects {expected}", repr(names))
     return [_Stated(each["name"], each.get("size"), str(each.get("sha256"))) for each in objects]
 
 
 def _verified(data: bytes, folder: str, stated: _Stated) -> bytes:
     if len(data) != stated.size:
-        _refuse(folder + stated.name, f"{stated.size!r} bytes", f"{len(data)}")
+        refuse(folder + stated.name, f"{stated.size!r} bytes", f"{len(data)}")
     found = hashlib.sha256(data).hexdigest()
     if found != stated.sha256:
-        _refuse(folder + stated.name, f"sha256 {stated.sha256}", found)
+        refuse(folder + stated.name, f"sha256 {stated.sha256}", found)
     return data
 
 
@@ -170,10 +233,10 @@ def _require_passed(manifest: dict[str, Any], name: str, model_sha256: str) -> N
     verdict = manifest.get("verdict")
     verdict = verdict if isinstance(verdict, dict) else {}
     if verdict.get("model_sha256") != model_sha256:
-        _refuse(name, f"a verdict on the model {model_sha256}", f"one on {verdict.get('model_sha256')!r}")
+        refuse(name, f"a verdict on the model {model_sha256}", f"one on {verdict.get('model_sha256')!r}")
     checks = verdict.get("checks")
     if not isinstance(checks, list) or not checks:
-        _refuse(name, "a verdict with the blocking checks", "none")
+        refuse(name, "a verdict with the blocking checks", "none")
     stated = verdict.get("overrides")
     overridden = {
         each["check"]
@@ -182,7 +245,7 @@ def _require_passed(manifest: dict[str, Any], name: str, model_sha256: str) -> N
     }
     failed = [each for each in checks if not _passed(each, overridden)]
     if failed:
-        _refuse(name, f"{len(checks)} blocking checks passed", f"{len(failed)} not passed, the first {failed[0]!r}")
+        refuse(name, f"{len(checks)} blocking checks passed", f"{len(failed)} not passed, the first {failed[0]!r}")
 
 
 def _passed(check: object, overridden: set[str]) -> bool:
@@ -205,10 +268,10 @@ def _record_content(
     }
     for field, value in expected.items():
         if record.get(field) != value:
-            _refuse(name, f"{field} {value!r}", repr(record.get(field)))
+            refuse(name, f"{field} {value!r}", repr(record.get(field)))
     references = record.get("reference_rows")
     if not isinstance(references, list) or not references:
-        _refuse(name, "reference rows", repr(references))
+        refuse(name, "reference rows", repr(references))
     rows: list[list[float | None]] = []
     predictions: list[float] = []
     for index, reference in enumerate(references):
@@ -216,9 +279,9 @@ def _record_content(
         features, prediction = fields.get("features"), fields.get("prediction")
         # What the 33 values may be is `predict_rows`' to say; it refuses all but finite numbers and null.
         if not isinstance(features, list) or len(features) != V2_33FEATURES.count:
-            _refuse(name, f"{V2_33FEATURES.count} features in reference row {index}", repr(features))
+            refuse(name, f"{V2_33FEATURES.count} features in reference row {index}", repr(features))
         if not isinstance(prediction, float):
-            _refuse(name, f"a prediction for reference row {index}", repr(prediction))
+            refuse(name, f"a prediction for reference row {index}", repr(prediction))
         rows.append(features)
         predictions.append(prediction)
     return rows, predictions

@@ -53,16 +53,49 @@ def predict_rows(booster: bytes, rows: Sequence[Row]) -> list[float]:
             finite numbers, or a prediction is not finite.
     """
     values = _matrix(rows)
+    return _predict(load_booster(booster), values)
+
+
+def predict_loaded(model: xgb.Booster, rows: Sequence[Row]) -> list[float]:
+    """As `predict_rows`, from a booster that `load_booster` gave.
+
+    Raises:
+        BundleError: a row is no vector of finite numbers, or a prediction is not finite.
+    """
+    return _predict(model, _matrix(rows))
+
+
+def load_booster(booster: bytes, threads: int | None = None) -> xgb.Booster:
+    """XGBoost's booster of verified bytes.
+
+    Args:
+        booster: XGBoost's JSON or UBJ. Verify where it came from first: this parses it.
+        threads: that it predicts with; None for all cores. They change the speed only.
+
+    Raises:
+        BundleError: XGBoost cannot load it, or its features are not the contract's.
+    """
     if not booster.startswith(b"{"):
         raise BundleError(f"The model is neither XGBoost's JSON nor UBJ: it begins with {booster[:4]!r}.")
     try:
-        model = xgb.Booster(model_file=bytearray(booster))
-    except xgb.core.XGBoostError as error:
-        raise BundleError(f"XGBoost {xgb.__version__} cannot load the model: {str(error).splitlines()[0]}") from error
-    _require_contract(model.feature_names)
-    if not rows:
+        model = xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
+        names = model.feature_names
+    # Damaged text inside a model comes out of XGBoost as it is, and Python cannot decode it.
+    except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BundleError(f"XGBoost {xgb.__version__} cannot load the model: {said}") from error
+    _require_contract(names)
+    return model
+
+
+def _predict(model: xgb.Booster, values: npt.NDArray[np.float32]) -> list[float]:
+    if not len(values):
         return []
-    predicted = model.inplace_predict(values, missing=np.nan)
+    try:
+        predicted = model.inplace_predict(values, missing=np.nan)
+    except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BundleError(f"XGBoost {xgb.__version__} cannot predict with the model: {said}") from error
     if not np.isfinite(predicted).all():
         raise BundleError(f"The model predicts {predicted[~np.isfinite(predicted)][0]} points. It must not serve.")
     return [float(value) for value in predicted]

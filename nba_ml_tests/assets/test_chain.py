@@ -27,9 +27,10 @@ from nba_ml.core.publication import list_published
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.definitions import build_defs
 from nba_ml.home import open_instance
+from nba_ml.objects import open_objects
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.store import open_objects, open_store
+from nba_ml.resources.store import open_store
 from nba_ml.serving.bundle import verify_bundle
 from nba_ml.settings import SAMPLE_DATA, Settings
 from nba_ml_tests.conftest import QUICK

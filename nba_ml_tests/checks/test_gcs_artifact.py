@@ -13,7 +13,7 @@ from nba_ml.core.gates import CheckVerdict, Verdict
 from nba_ml.core.manifest import BundleNames
 from nba_ml.core.publication import Bundle, publish
 from nba_ml.core.values import Artifact
-from nba_ml.resources.store import open_objects
+from nba_ml.objects import open_objects
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import Trained
 

@@ -12,7 +12,8 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.digest import table_digest
 from nba_ml.core.errors import SplitError, StaleInputError
 from nba_ml.core.model_record import TrainingReport
-from nba_ml.core.predictions import MonthPredictions, make_predictions, published_columns
+from nba_ml.core.predictions import MonthPredictions, make_predictions
+from nba_ml.core.published import published_columns
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import split_by_date
 from nba_ml.core.tables import PREDICTIONS

@@ -1,0 +1,88 @@
+"""`champion`: the latest published model proposed as the one that serves, and what came of it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from nba_ml.assets.recording import OWNERS, markdown_table
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.channel import CHAMPION, Channel, Evidence
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.publication import list_published
+from nba_ml.previews import previews_in_use
+from nba_ml.release import Bench, Promotion, promote
+from nba_ml.resources.compute import Compute
+from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.rollback import show
+
+CODE_VERSION = "1"
+
+
+def build(limits: Thresholds) -> dg.AssetsDefinition:
+    @dg.asset(
+        group_name="release",
+        deps=["gcs_artifact", "feature_store_snapshot"],
+        kinds={"json"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+    )
+    def champion(artifact_root: ArtifactRoot, store: Store, compute: Compute) -> dg.MaterializeResult[None]:
+        """Which published model serves: the pointer that prediction workers follow.
+
+        Proposes the latest published model. It becomes the champion if it is newer, and on games that neither
+        has learnt from not worse than the champion by the set margin; if not, the champion stays and the
+        reason is here. A model that somebody rolled back from does not come back by itself.
+        """
+        objects = artifact_root.objects()
+        bench = Bench(objects, store.months(), limits, compute.threads)
+        proposed = promote(bench, datetime.now(UTC)) if list_published(objects) else None
+        channel = proposed.channel if proposed else show(objects)
+        with previews_in_use():
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
+                metadata={
+                    **(_proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}),
+                    **(_state(channel) if channel else {}),
+                    "pointer": dg.MetadataValue.path(objects.uri(CHAMPION)),
+                },
+            )
+
+    return champion
+
+
+def _proposal(proposed: Promotion) -> dict[str, Any]:
+    facts: dict[str, Any] = {"candidate": proposed.candidate, "promoted": proposed.moved, "decision": proposed.said}
+    if proposed.decision is not None:
+        conditions = [(c.name, "yes" if c.met else "no", c.said) for c in proposed.decision.conditions]
+        facts["conditions"] = markdown_table(pd.DataFrame(conditions, columns=["condition", "met", "found"]))
+        if proposed.decision.evidence is not None:
+            facts |= _evidence(proposed.decision.evidence)
+    return facts
+
+
+def _evidence(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "gain_over_champion": evidence.gain,
+        "gain_over_champion_low": evidence.low,
+        "gain_over_champion_high": evidence.high,
+        "compared_rows": evidence.rows,
+        "evidence": markdown_table(evidence_table(evidence)),
+    }
+
+
+def evidence_table(evidence: Evidence) -> pd.DataFrame:
+    """A comparison as name and value, one row each."""
+    return pd.DataFrame([(name, str(value)) for name, value in evidence], columns=["evidence", "value"])
+
+
+def _state(channel: Channel) -> dict[str, Any]:
+    return {
+        "serial": channel.serial,
+        "champion": channel.champion.model_id,
+        "challenger": channel.challenger.model_id if channel.challenger else "none",
+        "challenger_share": channel.share,
+        "moved_by": channel.kind,
+        "moved_at": dg.MetadataValue.timestamp(channel.moved_at),
+    }

@@ -1,0 +1,112 @@
+"""nba-ml serve: the HTTP service from the terminal. XGBoost and FastAPI are imported when it runs."""
+
+from __future__ import annotations
+
+import click
+
+from nba_ml.core.errors import MissingExtraError, NbaMlError
+
+
+class _Refused(click.ClickException):
+    """An error as one paragraph; the exit code of a command that could not run."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.option(
+    "--source",
+    envvar="NBA_ML_ARTIFACT_ROOT",
+    metavar="URI",
+    help="A root (directory or gs://bucket/prefix), or a bundle's ..._manifest.json. Default: NBA_ML_ARTIFACT_ROOT, "
+    "else what this machine has published.",
+)
+@click.option("--channel", help="The channel to follow under the root. Default: champion, unless a model is named.")
+@click.option("--model", "model_id", metavar="MODEL_ID", help="Serve this model and follow nothing.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 in a container.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
+@click.option(
+    "--refresh-seconds",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(0.05),
+    help="How often the channel is read. Another champion is verified and swapped in without a gap.",
+)
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="XGBoost's, a prediction.")
+@click.option("--max-rows", default=1_000, show_default=True, type=click.IntRange(1), help="Rows of a slate.")
+@click.option(
+    "--max-body-bytes", default=4 * 2**20, show_default=True, type=click.IntRange(1_000), help="Bytes of a request."
+)
+@click.pass_context
+def serve(
+    context: click.Context,
+    source: str | None,
+    channel: str | None,
+    model_id: str | None,
+    host: str,
+    port: int,
+    refresh_seconds: float,
+    threads: int,
+    max_rows: int,
+    max_body_bytes: int,
+) -> None:
+    """Serve predictions over HTTP: POST /predict, GET /health, GET /metrics, GET /openapi.json.
+
+    The model is loaded and verified first: manifest, digests, contract, XGBoost's version, reference predictions. If
+    anything is wrong nothing is served; there is no fallback. Ctrl-C or SIGTERM finishes the requests under way.
+
+    \b
+    nba-ml serve --source gs://bucket/prefix --port 8080
+    curl -s localhost:8080/health
+    """
+    debug = bool(context.find_root().obj)
+    try:
+        _serve(source, channel, model_id, host, port, refresh_seconds, threads, max_rows, max_body_bytes)
+    except KeyboardInterrupt:
+        return
+    except NbaMlError as error:
+        if debug:
+            raise
+        raise _Refused(str(error)) from error
+
+
+def _serve(
+    source: str | None,
+    channel: str | None,
+    model_id: str | None,
+    host: str,
+    port: int,
+    refresh_seconds: float,
+    threads: int,
+    max_rows: int,
+    max_body_bytes: int,
+) -> None:
+    try:
+        from nba_ml.serving.requests import Limits
+        from nba_ml.serving.service import create_app
+        from nba_ml.serving.service import serve as serve_app
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "nba_ml":
+            raise
+        raise MissingExtraError(
+            f"The HTTP service needs {error.name}, which is not installed: pip install 'nba_ml[serve]'."
+        ) from error
+    if source is None:
+        from nba_ml.settings import Settings  # not in the image, where the source is always given
+
+        source = Settings.from_environment().artifact_root
+    if channel is None and model_id is None and not source.endswith("_manifest.json"):
+        channel = "champion"
+    app = create_app(
+        source,
+        channel=channel,
+        model_id=model_id,
+        refresh_seconds=refresh_seconds,
+        threads=threads,
+        limits=Limits(body_bytes=max_body_bytes, rows=max_rows),
+    )
+    serve_app(app, host, port)
+
+
+if __name__ == "__main__":
+    serve()

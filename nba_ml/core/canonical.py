@@ -1,0 +1,42 @@
+"""What older feature stores wrote for "missing", turned into NaN: one rule for training and for serving.
+
+Imports NumPy and the contract only: a worker that is given a stored row must read it as the snapshot does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nba_ml.core.contract import FeatureVersion
+
+Floats = npt.NDArray[np.float64]
+
+PLACEHOLDER_LINE = 20.0
+"""What older feature stores wrote where no book had a line."""
+
+_LINE_FEATURES = ("vegas_points_line", "vegas_opening_line", "vegas_line_move")
+_SHOT_PROFILE = ("pct_paint", "pct_mid_range", "pct_three")
+
+
+def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
+    """Vectors (n, features) with what older stores wrote for "missing" turned into NaN.
+
+    No line is NaN in the line, the opening line and the move, and 0 in `has_vegas_line`, whatever was
+    stored there (the season average, on the platform). A line of exactly 20.0 that also opened at 20.0
+    is the old placeholder, even where a flag was set beside it: older stores filled both columns. One
+    of 20.0 without an opening line is a book's: 27 of the embedded data's lines are. A shot profile of
+    three zeros is no profile.
+    """
+    out = vectors.copy()
+    column = {name: version.index(name) for name in (*_LINE_FEATURES, "has_vegas_line", *_SHOT_PROFILE)}
+    line, opening, flag = (out[:, column[n]] for n in ("vegas_points_line", "vegas_opening_line", "has_vegas_line"))
+    placeholder = (line == PLACEHOLDER_LINE) & (opening == PLACEHOLDER_LINE)
+    no_line = (flag == 0) | np.isnan(line) | placeholder
+    for name in _LINE_FEATURES:
+        out[no_line, column[name]] = np.nan
+    out[no_line, column["has_vegas_line"]] = 0.0
+    profile = [column[name] for name in _SHOT_PROFILE]
+    no_profile = (out[:, profile] == 0.0).all(axis=1)
+    out[np.ix_(no_profile, profile)] = np.nan
+    return out + 0.0

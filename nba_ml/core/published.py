@@ -1,0 +1,39 @@
+"""What a worker publishes for a model's output, column by column: the `predictions` asset and serving alike.
+
+Imports NumPy, Pydantic and light modules of `core`: the prediction worker imports this module.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nba_ml.core.recommendation import margin_over, publish_points, recommend
+from nba_ml.core.uncertainty import Calibration
+
+Floats = npt.NDArray[np.float64]
+
+
+def published_columns(
+    raw: npt.NDArray[np.floating], line: Floats, calibration: Calibration
+) -> dict[str, npt.NDArray[np.generic]]:
+    """What a worker publishes for a model's output (n,) and lines (n,), NaN without one: column -> values (n,).
+
+    Everything is read off the published points, two decimals and all, so that whoever has only those can
+    compute the rest again.
+
+    Raises:
+        BundleError: an output is not finite.
+    """
+    points = publish_points(raw)
+    low, high = calibration.interval(points)
+    return {
+        "predicted_points": points,
+        "points_low": np.round(low, 2),
+        "points_high": np.round(high, 2),
+        "over_probability": np.round(calibration.over_probability(points, line), 4),
+        "confidence_score": np.round(calibration.confidence_score(points, line), 2),
+        "current_points_line": line,
+        "line_margin": margin_over(points, line),
+        "recommendation": recommend(points, line),
+    }

@@ -1,0 +1,312 @@
+"""The platform's CatBoost beside ours: a `.cbm` file over the same 33 features, registered and verified like a bundle.
+
+A registered model is two objects in the folder `catboost_v8`: the file, and a manifest that is created last and
+names the file with its size and digest, its features, how far its training looked, and reference rows with what it
+predicted for them. Whoever loads it goes by that, and refuses everything else.
+
+CatBoost is an optional extra: only predicting and registering need it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from nba_ml.core.channel import ChannelModel
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.errors import BundleError, MissingExtraError, PublicationConflictError
+from nba_ml.core.manifest import ManifestObject
+from nba_ml.core.model_record import ReferenceRow
+from nba_ml.core.object_store import ObjectExistsError, ObjectStore
+from nba_ml.core.season import parse_month
+from nba_ml.core.systems.interface import Columns, Floats, Seen, matrix_of
+from nba_ml.core.uncertainty import Calibration
+
+SYSTEM_ID = "catboost_v8"
+"""The platform's name for the system, and the folder that its models lie in."""
+
+EXTRA = "nba_ml[catboost]"
+MAGIC = b"CBM1"
+"""What CatBoost's own file format begins with, and no pickle does."""
+
+
+class CatBoostManifest(BaseModel):
+    """What makes a registered model exist. `seen` dates: see `interface.Seen`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    format_version: Literal[1] = 1
+    model_id: str
+    objects: tuple[ManifestObject]
+    feature_version: str
+    feature_names: tuple[str, ...]
+    newest_month: str
+    fitted_until: date
+    given_until: date
+    calibration: Calibration | None
+    reference_rows: tuple[ReferenceRow, ...]
+    catboost: str
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> CatBoostManifest:
+        if self.fitted_until > self.given_until or self.given_until.strftime("%Y-%m") != self.newest_month:
+            raise ValueError(f"seen until {self.fitted_until} and {self.given_until}, newest month {self.newest_month}")
+        if self.objects[0].name != f"{self.model_id}.cbm":
+            raise ValueError(f"{self.objects[0].name} is not the file of {self.model_id}")
+        if not self.reference_rows:
+            raise ValueError("no reference rows")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON with its own digest, as the manifests of bundles have it."""
+        content = self.model_dump(mode="json")
+        return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
+
+    @classmethod
+    def from_bytes(cls, data: bytes, uri: str) -> CatBoostManifest:
+        """The manifest that `to_bytes` wrote, byte for byte.
+
+        Raises:
+            BundleError: it is not.
+        """
+        try:
+            content = json.loads(data)
+            content.pop("manifest_sha256")
+            manifest = cls.model_validate(content)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise BundleError(f"{uri} is no manifest of a CatBoost model ({said}). Do not load it.") from error
+        if manifest.to_bytes() != data:
+            raise BundleError(f"{uri} is damaged: its content and its own digest differ. Do not load the model.")
+        return manifest
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered model whose file is what its manifest says."""
+
+    model: ChannelModel
+    manifest: CatBoostManifest
+    data: bytes
+
+
+def register_catboost(
+    store: ObjectStore,
+    data: bytes,
+    seen: Seen,
+    reference: Sequence[tuple[str, date, Sequence[float]]],
+    calibration: Calibration | None = None,
+) -> Registered:
+    """Put a CatBoost model beside ours. Registered again, it changes nothing.
+
+    Args:
+        data: the `.cbm` file.
+        seen: the last dates that its training looked at. Nobody but its trainer knows: a date too early would have
+            it graded on games that it remembers.
+        reference: rows to predict now and at every loading: (player_lookup, date, 33 values, NaN for missing).
+        calibration: of its interval; None gives none.
+
+    Raises:
+        BundleError: it is no `.cbm`, or its features are not the contract's, by name and in order.
+        MissingExtraError: CatBoost is not installed.
+        PublicationConflictError: it is there with another manifest.
+    """
+    model = _loaded(data, "The file given")
+    month = seen.given.strftime("%Y-%m")
+    year, number = parse_month(month)
+    identity = f"{SYSTEM_ID}_{V2_33FEATURES.count}features_{year:04d}{number:02d}_{bytes_digest(data)[:12]}"
+    vectors = np.array([row for _, _, row in reference], dtype=np.float32)
+    predicted = model.predict(vectors)
+    rows = tuple(
+        ReferenceRow(
+            player_lookup=player,
+            game_date=day.isoformat(),
+            features=tuple(None if np.isnan(value) else float(value) for value in vector),
+            prediction=float(points),
+        )
+        for (player, day, _), vector, points in zip(reference, vectors, predicted, strict=True)
+    )
+    manifest = CatBoostManifest(
+        model_id=identity,
+        objects=(ManifestObject(name=f"{identity}.cbm", size=len(data), sha256=bytes_digest(data)),),
+        feature_version=V2_33FEATURES.name,
+        feature_names=V2_33FEATURES.names,
+        newest_month=month,
+        fitted_until=seen.fitted,
+        given_until=seen.given,
+        calibration=calibration,
+        reference_rows=rows,
+        catboost=str(_catboost().__version__),
+    )
+    _create(store, _file(identity), data)
+    _create(store, _manifest(identity), manifest.to_bytes())
+    return require_registered(store, identity)
+
+
+def _create(store: ObjectStore, name: str, data: bytes) -> None:
+    try:
+        store.create(name, data)
+    except ObjectExistsError as error:
+        found = store.read(name)
+        if found is None or found.data != data:
+            raise PublicationConflictError(
+                f"{store.uri(name)} is there with other bytes than the ones to be registered. Nothing published is "
+                "written over: leave it, or register under another root."
+            ) from error
+
+
+def require_registered(store: ObjectStore, model_id: str) -> Registered:
+    """A registered model, if it is there whole.
+
+    Raises:
+        BundleError: it is not.
+    """
+    found = store.read(_manifest(model_id))
+    if found is None:
+        raise BundleError(
+            f"{store.uri(_manifest(model_id))} is not there: no CatBoost model {model_id} was registered."
+        )
+    manifest = CatBoostManifest.from_bytes(found.data, store.uri(_manifest(model_id)))
+    identity = (manifest.model_id, manifest.feature_version, manifest.feature_names)
+    if identity != (model_id, V2_33FEATURES.name, V2_33FEATURES.names):
+        raise BundleError(
+            f"{store.uri(_manifest(model_id))} speaks for {manifest.model_id} of {manifest.feature_version}: expected "
+            f"{model_id} of {V2_33FEATURES.name}. Do not load it."
+        )
+    stated, file = manifest.objects[0], store.read(_file(model_id))
+    if file is None or (len(file.data), bytes_digest(file.data)) != (stated.size, stated.sha256):
+        raise BundleError(
+            f"{store.uri(_file(model_id))} is missing or damaged: its manifest states {stated.size:,} bytes of "
+            f"sha256 {stated.sha256}. Restore it, or register the model again under another root."
+        )
+    model = ChannelModel(system_id=SYSTEM_ID, model_id=model_id, manifest_sha256=bytes_digest(found.data))
+    return Registered(model, manifest, file.data)
+
+
+def _file(model_id: str) -> str:
+    return f"{SYSTEM_ID}/{model_id}.cbm"
+
+
+def _manifest(model_id: str) -> str:
+    return f"{SYSTEM_ID}/{model_id}_manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CatBoostSystem:
+    """A CatBoost model that was verified."""
+
+    manifest: CatBoostManifest
+    model: Any
+    threads: int | None = None
+    model_type: str = "catboost"
+
+    @property
+    def system_id(self) -> str:
+        return SYSTEM_ID
+
+    @property
+    def version(self) -> str:
+        return self.manifest.model_id
+
+    @property
+    def model_sha256(self) -> str:
+        return self.manifest.objects[0].sha256
+
+    @property
+    def newest_month(self) -> str:
+        return self.manifest.newest_month
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.manifest.fitted_until, self.manifest.given_until)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return self.manifest.calibration
+
+    def predict(self, columns: Columns) -> Floats:
+        """Points (n,), as the model puts them out."""
+        return _predict(self.model, matrix_of(columns, V2_33FEATURES), self.threads)
+
+
+def load_catboost(registered: Registered, threads: int | None = None) -> CatBoostSystem:
+    """A registered model, loaded, with its reference rows predicted again: equal to a billionth of a point.
+
+    Not to the last bit, as ours: CatBoost sums its trees in another order on another processor.
+
+    Raises:
+        BundleError: it does not load, its features are not the contract's, or it predicts something else.
+        MissingExtraError: CatBoost is not installed.
+    """
+    manifest = registered.manifest
+    model = _loaded(registered.data, manifest.model_id)
+    rows = np.array([row.features for row in manifest.reference_rows], dtype=np.float32)
+    found, expected = _predict(model, rows, threads), np.array([row.prediction for row in manifest.reference_rows])
+    if not np.allclose(found, expected, rtol=0, atol=1e-9):
+        raise BundleError(
+            f"{manifest.model_id} predicts its reference rows up to {np.abs(found - expected).max():.6f} points off "
+            f"what was registered with CatBoost {manifest.catboost}. Do not load it; register it again if it is right."
+        )
+    return CatBoostSystem(manifest, model, threads)
+
+
+def _predict(model: Any, vectors: npt.NDArray[np.float32], threads: int | None) -> Floats:
+    return np.asarray(model.predict(vectors, thread_count=threads or -1), dtype=np.float64)
+
+
+def _loaded(data: bytes, what: str) -> Any:
+    """The model in a `.cbm`, if it is one over the contract's features."""
+    if not data.startswith(MAGIC):
+        raise BundleError(
+            f"{what} is no CatBoost model: it begins with {data[:4]!r}, a .cbm with {MAGIC!r}. Save it with "
+            "save_model(path, format='cbm'); a pickle is never loaded."
+        )
+    catboost = _catboost()
+    model = catboost.CatBoostRegressor()
+    with tempfile.TemporaryDirectory() as folder:  # CatBoost checks a file's form, and of bytes in memory it does not
+        path = Path(folder) / "model.cbm"
+        path.write_bytes(data)
+        try:
+            model.load_model(str(path), format="cbm")
+        except catboost.CatBoostError as error:
+            raise BundleError(f"{what} cannot be loaded by CatBoost {catboost.__version__}: {error}") from error
+    names = tuple(model.feature_names_ or ())
+    if names != V2_33FEATURES.names:
+        pairs = zip(range(V2_33FEATURES.count), V2_33FEATURES.names, strict=True)
+        at, right = next(
+            ((i, name) for i, name in pairs if i >= len(names) or names[i] != name), (V2_33FEATURES.count, "no more")
+        )
+        raise BundleError(
+            f"{what} is a model of other features: it has {len(names)}, and at position {at} "
+            f"{names[at] if at < len(names) else 'none'!r} where {V2_33FEATURES.name} has {right!r}. Train it on the "
+            "contract's names in their order: with other columns it would predict nonsense without a word."
+        )
+    if model.get_cat_feature_indices():
+        raise BundleError(f"{what} takes some of its features for categories; all of the contract's are numbers.")
+    return model
+
+
+def _catboost() -> Any:
+    try:
+        return import_module("catboost")
+    except ModuleNotFoundError as error:
+        if error.name != "catboost":
+            raise  # it is there and lacks something of its own
+        raise MissingExtraError(
+            f"CatBoost is not installed, and a model of {SYSTEM_ID} was asked for: pip install '{EXTRA}'."
+        ) from error

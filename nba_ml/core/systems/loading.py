@@ -1,0 +1,53 @@
+"""From a name to a prediction system: what a channel names, looked at whole before it predicts anything."""
+
+from __future__ import annotations
+
+from nba_ml.core.channel import ChannelModel
+from nba_ml.core.errors import BundleError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.core.systems.catboost_v8 import load_catboost, require_registered
+from nba_ml.core.systems.interface import PredictionSystem
+from nba_ml.core.systems.rules import RULES
+from nba_ml.core.systems.xgboost_v1 import require_whole, system_of
+
+
+def find_model(store: ObjectStore, name: str) -> ChannelModel:
+    """The model of an id, or the rule of a name, as a channel would name it; its bundle is there whole.
+
+    Raises:
+        BundleError: nothing of that name is published, or it is damaged.
+        NotVerifiedError: its verdict does not allow it.
+    """
+    if name in RULES:
+        return ChannelModel(system_id=name, model_id=name, manifest_sha256=None)
+    if name.startswith(f"{CATBOOST}_"):
+        return require_registered(store, name).model
+    return require_whole(store, name).model
+
+
+def load_system(store: ObjectStore, model: ChannelModel, threads: int | None = None) -> PredictionSystem:
+    """The system that a channel names, verified down to its reference predictions.
+
+    Raises:
+        BundleError: it is missing or damaged, its manifest is not the one that the channel names, or it does not
+            predict its reference rows.
+        MissingExtraError: it is a CatBoost model, and CatBoost is not installed.
+    """
+    if model.manifest_sha256 is None:
+        return RULES[model.system_id]
+    if model.system_id == CATBOOST:
+        registered = require_registered(store, model.model_id)
+        _require_named(store, model, registered.model)
+        return load_catboost(registered, threads)
+    bundle = require_whole(store, model.model_id)
+    _require_named(store, model, bundle.model)
+    return system_of(bundle, threads)
+
+
+def _require_named(store: ObjectStore, named: ChannelModel, found: ChannelModel) -> None:
+    if named != found:
+        raise BundleError(
+            f"{store.uri(named.manifest)} has sha256 {found.manifest_sha256}, and the channel names one of "
+            f"{named.manifest_sha256}. The manifest was replaced after the move; restore it."
+        )

@@ -1,0 +1,43 @@
+"""Systems that are a formula. They have no model, no interval, and nothing that they could have memorised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nba_ml.core import baselines
+from nba_ml.core.systems.interface import NOTHING, Columns, Floats, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A formula over feature columns under a system's name."""
+
+    system_id: str
+    formula: Callable[[Columns], Floats]
+    model_type: str = "rule"
+    model_sha256: str = ""
+    newest_month: str = ""
+    seen: Seen = NOTHING
+    calibration: None = None
+
+    @property
+    def version(self) -> str:
+        """Its name: a formula that changes must get another."""
+        return self.system_id
+
+    def predict(self, columns: Columns) -> Floats:
+        """Points (n,), NaN before a player's first game of the season."""
+        return self.formula(columns)
+
+
+def moving_average(columns: Columns) -> Floats:
+    """The platform's moving average: 0.5 of the last 5 games, 0.3 of the last 10, 0.2 of the season."""
+    return 0.5 * columns["points_avg_last_5"] + 0.3 * columns["points_avg_last_10"] + 0.2 * columns["points_avg_season"]
+
+
+RULES: Mapping[str, Rule] = {
+    "moving_average": Rule("moving_average", moving_average),
+    "mock": Rule("mock", baselines.mock),
+}
+"""System id -> rule. `mock` is what the platform served before there was a model; it is always marked as such."""

@@ -1,0 +1,136 @@
+"""Several systems over one month, side by side: who serves is one of them, and all are graded on the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
+from nba_ml.core.errors import ReleaseError
+from nba_ml.core.grades import grade_rows
+from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.core.predictions import MonthPredictions
+from nba_ml.core.published import published_columns
+from nba_ml.core.recommendation import margin_over, publish_points, recommend
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of
+from nba_ml.core.tables import PREDICTIONS
+from nba_ml.core.training import KEY_COLUMNS
+
+
+def shadow_predictions(
+    systems: Sequence[PredictionSystem], rows: pa.Table, version: FeatureVersion = V2_33FEATURES
+) -> pa.Table:
+    """What each system would publish for snapshot rows, in `tables.PREDICTIONS`: one system after the other.
+
+    A row for which a system has nothing to go by is not among its predictions. A system without an interval has NaN
+    in `points_low`, `points_high`, `over_probability` and `confidence_score`.
+
+    Raises:
+        ReleaseError: two of the systems have the same name and version.
+        BundleError: a model's output is infinite.
+    """
+    named = [(system.system_id, system.version) for system in systems]
+    if len(set(named)) != len(named):
+        raise ReleaseError(f"One system is there twice: {', '.join(version for _, version in named)}.")
+    columns = columns_of(rows, version)
+    tables = [_predictions(system, rows, system.predict(columns), version) for system in systems]
+    return pa.concat_tables(tables) if tables else PREDICTIONS.empty_table()
+
+
+def _predictions(system: PredictionSystem, rows: pa.Table, raw: Floats, version: FeatureVersion) -> pa.Table:
+    there = ~np.isnan(raw)
+    rows, raw = rows.filter(pa.array(there)), raw[there]
+    line: Floats = rows.column("vegas_points_line").to_numpy()
+    published: Mapping[str, np.ndarray[tuple[int], np.dtype[np.generic]]]
+    if system.calibration is not None:
+        published = published_columns(raw, line, system.calibration)
+    else:
+        points, nothing = publish_points(raw), np.full(len(raw), np.nan)
+        published = {
+            "predicted_points": points,
+            **dict.fromkeys(("points_low", "points_high", "over_probability", "confidence_score"), nothing),
+            "current_points_line": line,
+            "line_margin": margin_over(points, line),
+            "recommendation": recommend(points, line),
+        }
+    same = {
+        "system_id": system.system_id,
+        "model_version": system.version,
+        "model_type": system.model_type,
+        "model_sha256": system.model_sha256,
+        "feature_version": version.name,
+    }
+    columns = {
+        **{name: pa.array([value] * len(raw), pa.string()) for name, value in same.items()},
+        **{name: rows.column(name) for name in KEY_COLUMNS},
+        # from_pandas=False keeps NaN a NaN, as in the snapshot.
+        **{name: pa.array(values, from_pandas=False) for name, values in published.items()},
+    }
+    return pa.table({name: columns[name] for name in PREDICTIONS.names}).cast(PREDICTIONS)
+
+
+class SystemGrade(BaseModel):
+    """A system on the rows for which every system has a prediction.
+
+    `gain` is the first system's MAE minus this one's, with its 95% interval (paired, bootstrap over days): above 0,
+    this one is better. It is 0 for the first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    system_id: str
+    model_version: str
+    metrics: Metrics
+    gain: float
+    gain_interval: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowGrades:
+    """Graded rows of all systems (`tables.PREDICTION_GRADES`), and each system on the rows common to all."""
+
+    table: pa.Table
+    systems: tuple[SystemGrade, ...]
+
+
+def grade_systems(predictions: pa.Table, snapshot: Snapshot, version: FeatureVersion = V2_33FEATURES) -> ShadowGrades:
+    """Grade `shadow_predictions` against the results in the snapshot, on the same rows, against the first system.
+
+    Games that a model learnt from would be memories: give a snapshot that none of the systems has seen.
+    """
+    tables: list[pa.Table] = []
+    for name in predictions.column("model_version").unique().to_pylist():
+        one = predictions.filter(pc.equal(predictions.column("model_version"), name))
+        tables.append(grade_rows(MonthPredictions.of(one, None), snapshot, version))
+    if not tables:
+        return ShadowGrades(grade_rows(MonthPredictions.of(predictions, None), snapshot, version), ())
+    common = _common_rows(tables)
+    return ShadowGrades(pa.concat_tables(tables), tuple(_grade(each, common[0]) for each in common if each.num_rows))
+
+
+def _common_rows(tables: Sequence[pa.Table]) -> list[pa.Table]:
+    """The rows whose key is in all of the tables, in one order."""
+    keys = ["game_date", "player_lookup"]
+    shared = tables[0].select(keys)
+    for table in tables[1:]:
+        shared = shared.join(table.select(keys), keys=keys, join_type="inner")
+    ordered = [(key, "ascending") for key in keys]
+    return [table.join(shared, keys=keys, join_type="inner").sort_by(ordered) for table in tables]
+
+
+def _grade(rows: pa.Table, first: pa.Table) -> SystemGrade:
+    points, days = rows.column("points").to_numpy(), rows.column("game_date").to_numpy().astype("datetime64[D]")
+    gain = first.column("absolute_error").to_numpy() - rows.column("absolute_error").to_numpy()
+    return SystemGrade(
+        system_id=rows.column("system_id")[0].as_py(),
+        model_version=rows.column("model_version")[0].as_py(),
+        metrics=measure(rows.column("predicted_points").to_numpy(), points),
+        gain=round(float(gain.mean()), 6) + 0.0,
+        gain_interval=interval_over_days(gain, days),
+    )

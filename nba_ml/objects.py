@@ -1,0 +1,30 @@
+"""Opening the objects under a root, for whoever has no Dagster: the prediction worker and light commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from nba_ml.core.errors import SettingsError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.resources.directory_store import DirectoryStore
+
+
+def open_objects(root: str) -> ObjectStore:
+    """The objects under a directory, given as a path or as `file://`, or under `gs://bucket/prefix`.
+
+    Nothing is asked of the place yet.
+
+    Raises:
+        SettingsError: the root cannot be used; says why.
+    """
+    address = urlsplit(root)
+    if address.scheme == "gs":
+        from nba_ml.resources.cloud_store import open_cloud_store  # noqa: PLC0415 (imports Google's libraries: 0.5 s)
+
+        return open_cloud_store(root)
+    if address.scheme == "file" and address.netloc in ("", "localhost"):
+        return DirectoryStore(Path(unquote(address.path)))
+    if "://" in root:
+        raise SettingsError(f"'{root}' is no place for models. Give a directory, file:///... or gs://bucket/prefix.")
+    return DirectoryStore(Path(root))

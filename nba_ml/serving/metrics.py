@@ -1,0 +1,91 @@
+"""What the HTTP service counts, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.serving.predictor import Predictor, Watch
+from nba_ml.serving.rows import KEYS, Fault
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+"""Seconds. A single prediction takes about one millisecond, a slate about ten."""
+
+_FIELDS = frozenset((*V2_33FEATURES.names, *KEYS))
+
+
+class Metrics:
+    """The counters of one application, in a registry of its own."""
+
+    def __init__(self, predictor: Predictor, watch: Callable[[], Watch | None]) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter("nba_ml_requests", "Requests answered.", ["path", "status"], registry=self.registry)
+        self._seconds = Histogram(
+            "nba_ml_request_seconds", "Seconds to answer.", ["path"], buckets=_BUCKETS, registry=self.registry
+        )
+        self._predictions = Counter(
+            "nba_ml_predictions", "Rows predicted, by model.", ["model_version"], registry=self.registry
+        )
+        self._faults = Counter(
+            "nba_ml_row_faults", "Faults for which rows were refused, by feature.", ["field"], registry=self.registry
+        )
+        ProcessCollector(registry=self.registry)
+        self.registry.register(_ModelState(predictor, watch))
+
+    def answered(self, path: str, status: int, seconds: float) -> None:
+        """Count an answer; `path` is one of few."""
+        self._requests.labels(path, str(status)).inc()
+        self._seconds.labels(path).observe(seconds)
+
+    def predicted(self, model_version: str, rows: int) -> None:
+        """Count rows that were predicted."""
+        self._predictions.labels(model_version).inc(rows)
+
+    def refused(self, faults: tuple[Fault, ...]) -> None:
+        """Count what rows were refused for. Names that are no feature's are counted as one: anyone may send any."""
+        for fault in faults:
+            self._faults.labels(fault.field if fault.field in _FIELDS else "other").inc()
+
+    def text(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _ModelState(Collector):
+    """What serves and how following its channel goes, read when Prometheus asks: nothing to keep up to date."""
+
+    def __init__(self, predictor: Predictor, watch: Callable[[], Watch | None]) -> None:
+        self._predictor = predictor
+        self._watch = watch
+
+    def collect(self) -> Iterator[Metric]:
+        model, challenger, watch = self._predictor.model, self._predictor.challenger, self._watch()
+        info = GaugeMetricFamily(
+            "nba_ml_model_info",
+            "The models that serve.",
+            labels=["role", "model_version", "model_sha256", "newest_month"],
+        )
+        for role, each in (("champion", model), ("challenger", challenger)):
+            if each is not None:
+                info.add_metric([role, each.model_id, each.model_sha256, each.newest_month], 1)
+        yield info
+        yield GaugeMetricFamily(
+            "nba_ml_model_loaded_timestamp_seconds", "When it was loaded.", value=model.loaded_at.timestamp()
+        )
+        if watch is None:
+            return
+        status = watch.status
+        yield GaugeMetricFamily(
+            "nba_ml_refresh_failing", "Failed refreshes in a row; 0 is well.", value=status.failures
+        )
+        yield CounterMetricFamily("nba_ml_refresh_failures", "Refreshes that failed.", value=status.failures_ever)
+        if status.checked_at is not None:
+            yield GaugeMetricFamily(
+                "nba_ml_refresh_success_timestamp_seconds",
+                "When the channel was last read and followed.",
+                value=status.checked_at.timestamp(),
+            )

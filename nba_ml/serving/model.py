@@ -1,0 +1,160 @@
+"""One published model, loaded after everything about it was checked, and never changed again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xgboost as xgb
+from pydantic import ValidationError
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.published import published_columns
+from nba_ml.core.uncertainty import HIGH, LOW, Calibration
+from nba_ml.serving.bundle import ReadBundle, Reader, read_bundle, refuse
+from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records
+from nba_ml.serving.reference import load_booster, predict_in_fresh_process, predict_loaded
+from nba_ml.serving.rows import Rows
+
+_LINE = V2_33FEATURES.index("vegas_points_line")
+_RELEASE = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A verified model in memory. Any number of threads may predict with it at once.
+
+    `loaded_at` is when the checks had passed; `record` is the published metadata.
+    """
+
+    identity: ModelIdentity
+    newest_month: str
+    loaded_at: datetime
+    record: dict[str, Any]
+    booster: xgb.Booster
+    calibration: Calibration
+
+    @property
+    def model_id(self) -> str:
+        return self.identity.model_version
+
+    @property
+    def model_sha256(self) -> str:
+        return self.identity.model_sha256
+
+    def predict(self, rows: Rows) -> list[Prediction]:
+        """The records (n,) of rows that keep the contract.
+
+        Raises:
+            BundleError: the model's output is not finite.
+        """
+        if not len(rows.features):
+            return []
+        raw = self.booster.inplace_predict(rows.features.astype(np.float32), missing=np.nan)
+        return make_records(
+            np.asarray(raw, dtype=np.float32), rows.features[:, _LINE], rows, self.identity, self.calibration
+        )
+
+
+def load_model(read: Reader, manifest_name: str, *, threads: int | None = 1, try_apart: bool = True) -> LoadedModel:
+    """Load a published model, or refuse it.
+
+    In this order: what `read_bundle` checks, before XGBoost parses a byte; that this XGBoost is no older than the
+    one that wrote the model; the calibration, and what would be published for the reference rows; then, in a fresh
+    process and after that in this one, the booster's own feature names, and the reference rows, predicted by the
+    very booster that will serve, equal to the last bit.
+
+    A newer XGBoost is accepted: it reads what older ones wrote, and the reference rows show whether it still
+    computes the same. An older one, be it by a patch release, is not: XGBoost promises nothing there.
+
+    Args:
+        read: gives the bytes of an object by its name, None if there is none. What it raises passes through.
+        manifest_name: `xgboost_v1/<model_id>_manifest.json`.
+        threads: that the booster predicts with; None for all cores. They change the speed only.
+        try_apart: let a fresh process load it first, half a second. XGBoost's parser can be killed by a booster that
+            somebody forged, digests and all; then it kills the other one. False is for a place that only the
+            publisher can write to.
+
+    Raises:
+        BundleError: anything is missing, damaged, or not as stated.
+    """
+    bundle = read_bundle(read, manifest_name)
+    _require_xgboost(bundle)
+    calibration = _calibration(bundle)
+    _require_publishable(bundle, calibration)
+    identity = ModelIdentity(
+        system_id=_text(bundle, "system_id"),
+        model_version=bundle.model_id,
+        model_type=_text(bundle, "model_type"),
+        model_sha256=bundle.model_sha256,
+        feature_version=bundle.feature_version,
+    )
+    newest_month = _text(bundle, "newest_month")
+    if try_apart:
+        bundle.require_reproduced(predict_in_fresh_process(bundle.booster, bundle.rows))
+    booster = load_booster(bundle.booster, threads)
+    bundle.require_reproduced(predict_loaded(booster, bundle.rows))
+    return LoadedModel(identity, newest_month, datetime.now(UTC), bundle.record, booster, calibration)
+
+
+def _text(bundle: ReadBundle, field: str) -> str:
+    value = bundle.record.get(field)
+    if not isinstance(value, str) or not value:
+        refuse(bundle.manifest_name, f"a record that states its {field}", repr(value))
+    return value
+
+
+def _require_xgboost(bundle: ReadBundle) -> None:
+    libraries = bundle.record.get("libraries")
+    stated = libraries.get("xgboost") if isinstance(libraries, dict) else None
+    wrote = _RELEASE.match(stated) if isinstance(stated, str) else None
+    if wrote is None:
+        refuse(bundle.manifest_name, "a record that states the XGBoost that wrote the model", repr(stated))
+    here = _RELEASE.match(xgb.__version__)
+    if here is None or tuple(map(int, here.groups())) < tuple(map(int, wrote.groups())):
+        refuse(
+            bundle.manifest_name,
+            f"XGBoost {stated} or newer in this process, as that wrote the model (pip install 'xgboost>={stated}')",
+            f"XGBoost {xgb.__version__}",
+        )
+
+
+def _calibration(bundle: ReadBundle) -> Calibration:
+    try:
+        found = Calibration.model_validate(bundle.record.get("calibration"))
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
+        refuse(bundle.manifest_name, "a record with the calibration of its intervals", said)
+
+    _require_shape(bundle, found)
+    return found
+
+
+def _require_shape(bundle: ReadBundle, found: Calibration) -> None:
+    """One shape for each knot, one value in it for each level; knots and levels rise; the interval's ends are there.
+
+    NumPy would stretch or cut some of what does not fit, without a word.
+    """
+    rising = all(np.all(np.diff(values) > 0) for values in (found.knots, found.levels))
+    sizes = {len(shape) for shape in found.shapes}
+    fits = sizes == {len(found.levels)} and len(found.shapes) == len(found.knots) and {LOW, HIGH} <= set(found.levels)
+    if not (rising and fits):
+        refuse(
+            bundle.manifest_name,
+            "a calibration that fits together",
+            f"{len(found.knots)} knots, {len(found.levels)} levels, {len(found.shapes)} shapes of {sorted(sizes)}",
+        )
+
+
+def _require_publishable(bundle: ReadBundle, calibration: Calibration) -> None:
+    """The calibration gives numbers for the reference rows, for lines beside the predictions."""
+    raw: npt.NDArray[np.float32] = np.array(bundle.predictions, dtype=np.float32)
+    columns = published_columns(raw, np.floor(raw.astype(np.float64)) + 0.5, calibration)
+    for name in ("points_low", "points_high", "over_probability", "confidence_score"):
+        values = columns[name].astype(np.float64)
+        if not np.isfinite(values).all():
+            refuse(bundle.manifest_name, f"a calibration that gives {name}", str(values[~np.isfinite(values)][0]))

@@ -1,0 +1,94 @@
+"""A prediction as the platform keeps it: the columns of `core.tables.PREDICTIONS`, one record at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nba_ml.core.published import published_columns
+from nba_ml.core.uncertainty import Calibration
+from nba_ml.serving.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Points that a player will score in a game, and what that says about the line.
+
+    `predicted_points` has two decimals and lies within 0 and 60; `points_low` to `points_high` holds 80% of the
+    results; `confidence_score` is 0 to 100, `over_probability` 0 to 1. Without a line `over_probability`,
+    `current_points_line` and `line_margin` (prediction minus line) are None. `model_sha256` is the digest of the
+    very booster that served this record. The keys are None where the row did not give them.
+    """
+
+    system_id: str
+    model_version: str
+    model_type: str
+    model_sha256: str
+    feature_version: str
+    player_lookup: str | None
+    game_date: date | None
+    game_id: str | None
+    predicted_points: float
+    points_low: float
+    points_high: float
+    over_probability: float | None
+    confidence_score: float
+    current_points_line: float | None
+    line_margin: float | None
+    recommendation: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The record with JSON's types: the date as `YYYY-MM-DD`."""
+        content = {name: getattr(self, name) for name in self.__slots__}
+        return {**content, "game_date": None if self.game_date is None else self.game_date.isoformat()}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What every record of a model says of it."""
+
+    system_id: str
+    model_version: str
+    model_type: str
+    model_sha256: str
+    feature_version: str
+
+
+def make_records(
+    raw: npt.NDArray[np.floating], line: npt.NDArray[np.float64], rows: Rows, who: ModelIdentity, spread: Calibration
+) -> list[Prediction]:
+    """The records of a model's output (n,) for n rows with lines (n,), NaN without one.
+
+    Raises:
+        BundleError: an output is not finite.
+    """
+    columns = published_columns(raw, line, spread)
+    points, low, high, over, confidence, lines, margin, recommendation = (
+        _values(columns[name])
+        for name in (
+            "predicted_points",
+            "points_low",
+            "points_high",
+            "over_probability",
+            "confidence_score",
+            "current_points_line",
+            "line_margin",
+            "recommendation",
+        )
+    )
+    identity = (who.system_id, who.model_version, who.model_type, who.model_sha256, who.feature_version)
+    keys = zip(rows.player_lookup, rows.game_date, rows.game_id, strict=True)
+    values = zip(points, low, high, over, confidence, lines, margin, recommendation, strict=True)
+    return [Prediction(*identity, *key, *value) for key, value in zip(keys, values, strict=True)]
+
+
+def _values(column: npt.NDArray[np.generic]) -> Sequence[Any]:
+    """Python's own values; NaN is None."""
+    values = column.tolist()
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]

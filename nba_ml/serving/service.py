@@ -1,0 +1,282 @@
+"""The predictor as an HTTP service: predict, health, metrics.
+
+What belongs here: routes, what they answer, and the life of the process. What does not: what a request may be
+(`requests`), what a row may be (`rows`), which model serves (`predictor`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+import uvicorn
+import xgboost as xgb
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nba_ml.core.errors import FeatureRowsError, NbaMlError, SettingsError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.serving.logs import LOGGER, log_as_json, say
+from nba_ml.serving.metrics import Metrics
+from nba_ml.serving.openapi import predict_operation
+from nba_ml.serving.predictor import Predictor, Watch, WatchStatus
+from nba_ml.serving.problems import Problem
+from nba_ml.serving.requests import Limits, parse_rows, read_body
+
+API_VERSION = "1.0.0"
+"""Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
+
+ROUTES = ("/predict", "/health", "/metrics")
+
+_QUIET = ("/health", "/metrics")
+"""Asked every few seconds by machines: logged only when they fail."""
+
+_NOT_READ = (
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.REQUEST_TIMEOUT,
+)
+"""Answered while some of the body may still be on its way: the connection is of no further use."""
+
+_AT_ONCE = 32 * 1024
+"""Bytes of a body up to which it is answered where it is read: about a millisecond. Longer ones go to a thread."""
+
+_DRAIN_SECONDS = 10
+"""How long requests under way may take after the signal to end."""
+
+_MOST_CONNECTIONS = 1_000
+"""At once; further ones are answered 503."""
+
+
+def create_app(
+    source: str | ObjectStore,
+    *,
+    channel: str | None = None,
+    model_id: str | None = None,
+    refresh_seconds: float = 60.0,
+    threads: int | None = 1,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> FastAPI:
+    """The service over a published model, which is loaded and verified before this returns.
+
+    Args:
+        source, channel, model_id, threads: as in `Predictor.load`.
+        refresh_seconds: how often a channel is read; the model that it names then serves without a gap.
+        limits: what a request may be.
+
+    Raises:
+        NbaMlError: as in `Predictor.load`. There is no service without a verified model.
+    """
+    predictor = Predictor.load(source, channel=channel, model_id=model_id, threads=threads)
+    return app_of(predictor, channel=channel, refresh_seconds=refresh_seconds, limits=limits)
+
+
+def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float, limits: Limits) -> FastAPI:
+    """The service over a predictor; it follows the channel while it runs, if there is one."""
+    state = _State(predictor)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        say(logging.INFO, "serving", **_model(predictor))
+        if channel is None:
+            yield
+        else:
+            with predictor.watch(channel, refresh_seconds, tell=state.tell) as state.watch:
+                yield
+        say(logging.INFO, "stopped", **_model(predictor))
+
+    app = FastAPI(
+        title="nba_ml predictions",
+        version=API_VERSION,
+        summary="NBA player points from a verified model. No fallback: what cannot be predicted is an error.",
+        lifespan=lifespan,
+        docs_url=None,  # the pages that FastAPI makes load their scripts from elsewhere
+        redoc_url=None,
+    )
+    app.add_middleware(_Observed, metrics=state.metrics)
+
+    @app.post("/predict", openapi_extra=predict_operation(limits.rows), summary="Predict one player or a slate.")
+    async def predict(request: Request) -> Response:
+        body = await read_body(request, limits)
+        if len(body) <= _AT_ONCE:
+            return state.predict(body, limits, request.scope)
+        return await run_in_threadpool(state.predict, body, limits, request.scope)
+
+    @app.get("/health", summary="Whether a verified model is loaded, which, since when, and how following it goes.")
+    async def health() -> Response:
+        return _json(state.health())
+
+    @app.get("/metrics", summary="Counters in Prometheus' text format.")
+    async def metrics() -> Response:
+        return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> Response:
+        return error.response({"connection": "close"} if error.status in _NOT_READ else None)
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> Response:
+        return Problem(HTTPStatus(error.status_code), str(error.detail)).response(dict(error.headers or {}))
+
+    return app
+
+
+class _State:
+    """What the routes share."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.watch: Watch | None = None
+        self.metrics = Metrics(predictor, lambda: self.watch)
+        self._started = time.monotonic()
+
+    def tell(self, status: WatchStatus) -> None:
+        """Log what became of a refresh."""
+        if status.failure is not None:
+            say(logging.ERROR, "refresh failed", failure=status.failure, in_a_row=status.failures)
+        else:
+            say(logging.INFO, "refreshed", **_channel(self.predictor), **_model(self.predictor))
+
+    def predict(self, body: bytes, limits: Limits, scope: Scope) -> Response:
+        """The answer to a body."""
+        rows = parse_rows(body, limits)
+        try:
+            found = self.predictor.predict(rows)
+        except FeatureRowsError as error:
+            self.metrics.refused(error.faults)
+            errors = [asdict(fault) for fault in error.faults]
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), errors) from None
+        except NbaMlError as error:
+            raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
+        records = found if isinstance(found, list) else [found]
+        served = Counter((record.model_version, record.model_sha256) for record in records)
+        for (version, _), count in served.items():
+            self.metrics.predicted(version, count)
+        scope["nba_ml"] = {"rows": len(records), "model_sha256": [sha256 for _, sha256 in served]}
+        answer = [record.to_json() for record in records]
+        return _json(answer[0] if isinstance(rows, Mapping) else {"predictions": answer})
+
+    def health(self) -> dict[str, Any]:
+        """What `/health` says. 'degraded' still serves: its model is good, but perhaps no longer the champion."""
+        model, watch = self.predictor.model, self.watch
+        following = watch is None or (watch.alive and watch.status.failure is None)
+        return {
+            "status": "ok" if following else "degraded",
+            "loaded": True,
+            "verified": True,
+            "model": _model(self.predictor),
+            "loaded_at": model.loaded_at.isoformat(),
+            "age_seconds": round((datetime.now(UTC) - model.loaded_at).total_seconds(), 3),
+            "uptime_seconds": round(time.monotonic() - self._started, 3),
+            "xgboost": xgb.__version__,
+            "channel": None
+            if watch is None
+            else {**_channel(self.predictor), "following": watch.alive, **asdict(watch.status)},
+        }
+
+
+def _model(predictor: Predictor) -> dict[str, Any]:
+    model = predictor.model
+    return {
+        "model_id": model.model_id,
+        "model_sha256": model.model_sha256,
+        "feature_version": model.identity.feature_version,
+        "newest_month": model.newest_month,
+    }
+
+
+def _channel(predictor: Predictor) -> dict[str, Any]:
+    state, challenger = predictor.channel_state, predictor.challenger
+    return {
+        "serial": None if state is None else state.serial,
+        "challenger": None if challenger is None else challenger.model_id,
+        "share": 0 if state is None else state.share,
+    }
+
+
+def _json(content: object) -> Response:
+    return Response(json.dumps(content, allow_nan=False, default=_text), media_type="application/json")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+class _Observed:
+    """Counts, times and logs every answer, and turns what nobody foresaw into a 500 in words."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        except Exception:
+            LOGGER.exception("unforeseen")
+            if status == 0:
+                said = "This should not happen. The log of the service says more."
+                await Problem(HTTPStatus.INTERNAL_SERVER_ERROR, said).response()(scope, receive, observed)
+        finally:
+            path = scope["path"] if scope["path"] in ROUTES else "other"
+            seconds = time.perf_counter() - started
+            self._metrics.answered(path, status, seconds)
+            if path not in _QUIET or status != HTTPStatus.OK:
+                say(
+                    logging.INFO if status < 500 else logging.ERROR,
+                    "answered",
+                    method=scope["method"],
+                    path=scope["path"][:200],
+                    status=status,
+                    milliseconds=round(1000 * seconds, 3),
+                    **scope.get("nba_ml", {}),
+                )
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished first.
+
+    Raises:
+        SettingsError: nobody can listen on that address.
+    """
+    try:
+        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(f"Cannot listen on {host}:{port}: {error}. Choose another --host or --port.") from error
+    log_as_json()
+    with listening:
+        say(logging.INFO, "listening", host=host, port=listening.getsockname()[1])
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_DRAIN_SECONDS,
+            limit_concurrency=_MOST_CONNECTIONS,
+        )
+        uvicorn.Server(config).run(sockets=[listening])

@@ -1,0 +1,141 @@
+"""Where a predictor's model is: the manifest under a root, named outright, by a model id, or by a channel."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from nba_ml.core.channel import FOLDER, Channel, ChannelModel
+from nba_ml.core.errors import BundleError, SettingsError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.objects import open_objects
+from nba_ml.serving.bundle import MODEL_ID, refuse
+
+SYSTEM_FOLDER = "xgboost_v1"
+"""The folder under the root that the models of this system lie in."""
+
+_CHANNEL = re.compile(r"[a-z][a-z0-9_-]{0,99}")
+_MANIFEST_SUFFIX = "_manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRef:
+    """A manifest: its name under the root and, where a channel names it, the sha256 of its bytes."""
+
+    name: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a source names: the model that serves, and the channel's state where a channel named it.
+
+    `challenger` is there while it has a share of what is served. One that is scored in shadow only is not: whoever
+    grades it scores it.
+    """
+
+    model: ManifestRef
+    challenger: ManifestRef | None = None
+    state: Channel | None = None
+
+
+def locate(
+    source: str | ObjectStore, *, channel: str | None = None, model_id: str | None = None
+) -> tuple[ObjectStore, Named]:
+    """The store and the model that a source means.
+
+    Args:
+        source: a root (directory, `file://`, `gs://bucket/prefix`, or a store that is open already) with a channel
+            or a model id; or the address of a manifest, `.../<model_id>_manifest.json`, without either.
+
+    Raises:
+        SettingsError: the arguments name no model, or more than one, or the root cannot be used.
+        BundleError: there is no such channel. A damaged pointer is a ChannelError.
+    """
+    if channel is not None and model_id is not None:
+        raise SettingsError("A model is named by its channel or by its id, not by both: leave one of them out.")
+    named = channel is not None or model_id is not None
+    if isinstance(source, str) and source.endswith(_MANIFEST_SUFFIX):
+        if named:
+            raise SettingsError(
+                f"{source} names one model already: leave out the channel and the model id, or give the root above it."
+            )
+        return _of_manifest(source)
+    if not named:
+        raise SettingsError(
+            f"{source if isinstance(source, str) else 'The store'} names no model. Add the channel ('champion') or a "
+            f"model id, or give a manifest's address, <root>/{SYSTEM_FOLDER}/<model_id>{_MANIFEST_SUFFIX}."
+        )
+    store = open_objects(source) if isinstance(source, str) else source
+    if channel is not None:
+        return store, read_named(store, channel)
+    if model_id is None or not MODEL_ID.fullmatch(model_id):
+        raise SettingsError(f"{model_id!r} is no model id. One reads xgboost_v1_33features_<YYYYMM>_<12 hex digits>.")
+    return store, Named(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
+
+
+def _of_manifest(address: str) -> tuple[ObjectStore, Named]:
+    """The root above the system's folder, where the channels are too; a bundle elsewhere is its own root."""
+    folder, _, name = address.rpartition("/")
+    root, _, last = folder.rpartition("/")
+    if last == SYSTEM_FOLDER:
+        return open_objects(root or ("/" if folder.startswith("/") else ".")), Named(
+            ManifestRef(f"{SYSTEM_FOLDER}/{name}")
+        )
+    return open_objects(folder or ("/" if address.startswith("/") else ".")), Named(ManifestRef(name))
+
+
+def read_named(store: ObjectStore, channel: str) -> Named:
+    """The models that a channel names: its champion, and its challenger while that has a share.
+
+    Raises:
+        SettingsError: no name of a channel.
+        BundleError: there is no such channel, or it names a model of another system.
+        ChannelError: the pointer is damaged.
+    """
+    if not _CHANNEL.fullmatch(channel):
+        raise SettingsError(f"{channel!r} is no channel. A channel is a name in small letters, such as 'champion'.")
+    name = f"{FOLDER}/{channel}.json"
+    found = store.read(name)
+    if found is None:
+        raise BundleError(
+            f"There is no channel {channel} at {store.uri(name)}, so nothing says which model serves. Promote one: "
+            "`nba-ml champion promote`; or name a model by its id."
+        )
+    state = Channel.from_bytes(found.data, store.uri(name))
+    challenger = state.challenger if state.share else None
+    return Named(
+        _of_channel(state.champion, store.uri(name)),
+        None if challenger is None else _of_channel(challenger, store.uri(name)),
+        state,
+    )
+
+
+def _of_channel(model: ChannelModel, uri: str) -> ManifestRef:
+    if model.system_id != SYSTEM_FOLDER:
+        raise BundleError(
+            f"{uri} lets {model.model_id} of {model.system_id} serve. This predictor loads published models of "
+            f"{SYSTEM_FOLDER} only, and nothing in their place."
+        )
+    return ManifestRef(model.manifest, model.manifest_sha256)
+
+
+def reader(store: ObjectStore, manifest: ManifestRef) -> _Reader:
+    """What `load_model` reads with: the manifest's bytes are those that the channel names."""
+    return _Reader(store, manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    store: ObjectStore
+    manifest: ManifestRef
+
+    def __call__(self, name: str) -> bytes | None:
+        found = self.store.read(name)
+        if found is None:
+            return None
+        digest = hashlib.sha256(found.data).hexdigest()
+        if name == self.manifest.name and self.manifest.sha256 not in (None, digest):
+            refuse(name, f"the manifest of sha256 {self.manifest.sha256}, as the channel names it", digest)
+        return found.data

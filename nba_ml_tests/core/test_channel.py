@@ -1,0 +1,497 @@
+"""The channel: a pointer that moves one serial at a time, whoever dies and whoever comes second."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from pydantic import ValidationError
+
+from nba_ml.core.channel import (
+    CHAMPION,
+    HISTORY,
+    RULES,
+    Channel,
+    ChannelModel,
+    Evidence,
+    Moved,
+    history_name,
+    move_channel,
+    next_state,
+    read_channel,
+    read_history,
+)
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import ChannelError, ReleaseError
+from nba_ml.core.manifest import SYSTEM_ID, BundleNames, model_id
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.resources.cloud_store import CloudStore
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
+from nba_ml_tests.core.publication_machine import Folder, HookedStore, Killed, Order, Place, dying_at
+
+AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
+SHA = "0" * 63
+
+
+def model(number: int) -> ChannelModel:
+    return ChannelModel(
+        system_id="xgboost_v1",
+        model_id=model_id(V2_33FEATURES, "2022-01", str(number).encode()),
+        manifest_sha256=f"{SHA}{number % 10}",
+    )
+
+
+MOCK = ChannelModel(system_id="mock", model_id="mock", manifest_sha256=None)
+EVIDENCE = Evidence(
+    champion=model(1).model_id,
+    candidate=model(2).model_id,
+    unseen="held_out",
+    first=date(2022, 1, 1),
+    last=date(2022, 1, 31),
+    rows=4901,
+    days=31,
+    champion_mae=4.7,
+    candidate_mae=4.6,
+    gain=0.1,
+    low=0.05,
+    high=0.15,
+    champion_bias=-0.4,
+    bias=-0.3,
+    margin=0.05,
+)
+
+
+def first(number: int = 1, **fields: Any) -> Channel:
+    given = {"champion": model(number), "kind": "promote", "reason": "the first", "moved_at": AT, **fields}
+    return Channel(serial=1, **given)
+
+
+def promoting(number: int, author: str = "somebody") -> Callable[[Channel | None], Channel | None]:
+    """Decides for a model, unless it serves already."""
+
+    def decide(present: Channel | None) -> Channel | None:
+        if present is None:
+            return first(number, reason=author)
+        if present.champion == model(number):
+            return None
+        return next_state(present, kind="promote", reason=author, at=AT, champion=model(number), earlier=())
+
+    return decide
+
+
+@dataclass(frozen=True)
+class Home:
+    store: ObjectStore
+    place: Place
+
+
+MakeHome = Callable[[], Home]
+
+
+@pytest.fixture(params=["directory", "cloud"])
+def make_home(request: pytest.FixtureRequest, tmp_path: Path) -> MakeHome:
+    """Makes fresh stores of one kind."""
+    numbers = itertools.count()
+    if request.param == "directory":
+
+        def in_directory() -> Home:
+            root = tmp_path / f"artifacts-{next(numbers)}"
+            return Home(DirectoryStore(root), Folder(root))
+
+        return in_directory
+    endpoint = request.getfixturevalue("gcs_endpoint")
+    client, bucket = emulator_client(endpoint), make_bucket(endpoint)
+
+    def on_cloud() -> Home:
+        prefix = f"artifacts-{next(numbers)}"
+        return Home(CloudStore(bucket, prefix, client), BucketView(endpoint, bucket, prefix))
+
+    return on_cloud
+
+
+def states(place: Place) -> tuple[int, int]:
+    """The serials of the pointer and of the history, 0 for none; an AssertionError for what may never be seen.
+
+    Reads JSON by itself, and shares no code with what writes it. The history is listed after the pointer was read.
+    """
+    names = place.names()
+    pointer = place.read(CHAMPION) if CHAMPION in names else None
+    serial = 0 if pointer is None else int(json.loads(pointer)["serial"])
+    history = [name for name in place.names() if name.startswith(HISTORY)]
+    serials = [json.loads(place.read(name))["serial"] for name in history]
+    assert serials == list(range(1, len(history) + 1)), "the history has a gap, or an order of its own"
+    assert serial <= len(history), "the pointer holds what the history does not"
+    if pointer is not None:
+        assert place.read(history[serial - 1]) == pointer, "the pointer differs from its entry in the history"
+    return serial, len(history)
+
+
+# -- the form of a state -----------------------------------------------------------------------------
+
+
+def test_the_names_are_those_of_the_published_bundles() -> None:
+    """Guards the pointer against naming a folder where no bundle lies: the publisher's names are another module's."""
+    assert CHAMPION.startswith(f"{SYSTEM_ID}/channels/")
+    assert model(1).manifest == BundleNames.of(model(1).model_id).manifest
+    with pytest.raises(ChannelError, match="no manifest to load"):
+        _ = MOCK.manifest
+
+
+def test_a_state_goes_through_its_bytes_and_back() -> None:
+    """Guards against a field that is lost on the way, and against bytes that depend on who wrote them."""
+    state = Channel(
+        serial=7,
+        champion=model(1),
+        challenger=model(2),
+        share=50,
+        graded_from=date(2022, 1, 5),
+        earlier=(model(3), model(4)),
+        kind="rollout_advance",
+        reason="1,200 rows: ja, Dončić",
+        evidence=EVIDENCE,
+        waived=("newer",),
+        moved_at=datetime(2025, 7, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2))),
+    )
+    data = state.to_bytes()
+    assert Channel.from_bytes(data, "x") == state
+    assert Channel.from_bytes(data, "x").to_bytes() == data
+    assert json.loads(data)["challenger"]["model_id"] == model(2).model_id
+
+
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_a_state_with_any_bit_flipped_or_any_part_lost_is_refused(data: st.DataObject) -> None:
+    """Guards every worker against a damaged pointer: no flipped bit, no cut and no insertion is taken for a state."""
+    good = first(evidence=EVIDENCE, challenger=model(2), share=10, graded_from=date(2022, 1, 5)).to_bytes()
+    at = data.draw(st.integers(0, len(good) - 1))
+    how = data.draw(st.sampled_from(["flip", "cut", "insert", "drop"]))
+    damaged = {
+        "flip": good[:at] + bytes([good[at] ^ (1 << data.draw(st.integers(0, 7)))]) + good[at + 1 :],
+        "cut": good[:at],
+        "insert": good[:at] + b" " + good[at:],
+        "drop": good[:at] + good[at + 1 :],
+    }[how]
+    with pytest.raises(ChannelError, match="uri://x"):
+        Channel.from_bytes(damaged, "uri://x")
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{}", b"[" * 100_000, b"\x80\x04pickle", b'{"serial": NaN}'])
+def test_what_is_no_state_is_refused(data: bytes) -> None:
+    """Guards against a worker that dies of a TypeError, or follows a pointer to nothing."""
+    with pytest.raises(ChannelError, match="no channel of format 1"):
+        Channel.from_bytes(data, "x")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"champion": MOCK}, "must be a published model"),
+        ({"share": 10}, "without a challenger"),
+        ({"share": 20, "challenger": model(2), "graded_from": AT.date()}, "share"),
+        ({"challenger": model(2)}, "from which it is graded"),
+        ({"challenger": model(1), "graded_from": AT.date()}, "a second time"),
+        ({"earlier": (model(1),)}, "a second time"),
+        ({"moved_at": datetime(2025, 7, 1)}, "timezone"),
+        ({"reason": ""}, "reason"),
+    ],
+)
+def test_a_state_that_contradicts_itself_cannot_be_made(fields: dict[str, Any], said: str) -> None:
+    """Guards against a state that leaves open who serves, and against the mock as a champion."""
+    with pytest.raises(ValidationError, match=said):
+        first(**fields)
+
+
+@pytest.mark.parametrize("name", ["../secrets", "a/b", "", "A", "a b", "x" * 201])
+def test_a_model_cannot_be_named_out_of_its_folder(name: str) -> None:
+    """Guards against a pointer that makes a worker read a path of somebody's choice."""
+    for fields in ({"system_id": name, "model_id": "m"}, {"system_id": "s", "model_id": name}):
+        with pytest.raises(ValidationError):
+            ChannelModel(**fields, manifest_sha256=f"{SHA}1")
+    assert len(RULES) == 2
+    with pytest.raises(ValidationError, match="must have a manifest"):
+        ChannelModel(system_id="xgboost_v1", model_id="m", manifest_sha256=None)
+
+
+def test_a_reader_of_channels_is_light() -> None:
+    """Guards the prediction worker's start: it reads a channel without pandas, Arrow, XGBoost or Dagster."""
+    code = "import sys, nba_ml.core.channel; print(sorted({n.partition('.')[0] for n in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout.replace("'", '"')))
+    assert "pydantic" in loaded
+    assert not loaded & {"pandas", "pyarrow", "numpy", "xgboost", "dagster", "google", "duckdb"}
+
+
+# -- one mover ---------------------------------------------------------------------------------------
+
+
+def test_moves_are_kept_one_after_the_other(make_home: MakeHome) -> None:
+    """Guards the history: each state stays, byte for byte, and the pointer is the last of them."""
+    home = make_home()
+    assert read_channel(home.store) is None
+    assert read_history(home.store) == []
+    for number in (1, 2, 3):
+        assert move_channel(home.store, promoting(number)).moved
+        assert states(home.place) == (number, number)
+    again = move_channel(home.store, promoting(3))
+    assert again == Moved(read_channel(home.store), False)
+    assert [state.champion for state in read_history(home.store)] == [model(1), model(2), model(3)]
+    assert [state.serial for state in read_history(home.store, newest=2)] == [2, 3]
+
+
+def test_a_refused_move_moves_nothing(make_home: MakeHome) -> None:
+    """Guards against a decision that fails after something was written."""
+    home = make_home()
+
+    def refuse(_: Channel | None) -> Channel | None:
+        raise ReleaseError("not so")
+
+    with pytest.raises(ReleaseError):
+        move_channel(home.store, refuse)
+    with pytest.raises(ChannelError, match="has serial 1, not 2"):
+        move_channel(home.store, lambda _: first().model_copy(update={"serial": 2}))
+    assert states(home.place) == (0, 0)
+
+
+def test_a_damaged_pointer_or_history_stops_the_mover(make_home: MakeHome) -> None:
+    """Guards against a mover that builds on damage, or puts a stranger's object into the pointer."""
+    home = make_home()
+    move_channel(home.store, promoting(1))
+    good = home.place.read(CHAMPION)
+    home.place.put(CHAMPION, good[:-1])
+    for act in (lambda: read_channel(home.store), lambda: move_channel(home.store, promoting(2))):
+        with pytest.raises(ChannelError, match=r"no channel|damaged"):
+            act()
+    home.place.put(CHAMPION, good)
+    home.place.put(history_name(2), good)
+    with pytest.raises(ChannelError, match="holds the state of serial 1"):
+        move_channel(home.store, promoting(2))
+    assert home.place.read(CHAMPION) == good
+
+
+# -- movers that die, and several --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["die before", "die after"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_mover_may_die_at_any_call(make_home: MakeHome, order: Order, begun: bool) -> None:
+    """Guards every point between history and pointer: the next mover finishes what was begun, and moves on from there.
+
+    A move counts from the moment that the history has it, so a dead mover's decision is never lost or overwritten.
+    """
+    for call in range(10):
+        home = make_home()
+        if begun:
+            move_channel(home.store, promoting(1))
+        before = states(home.place)[1]
+        try:
+            move_channel(dying_at(home.store, call, order), promoting(2))
+            break
+        except Killed:
+            pass
+        _, decided = states(home.place)
+        seen: list[Channel | None] = []
+
+        def third(present: Channel | None, seen: list[Channel | None] = seen) -> Channel | None:
+            seen.append(present)
+            return promoting(3)(present)
+
+        assert move_channel(home.store, third).moved
+        assert states(home.place) == (decided + 1, decided + 1)
+        assert [state.champion for state in read_history(home.store)] == (
+            [model(1)] * begun + [model(2)] * (decided - before) + [model(3)]
+        )
+        if decided > before:  # it was decided against the dead mover's champion, which the pointer had got by then
+            assert seen[-1] is not None
+            assert seen[-1].champion == model(2)
+    assert call == 3  # read, create, swap
+
+
+@pytest.mark.parametrize("movers", [2, 3])
+def test_movers_at_once(make_home: MakeHome, movers: int, record_property: Callable[[str, object], None]) -> None:
+    """Guards the race: no two movers get one serial, none is lost, each decided against the champion it replaced."""
+    races, lost = 6, 0
+    for _ in range(races):
+        home = make_home()
+        asked = itertools.count()
+        barrier = threading.Barrier(movers)
+
+        def mover(number: int, home: Home = home, barrier: threading.Barrier = barrier, asked: Any = asked) -> Moved:
+            def decide(present: Channel | None) -> Channel | None:
+                next(asked)
+                if present is None:
+                    return first(number)
+                return next_state(
+                    present, kind="promote", reason=present.champion.model_id, at=AT, champion=model(number)
+                )
+
+            barrier.wait()
+            return move_channel(home.store, decide)
+
+        with ThreadPoolExecutor(movers) as pool:
+            moved = list(pool.map(mover, range(movers)))
+        assert states(home.place) == (movers, movers)
+        assert sorted(each.channel.serial for each in moved if each.channel) == list(range(1, movers + 1))
+        history = read_history(home.store)
+        assert [state.reason for state in history[1:]] == [state.champion.model_id for state in history[:-1]]
+        lost += next(asked) - movers
+    record_property("races", races)
+    print(f"{movers} movers, {races} races: {lost} lost and decided again")
+
+
+class SteppedMover:
+    """A mover in a thread that waits for an order before each of its store calls."""
+
+    def __init__(self, store: ObjectStore, number: int, author: str) -> None:
+        self.author = author
+        self.result: Moved | None = None
+        self.ended = False
+        self._order: Order = "go"
+        self._may_go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
+        arguments = (HookedStore(store, self._obey), number)
+        self._thread = threading.Thread(target=self._run, args=arguments, daemon=True)
+        self._thread.start()
+        self._waits.acquire()
+
+    def step(self, order: Order = "go") -> None:
+        """Let it make one store call, or die before or after that. One that has ended takes no more orders."""
+        if not self.ended:
+            self._order = order
+            self._may_go.release()
+            self._waits.acquire()
+
+    def _obey(self, _: str, perform: Callable[[], Any]) -> Any:
+        self._waits.release()
+        self._may_go.acquire()
+        if self._order == "die before":
+            raise Killed
+        result = perform()
+        if self._order == "die after":
+            raise Killed
+        return result
+
+    def _run(self, store: ObjectStore, number: int) -> None:
+        try:
+            self.result = move_channel(store, promoting(number, self.author))
+        except Killed:
+            pass  # its process is gone; what it wrote stays
+        finally:
+            self.ended = True
+            self._waits.release()
+
+
+COUNTS = {"steps": 0, "kills": 0, "moves": 0, "runs": 0}
+
+
+class InterleavedMovers(RuleBasedStateMachine):
+    """Movers of one channel, one store call at a time, some of them killed."""
+
+    make_home: MakeHome
+
+    @initialize()
+    def open_store(self) -> None:
+        home = type(self).make_home()
+        self.store, self.place = home.store, home.place
+        self.running: list[SteppedMover] = []
+        self.ended: list[SteppedMover] = []
+        self.serial = self.decided = self.started = 0
+        self.history: dict[str, bytes] = {}
+        COUNTS["runs"] += 1
+
+    @precondition(lambda self: len(self.running) < 4)
+    @rule(number=st.integers(1, 3))
+    def start(self, number: int) -> None:
+        self.started += 1
+        self.running.append(SteppedMover(self.store, number, f"mover {self.started}"))
+
+    @precondition(lambda self: self.running)
+    @rule(who=st.integers(0, 3), calls=st.sampled_from([1, 2, 5]))
+    def go_on(self, who: int, calls: int) -> None:
+        mover = self.running[who % len(self.running)]
+        for _ in range(calls):
+            mover.step()
+            COUNTS["steps"] += 1
+            self.all_is_well()
+        self.retire(mover)
+
+    @precondition(lambda self: self.running)
+    @rule(who=st.integers(0, 3), order=st.sampled_from(["die before", "die after"]))
+    def kill(self, who: int, order: Order) -> None:
+        mover = self.running[who % len(self.running)]
+        mover.step(order)
+        COUNTS["kills"] += 1
+        self.retire(mover)
+
+    def retire(self, mover: SteppedMover) -> None:
+        if mover.ended:
+            self.running.remove(mover)
+            self.ended.append(mover)
+
+    @invariant()
+    def all_is_well(self) -> None:
+        """The pointer moves forward only, is never more than one behind, and nothing in the history changes."""
+        if not hasattr(self, "place"):
+            return
+        serial, decided = states(self.place)
+        assert self.serial <= serial, "the pointer moved back"
+        assert self.decided <= decided <= serial + 1, "more than one move was decided before the pointer followed"
+        now = {name: self.place.read(name) for name in self.place.names() if name.startswith(HISTORY)}
+        assert self.history.items() <= now.items(), "the history was changed"
+        self.serial, self.decided, self.history = serial, decided, now
+
+    def teardown(self) -> None:
+        if not hasattr(self, "place"):
+            return
+        for mover in self.running:
+            while not mover.ended:
+                mover.step()
+        self.all_is_well()
+        move_channel(self.store, promoting(9, "the last"))
+        self.all_is_well()
+        assert self.serial == self.decided, "a later mover left the pointer behind"
+        told = [mover.result.channel for mover in [*self.ended, *self.running] if mover.result and mover.result.moved]
+        by_serial = {state.serial: state for state in read_history(self.store)}
+        assert len({state.serial for state in told if state}) == len(told), "two movers got one serial"
+        for state in told:
+            assert state is not None
+            assert by_serial[state.serial] == state, "a mover was told that it moved, and the history has another's"
+        for before, after in itertools.pairwise(by_serial.values()):
+            assert before.champion != after.champion, "a mover did not decide against the champion it replaced"
+        COUNTS["moves"] += len(by_serial)
+
+
+def test_interleaved_movers(make_home: MakeHome, request: pytest.FixtureRequest) -> None:
+    """Guards against any order of several movers' steps and deaths that one mover alone does not show."""
+    machine = type("OverThisStore", (InterleavedMovers,), {"make_home": staticmethod(make_home)})
+    COUNTS.update(steps=0, kills=0, moves=0, runs=0)
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            # The steps are the same over both; over the network they take longer.
+            max_examples=60 if "directory" in request.node.name else 15,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    print(", ".join(f"{name} {count}" for name, count in COUNTS.items()))

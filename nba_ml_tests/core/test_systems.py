@@ -1,0 +1,372 @@
+"""Prediction systems beside each other: rules, our bundles, CatBoost, and their grades on the same rows."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tempfile
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import table_digest
+from nba_ml.core.errors import BundleError, MissingExtraError, PublicationConflictError, ReleaseError, StaleInputError
+from nba_ml.core.predictions import make_predictions
+from nba_ml.core.systems import catboost_v8
+from nba_ml.core.systems.catboost_v8 import CatBoostManifest, load_catboost, register_catboost, require_registered
+from nba_ml.core.systems.interface import Seen, columns_of, matrix_of
+from nba_ml.core.systems.loading import find_model, load_system
+from nba_ml.core.systems.rules import RULES, Rule
+from nba_ml.core.systems.shadow import grade_systems, shadow_predictions
+from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
+from nba_ml.core.tables import PREDICTION_GRADES, PREDICTIONS
+from nba_ml.core.training import Samples
+from nba_ml.core.values import TrainedModel
+from nba_ml.release import promote as promote_model
+from nba_ml.release import register, rollout_advance, rollout_start, shadow_month
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.rollback import rollback
+from nba_ml_tests.conftest import Trained, snapshot_of
+from nba_ml_tests.release_scene import AT, REFITTED, bench_of, model_of, published_model
+
+JANUARY = "2022-01"
+WHY = "a reason of a sentence"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path / "artifacts")
+
+
+@pytest.fixture
+def ours(store: DirectoryStore) -> XGBoostSystem:
+    """The published model of December."""
+    system = load_system(store, find_model(store, published_model(store, "2021-12")), 1)
+    assert isinstance(system, XGBoostSystem)
+    return system
+
+
+def january() -> pa.Table:
+    return snapshot_of(JANUARY).table
+
+
+# -- rules and our own -------------------------------------------------------------------------------
+
+
+def test_the_moving_average_is_the_platforms() -> None:
+    """Guards the weights, 0.5, 0.3 and 0.2, by numbers worked out by hand."""
+    columns = {name: np.array([value]) for name, value in
+               (("points_avg_last_5", 20.0), ("points_avg_last_10", 10.0), ("points_avg_season", 5.0))}  # fmt: skip
+    assert RULES["moving_average"].predict(columns) == pytest.approx([14.0])
+
+
+def test_a_published_model_predicts_as_the_predictions_asset_does(ours: XGBoostSystem) -> None:
+    """Guards shadow numbers against being of another model, other rounding or other columns than what is served."""
+    made = model_of("2021-12")
+    from nba_ml.assets.xgboost_model import _train
+    from nba_ml.core.season import season_months
+    from nba_ml_tests.conftest import FIRST_MONTH, split_of
+
+    months = season_months(FIRST_MONTH, "2021-12")
+    model, _ = _train(REFITTED, split_of(months), {each: snapshot_of(each) for each in months}, threads=1)
+    assert isinstance(model, TrainedModel)
+    expected = make_predictions(snapshot_of(JANUARY), model, JANUARY, V2_33FEATURES, threads=1).table
+    found = shadow_predictions([ours], january())
+    assert found.schema == PREDICTIONS
+    assert table_digest(found) == table_digest(expected)
+    assert found.num_rows == 4901
+    assert ours.version == made.model_id
+
+
+def test_what_a_model_has_seen_is_what_it_was_fitted_on(store: DirectoryStore, ours: XGBoostSystem) -> None:
+    """Guards every comparison: a booster fitted anew on all rows has seen the last, its measured twin has not."""
+    sides = ours.record.split.sides()
+    assert ours.record.measured_sha256 != ours.record.model_sha256
+    assert ours.seen == Seen(fitted=sides["validation"].last, given=sides["validation"].last)
+    bench = bench_of(store, store)
+    measured = measured_system(ours, bench.snapshots(""))
+    assert measured.seen == Seen(fitted=sides["early_stopping"].last, given=sides["validation"].last)
+    assert measured_system(measured, {}) is measured
+
+
+def test_a_measured_booster_of_other_rows_is_refused(store: DirectoryStore, ours: XGBoostSystem) -> None:
+    """Guards against a comparison of boosters that were never the ones measured."""
+    tables = bench_of(store, store).snapshots("")
+    with pytest.raises(StaleInputError, match="not the ones that the split was made from"):
+        measured_system(ours, {**tables, "2021-11": tables["2021-11"].slice(1)})
+    other = ours.record.model_copy(update={"measured_sha256": "0" * 64})
+    with pytest.raises(StaleInputError, match="cannot be made again"):
+        measured_system(XGBoostSystem(other, ours.booster, held_out=False, threads=1), tables)
+
+
+def test_a_bundle_whose_reference_rows_differ_is_refused(store: DirectoryStore) -> None:
+    """Guards against a record that goes with another booster, whatever the digests say."""
+    from nba_ml.core.gates import CheckVerdict, Verdict
+    from nba_ml.core.publication import Bundle, publish
+
+    made = model_of("2021-12")
+    record = json.loads(made.record.to_bytes())
+    record["reference_rows"][3]["prediction"] += 0.25
+    check = CheckVerdict(asset="xgboost_model", check="mae", month="2021-12", passed=True, subject="x")
+    verdict = Verdict(model_sha256=made.record.model_sha256, checks=(check,))
+    publish(store, Bundle(made.model_id, made.booster, json.dumps(record).encode(), verdict))
+    with pytest.raises(BundleError, match="does not predict its own reference rows"):
+        load_system(store, find_model(store, made.model_id), 1)
+
+
+def test_a_manifest_other_than_the_channels_is_refused(store: DirectoryStore) -> None:
+    """Guards against a bundle that was swapped under a pointer that names it by digest."""
+    model = find_model(store, published_model(store, "2021-12"))
+    other = model.model_copy(update={"manifest_sha256": "0" * 64})
+    with pytest.raises(BundleError, match="the channel names one of"):
+        load_system(store, other, 1)
+
+
+# -- side by side ------------------------------------------------------------------------------------
+
+
+def test_systems_are_graded_on_the_same_rows(ours: XGBoostSystem) -> None:
+    """Guards the comparison: the rows that one system has nothing for count for none of them."""
+    systems = [ours, RULES["moving_average"], RULES["mock"]]
+    predictions = shadow_predictions(systems, january())
+    by_system = {s: predictions.filter(pc.equal(predictions["system_id"], s)) for s in ("xgboost_v1", "mock")}
+    assert (by_system["xgboost_v1"].num_rows, by_system["mock"].num_rows) == (4901, 4878)
+    assert np.isnan(by_system["mock"].column("points_low").to_numpy()).all()
+    graded = grade_systems(predictions, snapshot_of(JANUARY))
+    assert graded.table.schema == PREDICTION_GRADES
+    assert [each.metrics.n for each in graded.systems] == [4878] * 3
+    assert [each.system_id for each in graded.systems] == ["xgboost_v1", "moving_average", "mock"]
+    # By hand, on the rows where both have a value.
+    table = january()
+    columns = columns_of(table, V2_33FEATURES)
+    mock, points = RULES["mock"].predict(columns), table.column("points").to_numpy()
+    there = ~np.isnan(mock)
+    mae = {
+        name: np.abs(np.clip(np.round(value[there], 2), 0, 60) - points[there]).mean()
+        for name, value in (("xgboost_v1", ours.predict(columns)), ("mock", mock))
+    }
+    assert graded.systems[2].metrics.mae == pytest.approx(mae["mock"], abs=1e-6)
+    assert graded.systems[2].gain == pytest.approx(mae["xgboost_v1"] - mae["mock"], abs=1e-6)
+    assert graded.systems[0].gain == 0.0
+    assert graded.systems[2].gain_interval.high < 0  # the mock is worse, beyond doubt
+    for each in graded.systems:
+        print(f"{each.system_id}: MAE {each.metrics.mae:.3f}, gain {each.gain:+.3f} {each.gain_interval}")
+
+
+def test_a_system_may_not_stand_there_twice_and_may_have_nothing_to_say(ours: XGBoostSystem) -> None:
+    """Guards against pairing a system with itself, and against a crash on a slate of newcomers."""
+    with pytest.raises(ReleaseError, match="there twice"):
+        shadow_predictions([ours, ours], january())
+    mute = Rule("mute", lambda columns: np.full(len(columns["home_away"]), np.nan))
+    predictions = shadow_predictions([mute], january())
+    assert predictions.num_rows == 0
+    assert grade_systems(predictions, snapshot_of(JANUARY)).systems == ()
+    assert shadow_predictions([], january()).schema == PREDICTIONS
+
+
+def test_a_month_that_a_system_was_given_is_refused(store: DirectoryStore) -> None:
+    """Guards against a shadow comparison of memories."""
+    bench = bench_of(store, store)
+    december = published_model(store, "2021-12")
+    with pytest.raises(ReleaseError, match="would be memories"):
+        shadow_month(bench, "2021-12", ["mock", december])
+    with pytest.raises(ReleaseError, match="no samples of 2022-02"):
+        shadow_month(bench, "2022-02", ["mock", december])
+    assert len(shadow_month(bench, JANUARY, [december, "mock"]).systems) == 2
+
+
+# -- CatBoost ----------------------------------------------------------------------------------------
+
+needs_catboost = pytest.mark.skipif(
+    find_spec("catboost") is None, reason="needs CatBoost: pip install 'nba_ml[catboost]'"
+)
+
+SEEN = Seen(date(2021, 12, 31), date(2021, 12, 31))
+
+
+def fitted_cbm(rows: Samples, names: list[str] | None, **parameters: Any) -> bytes:
+    """A CatBoost of the rows, as a file."""
+    from catboost import CatBoostRegressor, Pool
+
+    options = {"loss_function": "MAE", "iterations": 60, "learning_rate": 0.15, "depth": 5, "random_seed": 42,
+               "thread_count": 1, "allow_writing_files": False, "verbose": False, **parameters}  # fmt: skip
+    model = CatBoostRegressor(**options)
+    model.fit(Pool(rows.features, rows.points, feature_names=names))
+    return saved(model)
+
+
+def saved(model: Any) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.cbm"
+        model.save_model(str(path), format="cbm")
+        return path.read_bytes()
+
+
+_CBM: dict[str, bytes] = {}
+
+
+@pytest.fixture
+def cbm(trained: Trained) -> bytes:
+    """A CatBoost of our split's train side: the stand-in for the platform's."""
+    if "stand-in" not in _CBM:
+        _CBM["stand-in"] = fitted_cbm(trained.side("train"), list(V2_33FEATURES.names))
+    return _CBM["stand-in"]
+
+
+def reference(count: int = 20) -> list[tuple[str, date, list[float]]]:
+    table = snapshot_of("2021-12").table.slice(0, count)
+    vectors = matrix_of(columns_of(table, V2_33FEATURES), V2_33FEATURES).tolist()
+    return list(zip(table["player_lookup"].to_pylist(), table["game_date"].to_pylist(), vectors, strict=True))
+
+
+@needs_catboost
+def test_a_registered_catboost_predicts_as_its_trainer_saw_it(store: DirectoryStore, cbm: bytes) -> None:
+    """Guards the user's own model: the numbers that CatBoost gives, under its own name, and registered once."""
+    from catboost import CatBoostRegressor
+
+    registered = register_catboost(store, cbm, SEEN, reference())
+    assert register_catboost(store, cbm, SEEN, reference()) == registered
+    assert registered.model.model_id.startswith("catboost_v8_33features_202112_")
+    system = load_system(store, find_model(store, registered.model.model_id), 1)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "m.cbm").write_bytes(cbm)
+        theirs = CatBoostRegressor().load_model(str(Path(folder) / "m.cbm"))
+    columns = columns_of(january(), V2_33FEATURES)
+    assert np.array_equal(system.predict(columns), theirs.predict(matrix_of(columns, V2_33FEATURES)))
+    assert (system.system_id, system.model_type, system.seen) == ("catboost_v8", "catboost", SEEN)
+    with pytest.raises(PublicationConflictError, match="other bytes"):
+        register_catboost(store, cbm, Seen(date(2021, 12, 1), SEEN.given), reference())
+
+
+@needs_catboost
+def test_a_model_of_other_features_is_refused_by_name(store: DirectoryStore, trained: Trained) -> None:
+    """Guards against the old worker's fault: 25 features in another order, and nobody noticed."""
+    names, side = list(V2_33FEATURES.names), trained.side("train")
+    swapped = [names[1], names[0], *names[2:]]
+    few = Samples(side.features[:, :25], side.points, side.dates, side.keys)
+    for rows, given_names, said in (
+        (side, swapped, r"at position 0 'points_avg_last_10' where v2_33features has 'points_avg_last_5'"),
+        (side, None, r"at position 0 '0' where"),
+        (few, names[:25], r"it has 25, and at position 25 'none' where"),
+    ):
+        data = fitted_cbm(rows, given_names, iterations=2)
+        with pytest.raises(BundleError, match=said):
+            register_catboost(store, data, SEEN, reference())
+    assert store.names("") == []
+
+
+def test_what_is_no_catboost_file_is_refused_before_catboost_sees_it(store: DirectoryStore) -> None:
+    """Guards against a pickle under another name: unpickling runs code."""
+    for data in (pickle.dumps({"a": 1}), b"", b'{"learner": 1}'):
+        with pytest.raises(BundleError, match="is no CatBoost model"):
+            register_catboost(store, data, SEEN, reference())
+    assert store.names("") == []
+
+
+def test_without_catboost_the_error_says_what_to_install(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards an install without the extra: it is told by name, and nothing predicts in CatBoost's place."""
+
+    def absent(name: str) -> object:
+        raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    monkeypatch.setattr(catboost_v8, "import_module", absent)
+    with pytest.raises(MissingExtraError, match=r"nba_ml\[catboost\]"):
+        register_catboost(store, b"CBM1 and more", SEEN, reference())
+
+
+@needs_catboost
+def test_a_damaged_catboost_is_refused(store: DirectoryStore, cbm: bytes) -> None:
+    """Guards both objects: any flipped bit or missing end, anywhere, is refused before CatBoost parses a byte."""
+    registered = register_catboost(store, cbm, SEEN, reference())
+    identity = registered.model.model_id
+    tried = 0
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(name=st.sampled_from(store.names("catboost_v8/")), data=st.data())
+    def damaged(name: str, data: st.DataObject) -> None:
+        nonlocal tried
+        path = store.root / name
+        good = path.read_bytes()
+        at = data.draw(st.integers(0, len(good) - 1))
+        bad = good[:at] if data.draw(st.booleans()) else good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :]
+        path.write_bytes(bad)
+        try:
+            with pytest.raises(BundleError):
+                require_registered(store, identity)
+        finally:
+            path.write_bytes(good)
+        tried += 1
+
+    damaged()
+    assert require_registered(store, identity) == registered
+    print(f"{tried} damaged registrations, none accepted")
+
+
+@needs_catboost
+def test_a_catboost_that_predicts_otherwise_is_refused(store: DirectoryStore, cbm: bytes) -> None:
+    """Guards against a CatBoost library that computes something else than the one it was registered with."""
+    registered = register_catboost(store, cbm, SEEN, reference())
+    row = registered.manifest.reference_rows[0]
+    changed = row.model_copy(update={"prediction": row.prediction + 0.01})
+    manifest = registered.manifest.model_copy(
+        update={"reference_rows": (changed, *registered.manifest.reference_rows[1:])}
+    )
+    moved = type(registered)(registered.model, manifest, registered.data)
+    with pytest.raises(BundleError, match=r"0\.010000 points off"):
+        load_catboost(moved)
+
+
+@needs_catboost
+def test_a_catboost_runs_in_shadow_and_is_rolled_out_if_it_earns_it(store: DirectoryStore, cbm: bytes) -> None:
+    """Guards the way of the user's own model: registered, graded on the same rows, and promoted by its grades."""
+    bench = bench_of(store, store)
+    ours = published_model(store, "2021-12")
+    model = register(bench, cbm, SEEN)
+    graded = shadow_month(bench, JANUARY, [ours, model.model_id, "moving_average", "mock"])
+    assert [each.metrics.n for each in graded.systems] == [4878] * 4
+    for each in graded.systems:
+        print(f"{each.system_id}: MAE {each.metrics.mae:.3f}, gain {each.gain:+.3f} {each.gain_interval}")
+    promote_model(bench, AT)
+    rollout_start(store, model.model_id, AT, WHY, graded_from=date(2022, 1, 1))
+    shares = []
+    for until in (date(2022, 1, 10), date(2022, 1, 20), date(2022, 1, 31)):
+        status, moved = rollout_advance(bench, AT, until)
+        assert status.step.action == "advance", status.step.said
+        assert moved.channel is not None
+        shares.append((moved.channel.share, moved.channel.champion.system_id))
+    assert shares == [(50, "xgboost_v1"), (100, "xgboost_v1"), (0, "catboost_v8")]
+    for to, system in ((None, "xgboost_v1"), (model.model_id, "catboost_v8")):
+        state = rollback(store, AT, WHY, to).channel
+        assert state is not None
+        assert state.champion.system_id == system
+
+
+def test_a_manifest_that_contradicts_itself_is_refused() -> None:
+    """Guards against dates that would have a model graded on games that it remembers."""
+    fields = {
+        "model_id": "catboost_v8_x", "feature_version": "v2_33features",
+        "objects": [{"name": "catboost_v8_x.cbm", "size": 1, "sha256": "0" * 64}],
+        "feature_names": V2_33FEATURES.names, "newest_month": "2021-12", "fitted_until": "2021-12-31",
+        "given_until": "2021-12-31", "calibration": None, "catboost": "1.2",
+        "reference_rows": [{"player_lookup": "p", "game_date": "2021-12-01", "features": [], "prediction": 1.0}],
+    }  # fmt: skip
+    assert CatBoostManifest.model_validate(fields)
+    for change in (
+        {"fitted_until": "2022-01-01"},
+        {"newest_month": "2021-11"},
+        {"reference_rows": []},
+        {"model_id": "other"},
+    ):
+        with pytest.raises(ValueError, match=r"seen until|no reference rows|is not the file of"):
+            CatBoostManifest.model_validate({**fields, **change})
