@@ -375,6 +375,8 @@ def test_a_model_that_failed_is_refused_by_the_publisher_in_its_own_run(home: Ho
     assert "gcs_artifact" not in materialised(result)
     assert failure(result, "gcs_artifact").startswith("NotVerifiedError: ")
     assert f"validation_mae on xgboost_model of {LAST} (validation MAE" in failure(result, "gcs_artifact")
+    [event] = result.filter_events(lambda e: e.is_step_failure)
+    assert "Failure: The model" in str(event.step_failure_data.error), "the UI shows the words first"
     assert home.files() == published
 
 

@@ -19,14 +19,21 @@ from playwright.sync_api import FloatRect, Locator, Page, Response
 from nba_ml_tests.e2e.servers import PAGE_SHOWS_WITHIN
 
 GROUPS = ("feature_store", "training")
+"""The groups of the chain."""
 
-_EXPANDED = "?expanded=" + ",".join(f"global@global:{group}" for group in GROUPS)
-"""Groups open, as the UI's own address bar has it after "Expand all groups"."""
 
-GRAPH = f"/asset-groups{_EXPANDED}"
-"""The whole graph."""
+def _expanded(groups: Iterable[str]) -> str:
+    """Groups open, as the UI's own address bar has it after "Expand all groups"."""
+    return "?expanded=" + ",".join(f"global@global:{group}" for group in groups)
 
-LINEAGE_OF_ARTIFACT = "/asset-groups~" + quote('+key:"gcs_artifact"') + _EXPANDED
+
+def graph_of(groups: Iterable[str]) -> str:
+    """The part of the graph in these groups: all of it is too wide for the details of its nodes."""
+    names = list(groups)
+    return "/asset-groups~" + quote(" or ".join(f'group:"{name}"' for name in names)) + _expanded(names)
+
+
+LINEAGE_OF_ARTIFACT = "/asset-groups~" + quote('+key:"gcs_artifact"') + _expanded(GROUPS)
 """What is published, and everything that leads to it."""
 
 GRAPH_WINDOW = (2000, 1100)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from nba_ml.assets import CHAIN, FEATURE_ASSETS
+from nba_ml.assets import CHAIN, EVALUATION_ASSETS, FEATURE_ASSETS, ON_REQUEST
 from nba_ml.checks.registry import all_checks
 from nba_ml.resources.feature_source import source_months
 from nba_ml.serving.bundle import verify_bundle
@@ -34,13 +34,20 @@ BACKFILL_WITHIN = 1200
 """Seconds for three months of the whole chain, started by Dagster's daemon: 60 s on two idle cores, 240 s on busy."""
 
 
-def test_graph_shows_every_asset_in_its_group(open_page: OpenPage) -> None:
+@pytest.mark.parametrize("groups", [("feature_store", "training"), ("evaluation", "release")])
+def test_graph_shows_every_asset_in_its_group(open_page: OpenPage, groups: tuple[str, str]) -> None:
     """An asset fell out of the definitions, or out of its group."""
-    page = open_page(pages.GRAPH, *pages.GRAPH_WINDOW)
-    nodes = pages.fit_graph(page, (*CHAIN, "backfill_progress"))
-    boxes = {group: pages.group_box(page, group) for group in pages.GROUPS}
+    assets = {
+        "feature_store": {*FEATURE_ASSETS[:2], "backfill_progress"},
+        "training": set(CHAIN[2:]),
+        "evaluation": {*EVALUATION_ASSETS, *ON_REQUEST, "walk_forward"},
+        "release": {"champion"},
+    }
+    page = open_page(pages.graph_of(groups), *pages.GRAPH_WINDOW)
+    nodes = pages.fit_graph(page, [asset for group in groups for asset in sorted(assets[group])])
+    boxes = {group: pages.group_box(page, group) for group in groups}
     inside = {group: {a for a, node in nodes.items() if pages.lies_in(node, box)} for group, box in boxes.items()}
-    assert inside == {"feature_store": {*FEATURE_ASSETS[:2], "backfill_progress"}, "training": set(CHAIN[2:])}
+    assert inside == {group: assets[group] for group in groups}
 
 
 def test_everything_of_the_chain_leads_to_the_artifact(open_page: OpenPage, tmp_path: Path) -> None:
