@@ -203,11 +203,14 @@ def _key_frame(features: pa.Table) -> pd.DataFrame:
 
 def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
     """Rows whose key stands on a newer row. Of rows written at one moment the fuller stays, then the one
-    whose vector sorts last: in which order a warehouse hands them over must not decide."""
+    whose vector sorts last: in which order a warehouse hands them over must not decide, so every column
+    does that tells two rows apart."""
     repeated = rows[rows.duplicated(_KEY, keep=False)]
-    vectors = features.column("features").take(pa.array(repeated.index)).to_pylist()
-    ranked = repeated.assign(vector=[repr(vector) for vector in vectors]).sort_values(
-        ["updated_at", "feature_quality_score", "vector", "game_id"], ascending=False, na_position="last"
+    stored = features.select(["features", "names_in_order"]).take(pa.array(repeated.index)).to_pydict()
+    ranked = repeated.assign(vector=list(map(repr, stored["features"])), named=stored["names_in_order"]).sort_values(
+        ["updated_at", "feature_quality_score", "vector", "game_id", "named", "feature_version"],
+        ascending=False,
+        na_position="last",
     )
     return ranked.index[ranked.duplicated(_KEY)]
 
@@ -257,7 +260,12 @@ def _rejects(features: pa.Table, reasons: pd.Series, rejected: Mask) -> pa.Table
         },
         schema=REJECTS_SCHEMA,
     )
-    return table.sort_by([(name, "ascending") for name in ("game_date", "player_lookup", "reason")])
+    # To the last column, which Arrow cannot sort by: two rows of one key may be refused for one reason.
+    rows = sorted(
+        range(table.num_rows),
+        key=lambda i: tuple(str(table.column(name)[i]) for name in ("game_date", "player_lookup", "reason", "features")),
+    )
+    return table.take(pa.array(rows, pa.int64()))
 
 
 def _require_few_rejected(counts: SnapshotCounts, rejects: pa.Table, month: str) -> None:

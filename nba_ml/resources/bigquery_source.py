@@ -267,7 +267,7 @@ def _quoted(table: str, project: str | None) -> str:
 
 
 def _require_one_result(month: str, results: pa.Table, table: str) -> None:
-    contradictory = results.filter(pc.greater(results.column("different_results"), 1))
+    contradictory = results.filter(results.column("contradictory"))
     if contradictory.num_rows:
         named = ", ".join(f"{r['player_lookup']} {r['game_date']}" for r in contradictory.slice(0, 5).to_pylist())
         raise SourceDataError(

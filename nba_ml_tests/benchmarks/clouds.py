@@ -109,7 +109,7 @@ def main() -> None:
     print(f"\nMedians of {RUNS} runs.\n")
     print("| what | measured | target |\n|---|---|---|")
     print(f"| a bare query of {ROWS:,} rows of 33 floats over the Storage Read API | {bare:.2f} s | |")
-    print(f"| the snapshot's own query (join, names, fingerprint, order) over the same API | {joined:.2f} s | |")
+    print(f"| the snapshot's own query (join, names, fingerprint) over the same API | {joined:.2f} s | |")
     print(
         f"| its rows into a snapshot | {taken:.2f} s, {of_joined:.2f} times its query, {of_bare:.2f} times the "
         f"bare one | at most {2 * BARE_READ:.1f} s |"

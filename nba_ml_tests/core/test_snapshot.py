@@ -375,24 +375,26 @@ def test_canonical_vectors_are_a_fixed_point_with_flag_and_line_in_step(rows: li
 
 
 def awkward() -> pa.Table:
-    """Stored rows with a duplicate, a tie, a breach and early rows."""
+    """Stored rows with a duplicate, a tie in all but the version (the two of them rejected alike), a breach and
+    early rows."""
     row = stored_rows()[7]
     changes: dict[int, Row] = {20: {"features": []}, 30: {"early_season_flag": True}, 31: {"early_season_flag": True}}
-    tie = {**row, **vector(7, {"points_avg_season": 12.5})}
-    return pa.concat_tables([with_changes(changes), as_stored([tie])])
+    sorts_first = {**row, **vector(7, {"points_avg_season": 0.5})}
+    tie = {**row, "feature_version": "another"}
+    return pa.concat_tables([with_changes(changes), as_stored([sorts_first, tie])])
 
 
 @settings(max_examples=30)
-@given(st.randoms(use_true_random=False), st.integers(0, ROWS + 1))
+@given(st.randoms(use_true_random=False), st.integers(0, ROWS + 2))
 def test_permuted_rows_give_the_same_snapshot(shuffle: random.Random, cut: int) -> None:
     """Guards against training that depends on the order or the chunks in which rows arrive."""
-    order = list(range(ROWS + 1))
+    order = list(range(AWKWARD.num_rows))
     shuffle.shuffle(order)
     permuted = AWKWARD.take(pa.array(order))
     snapshot = freeze(pa.concat_tables([permuted.slice(0, cut), permuted.slice(cut)]))
     assert snapshot.digest == FROZEN.digest
     assert snapshot.counts == FROZEN.counts
-    assert snapshot.rejects.select([*KEY, "reason"]).equals(FROZEN.rejects.select([*KEY, "reason"]))
+    assert repr(snapshot.rejects.to_pylist()) == repr(FROZEN.rejects.to_pylist())
 
 
 AWKWARD = awkward()

@@ -1,4 +1,6 @@
 -- One month: every feature row, with its result where there is one, and every result without a feature row.
+-- In no order: the snapshot puts its rows into one whatever order they come in, and an ORDER BY here would have one
+-- worker sort all vectors, and one stream bring them.
 -- Parameters: @first, @last (dates, inclusive), @feature_names (the contract's names, in order, joined by commas).
 WITH features AS (
   SELECT
@@ -30,7 +32,7 @@ results AS (
     game_date,
     CAST(MAX(points) AS FLOAT64) AS points,
     CAST(MAX(minutes_played) AS FLOAT64) AS minutes_played,
-    COUNT(DISTINCT FORMAT('%t points in %t', points, minutes_played)) AS different_results,
+    MIN(points) != MAX(points) OR MIN(minutes_played) != MAX(minutes_played) AS contradictory,
     BIT_XOR(CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(
       IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|', CAST(points AS STRING), '|',
       CAST(minutes_played AS STRING)
@@ -45,5 +47,3 @@ results AS (
 SELECT *
 FROM features
 FULL OUTER JOIN results USING (player_lookup, game_date)
--- A total order but for rows that are the same in every column.
-ORDER BY game_date, player_lookup, updated_at DESC, game_id, feature_version, feature_quality_score
