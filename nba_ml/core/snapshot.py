@@ -263,7 +263,9 @@ def _rejects(features: pa.Table, reasons: pd.Series, rejected: Mask) -> pa.Table
     # To the last column, which Arrow cannot sort by: two rows of one key may be refused for one reason.
     rows = sorted(
         range(table.num_rows),
-        key=lambda i: tuple(str(table.column(name)[i]) for name in ("game_date", "player_lookup", "reason", "features")),
+        key=lambda i: tuple(
+            str(table.column(name)[i]) for name in ("game_date", "player_lookup", "reason", "features")
+        ),
     )
     return table.take(pa.array(rows, pa.int64()))
 
