@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
+from dagster._core.utils import make_new_run_id
 
 from nba_ml.assets import EVALUATION_ASSETS
 from nba_ml.checks.registry import all_checks
 from nba_ml.core.errors import NbaMlError, NotVerifiedError
 from nba_ml.core.gates import Override
-from nba_ml.home import PID_TAG, fail_orphaned_runs
+from nba_ml.home import PID_TAG, event_log_kept_open, fail_orphaned_runs
 from nba_ml.planner import Planner
 from nba_ml.signals import signals_noticed
 
@@ -149,10 +150,12 @@ def execute(
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM came while it ran. The run is not left unfinished.
     """
-    with signals_noticed() as interrupted:
+    run_id = make_new_run_id()
+    with signals_noticed() as interrupted, event_log_kept_open(instance, run_id):
         try:
             result = job.execute_in_process(
                 instance=instance,
+                run_id=run_id,
                 partition_key=month,
                 run_config={**_QUIET, "ops": ops or {}},
                 raise_on_error=False,

@@ -95,13 +95,13 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     prepare_home(settings)
     uncaptured = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     ref = InstanceRef.from_dir(str(settings.dagster_home), overrides={"compute_logs": uncaptured})
-    with dg.DagsterInstance.from_ref(ref) as instance, _index_kept_open(instance):
+    with dg.DagsterInstance.from_ref(ref) as instance, event_log_kept_open(instance, "index"):
         yield instance
 
 
 @contextmanager
-def _index_kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Keep a connection to the index of the event log, where that is SQLite.
+def event_log_kept_open(instance: dg.DagsterInstance, shard: str) -> Iterator[None]:
+    """Keep a connection to a file of the event log, where that is SQLite: a run's, or the index of all.
 
     Dagster opens and closes one for every event, and whoever closes the last copies the write-ahead log into
     the file, syncs and deletes it: three syncs for one. While this one is open, none is the last. Each commit is
@@ -113,7 +113,7 @@ def _index_kept_open(instance: dg.DagsterInstance) -> Iterator[None]:
     if not isinstance(storage, SqliteEventLogStorage):  # the user's own dagster.yaml says so
         yield
         return
-    with closing(sqlite3.connect(storage.path_for_shard("index"))) as connection:
+    with closing(sqlite3.connect(storage.path_for_shard(shard))) as connection:
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # it counts from its first read
         yield
