@@ -17,10 +17,11 @@ from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.contract import NOT_IN_BOX_SCORES, V2_33FEATURES, Feature
 from nba_ml.core.digest import table_digest
 from nba_ml.core.drift import population_stability_index
+from nba_ml.core.feature_rows import contract_faults
 from nba_ml.core.metrics import interval_over_days
 from nba_ml.core.recomputation import KEY, averages_before
 from nba_ml.core.season import season_of
-from nba_ml.core.snapshot import Snapshot, contract_faults
+from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.tables import snapshot_schema
 
 ASSET = "feature_store_snapshot"

@@ -11,25 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.canonical import canonical_vectors
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import table_digest
 from nba_ml.core.errors import SnapshotRejectedError
+from nba_ml.core.feature_rows import KEY, Floats, Mask, Reasons, validate_rows
 from nba_ml.core.tables import FEATURE_ROWS, RESULTS, snapshot_schema
 
 MAX_REJECTED_SHARE = 0.01
 """More rejected rows than this and the month is no snapshot: one bad row in a hundred is a fault of
 the backfill, not noise."""
-
-_KEY = ["player_lookup", "game_date"]
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +105,8 @@ class MonthRows:
 def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snapshot:
     """Freeze the month's rows of the feature store, with their results.
 
-    Early-season rows are set aside first: on the platform their vectors may be empty, and a team's
-    pace after one double-overtime game lies outside any range. Then come duplicates (the newest
-    `updated_at` stays), rows that break the contract, and rows without a result.
+    Early-season rows are set aside first, then duplicates and rows that break the contract
+    (`feature_rows.validate_rows`), then rows without a result.
 
     Args:
         rows: what was read.
@@ -125,31 +118,14 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
             error carries the rejected rows as `rejects`.
     """
     features = rows.features
-    keys = _key_frame(features)
-    reasons = pd.Series("", index=keys.index, dtype=object)
-    early = keys["early_season_flag"].to_numpy(dtype=bool)
-
-    _mark(reasons, ~early & (keys["player_lookup"] == "").to_numpy(), "no player_lookup")
-    reasons.loc[_superseded(keys[~early], features)] = "duplicate key"
-    _mark(
-        reasons, ~early & (keys["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}"
-    )
-    lengths = pc.fill_null(pc.list_value_length(features.column("features")), 0).to_numpy()
-    _mark(reasons, ~early & (lengths != version.count), f"not {version.count} values")
-    in_order = pc.fill_null(features.column("names_in_order"), False).to_numpy()
-    _mark(reasons, ~early & ~in_order, "feature names differ from the contract's")
-
-    readable = ~early & (reasons == "").to_numpy()
-    vectors = canonical_vectors(_matrix(features, readable, version), version)
-    _mark(reasons, readable, contract_faults(vectors, version), within=True)
-
-    joined = keys.merge(rows.results.to_pandas(date_as_object=False), on=_KEY, how="left", validate="many_to_one")
-    valid = readable & (reasons == "").to_numpy()
+    read = validate_rows(features, version)
+    keys, early, valid = read.keys, read.early, read.valid
+    joined = keys.merge(rows.results.to_pandas(date_as_object=False), on=KEY, how="left", validate="many_to_one")
     has_result = joined["minutes_played"].notna().to_numpy()
     sample = valid & has_result
 
-    rejected = (reasons != "").to_numpy()
-    covered_keys = keys.loc[(valid | early) & has_result, _KEY].drop_duplicates()
+    rejected = ~valid & ~early
+    covered_keys = keys.loc[(valid | early) & has_result, KEY].drop_duplicates()
     counts = SnapshotCounts(
         samples=int(sample.sum()),
         early_season=int(early.sum()),
@@ -158,10 +134,10 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
         played=rows.results.num_rows,
         covered=len(covered_keys),
     )
-    rejects = _rejects(features, reasons, rejected)
+    rejects = _rejects(features, read.reasons, rejected)
     _require_few_rejected(counts, rejects, month)
 
-    table = _canonical_table(joined[sample], vectors[sample[readable]], version)
+    table = _canonical_table(joined[sample], read.vectors[sample[valid]], version)
     return Snapshot(
         table=table,
         rejects=rejects,
@@ -169,58 +145,6 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
         counts=counts,
         digest=table_digest(table),
     )
-
-
-def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
-    """For each vector (n, features) the first way in which it breaks the contract, or ''."""
-    faults = np.full(len(vectors), "", dtype=object)
-    for i, feature in enumerate(version.features):
-        values = vectors[:, i]
-        missing = np.isnan(values)
-        found: dict[str, Mask] = {
-            f"{feature.name} is infinite": np.isinf(values),
-            f"{feature.name} outside {feature.low:g} to {feature.high:g}": (values < feature.low)
-            | (values > feature.high),
-        }
-        if feature.unit == "0/1":
-            found[f"{feature.name} is neither 0 nor 1"] = ~missing & (values != 0) & (values != 1)
-        if not feature.nullable:
-            found[f"{feature.name} is missing"] = missing
-        for fault, mask in found.items():
-            faults[mask & (faults == "")] = fault
-    return faults.tolist()
-
-
-def _key_frame(features: pa.Table) -> pd.DataFrame:
-    columns = [*_KEY, "game_id", "feature_version", "feature_quality_score", "early_season_flag", "updated_at"]
-    frame: pd.DataFrame = features.select(columns).to_pandas(date_as_object=False)
-    # Rows of older eras lack some: an unknown flag is no flag, an unknown time is older than any.
-    return frame.assign(
-        early_season_flag=frame["early_season_flag"].eq(True),
-        **{name: frame[name].fillna("") for name in ("player_lookup", "game_id", "feature_version")},
-    )
-
-
-def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
-    """Rows whose key stands on a newer row. Of rows written at one moment the fuller stays, then the one
-    whose vector sorts last: in which order a warehouse hands them over must not decide, so every column
-    does that tells two rows apart."""
-    repeated = rows[rows.duplicated(_KEY, keep=False)]
-    stored = features.select(["features", "names_in_order"]).take(pa.array(repeated.index)).to_pydict()
-    ranked = repeated.assign(vector=list(map(repr, stored["features"])), named=stored["names_in_order"]).sort_values(
-        ["updated_at", "feature_quality_score", "vector", "game_id", "named", "feature_version"],
-        ascending=False,
-        na_position="last",
-    )
-    return ranked.index[ranked.duplicated(_KEY)]
-
-
-def _mark(reasons: pd.Series, mask: Mask, reason: str | list[str], *, within: bool = False) -> None:
-    """Give the masked rows a reason, if they have none yet. With `within`, one reason per masked row."""
-    if within:
-        reasons.loc[mask] = reason
-    else:
-        reasons.loc[mask & (reasons == "").to_numpy()] = reason
 
 
 def _names_in_order(features: pa.Table, version: FeatureVersion) -> Mask:
@@ -239,17 +163,7 @@ def _names_in_order(features: pa.Table, version: FeatureVersion) -> Mask:
     return np.concatenate(masks) if masks else np.zeros(0, dtype=bool)
 
 
-def _matrix(features: pa.Table, keep: Mask, version: FeatureVersion) -> Floats:
-    """The kept rows' vectors (n, features), through Arrow buffers."""
-    column = features.column("features").filter(pa.array(keep))
-    values = column.combine_chunks().flatten() if column.num_chunks else pa.array([], pa.float64())
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    matrix: Floats = values.fill_null(np.nan).to_numpy(zero_copy_only=False).reshape(-1, version.count)
-    return matrix
-
-
-def _rejects(features: pa.Table, reasons: pd.Series, rejected: Mask) -> pa.Table:
+def _rejects(features: pa.Table, reasons: Reasons, rejected: Mask) -> pa.Table:
     mask = pa.array(rejected)
     table = pa.table(
         {

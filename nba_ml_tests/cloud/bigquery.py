@@ -27,7 +27,8 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from nba_ml.resources.bigquery_source import BigQueryConnection, BigQueryFeatureSource
+from nba_ml.resources.bigquery_connection import BigQueryConnection
+from nba_ml.resources.bigquery_source import BigQueryFeatureSource
 
 PROJECT = "platform-tests"
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-bigquery"

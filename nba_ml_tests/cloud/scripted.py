@@ -10,7 +10,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from nba_ml.resources.bigquery_source import BigQueryConnection
+from nba_ml.resources.bigquery_connection import BigQueryConnection
 from nba_ml_tests.cloud.bigquery import PROJECT
 
 

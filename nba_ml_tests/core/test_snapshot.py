@@ -21,9 +21,10 @@ from nba_ml.core.canonical import canonical_vectors
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.digest import table_digest
 from nba_ml.core.errors import SnapshotRejectedError
+from nba_ml.core.feature_rows import contract_faults
 from nba_ml.core.features import compute_features
 from nba_ml.core.season import month_bounds
-from nba_ml.core.snapshot import MonthRows, Snapshot, SnapshotCounts, contract_faults, take_snapshot
+from nba_ml.core.snapshot import MonthRows, Snapshot, SnapshotCounts, take_snapshot
 from nba_ml.core.tables import ML_FEATURE_STORE_V2, snapshot_schema
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of

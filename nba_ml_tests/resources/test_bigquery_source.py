@@ -16,7 +16,8 @@ from nba_ml.core.errors import SettingsError, SourceDataError
 from nba_ml.core.progress import Status
 from nba_ml.core.snapshot import Snapshot, take_snapshot
 from nba_ml.core.tables import ML_FEATURE_STORE_V2
-from nba_ml.resources.bigquery_source import BigQueryConnection, BigQueryFeatureSource
+from nba_ml.resources.bigquery_connection import BigQueryConnection
+from nba_ml.resources.bigquery_source import BigQueryFeatureSource
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.cloud.scripted import ScriptedService
 from nba_ml_tests.conftest import features_of, snapshot_of, summary_of

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from nba_ml.core.canonical import canonical_vectors
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import FeatureRowsError
-from nba_ml.core.snapshot import contract_faults
+from nba_ml.core.feature_rows import contract_faults
 from nba_ml.serving.rows import MOST_FAULTS, Rows, read_rows
 from nba_ml_tests.faults.summary import PREFIX
 
@@ -242,3 +244,13 @@ def test_whatever_is_given_it_is_refused_or_keeps_the_contract(row: Row, record_
 
     check()
     record_property(f"{PREFIX}fuzzed rows, none accepted that should not be", tried)
+
+
+def test_a_library_in_the_middle_of_its_import(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a running service: CatBoost, loaded in a thread, imports pandas, which has no DataFrame meanwhile."""
+    for library in ("pandas", "pyarrow"):
+        monkeypatch.setitem(sys.modules, library, ModuleType(library))
+    assert len(read_rows([row(), row()]).features) == 2
+    assert len(read_rows(row()).features) == 1
+    with pytest.raises(FeatureRowsError, match="no kind of rows"):
+        read_rows(object())

@@ -1,0 +1,128 @@
+"""Rows of the feature store as a warehouse hands them over, held to the contract: one rule for every reader.
+
+What belongs here: which rows can be used, as canonical vectors, and why the others cannot. What does not: what
+they are used for (`snapshot` freezes a month, `slate` scores a date).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nba_ml.core.canonical import canonical_vectors
+from nba_ml.core.contract import FeatureVersion
+
+KEY = ["player_lookup", "game_date"]
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Reasons = npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedRows:
+    """n rows, each early season, valid, or neither for a reason.
+
+    `keys` (n rows) has the columns of `tables.FEATURE_ROWS` that tell rows apart; `early` (n,) is the early-season
+    flag; `reasons` (n,) says in which way a row breaks the contract, '' if in none or early; `vectors`
+    (valid rows, features) are the canonical values of the valid ones, in their order.
+    """
+
+    keys: pd.DataFrame
+    early: Mask
+    reasons: Reasons
+    vectors: Floats
+
+    @property
+    def valid(self) -> Mask:
+        """Which rows (n,) keep the contract."""
+        valid: Mask = ~self.early & (self.reasons == "")
+        return valid
+
+
+def validate_rows(features: pa.Table, version: FeatureVersion) -> ValidatedRows:
+    """Hold rows (`tables.FEATURE_ROWS`) to the contract. In which order they come changes no row's lot.
+
+    Early-season rows are set aside first: on the platform their vectors may be empty, and a team's pace after one
+    double-overtime game lies outside any range. Then come duplicates (the newest `updated_at` stays), and whatever
+    else breaks the contract, with the first reason found.
+    """
+    keys = _key_frame(features)
+    early = keys["early_season_flag"].to_numpy(dtype=bool)
+    duplicate = np.zeros(len(keys), dtype=bool)
+    duplicate[_superseded(keys[~early], features)] = True
+    lengths = pc.fill_null(pc.list_value_length(features.column("features")), 0).to_numpy()
+    in_order = pc.fill_null(features.column("names_in_order"), False).to_numpy()
+    reasons: Reasons = np.full(len(keys), "", dtype=object)
+    readable = ~early
+    for broken, reason in (
+        ((keys["player_lookup"] == "").to_numpy(), "no player_lookup"),
+        (duplicate, "duplicate key"),
+        ((keys["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}"),
+        (lengths != version.count, f"not {version.count} values"),
+        (~in_order, "feature names differ from the contract's"),
+    ):
+        reasons[readable & broken] = reason
+        readable &= ~broken
+    vectors = canonical_vectors(_matrix(features, readable, version), version)
+    reasons[readable] = contract_faults(vectors, version)
+    return ValidatedRows(keys, early, reasons, vectors[reasons[readable] == ""])
+
+
+def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
+    """For each vector (n, features) the first way in which it breaks the contract, or ''."""
+    faults = np.full(len(vectors), "", dtype=object)
+    for i, feature in enumerate(version.features):
+        values = vectors[:, i]
+        missing = np.isnan(values)
+        found: dict[str, Mask] = {
+            f"{feature.name} is infinite": np.isinf(values),
+            f"{feature.name} outside {feature.low:g} to {feature.high:g}": (values < feature.low)
+            | (values > feature.high),
+        }
+        if feature.unit == "0/1":
+            found[f"{feature.name} is neither 0 nor 1"] = ~missing & (values != 0) & (values != 1)
+        if not feature.nullable:
+            found[f"{feature.name} is missing"] = missing
+        for fault, mask in found.items():
+            faults[mask & (faults == "")] = fault
+    return faults.tolist()
+
+
+def _key_frame(features: pa.Table) -> pd.DataFrame:
+    columns = [*KEY, "game_id", "feature_version", "feature_quality_score", "early_season_flag", "updated_at"]
+    frame: pd.DataFrame = features.select(columns).to_pandas(date_as_object=False)
+    # Rows of older eras lack some: an unknown flag is no flag, an unknown time is older than any.
+    return frame.assign(
+        early_season_flag=frame["early_season_flag"].eq(True),
+        **{name: frame[name].fillna("") for name in ("player_lookup", "game_id", "feature_version")},
+    )
+
+
+def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
+    """Rows whose key stands on a newer row. Of rows written at one moment the fuller stays, then the one
+    whose vector sorts last: in which order a warehouse hands them over must not decide, so every column
+    does that tells two rows apart."""
+    repeated = rows[rows.duplicated(KEY, keep=False)]
+    stored = features.select(["features", "names_in_order"]).take(pa.array(repeated.index)).to_pydict()
+    ranked = repeated.assign(vector=list(map(repr, stored["features"])), named=stored["names_in_order"]).sort_values(
+        ["updated_at", "feature_quality_score", "vector", "game_id", "named", "feature_version"],
+        ascending=False,
+        na_position="last",
+    )
+    return ranked.index[ranked.duplicated(KEY)]
+
+
+def _matrix(features: pa.Table, keep: Mask, version: FeatureVersion) -> Floats:
+    """The kept rows' vectors (n, features), through Arrow buffers."""
+    column = features.column("features").filter(pa.array(keep))
+    values = column.combine_chunks().flatten() if column.num_chunks else pa.array([], pa.float64())
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    matrix: Floats = values.fill_null(np.nan).to_numpy(zero_copy_only=False).reshape(-1, version.count)
+    return matrix
