@@ -10,6 +10,7 @@ from nba_ml.checks.build import consequence
 from nba_ml.checks.registry import all_checks
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.model_record import ModelRecord
+from nba_ml.core.served_table import columns_table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -39,7 +40,7 @@ def schema() -> str:
     return json.dumps(ModelRecord.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-PARTS: Mapping[str, str] = {"features": features_table(), "checks": checks_table()}
+PARTS: Mapping[str, str] = {"features": features_table(), "checks": checks_table(), "predictions": columns_table()}
 """Name of a generated part of the README -> its content."""
 
 

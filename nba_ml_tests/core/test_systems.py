@@ -352,6 +352,39 @@ def test_a_catboost_runs_in_shadow_and_is_rolled_out_if_it_earns_it(store: Direc
         assert state.champion.system_id == system
 
 
+@needs_catboost
+def test_a_catboost_registered_again_is_what_it_was(store: DirectoryStore, cbm: bytes) -> None:
+    """Guards a command that is run again a month later: other reference rows by then, and no conflict with itself."""
+    model = register(bench_of(store, store, "2021-11", "2021-12"), cbm, SEEN)
+    stored = {name: (store.root / name).read_bytes() for name in store.names("catboost_v8/")}
+    assert register(bench_of(store, store), cbm, SEEN) == model
+    assert {name: (store.root / name).read_bytes() for name in store.names("catboost_v8/")} == stored
+    with pytest.raises(PublicationConflictError, match="other bytes"):
+        register(bench_of(store, store), cbm, Seen(date(2021, 12, 1), SEEN.given))
+
+
+@needs_catboost
+def test_the_interval_of_a_catboost_is_learnt_from_what_its_trainer_held_out(
+    store: DirectoryStore, trained: Trained, cbm: bytes
+) -> None:
+    """Guards the interval: not from rows it was fitted on, nor from games it will be graded on; without such, none."""
+    bench = bench_of(store, store)
+    fitted = trained.split.sides()["train"].last
+    held = require_registered(store, register(bench, cbm, Seen(fitted, date(2021, 12, 31))).model_id).manifest
+    rows = pa.concat_tables([snapshot_of("2021-11").table, snapshot_of("2021-12").table])
+    days = rows.column("game_date")
+    rows = rows.filter(pc.and_(pc.greater(days, pa.scalar(fitted)), pc.less_equal(days, pa.scalar(held.given_until))))
+    assert rows.num_rows > 1000
+    assert held.calibration is not None
+    assert held.calibration.rows == rows.num_rows
+    low, high = held.calibration.interval(np.array([5.0, 20.0]))
+    assert (low < [5.0, 20.0]).all()
+    assert (high > [5.0, 20.0]).all()
+    elsewhere = DirectoryStore(store.root.parent / "elsewhere")
+    none_held = register(bench_of(elsewhere, elsewhere), cbm, SEEN)
+    assert require_registered(elsewhere, none_held.model_id).manifest.calibration is None
+
+
 def test_a_manifest_that_contradicts_itself_is_refused() -> None:
     """Guards against dates that would have a model graded on games that it remembers."""
     fields = {

@@ -1,0 +1,68 @@
+"""`slate_grades`: what was served in a month, against what happened."""
+
+from typing import Any
+
+import dagster as dg
+
+from nba_ml.assets.recording import OWNERS, column_schema, markdown_table
+from nba_ml.core.slate_grades import SlateGradeReport, compared_frame, grades_frame
+from nba_ml.core.tables import SLATE_GRADES
+from nba_ml.previews import previews_in_use
+from nba_ml.resources.slate_store import SlateStore
+from nba_ml.resources.store import Store
+from nba_ml.slates import grade_month_of_slates
+
+CODE_VERSION = "1"
+
+
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    with previews_in_use():
+        days_of_month = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+
+    @dg.asset(
+        partitions_def=months,
+        group_name="release",
+        kinds={"parquet"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        deps=[dg.AssetDep("slate_predictions", partition_mapping=days_of_month), "feature_store_snapshot"],
+        metadata={"dagster/column_schema": column_schema(SLATE_GRADES)},
+    )
+    def slate_grades(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+        """The slates of a month, as they were kept, graded against its results.
+
+        Champion and challenger, served and in shadow, apart; what was made ahead apart from what was replayed. A
+        player who did not play is void. A date without results yet waits.
+        """
+        slates = SlateStore(store.months().objects)
+        grades = grade_month_of_slates(store.months(), slates, context.partition_key)
+        with previews_in_use():
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(grades.digest),
+                metadata={**_facts(grades.report), "dagster/uri": slates.grades_uri(context.partition_key)},
+            )
+
+    return slate_grades
+
+
+def _facts(report: SlateGradeReport) -> dict[str, Any]:
+    graded = sum(grade.metrics.n for grade in report.grades if grade.metrics)
+    facts: dict[str, Any] = {
+        "rows": graded,
+        "dagster/partition_row_count": graded,
+        "dates": report.dates,
+        "replayed_dates": report.replayed_dates,
+        "waiting_dates": len(report.waiting),
+    }
+    if report.note:
+        return {**facts, "note": report.note}
+    for grade in report.served:
+        facts[f"void_{grade.made}"] = grade.void
+        if grade.metrics is not None:
+            facts[f"mae_{grade.made}"] = grade.metrics.mae
+        if grade.hit_rate is not None:
+            facts |= {f"hit_rate_{grade.made}": grade.hit_rate.share, f"bets_{grade.made}": grade.hit_rate.n}
+    facts["grades"] = markdown_table(grades_frame(report))
+    if report.compared:
+        facts["compared"] = markdown_table(compared_frame(report))
+    return facts

@@ -1,0 +1,111 @@
+"""`slate_predictions`: a date's players scored by whoever the channel lets serve."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from nba_ml.assets.recording import OWNERS, column_schema, markdown_table
+from nba_ml.core.season import OFF_SEASON
+from nba_ml.core.slate import RECOMMENDATIONS, highest_edges, served_counts
+from nba_ml.core.tables import SLATE_PREDICTIONS
+from nba_ml.partitions import month_keys
+from nba_ml.previews import previews_in_use
+from nba_ml.resources.compute import Compute
+from nba_ml.resources.slate_rows import SlateRows
+from nba_ml.resources.slate_store import SlateStore
+from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.slates import Desk, Predicted, PredictionTable, predict_slate
+
+CODE_VERSION = "1"
+
+_EDGE_COLUMNS = ["player_lookup", "recommendation", "predicted_points", "current_points_line", "line_margin", "side"]
+
+
+class SlateConfig(dg.Config):
+    """Where a slate goes besides the store."""
+
+    to_bigquery: bool = Field(default=False, description="Also write it into NBA_ML_PREDICTION_TABLE.")
+
+
+def days_of(months: dg.MonthlyPartitionsDefinition) -> dg.DailyPartitionsDefinition:
+    """Every day of the months, to the end of the last; where they go on with the calendar, to today."""
+    whole = months.end is not None
+    return dg.DailyPartitionsDefinition(
+        start_date=f"{month_keys(months)[0]}-01",
+        end_date=months.end,
+        end_offset=0 if whole else 1,  # Dagster's own last partition is the last day that is over
+        exclusions=[f"0 0 * {min(OFF_SEASON)}-{max(OFF_SEASON)} *"],
+    )
+
+
+def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+    with previews_in_use():
+        month_of_day = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+
+    @dg.asset(
+        partitions_def=days_of(months),
+        group_name="release",
+        kinds={"parquet"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+        deps=[dg.AssetDep("ml_feature_store_v2", partition_mapping=month_of_day), "champion"],
+        metadata={"dagster/column_schema": column_schema(SLATE_PREDICTIONS)},
+    )
+    def slate_predictions(
+        context: dg.AssetExecutionContext,
+        config: SlateConfig,
+        artifact_root: ArtifactRoot,
+        store: Store,
+        compute: Compute,
+        slate_rows: dg.ResourceParam[SlateRows],
+        prediction_table: dg.ResourceParam[PredictionTable],
+    ) -> dg.MaterializeResult[None]:
+        """The slate of a date, scored before its games by the champion and, on its share, the challenger.
+
+        The other of the two is scored in shadow. Rows that break the feature contract are set aside with their
+        reason. Every version is kept; the newest of those made before midnight UTC counts when it is graded.
+        """
+        slates = SlateStore(store.months().objects)
+        desk = Desk(artifact_root.objects(), slate_rows, slates, compute.threads)
+        done = predict_slate(desk, datetime.fromisoformat(context.partition_key).date(), datetime.now(UTC))
+        there = prediction_table.write(done.kept, stands=done.stands) if config.to_bigquery else None
+        written: dict[str, Any] = {} if there is None else {"bigquery_table": there.table, "bigquery_rows": there.rows}
+        with previews_in_use():
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(done.kept.slate.digest), metadata={**_facts(done), **written}
+            )
+
+    return slate_predictions
+
+
+def _facts(done: Predicted) -> dict[str, Any]:
+    slate, report = done.kept.slate, done.kept.slate.report
+    told = {name: sum(counts.get(name, 0) for _, _, counts in served_counts(slate)) for name in RECOMMENDATIONS}
+    facts: dict[str, Any] = {
+        "rows": report.rows,
+        "dagster/partition_row_count": slate.table.num_rows,
+        "served": report.served,
+        "shadow": report.shadow,
+        "early_season": report.early_season,
+        "set_aside": len(report.set_aside),
+        **{f"served_by_{side}": sum(counts.values()) for side, _, counts in served_counts(slate)},
+        **{f"recommended_{name.lower()}": count for name, count in told.items()},
+        "champion": report.champion.model_version,
+        "challenger": report.challenger.model_version if report.challenger else "none",
+        "channel_serial": report.channel_serial,
+        "version": done.kept.number,
+        "counts": done.stands,
+        "replayed": not slate.ahead,
+        "created_at": dg.MetadataValue.timestamp(slate.created_at),
+        "dagster/uri": done.kept.uri,
+    }
+    edges = highest_edges(slate).select(_EDGE_COLUMNS).to_pandas()
+    if len(edges):
+        facts["highest_edges"] = markdown_table(edges)
+    if report.set_aside:
+        reasons = pd.DataFrame(report.set_aside_by_reason.items(), columns=["reason", "rows"])
+        facts["set_aside_by_reason"] = markdown_table(reasons)
+    return facts

@@ -1,0 +1,336 @@
+"""A slate: the feature rows of a date, scored before its games by whoever the channel lets serve.
+
+Each row is served by one system. While a challenger is named, the other one scores the row too, in shadow: told
+apart by `role`, never served. A row that breaks the contract is set aside with its reason, an early-season row is
+counted; neither is predicted, and neither is lost.
+
+What belongs here: from rows and systems to what is served, and which of several versions of a slate counts. What
+does not: reading and keeping (`slates`), grading (`slate_grades`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Literal, Protocol, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.channel import Channel
+from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
+from nba_ml.core.digest import json_digest, table_digest
+from nba_ml.core.errors import SlateError
+from nba_ml.core.feature_rows import validate_rows
+from nba_ml.core.recommendation import NO_LINE, OVER, PASS, UNDER
+from nba_ml.core.rollout import serving_model
+from nba_ml.core.systems.interface import PredictionSystem
+from nba_ml.core.systems.shadow import shadow_predictions
+from nba_ml.core.tables import FEATURE_ROWS, SLATE_PREDICTIONS
+
+SERVED, SHADOW = "served", "shadow"
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+Side = Literal["champion", "challenger"]
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class SetAside(BaseModel):
+    """A row that was not predicted, and why."""
+
+    model_config = _FROZEN
+
+    player_lookup: str
+    game_id: str
+    reason: str
+
+
+class Scorer(BaseModel):
+    """Who scored; `model_sha256` is '' for a rule."""
+
+    model_config = _FROZEN
+
+    system_id: str
+    model_version: str
+    model_sha256: str
+
+    @classmethod
+    def of(cls, system: PredictionSystem) -> Scorer:
+        return cls(system_id=system.system_id, model_version=system.version, model_sha256=system.model_sha256)
+
+
+class SlateReport(BaseModel):
+    """What became of a date's `rows`: each is served, early season, or set aside. `shadow` counts beside them."""
+
+    model_config = _FROZEN
+
+    game_date: date
+    channel_serial: int
+    champion: Scorer
+    challenger: Scorer | None
+    share: int
+    rows: int
+    served: int
+    shadow: int
+    early_season: int
+    set_aside: tuple[SetAside, ...]
+
+    @property
+    def set_aside_by_reason(self) -> dict[str, int]:
+        """Reason -> rows, the most frequent first."""
+        return dict(Counter(each.reason for each in self.set_aside).most_common())
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """A scored slate, in `tables.SLATE_PREDICTIONS`.
+
+    `digest` names everything but `created_at`: the same rows under the same state of the channel give the same one.
+    """
+
+    table: pa.Table
+    report: SlateReport
+    created_at: datetime
+    digest: str
+
+    @classmethod
+    def of(cls, table: pa.Table, report: SlateReport, created_at: datetime) -> Slate:
+        """Named by the digest of the rows and of the report."""
+        content = {"rows": table_digest(table, without=("created_at",)), "report": report.model_dump(mode="json")}
+        return cls(table, report, created_at, json_digest(content))
+
+    @property
+    def served(self) -> pa.Table:
+        """The rows that were served, one for each player."""
+        return self.table.filter(pc.equal(self.table.column("role"), SERVED))
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it was made before its day was over."""
+        return self.created_at < game_day_end(self.report.game_date)
+
+
+@dataclass(frozen=True, slots=True)
+class SlateSystems:
+    """A state of the channel, with the systems that it names."""
+
+    channel: Channel
+    champion: PredictionSystem
+    challenger: PredictionSystem | None
+
+    def by_side(self) -> dict[Side, PredictionSystem]:
+        sides: dict[Side, PredictionSystem] = {"champion": self.champion}
+        return sides if self.challenger is None else {**sides, "challenger": self.challenger}
+
+
+def score_slate(
+    rows: pa.Table,
+    systems: SlateSystems,
+    day: date,
+    created_at: datetime,
+    version: FeatureVersion = V2_33FEATURES,
+) -> Slate:
+    """Score the rows of a date. In which order they come changes nothing.
+
+    Of rows with one key the newest `updated_at` counts. Values are made canonical and held to the contract as in a
+    snapshot. Where the system that serves a player has nothing to go by (a rule, before his first game), he is set
+    aside: nobody else's number is served in its place.
+
+    Args:
+        rows: `tables.SLATE_ROWS`, of this date only.
+        created_at: now, with its time zone.
+
+    Raises:
+        SlateError: a row is of another date; or one of the systems has learnt from games of this date or later.
+        BundleError: a model's output is infinite.
+    """
+    _require_date(rows, day)
+    for system in systems.by_side().values():
+        _require_unseen(system, day)
+    usable, early, reasons = _sorted_out(rows.sort_by([(name, "ascending") for name in _TIES]), version)
+    serves = {
+        player: _serving_side(systems.channel, player, day) for player in usable.column("player_lookup").to_pylist()
+    }
+    scored = [
+        _scored(side, system, usable, serves, systems.channel.serial, created_at, version)
+        for side, system in systems.by_side().items()
+    ]
+    table = pa.concat_tables(scored).sort_by([("player_lookup", "ascending"), ("role", "ascending")])
+    served = set(table.filter(pc.equal(table.column("role"), SERVED)).column("player_lookup").to_pylist())
+    by_side = systems.by_side()
+    unserved = [
+        SetAside(
+            player_lookup=row["player_lookup"],
+            game_id=row["game_id"],
+            reason=f"{by_side[serves[row['player_lookup']]].version} serves, and has nothing to go by",
+        )
+        for row in usable.select(["player_lookup", "game_id"]).to_pylist()
+        if row["player_lookup"] not in served
+    ]
+    set_aside = sorted((*reasons, *unserved), key=lambda each: (each.player_lookup, each.game_id, each.reason))
+    report = SlateReport(
+        game_date=day,
+        channel_serial=systems.channel.serial,
+        champion=Scorer.of(systems.champion),
+        challenger=Scorer.of(systems.challenger) if systems.challenger else None,
+        share=systems.channel.share,
+        rows=rows.num_rows,
+        served=len(served),
+        shadow=table.num_rows - len(served),
+        early_season=early,
+        set_aside=tuple(set_aside),
+    )
+    return Slate.of(table, report, created_at)
+
+
+_TIES = ("player_lookup", "universal_player_id", "game_id")
+"""What two rows of a key, written at one moment with one vector, may still differ in."""
+
+
+def _require_date(rows: pa.Table, day: date) -> None:
+    found = [each for each in rows.column("game_date").unique().to_pylist() if each != day]
+    if found:
+        raise SlateError(
+            f"The rows of {day} hold rows of {found[0]} too: where they were read from mixes dates. Nothing was scored."
+        )
+
+
+def _require_unseen(system: PredictionSystem, day: date) -> None:
+    """What a model says of games that it has learnt from is a memory, and its grade would be a lie."""
+    if system.seen.given >= day:
+        raise SlateError(
+            f"{system.version} was given games up to {system.seen.given}: what it says of {day} would be a memory, not "
+            "a prediction. Nothing was scored. Choose a later date, or let a model of an earlier month serve: "
+            "`nba-ml champion promote MODEL_ID --reason ...`, or `nba-ml champion rollback`."
+        )
+
+
+def _serving_side(channel: Channel, player_lookup: str, day: date) -> Side:
+    return "champion" if serving_model(channel, player_lookup, day) == channel.champion else "challenger"
+
+
+def _scored(
+    side: Side,
+    system: PredictionSystem,
+    usable: pa.Table,
+    serves: dict[str, Side],
+    serial: int,
+    created_at: datetime,
+    version: FeatureVersion,
+) -> pa.Table:
+    """What a system says of the usable rows, in `tables.SLATE_PREDICTIONS`."""
+    table = shadow_predictions([system], usable, version)
+    players = table.column("player_lookup").to_pylist()
+    known = dict(zip(*(usable.column(n).to_pylist() for n in ("player_lookup", "universal_player_id")), strict=True))
+    more: dict[str, Sequence[object]] = {
+        "universal_player_id": [known[player] for player in players],
+        "side": [side] * len(players),
+        "role": [SERVED if serves[player] == side else SHADOW for player in players],
+        "channel_serial": [serial] * len(players),
+        "created_at": [created_at] * len(players),
+    }
+    for name, values in more.items():
+        table = table.append_column(name, pa.array(values, SLATE_PREDICTIONS.field(name).type))
+    return table.cast(SLATE_PREDICTIONS)
+
+
+def _sorted_out(rows: pa.Table, version: FeatureVersion) -> tuple[pa.Table, int, list[SetAside]]:
+    """The usable rows as canonical columns, the number of early-season rows, and the rows set aside."""
+    read = validate_rows(rows.select(FEATURE_ROWS.names), version)
+    keys, usable = read.keys, read.valid
+    table = pa.table(
+        {
+            **{name: rows.column(name).filter(pa.array(usable)) for name in ("player_lookup", "game_date")},
+            "game_id": pa.array(keys.loc[usable, "game_id"].tolist(), pa.string()),
+            "universal_player_id": rows.column("universal_player_id").filter(pa.array(usable)),
+            # from_pandas=False keeps NaN a NaN, as in a snapshot.
+            **{name: pa.array(read.vectors[:, i], from_pandas=False) for i, name in enumerate(version.names)},
+        }
+    )
+    left_out: pd.DataFrame = keys.assign(reason=read.reasons)[read.reasons != ""]
+    set_aside = [
+        SetAside(player_lookup=player, game_id=game, reason=reason)
+        for player, game, reason in zip(*(left_out[n] for n in ("player_lookup", "game_id", "reason")), strict=True)
+    ]
+    return table, int(read.early.sum()), set_aside
+
+
+RECOMMENDATIONS = (OVER, UNDER, PASS, NO_LINE)
+
+
+def served_counts(slate: Slate) -> list[tuple[Side, str, dict[str, int]]]:
+    """Of what each side served: side, model, and recommendation -> players. A side that served nobody is there too."""
+    served = slate.served
+    found: list[tuple[Side, str, dict[str, int]]] = []
+    sides: tuple[tuple[Side, Scorer | None], ...] = (
+        ("champion", slate.report.champion),
+        ("challenger", slate.report.challenger),
+    )
+    for side, scorer in sides:
+        if scorer is not None:
+            told = served.filter(pc.equal(served.column("side"), side)).column("recommendation").to_pylist()
+            found.append((side, scorer.model_version, dict(Counter(told))))
+    return found
+
+
+def highest_edges(slate: Slate, most: int = 10) -> pa.Table:
+    """The served rows furthest from their line, the furthest first."""
+    served = slate.served.filter(pc.is_finite(slate.served.column("line_margin")))
+    size = pc.abs(served.column("line_margin"))
+    ranked = served.append_column("edge", size).sort_by([("edge", "descending"), ("player_lookup", "ascending")])
+    return ranked.slice(0, most).drop_columns(["edge"])
+
+
+def game_day_end(day: date) -> datetime:
+    """The moment up to which a prediction of a date counts as made ahead: midnight UTC at its end.
+
+    That is 7 or 8 in the evening in New York, when most games begin and none of the evening's is over. When each
+    game begins is not among the rows, so a matinee's prediction made between its tip-off and then counts as ahead
+    too; what it is made from, the features and the model, ends the day before all the same.
+    """
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+class _Made(Protocol):
+    @property
+    def slate(self) -> Slate: ...
+
+
+Version = TypeVar("Version", bound=_Made)
+
+
+def standing_version(versions: Sequence[Version]) -> Version:
+    """Which of a date's versions, oldest first, is the one that counts: what was served when the games began.
+
+    The newest that was made ahead. If none was, the day is replayed, and the first counts: with the results at hand,
+    a later one could be chosen for being right. Raises ValueError without versions.
+    """
+    if not versions:
+        raise ValueError("a date without versions has none that counts")
+    ahead = [version for version in versions if version.slate.ahead]
+    return ahead[-1] if ahead else versions[0]
+
+
+def require_rows(rows: pa.Table, day: date, near: Sequence[date]) -> None:
+    """Pass silently if the date has rows.
+
+    Raises:
+        SlateError: it has none; names the nearest dates that have.
+    """
+    if rows.num_rows:
+        return
+    before, after = max((d for d in near if d < day), default=None), min((d for d in near if d > day), default=None)
+    sides = [
+        f"the nearest before it is {before}" if before else "",
+        f"the nearest after it is {after}" if after else "",
+    ]
+    known = " and ".join(side for side in sides if side) or "nor are there any within a month of it"
+    raise SlateError(
+        f"There are no feature rows of {day}, so there is nothing to score; {known}. If games are played on {day}, its "
+        "features are not made yet: `nba-ml progress` shows how far they are."
+    )

@@ -1,0 +1,292 @@
+"""Slates graded against what happened: what was served, and beside it what was scored in shadow.
+
+The numbers are of predictions that were kept when they were made, not made again. Predictions made ahead and those
+of a replayed day never share a number.
+
+What belongs here: which rows are graded together, and what is measured on them. What does not: the grade of a row
+(`grades`), which version of a slate counts (`slate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
+from nba_ml.core.digest import json_digest, table_digest
+from nba_ml.core.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
+from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.core.predictions import MonthPredictions
+from nba_ml.core.slate import CHALLENGER, CHAMPION, SERVED, Slate
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.tables import PREDICTIONS, SLATE_GRADES, SLATE_PREDICTIONS
+
+AHEAD, REPLAYED = "ahead", "replayed"
+
+FEWEST_DAYS = 5
+"""Game dates: an interval over fewer days is made of too few draws to mean anything."""
+
+Made = Literal["ahead", "replayed"]
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+_KEY = ["player_lookup", "game_date"]
+_GROUP = ["side", "role", "system_id", "model_version", "made"]
+
+
+class SlateGrade(BaseModel):
+    """Predictions of one kind against the results.
+
+    `side` is champion, challenger, or 'all' for everything that was served. `predicted` counts them on days that have
+    results: `void` are players who did not play, `unmatched` those who played and have no valid feature row any more,
+    `metrics.n` the rest. `mae_interval` is None on fewer than 5 dates. A bet whose result is the line is a push, and
+    counts as none.
+    """
+
+    model_config = _FROZEN
+
+    side: Literal["champion", "challenger", "all"]
+    role: Literal["served", "shadow"]
+    system_id: str
+    model_version: str
+    made: Made
+    predicted: int
+    void: int
+    unmatched: int
+    days: int
+    metrics: Metrics | None
+    mae_interval: Interval | None
+    hit_rate: Proportion | None
+    pushes: int
+
+
+class SidesCompared(BaseModel):
+    """Champion and challenger on the rows that both scored, whoever served them.
+
+    `gain` is the champion's MAE minus the challenger's, paired row by row: above 0, the challenger is better.
+    `interval` is its 95% interval (bootstrap over days), None on fewer than 5 dates.
+    """
+
+    model_config = _FROZEN
+
+    champion: str
+    challenger: str
+    made: Made
+    rows: int
+    days: int
+    champion_mae: float
+    challenger_mae: float
+    gain: float
+    interval: Interval | None
+
+
+class SlateGradeReport(BaseModel):
+    """What a month's slates say. `waiting` are dates without any result yet: they are in no number."""
+
+    model_config = _FROZEN
+
+    month: str
+    dates: int
+    waiting: tuple[date, ...]
+    replayed_dates: int
+    served: tuple[SlateGrade, ...]
+    grades: tuple[SlateGrade, ...]
+    compared: tuple[SidesCompared, ...]
+
+    @property
+    def note(self) -> str:
+        """Why there is no number, in plain words; '' if there is one."""
+        if any(grade.metrics for grade in self.grades):
+            return ""
+        if not self.dates:
+            return f"no slate of {self.month} was kept"
+        if len(self.waiting) == self.dates:
+            return f"none of the {self.dates} dates with a slate has results yet"
+        return "none of the players that were predicted has a result"
+
+
+@dataclass(frozen=True, slots=True)
+class SlateGrades:
+    """A month's graded rows, in `tables.SLATE_GRADES`, and what they say."""
+
+    table: pa.Table
+    report: SlateGradeReport
+    digest: str
+
+    @classmethod
+    def of(cls, table: pa.Table, report: SlateGradeReport) -> SlateGrades:
+        """Named by the digest of the rows and of the report."""
+        return cls(table, report, json_digest({"rows": table_digest(table), "report": report.model_dump(mode="json")}))
+
+
+def grade_slates(
+    slates: Sequence[Slate], snapshot: Snapshot, month: str, version: FeatureVersion = V2_33FEATURES
+) -> SlateGrades:
+    """Grade a month's slates, one for each date, against the results in its snapshot.
+
+    Raises:
+        ValueError: two slates are of one date.
+    """
+    if len({slate.report.game_date for slate in slates}) != len(slates):
+        raise ValueError("two slates of one date: choose the version that counts first")
+    played = set(snapshot.results.column("game_date").to_pylist())
+    ready = [slate for slate in slates if slate.report.game_date in played]
+    rows = _predicted(ready)
+    graded = _graded(rows, snapshot, version)
+    report = SlateGradeReport(
+        month=month,
+        dates=len(slates),
+        waiting=tuple(sorted({slate.report.game_date for slate in slates} - played)),
+        replayed_dates=sum(not slate.ahead for slate in slates),
+        served=tuple(_served(rows, graded, snapshot)),
+        grades=tuple(_by_kind(rows, graded, snapshot)),
+        compared=tuple(_compared(graded)),
+    )
+    table = pa.table({f.name: pa.array(graded[f.name], type=f.type, from_pandas=False) for f in SLATE_GRADES})
+    return SlateGrades.of(table.cast(SLATE_GRADES), report)
+
+
+def _predicted(slates: Sequence[Slate]) -> pd.DataFrame:
+    """All rows of the slates, with `made`."""
+    tables = [
+        slate.table.append_column("made", pa.array([AHEAD if slate.ahead else REPLAYED] * slate.table.num_rows))
+        for slate in sorted(slates, key=lambda slate: slate.report.game_date)
+    ]
+    empty = SLATE_PREDICTIONS.empty_table().append_column("made", pa.array([], pa.string()))
+    frame: pd.DataFrame = pa.concat_tables([empty, *tables]).to_pandas(date_as_object=False)
+    return frame
+
+
+def _graded(rows: pd.DataFrame, snapshot: Snapshot, version: FeatureVersion) -> pd.DataFrame:
+    """The rows that have a result, side by side: a key is there once for each."""
+    graded: list[pd.DataFrame] = []
+    for side in (CHAMPION, CHALLENGER):
+        one = rows[rows["side"] == side]
+        schema = PREDICTIONS
+        table = pa.table({f.name: pa.array(one[f.name], type=f.type, from_pandas=False) for f in schema}, schema=schema)
+        found = grade_rows(MonthPredictions.of(table, None), snapshot, version).to_pandas(date_as_object=False)
+        more = one[[*_KEY, "side", "role", "channel_serial", "created_at", "made"]]
+        graded.append(found.merge(more, on=_KEY, how="left", validate="one_to_one"))
+    whole = pd.concat([each for each in graded if len(each)] or graded[:1])
+    return whole.sort_values(["game_date", "player_lookup", "role"], ignore_index=True)
+
+
+def _served(rows: pd.DataFrame, graded: pd.DataFrame, snapshot: Snapshot) -> Iterator[SlateGrade]:
+    """Everything that was served, by whichever model."""
+    for made in (AHEAD, REPLAYED):
+        chosen = rows[(rows["role"] == SERVED) & (rows["made"] == made)]
+        if len(chosen):
+            of_them = graded[(graded["role"] == SERVED) & (graded["made"] == made)]
+            yield _grade(("all", SERVED, "", "", made), chosen, of_them, snapshot)
+
+
+def _by_kind(rows: pd.DataFrame, graded: pd.DataFrame, snapshot: Snapshot) -> Iterator[SlateGrade]:
+    for kind, chosen in rows.groupby(_GROUP, sort=True):
+        assert isinstance(kind, tuple)
+        of_them = graded[(graded[_GROUP] == list(kind)).all(axis=1)]
+        yield _grade(kind, chosen, of_them, snapshot)
+
+
+def _grade(kind: Sequence[object], rows: pd.DataFrame, graded: pd.DataFrame, snapshot: Snapshot) -> SlateGrade:
+    results: pd.DataFrame = snapshot.results.select(_KEY).to_pandas(date_as_object=False)
+    played = len(rows.merge(results, on=_KEY, how="inner"))
+    outcomes = graded["outcome"].value_counts()
+    right, wrong = int(outcomes.get(RIGHT, 0)), int(outcomes.get(WRONG, 0))
+    days = graded["game_date"].to_numpy().astype("datetime64[D]")
+    there = len(graded) > 0
+    return SlateGrade.model_validate(
+        {
+            **dict(zip(_GROUP, kind, strict=True)),
+            "predicted": len(rows),
+            "void": len(rows) - played,
+            "unmatched": played - len(graded),
+            "days": len(np.unique(days)),
+            "metrics": measure(graded["predicted_points"].to_numpy(), graded["points"].to_numpy()) if there else None,
+            "mae_interval": _interval(graded["absolute_error"].to_numpy(), days),
+            "hit_rate": proportion(right, right + wrong),
+            "pushes": int(outcomes.get(PUSH, 0)),
+        }
+    )
+
+
+def _compared(graded: pd.DataFrame) -> Iterator[SidesCompared]:
+    """Each pair of models that stood beside each other, on the rows of both."""
+    champion, challenger = (graded[graded["side"] == side] for side in (CHAMPION, CHALLENGER))
+    wanted = [*_KEY, "model_version", "made", "absolute_error"]
+    both = champion[wanted].merge(challenger[wanted], on=[*_KEY, "made"], validate="one_to_one")
+    for (ours, theirs, made), rows in both.groupby(["model_version_x", "model_version_y", "made"], sort=True):
+        gain = (rows["absolute_error_x"] - rows["absolute_error_y"]).to_numpy()
+        days = rows["game_date"].to_numpy().astype("datetime64[D]")
+        yield SidesCompared(
+            champion=ours,
+            challenger=theirs,
+            made=made,
+            rows=len(rows),
+            days=len(np.unique(days)),
+            champion_mae=round(float(rows["absolute_error_x"].mean()), 6),
+            challenger_mae=round(float(rows["absolute_error_y"].mean()), 6),
+            gain=round(float(gain.mean()), 6) + 0.0,
+            interval=_interval(gain, days),
+        )
+
+
+def _interval(values: npt.NDArray[np.float64], days: npt.NDArray[np.datetime64]) -> Interval | None:
+    return interval_over_days(values, days) if len(np.unique(days)) >= FEWEST_DAYS else None
+
+
+def grades_frame(report: SlateGradeReport) -> pd.DataFrame:
+    """The grades as a table to read, whole numbers first: everything served, then each side, served and in shadow."""
+    return pd.DataFrame(
+        [
+            {
+                "side": grade.side,
+                "role": grade.role,
+                "made": grade.made,
+                "model": grade.model_version or "whoever served",
+                "n": grade.metrics.n if grade.metrics else 0,
+                "MAE": f"{grade.metrics.mae:.3f}" if grade.metrics else "-",
+                "95%": _range(grade.mae_interval, ".3f"),
+                "bias": f"{grade.metrics.bias:+.2f}" if grade.metrics else "-",
+                "hit rate": _rate(grade.hit_rate),
+                "pushes": grade.pushes,
+                "void": grade.void,
+                "days": grade.days,
+            }
+            for grade in (*report.served, *report.grades)
+        ]
+    )
+
+
+def compared_frame(report: SlateGradeReport) -> pd.DataFrame:
+    """Champion against challenger as a table to read."""
+    return pd.DataFrame(
+        [
+            {
+                "champion": pair.champion,
+                "challenger": pair.challenger,
+                "made": pair.made,
+                "rows": pair.rows,
+                "days": pair.days,
+                "champion MAE": f"{pair.champion_mae:.3f}",
+                "challenger MAE": f"{pair.challenger_mae:.3f}",
+                "gain": f"{pair.gain:+.3f}",
+                "95%": _range(pair.interval, "+.3f"),
+            }
+            for pair in report.compared
+        ]
+    )
+
+
+def _range(interval: Interval | None, form: str) -> str:
+    return f"{interval.low:{form}} to {interval.high:{form}}" if interval else f"needs {FEWEST_DAYS} days"
+
+
+def _rate(rate: Proportion | None) -> str:
+    return f"{rate.share:.1%} of {rate.n} ({rate.low:.1%} to {rate.high:.1%})" if rate else "no bet"

@@ -1,0 +1,43 @@
+"""A date's feature rows from BigQuery. What a slate makes of them is `core.slate`."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.tables import SLATE_ROWS
+from nba_ml.resources.bigquery_connection import BigQueryConnection, quoted_table
+from nba_ml.resources.slate_rows import NEAR
+
+_SQL = Path(__file__).parent / "sql"
+
+
+class BigQuerySlateRows:
+    """The rows of the platform's own `ml_feature_store_v2`."""
+
+    def __init__(self, connection: BigQueryConnection, feature_table: str) -> None:
+        self.connection = connection
+        self.feature_table = feature_table
+
+    def read(self, day: date) -> pa.Table:
+        """The rows of a date, in `tables.SLATE_ROWS`.
+
+        Raises:
+            SourceDataError: BigQuery refuses, or does not answer.
+            SettingsError: there are no credentials, or the table's name is none.
+        """
+        parameters: dict[str, str | int | date] = {"day": day, "feature_names": ",".join(V2_33FEATURES.names)}
+        return self._ask("slate_rows", parameters, "slate-rows").select(SLATE_ROWS.names).cast(SLATE_ROWS)
+
+    def days_near(self, day: date) -> list[date]:
+        """The dates with rows within a month of a date."""
+        rows = self._ask("slate_days", {"first": day - NEAR, "last": day + NEAR}, "slate-days")
+        days: list[date] = rows.column("game_date").to_pylist()
+        return days
+
+    def _ask(self, name: str, parameters: Mapping[str, str | int | date], label: str) -> pa.Table:
+        sql = (_SQL / f"{name}.sql").read_text()
+        table = quoted_table(self.feature_table, self.connection.project)
+        return self.connection.rows(sql.format(feature_table=table), parameters, label)

@@ -1,0 +1,79 @@
+"""Where a date's feature rows come from: the store's month, or BigQuery's table (`bigquery_slates`).
+
+Imports no Dagster: a slate is scored from the terminal too.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import DigestedTable
+from nba_ml.core.season import OFF_SEASON, month_of
+from nba_ml.core.snapshot import MonthRows
+from nba_ml.core.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
+from nba_ml.objects import open_objects
+from nba_ml.resources.month_store import MonthStore
+
+NEAR = timedelta(days=31)
+"""How far around a date without rows others are looked for."""
+
+
+class SlateRows(Protocol):
+    """The feature rows of dates, as the feature store has them now."""
+
+    def read(self, day: date) -> pa.Table:
+        """The rows of a date in `tables.SLATE_ROWS`, every version of them; none if the date has none.
+
+        Raises:
+            NbaMlError: they cannot be read; says why.
+        """
+        ...
+
+    def days_near(self, day: date) -> list[date]:
+        """The dates with rows within a month of a date, in order."""
+        ...
+
+
+class StoredSlateRows:
+    """The rows that `ml_feature_store_v2` left in the store under a root. Opened when first used."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def read(self, day: date) -> pa.Table:
+        table = self._month(day)
+        return table.filter(pc.equal(table.column("game_date"), pa.scalar(day, pa.date32())))
+
+    def days_near(self, day: date) -> list[date]:
+        months = sorted({month_of(day + step) for step in (-NEAR, timedelta(), NEAR)})
+        return sorted(each for month in months for each in self._dates(month) if abs(each - day) <= NEAR)
+
+    def _dates(self, month: str) -> list[date]:
+        value = self._store.load("ml_feature_store_v2", month, ["game_date"]) if _in_season(month) else None
+        if not isinstance(value, DigestedTable):
+            return []
+        days: list[date] = value.table.column("game_date").unique().to_pylist()
+        return days
+
+    def _month(self, day: date) -> pa.Table:
+        month = month_of(day)
+        value = self._store.load("ml_feature_store_v2", month) if _in_season(month) else None
+        if not isinstance(value, DigestedTable):
+            return SLATE_ROWS.empty_table()
+        rows = MonthRows.of_tables(value.table, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
+        return rows.append_column(
+            SLATE_ROWS.field("universal_player_id"), value.table.column("universal_player_id")
+        ).cast(SLATE_ROWS)
+
+    @property
+    def _store(self) -> MonthStore:
+        return MonthStore(open_objects(self.root))
+
+
+def _in_season(month: str) -> bool:
+    return int(month[5:]) not in OFF_SEASON

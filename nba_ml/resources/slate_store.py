@@ -1,0 +1,162 @@
+"""Slates as they were made: every version is kept under a name of its own, and none is ever written over.
+
+A grader must find what was served, not what somebody would serve today. So a date's versions are numbered objects
+that are created and never replaced; a slate that equals the newest of its date is that one, and not kept again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nba_ml.core.errors import SlateError
+from nba_ml.core.object_store import ObjectExistsError, ObjectStore
+from nba_ml.core.slate import Slate, SlateReport, standing_version
+from nba_ml.core.slate_grades import SlateGrades
+
+FOLDER = "slates"
+GRADES = "slate_grades"
+
+_NAME = re.compile(r"slates/(\d{4}-\d{2}-\d{2})/(\d{6})\.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSlate:
+    """A version of a date's slate: its number, from 1, and where it lies. `new` is whether it was kept just now."""
+
+    slate: Slate
+    number: int
+    uri: str
+    new: bool = False
+
+    @property
+    def slate_id(self) -> str:
+        """Names exactly this version: `<date>-<number>-<first 12 digits of the digest>`."""
+        return f"{self.slate.report.game_date}-{self.number:06d}-{self.slate.digest[:12]}"
+
+
+class SlateStore:
+    """Slates by date and number, and the grades of months."""
+
+    def __init__(self, objects: ObjectStore) -> None:
+        self.objects = objects
+
+    def keep(self, slate: Slate) -> KeptSlate:
+        """Keep a slate as the newest version of its date, unless the newest is the same but for `created_at`.
+
+        Of two that are kept at one moment both get a number.
+
+        Raises:
+            SlateError: the newest version is damaged.
+        """
+        day = slate.report.game_date
+        data = slate_parquet(slate)
+        while True:
+            numbers = self._numbers(day)
+            if numbers:
+                newest = self._read(day, numbers[-1])
+                if newest.slate.digest == slate.digest:
+                    return newest
+            number = numbers[-1] + 1 if numbers else 1
+            name = _name(day, number)
+            try:
+                self.objects.create(name, data)
+            except ObjectExistsError:
+                continue  # somebody else kept one meanwhile: it may be the same
+            return KeptSlate(slate, number, self.objects.uri(name), new=True)
+
+    def versions(self, day: date) -> list[KeptSlate]:
+        """Every version of a date, oldest first.
+
+        Raises:
+            SlateError: one of them is damaged.
+        """
+        return [self._read(day, number) for number in self._numbers(day)]
+
+    def standing(self, day: date) -> KeptSlate | None:
+        """The version of a date that counts (`core.slate.standing_version`); None if none was kept."""
+        versions = self.versions(day)
+        return standing_version(versions) if versions else None
+
+    def days(self, month: str) -> list[date]:
+        """The dates of a month that have a slate, in order."""
+        matches = (_NAME.fullmatch(name) for name in self.objects.names(f"{FOLDER}/{month}-"))
+        return sorted({date.fromisoformat(match[1]) for match in matches if match})
+
+    def save_grades(self, grades: SlateGrades) -> str:
+        """Write a month's grades, over what was there. Returns their address."""
+        facts = {"report": grades.report.model_dump_json(), "digest": grades.digest}
+        self.objects.write(f"{GRADES}/{grades.report.month}.parquet", _parquet(grades.table, facts))
+        return self.grades_uri(grades.report.month)
+
+    def grades_uri(self, month: str) -> str:
+        """Where a month's grades lie."""
+        return self.objects.uri(f"{GRADES}/{month}.parquet")
+
+    def _numbers(self, day: date) -> list[int]:
+        matches = (_NAME.fullmatch(name) for name in self.objects.names(f"{FOLDER}/{day}/"))
+        return sorted(int(match[2]) for match in matches if match)
+
+    def _read(self, day: date, number: int) -> KeptSlate:
+        name = _name(day, number)
+        uri = self.objects.uri(name)
+        found = self.objects.read(name)
+        if found is None:
+            raise SlateError(
+                f"{uri} was listed and is gone: somebody removed it. Slates are never removed; restore it."
+            )
+        return KeptSlate(read_slate(found.data, uri), number, uri)
+
+
+def slate_parquet(slate: Slate) -> bytes:
+    """A slate as a Parquet file: its rows, with its report, digest and time in the file's metadata."""
+    facts = {
+        "report": slate.report.model_dump_json(),
+        "created_at": slate.created_at.isoformat(),
+        "digest": slate.digest,
+    }
+    return _parquet(slate.table, facts)
+
+
+def read_slate(data: bytes, uri: str) -> Slate:
+    """What `slate_parquet` wrote; `uri` goes into the message.
+
+    Raises:
+        SlateError: it is damaged: not Parquet, another form, or not what its digest names.
+    """
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        report = SlateReport.model_validate_json(facts["nba_ml.report"])
+        created_at = datetime.fromisoformat(facts["nba_ml.created_at"])
+        slate = Slate.of(table.replace_schema_metadata(None), report, created_at)
+        stated = facts["nba_ml.digest"]
+    except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
+        raise SlateError(
+            f"{uri} cannot be read ({str(error).splitlines()[0][:200]}): it is damaged, or another version of nba_ml "
+            "wrote it. Restore it from a backup; what was served cannot be made again."
+        ) from error
+    # The digest does not name the time, and the time decides whether a version counts: the rows state it too.
+    times = set(slate.table.column("created_at").to_pylist()) - {created_at}
+    if slate.digest != stated or times:
+        what = f"rows made at {min(times)}" if times else f"the digest {slate.digest}"
+        raise SlateError(
+            f"{uri} is damaged: it states the digest {stated} and was made at {created_at}, and its content has "
+            f"{what}. Restore it from a backup; what was served cannot be made again."
+        )
+    return slate
+
+
+def _name(day: date, number: int) -> str:
+    return f"{FOLDER}/{day}/{number:06d}.parquet"
+
+
+def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
+    sink = pa.BufferOutputStream()
+    metadata = {f"nba_ml.{key}": value for key, value in facts.items()}
+    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+    return bytes(sink.getvalue())

@@ -1,0 +1,66 @@
+"""The job that scores a day's slate, and its daily schedule, off until somebody turns it on."""
+
+from datetime import date
+
+import dagster as dg
+
+# Dagster names it in its own signatures and exports it to type checkers only.
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from nba_ml.assets.slate_predictions import days_of
+from nba_ml.resources.slate_rows import SlateRows
+
+AT = "0 17 * * *"
+"""Five in the afternoon in New York: lines and injury reports are in, and few games have begun."""
+
+
+def build_slate_job() -> UnresolvedAssetJobDefinition:
+    """The job of one date's slate."""
+    return dg.define_asset_job(
+        "daily_slate",
+        selection=dg.AssetSelection.assets("slate_predictions"),
+        description="The slate of a date, scored by the models that serve.",
+    )
+
+
+def build_slate_schedule(
+    months: dg.MonthlyPartitionsDefinition, job: UnresolvedAssetJobDefinition, *, to_bigquery: bool
+) -> dg.ScheduleDefinition:
+    """Ask for today's slate every afternoon of New York, where the source has rows of today.
+
+    Args:
+        months: those of the source.
+        to_bigquery: also write the slate into the table of predictions.
+    """
+    days = days_of(months)
+
+    @dg.schedule(
+        job=job,
+        name="daily_slate_schedule",
+        cron_schedule=AT,
+        execution_timezone="America/New_York",
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Today's slate, at five in the afternoon in New York. Off until you turn it on.",
+    )
+    def daily_slate_schedule(
+        context: dg.ScheduleEvaluationContext, slate_rows: dg.ResourceParam[SlateRows]
+    ) -> dg.RunRequest | dg.SkipReason:
+        today = context.scheduled_execution_time.date()
+        reason = _nothing_to_score(today, days, slate_rows)
+        if reason:
+            return dg.SkipReason(reason)
+        config = {"ops": {"slate_predictions": {"config": {"to_bigquery": to_bigquery}}}}
+        return dg.RunRequest(run_key=f"slate-{today}", partition_key=today.isoformat(), run_config=config)
+
+    return daily_slate_schedule
+
+
+def _nothing_to_score(today: date, days: dg.DailyPartitionsDefinition, rows: SlateRows) -> str:
+    """Why today has no slate; '' if it has one."""
+    if not days.has_partition_key(today.isoformat()):
+        return f"{today} is no day of the source, whose last one is {days.get_last_partition_key()}."
+    near = rows.days_near(today)
+    if today in near:
+        return ""
+    latest = f"; the latest before it are of {max(near)}" if near else ""
+    return f"The feature store has no rows of {today}{latest}: no game today, or its features are not made yet."

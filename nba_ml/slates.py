@@ -1,0 +1,163 @@
+"""Slates as operations: score a date and keep it, and grade a month of what was kept.
+
+What belongs here: bringing rows, models and the kept versions together; the clock comes in as an argument. What does
+not: the rules (`core.slate`, `core.slate_grades`), words for a terminal (`cli_slate`). Imports no Dagster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from nba_ml.core.channel import read_channel
+from nba_ml.core.errors import SettingsError, SlateError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.slate import SlateSystems, require_rows, score_slate
+from nba_ml.core.slate_grades import SlateGrades, grade_slates
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.systems.loading import load_system
+from nba_ml.resources.month_store import MonthStore
+from nba_ml.resources.slate_rows import SlateRows, StoredSlateRows
+from nba_ml.resources.slate_store import KeptSlate, SlateStore
+from nba_ml.settings import BigQuerySettings, Settings
+
+if TYPE_CHECKING:
+    from nba_ml.resources.bigquery_connection import BigQueryConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a slate is scored with: published models, the dates' rows, and the place where slates are kept."""
+
+    objects: ObjectStore
+    rows: SlateRows
+    slates: SlateStore
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """A kept slate. `stands` is whether it is the version of its date that counts."""
+
+    kept: KeptSlate
+    stands: bool
+
+
+class PredictionTable(Protocol):
+    """Where served predictions go besides the store (`resources.prediction_table`)."""
+
+    def write(self, kept: KeptSlate, *, stands: bool) -> Written:
+        """Bring a kept slate there, once. Raises SlateError where it cannot."""
+        ...
+
+
+class Written(Protocol):
+    """What came of it: whose table, how many rows, whether they came just now, how many others are active no more."""
+
+    @property
+    def table(self) -> str: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def loaded(self) -> bool: ...
+
+    @property
+    def retired(self) -> int: ...
+
+
+class NoPredictionTable:
+    """The table of a home whose source is embedded: there is none."""
+
+    def write(self, kept: KeptSlate, *, stands: bool) -> Written:  # noqa: ARG002 (as the protocol has it)
+        """Raises SettingsError."""
+        raise SettingsError(
+            "There is no BigQuery to write predictions to: NBA_ML_SOURCE is 'embedded'. Set it to 'bigquery', with "
+            f"NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE. The slate is kept at {kept.uri}."
+        )
+
+
+def predict_slate(desk: Desk, day: date, at: datetime) -> Predicted:
+    """Score a date's rows with what the channel names, and keep the slate.
+
+    Again with the same rows and the same state of the channel, it is the same slate: nothing new is kept. Otherwise
+    it is a further version; those before it stay, and which one counts is `core.slate.standing_version`'s to say.
+
+    Args:
+        at: now, with its time zone.
+
+    Raises:
+        SlateError: the date has no rows, nothing serves, or a model has learnt from the date's games.
+        BundleError: a model that the channel names is not whole.
+    """
+    rows = desk.rows.read(day)
+    if not rows.num_rows:
+        require_rows(rows, day, desk.rows.days_near(day))
+    channel = read_channel(desk.objects)
+    if channel is None:
+        raise SlateError(
+            f"Nothing serves yet, so the slate of {day} has nobody to score it. `nba-ml champion promote` makes the "
+            "latest published model the champion."
+        )
+    champion = load_system(desk.objects, channel.champion, desk.threads)
+    challenger = load_system(desk.objects, channel.challenger, desk.threads) if channel.challenger else None
+    kept = desk.slates.keep(score_slate(rows, SlateSystems(channel, champion, challenger), day, at))
+    standing = desk.slates.standing(day)
+    return Predicted(kept, stands=standing is not None and standing.number == kept.number)
+
+
+def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) -> SlateGrades:
+    """Grade the versions that count of a month's slates against the results in its snapshot, and keep the grades.
+
+    Raises:
+        SlateError: no slate of the month was kept, it has no snapshot yet, or a slate is damaged.
+    """
+    days = slates.days(month)
+    if not days:
+        raise SlateError(
+            f"No slate of {month} was kept, so there is nothing to grade: `nba-ml slate predict --date {month}-15` "
+            "scores and keeps one."
+        )
+    snapshot = months.load("feature_store_snapshot", month)
+    if not isinstance(snapshot, Snapshot):
+        raise SlateError(
+            f"{len(days)} slates of {month} are kept, and its results are not there: the month has no snapshot yet. "
+            f"`nba-ml backfill --from {month} --to {month} --assets feature_store_snapshot` takes one."
+        )
+    standing = [version.slate for day in days if (version := slates.standing(day)) is not None]
+    grades = grade_slates(standing, snapshot, month)
+    slates.save_grades(grades)
+    return grades
+
+
+def slate_rows_of(settings: Settings) -> SlateRows:
+    """Where a date's rows are read from."""
+    if settings.bigquery is None:
+        return StoredSlateRows(settings.store)
+    from nba_ml.resources.bigquery_slates import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
+
+    return BigQuerySlateRows(connection_of(settings.bigquery), settings.bigquery.feature_table)
+
+
+def prediction_table_of(settings: Settings) -> PredictionTable:
+    """Where served predictions are written to, besides the store."""
+    if settings.bigquery is None:
+        return NoPredictionTable()
+    from nba_ml.resources.prediction_table import BigQueryPredictionTable  # noqa: PLC0415 (as above)
+
+    return BigQueryPredictionTable(connection_of(settings.bigquery), settings.bigquery.prediction_table)
+
+
+def connection_of(there: BigQuerySettings) -> BigQueryConnection:
+    """The connection to BigQuery that the settings describe. Nothing is asked of it yet."""
+    from nba_ml.resources.bigquery_connection import BigQueryConnection  # noqa: PLC0415 (as above)
+
+    return BigQueryConnection(
+        project=there.project,
+        location=there.location,
+        endpoint=there.endpoint,
+        storage_endpoint=there.storage_endpoint,
+        maximum_bytes_billed=there.maximum_bytes_billed,
+    )

@@ -1,0 +1,165 @@
+"""`slate_predictions` and `slate_grades` through Dagster, the job, and its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
+
+from nba_ml.assets.slate_predictions import days_of
+from nba_ml.core.digest import DigestedTable
+from nba_ml.partitions import season_months
+from nba_ml.release import promote, rollout_start
+from nba_ml.resources.slate_rows import StoredSlateRows
+from nba_ml.slate_jobs import build_slate_job, build_slate_schedule
+from nba_ml_tests.assets.test_chain import Home, failure, materialised, opened
+from nba_ml_tests.conftest import features_of
+from nba_ml_tests.release_scene import bench_of, published_model
+from nba_ml_tests.slate_scene import AFTERWARDS, slate_rows_of
+
+DAYS = tuple(date(2022, 1, day) for day in range(12, 18))
+WHY = "for a test of the slates"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """Snapshots, the features of a month, a champion of December and the mock beside it."""
+    with opened(tmp_path / "home") as home:
+        home.months.save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+        bench = bench_of(home.artifacts, home.months.objects)
+        promote(bench, AFTERWARDS, published_model(home.artifacts, "2021-12"), WHY)
+        rollout_start(home.artifacts, "mock", AFTERWARDS, WHY, DAYS[0])
+        yield home
+
+
+def run(home: Home, asset: str, partition: str, config: dict[str, bool] | None = None) -> dg.ExecuteInProcessResult:
+    job = home.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=frozenset([dg.AssetKey(asset)]))
+    return job.execute_in_process(
+        instance=home.instance,
+        partition_key=partition,
+        run_config={"ops": {asset: {"config": config}}} if config else {},
+        raise_on_error=False,
+    )
+
+
+def facts(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    assert result.success
+    return {name: value.value for name, value in materialised(result)[asset].metadata.items()}
+
+
+def test_a_slate_and_its_grade_in_the_ui(home: Home) -> None:
+    """Guards the way from a date to a graded month: what is shown of it, under stable keys."""
+    found = [facts(run(home, "slate_predictions", day.isoformat()), "slate_predictions") for day in DAYS]
+    rows = slate_rows_of(DAYS[0]).num_rows
+    assert (found[0]["rows"], found[0]["served"], found[0]["set_aside"], found[0]["counts"]) == (rows, rows, 0, True)
+    assert found[0]["served_by_champion"] + found[0]["served_by_challenger"] == rows
+    assert found[0]["recommended_no_line"] == rows  # no lines were kept of 2022
+    assert (found[0]["challenger"], found[0]["channel_serial"], found[0]["replayed"]) == ("mock", 2, True)
+    assert found[0]["dagster/uri"].endswith("slates/2022-01-12/000001.parquet")
+    again = facts(run(home, "slate_predictions", DAYS[0].isoformat()), "slate_predictions")
+    assert (again["version"], again["created_at"]) == (1, found[0]["created_at"])
+    graded = facts(run(home, "slate_grades", "2022-01"), "slate_grades")
+    assert (graded["dates"], graded["replayed_dates"], graded["waiting_dates"]) == (6, 6, 0)
+    assert 3.5 < graded["mae_replayed"] < 6
+    assert "| challenger | shadow | replayed |" in " ".join(str(graded["grades"]).split())
+    assert "| mock" in str(graded["compared"])
+    assert home.months.objects.read("slate_grades/2022-01.parquet") is not None
+
+
+def test_a_date_without_games_fails_with_advice(home: Home) -> None:
+    """Guards against a green partition over nothing."""
+    result = run(home, "slate_predictions", "2021-12-25")
+    assert not result.success
+    assert "There are no feature rows of 2021-12-25" in failure(result, "slate_predictions")
+
+
+def test_a_slate_that_cannot_go_to_bigquery_fails(home: Home) -> None:
+    """Guards against a run that says it wrote what it did not."""
+    result = run(home, "slate_predictions", DAYS[0].isoformat(), {"to_bigquery": True})
+    assert not result.success
+    assert "NBA_ML_SOURCE is 'embedded'" in failure(result, "slate_predictions")
+
+
+def test_a_month_without_slates_fails_with_advice(home: Home) -> None:
+    """Guards against an empty grade that looks like one."""
+    result = run(home, "slate_grades", "2022-01")
+    assert not result.success
+    assert "No slate of 2022-01 was kept" in failure(result, "slate_grades")
+
+
+def test_the_days_are_those_of_the_months() -> None:
+    """Guards against a day that no month has, and against a today that is no partition."""
+    bounded = days_of(season_months("2021-10", "2022-10"))
+    keys = bounded.get_partition_keys()
+    assert (keys[0], keys[-1]) == ("2021-10-01", "2022-10-31")
+    assert not [key for key in keys if key[5:7] in ("07", "08", "09")]
+    growing = days_of(season_months("2021-10", None))
+    with partition_loading_context(effective_dt=datetime(2026, 1, 5, 22, tzinfo=UTC)):
+        assert growing.get_last_partition_key() == "2026-01-05"
+
+
+@pytest.mark.parametrize("day", ["2022-01-15", "2021-10-01", "2022-06-30"])
+def test_a_day_depends_on_its_month_alone(home: Home, day: str) -> None:
+    """Guards against a slate that the UI calls stale when another month's features change."""
+    graph = home.defs.resolve_asset_graph()
+    node = graph.get(dg.AssetKey("slate_predictions"))
+    (spec,) = node.assets_def.specs
+    (mapping,) = [dep.partition_mapping for dep in spec.deps if dep.asset_key == dg.AssetKey("ml_feature_store_v2")]
+    months, days = season_months("2021-10", "2022-06"), days_of(season_months("2021-10", "2022-06"))
+    found = mapping.get_upstream_mapped_partitions_result_for_partitions(
+        days.subset_with_partition_keys([day]), days, months
+    )
+    assert list(found.partitions_subset.get_partition_keys()) == [day[:7]]
+
+
+# --- the schedule ---------------------------------------------------------------------------------------------
+
+
+def tick(home: Home, at: datetime, last: str | None, *, to_bigquery: bool = False) -> dg.RunRequest | dg.SkipReason:
+    schedule = build_slate_schedule(season_months("2021-10", last), build_slate_job(), to_bigquery=to_bigquery)
+    with dg.build_schedule_context(
+        instance=home.instance,
+        scheduled_execution_time=at,
+        resources={"slate_rows": StoredSlateRows(home.settings.store)},
+    ) as context:
+        found = schedule(context)
+    assert isinstance(found, dg.RunRequest | dg.SkipReason)
+    return found
+
+
+def test_the_schedule_asks_for_the_slate_of_today_in_new_york(home: Home) -> None:
+    """Guards against tomorrow's slate asked for because it is past midnight in UTC, and against two runs a day."""
+    from zoneinfo import ZoneInfo
+
+    found = tick(home, datetime(2022, 1, 15, 17, tzinfo=ZoneInfo("America/New_York")), "2022-06", to_bigquery=True)
+    assert isinstance(found, dg.RunRequest)
+    assert (found.partition_key, found.run_key) == ("2022-01-15", "slate-2022-01-15")
+    assert found.run_config == {"ops": {"slate_predictions": {"config": {"to_bigquery": True}}}}
+
+
+@pytest.mark.parametrize(
+    ("day", "last", "reason"),
+    [
+        (date(2022, 2, 3), "2022-06", "no rows of 2022-02-03; the latest before it are of 2022-01-31"),
+        (date(2022, 7, 4), "2022-06", "2022-07-04 is no day of the source, whose last one is 2022-06-30"),
+        (date(2022, 6, 1), "2022-06", "no rows of 2022-06-01: no game today, or its features are not made yet"),
+    ],
+)
+def test_the_schedule_skips_with_a_reason(home: Home, day: date, last: str, reason: str) -> None:
+    """Guards against a red run on every day without a game."""
+    found = tick(home, datetime(day.year, day.month, day.day, 21, tzinfo=UTC), last)
+    assert isinstance(found, dg.SkipReason)
+    assert reason in (found.skip_message or "")
+
+
+def test_the_schedule_is_off_until_somebody_turns_it_on(home: Home) -> None:
+    """Guards against a new home that starts to work by itself."""
+    (schedule,) = [each for each in home.defs.schedules or () if each.name == "daily_slate_schedule"]
+    assert isinstance(schedule, dg.ScheduleDefinition)
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    assert schedule.execution_timezone == "America/New_York"

@@ -1,0 +1,145 @@
+"""`nba-ml slate` at the terminal: words, files and exit codes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nba_ml.cli import main
+from nba_ml.core.digest import DigestedTable
+from nba_ml.core.served_table import create_table
+from nba_ml.release import promote, rollout_start
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.resources.slate_store import read_slate
+from nba_ml_tests.cli.command import Home
+from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, make_platform
+from nba_ml_tests.conftest import features_of
+from nba_ml_tests.release_scene import bench_of, published_model
+from nba_ml_tests.slate_scene import AFTERWARDS, DAY, slate_rows_of
+
+WHY = "for a test of the slates"
+
+
+class Terminal:
+    """The commands on a home with a champion of December and the features of January."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.objects = DirectoryStore(home / "artifacts")
+        self.bench = bench_of(self.objects, DirectoryStore(home / "store"))
+        self.champion = published_model(self.objects, "2021-12")
+        promote(self.bench, AFTERWARDS, self.champion, WHY)
+        self.bench.months.save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+        self.environment = {"NBA_ML_HOME": str(home), "NBA_ML_THREADS": "1", **settings}
+
+    def says(self, code: int, *arguments: str) -> str:
+        ended = CliRunner().invoke(main, arguments, env=self.environment)
+        assert ended.exit_code == code, ended.output
+        return " ".join(ended.output.split())
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Terminal:
+    return Terminal(tmp_path / "home")
+
+
+def test_predict_and_grade(terminal: Terminal, tmp_path: Path) -> None:
+    """Guards the words, the file and the exit codes that a person, and a script, go by."""
+    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    out, rows = tmp_path / "slate.parquet", slate_rows_of(DAY).num_rows
+    predict = ("slate", "predict", "--date", str(DAY))
+    said = terminal.says(0, *predict, "--out", str(out))
+    assert f"{terminal.champion} serves" in said
+    assert "mock serves" in said
+    assert f"{rows} rows: {rows} served, 0 early season, 0 set aside; {rows} scored in shadow" in said
+    assert "Replayed: it was made" in said
+    assert "Kept file://" in said
+    assert read_slate(out.read_bytes(), "out").report.served == rows
+    assert "Kept before file://" in terminal.says(0, *predict)
+    graded = terminal.says(0, "slate", "grade", "--month", "2022-01")
+    assert "side role made model n MAE" in graded
+    assert "all served replayed whoever served" in graded
+    assert "1 dates with a slate, 1 of them replayed; 0 have no result yet" in graded
+
+
+def test_what_was_set_aside_is_listed_with_its_reason(terminal: Terminal) -> None:
+    """Guards against players who are missing from a slate without a word."""
+    features = features_of("2022-01")
+    rows = features.to_pylist()
+    chosen = [i for i, row in enumerate(rows) if row["game_date"] == DAY][:12]
+    for i in chosen:
+        rows[i] = {**rows[i], "features": [-5.0, *rows[i]["features"][1:]]}
+    broken = DigestedTable(features.from_pylist(rows, schema=features.schema), "another digest")
+    terminal.bench.months.save("ml_feature_store_v2", "2022-01", broken)
+    said = terminal.says(0, "slate", "predict", "--date", str(DAY))
+    assert "12 set aside" in said
+    assert f"set aside: {rows[chosen[0]]['player_lookup']}" in said
+    assert "points_avg_last_5 outside 0 to 100" in said
+    assert "set aside in all, points_avg_last_5 outside 0 to 100: 12" in said
+
+
+def test_a_slate_that_serves_nobody_is_no_success(terminal: Terminal) -> None:
+    """Guards against a coordinator that goes on with an empty slate."""
+    features = features_of("2022-01")
+    early = [{**row, "early_season_flag": True} for row in features.to_pylist()]
+    terminal.bench.months.save(
+        "ml_feature_store_v2", "2022-01", DigestedTable(features.from_pylist(early, schema=features.schema), "early")
+    )
+    assert "0 served" in terminal.says(1, "slate", "predict", "--date", str(DAY))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("predict", "--date", "2022-02-03"), "There are no feature rows of 2022-02-03"),
+        (("predict", "--date", "15.1.2022"), "'15.1.2022' is no date"),
+        (("predict",), "Missing option '--date'"),
+        (("predict", "--date", "2022-01-15", "--to-bigquery"), "There is no BigQuery to write predictions to"),
+        (("grade", "--month", "2022-01"), "No slate of 2022-01 was kept"),
+        (("grade", "--month", "2022-08"), "2022-08 is in the off-season"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_paragraph(terminal: Terminal, arguments: tuple[str, ...], said: str) -> None:
+    """Guards against a traceback, and against exit code 0 or 1 for what could not run."""
+    assert said in terminal.says(2, "slate", *arguments)
+
+
+def test_a_slate_of_the_store_needs_no_dagster(terminal: Terminal) -> None:
+    """Guards against a command that takes four seconds for what it does in one: nothing of Dagster, nor of Google."""
+    program = (
+        "import sys; from click.testing import CliRunner; from nba_ml.cli import main; "
+        f"ended = CliRunner().invoke(main, ['slate', 'predict', '--date', '{DAY}']); "
+        "print(ended.exit_code, sorted({'dagster', 'google.cloud.bigquery'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, **terminal.environment}
+    said = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.strip() == "0 []"
+
+
+def test_with_bigquery_at_both_ends(bigquery_emulator: BigQueryEmulator, tmp_path: Path) -> None:
+    """Guards the platform's way: rows from its feature store, predictions into its table, by the installed command."""
+    platform = make_platform(bigquery_emulator)
+    platform.load(features_of("2022-01"))
+    table = f"{platform.dataset}.predictions_{secrets.token_hex(3)}"
+    settings = {**platform.environment, "NBA_ML_PREDICTION_TABLE": table}
+    terminal = Terminal(tmp_path / "home", **settings)
+    predict = ("slate", "predict", "--date", str(DAY), "--to-bigquery")
+    assert "CREATE TABLE" in terminal.says(2, *predict)
+    bigquery_emulator.client.query_and_wait(create_table(f"`{PROJECT}.{table}`"))
+    rows = slate_rows_of(DAY).num_rows
+    assert f"{table}: {rows} rows loaded" in terminal.says(0, *predict)
+    ended = Home(tmp_path / "home", settings=settings).run(*predict)
+    assert ended.returncode == 0, ended.stderr
+    assert f"{table}: {rows} rows there already" in " ".join(ended.stdout.split())
+    found = bigquery_emulator.connection().rows(
+        f"SELECT COUNT(*) AS n, COUNTIF(is_active) AS active FROM {table} WHERE game_date = @day", {"day": DAY}, "test"
+    )
+    assert found.to_pylist() == [{"n": rows, "active": rows}]
+    assert terminal.champion in ended.stdout

@@ -1,0 +1,254 @@
+"""A slate in BigQuery's table of predictions: once, whole, and what is said where that cannot be."""
+
+from __future__ import annotations
+
+import io
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Barrier, Thread
+from typing import Any
+
+import pytest
+from google.cloud import bigquery
+
+from nba_ml.core.errors import SettingsError, SlateError
+from nba_ml.core.served_table import COLUMNS, create_table
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.resources.prediction_table import BigQueryPredictionTable, Written, _job_name
+from nba_ml.resources.slate_store import KeptSlate, SlateStore, slate_parquet
+from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator
+from nba_ml_tests.faults.proxy import Call, Fault, FaultProxy
+from nba_ml_tests.slate_scene import BEFORE_THE_GAMES, DAY, slate, systems
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the platform's, made by our own statement, and where slates are kept."""
+
+    emulator: BigQueryEmulator
+    name: str
+    store: SlateStore
+
+    def writer(self, **connection: object) -> BigQueryPredictionTable:
+        return BigQueryPredictionTable(self.emulator.connection(**connection), self.name)
+
+    def kept(self, rule: str | None = None, serial: int = 7) -> KeptSlate:
+        return self.store.keep(slate(who=systems(rule, 50 if rule else 0, serial)))
+
+    def rows(self) -> list[Row]:
+        sql = f"SELECT * FROM {self.name} WHERE game_date = @day ORDER BY slate_version, player_lookup, role"
+        return list(self.emulator.connection().rows(sql, {"day": DAY}, "test").to_pylist())
+
+    def sql(self, statement: str) -> None:
+        self.emulator.client.query_and_wait(statement)
+
+
+@pytest.fixture
+def table(bigquery_emulator: BigQueryEmulator, tmp_path: Path) -> Table:
+    dataset = f"d{secrets.token_hex(6)}"
+    bigquery_emulator.client.create_dataset(dataset)
+    made = Table(bigquery_emulator, f"{dataset}.player_prop_predictions", SlateStore(DirectoryStore(tmp_path)))
+    made.sql(create_table(f"`{PROJECT}.{made.name}`"))
+    return made
+
+
+def test_a_slate_is_there_as_it_was_kept(table: Table) -> None:
+    """Guards against rounding, types and NaN on the way, and against a load that is believed and not looked at."""
+    kept = table.kept("mock")
+    written = table.writer().write(kept, stands=True)
+    expected = sorted(kept.slate.table.to_pylist(), key=lambda row: (row["player_lookup"], row["role"]))
+    assert (written.rows, written.loaded, written.retired) == (len(expected), True, 0)
+    found = table.rows()
+    assert len(found) == len(expected) > 300
+    for row, made in zip(found, expected, strict=True):
+        for name in ("player_lookup", "game_id", "system_id", "recommendation", "side", "role", "universal_player_id"):
+            assert row[name] == made[name]
+        assert float(row["predicted_points"]) == made["predicted_points"]
+        assert row["is_active"] is (made["role"] == "served")
+        assert (row["slate_id"], row["created_at"]) == (kept.slate_id, BEFORE_THE_GAMES)
+    active = [row["player_lookup"] for row in found if row["is_active"]]
+    assert len(set(active)) == len(active) == kept.slate.report.served
+
+
+def test_the_same_slate_twice_is_there_once(table: Table) -> None:
+    """Guards against players who are counted twice because a job was run again."""
+    kept = table.kept()
+    first, again = (table.writer().write(kept, stands=True) for _ in range(2))
+    assert (first.loaded, again.loaded, again.rows) == (True, False, first.rows)
+    assert len(table.rows()) == first.rows
+
+
+def test_a_later_version_retires_the_earlier_and_removes_nothing(table: Table) -> None:
+    """Guards against two active predictions of one player, and against a history that is gone."""
+    writer, first = table.writer(), table.kept()
+    writer.write(first, stands=True)
+    second = table.kept("mock")
+    assert writer.write(second, stands=True).retired == first.slate.report.served
+    rows = table.rows()
+    assert {row["slate_version"] for row in rows if row["is_active"]} == {2}
+    assert sum(row["slate_version"] == 1 for row in rows) == first.slate.table.num_rows
+    late = table.kept(serial=9)
+    assert writer.write(late, stands=False).retired == 0
+    assert {row["slate_version"] for row in table.rows() if row["is_active"]} == {2}
+
+
+def test_rows_of_others_are_left_alone(table: Table) -> None:
+    """Guards against the platform's own systems switched off by ours."""
+    table.sql(f"ALTER TABLE {table.name} ALTER COLUMN slate_id DROP NOT NULL")
+    some = {"STRING": "'x'", "DATE": f"DATE '{DAY}'", "NUMERIC": "1", "BOOL": "TRUE", "INT64": "1"}
+    theirs = {c.name: some.get(c.type, "CURRENT_TIMESTAMP()") for c in COLUMNS if c.name != "slate_id"}
+    table.sql(f"INSERT INTO {table.name} ({', '.join(theirs)}) VALUES ({', '.join(theirs.values())})")
+    table.writer().write(table.kept(), stands=True)
+    (left,) = [row for row in table.rows() if row["slate_id"] is None]
+    assert left["is_active"] is True
+
+
+# --- lost answers ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proxy(bigquery_emulator: BigQueryEmulator) -> Iterator[FaultProxy]:
+    """A proxy in front of the emulator's REST service."""
+    with FaultProxy(f"http://{bigquery_emulator.rest}").running() as running:
+        yield running
+
+
+def once(fault: Fault) -> Any:
+    """The plan that disturbs the first upload of a load job."""
+    left = [fault]
+
+    def plan(call: Call) -> Fault | None:
+        return left.pop() if left and "/upload/" in call.path else None
+
+    return plan
+
+
+@pytest.mark.parametrize(("kind", "when"), [("reset", "before"), ("503", "after"), ("reset", "after")])
+def test_an_answer_that_is_lost_loads_nothing_twice(table: Table, proxy: FaultProxy, kind: Any, when: Any) -> None:
+    """Guards against a slate that is there twice since the network lost the answer of the job that loaded it."""
+    kept = table.kept("mock")
+    injected = proxy.injected
+    with proxy.disturbing(once(Fault(kind, when)), lambda: None):
+        written = table.writer(endpoint=proxy.endpoint, deadline_seconds=60).write(kept, stands=True)
+    assert proxy.injected == injected + 1
+    assert written.rows == kept.slate.table.num_rows == len(table.rows())
+
+
+def test_writers_at_one_moment_load_a_slate_once(table: Table) -> None:
+    """Guards against several coordinators: the job's id is the slate's, so all but one meet a job that is there."""
+    kept = table.kept()
+    together, written = Barrier(4), list[Written]()
+
+    def write() -> None:
+        writer = table.writer()
+        together.wait()
+        written.append(writer.write(kept, stands=True))
+
+    threads = [Thread(target=write) for _ in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(written) == together.parties
+    assert len(table.rows()) == kept.slate.table.num_rows
+
+
+def test_a_failed_job_does_not_stand_in_the_way_for_ever(table: Table) -> None:
+    """Guards against a slate that can never be loaded because its first job failed: job ids are used up for good."""
+    kept = table.kept()
+    reference = bigquery.TableReference.from_string(f"{PROJECT}.{table.name}")
+    config = bigquery.LoadJobConfig(source_format="PARQUET", create_disposition="CREATE_NEVER")
+    with pytest.raises(Exception, match="nowhere"):
+        table.emulator.client.load_table_from_file(
+            io.BytesIO(slate_parquet(kept.slate)),
+            f"{PROJECT}.{table.name}_nowhere",
+            job_id=f"{_job_name(reference, kept)}-1",
+            job_config=config,
+        ).result()
+    assert table.writer().write(kept, stands=True).loaded
+    assert len(table.rows()) == kept.slate.table.num_rows
+
+
+def test_rows_that_were_removed_can_be_written_again(table: Table) -> None:
+    """Guards against a job that went well once and is taken for its rows."""
+    kept = table.kept()
+    table.writer().write(kept, stands=True)
+    table.sql(f"DELETE FROM {table.name} WHERE game_date = DATE '{DAY}'")
+    assert table.writer().write(kept, stands=True).loaded
+    assert len(table.rows()) == kept.slate.table.num_rows
+
+
+def test_a_part_of_a_slate_is_said(table: Table) -> None:
+    """Guards against a slate of which somebody removed rows, and which passes for whole."""
+    kept = table.kept()
+    table.writer().write(kept, stands=True)
+    player = kept.slate.table.column("player_lookup")[0].as_py()
+    table.sql(f"DELETE FROM {table.name} WHERE game_date = DATE '{DAY}' AND player_lookup = '{player}'")
+    whole = kept.slate.table.num_rows
+    with pytest.raises(SlateError, match=f"has {whole - 1} rows of slate {kept.slate_id} and should have {whole}"):
+        table.writer().write(kept, stands=True)
+
+
+# --- tables that cannot take it -------------------------------------------------------------------------------
+
+
+def test_a_missing_table_is_answered_with_the_statement_that_makes_it(table: Table) -> None:
+    """Guards against 'Not found' and nothing more: the statement in the message works."""
+    table.sql(f"DROP TABLE {table.name}")
+    kept = table.kept()
+    with pytest.raises(SlateError, match="is not there") as refused:
+        table.writer().write(kept, stands=True)
+    said = str(refused.value)
+    statement = said[said.index("CREATE TABLE") : said.index("= TRUE)") + 7]
+    table.sql(statement)
+    assert table.writer().write(kept, stands=True).loaded
+
+
+def test_missing_columns_are_answered_with_the_statement_that_adds_them(table: Table) -> None:
+    """Guards against a table of the platform's older form, and half a word about it."""
+    for name in ("side", "points_low"):
+        table.sql(f"ALTER TABLE {table.name} DROP COLUMN {name}")
+    kept = table.kept()
+    with pytest.raises(SlateError, match="lacks 2 of the 25 columns that a slate fills: points_low, side") as refused:
+        table.writer().write(kept, stands=True)
+    said = str(refused.value)
+    table.sql(said[said.index("ALTER TABLE") : said.index(". The slate is kept")])
+    assert table.writer().write(kept, stands=True).loaded
+
+
+@pytest.mark.parametrize(
+    ("column", "instead", "said"),
+    [
+        ("line_margin NUMERIC", "line_margin FLOAT64", "line_margin is FLOAT.*, NUMERIC is due"),
+        ("created_at", "sport STRING NOT NULL, created_at", "sport is REQUIRED, and no slate has it"),
+        ("points_low NUMERIC", "points_low NUMERIC NOT NULL", "points_low is REQUIRED, and is NULL in some rows"),
+        ("predicted_points NUMERIC", "predicted_points NUMERIC(5, 1)", "predicted_points keeps 1 decimals, 2 are due"),
+    ],
+)
+def test_columns_that_cannot_hold_a_slate_are_named(table: Table, column: str, instead: str, said: str) -> None:
+    """Guards against exact points that arrive rounded or in a column of floats, and a load that can only fail."""
+    table.sql(f"DROP TABLE {table.name}")
+    table.sql(create_table(f"`{PROJECT}.{table.name}`").replace(column, instead, 1))
+    with pytest.raises(SlateError, match=said):
+        table.writer().write(table.kept(), stands=True)
+    assert table.rows() == []
+
+
+def test_a_name_that_is_no_table_is_refused(table: Table) -> None:
+    """Guards against a setting that becomes part of a statement."""
+    writer = BigQueryPredictionTable(table.emulator.connection(), "a.b` WHERE TRUE --")
+    with pytest.raises(SettingsError, match="is no BigQuery table"):
+        writer.write(table.kept(), stands=True)
+
+
+def test_no_answer_is_said_in_words(table: Table) -> None:
+    """Guards against a traceback of Google's library, and against doubt about what was written."""
+    writer = BigQueryPredictionTable(
+        table.emulator.connection(endpoint="http://127.0.0.1:9", deadline_seconds=1, request_seconds=1), table.name
+    )
+    with pytest.raises(SlateError, match=r"did not answer within 1 s.*writes it again, and never twice"):
+        writer.write(table.kept(), stands=True)

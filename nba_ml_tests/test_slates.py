@@ -1,0 +1,133 @@
+"""Slates from rows to grades: what the operations refuse, and that they say what serving says."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import DigestedTable
+from nba_ml.core.errors import BundleError, SettingsError, SlateError
+from nba_ml.core.manifest import BundleNames
+from nba_ml.release import promote, rollout_start
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.resources.slate_rows import StoredSlateRows
+from nba_ml.resources.slate_store import SlateStore
+from nba_ml.serving import Predictor
+from nba_ml.slates import Desk, NoPredictionTable, grade_month_of_slates, predict_slate
+from nba_ml_tests.conftest import features_of
+from nba_ml_tests.release_scene import bench_of, published_model
+from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY
+
+WHY = "for a test of the slates"
+
+
+class Scene:
+    """Two published models, the features of a month in the store, and no channel yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.objects = DirectoryStore(folder / "artifacts")
+        self.bench = bench_of(self.objects, DirectoryStore(folder / "store"))
+        self.ids = [published_model(self.objects, month) for month in ("2021-11", "2021-12")]
+        self.months = self.bench.months
+        self.months.save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+        self.slates = SlateStore(self.months.objects)
+        self.desk = Desk(self.objects, StoredSlateRows(str(folder / "store")), self.slates, threads=1)
+
+    def promote(self, model_id: str) -> None:
+        assert promote(self.bench, BEFORE_THE_GAMES, model_id, WHY, ("grade",)).moved
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_the_slate_says_what_the_service_says(scene: Scene) -> None:
+    """Guards against a slate and a worker of two opinions: the same champion, the same rollout, the same bits."""
+    older, newer = scene.ids
+    scene.promote(older)
+    rollout_start(scene.objects, newer, BEFORE_THE_GAMES, WHY, DAY)
+    served = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES).kept.slate.served
+    rows = scene.bench.snapshots("2022-01")["2022-01"]
+    wanted = [*V2_33FEATURES.names, "player_lookup", "game_date", "game_id"]
+    mine = [row for row in rows.select(wanted).to_pylist() if row["game_date"] == DAY]
+    records = Predictor.load(scene.objects, channel="champion", try_apart=False).predict(mine)
+    kept = {row["player_lookup"]: row for row in served.to_pylist()}
+    assert len({record.model_version for record in records}) == 2
+    for record in records:
+        for name, value in record.to_json().items():
+            stored = kept[record.player_lookup or ""][name]
+            assert (None if stored != stored else str(stored)) == (None if value is None else str(value)), name
+
+
+def test_a_slate_is_the_same_until_something_changes(scene: Scene) -> None:
+    """Guards against versions without a reason, and against a change that makes none."""
+    older, newer = scene.ids
+    scene.promote(older)
+    first = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    again = predict_slate(scene.desk, DAY, AFTERWARDS)
+    assert (first.kept.new, again.kept.new, again.kept.number, again.stands) == (True, False, 1, True)
+    scene.promote(newer)
+    late = predict_slate(scene.desk, DAY, AFTERWARDS)
+    assert (late.kept.new, late.kept.number, late.stands) == (True, 2, False)
+
+
+def test_a_grade_is_of_what_was_served_and_not_of_what_serves_now(scene: Scene) -> None:
+    """Guards against hindsight: a better model that came later does not earn the earlier one's grade."""
+    older, newer = scene.ids
+    scene.promote(older)
+    predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    before = grade_month_of_slates(scene.months, scene.slates, "2022-01")
+    scene.promote(newer)
+    predict_slate(scene.desk, DAY, AFTERWARDS)
+    after = grade_month_of_slates(scene.months, scene.slates, "2022-01")
+    assert [grade.model_version for grade in after.report.grades] == [older]
+    assert after.digest == before.digest
+    assert after.report.replayed_dates == 0
+
+
+def test_nobody_serves_before_the_first_champion(scene: Scene) -> None:
+    """Guards against a slate of whichever model lies there."""
+    with pytest.raises(SlateError, match=r"Nothing serves yet.*nba-ml champion promote"):
+        predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    assert scene.slates.days("2022-01") == []
+
+
+def test_a_date_without_rows_is_an_error_with_advice(scene: Scene) -> None:
+    """Guards against a green run over nothing."""
+    scene.promote(scene.ids[0])
+    with pytest.raises(SlateError, match=r"no feature rows of 2022-02-03.*the nearest before it is 2022-01-31"):
+        predict_slate(scene.desk, date(2022, 2, 3), BEFORE_THE_GAMES)
+
+
+def test_a_challenger_that_is_not_whole_stops_the_slate(scene: Scene) -> None:
+    """Guards against a rollout that goes on without its challenger, and without a word."""
+    older, newer = scene.ids
+    scene.promote(older)
+    rollout_start(scene.objects, newer, BEFORE_THE_GAMES, WHY, DAY)
+    (scene.objects.root / BundleNames.of(newer).booster).write_bytes(b"{}")
+    with pytest.raises(BundleError, match="is damaged"):
+        predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    assert scene.slates.days("2022-01") == []
+
+
+def test_a_month_without_slates_or_results_says_what_to_do(scene: Scene) -> None:
+    """Guards against an empty grade."""
+    with pytest.raises(SlateError, match=r"No slate of 2022-01 was kept.*nba-ml slate predict"):
+        grade_month_of_slates(scene.months, scene.slates, "2022-01")
+    scene.promote(scene.ids[0])
+    predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    scene.months.objects.delete("feature_store_snapshot/2022-01.parquet")
+    with pytest.raises(SlateError, match="1 slates of 2022-01 are kept, and its results are not there"):
+        grade_month_of_slates(scene.months, scene.slates, "2022-01")
+
+
+def test_without_bigquery_there_is_no_table_and_the_slate_is_not_lost(scene: Scene) -> None:
+    """Guards against an option that is ignored."""
+    scene.promote(scene.ids[0])
+    done = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    with pytest.raises(SettingsError, match=r"NBA_ML_SOURCE is 'embedded'.*The slate is kept at"):
+        NoPredictionTable().write(done.kept, stands=True)
