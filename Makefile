@@ -15,7 +15,7 @@ PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
-.PHONY: help setup run backfill check test emulator lint bench drills ui clouds challengers lock clean
+.PHONY: help setup run backfill check test emulator lint bench drills loop ui clouds challengers lock clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -73,6 +73,9 @@ bench: $(READY) emulator ## Time and memory, stage by stage; then what the cloud
 
 drills: $(READY) ## Plant leaks in real months, and see which check catches each
 	@$(BIN)/python -m nba_ml_tests.leaks
+
+loop: $(READY) emulator challengers ## From BigQuery to a served, rolled out, rolled back model, on emulators
+	@$(BIN)/python -m nba_ml_tests.cloud.full_loop
 
 ui: $(READY) ## Dagster's web UI on 127.0.0.1:PORT
 	@$(BIN)/nba-ml ui --port $(PORT)

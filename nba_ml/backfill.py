@@ -125,10 +125,12 @@ class Backfill:
 
     def check(self, month: str, assets: Collection[str]) -> dg.ExecuteInProcessResult:
         """Run every check of the assets, on what is materialised, in a Dagster run that makes nothing."""
-        keys = [dg.AssetCheckKey(dg.AssetKey(c.asset), c.name) for c in all_checks() if c.asset in assets]
-        job = self.planner.defs.resolve_implicit_global_asset_job_def().get_subset(
-            asset_selection=frozenset(), asset_check_selection=frozenset(keys)
-        )
+        checks = [check for check in all_checks() if check.asset in assets]
+        whole = self.planner.defs.resolve_implicit_global_asset_job_def()
+        # First the assets: a job of days and months has no month for its checks.
+        monthly = whole.get_subset(asset_selection=frozenset(dg.AssetKey(check.asset) for check in checks))
+        keys = frozenset(dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in checks)
+        job = monthly.get_subset(asset_selection=frozenset(), asset_check_selection=keys)
         return execute(job, self.planner.instance, month)
 
     def _refused_before(self, month: str, needed: tuple[str, ...]) -> str:

@@ -200,7 +200,8 @@ def _rollout(command: Command) -> click.Group:
         """Put a CatBoost FILE (.cbm) beside our models, to be compared and rolled out.
 
         It must have the contract's 33 features, by name and in order. Only its trainer knows how far its training
-        looked: games up to those dates are never used to grade it. Needs the extra nba_ml[catboost].
+        looked: games up to those dates are never used to grade it. Rows between the two dates, if the store has 500,
+        teach its interval; else it has none. Needs the extra nba_ml[catboost].
         """
         from nba_ml.core.systems.interface import Seen
         from nba_ml.release import register as put

@@ -7,8 +7,9 @@ import dagster as dg
 import pandas as pd
 
 from nba_ml.assets.recording import OWNERS, markdown_table
+from nba_ml.assets.release_facts import channel_facts, evidence_facts
 from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import CHAMPION, Channel, Evidence
+from nba_ml.core.channel import CHAMPION
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.publication import list_published
 from nba_ml.previews import previews_in_use
@@ -34,6 +35,8 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         Proposes the latest published model. It becomes the champion if it is newer, and on games that neither
         has learnt from not worse than the champion by the set margin; if not, the champion stays and the
         reason is here. A model that somebody rolled back from does not come back by itself.
+
+        The job monthly_retraining ends with it, unless the month's model is refused; daily_release asks for it too.
         """
         objects = artifact_root.objects()
         bench = Bench(objects, store.months(), limits, compute.threads)
@@ -44,7 +47,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
                 data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
                 metadata={
                     **(_proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}),
-                    **(_state(channel) if channel else {}),
+                    **(channel_facts(channel) if channel else {}),
                     "pointer": dg.MetadataValue.path(objects.uri(CHAMPION)),
                 },
             )
@@ -58,31 +61,5 @@ def _proposal(proposed: Promotion) -> dict[str, Any]:
         conditions = [(c.name, "yes" if c.met else "no", c.said) for c in proposed.decision.conditions]
         facts["conditions"] = markdown_table(pd.DataFrame(conditions, columns=["condition", "met", "found"]))
         if proposed.decision.evidence is not None:
-            facts |= _evidence(proposed.decision.evidence)
+            facts |= evidence_facts(proposed.decision.evidence)
     return facts
-
-
-def _evidence(evidence: Evidence) -> dict[str, Any]:
-    return {
-        "gain_over_champion": evidence.gain,
-        "gain_over_champion_low": evidence.low,
-        "gain_over_champion_high": evidence.high,
-        "compared_rows": evidence.rows,
-        "evidence": markdown_table(evidence_table(evidence)),
-    }
-
-
-def evidence_table(evidence: Evidence) -> pd.DataFrame:
-    """A comparison as name and value, one row each."""
-    return pd.DataFrame([(name, str(value)) for name, value in evidence], columns=["evidence", "value"])
-
-
-def _state(channel: Channel) -> dict[str, Any]:
-    return {
-        "serial": channel.serial,
-        "champion": channel.champion.model_id,
-        "challenger": channel.challenger.model_id if channel.challenger else "none",
-        "challenger_share": channel.share,
-        "moved_by": channel.kind,
-        "moved_at": dg.MetadataValue.timestamp(channel.moved_at),
-    }

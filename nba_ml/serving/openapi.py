@@ -152,7 +152,10 @@ def predict_operation(rows: int) -> dict[str, Any]:
         },
         "responses": {
             "200": {
-                "description": "A record, or for a slate `predictions`, in the order of the rows.",
+                "description": "A record, or for a slate `predictions`, in the order of the rows. Each says which "
+                "system served it: in a rollout some are the challenger's. `model_type` is xgboost, catboost, rule or "
+                "mock; a system without an interval has null in points_low, points_high, over_probability and "
+                "confidence_score, and a rule has null points before a player's first game of the season.",
                 "content": {
                     "application/json": {
                         "schema": {"oneOf": [RECORD, answer]},

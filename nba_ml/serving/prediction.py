@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nba_ml.core.published import published_columns
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.recommendation import NO_LINE, PASS
+from nba_ml.core.systems.published import system_columns
 from nba_ml.core.uncertainty import Calibration
 from nba_ml.serving.rows import Rows
 
@@ -23,7 +25,10 @@ class Prediction:
     `predicted_points` has two decimals and lies within 0 and 60; `points_low` to `points_high` holds 80% of the
     results; `confidence_score` is 0 to 100, `over_probability` 0 to 1. Without a line `over_probability`,
     `current_points_line` and `line_margin` (prediction minus line) are None. `model_sha256` is the digest of the
-    very booster that served this record. The keys are None where the row did not give them.
+    very model that served this record, '' for a rule; `model_type` is 'xgboost', 'catboost', 'rule' or 'mock'. A
+    system without an interval has None in `points_low`, `points_high`, `over_probability` and `confidence_score`; a
+    rule has None for the points too where it has nothing to go by, and then recommends no bet.
+    The keys are None where the row did not give them.
     """
 
     system_id: str
@@ -34,11 +39,11 @@ class Prediction:
     player_lookup: str | None
     game_date: date | None
     game_id: str | None
-    predicted_points: float
-    points_low: float
-    points_high: float
+    predicted_points: float | None
+    points_low: float | None
+    points_high: float | None
     over_probability: float | None
-    confidence_score: float
+    confidence_score: float | None
     current_points_line: float | None
     line_margin: float | None
     recommendation: str
@@ -61,14 +66,18 @@ class ModelIdentity:
 
 
 def make_records(
-    raw: npt.NDArray[np.floating], line: npt.NDArray[np.float64], rows: Rows, who: ModelIdentity, spread: Calibration
+    raw: npt.NDArray[np.floating],
+    line: npt.NDArray[np.float64],
+    rows: Rows,
+    who: ModelIdentity,
+    spread: Calibration | None,
 ) -> list[Prediction]:
-    """The records of a model's output (n,) for n rows with lines (n,), NaN without one.
+    """The records of a model's output (n,) for n rows with lines (n,), NaN without one; `spread` None has no interval.
 
     Raises:
         BundleError: an output is not finite.
     """
-    columns = published_columns(raw, line, spread)
+    columns = system_columns(raw, line, spread)
     points, low, high, over, confidence, lines, margin, recommendation = (
         _values(columns[name])
         for name in (
@@ -86,6 +95,29 @@ def make_records(
     keys = zip(rows.player_lookup, rows.game_date, rows.game_id, strict=True)
     values = zip(points, low, high, over, confidence, lines, margin, recommendation, strict=True)
     return [Prediction(*identity, *key, *value) for key, value in zip(keys, values, strict=True)]
+
+
+def unpredicted(rows: Rows, who: ModelIdentity) -> Prediction:
+    """The record of one row that a rule has nothing to say of: who was asked, the row's key and line, and no number."""
+    line = float(rows.features[0, V2_33FEATURES.index("vegas_points_line")])
+    return Prediction(
+        system_id=who.system_id,
+        model_version=who.model_version,
+        model_type=who.model_type,
+        model_sha256=who.model_sha256,
+        feature_version=who.feature_version,
+        player_lookup=rows.player_lookup[0],
+        game_date=rows.game_date[0],
+        game_id=rows.game_id[0],
+        predicted_points=None,
+        points_low=None,
+        points_high=None,
+        over_probability=None,
+        confidence_score=None,
+        current_points_line=None if math.isnan(line) else line,
+        line_margin=None,
+        recommendation=NO_LINE if math.isnan(line) else PASS,
+    )
 
 
 def _values(column: npt.NDArray[np.generic]) -> Sequence[Any]:

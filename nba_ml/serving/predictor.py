@@ -19,9 +19,13 @@ from nba_ml.core.errors import NbaMlError
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.rollout import bucket_of
 from nba_ml.serving.model import LoadedModel, load_model
+from nba_ml.serving.others import LoadedSystem, load_other
 from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.rows import Rows, read_rows
-from nba_ml.serving.sources import ManifestRef, Named, locate, read_named, reader
+from nba_ml.serving.sources import ManifestRef, Named, Ref, locate, read_named, reader
+
+Loaded = LoadedModel | LoadedSystem
+"""A model that was verified: one of ours, or one of another system."""
 
 
 class Predictor:
@@ -49,7 +53,7 @@ class Predictor:
 
         Args:
             source: `gs://bucket/prefix`, a directory or `file://...` with a channel or a model id; or the address of
-                a bundle's manifest alone, `gs://bucket/prefix/xgboost_v1/<model_id>_manifest.json`. An open store
+                a model's manifest alone, `gs://bucket/prefix/xgboost_v1/<model_id>_manifest.json`. An open store
                 (`CloudStore(bucket, prefix, client)`) stands for a root with credentials of your own.
             channel: the pointer to follow, `champion`.
             threads: that the booster predicts with; None for all cores. They change the speed only.
@@ -60,19 +64,20 @@ class Predictor:
             BundleError: anything about the bundle is missing, damaged or not as stated, or the channel is not there.
             ChannelError: the channel's pointer is damaged.
             SettingsError: the arguments name no model, or the place cannot be used.
+            MissingExtraError: the model is a CatBoost, and CatBoost is not installed.
             PublicationError: the place refuses, or cannot be reached.
         """
         store, named = locate(source, channel=channel, model_id=model_id)
         return cls(store, named, threads, try_apart)
 
     @property
-    def model(self) -> LoadedModel:
+    def model(self) -> Loaded:
         """The model that serves now: the champion, where a channel names it."""
         return self._current.model
 
     @property
-    def challenger(self) -> LoadedModel | None:
-        """The model that serves the channel's share of the player-games; None without a rollout."""
+    def challenger(self) -> Loaded | None:
+        """The system that serves the channel's share of the player-games; None without a rollout."""
         return self._current.challenger
 
     @property
@@ -116,16 +121,18 @@ class Predictor:
         """
         with self._swapping:
             before = self._current
-            self._current = now = self._loaded(read_named(self._store, channel), before.by_manifest())
+            self._current = now = self._loaded(read_named(self._store, channel), before.by_ref())
             return now.model is not before.model or now.challenger is not before.challenger
 
-    def _loaded(self, named: Named, loaded: Mapping[ManifestRef, LoadedModel]) -> _Current:
+    def _loaded(self, named: Named, loaded: Mapping[Ref, Loaded]) -> _Current:
         """The models that are named, each loaded unless it is already, from the very same manifest."""
 
-        def model_of(manifest: ManifestRef) -> LoadedModel:
-            return loaded.get(manifest) or load_model(
-                reader(self._store, manifest), manifest.name, threads=self._threads, try_apart=self._try_apart
-            )
+        def model_of(ref: Ref) -> Loaded:
+            if ref in loaded:
+                return loaded[ref]
+            if isinstance(ref, ManifestRef):
+                return load_model(reader(self._store, ref), ref.name, threads=self._threads, try_apart=self._try_apart)
+            return load_other(self._store, ref, threads=self._threads, try_apart=self._try_apart)
 
         return _Current(
             model=model_of(named.model),
@@ -148,12 +155,12 @@ class Predictor:
 class _Current:
     """The models and what named them, replaced together."""
 
-    model: LoadedModel
-    challenger: LoadedModel | None
+    model: Loaded
+    challenger: Loaded | None
     named: Named
 
-    def by_manifest(self) -> dict[ManifestRef, LoadedModel]:
-        """The models by the manifests that they were loaded from."""
+    def by_ref(self) -> dict[Ref, Loaded]:
+        """The models by what named them."""
         loaded = {self.named.model: self.model}
         if self.named.challenger is not None and self.challenger is not None:
             loaded[self.named.challenger] = self.challenger

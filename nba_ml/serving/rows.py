@@ -88,12 +88,11 @@ def read_rows(given: object) -> Rows:
         FeatureRowsError: names are missing, unknown or repeated; a value is no number, infinite, outside its range,
             or missing where the contract forbids it; a bare array or list of numbers, whose order nobody can check.
     """
-    pandas, arrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
     if isinstance(given, Mapping):
         return _of_mappings([given])
-    if pandas is not None and isinstance(given, pandas.DataFrame):
+    if isinstance(given, _classes("pandas", "DataFrame")):
         return _of_columns(len(given), list(given.columns), lambda name: _pandas_values(given[name]))
-    if arrow is not None and isinstance(given, arrow.Table | arrow.RecordBatch):
+    if isinstance(given, _classes("pyarrow", "Table", "RecordBatch")):
         return _of_columns(given.num_rows, given.schema.names, lambda name: _arrow_values(given.column(name)))
     if isinstance(given, list | tuple):
         return _of_mappings(given)
@@ -102,6 +101,16 @@ def read_rows(given: object) -> Rows:
         "list of mappings, a pandas DataFrame or an Arrow table"
     )
     raise _refusal([Fault(None, None, problem)], 1)
+
+
+def _classes(library: str, *names: str) -> tuple[type[Any], ...]:
+    """Classes of a library that somebody has loaded, as far as they are there.
+
+    Another thread may be in the middle of importing it, as CatBoost imports pandas while a challenger is loaded: then
+    the module is there and its classes are not, and nobody can have given one of its tables yet.
+    """
+    module = sys.modules.get(library)
+    return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
 def _refusal(faults: list[Fault], rows: int) -> FeatureRowsError:

@@ -190,6 +190,8 @@ class _State:
 def _model(predictor: Predictor) -> dict[str, Any]:
     model = predictor.model
     return {
+        "system_id": model.identity.system_id,
+        "model_type": model.identity.model_type,
         "model_id": model.model_id,
         "model_sha256": model.model_sha256,
         "feature_version": model.identity.feature_version,
@@ -202,6 +204,7 @@ def _channel(predictor: Predictor) -> dict[str, Any]:
     return {
         "serial": None if state is None else state.serial,
         "challenger": None if challenger is None else challenger.model_id,
+        "challenger_type": None if challenger is None else challenger.identity.model_type,
         "share": 0 if state is None else state.share,
     }
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from nba_ml.core.channel import FOLDER, Channel, ChannelModel
 from nba_ml.core.errors import BundleError, SettingsError
 from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.core.systems.catboost_v8 import require_registered
 from nba_ml.objects import open_objects
 from nba_ml.serving.bundle import MODEL_ID, refuse
 
 SYSTEM_FOLDER = "xgboost_v1"
-"""The folder under the root that the models of this system lie in."""
+"""The folder under the root that the models of our own system lie in."""
 
 _CHANNEL = re.compile(r"[a-z][a-z0-9_-]{0,99}")
 _MANIFEST_SUFFIX = "_manifest.json"
@@ -27,6 +29,10 @@ class ManifestRef:
     sha256: str | None = None
 
 
+Ref = ManifestRef | ChannelModel
+"""A model of ours by its manifest, one of another system as a channel names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """What a source names: the model that serves, and the channel's state where a channel named it.
@@ -35,8 +41,8 @@ class Named:
     grades it scores it.
     """
 
-    model: ManifestRef
-    challenger: ManifestRef | None = None
+    model: Ref
+    challenger: Ref | None = None
     state: Channel | None = None
 
 
@@ -72,17 +78,23 @@ def locate(
         return store, read_named(store, channel)
     if model_id is None or not MODEL_ID.fullmatch(model_id):
         raise SettingsError(f"{model_id!r} is no model id. One reads xgboost_v1_33features_<YYYYMM>_<12 hex digits>.")
-    return store, Named(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
+    return store, _of_model(store, model_id)
+
+
+def _of_model(store: ObjectStore, model_id: str, folder: str = "") -> Named:
+    """The model of an id; ours by its name alone, as nothing else says which manifest is meant."""
+    if CATBOOST in (folder, model_id[: len(CATBOOST)]):
+        return Named(require_registered(store, model_id).model)
+    return Named(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
 
 
 def _of_manifest(address: str) -> tuple[ObjectStore, Named]:
     """The root above the system's folder, where the channels are too; a bundle elsewhere is its own root."""
     folder, _, name = address.rpartition("/")
     root, _, last = folder.rpartition("/")
-    if last == SYSTEM_FOLDER:
-        return open_objects(root or ("/" if folder.startswith("/") else ".")), Named(
-            ManifestRef(f"{SYSTEM_FOLDER}/{name}")
-        )
+    if last in (SYSTEM_FOLDER, CATBOOST):
+        store = open_objects(root or ("/" if folder.startswith("/") else "."))
+        return store, _of_model(store, name.removesuffix(_MANIFEST_SUFFIX), last)
     return open_objects(folder or ("/" if address.startswith("/") else ".")), Named(ManifestRef(name))
 
 
@@ -91,7 +103,7 @@ def read_named(store: ObjectStore, channel: str) -> Named:
 
     Raises:
         SettingsError: no name of a channel.
-        BundleError: there is no such channel, or it names a model of another system.
+        BundleError: there is no such channel, or it lets a rule serve everybody.
         ChannelError: the pointer is damaged.
     """
     if not _CHANNEL.fullmatch(channel):
@@ -105,20 +117,16 @@ def read_named(store: ObjectStore, channel: str) -> Named:
         )
     state = Channel.from_bytes(found.data, store.uri(name))
     challenger = state.challenger if state.share else None
-    return Named(
-        _of_channel(state.champion, store.uri(name)),
-        None if challenger is None else _of_channel(challenger, store.uri(name)),
-        state,
-    )
-
-
-def _of_channel(model: ChannelModel, uri: str) -> ManifestRef:
-    if model.system_id != SYSTEM_FOLDER:
+    if challenger is not None and challenger.manifest_sha256 is None and state.share == 100:
         raise BundleError(
-            f"{uri} lets {model.model_id} of {model.system_id} serve. This predictor loads published models of "
-            f"{SYSTEM_FOLDER} only, and nothing in their place."
+            f"{store.uri(name)} lets {challenger.model_id} serve everybody. It is a rule to compare a model with: it "
+            "serves a part beside a champion, and never in its place. `nba-ml rollout stop` ends the comparison."
         )
-    return ManifestRef(model.manifest, model.manifest_sha256)
+    return Named(_of_channel(state.champion), None if challenger is None else _of_channel(challenger), state)
+
+
+def _of_channel(model: ChannelModel) -> Ref:
+    return ManifestRef(model.manifest, model.manifest_sha256) if model.system_id == SYSTEM_FOLDER else model
 
 
 def reader(store: ObjectStore, manifest: ManifestRef) -> _Reader:

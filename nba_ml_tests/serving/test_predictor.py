@@ -347,17 +347,17 @@ def test_a_rollout_serves_the_share_that_the_hash_gives(published: Published, un
     assert predictor.challenger is None
 
 
-def test_a_rule_is_not_served_in_a_models_place(published: Published) -> None:
-    """Guards the platform's oldest mistake: the mock is refused by name, and what serves goes on."""
+def test_a_rule_is_never_served_to_everybody(published: Published) -> None:
+    """Guards the platform's oldest mistake: the mock at 100% is refused by name, and what serves goes on."""
     predictor = Predictor.load(str(published.root), channel="champion")
     mock = ChannelModel(system_id="mock", model_id="mock", manifest_sha256=None)
     point(published.store, published.first, challenger=mock, share=0)
     assert not predictor.refresh("champion")
-    point(published.store, published.first, challenger=mock, share=10)
-    with pytest.raises(BundleError, match="lets mock of mock serve"):
+    point(published.store, published.first, challenger=mock, share=100)
+    with pytest.raises(BundleError, match="lets mock serve everybody"):
         predictor.refresh("champion")
-    with pytest.raises(BundleError, match="lets mock of mock serve"):
-        Predictor.load(str(published.root), channel="champion")
+    assert predictor.model.model_id == published.first.model_id
+    assert predictor.challenger is None
 
 
 def until(condition: Callable[[], bool]) -> None:

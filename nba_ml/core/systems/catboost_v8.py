@@ -4,11 +4,13 @@ A registered model is two objects in the folder `catboost_v8`: the file, and a m
 names the file with its size and digest, its features, how far its training looked, and reference rows with what it
 predicted for them. Whoever loads it goes by that, and refuses everything else.
 
-CatBoost is an optional extra: only predicting and registering need it.
+CatBoost is an optional extra: only predicting and registering need it. Imports what a prediction worker may import:
+no Arrow, and so none of the modules that keep records of our own models.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -24,10 +26,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from nba_ml.core.channel import ChannelModel
 from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import BundleError, MissingExtraError, PublicationConflictError
-from nba_ml.core.manifest import ManifestObject
-from nba_ml.core.model_record import ReferenceRow
 from nba_ml.core.object_store import ObjectExistsError, ObjectStore
 from nba_ml.core.season import parse_month
 from nba_ml.core.systems.interface import Columns, Floats, Seen, matrix_of
@@ -41,21 +40,45 @@ MAGIC = b"CBM1"
 """What CatBoost's own file format begins with, and no pickle does."""
 
 
+_FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class StatedFile(BaseModel):
+    """The file as its manifest states it: size in bytes, sha256 in hex."""
+
+    model_config = _FROZEN
+
+    name: str
+    size: int
+    sha256: str
+
+
+class KnownRow(BaseModel):
+    """A row and what the model predicted for it when it was registered, in points; null is missing."""
+
+    model_config = _FROZEN
+
+    player_lookup: str
+    game_date: str
+    features: tuple[float | None, ...]
+    prediction: float
+
+
 class CatBoostManifest(BaseModel):
     """What makes a registered model exist. `seen` dates: see `interface.Seen`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = _FROZEN
 
     format_version: Literal[1] = 1
     model_id: str
-    objects: tuple[ManifestObject]
+    objects: tuple[StatedFile]
     feature_version: str
     feature_names: tuple[str, ...]
     newest_month: str
     fitted_until: date
     given_until: date
     calibration: Calibration | None
-    reference_rows: tuple[ReferenceRow, ...]
+    reference_rows: tuple[KnownRow, ...]
     catboost: str
 
     @model_validator(mode="after")
@@ -71,7 +94,7 @@ class CatBoostManifest(BaseModel):
     def to_bytes(self) -> bytes:
         """Canonical JSON with its own digest, as the manifests of bundles have it."""
         content = self.model_dump(mode="json")
-        return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
+        return _canonical({**content, "manifest_sha256": _sha256(_canonical(content))})
 
     @classmethod
     def from_bytes(cls, data: bytes, uri: str) -> CatBoostManifest:
@@ -92,6 +115,10 @@ class CatBoostManifest(BaseModel):
         return manifest
 
 
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
 def _canonical(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
@@ -103,6 +130,30 @@ class Registered:
     model: ChannelModel
     manifest: CatBoostManifest
     data: bytes
+
+
+def registered_id(data: bytes, seen: Seen) -> str:
+    """What a file is registered as: the month of the newest game it was given, and the head of its digest.
+
+    Raises:
+        MonthError: that month holds no games.
+    """
+    year, month = parse_month(seen.given.strftime("%Y-%m"))
+    return f"{SYSTEM_ID}_{V2_33FEATURES.count}features_{year:04d}{month:02d}_{_sha256(data)[:12]}"
+
+
+def find_registered(store: ObjectStore, data: bytes, seen: Seen) -> Registered | None:
+    """The file, if it is registered already, as having seen as much; None if it is not.
+
+    Raises:
+        BundleError: it is there and damaged.
+    """
+    identity = registered_id(data, seen)
+    if store.read(_manifest(identity)) is None:
+        return None
+    found = require_registered(store, identity)
+    same = Seen(found.manifest.fitted_until, found.manifest.given_until) == seen and found.data == data
+    return found if same else None
 
 
 def register_catboost(
@@ -127,13 +178,11 @@ def register_catboost(
         PublicationConflictError: it is there with another manifest.
     """
     model = _loaded(data, "The file given")
-    month = seen.given.strftime("%Y-%m")
-    year, number = parse_month(month)
-    identity = f"{SYSTEM_ID}_{V2_33FEATURES.count}features_{year:04d}{number:02d}_{bytes_digest(data)[:12]}"
+    identity = registered_id(data, seen)
     vectors = np.array([row for _, _, row in reference], dtype=np.float32)
     predicted = model.predict(vectors)
     rows = tuple(
-        ReferenceRow(
+        KnownRow(
             player_lookup=player,
             game_date=day.isoformat(),
             features=tuple(None if np.isnan(value) else float(value) for value in vector),
@@ -143,10 +192,10 @@ def register_catboost(
     )
     manifest = CatBoostManifest(
         model_id=identity,
-        objects=(ManifestObject(name=f"{identity}.cbm", size=len(data), sha256=bytes_digest(data)),),
+        objects=(StatedFile(name=f"{identity}.cbm", size=len(data), sha256=_sha256(data)),),
         feature_version=V2_33FEATURES.name,
         feature_names=V2_33FEATURES.names,
-        newest_month=month,
+        newest_month=seen.given.strftime("%Y-%m"),
         fitted_until=seen.fitted,
         given_until=seen.given,
         calibration=calibration,
@@ -189,12 +238,12 @@ def require_registered(store: ObjectStore, model_id: str) -> Registered:
             f"{model_id} of {V2_33FEATURES.name}. Do not load it."
         )
     stated, file = manifest.objects[0], store.read(_file(model_id))
-    if file is None or (len(file.data), bytes_digest(file.data)) != (stated.size, stated.sha256):
+    if file is None or (len(file.data), _sha256(file.data)) != (stated.size, stated.sha256):
         raise BundleError(
             f"{store.uri(_file(model_id))} is missing or damaged: its manifest states {stated.size:,} bytes of "
             f"sha256 {stated.sha256}. Restore it, or register the model again under another root."
         )
-    model = ChannelModel(system_id=SYSTEM_ID, model_id=model_id, manifest_sha256=bytes_digest(found.data))
+    model = ChannelModel(system_id=SYSTEM_ID, model_id=model_id, manifest_sha256=_sha256(found.data))
     return Registered(model, manifest, file.data)
 
 
@@ -244,6 +293,17 @@ class CatBoostSystem:
         return _predict(self.model, matrix_of(columns, V2_33FEATURES), self.threads)
 
 
+def predict_file(data: bytes, rows: Sequence[Sequence[float | None]], threads: int | None = None) -> list[float]:
+    """Points for n feature vectors, None for missing, from the bytes of a `.cbm`.
+
+    Raises:
+        BundleError: it does not load, or its features are not the contract's.
+        MissingExtraError: CatBoost is not installed.
+    """
+    vectors = np.array(rows, dtype=np.float32).reshape(len(rows), V2_33FEATURES.count)
+    return [float(points) for points in _predict(_loaded(data, "The file given"), vectors, threads)]
+
+
 def load_catboost(registered: Registered, threads: int | None = None) -> CatBoostSystem:
     """A registered model, loaded, with its reference rows predicted again: equal to a billionth of a point.
 
@@ -256,13 +316,23 @@ def load_catboost(registered: Registered, threads: int | None = None) -> CatBoos
     manifest = registered.manifest
     model = _loaded(registered.data, manifest.model_id)
     rows = np.array([row.features for row in manifest.reference_rows], dtype=np.float32)
-    found, expected = _predict(model, rows, threads), np.array([row.prediction for row in manifest.reference_rows])
-    if not np.allclose(found, expected, rtol=0, atol=1e-9):
-        raise BundleError(
-            f"{manifest.model_id} predicts its reference rows up to {np.abs(found - expected).max():.6f} points off "
-            f"what was registered with CatBoost {manifest.catboost}. Do not load it; register it again if it is right."
-        )
+    require_reproduced(manifest, _predict(model, rows, threads))
     return CatBoostSystem(manifest, model, threads)
+
+
+def require_reproduced(manifest: CatBoostManifest, found: Sequence[float] | Floats) -> None:
+    """Pass silently where the reference rows (n,) were predicted as registered, to a billionth of a point.
+
+    Raises:
+        BundleError: one was not.
+    """
+    expected = np.array([row.prediction for row in manifest.reference_rows])
+    if len(found) != len(expected) or not np.allclose(found, expected, rtol=0, atol=1e-9):
+        apart = np.abs(np.asarray(found) - expected).max() if len(found) == len(expected) else np.nan
+        raise BundleError(
+            f"{manifest.model_id} predicts its reference rows up to {apart:.6f} points off what was registered with "
+            f"CatBoost {manifest.catboost}. Do not load it; register it again if it is right."
+        )
 
 
 def _predict(model: Any, vectors: npt.NDArray[np.float32], threads: int | None) -> Floats:
@@ -299,6 +369,15 @@ def _loaded(data: bytes, what: str) -> Any:
     if model.get_cat_feature_indices():
         raise BundleError(f"{what} takes some of its features for categories; all of the contract's are numbers.")
     return model
+
+
+def require_installed() -> None:
+    """Pass silently where CatBoost is there.
+
+    Raises:
+        MissingExtraError: CatBoost is not installed.
+    """
+    _catboost()
 
 
 def _catboost() -> Any:

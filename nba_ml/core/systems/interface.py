@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.uncertainty import Calibration
+
+if TYPE_CHECKING:  # the prediction worker imports this module, and has no Arrow
+    import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
 Columns = Mapping[str, Floats]

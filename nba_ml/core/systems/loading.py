@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from nba_ml.core.channel import ChannelModel
-from nba_ml.core.errors import BundleError
+from nba_ml.core.manifest import SYSTEM_ID as XGBOOST
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
 from nba_ml.core.systems.catboost_v8 import load_catboost, require_registered
 from nba_ml.core.systems.interface import PredictionSystem
-from nba_ml.core.systems.rules import RULES
+from nba_ml.core.systems.others import find_other, require_named
+from nba_ml.core.systems.rules import RULES, Rule
 from nba_ml.core.systems.xgboost_v1 import require_whole, system_of
 
 
@@ -34,20 +35,9 @@ def load_system(store: ObjectStore, model: ChannelModel, threads: int | None = N
             predict its reference rows.
         MissingExtraError: it is a CatBoost model, and CatBoost is not installed.
     """
-    if model.manifest_sha256 is None:
-        return RULES[model.system_id]
-    if model.system_id == CATBOOST:
-        registered = require_registered(store, model.model_id)
-        _require_named(store, model, registered.model)
-        return load_catboost(registered, threads)
+    if model.system_id != XGBOOST:
+        found = find_other(store, model)
+        return found if isinstance(found, Rule) else load_catboost(found, threads)
     bundle = require_whole(store, model.model_id)
-    _require_named(store, model, bundle.model)
+    require_named(store, model, bundle.model)
     return system_of(bundle, threads)
-
-
-def _require_named(store: ObjectStore, named: ChannelModel, found: ChannelModel) -> None:
-    if named != found:
-        raise BundleError(
-            f"{store.uri(named.manifest)} has sha256 {found.manifest_sha256}, and the channel names one of "
-            f"{named.manifest_sha256}. The manifest was replaced after the move; restore it."
-        )

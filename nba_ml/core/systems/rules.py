@@ -38,6 +38,6 @@ def moving_average(columns: Columns) -> Floats:
 
 RULES: Mapping[str, Rule] = {
     "moving_average": Rule("moving_average", moving_average),
-    "mock": Rule("mock", baselines.mock),
+    "mock": Rule("mock", baselines.mock, model_type="mock"),
 }
-"""System id -> rule. `mock` is what the platform served before there was a model; it is always marked as such."""
+"""System id -> rule. `mock` is what the platform served before there was a model; `model_type` marks its records."""

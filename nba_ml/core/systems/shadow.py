@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,9 @@ from nba_ml.core.errors import ReleaseError
 from nba_ml.core.grades import grade_rows
 from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
 from nba_ml.core.predictions import MonthPredictions
-from nba_ml.core.published import published_columns
-from nba_ml.core.recommendation import margin_over, publish_points, recommend
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of
+from nba_ml.core.systems.published import system_columns
 from nba_ml.core.tables import PREDICTIONS
 from nba_ml.core.training import KEY_COLUMNS
 
@@ -47,18 +46,7 @@ def _predictions(system: PredictionSystem, rows: pa.Table, raw: Floats, version:
     there = ~np.isnan(raw)
     rows, raw = rows.filter(pa.array(there)), raw[there]
     line: Floats = rows.column("vegas_points_line").to_numpy()
-    published: Mapping[str, np.ndarray[tuple[int], np.dtype[np.generic]]]
-    if system.calibration is not None:
-        published = published_columns(raw, line, system.calibration)
-    else:
-        points, nothing = publish_points(raw), np.full(len(raw), np.nan)
-        published = {
-            "predicted_points": points,
-            **dict.fromkeys(("points_low", "points_high", "over_probability", "confidence_score"), nothing),
-            "current_points_line": line,
-            "line_margin": margin_over(points, line),
-            "recommendation": recommend(points, line),
-        }
+    published = system_columns(raw, line, system.calibration)
     same = {
         "system_id": system.system_id,
         "model_version": system.version,

@@ -1,0 +1,81 @@
+"""`rollout`: the next step of the challenger that is being rolled out, if its grades allow it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from nba_ml.assets.recording import OWNERS
+from nba_ml.assets.release_facts import channel_facts, evidence_facts
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.channel import CHAMPION, Channel
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.errors import ReleaseError
+from nba_ml.previews import previews_in_use
+from nba_ml.release import Bench, rollout_advance
+from nba_ml.resources.compute import Compute
+from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.rollback import show
+
+CODE_VERSION = "1"
+
+
+def build(limits: Thresholds) -> dg.AssetsDefinition:
+    @dg.asset(
+        group_name="release",
+        deps=["champion", "feature_store_snapshot"],
+        kinds={"json"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+    )
+    def rollout(artifact_root: ArtifactRoot, store: Store, compute: Compute) -> dg.MaterializeResult[None]:
+        """The challenger's share of the player-games, and whether it took its next step: 10, 50, 100, champion.
+
+        Grades champion and challenger on every game since the last step. Enough of them, and the challenger is not
+        worse by the set margin: it takes the next step. Worse beyond doubt: its share goes back to 0. Else
+        everything stays, and the reason is here. `nba-ml rollout start` begins a rollout.
+        """
+        objects = artifact_root.objects()
+        bench = Bench(objects, store.months(), limits, compute.threads)
+        facts = _step(bench, show(objects))
+        channel = show(objects)
+        with previews_in_use():
+            return dg.MaterializeResult(
+                data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
+                metadata={
+                    **facts,
+                    **(_rollout_facts(channel) if channel else {}),
+                    "pointer": dg.MetadataValue.path(objects.uri(CHAMPION)),
+                },
+            )
+
+    return rollout
+
+
+def _step(bench: Bench, present: Channel | None) -> dict[str, Any]:
+    """What came of it: `action` is advance, wait or stop, or none where no rollout is under way."""
+    if present is None:
+        return {"action": "none", "moved": False, "decision": "there is no champion yet, and so no rollout"}
+    if present.challenger is None or present.share == 0:
+        return {"action": "none", "moved": False, "decision": _no_rollout(present)}
+    try:
+        status, done = rollout_advance(bench, datetime.now(UTC))
+    except ReleaseError as error:  # the answer is no, and says why: a rule at its last step, or stopped meanwhile
+        return {"action": "wait", "moved": False, "decision": str(error)}
+    judged = evidence_facts(status.evidence) if status.evidence else {}
+    return {"action": status.step.action, "moved": done.moved, "decision": status.step.said, **judged}
+
+
+def _no_rollout(present: Channel) -> str:
+    if present.kind == "rollout_stop":
+        return f"the rollout was stopped: {present.reason}"
+    beside = f", {present.challenger.model_id} is in shadow" if present.challenger else ""
+    return f"no rollout is under way{beside}"
+
+
+def _rollout_facts(channel: Channel) -> dict[str, Any]:
+    return {
+        **channel_facts(channel),
+        "challenger_is_the_mock": channel.challenger is not None and channel.challenger.is_mock,
+        "graded_from": channel.graded_from.isoformat() if channel.graded_from else "none",
+    }

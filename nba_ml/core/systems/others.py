@@ -1,0 +1,45 @@
+"""The systems of a channel that are no bundles of ours: rules, and registered CatBoosts.
+
+Imports what a prediction worker may import.
+"""
+
+from __future__ import annotations
+
+from nba_ml.core.channel import ChannelModel
+from nba_ml.core.errors import BundleError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.core.systems.catboost_v8 import Registered, require_registered
+from nba_ml.core.systems.rules import RULES, Rule
+
+
+def find_other(store: ObjectStore, model: ChannelModel) -> Rule | Registered:
+    """The rule of a name, or the registered file that a channel names, whole and under that very manifest.
+
+    Raises:
+        BundleError: it is missing or damaged, its manifest is not the one that the channel names, or this version of
+            nba_ml has no such system.
+    """
+    if model.manifest_sha256 is None:
+        return RULES[model.system_id]
+    if model.system_id != CATBOOST:
+        raise BundleError(
+            f"{model.model_id} is a model of {model.system_id}, a system that this version of nba_ml does not have. "
+            "Nothing predicts in its place. Update nba_ml here, or name another model."
+        )
+    registered = require_registered(store, model.model_id)
+    require_named(store, model, registered.model)
+    return registered
+
+
+def require_named(store: ObjectStore, named: ChannelModel, found: ChannelModel) -> None:
+    """Pass silently where the manifest found is the one that the channel names.
+
+    Raises:
+        BundleError: it is another.
+    """
+    if named != found:
+        raise BundleError(
+            f"{store.uri(named.manifest)} has sha256 {found.manifest_sha256}, and the channel names one of "
+            f"{named.manifest_sha256}. The manifest was replaced after the move; restore it."
+        )

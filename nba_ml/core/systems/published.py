@@ -1,0 +1,38 @@
+"""What a system publishes for its output, whether it has an interval or not: shadow and serving alike.
+
+Imports NumPy and light modules of `core`: the prediction worker imports this module.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nba_ml.core.published import Floats, published_columns
+from nba_ml.core.recommendation import margin_over, publish_points, recommend
+from nba_ml.core.uncertainty import Calibration
+
+SPREAD = ("points_low", "points_high", "over_probability", "confidence_score")
+"""The columns that need an interval."""
+
+
+def system_columns(
+    raw: npt.NDArray[np.floating], line: Floats, calibration: Calibration | None
+) -> dict[str, npt.NDArray[np.generic]]:
+    """What a system publishes for its output (n,) and lines (n,), NaN without one: column -> values (n,).
+
+    Without a calibration the columns of `SPREAD` are NaN: nobody knows, and nothing is made up.
+
+    Raises:
+        BundleError: an output is not finite.
+    """
+    if calibration is not None:
+        return published_columns(raw, line, calibration)
+    points, unknown = publish_points(raw), np.full(len(raw), np.nan)
+    return {
+        "predicted_points": points,
+        **dict.fromkeys(SPREAD, unknown),
+        "current_points_line": line,
+        "line_margin": margin_over(points, line),
+        "recommendation": recommend(points, line),
+    }

@@ -1,0 +1,177 @@
+"""Other systems beside our bundles: a rule as a challenger, a registered CatBoost, loaded after every check.
+
+A CatBoost is loaded by a fresh process before this one: a `.cbm` that somebody forged, digests and all, can kill
+CatBoost's parser, as a forged booster kills XGBoost's. `python -m nba_ml.serving.others` is that process: it reads
+`{"model": <base64>, "rows": [[33 numbers or null], ...]}` on its standard input and prints the predictions as a JSON
+list.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from nba_ml.core.channel import ChannelModel
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import BundleError, NbaMlError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.systems.catboost_v8 import (
+    Registered,
+    load_catboost,
+    predict_file,
+    require_installed,
+    require_reproduced,
+)
+from nba_ml.core.systems.interface import Columns, PredictionSystem
+from nba_ml.core.systems.others import find_other
+from nba_ml.core.systems.rules import Rule
+from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records, unpredicted
+from nba_ml.serving.reference import TIME_LIMIT_SECONDS
+from nba_ml.serving.rows import Rows
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+_LINE = V2_33FEATURES.index("vegas_points_line")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSystem:
+    """A system that was verified, in memory. Any number of threads may predict with it at once.
+
+    `loaded_at` is when the checks had passed. `newest_month` and the digest are '' for a rule, which has neither.
+    """
+
+    identity: ModelIdentity
+    newest_month: str
+    loaded_at: datetime
+    system: PredictionSystem
+
+    @property
+    def model_id(self) -> str:
+        return self.identity.model_version
+
+    @property
+    def model_sha256(self) -> str:
+        return self.identity.model_sha256
+
+    def predict(self, rows: Rows) -> list[Prediction]:
+        """The records (n,) of rows that keep the contract. Without an interval, what needs one is None.
+
+        A rule has nothing to go by before a player's first game of the season: the record says so with None for the
+        points, and nobody else's number stands in their place.
+
+        Raises:
+            BundleError: a model's output is not finite.
+        """
+        if not len(rows.features):
+            return []
+        raw = self.system.predict(_columns(rows))
+        known = ~np.isnan(raw) if isinstance(self.system, Rule) else np.ones(len(raw), dtype=np.bool_)
+        there = np.flatnonzero(known).tolist()
+        made = make_records(
+            raw[known], rows.features[known, _LINE], rows.take(there), self.identity, self.system.calibration
+        )
+        records = dict(zip(there, made, strict=True))
+        return [
+            records[index] if index in records else unpredicted(rows.take([index]), self.identity)
+            for index in range(len(raw))
+        ]
+
+
+def _columns(rows: Rows) -> Columns:
+    return {name: rows.features[:, position] for position, name in enumerate(V2_33FEATURES.names)}
+
+
+def load_other(
+    store: ObjectStore, model: ChannelModel, *, threads: int | None = 1, try_apart: bool = True
+) -> LoadedSystem:
+    """Load a rule or a registered CatBoost, or refuse it.
+
+    Of a CatBoost, in this order: its manifest's form, own digest and names, and that it is the one that the channel
+    names; size and sha256 of the file, before CatBoost parses a byte; then, in a fresh process and after that in this
+    one, its feature names and its reference rows, predicted as registered.
+
+    Args:
+        threads: that a CatBoost predicts with; None for all cores.
+        try_apart: let a fresh process load it first, a second or two.
+
+    Raises:
+        BundleError: anything is missing, damaged, or not as stated.
+        MissingExtraError: it is a CatBoost model, and CatBoost is not installed.
+    """
+    found = find_other(store, model)
+    system: PredictionSystem = found if isinstance(found, Rule) else _catboost(found, threads, try_apart)
+    identity = ModelIdentity(
+        system_id=system.system_id,
+        model_version=system.version,
+        model_type=system.model_type,
+        model_sha256=system.model_sha256,
+        feature_version=V2_33FEATURES.name,
+    )
+    return LoadedSystem(identity, system.newest_month, datetime.now(UTC), system)
+
+
+def _catboost(registered: Registered, threads: int | None, try_apart: bool) -> PredictionSystem:
+    require_installed()
+    if try_apart:
+        require_reproduced(registered.manifest, predict_apart(registered))
+    return load_catboost(registered, threads)
+
+
+def predict_apart(registered: Registered, *, time_limit_seconds: float = TIME_LIMIT_SECONDS) -> list[float]:
+    """The reference rows, predicted by a new Python process that loads the file.
+
+    Raises:
+        BundleError: the process failed, with the last lines of what it said, or it took too long.
+    """
+    model_id = registered.manifest.model_id
+    request = {
+        "model": base64.b64encode(registered.data).decode(),
+        "rows": [row.features for row in registered.manifest.reference_rows],
+    }
+    try:
+        child = subprocess.run(
+            # From the folder that this package lies in: the child must run this code, not another installed copy.
+            [sys.executable, "-m", "nba_ml.serving.others"],
+            cwd=_PACKAGE_ROOT,
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=time_limit_seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BundleError(
+            f"A fresh process did not load {model_id} within {time_limit_seconds:g} seconds. Try again on a machine "
+            "that is less busy; if it happens again, the model is not usable."
+        ) from None
+    if child.returncode != 0:
+        said = " | ".join(child.stderr.strip().splitlines()[-3:]) or "nothing"
+        how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"ended with {child.returncode}"
+        raise BundleError(f"A fresh process could not load {model_id}: it {how} and said: {said}")
+    predicted: list[float] = json.loads(child.stdout)
+    return predicted
+
+
+def main() -> int:
+    """Answer one request of `predict_apart`; 0 and JSON on standard output, or 1 and one line on standard error."""
+    request = json.load(sys.stdin)
+    try:
+        with redirect_stdout(sys.stderr):  # the answer must stand alone
+            predicted = predict_file(base64.b64decode(request["model"]), request["rows"], threads=1)
+    except NbaMlError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    json.dump(predicted, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
