@@ -1,22 +1,36 @@
-"""Jobs, and the sensor that follows the feature backfill."""
+"""Jobs, their schedules, and the sensor that follows the feature backfill.
+
+Every schedule is off until somebody turns it on: one switch each on the UI's Automation page. What belongs here: when
+a job is asked for. What does not: telling people of a failure (`failures`), what an asset does.
+"""
 
 from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 # Dagster names it in its own signatures and exports it to type checkers only.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from nba_ml.assets import CHAIN, TRAINING_ASSETS, feature_store_snapshot
+from nba_ml.assets import CHAIN, EVALUATION_ASSETS, TRAINING_ASSETS, feature_store_snapshot
 from nba_ml.assets.external import observation_of
 from nba_ml.assets.recording import INPUTS
 from nba_ml.core.follow import Decision, Followed, decide
 from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.progress import MonthProgress
+from nba_ml.core.season import month_of
 from nba_ml.partitions import month_keys
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 SNAPSHOT = "feature_store_snapshot"
+
+STANDING_CHECKS = ("no_month_left_failed", "champion_not_too_old", "retraining_ran")
+"""The checks of `champion` that speak of now, and so are run every day."""
+
+NEW_YORK = "America/New_York"
+"""The NBA's day: a game belongs to the date on which it starts there. By nine in the morning the last game of the
+west coast is over for seven hours and its box score corrected; and no clock is changed at nine."""
 
 _AT_MOST = 6
 """Runs asked for at a time. The rest is asked for at the next look, a few minutes later."""
@@ -43,6 +57,28 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
             selection=dg.AssetSelection.assets(*TRAINING_ASSETS),
             description="The model of a month, from the snapshots that are there, with its checks, to publication.",
         ),
+        # One run holds both: the month's assets get its partition, the champion, which has none, comes after them.
+        # If the publisher refuses the month's model, the step fails and the champion's is not reached.
+        dg.define_asset_job(
+            "monthly_retraining",
+            selection=dg.AssetSelection.assets(*(CHAIN[2:] if observable else CHAIN), *EVALUATION_ASSETS, "champion"),
+            description="A month's rows to its published model and its grades; then the champion is decided. A refused "
+            "model leaves the champion as it is.",
+        ),
+        dg.define_asset_job(
+            "release",
+            selection=dg.AssetSelection.assets("champion", "rollout"),
+            description="Propose the latest published model as champion, and take the next step of a rollout if its "
+            "grades allow it.",
+        ),
+        dg.define_asset_job(
+            "standing_checks",
+            selection=dg.AssetSelection.checks(
+                *(dg.AssetCheckKey(dg.AssetKey("champion"), name) for name in STANDING_CHECKS)
+            ),
+            description="Is the release alive: no month left failed, the champion not too old, retraining really ran. "
+            "Makes nothing.",
+        ),
     ]
     if observable:
         jobs.append(
@@ -53,6 +89,94 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
             )
         )
     return jobs
+
+
+def build_schedules(
+    months: dg.MonthlyPartitionsDefinition, jobs: Sequence[UnresolvedAssetJobDefinition], *, observable: bool
+) -> list[dg.ScheduleDefinition]:
+    """All schedules, each off until somebody turns it on. `observable`: the feature store is external, and grows."""
+    by_name = {job.name: job for job in jobs}
+    retraining = by_name["monthly_retraining"]
+    off = dg.DefaultScheduleStatus.STOPPED
+
+    @dg.schedule(
+        # The month that ended the day before yesterday: the first is left to corrections of the last box scores.
+        # July trains June; what would be asked for from August to October are months without games.
+        cron_schedule="0 9 2 11,12,1-7 *",
+        job=retraining,
+        execution_timezone=NEW_YORK,
+        default_status=off,
+        description="On the 2nd, 9:00 in New York: trains, checks, publishes and grades the month that ended, and "
+        "decides on the champion. None from August to October. Off until you turn it on.",
+    )
+    def monthly_training(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        month = month_of(_day(context).replace(day=1) - timedelta(days=1))
+        return _not_in_source(months, month) or dg.RunRequest(run_key=f"monthly_training-{month}", partition_key=month)
+
+    @dg.schedule(
+        cron_schedule="0 9 * 10-12,1-6 1",
+        job=retraining,
+        execution_timezone=NEW_YORK,
+        default_status=off,
+        # Not asked of its context in the embedded case, where a schedule would open the store for nothing.
+        required_resource_keys={"month_rows"} if observable else set(),
+        description="Mondays, 9:00 in New York: the same for the month that is running, once it has enough games. None "
+        "in the off-season. Off until you turn it on.",
+    )
+    def weekly_training(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+        day = _day(context)
+        month = month_of(day)
+        skipped = _not_in_source(months, month)
+        if skipped is None and observable:
+            skipped = _not_yet_substantial(context.resources.month_rows, month)
+        return skipped or dg.RunRequest(run_key=f"weekly_training-{day.isoformat()}", partition_key=month)
+
+    return [
+        monthly_training,
+        weekly_training,
+        dg.ScheduleDefinition(
+            name="daily_release",
+            cron_schedule="0 11 * * *",  # after a Monday's or a month's training, which takes minutes
+            job=by_name["release"],
+            execution_timezone=NEW_YORK,
+            default_status=off,
+            description="Every day, 11:00 in New York: the latest published model is proposed as champion, and a "
+            "rollout takes its next step if its grades allow it. Off until you turn it on.",
+        ),
+        dg.ScheduleDefinition(
+            name="daily_health",
+            cron_schedule="0 12 * * *",
+            job=by_name["standing_checks"],
+            execution_timezone=NEW_YORK,
+            default_status=off,
+            description="Every day, 12:00 in New York: the standing checks. They die with the daemon that runs them; "
+            "`nba-ml health` from a cron of your own does not. Off until you turn it on.",
+        ),
+    ]
+
+
+def _day(context: dg.ScheduleEvaluationContext) -> date:
+    """The tick's date where the games are."""
+    return context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
+
+
+def _not_in_source(months: dg.MonthlyPartitionsDefinition, month: str) -> dg.SkipReason | None:
+    available = month_keys(months)
+    if month in available:
+        return None
+    return dg.SkipReason(
+        f"{month} is no month of the source, which has {available[0]} to {available[-1]}: there is nothing to train on."
+    )
+
+
+def _not_yet_substantial(month_rows: MonthRowsSource, month: str) -> dg.SkipReason | None:
+    [progress] = month_rows.progress([month])
+    if progress.trainable:
+        return None
+    return dg.SkipReason(
+        f"{month} has {progress.played.rows:,} player-games with a result so far and features for "
+        f"{progress.covered:,} of them, too few to train on."
+    )
 
 
 def build_sensors(

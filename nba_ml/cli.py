@@ -22,8 +22,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from nba_ml.cli_health import add_health
 from nba_ml.cli_release import add_commands
 from nba_ml.cli_serve import serve
+from nba_ml.cli_slate import add_slate
 from nba_ml.core.errors import BundleError, NbaMlError, SettingsError
 from nba_ml.settings import Settings
 
@@ -437,4 +439,6 @@ def _escaped(text: str) -> str:
 
 
 add_commands(main, _command)
+add_slate(main, _command)
+add_health(main, _command)
 main.add_command(serve)

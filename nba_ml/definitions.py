@@ -5,8 +5,11 @@ from collections.abc import Mapping
 import dagster as dg
 
 from nba_ml.assets import build_assets
-from nba_ml.automation import build_jobs, build_sensors
+from nba_ml.automation import build_jobs, build_schedules, build_sensors
+from nba_ml.checks import champion
 from nba_ml.checks.build import build_checks
+from nba_ml.failures import build_notifier
+from nba_ml.freshness import with_freshness
 from nba_ml.partitions import season_months
 from nba_ml.previews import previews_in_use
 from nba_ml.resources.compute import Compute
@@ -15,6 +18,8 @@ from nba_ml.resources.io_manager import MonthStoreIOManager
 from nba_ml.resources.month_rows import MonthRowsSource, StoredMonthRows
 from nba_ml.resources.store import ArtifactRoot, Store
 from nba_ml.settings import Settings
+from nba_ml.slate_jobs import build_slate_job, build_slate_schedule
+from nba_ml.slates import connection_of, prediction_table_of, slate_rows_of
 
 
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -23,25 +28,31 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     Raises:
         SourceDataError: the embedded source has no months.
     """
-    months = partitions_of(settings)
+    months, grows = partitions_of(settings), settings.bigquery is not None
     resources: dict[str, object] = {
         "feature_source": EmbeddedFeatureSource(data=str(settings.data)),
         "month_rows": month_rows_of(settings),
         "store": Store(root=settings.store),
         "artifact_root": ArtifactRoot(root=settings.artifact_root),
         "compute": Compute(threads=settings.threads),
+        "slate_rows": slate_rows_of(settings),
+        "prediction_table": prediction_table_of(settings),
         "io_manager": MonthStoreIOManager(settings.store),
         **(resource_overrides or {}),
     }
-    jobs = build_jobs(observable=settings.bigquery is not None)
+    jobs = build_jobs(observable=grows)
+    slate_job = build_slate_job()
     with previews_in_use():
-        assets = build_assets(months, settings.thresholds, external_feature_store=settings.bigquery is not None)
+        assets = build_assets(months, settings.thresholds, external_feature_store=grows)
         checks = build_checks(months, settings.thresholds)
+        standing = champion.build(months, settings.thresholds)
+    slates = build_slate_schedule(months, slate_job, to_bigquery=grows)
     return dg.Definitions(
-        assets=assets,
-        asset_checks=checks,
-        jobs=jobs,
-        sensors=build_sensors(months, jobs, settings.retrain) if settings.bigquery else [],
+        assets=with_freshness(assets) if grows else assets,
+        asset_checks=[*checks, standing],
+        jobs=[*jobs, slate_job],
+        schedules=[*build_schedules(months, jobs, observable=grows), slates],
+        sensors=[*(build_sensors(months, jobs, settings.retrain) if grows else []), build_notifier(settings.notify)],
         resources=resources,
         # In process: importing Dagster costs seconds, and the multiprocess executor pays them at every step
         # (40 s against 10 s for one asset and three checks).
@@ -65,22 +76,11 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
     """Where snapshots are taken from."""
     if settings.bigquery is None:
         return StoredMonthRows(root=settings.store)
-    from nba_ml.resources.bigquery_source import (  # noqa: PLC0415 (imports Google's libraries)
-        BigQueryConnection,
-        BigQueryFeatureSource,
-    )
+    from nba_ml.resources.bigquery_source import BigQueryFeatureSource  # noqa: PLC0415 (imports Google's libraries)
 
     there = settings.bigquery
     return BigQueryFeatureSource(
-        connection=BigQueryConnection(
-            project=there.project,
-            location=there.location,
-            endpoint=there.endpoint,
-            storage_endpoint=there.storage_endpoint,
-            maximum_bytes_billed=there.maximum_bytes_billed,
-        ),
-        feature_table=there.feature_table,
-        summary_table=there.summary_table,
+        connection=connection_of(there), feature_table=there.feature_table, summary_table=there.summary_table
     )
 
 

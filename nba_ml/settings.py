@@ -25,11 +25,37 @@ class BigQuerySettings:
     project: str
     feature_table: str
     summary_table: str
+    prediction_table: str
     location: str | None
     maximum_bytes_billed: int
     first_month: str
     endpoint: str | None
     storage_endpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MailSettings:
+    """A mail server, and from whom to whom. `security` is 'starttls', 'ssl' or 'none'. The password is not shown."""
+
+    host: str
+    port: int
+    security: str
+    user: str | None
+    password: str | None = field(repr=False)
+    sender: str
+    to: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """Who is told of a failure, beside the log. A webhook's address is as good as a password, and not shown.
+
+    `ui_url` is where the UI is, for links.
+    """
+
+    webhook: str | None = field(default=None, repr=False)
+    mail: MailSettings | None = None
+    ui_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +66,7 @@ class Settings:
     an absolute path or `gs://bucket/prefix`; `data` the embedded source's files; `bigquery` the feature store
     where that is not embedded; `threads` bounds DuckDB and XGBoost (None: all cores) and changes no byte;
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
-    `thresholds` are the limits of the checks.
+    `thresholds` are the limits of the checks; `notify` is who is told of a failure.
     """
 
     home: Path
@@ -52,6 +78,7 @@ class Settings:
     bigquery: BigQuerySettings | None = None
     retrain: str = "latest"
     thresholds: Thresholds = field(default_factory=Thresholds)
+    notify: NotifySettings = field(default_factory=NotifySettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -72,12 +99,54 @@ class Settings:
             bigquery=_bigquery(environ) if source == "bigquery" else None,
             retrain=_choice(environ, "NBA_ML_RETRAIN", ("latest", "all")),
             thresholds=_thresholds(environ),
+            notify=_notify(environ),
         )
 
 
 def _thresholds(environ: Mapping[str, str]) -> Thresholds:
     value = environ.get("NBA_ML_THRESHOLDS")
     return Thresholds.from_file(Path(value).expanduser()) if value else Thresholds()
+
+
+_PORTS = {"starttls": 587, "ssl": 465, "none": 25}
+
+
+def _notify(environ: Mapping[str, str]) -> NotifySettings:
+    return NotifySettings(
+        webhook=_url(environ, "NBA_ML_NOTIFY_WEBHOOK"),
+        mail=_mail(environ),
+        ui_url=_url(environ, "NBA_ML_UI_URL"),
+    )
+
+
+def _url(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name)
+    if value and not value.startswith(("https://", "http://")):
+        # Not the value itself: a webhook's address is a secret.
+        raise SettingsError(f"{name} must be an address that begins with https:// or http://.")
+    return value.rstrip("/") if value else None
+
+
+def _mail(environ: Mapping[str, str]) -> MailSettings | None:
+    to = tuple(each.strip() for each in environ.get("NBA_ML_NOTIFY_EMAIL", "").split(",") if each.strip())
+    if not to:
+        return None
+    host, user, password = (environ.get(f"NBA_ML_SMTP_{name}") or None for name in ("HOST", "USER", "PASSWORD"))
+    if host is None:
+        raise SettingsError("NBA_ML_NOTIFY_EMAIL is set and NBA_ML_SMTP_HOST is not. Name the mail server.")
+    if wrong := [each for each in to if "@" not in each or len(each.split()) != 1]:
+        raise SettingsError(f"NBA_ML_NOTIFY_EMAIL names {', '.join(wrong)}. Give addresses, with commas between them.")
+    security = _choice(environ, "NBA_ML_SMTP_SECURITY", tuple(_PORTS))
+    if (user is None) is not (password is None):
+        raise SettingsError("NBA_ML_SMTP_USER and NBA_ML_SMTP_PASSWORD belong together: set both, or neither.")
+    if password is not None and security == "none":
+        raise SettingsError(
+            "NBA_ML_SMTP_PASSWORD is set and NBA_ML_SMTP_SECURITY is 'none': the password would go over the network as "
+            "it is. Use 'starttls' or 'ssl'."
+        )
+    port = _number(environ, "NBA_ML_SMTP_PORT", 1, 65_535, "a port", str(_PORTS[security])) or _PORTS[security]
+    sender = environ.get("NBA_ML_SMTP_FROM") or to[0]
+    return MailSettings(host, port, security, user, password, sender, to)
 
 
 def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
@@ -98,6 +167,7 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
         project=project,
         feature_table=environ.get("NBA_ML_FEATURE_TABLE") or "nba_predictions.ml_feature_store_v2",
         summary_table=environ.get("NBA_ML_SUMMARY_TABLE") or "nba_analytics.player_game_summary",
+        prediction_table=environ.get("NBA_ML_PREDICTION_TABLE") or "nba_predictions.player_prop_predictions",
         location=environ.get("NBA_ML_BIGQUERY_LOCATION") or None,
         maximum_bytes_billed=_number(environ, "NBA_ML_BIGQUERY_MAX_BYTES", 1, most, "a number of bytes", "1 GiB")
         or 2**30,

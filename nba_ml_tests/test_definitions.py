@@ -30,11 +30,20 @@ DEPENDENCIES = {
     "challengers": {"feature_store_snapshot", "train_split", "xgboost_model"},
     "walk_forward": {"prediction_grades"},
     "champion": {"feature_store_snapshot", "gcs_artifact"},
+    "rollout": {"champion", "feature_store_snapshot"},
+    "slate_predictions": {"champion", "ml_feature_store_v2"},
+    "slate_grades": {"feature_store_snapshot", "slate_predictions"},
 }
-NO_MONTHS = ("backfill_progress", "walk_forward", "champion")
+NO_MONTHS = ("backfill_progress", "walk_forward", "champion", "rollout")
 """What speaks of all months at once."""
 
+SLATES = ("slate_predictions", "slate_grades")
+"""What is made of dates, and of months that have slates: no backfill makes it."""
+
 CHECKS = """
+champion.champion_not_too_old: tells people
+champion.no_month_left_failed: tells people
+champion.retraining_ran: tells people
 feature_store_snapshot.contract: stops the run
 feature_store_snapshot.coverage: stops the run
 feature_store_snapshot.coverage_complete: warns
@@ -58,6 +67,8 @@ prediction_grades.hit_rate: warns
 prediction_grades.interval_coverage: warns
 prediction_grades.interval_coverage_by_tier: warns
 prediction_grades.mae_as_promised: warns
+predictions.feature_drift: warns
+predictions.prediction_drift: warns
 train_split.dates_disjoint_and_ordered: stops the run
 train_split.few_rows: warns
 train_split.min_rows: stops the run
@@ -78,8 +89,14 @@ xgboost_model.train_gap: warns
 xgboost_model.validation_mae: blocks publication
 xgboost_model.validation_mae_good: warns
 """
-JOBS = ["monthly_chain", "monthly_snapshot", "monthly_model"]
-RESOURCES = ["artifact_root", "compute", "feature_source", "io_manager", "month_rows", "store"]
+JOBS = [
+    *("monthly_chain", "monthly_snapshot", "monthly_model", "monthly_retraining", "release", "standing_checks"),
+    "daily_slate",
+]
+RESOURCES = [
+    *("artifact_root", "compute", "feature_source", "io_manager", "month_rows", "prediction_table", "slate_rows"),
+    "store",
+]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +117,8 @@ def test_the_assets_and_their_dependencies(defs: dg.Definitions) -> None:
         for key in graph.get_all_asset_keys()
     }
     assert found == DEPENDENCIES
-    assert tuple(asset for asset in DEPENDENCIES if asset not in NO_MONTHS) == (*MONTHLY_ASSETS, *ON_REQUEST)
+    by_month = tuple(asset for asset in DEPENDENCIES if asset not in (*NO_MONTHS, *SLATES))
+    assert by_month == (*MONTHLY_ASSETS, *ON_REQUEST)
 
 
 def test_the_checks_and_which_of_them_block(defs: dg.Definitions) -> None:
@@ -126,7 +144,7 @@ def test_every_asset_and_check_has_the_months_of_the_source(defs: dg.Definitions
         assert len(partitions.get_partition_keys()) == 36
     for checks in defs.asset_checks or ():
         for spec in checks.check_specs:
-            assert spec.partitions_def is not None, spec.name
+            assert (spec.partitions_def is None) is (spec.asset_key.to_user_string() in NO_MONTHS), spec.name
 
 
 def test_every_asset_tells_what_it_is(defs: dg.Definitions) -> None:
@@ -169,7 +187,7 @@ def test_with_bigquery_the_two_tables_are_external_and_the_rest_is_the_same(tmp_
         external
     )
     assert all(graph.get(dg.AssetKey(asset)).is_observable for asset in external)
-    assert [sensor.name for sensor in defs.sensors or ()] == ["follow_backfill"]
+    assert [sensor.name for sensor in defs.sensors or ()] == ["follow_backfill", "notify_failures"]
     assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in defs.sensors or ())
 
 
@@ -179,7 +197,11 @@ THIRD_PARTY = {
     "core": {"pyarrow", "duckdb", "numpy", "pandas", "pydantic", "xgboost", "matplotlib"},
     "serving": {"numpy", "xgboost", "pydantic"},
 }
-LIGHT = ("canonical", "channel", "contract", "errors", "object_store", "published", "rollout", "uncertainty")
+LIGHT = (
+    *("canonical", "channel", "contract", "errors", "object_store", "published"),
+    *("recommendation", "rollout", "uncertainty"),
+    *(f"systems.{name}" for name in ("catboost_v8", "interface", "others", "published", "rules")),
+)
 """What of `core` a worker may load: nothing that brings Arrow, pandas or DuckDB along."""
 
 OURS = {

@@ -16,6 +16,9 @@ from nba_ml.assets import (
     player_game_summary,
     prediction_grades,
     predictions,
+    rollout,
+    slate_grades,
+    slate_predictions,
     train_split,
     walk_forward,
     xgboost_model,
@@ -62,4 +65,6 @@ def build_assets(
         gcs_artifact.build(months, limits),
         *(module.build(months) for module in (predictions, prediction_grades, challengers, walk_forward)),
         champion.build(limits),
+        rollout.build(limits),
+        *(module.build(months) for module in (slate_predictions, slate_grades)),
     ]

@@ -7,13 +7,22 @@ from nba_ml.checks import (
     gcs_artifact,
     model_metadata,
     prediction_grades,
+    predictions,
     train_split,
     xgboost_model,
 )
 from nba_ml.checks.check import Check
 from nba_ml.checks.thresholds import Thresholds
 
-_MODULES = (feature_store_snapshot, train_split, xgboost_model, model_metadata, gcs_artifact, prediction_grades)
+_MODULES = (
+    feature_store_snapshot,
+    train_split,
+    xgboost_model,
+    model_metadata,
+    gcs_artifact,
+    predictions,
+    prediction_grades,
+)
 """In the order of the graph."""
 
 _SHIPPED = Thresholds()

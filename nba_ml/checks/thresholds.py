@@ -53,6 +53,11 @@ class Thresholds(BaseModel):
         "0.25 a population is taken for another one (Siddiqi, Credit Risk Scorecards, 2006); 29 of 32 real months "
         "stay below 0.25, the others are those in which lines began.",
     )
+    max_prediction_psi: Points = Field(
+        0.15,
+        description="The same of the predicted points, against the same calendar months: 0.10 at most in 2021-22 to "
+        "2023-24, 0.055 in the unseen 2024-25.",
+    )
     min_rows_for_psi: int = Field(
         500, ge=0, description="With 100 rows of two teams, as in June, ten bins differ by chance alone."
     )
@@ -115,6 +120,19 @@ class Thresholds(BaseModel):
     )
     min_rows_per_step: int = Field(
         1_000, ge=1, description="Graded rows that each step of a rollout needs: a week of games."
+    )
+
+    max_champion_age_days: int = Field(
+        45,
+        ge=1,
+        description="Days with games after the champion's newest month; July to October do not count. The next model "
+        "comes on the 2nd after the next month: 33 days, and twelve to mend one that failed.",
+    )
+    max_retraining_delay_days: int = Field(
+        7,
+        ge=1,
+        description="Days after the end of a month until its model is there: the schedule asks on the 2nd, and a "
+        "failure that was told leaves five to mend it.",
     )
 
     @classmethod

@@ -80,6 +80,14 @@ class ReleaseError(NbaMlError):
     """A promotion, rollback or rollout that may not be: the message says which condition is not met."""
 
 
+class SlateError(NbaMlError):
+    """A slate that cannot be scored, kept, written or graded; what was kept before stays as it is."""
+
+
+class NotifyError(NbaMlError):
+    """People could not be told of a failure."""
+
+
 class FeatureRowsError(NbaMlError):
     """Rows given to a predictor break the feature contract; nothing was predicted.
 

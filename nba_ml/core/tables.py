@@ -169,3 +169,29 @@ PREDICTION_GRADES = pa.schema(
 """A prediction with what came of it, and what the baselines said. `signed_error` is prediction minus result;
 `outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it has nothing to go by;
 `month_of_season` counts from October, 1."""
+
+SLATE_ROWS = pa.schema([*FEATURE_ROWS, pa.field("universal_player_id", pa.string())])
+"""A date's rows of the feature store, before their games are played."""
+
+SLATE_PREDICTIONS = pa.schema(
+    [
+        *PREDICTIONS,
+        pa.field("universal_player_id", pa.string()),
+        pa.field("side", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("channel_serial", pa.int64(), nullable=False),
+        pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+"""A slate as it is kept: `side` is champion or challenger, `role` served or shadow, `channel_serial` the channel's
+state that said so. Key (player_lookup, game_date, side), order (player_lookup, role): served comes first. A system
+without an interval has NaN in `points_low`, `points_high`, `over_probability` and `confidence_score`."""
+
+SLATE_GRADES = pa.schema(
+    [
+        *PREDICTION_GRADES,
+        *(SLATE_PREDICTIONS.field(name) for name in ("side", "role", "channel_serial", "created_at")),
+        pa.field("made", pa.string(), nullable=False),
+    ]
+)
+"""A slate's prediction with what came of it. `made` is ahead, or replayed where it was made after its day."""

@@ -1,0 +1,71 @@
+"""The standing checks of the release: not of a month's value but of what is there now.
+
+They belong to `champion`, have no months, and speak of the day on which they run: `daily_health` runs them.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.health import Level, Said
+from nba_ml.health import judge_release, limits_of, look_at_release
+from nba_ml.partitions import month_keys
+from nba_ml.resources.store import ArtifactRoot
+
+ASSET = "champion"
+
+
+def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.AssetChecksDefinition:
+    """The checks, over the given months of the source."""
+    rules = {
+        "no_month_left_failed": (
+            "the last attempt at every month made it; a refused model counts only if no later one is published",
+            "Quiet is the point, and quiet is also the danger: a month that failed once and was forgotten is a hole "
+            "in every model after it.",
+        ),
+        "champion_not_too_old": (
+            f"the champion's newest month ended at most {limits.max_champion_age_days} playing days ago",
+            "A model that nobody replaces goes on serving, and gets worse without an error.",
+        ),
+        "retraining_ran": (
+            f"the newest month that is over was trained within {limits.max_retraining_delay_days} days after its end",
+            "Retraining once died unnoticed when a schedule was deleted: nothing failed, so nothing was red.",
+        ),
+    }
+    specs = [
+        dg.AssetCheckSpec(
+            name,
+            asset=ASSET,
+            description=f"{threshold}. {reason}",
+            metadata={"threshold": threshold, "reason": reason, "severity": "ERROR", "a_failure": "tells people"},
+        )
+        for name, (threshold, reason) in rules.items()
+    ]
+
+    @dg.multi_asset_check(name=f"{ASSET}_checks", specs=specs, can_subset=True)
+    def examine(context: dg.AssetCheckExecutionContext, artifact_root: ArtifactRoot) -> Iterator[dg.AssetCheckResult]:
+        release = look_at_release(context.instance, artifact_root.objects(), month_keys(months))
+        selected = {key.name for key in context.selected_asset_check_keys}
+        for said in judge_release(release, datetime.now(UTC), limits_of(limits)):
+            if said.name in selected:
+                yield _result(said, rules[said.name][0])
+
+    return examine
+
+
+def _result(said: Said, threshold: str) -> dg.AssetCheckResult:
+    passed = said.level is Level.FINE
+    return dg.AssetCheckResult(
+        passed=passed,
+        asset_key=ASSET,
+        check_name=said.name,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=said.said if passed else f"{said.said} {said.next_step}",
+        metadata={
+            "threshold": threshold,
+            **({} if passed else {"next_step": said.next_step}),
+            **{f"offender_{i}": str(each) for i, each in enumerate(said.worst[:5], 1)},
+        },
+    )

@@ -1,0 +1,187 @@
+"""Checks of a month's predictions: whether the rows are like those that the serving model has learnt from.
+
+They warn, block nothing and take no part in the publisher's verdict: what they say depends on which model serves.
+
+The reference is the champion's training rows of the same calendar months. Against all its training rows every month
+but two of 2021-22 to 2023-24 warned, for `playoff_game` (0.3 in January, 12 in May), `minutes_change` (0.6 in November)
+or `fatigue_score` (4 in May): that is the calendar, and no drift. Against the same calendar months none did (the
+largest PSI of a feature 0.13, of the predicted points 0.10), and in 2024-25 only November to January, in which lines
+began to be recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from nba_ml.checks.check import Check, Finding, Scene, Severity
+from nba_ml.checks.feature_store_snapshot import SHARED_BY_A_TEAM
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.channel import read_channel
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.drift import population_stability_index
+from nba_ml.core.errors import BundleError, ChannelError, MissingExtraError
+from nba_ml.core.predictions import MonthPredictions
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of, matrix_of
+from nba_ml.core.systems.loading import load_system
+from nba_ml.core.training import predict
+from nba_ml.core.values import TrainedModel
+
+ASSET = "predictions"
+SNAPSHOT = "feature_store_snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class _Booster:
+    """The model that scored the month, where no champion can be compared with."""
+
+    booster: bytes
+
+    def predict(self, columns: dict[str, Floats]) -> Floats:
+        return predict(self.booster, matrix_of(columns, V2_33FEATURES), 1).astype("float64")
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The month's rows, the reference's, and the model that has learnt from the latter. `who` in words."""
+
+    who: str
+    model: PredictionSystem | _Booster
+    rows: pa.Table
+    reference: pa.Table
+
+
+def _feature_drift(made: MonthPredictions, scene: Scene) -> Finding:
+    metric = "largest PSI of a feature against the model's training rows of the same calendar month"
+    compared = _compare(made, scene, metric)
+    if isinstance(compared, Finding):
+        return compared
+    moved = _psi_of_features(compared)
+    ranked = sorted(moved.items(), key=lambda item: -item[1])
+    named = ", ".join(name for name, psi in ranked if psi > scene.limits.max_psi)
+    return Finding(
+        passed=not named,
+        metric=metric,
+        value=round(ranked[0][1], 4),
+        n=compared.rows.num_rows,
+        interval=f"reference: {compared.reference.num_rows:,} rows of {compared.who}",
+        worst=_worst(ranked),
+        next_step=f"{compared.who} has not learnt from rows like these: {named}. If a source began or ended (lines, "
+        "injury reports), train again with the new months and promote; if nothing is known to have changed, look at "
+        "the job that writes these features before you believe a prediction.",
+    )
+
+
+def _prediction_drift(made: MonthPredictions, scene: Scene) -> Finding:
+    metric = "PSI of the predicted points against the model's own on its training rows of the same calendar month"
+    compared = _compare(made, scene, metric)
+    if isinstance(compared, Finding):
+        return compared
+    before, now = (
+        compared.model.predict(columns_of(table, V2_33FEATURES)) for table in (compared.reference, compared.rows)
+    )
+    psi = population_stability_index(before, now)
+    ranked = sorted(_psi_of_features(compared).items(), key=lambda item: -item[1])
+    return Finding(
+        passed=psi <= scene.limits.max_prediction_psi,
+        metric=metric,
+        value=round(psi, 4),
+        n=compared.rows.num_rows,
+        interval=f"mean {now.mean():.2f} points, was {before.mean():.2f}; reference: {compared.who}",
+        worst=_worst(ranked),
+        next_step="The model sees other players than it has learnt from, or features that mean something else. The "
+        "features that moved most are listed; the grades of the month say whether it matters.",
+    )
+
+
+def _psi_of_features(compared: _Compared) -> dict[str, float]:
+    """PSI of every feature that is a player's own: a team's come in too few values for ten bins."""
+    return {
+        feature.name: population_stability_index(
+            compared.reference.column(feature.name).to_numpy(), compared.rows.column(feature.name).to_numpy()
+        )
+        for feature in V2_33FEATURES.features
+        if feature.group not in SHARED_BY_A_TEAM
+    }
+
+
+def _worst(ranked: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
+    return [{"feature": name, "PSI": round(psi, 3)} for name, psi in ranked[:5]]
+
+
+def _compare(made: MonthPredictions, scene: Scene, metric: str) -> _Compared | Finding:
+    """What is to be compared, or the finding that there is nothing to."""
+    now = scene.load(SNAPSHOT, scene.month)
+    if made.model is None or not isinstance(now, Snapshot) or now.table.num_rows < scene.limits.min_rows_for_psi:
+        rows = now.table.num_rows if isinstance(now, Snapshot) else 0
+        return Finding(passed=True, metric=metric, value="too few predictions to compare", n=rows)
+    try:
+        who, model, newest = _model(made, scene)
+    except (BundleError, ChannelError, MissingExtraError) as error:
+        # Not an error of this month: a run that trains the next model must not die of the present one.
+        return Finding(
+            passed=False,
+            metric=metric,
+            value="the champion cannot be loaded",
+            n=now.table.num_rows,
+            next_step=f"{error} `nba-ml champion rollback` lets the one before serve.",
+        )
+    months = [each for each in scene.months if each <= newest and each < scene.month and each[-2:] == scene.month[-2:]]
+    found = [scene.load(SNAPSHOT, month) for month in months]
+    tables = [each.table for each in found if isinstance(each, Snapshot) and each.table.num_rows]
+    if sum(table.num_rows for table in tables) < scene.limits.min_rows_for_psi:
+        said = f"{who} has learnt from too few rows of this calendar month"
+        return Finding(passed=True, metric=metric, value=said, n=now.table.num_rows)
+    return _Compared(who, model, now.table, pa.concat_tables(tables))
+
+
+def _model(made: MonthPredictions, scene: Scene) -> tuple[str, PredictionSystem | _Booster, str]:
+    """In words, to predict with, and its newest month: the champion, unless it has seen the month; else who scored it.
+
+    Raises:
+        BundleError, ChannelError, MissingExtraError: the champion cannot be loaded.
+    """
+    objects = scene.artifacts()
+    channel = read_channel(objects)
+    if channel is not None:
+        champion = load_system(objects, channel.champion, threads=1)
+        if champion.newest_month < scene.month:
+            return f"the champion {champion.version}", champion, champion.newest_month
+    if made.model is None:
+        raise BundleError(f"The predictions of {scene.month} name no model.")
+    scored = scene.load("xgboost_model", made.model.newest_month)
+    if not isinstance(scored, TrainedModel) or scored.booster is None:
+        raise BundleError(
+            f"{made.model.model_version}, which scored {scene.month}, is not in the store any more. Materialise "
+            f"xgboost_model for {made.model.newest_month} again."
+        )
+    return f"the model {made.model.model_version}", _Booster(scored.booster), made.model.newest_month
+
+
+def checks(limits: Thresholds) -> tuple[Check, ...]:
+    """The checks of this asset, under the given limits."""
+    return (
+        Check(
+            asset=ASSET,
+            name="feature_drift",
+            severity=Severity.WARN,
+            blocking=False,
+            threshold=f"no player's feature has a PSI above {limits.max_psi} against the serving model's training rows "
+            f"of the same calendar month (from {limits.min_rows_for_psi} rows on)",
+            reason="A model is only known to be good on players and games like those it was trained on.",
+            examine=_feature_drift,
+        ),
+        Check(
+            asset=ASSET,
+            name="prediction_drift",
+            severity=Severity.WARN,
+            blocking=False,
+            threshold=f"the predicted points have a PSI of at most {limits.max_prediction_psi} against the serving "
+            "model's own on those rows",
+            reason="Features may each move a little and the predictions together a lot: this is what is bet on.",
+            examine=_prediction_drift,
+        ),
+    )

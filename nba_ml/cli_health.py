@@ -1,0 +1,112 @@
+"""`nba-ml health`: the standing checks from outside of Dagster, for a cron that does not die with its daemon.
+
+What belongs here: options, words, the exit code. The looking is in `health`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from nba_ml.core.errors import SettingsError
+from nba_ml.settings import Settings
+
+if TYPE_CHECKING:
+    from nba_ml.core.health import Said
+
+Command = Callable[[Callable[..., int]], Callable[..., None]]
+"""The command line's own wrapper: errors as one paragraph, and exit codes."""
+
+RED = 1
+"""Exit code: it could be looked, and something is red, or a target did not get its message."""
+
+_out = Console()
+_COLOURS = {"fine": "green", "warning": "yellow", "red": "red"}
+
+
+def add_health(main: click.Group, command: Command) -> None:
+    """Add the command to the command line, wrapped as its others are."""
+    main.add_command(_health(command))
+
+
+def _health(command: Command) -> click.Command:
+    @click.command()
+    @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+    @click.option(
+        "--notify", is_flag=True, help="Tell the configured targets what is red; if nothing is, send a test message."
+    )
+    @command
+    def health(as_json: bool, notify: bool) -> int:
+        """Look whether the release is alive: months left failed, the champion's age, retraining, the daemon.
+
+        It reads only, and may run while others work. Run it from a cron of your own, on the machine or beside it:
+        a check inside of Dagster dies together with Dagster's daemon.
+
+        \b
+        Exit code 0: fine (warnings are allowed)
+                  1: something is red
+                  2: it could not be looked
+        """
+        settings = Settings.from_environment()
+        findings = _look(settings)
+        red = [each for each in findings if each.level == "red"]
+        failed = _tell(settings, red) if notify else {}
+        if as_json:
+            told = {"notified": failed} if notify else {}
+            click.echo(json.dumps({"healthy": not red, "findings": [asdict(each) for each in findings], **told}))
+        else:
+            for each in findings:
+                step = f" {each.next_step}" if each.next_step else ""
+                _out.print(f"[{_COLOURS[each.level]}]{each.level:8}[/] {each.name}", end=": ")
+                _out.print(f"{each.said}{step}", soft_wrap=True, markup=False, highlight=False)
+            for name, why in failed.items():
+                _out.print(f"{name}: {why or 'told'}", soft_wrap=True, markup=False, highlight=False)
+        return RED if red or any(failed.values()) else 0
+
+    return health
+
+
+def _look(settings: Settings) -> tuple[Said, ...]:
+    from nba_ml.definitions import build_defs, partitions_of
+    from nba_ml.health import judge_clockwork, judge_release, limits_of, look_at_clockwork, look_at_release
+    from nba_ml.home import open_instance
+    from nba_ml.objects import open_objects
+    from nba_ml.partitions import month_keys
+
+    if not settings.dagster_home.is_dir():
+        # Opening it would make it, and a mistyped home would then look like one in which nothing was ever done.
+        raise SettingsError(f"{settings.dagster_home} is not there. Set NBA_ML_HOME (or DAGSTER_HOME) to the home.")
+    now, limits = datetime.now(UTC), limits_of(settings.thresholds)
+    objects = open_objects(settings.artifact_root)
+    with open_instance(settings) as instance:
+        release = look_at_release(instance, objects, month_keys(partitions_of(settings)))
+        clockwork = look_at_clockwork(instance, build_defs(settings), grows=settings.bigquery is not None)
+    return (*judge_release(release, now, limits), *judge_clockwork(clockwork, now, limits))
+
+
+def _tell(settings: Settings, red: list[Said]) -> dict[str, str]:
+    """Target -> why it could not be told, '' if it was."""
+    from nba_ml.notify import Notice, targets_of
+
+    targets = targets_of(settings.notify)
+    if not targets:
+        raise SettingsError(
+            "No target is configured: set NBA_ML_NOTIFY_WEBHOOK, or NBA_ML_NOTIFY_EMAIL with NBA_ML_SMTP_HOST."
+        )
+    notice = (
+        Notice(
+            level="error",
+            title=f"nba-ml health: {', '.join(each.name for each in red)}",
+            said="\n".join(f"{each.name}: {each.said}" for each in red),
+            next_step=" ".join(each.next_step for each in red),
+        )
+        if red
+        else Notice("warning", "nba-ml health: a test message", "Nothing is red.", "Nothing: it arrived.")
+    )
+    return {name: deliver(notice) or "" for name, deliver in targets.items()}

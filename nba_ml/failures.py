@@ -1,0 +1,169 @@
+"""The sensor that tells people of what went wrong: failed runs, and failed checks of runs that are green.
+
+It is a sensor of its own making and not Dagster's run-failure sensor, which moves on past a run whose notice could
+not be delivered: the tick is red, and nobody is ever told. Here a run is tagged once a target has got its notice, and
+the cursor stays before the first run of which somebody is still to be told. So a failed delivery makes the tick fail,
+is tried again at the next, and tells nobody twice (but for a process that dies between delivery and tag).
+
+Runs that a command line makes are left out: it tells the person who sits before it, by its words and exit code.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+import dagster as dg
+
+from nba_ml.core.errors import NotifyError
+from nba_ml.home import PID_TAG
+from nba_ml.notify import Notice, Target, targets_of
+from nba_ml.run_errors import first_failure
+from nba_ml.settings import NotifySettings
+
+TOLD = "nba_ml/told_by_"
+"""Tag of a run that a target was told of, with the target's name behind it."""
+
+GIVEN_UP_AFTER = 24 * 3600
+"""Seconds. A target that is out of order for longer is not sent what piled up meanwhile."""
+
+_LOOKS_EVERY = 30
+_RUNS_A_LOOK = 50
+
+_MONTH_TAG = "dagster/partition"
+_CHECKS = "_checks"
+"""How the step of an asset's checks is named: after the asset, with this behind it."""
+
+_FAILED: Literal[dg.DagsterEventType.RUN_FAILURE] = dg.DagsterEventType.RUN_FAILURE
+_GREEN: Literal[dg.DagsterEventType.RUN_SUCCESS] = dg.DagsterEventType.RUN_SUCCESS
+_OVER = (_FAILED, _GREEN)
+
+
+def build_notifier(settings: NotifySettings) -> dg.SensorDefinition:
+    """The sensor. It is on from the start if a target is configured, since whoever configures one means it; else off,
+    and only writes to its own log once somebody turns it on."""
+    targets = targets_of(settings)
+
+    @dg.sensor(
+        name="notify_failures",
+        minimum_interval_seconds=_LOOKS_EVERY,
+        default_status=dg.DefaultSensorStatus.RUNNING if targets else dg.DefaultSensorStatus.STOPPED,
+        description="Tells of failed runs, and of failed checks of level ERROR in runs that are green: in its log, "
+        f"and through {' and '.join(targets) or 'no target (see NBA_ML_NOTIFY_WEBHOOK, NBA_ML_NOTIFY_EMAIL)'}.",
+    )
+    def notify_failures(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        instance = context.instance
+        if context.cursor is None:
+            context.update_cursor(str(_newest_event(instance)))
+            return dg.SkipReason("From now on: what failed before this sensor was turned on is not told.")
+        finished = _finished(instance, int(context.cursor))
+        broken: dict[str, str] = {}
+        told = 0
+        for storage_id, run_id, age in finished:
+            notice = notice_of(instance, run_id, settings.ui_url)
+            if notice is not None:
+                told += 1
+                _tell(context, notice, targets, broken, too_old=age > GIVEN_UP_AFTER)
+            if not broken:
+                context.update_cursor(str(storage_id))
+        if broken:
+            said = "; ".join(f"{name}: {why}" for name, why in broken.items())
+            # A tick that fails keeps its old cursor, so these runs are looked at again.
+            raise NotifyError(
+                f"Not everybody could be told. {said}. It is tried again in {_LOOKS_EVERY} seconds, for a day; who was "
+                "told is not told again. `nba-ml health --notify` tries every target with a test message."
+            )
+        return dg.SkipReason(f"{len(finished)} run(s) ended since the last look, {told} to be told of.")
+
+    return notify_failures
+
+
+def _tell(
+    context: dg.SensorEvaluationContext,
+    notice: Notice,
+    targets: Mapping[str, Target],
+    broken: dict[str, str],
+    *,
+    too_old: bool,
+) -> None:
+    """Tell every target that was not told yet; one that fails is not tried again in this look."""
+    run = context.instance.get_run_by_id(notice.run_id)
+    done = set(run.tags) if run else set()
+    if f"{TOLD}log" not in done:
+        context.log.error(notice.text)
+        context.instance.add_run_tags(notice.run_id, {f"{TOLD}log": "yes"})
+    for name, deliver in targets.items():
+        tag = f"{TOLD}{name}"
+        if tag in done or name in broken:
+            continue
+        if too_old:
+            context.log.error(f"{name} could not be told of run {notice.run_id} for a day, and will not be.")
+            context.instance.add_run_tags(notice.run_id, {tag: "given up"})
+        elif (why := deliver(notice)) is None:
+            context.instance.add_run_tags(notice.run_id, {tag: "yes"})
+        else:
+            broken[name] = why
+
+
+def _newest_event(instance: dg.DagsterInstance) -> int:
+    """The storage id of the newest end of a run; 0 if none has ended."""
+    newest = [instance.fetch_run_status_changes(each, limit=1).records for each in _OVER]
+    return max((page[0].storage_id for page in newest if page), default=0)
+
+
+def _finished(instance: dg.DagsterInstance, after: int) -> list[tuple[int, str, float]]:
+    """(storage id, run id, seconds ago) of the runs that ended since, oldest first, so many of them as a look takes."""
+    now = time.time()
+    found: list[tuple[int, str, float]] = []
+    for kind in _OVER:
+        wanted = dg.RunStatusChangeRecordsFilter(event_type=kind, after_storage_id=after)
+        records = instance.fetch_run_status_changes(wanted, limit=_RUNS_A_LOOK, ascending=True).records
+        found += [(record.storage_id, record.run_id, now - record.timestamp) for record in records]
+    return sorted(found)[:_RUNS_A_LOOK]
+
+
+def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> Notice | None:
+    """What is to be told of a finished run; None if all is well, it is gone, or a command line made it."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or PID_TAG in run.tags:
+        return None
+    month = run.tags.get(_MONTH_TAG, "")
+    of_month = f" of {month}" if month else ""
+    place = {"job": run.job_name, "month": month, "run_id": run_id, "link": f"{ui_url}/runs/{run_id}" if ui_url else ""}
+    checks = list(_failed_checks(instance, run_id))
+    if run.status is dg.DagsterRunStatus.FAILURE:
+        failure = first_failure(instance, run_id)
+        asset = failure.step.removesuffix(_CHECKS) if failure else ""
+        # A check that stops a run fails a step of its own, whose error only counts them.
+        stopped = failure is not None and failure.step.endswith(_CHECKS) and checks
+        error = failure.message if failure else "The run failed outside of its steps."
+        return Notice(
+            level="error",
+            title=f"{asset or run.job_name}{of_month} failed",
+            said=_in_words(checks) if stopped else error,
+            next_step="Open the run in the UI. When the cause is mended, `nba-ml backfill --only-missing` goes on.",
+            asset=asset,
+            **place,
+        )
+    if not checks:
+        return None
+    assets = ", ".join(dict.fromkeys(check.asset_key.to_user_string() for check in checks))
+    return Notice(
+        level="warning",
+        title=f"{len(checks)} check(s) on {assets}{of_month} failed in a run that is green",
+        said=_in_words(checks),
+        next_step="Each check says what to do; the Checks tab of the asset in the UI has the numbers.",
+        asset=assets,
+        **place,
+    )
+
+
+def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.AssetCheckEvaluation]:
+    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        if entry.dagster_event is not None:
+            found = entry.dagster_event.asset_check_evaluation_data
+            if not found.passed and found.severity is dg.AssetCheckSeverity.ERROR:
+                yield found
+
+
+def _in_words(checks: list[dg.AssetCheckEvaluation]) -> str:
+    return "\n".join(f"{each.asset_key.to_user_string()}.{each.check_name}: {each.description}" for each in checks)

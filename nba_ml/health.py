@@ -1,0 +1,160 @@
+"""The facts behind the standing checks, read from Dagster's instance and from the channel.
+
+What belongs here: looking. What it means is `core.health`. It reads, and writes nothing: it may run while others
+work on the home.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorStatus
+
+from nba_ml.assets import MONTHLY_ASSETS
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.channel import read_channel
+from nba_ml.core.errors import NotVerifiedError
+from nba_ml.core.health import (
+    Clockwork,
+    FailedMonth,
+    HealthLimits,
+    Release,
+    Said,
+    ServingModel,
+    champion_not_too_old,
+    clockwork_runs,
+    no_month_left_failed,
+    retraining_ran,
+    switched_on,
+)
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.run_errors import first_failure
+
+PUBLISHER = "gcs_artifact"
+MODEL = "xgboost_model"
+
+SILENCE_MINUTES = 30
+"""Dagster's own tolerance of a daemon's silence: it calls one unhealthy after as long."""
+
+_MONTH_IN_ID = re.compile(r"_([0-9]{4})([0-9]{2})_")
+
+
+def limits_of(thresholds: Thresholds) -> HealthLimits:
+    """The limits of the standing checks."""
+    return HealthLimits(thresholds.max_champion_age_days, thresholds.max_retraining_delay_days, SILENCE_MINUTES)
+
+
+def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tuple[Said, ...]:
+    """What Dagster's own checks of `champion` say."""
+    return (
+        no_month_left_failed(release),
+        champion_not_too_old(release, now, limits),
+        retraining_ran(release, now, limits),
+    )
+
+
+def judge_clockwork(clockwork: Clockwork, now: datetime, limits: HealthLimits) -> tuple[Said, ...]:
+    """What can only be said from outside: a dead daemon runs no check."""
+    return clockwork_runs(clockwork, now, limits), switched_on(clockwork)
+
+
+def look_at_release(instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str]) -> Release:
+    """What is there now. `objects`: where models are published.
+
+    Raises:
+        ChannelError: the champion's pointer is damaged.
+    """
+    return Release(
+        months=months,
+        failed=list(_failed(instance, months)),
+        trained=_made(instance, MODEL),
+        published=sorted(_made(instance, PUBLISHER)),
+        champion=_champion(objects),
+    )
+
+
+def look_at_clockwork(instance: dg.DagsterInstance, defs: dg.Definitions, *, grows: bool) -> Clockwork:
+    """The daemons that the instance needs, and the schedules and sensors of the code location."""
+    heard = instance.get_daemon_heartbeats()
+    return Clockwork(
+        heartbeats={
+            daemon: datetime.fromtimestamp(heard[daemon].timestamp, UTC) if daemon in heard else None
+            for daemon in instance.get_required_daemon_types()
+        },
+        switches=_switches(instance, defs),
+        grows=grows,
+    )
+
+
+def _switches(instance: dg.DagsterInstance, defs: dg.Definitions) -> dict[str, bool]:
+    """As somebody set them; those that nobody touched are as the code has them."""
+    touched = {
+        state.instigator_name: state.is_running
+        for state in instance.all_instigator_state()
+        if state.status is not InstigatorStatus.DECLARED_IN_CODE
+    }
+    declared: dict[str, bool] = {}
+    for sensor in defs.sensors or ():
+        declared[sensor.name] = sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    for schedule in defs.schedules or ():
+        if isinstance(schedule, dg.ScheduleDefinition):
+            declared[schedule.name] = schedule.default_status is dg.DefaultScheduleStatus.RUNNING
+    return {name: touched.get(name, on) for name, on in sorted(declared.items())}
+
+
+def _made(instance: dg.DagsterInstance, asset: str) -> dict[str, datetime]:
+    """Month -> when it was last materialised."""
+    found: dict[str, datetime] = {}
+    cursor: str | None = None
+    while True:
+        page = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset)), limit=500, cursor=cursor
+        )
+        for record in page.records:  # newest first
+            if record.partition_key is not None:
+                found.setdefault(record.partition_key, datetime.fromtimestamp(record.timestamp, UTC))
+        if not page.has_more:
+            return found
+        cursor = page.cursor
+
+
+def _failed(instance: dg.DagsterInstance, months: Sequence[str]) -> Iterator[FailedMonth]:
+    """Months whose last attempt at an asset made nothing, and whose run is over."""
+    storage = instance.event_log_storage
+    over = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+    for asset in MONTHLY_ASSETS:
+        # What the UI paints red: asked for, and not materialised since.
+        attempts = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+            dg.AssetKey(asset)
+        )
+        for month, (run_id, _) in sorted(attempts.items()):
+            run = instance.get_run_by_id(run_id)
+            if month not in months or (run is not None and run.status not in over):
+                continue
+            failure = first_failure(instance, run_id)
+            if (
+                failure is not None
+                and failure.step not in (asset, f"{asset}_checks")
+                and failure.step in MONTHLY_ASSETS
+            ):
+                continue  # it waited for the asset that failed, which is told by itself
+            said = failure.message if failure else "its run was removed or ended without an error of a step"
+            yield FailedMonth(month, asset, run_id, said, failure is not None and failure.kind == _REFUSED)
+
+
+_REFUSED = NotVerifiedError.__name__
+
+
+def _champion(objects: ObjectStore) -> ServingModel | None:
+    state = read_channel(objects)
+    if state is None:
+        return None
+    found = _MONTH_IN_ID.search(state.champion.model_id)
+    return ServingModel(
+        model_id=state.champion.model_id,
+        newest_month=f"{found[1]}-{found[2]}" if found else None,
+        since=state.moved_at,
+    )

@@ -1,0 +1,101 @@
+"""`nba-ml health` at the terminal: words, exit codes, JSON, and the test message."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from nba_ml import cli
+from nba_ml.cli_health import add_health
+from nba_ml.home import prepare_home
+from nba_ml.settings import Settings
+from nba_ml_tests.mail import Hook, webhook
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    with webhook() as hook:
+        yield hook
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """A new home: nothing was ever trained in it."""
+    environ = {"NBA_ML_HOME": str(tmp_path / "home"), "NBA_ML_THREADS": "1"}
+    prepare_home(Settings.from_environment(environ))
+    return environ
+
+
+def run(environ: dict[str, str], *arguments: str) -> Result:
+    @click.group()
+    @click.pass_context
+    def main(context: click.Context) -> None:
+        context.obj = False
+
+    add_health(main, cli._command)
+    return CliRunner().invoke(main, ["health", *arguments], env=environ, catch_exceptions=False)
+
+
+def test_what_is_red_is_said_with_what_to_do_and_exit_code_1(environ: dict[str, str]) -> None:
+    """Guards a cron that mails what it prints, and acts on the exit code."""
+    ended = run(environ)
+    said = " ".join(ended.output.split())
+    assert ended.exit_code == 1
+    assert "red champion_not_too_old: There is no champion, so nothing serves. Run `nba-ml champion promote`." in said
+    assert "red retraining_ran: 2025-06 ended" in said
+    assert "warning daemons: Dagster's daemon was never heard of" in said
+
+
+def test_json_for_a_monitor(environ: dict[str, str]) -> None:
+    """Guards the form that somebody's monitoring reads."""
+    ended = run(environ, "--json")
+    told = json.loads(ended.output)
+    assert (ended.exit_code, told["healthy"]) == (1, False)
+    assert {each["name"]: each["level"] for each in told["findings"]} == {
+        "no_month_left_failed": "fine",
+        "champion_not_too_old": "red",
+        "retraining_ran": "red",
+        "daemons": "warning",
+        "switches": "fine",
+    }
+
+
+def test_a_home_that_is_not_there_could_not_be_looked_at(tmp_path: Path) -> None:
+    """Guards against a mistyped home that is made, and then looks like any new one."""
+    ended = run({"NBA_ML_HOME": str(tmp_path / "mistyped")})
+    assert ended.exit_code == 2
+    assert not (tmp_path / "mistyped").exists()
+
+
+def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str], hook: Hook) -> None:
+    """Guards against a cron that finds something and tells nobody, and one that cannot tell and stays silent."""
+    environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
+    assert "webhook: told" in run(environ, "--notify").output
+    [sent] = hook.posts
+    # A target turns notify_failures on, and so a daemon that does not run is red and no warning.
+    assert sent["title"] == "nba-ml health: champion_not_too_old, retraining_ran, daemons"
+    assert "notify_failures are on and do not tick" in sent["said"]
+    hook.answer = 500
+    told = json.loads(run(environ, "--notify", "--json").output)
+    assert "answered 500" in told["notified"]["webhook"]
+
+
+def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:
+    """Guards against a test message that went nowhere, and exit code 0."""
+    ended = run(environ, "--notify")
+    assert ended.exit_code == 2
+
+
+def test_the_command_loads_nothing_before_it_is_used() -> None:
+    """Guards `nba-ml --help`: the command line must not load Dagster, nor a mail client, to list its commands."""
+    code = "import sys, nba_ml.cli, nba_ml.cli_health; print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in told.stdout.split()}
+    assert not loaded & {"dagster", "requests", "smtplib", "pandas", "pyarrow"}
