@@ -6,6 +6,7 @@ What belongs here: Dagster runs, and what a signal does to them. What does not: 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from nba_ml.core.errors import NbaMlError, NotVerifiedError
 from nba_ml.core.gates import Override
 from nba_ml.home import PID_TAG, event_log_kept_open, fail_orphaned_runs
 from nba_ml.planner import Planner
+from nba_ml.run_errors import StepFailure, step_failure
 from nba_ml.signals import signals_noticed
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -74,6 +76,8 @@ class Backfill:
             if refused:
                 needed = tuple(asset for asset in needed if asset != PUBLISHER)
             result = self.run_month(month, needed) if needed else MonthResult(month, ())
+            # A run's values are in cycles of Dagster's: left to themselves, a month's tables outlive the next ones'.
+            gc.collect()
             yield replace(result, refused=result.refused or refused, left_out=left_out)
             if result.problems:
                 return
@@ -89,7 +93,7 @@ class Backfill:
             self._jobs[assets] = whole.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
         result = execute(self._jobs[assets], self.planner.instance, month, self._config(assets))
         made = (e.step_materialization_data.materialization for e in result.get_asset_materialization_events())
-        failures = dict(step_failures(result))
+        failures = {failure.step: failure for failure in step_failures(result)}
         refused = failures[PUBLISHER].message if _only_refused(failures) else ""
         if result.success or refused:
             self.planner.remember(month, assets, {event.asset_key.to_user_string(): event for event in made})
@@ -118,20 +122,14 @@ class Backfill:
         whole = self.planner.defs.resolve_implicit_global_asset_job_def()
         job = whole.get_subset(asset_selection=frozenset({dg.AssetKey(REPORT)}))
         result = execute(job, self.planner.instance, None)
-        for _, failure in step_failures(result):
+        for failure in step_failures(result):
             raise NbaMlError(f"{REPORT}: {failure.message}")
         [event] = result.asset_materializations_for_node(REPORT)
         return str(event.metadata["report"].value)
 
     def check(self, month: str, assets: Collection[str]) -> dg.ExecuteInProcessResult:
         """Run every check of the assets, on what is materialised, in a Dagster run that makes nothing."""
-        checks = [check for check in all_checks() if check.asset in assets]
-        whole = self.planner.defs.resolve_implicit_global_asset_job_def()
-        # First the assets: a job of days and months has no month for its checks.
-        monthly = whole.get_subset(asset_selection=frozenset(dg.AssetKey(check.asset) for check in checks))
-        keys = frozenset(dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in checks)
-        job = monthly.get_subset(asset_selection=frozenset(), asset_check_selection=keys)
-        return execute(job, self.planner.instance, month)
+        return execute(checks_job(self.planner.defs, assets), self.planner.instance, month)
 
     def _refused_before(self, month: str, needed: tuple[str, ...]) -> str:
         """Why the publisher refused this very model before, if nothing that it stands on is to be made again."""
@@ -142,6 +140,17 @@ class Backfill:
         if PUBLISHER not in assets or not self.overrides:
             return {}
         return {PUBLISHER: {"config": {"overrides": [override.model_dump() for override in self.overrides]}}}
+
+
+def checks_job(defs: dg.Definitions, assets: Collection[str]) -> dg.JobDefinition:
+    """The registered checks of some monthly assets, and nothing that makes anything."""
+    checks = [check for check in all_checks() if check.asset in assets]
+    # First the assets: in a job that also has assets by the day, the checks of a month have no month.
+    monthly = defs.resolve_implicit_global_asset_job_def().get_subset(
+        asset_selection=frozenset(dg.AssetKey(check.asset) for check in checks)
+    )
+    keys = frozenset(dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in checks)
+    return monthly.get_subset(asset_selection=frozenset(), asset_check_selection=keys)
 
 
 def execute(
@@ -173,33 +182,12 @@ def execute(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What a step failed with: the name of the error's class and its message."""
-
-    kind: str
-    message: str
+def step_failures(result: dg.ExecuteInProcessResult) -> Iterator[StepFailure]:
+    """Each failed step with its own error."""
+    return (step_failure(event) for event in result.filter_events(lambda e: e.is_step_failure))
 
 
-def step_failures(result: dg.ExecuteInProcessResult) -> Iterator[tuple[str, Failure]]:
-    """Each failed step with its own error, without Dagster's wrapping.
-
-    Its cause is not shown: our errors say in words what the library that they come from said.
-    """
-    for event in result.filter_events(lambda e: e.is_step_failure):
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None and str(error.cls_name).startswith(_WRAPPINGS):
-            error = error.cause
-        if error is not None:
-            _, _, text = error.message.strip().partition(": ")
-            yield str(event.step_key), Failure(str(error.cls_name), text or error.message.strip())
-
-
-_WRAPPINGS = ("Dagster", "Failure")
-"""How the names of the classes begin in which Dagster carries an error."""
-
-
-def _only_refused(failures: Mapping[str, Failure]) -> bool:
+def _only_refused(failures: Mapping[str, StepFailure]) -> bool:
     return set(failures) == {PUBLISHER} and failures[PUBLISHER].kind == NotVerifiedError.__name__
 
 

@@ -140,7 +140,7 @@ def check_month(backfill: Backfill, month: str) -> CheckReport:
 
 def _outcomes(result: dg.ExecuteInProcessResult, checks: Sequence[Check], present: set[str]) -> Iterator[Outcome]:
     found = {(e.asset_key.to_user_string(), e.check_name): e for e in result.get_asset_check_evaluations()}
-    failures = dict(step_failures(result))
+    failures = {failure.step: failure for failure in step_failures(result)}
     for check in checks:
         evaluation = found.get((check.asset, check.name))
         if evaluation is not None:

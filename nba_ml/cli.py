@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from nba_ml.cli_health import add_health
-from nba_ml.cli_release import add_commands
-from nba_ml.cli_serve import serve
-from nba_ml.cli_slate import add_slate
+from nba_ml.commands.health import add_health
+from nba_ml.commands.release import add_commands
+from nba_ml.commands.serve import serve
+from nba_ml.commands.slate import add_slate
 from nba_ml.core.errors import BundleError, NbaMlError, SettingsError
 from nba_ml.settings import Settings
 

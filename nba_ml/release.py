@@ -3,7 +3,7 @@
 Each reads the channel, decides, and moves it (`core.channel.move_channel`); the clock comes in as an argument.
 What belongs here: reading models and months, and putting a decision into the pointer's next state. What does not:
 the conditions themselves (`core.promotion`, `core.rollout`), the way back (`rollback`), words for a terminal
-(`cli_release`).
+(`commands.release`).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ AT = "0 17 * * *"
 def build_slate_job() -> UnresolvedAssetJobDefinition:
     """The job of one date's slate."""
     return dg.define_asset_job(
-        "daily_slate",
+        "slate",
         selection=dg.AssetSelection.assets("slate_predictions"),
         description="The slate of a date, scored by the models that serve.",
     )
@@ -36,13 +36,13 @@ def build_slate_schedule(
 
     @dg.schedule(
         job=job,
-        name="daily_slate_schedule",
+        name="daily_slate",
         cron_schedule=AT,
         execution_timezone="America/New_York",
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Today's slate, at five in the afternoon in New York. Off until you turn it on.",
     )
-    def daily_slate_schedule(
+    def daily_slate(
         context: dg.ScheduleEvaluationContext, slate_rows: dg.ResourceParam[SlateRows]
     ) -> dg.RunRequest | dg.SkipReason:
         today = context.scheduled_execution_time.date()
@@ -52,7 +52,7 @@ def build_slate_schedule(
         config = {"ops": {"slate_predictions": {"config": {"to_bigquery": to_bigquery}}}}
         return dg.RunRequest(run_key=f"slate-{today}", partition_key=today.isoformat(), run_config=config)
 
-    return daily_slate_schedule
+    return daily_slate
 
 
 def _nothing_to_score(today: date, days: dg.DailyPartitionsDefinition, rows: SlateRows) -> str:

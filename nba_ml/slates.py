@@ -1,7 +1,7 @@
 """Slates as operations: score a date and keep it, and grade a month of what was kept.
 
 What belongs here: bringing rows, models and the kept versions together; the clock comes in as an argument. What does
-not: the rules (`core.slate`, `core.slate_grades`), words for a terminal (`cli_slate`). Imports no Dagster.
+not: the rules (`core.slate`, `core.slate_grades`), words for a terminal (`commands.slate`). Imports no Dagster.
 """
 
 from __future__ import annotations

@@ -293,7 +293,7 @@ def game_day_end(day: date) -> datetime:
     game begins is not among the rows, so a matinee's prediction made between its tip-off and then counts as ahead
     too; what it is made from, the features and the model, ends the day before all the same.
     """
-    return datetime.combine(day + timedelta(days=1), time(), UTC)
+    return datetime.combine(day + timedelta(days=1), time.min, UTC)
 
 
 class _Made(Protocol):

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError
-from nba_ml.serving.reference import TIME_LIMIT_SECONDS, predict_in_fresh_process
+from nba_ml.serving.apart import TIME_LIMIT_SECONDS
+from nba_ml.serving.reference import predict_in_fresh_process
 
 FORMAT_VERSION = 1
 """The manifest format that this reader knows."""

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 
 from nba_ml.core.channel import ChannelModel
 from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError, NbaMlError
+from nba_ml.core.errors import NbaMlError
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.systems.catboost_v8 import (
     Registered,
@@ -33,11 +31,10 @@ from nba_ml.core.systems.catboost_v8 import (
 from nba_ml.core.systems.interface import Columns, PredictionSystem
 from nba_ml.core.systems.others import find_other
 from nba_ml.core.systems.rules import Rule
+from nba_ml.serving.apart import predict_apart
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records, unpredicted
-from nba_ml.serving.reference import TIME_LIMIT_SECONDS
 from nba_ml.serving.rows import Rows
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 _LINE = V2_33FEATURES.index("vegas_points_line")
 
 
@@ -121,43 +118,11 @@ def load_other(
 def _catboost(registered: Registered, threads: int | None, try_apart: bool) -> PredictionSystem:
     require_installed()
     if try_apart:
-        require_reproduced(registered.manifest, predict_apart(registered))
+        manifest = registered.manifest
+        rows = [row.features for row in manifest.reference_rows]
+        predicted = predict_apart("nba_ml.serving.others", registered.data, rows, manifest.model_id)
+        require_reproduced(manifest, predicted)
     return load_catboost(registered, threads)
-
-
-def predict_apart(registered: Registered, *, time_limit_seconds: float = TIME_LIMIT_SECONDS) -> list[float]:
-    """The reference rows, predicted by a new Python process that loads the file.
-
-    Raises:
-        BundleError: the process failed, with the last lines of what it said, or it took too long.
-    """
-    model_id = registered.manifest.model_id
-    request = {
-        "model": base64.b64encode(registered.data).decode(),
-        "rows": [row.features for row in registered.manifest.reference_rows],
-    }
-    try:
-        child = subprocess.run(
-            # From the folder that this package lies in: the child must run this code, not another installed copy.
-            [sys.executable, "-m", "nba_ml.serving.others"],
-            cwd=_PACKAGE_ROOT,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=time_limit_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BundleError(
-            f"A fresh process did not load {model_id} within {time_limit_seconds:g} seconds. Try again on a machine "
-            "that is less busy; if it happens again, the model is not usable."
-        ) from None
-    if child.returncode != 0:
-        said = " | ".join(child.stderr.strip().splitlines()[-3:]) or "nothing"
-        how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"ended with {child.returncode}"
-        raise BundleError(f"A fresh process could not load {model_id}: it {how} and said: {said}")
-    predicted: list[float] = json.loads(child.stdout)
-    return predicted
 
 
 def main() -> int:

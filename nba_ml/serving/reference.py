@@ -14,7 +14,6 @@ import base64
 import binascii
 import json
 import math
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -27,15 +26,12 @@ import xgboost as xgb
 
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError
+from nba_ml.serving.apart import TIME_LIMIT_SECONDS, predict_apart
 
 Row = Sequence[float | None]
 """One feature vector in the order of the contract; None is missing."""
 
-TIME_LIMIT_SECONDS = 60.0
-"""For the fresh process. It takes under a second; the limit is for a machine that is very busy."""
-
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 def predict_rows(booster: bytes, rows: Sequence[Row]) -> list[float]:
@@ -109,32 +105,9 @@ def predict_in_fresh_process(
     Raises:
         BundleError: the process failed, with the last lines of what it said, or it took too long.
     """
-    request = {"model": base64.b64encode(booster).decode(), "rows": [list(row) for row in rows]}
-    try:
-        child = subprocess.run(
-            # From the folder that this package lies in: the child must run this code, not another installed copy.
-            [sys.executable, "-m", "nba_ml.serving.reference"],
-            cwd=_PACKAGE_ROOT,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            timeout=time_limit_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BundleError(
-            f"A fresh process did not predict {len(rows)} reference rows within {time_limit_seconds:g} seconds. "
-            "Try again on a machine that is less busy; if it happens again, the model is not usable."
-        ) from None
-    if child.returncode != 0:
-        said = " | ".join(child.stderr.strip().splitlines()[-5:]) or "nothing"
-        how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"ended with {child.returncode}"
-        raise BundleError(
-            f"A fresh process could not load the model ({len(booster):,} bytes) and predict {len(rows)} reference "
-            f"rows: it {how} and said: {said}"
-        )
-    predicted: list[float] = json.loads(child.stdout)
-    return predicted
+    return predict_apart(
+        "nba_ml.serving.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
+    )
 
 
 def _matrix(rows: Sequence[Row]) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ import pytest
 
 from nba_ml.assets import CHAIN
 from nba_ml.assets.recording import INPUTS
+from nba_ml.backfill import checks_job
 from nba_ml.checks.registry import all_checks
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.contract import V2_33FEATURES
@@ -82,11 +83,7 @@ class Home:
 
     def run_checks(self, month: str, asset: str) -> dg.ExecuteInProcessResult:
         """One run of an asset's checks and of nothing else."""
-        keys = frozenset(dg.AssetCheckKey(dg.AssetKey(asset), c.name) for c in all_checks() if c.asset == asset)
-        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
-            asset_selection=frozenset(), asset_check_selection=keys
-        )
-        return self._execute(job, month, {})
+        return self._execute(checks_job(self.defs, [asset]), month, {})
 
     def _execute(self, job: dg.JobDefinition, month: str, ops: object) -> dg.ExecuteInProcessResult:
         quiet = {"console": {"config": {"log_level": "CRITICAL"}}}

@@ -159,7 +159,7 @@ def test_the_schedule_skips_with_a_reason(home: Home, day: date, last: str, reas
 
 def test_the_schedule_is_off_until_somebody_turns_it_on(home: Home) -> None:
     """Guards against a new home that starts to work by itself."""
-    (schedule,) = [each for each in home.defs.schedules or () if each.name == "daily_slate_schedule"]
+    (schedule,) = [each for each in home.defs.schedules or () if each.name == "daily_slate"]
     assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     assert schedule.execution_timezone == "America/New_York"

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nba_ml import cli
-from nba_ml.cli_health import add_health
+from nba_ml.commands.health import add_health
 from nba_ml.home import prepare_home
 from nba_ml.settings import Settings
 from nba_ml_tests.mail import Hook, webhook
@@ -95,7 +95,7 @@ def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:
 
 def test_the_command_loads_nothing_before_it_is_used() -> None:
     """Guards `nba-ml --help`: the command line must not load Dagster, nor a mail client, to list its commands."""
-    code = "import sys, nba_ml.cli, nba_ml.cli_health; print(*sys.modules)"
+    code = "import sys, nba_ml.cli, nba_ml.commands.health; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert not loaded & {"dagster", "requests", "smtplib", "pandas", "pyarrow"}

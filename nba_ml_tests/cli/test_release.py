@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nba_ml import cli
-from nba_ml.cli_release import add_commands
+from nba_ml.commands.release import add_commands
 from nba_ml.core.channel import read_channel
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml_tests.limits import written
@@ -115,7 +115,7 @@ def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, argum
 
 def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     """Guards the second that a rollback may take: a graph takes three to load, tables and models half of one."""
-    code = "import sys, nba_ml.cli, nba_ml.cli_release, nba_ml.objects, nba_ml.rollback; print(*sys.modules)"
+    code = "import sys, nba_ml.cli, nba_ml.commands.release, nba_ml.objects, nba_ml.rollback; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert "pydantic" in loaded

@@ -159,7 +159,7 @@ def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     banned = {"dagster", "pydantic", "pyarrow", "pandas", "duckdb", "google.cloud", "click", "rich"}
     assert loaded & banned == set()
     ours = {name for name in loaded if name.startswith("nba_ml.")}
-    serving = {"nba_ml.serving", "nba_ml.serving.bundle", "nba_ml.serving.reference"}
+    serving = {"nba_ml.serving", *(f"nba_ml.serving.{name}" for name in ("apart", "bundle", "reference"))}
     assert ours - serving == {"nba_ml.core", "nba_ml.core.contract", "nba_ml.core.errors"}
 
 
