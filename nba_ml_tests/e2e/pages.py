@@ -36,7 +36,7 @@ def graph_of(groups: Iterable[str]) -> str:
 LINEAGE_OF_ARTIFACT = "/asset-groups~" + quote('+key:"gcs_artifact"') + _expanded(GROUPS)
 """What is published, and everything that leads to it."""
 
-GRAPH_WINDOW = (2000, 1100)
+GRAPH_WINDOW = (2000, 1700)
 """Pixels. This wide, the nodes are drawn with their details; it is fitted by its width only, so it needs the height."""
 
 PLOTS = "/assets/xgboost_model?view=overview"
