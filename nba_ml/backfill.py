@@ -77,7 +77,7 @@ class Backfill:
                 needed = tuple(asset for asset in needed if asset != PUBLISHER)
             result = self.run_month(month, needed) if needed else MonthResult(month, ())
             # A run's values are in cycles of Dagster's: left to themselves, a month's tables outlive the next ones'.
-            gc.collect()
+            gc.collect()  # 0.02 s: what was there before the first month is not looked at (session)
             yield replace(result, refused=result.refused or refused, left_out=left_out)
             if result.problems:
                 return

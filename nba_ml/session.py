@@ -5,6 +5,7 @@ Imports Dagster when it is used, so that a busy home says so at once.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -51,6 +52,9 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
 
     defs = build_defs(settings)
     instance = stack.enter_context(open_instance(settings))
+    # What is loaded stays: the collector, asked after each month, need not walk through Dagster's modules every time.
+    gc.freeze()
+    stack.callback(gc.unfreeze)
     if orphans := fail_orphaned_runs(instance):
         tell(f"{orphans} unfinished run(s) of a killed process marked as failed.")
     return Backfill(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from nba_ml.core.grades import Slice
 from nba_ml.core.progress import MonthProgress, Status
 from nba_ml.core.season import parse_month, season_of
+
+# Forty megabytes and half a second that a month's run does without: it draws nothing.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {
     Status.COMPLETE: "#1a7f4b",
@@ -25,7 +28,7 @@ _NAMES = ("Oct", "Nov", "Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun")
 def coverage_heat_map(months: Sequence[MonthProgress]) -> bytes:
     """A calendar of the backfill: one line a season, one cell a month with its coverage. PNG bytes."""
     seasons = sorted({season_of(m.month) for m in months})
-    figure = Figure(figsize=(8.5, 0.9 + 0.45 * len(seasons)), dpi=110, layout="constrained")
+    figure = _figure((8.5, 0.9 + 0.45 * len(seasons)), 110)
     axes = figure.add_subplot()
     for m in months:
         x, y = _CALENDAR.index(parse_month(m.month)[1]), seasons.index(season_of(m.month))
@@ -43,6 +46,13 @@ def coverage_heat_map(months: Sequence[MonthProgress]) -> bytes:
     out = BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
+
+
+def _figure(size: tuple[float, float], dpi: int) -> Figure:
+    """An empty figure; `size` in inches."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 (see above)
+
+    return Figure(figsize=size, dpi=dpi, layout="constrained")
 
 
 _PREDICTORS = {
@@ -64,7 +74,7 @@ def walk_forward_curve(months: Mapping[str, Slice], *, narrow: bool = False, dpi
     its dots per inch, by default as many as look sharp on a page.
     """
     size, dots = ((4.6, 5.6), 170) if narrow else ((11, 6.2), 120)
-    figure = Figure(figsize=size, dpi=dpi or dots, layout="constrained")
+    figure = _figure(size, dpi or dots)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 4))
     order = list(months)
     for season in sorted({season_of(month) for month in order}):
