@@ -6,7 +6,6 @@ What belongs here: Dagster runs, and what a signal does to them. What does not: 
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from nba_ml.checks.registry import all_checks
 from nba_ml.core.errors import NbaMlError, NotVerifiedError
 from nba_ml.core.gates import Override
 from nba_ml.home import PID_TAG, event_log_kept_open, fail_orphaned_runs
+from nba_ml.memory import give_back
 from nba_ml.planner import Planner
 from nba_ml.run_errors import StepFailure, step_failure
 from nba_ml.signals import signals_noticed
@@ -76,8 +76,7 @@ class Backfill:
             if refused:
                 needed = tuple(asset for asset in needed if asset != PUBLISHER)
             result = self.run_month(month, needed) if needed else MonthResult(month, ())
-            # A run's values are in cycles of Dagster's: left to themselves, a month's tables outlive the next ones'.
-            gc.collect()  # 0.02 s: what was there before the first month is not looked at (session)
+            give_back()
             yield replace(result, refused=result.refused or refused, left_out=left_out)
             if result.problems:
                 return
