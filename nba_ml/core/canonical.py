@@ -39,4 +39,5 @@ def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
     profile = [column[name] for name in _SHOT_PROFILE]
     no_profile = (out[:, profile] == 0.0).all(axis=1)
     out[np.ix_(no_profile, profile)] = np.nan
-    return out + 0.0
+    out += 0.0  # a zero has no sign
+    return out

@@ -70,8 +70,10 @@ def validate_rows(features: pa.Table, version: FeatureVersion) -> ValidatedRows:
         reasons[readable & broken] = reason
         readable &= ~broken
     vectors = canonical_vectors(_matrix(features, readable, version), version)
-    reasons[readable] = contract_faults(vectors, version)
-    return ValidatedRows(keys, early, reasons, vectors[reasons[readable] == ""])
+    faults = np.array(contract_faults(vectors, version), dtype=object)
+    reasons[readable] = faults
+    sound = faults == ""
+    return ValidatedRows(keys, early, reasons, vectors if sound.all() else vectors[sound])
 
 
 def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
@@ -80,6 +82,10 @@ def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
     for i, feature in enumerate(version.features):
         values = vectors[:, i]
         missing = np.isnan(values)
+        if (((values >= feature.low) & (values <= feature.high)) | (missing & feature.nullable)).all() and (
+            feature.unit != "0/1"
+        ):
+            continue
         found: dict[str, Mask] = {
             f"{feature.name} is infinite": np.isinf(values),
             f"{feature.name} outside {feature.low:g} to {feature.high:g}": (values < feature.low)
@@ -120,7 +126,8 @@ def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
 
 def _matrix(features: pa.Table, keep: Mask, version: FeatureVersion) -> Floats:
     """The kept rows' vectors (n, features), through Arrow buffers."""
-    column = features.column("features").filter(pa.array(keep))
+    column = features.column("features")
+    column = column if keep.all() else column.filter(pa.array(keep))
     values = column.combine_chunks().flatten() if column.num_chunks else pa.array([], pa.float64())
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -137,7 +138,7 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
     rejects = _rejects(features, read.reasons, rejected)
     _require_few_rejected(counts, rejects, month)
 
-    table = _canonical_table(joined[sample], read.vectors[sample[valid]], version)
+    table = _canonical_table(joined[sample], read.vectors, np.flatnonzero(sample[valid]), version)
     return Snapshot(
         table=table,
         rejects=rejects,
@@ -201,9 +202,12 @@ def _require_few_rejected(counts: SnapshotCounts, rejects: pa.Table, month: str)
     raise error
 
 
-def _canonical_table(rows: pd.DataFrame, vectors: Floats, version: FeatureVersion) -> pa.Table:
+def _canonical_table(
+    rows: pd.DataFrame, vectors: Floats, places: npt.NDArray[np.intp], version: FeatureVersion
+) -> pa.Table:
+    """The samples in order, each with the vector at its place among `vectors`."""
     order = rows.reset_index(drop=True).sort_values(["game_date", "player_lookup"], kind="stable").index.to_numpy()
-    rows, vectors = rows.iloc[order], vectors[order]
+    rows, vectors = rows.iloc[order], np.take(vectors, places[order], axis=0)
     columns: Mapping[str, object] = {
         "player_lookup": rows["player_lookup"],
         "game_date": rows["game_date"],

@@ -47,7 +47,8 @@ class BigQueryFeatureSource(MonthRowsSource):
         table = self.connection.rows(
             self._sql("month_rows"), {"first": first, "last": last, "feature_names": names}, "month-rows"
         )
-        features = table.filter(pc.fill_null(table.column("has_features"), False))
+        have = pc.fill_null(table.column("has_features"), False)
+        features = table if pc.all(have).as_py() else table.filter(have)
         results = table.filter(pc.is_valid(table.column("minutes_played")))
         self._require_reached(month, features.num_rows, results.num_rows)
         _require_one_result(month, results, self.summary_table)
@@ -57,7 +58,7 @@ class BigQueryFeatureSource(MonthRowsSource):
         newest = pc.max(features.column("updated_at")).as_py()
         versions = {
             SUMMARY: {month: _version(once.num_rows, _xor(once.column("result_identity_min")))},
-            FEATURES: {month: _version(features.num_rows, _xor(features.column("feature_identity")), newest)},
+            FEATURES: {month: _version(features.num_rows, _folded(features.column("feature_identity")), newest)},
         }
         rows = MonthRows(
             features=features.select(FEATURE_ROWS.names).cast(FEATURE_ROWS),
@@ -123,6 +124,13 @@ def _version(rows: int | None, fingerprint: int | None, newest: datetime | None 
     """A month's data version: it changes when a row comes, goes, or is written again."""
     parts = [str(rows or 0), f"{fingerprint or 0:015x}", *([newest.isoformat()] if newest else [])]
     return "-".join(parts)
+
+
+def _folded(digests: pa.ChunkedArray) -> int:
+    """The exclusive or of the first 60 bits of MD5 digests."""
+    whole = digests.combine_chunks().cast(pa.binary(16))
+    halves = np.frombuffer(whole.buffers()[1], ">u8").reshape(-1, 2)[whole.offset : whole.offset + len(whole)]
+    return int(np.bitwise_xor.reduce(halves[:, 0].astype(np.uint64) >> np.uint64(4)))
 
 
 def _xor(identities: pa.ChunkedArray) -> int:

@@ -16,12 +16,12 @@ WITH features AS (
     CAST(feature_quality_score AS FLOAT64) AS feature_quality_score,
     early_season_flag,
     updated_at,
-    -- As in observe_months: the fingerprint of what was read is that of what is observed.
-    CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(
+    -- As in observe_months, where 60 bits of it are folded: the fingerprint of what was read is that of what is observed.
+    MD5(CONCAT(
       IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|',
       IFNULL(CAST(UNIX_MICROS(updated_at) AS STRING), ''), '|',
       IFNULL(feature_version, '')
-    ))), 1, 15)) AS INT64) AS feature_identity
+    )) AS feature_identity
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
 ),
