@@ -18,7 +18,7 @@ from nba_ml.resources.io_manager import MonthStoreIOManager
 from nba_ml.resources.month_rows import MonthRowsSource, StoredMonthRows
 from nba_ml.resources.store import ArtifactRoot, Store
 from nba_ml.settings import Settings
-from nba_ml.slate_jobs import build_slate_job, build_slate_schedule
+from nba_ml.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
 from nba_ml.slates import connection_of, prediction_table_of, slate_rows_of
 
 
@@ -41,17 +41,17 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         **(resource_overrides or {}),
     }
     jobs = build_jobs(observable=grows)
-    slate_job = build_slate_job()
+    slate_job, grading = build_slate_job(), build_grading_job()
     with previews_in_use():
         assets = build_assets(months, settings.thresholds, external_feature_store=grows)
         checks = build_checks(months, settings.thresholds)
         standing = champion.build(months, settings.thresholds)
-    slates = build_slate_schedule(months, slate_job, to_bigquery=grows)
+    slates = [build_slate_schedule(months, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
     return dg.Definitions(
         assets=with_freshness(assets) if grows else assets,
         asset_checks=[*checks, standing],
-        jobs=[*jobs, slate_job],
-        schedules=[*build_schedules(months, jobs, observable=grows), slates],
+        jobs=[*jobs, slate_job, grading],
+        schedules=[*build_schedules(months, jobs, observable=grows), *slates],
         sensors=[*(build_sensors(months, jobs, settings.retrain) if grows else []), build_notifier(settings.notify)],
         resources=resources,
         # In process: importing Dagster costs seconds, and the multiprocess executor pays them at every step

@@ -1,6 +1,6 @@
-"""The job that scores a day's slate, and its daily schedule, off until somebody turns it on."""
+"""The jobs that score a day's slate and grade a month of them, and their schedules, off until turned on."""
 
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 
@@ -8,7 +8,11 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from nba_ml.assets.slate_predictions import days_of
+from nba_ml.automation import NEW_YORK
+from nba_ml.core.season import month_of
 from nba_ml.resources.slate_rows import SlateRows
+from nba_ml.resources.slate_store import SlateStore
+from nba_ml.resources.store import Store
 
 AT = "0 17 * * *"
 """Five in the afternoon in New York: lines and injury reports are in, and few games have begun."""
@@ -21,6 +25,36 @@ def build_slate_job() -> UnresolvedAssetJobDefinition:
         selection=dg.AssetSelection.assets("slate_predictions"),
         description="The slate of a date, scored by the models that serve.",
     )
+
+
+def build_grading_job() -> UnresolvedAssetJobDefinition:
+    """The job of one month's slates."""
+    return dg.define_asset_job(
+        "slate_grading",
+        selection=dg.AssetSelection.assets("slate_grades"),
+        description="The slates of a month, as they were kept, against its results.",
+    )
+
+
+def build_grading_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Ask for the grades of the month that ended, if slates of it were kept."""
+
+    @dg.schedule(
+        job=job,
+        name="monthly_grading",
+        cron_schedule="0 13 2 11,12,1-7 *",  # four hours after monthly_training, which takes the month's snapshot
+        execution_timezone=NEW_YORK,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="On the 2nd, 13:00 in New York: grades the slates of the month that ended. Off until you turn it "
+        "on.",
+    )
+    def monthly_grading(context: dg.ScheduleEvaluationContext, store: Store) -> dg.RunRequest | dg.SkipReason:
+        month = month_of(context.scheduled_execution_time.date().replace(day=1) - timedelta(days=1))
+        if not SlateStore(store.months().objects).days(month):
+            return dg.SkipReason(f"No slate of {month} was kept, so there is nothing to grade.")
+        return dg.RunRequest(run_key=f"slate_grading-{month}", partition_key=month)
+
+    return monthly_grading
 
 
 def build_slate_schedule(
@@ -38,7 +72,7 @@ def build_slate_schedule(
         job=job,
         name="daily_slate",
         cron_schedule=AT,
-        execution_timezone="America/New_York",
+        execution_timezone=NEW_YORK,
         default_status=dg.DefaultScheduleStatus.STOPPED,
         description="Today's slate, at five in the afternoon in New York. Off until you turn it on.",
     )

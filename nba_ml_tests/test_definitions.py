@@ -91,7 +91,7 @@ xgboost_model.validation_mae_good: warns
 """
 JOBS = [
     *("monthly_chain", "monthly_snapshot", "monthly_model", "monthly_retraining", "release", "standing_checks"),
-    "slate",
+    *("slate", "slate_grading"),
 ]
 RESOURCES = [
     *("artifact_root", "compute", "feature_source", "io_manager", "month_rows", "prediction_table", "slate_rows"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
@@ -16,7 +17,8 @@ from nba_ml.core.digest import DigestedTable
 from nba_ml.partitions import season_months
 from nba_ml.release import promote, rollout_start
 from nba_ml.resources.slate_rows import StoredSlateRows
-from nba_ml.slate_jobs import build_slate_job, build_slate_schedule
+from nba_ml.resources.store import Store
+from nba_ml.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
 from nba_ml_tests.assets.test_chain import Home, failure, materialised, opened
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.release_scene import bench_of, published_model
@@ -134,8 +136,6 @@ def tick(home: Home, at: datetime, last: str | None, *, to_bigquery: bool = Fals
 
 def test_the_schedule_asks_for_the_slate_of_today_in_new_york(home: Home) -> None:
     """Guards against tomorrow's slate asked for because it is past midnight in UTC, and against two runs a day."""
-    from zoneinfo import ZoneInfo
-
     found = tick(home, datetime(2022, 1, 15, 17, tzinfo=ZoneInfo("America/New_York")), "2022-06", to_bigquery=True)
     assert isinstance(found, dg.RunRequest)
     assert (found.partition_key, found.run_key) == ("2022-01-15", "slate-2022-01-15")
@@ -157,9 +157,33 @@ def test_the_schedule_skips_with_a_reason(home: Home, day: date, last: str, reas
     assert reason in (found.skip_message or "")
 
 
-def test_the_schedule_is_off_until_somebody_turns_it_on(home: Home) -> None:
+def test_the_month_that_ended_is_graded_where_slates_of_it_were_kept(home: Home) -> None:
+    """Guards against served predictions that nobody grades, and against a red run where none were served."""
+    schedule = build_grading_schedule(build_grading_job())
+
+    def on(day: date) -> dg.RunRequest | dg.SkipReason:
+        at = datetime(day.year, day.month, day.day, 13, tzinfo=ZoneInfo("America/New_York"))
+        resources = {"store": Store(root=home.settings.store)}
+        with dg.build_schedule_context(
+            instance=home.instance, scheduled_execution_time=at, resources=resources
+        ) as context:
+            found = schedule(context)
+        assert isinstance(found, dg.RunRequest | dg.SkipReason)
+        return found
+
+    assert run(home, "slate_predictions", "2022-01-15").success
+    found = on(date(2022, 2, 2))
+    assert isinstance(found, dg.RunRequest)
+    assert (found.partition_key, found.run_key) == ("2022-01", "slate_grading-2022-01")
+    skipped = on(date(2022, 7, 2))
+    assert isinstance(skipped, dg.SkipReason)
+    assert "No slate of 2022-06 was kept" in (skipped.skip_message or "")
+
+
+@pytest.mark.parametrize("name", ["daily_slate", "monthly_grading"])
+def test_the_schedule_is_off_until_somebody_turns_it_on(home: Home, name: str) -> None:
     """Guards against a new home that starts to work by itself."""
-    (schedule,) = [each for each in home.defs.schedules or () if each.name == "daily_slate"]
+    (schedule,) = [each for each in home.defs.schedules or () if each.name == name]
     assert isinstance(schedule, dg.ScheduleDefinition)
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     assert schedule.execution_timezone == "America/New_York"
