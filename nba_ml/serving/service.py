@@ -240,7 +240,7 @@ class _Observed:
 
         try:
             await self._app(scope, receive, observed)
-        except Exception:
+        except Exception:  # the outermost layer: whatever it was, it is logged, and answered in words
             LOGGER.exception("unforeseen")
             if status == 0:
                 said = "This should not happen. The log of the service says more."
