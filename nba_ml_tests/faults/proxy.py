@@ -13,7 +13,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
@@ -80,9 +80,12 @@ class FaultProxy:
 
     `watch` is called after every call that reached the server, before the client hears of it; what it finds wrong
     goes into `violations`, because nobody would hear of an exception in the proxy's threads.
+
+    Calls whose path has `in_turn` in it are passed on one after the other, for emulators that look and then act where
+    the real service does both at once.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, in_turn: str | None = None) -> None:
         self.plan: Plan = undisturbed
         self.watch: Callable[[], None] = lambda: None
         self.violations: list[str] = []
@@ -92,6 +95,7 @@ class FaultProxy:
         """The faults ever since."""
         self._upstream = urlsplit(upstream).netloc
         self._lock = threading.Lock()
+        self._in_turn, self._turn = in_turn, threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
@@ -132,11 +136,13 @@ class FaultProxy:
         self, handler: BaseHTTPRequestHandler, body: bytes, *, watched: bool
     ) -> tuple[int, dict[str, str], bytes]:
         connection = http.client.HTTPConnection(self._upstream, timeout=_SILENT_FOR)
+        turn = self._turn if self._in_turn is not None and self._in_turn in handler.path else nullcontext()
         try:
             headers = {name: value for name, value in handler.headers.items() if name.lower() != "connection"}
-            connection.request(handler.command, handler.path, body or None, headers)
-            answer = connection.getresponse()
-            data = answer.read()
+            with turn:
+                connection.request(handler.command, handler.path, body or None, headers)
+                answer = connection.getresponse()
+                data = answer.read()
         finally:
             connection.close()
         if watched:
