@@ -46,7 +46,13 @@ check: $(READY) ## The asset checks of the last month that has a model
 	@$(BIN)/nba-ml check
 
 test: $(READY) emulator ## All tests
-	@$(BIN)/python -m pytest
+	@# Dagster opens, syncs and closes its database for every event, tens of thousands of times: 20 ms each on a disk,
+	@# half of one in memory. So the tests' files lie there, where 6 GB of it are free.
+	@if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 4000000 ] 2>/dev/null && \
+	  [ "$$(awk '/^MemAvailable/ {print $$2}' /proc/meminfo 2>/dev/null)" -gt 6000000 ] 2>/dev/null; then \
+	  export TMPDIR="$$(mktemp -d /dev/shm/nba_ml_tests_XXXXXX)"; trap 'rm -rf "$$TMPDIR"' EXIT; \
+	fi; \
+	$(BIN)/python -m pytest
 
 emulator: ## The BigQuery emulator's environment, where there is a Python 3.13 (the tests say if not)
 	@if [ -e $(EMULATOR_READY) ] && [ ! .ci/bigquery-emulator.lock -nt $(EMULATOR_READY) ]; then exit 0; fi; \

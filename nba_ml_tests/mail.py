@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from nba_ml_tests.ports import free_port
+
 REFUSED = "nobody@example.org"
 """An address that the mail server does not deliver to."""
 
@@ -142,14 +144,6 @@ def silent_server() -> Iterator[int]:
     with socket.create_server((HOST, 0)) as server:
         port: int = server.getsockname()[1]
         yield port
-
-
-def free_port() -> int:
-    """A port where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(found: Any, within: float) -> bool:

@@ -23,12 +23,12 @@ from nba_ml_tests.mail import (
     Certificate,
     Hook,
     Mailbox,
-    free_port,
     mail_server,
     make_certificate,
     silent_server,
     webhook,
 )
+from nba_ml_tests.ports import free_port
 
 NOTICE = Notice(
     "error", "xgboost_model of 2025-01\nfailed", "No rows.", "Mend it.", asset="xgboost_model", month="2025-01"

@@ -1,4 +1,4 @@
-"""The installed command in a process of its own, and what it left in a home.
+"""The command, in a process of its own or in this one, and what it left in a home.
 
 What belongs here: starting `nba-ml` with an environment of known settings only, and reading the home
 afterwards the way Dagster's UI and a reader of the published files would.
@@ -11,14 +11,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
+from click.testing import CliRunner
 
 from nba_ml.assets import MONTHLY_ASSETS
 from nba_ml.checks.thresholds import Thresholds
+from nba_ml.cli import main
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.limits import LENIENT, written
 
@@ -73,6 +75,20 @@ class Home:
         finally:
             process.kill()
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    def run_here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in this process, which imports Dagster once for all: for its words, files and exit code.
+
+        What a process of its own shows beside that (signals, tracebacks, imports, what libraries write when they are
+        first loaded) needs `run`. An exception that leaves the command is raised.
+        """
+        ours = self.environment()
+        others = dict.fromkeys(os.environ.keys() - ours.keys())
+        with chdir(self.root.parent):
+            ended = CliRunner().invoke(main, arguments, env={**others, **ours}, prog_name="nba-ml")
+        if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+            raise ended.exception
+        return subprocess.CompletedProcess(arguments, ended.exit_code, ended.stdout, ended.stderr)
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:

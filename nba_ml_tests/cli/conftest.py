@@ -27,7 +27,7 @@ def four_months(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_months(tmp_path_factory.mktemp("data") / "four", *MONTHS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home, with a space in its path, where `run` has published the model of the second of two months.
 

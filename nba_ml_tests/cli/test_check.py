@@ -55,7 +55,7 @@ def test_a_refused_month_is_passed_over_and_said_in_plain_words(shipped: Home) -
 def test_run_of_a_refused_month_fails_and_shows_the_comparison(shipped: Home) -> None:
     """Guards against exit code 0 where nothing was published, and against running it all again to say so."""
     before = shipped.runs()
-    ended = shipped.run("run")
+    ended = shipped.run_here("run")
     assert ended.returncode == 1
     assert f"{REFUSED} refused: " in ended.stdout
     assert "Validation, 2021-12-" in ended.stdout
@@ -68,22 +68,22 @@ def test_a_named_override_publishes_and_is_written_down(shipped: Home, tmp_path:
     limits = Thresholds(min_gain=-10.0)  # so that one check is left
     shutil.copytree(shipped.root, tmp_path / "home")
     home = dataclasses.replace(shipped, root=tmp_path / "home", limits=limits)
-    assert home.run("run").returncode == 1
+    assert home.run_here("run").returncode == 1
     check, reason = "xgboost_model.results_above_prediction", "Two months of data; wanted for a rehearsal only."
-    ended = home.run("run", "--override", check, "--reason", reason)
+    ended = home.run_here("run", "--override", check, "--reason", reason)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert f"although {check} failed: {reason}" in ended.stdout
     [manifest] = (home.root / "artifacts").rglob("*_manifest.json")
     verdict = json.loads(manifest.read_text())["verdict"]
     assert verdict["overrides"] == [{"check": check, "reason": reason}]
     assert verdict["thresholds"] == {"min_gain": -10.0}
-    assert home.run("verify", str(manifest)).returncode == 0
+    assert home.run_here("verify", str(manifest)).returncode == 0
 
 
 @pytest.mark.parametrize("options", [["--override", "xgboost_model.bias"], ["--reason", "Because I say so."]])
 def test_an_override_needs_both_its_options(shipped: Home, options: list[str]) -> None:
     """Guards against an override without a reason."""
-    ended = shipped.run("run", *options)
+    ended = shipped.run_here("run", *options)
     assert ended.returncode == 2
     assert "--override and --reason belong together" in ended.stderr
 
@@ -113,7 +113,7 @@ def test_exit_0_where_all_passed_and_warnings_are_allowed(built: Home, tmp_path:
 def test_exit_1_where_a_check_failed(shipped: Home, tmp_path: Path) -> None:
     """Guards against a red month that CI shows green; the summary says what a person must know."""
     junit, summary = tmp_path / "checks.xml", tmp_path / "summary.md"
-    ended = shipped.run("check", "--junit", str(junit), "--summary", str(summary))
+    ended = shipped.run_here("check", "--junit", str(junit), "--summary", str(summary))
     assert ended.returncode == 1
     assert "xgboost_model.beats_season_average" in ended.stdout
     failed = {
@@ -126,10 +126,10 @@ def test_exit_1_where_a_check_failed(shipped: Home, tmp_path: Path) -> None:
 
 def test_exit_2_where_nothing_is_there_to_check(shipped: Home) -> None:
     """Guards against a month that passes because it has nothing to fail."""
-    ended = shipped.run("check", "--month", "2022-01")
+    ended = shipped.run_here("check", "--month", "2022-01")
     assert ended.returncode == 2
     empty = dataclasses.replace(shipped, root=shipped.root.parent / "another home")
-    ended = empty.run("check", "--month", REFUSED)
+    ended = empty.run_here("check", "--month", REFUSED)
     assert ended.returncode == 2
     assert f"Nothing that has checks is materialised for {REFUSED}. Run `nba-ml run" in ended.stderr
 
@@ -137,7 +137,7 @@ def test_exit_2_where_nothing_is_there_to_check(shipped: Home) -> None:
 def test_exit_2_where_a_check_could_not_run(shipped: Home, tmp_path: Path) -> None:
     """Guards against a check that raises and passes by that; the checks beside it still speak."""
     copy = dataclasses.replace(shipped, root=tmp_path / "home")
-    assert copy.run("backfill", "--to", "2021-11", "--assets", "player_game_summary").returncode == 0
+    assert copy.run_here("backfill", "--to", "2021-11", "--assets", "player_game_summary").returncode == 0
     store = open_store(str(shipped.root / "store"))
     for name in store.objects.names(""):
         found = store.objects.read(name)
@@ -147,7 +147,7 @@ def test_exit_2_where_a_check_could_not_run(shipped: Home, tmp_path: Path) -> No
         # The bytes of another booster under the right name: the record's check cannot even begin.
         broken = name == f"model_metadata/{REFUSED}.json"
         target.write_bytes(b"{}" if broken else found.data)
-    ended = copy.run("check", "--month", REFUSED, "--junit", str(tmp_path / "checks.xml"))
+    ended = copy.run_here("check", "--month", REFUSED, "--junit", str(tmp_path / "checks.xml"))
     errors = [
         case.get("name")
         for case in ElementTree.parse(tmp_path / "checks.xml").iter("testcase")

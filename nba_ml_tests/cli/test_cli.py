@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.settings import SAMPLE_DATA
-from nba_ml_tests.cli.command import NBA_ML, Home
+from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cli.conftest import copy_months
 
 FAILED, COULD_NOT_RUN = 1, 2
@@ -25,7 +23,7 @@ FAILED, COULD_NOT_RUN = 1, 2
 
 def refused(home: Home, *arguments: str, code: int = COULD_NOT_RUN) -> str:
     """Run the command, expect it to be refused in words; returns what it said on standard error."""
-    ended = home.run(*arguments)
+    ended = home.run_here(*arguments)
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert len(ended.stderr.strip().splitlines()) <= 4
@@ -129,16 +127,25 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
 def test_two_at_once(tmp_path: Path, four_months: Path) -> None:
     """Guards against two writers in one home, and against a refusal that does not say who is there."""
     home = Home(tmp_path / "home", four_months)
-    first = home.start("backfill", "--to", "2021-10", "--assets", "player_game_summary")
-    lock = home.root / "lock"
+    code = (
+        "from nba_ml import session\n"
+        "go_on = session.open_instance\n"
+        "def wait(settings):\n"
+        "    input('in the home\\n')\n"
+        "    return go_on(settings)\n"
+        "session.open_instance = wait\n"
+        "from nba_ml.cli import main\n"
+        "main(['backfill', '--to', '2021-10', '--assets', 'player_game_summary'])\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    first = subprocess.Popen(
+        [sys.executable, "-c", code], env=home.environment(), cwd=tmp_path, text=True, bufsize=1, **pipes
+    )
     try:
-        while not (lock.exists() and lock.read_text()):
-            assert first.poll() is None
-            time.sleep(0.01)
-        first.send_signal(signal.SIGSTOP)
+        assert first.stdout is not None
+        assert first.stdout.readline() == "in the home\n"
         said = refused(home, "backfill")
-        first.send_signal(signal.SIGCONT)
-        out, err = first.communicate(timeout=600)
+        out, err = first.communicate("go on\n", timeout=600)
     finally:
         first.kill()
     assert f"Another nba-ml (process {first.pid}) is writing into {home.root}. Wait for it to end" in said
@@ -167,7 +174,7 @@ def test_an_empty_data_folder(tmp_path: Path) -> None:
 def test_a_month_missing_in_the_middle(tmp_path: Path, options: list[str]) -> None:
     """Guards against a hole in the training data: the month after it must not be computed without it."""
     home = Home(tmp_path / "home", copy_months(tmp_path / "data", "2021-10", "2021-12"))
-    ended = home.run("backfill", "--assets", "player_game_summary", *options)
+    ended = home.run_here("backfill", "--assets", "player_game_summary", *options)
     assert ended.returncode in (FAILED, COULD_NOT_RUN)
     assert "Traceback" not in ended.stderr
     assert re.search(r"2021-11.*2021-11\.parquet is not there.*Add the file", ended.stderr)
@@ -260,7 +267,7 @@ def test_run_shows_the_model_beside_its_baselines(built: Home) -> None:
 def test_running_again_runs_nothing(built: Home) -> None:
     """Guards against a second run that trains again what is there already."""
     before = built.runs()
-    again = built.run("run")
+    again = built.run_here("run")
     assert (again.returncode, again.stderr) == (0, "")
     assert again.stdout.startswith("0 month(s) run, 2 already up to date.")
     assert manifest_uri(built) in again.stdout
@@ -269,7 +276,7 @@ def test_running_again_runs_nothing(built: Home) -> None:
 
 def test_verify_accepts_what_was_published(built: Home) -> None:
     """Guards against a URI of `run` that `verify` cannot read, as one with a space in it."""
-    ended = built.run("verify", manifest_uri(built))
+    ended = built.run_here("verify", manifest_uri(built))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.fullmatch(r"xgboost_v1_33features_202111_[0-9a-f]{12}: whole\. .* 20 reference rows .*\n", ended.stdout)
 
@@ -334,8 +341,7 @@ def test_help_imports_neither_dagster_nor_a_library_of_the_model(tmp_path: Path)
         (["ui"], ["--port", "loopback"]),
     ],
 )
-def test_help_teaches(command: list[str], taught: list[str]) -> None:
+def test_help_teaches(tmp_path: Path, command: list[str], taught: list[str]) -> None:
     """Guards against a command whose help does not say how to use it."""
-    ended = subprocess.run([NBA_ML, *command, "--help"], capture_output=True, text=True, check=True)
-    words = " ".join(ended.stdout.split())
+    words = " ".join(Home(tmp_path / "home").run_here(*command, "--help").stdout.split())
     assert [each for each in taught if " ".join(each.split()) not in words] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from dagster._utils.interrupts import capture_interrupts
 
 from nba_ml.assets import FEATURE_ASSETS, MONTHLY_ASSETS
 from nba_ml.signals import signals_noticed
-from nba_ml_tests.cli.command import Home
+from nba_ml_tests.cli.command import Home, heed_interrupts
 from nba_ml_tests.cli.conftest import MONTHS, copy_months
 
 ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE}
@@ -49,21 +50,19 @@ def told(out: str) -> list[str]:
     return [line for line in out.splitlines() if line[7:].startswith(": ") or "already" in line]
 
 
-def stopped(home: Home, how: signal.Signals, when: Callable[[], bool], *options: str, seconds: float = 0.0) -> str:
-    """Start the backfill and send it a signal `seconds` after `when` came true; returns standard error."""
-    process = home.start("backfill", "--only-missing", *options)
+def killed(home: Home, when: Callable[[], bool], seconds: float) -> None:
+    """Start the backfill and kill it `seconds` after `when` came true."""
+    process = home.start("backfill", "--only-missing")
     try:
         while not when():
             assert process.poll() is None, "it ended before the moment came"
             time.sleep(0.005)
         time.sleep(seconds)
-        process.send_signal(how)
+        process.kill()
         _, err = process.communicate(timeout=600)
     finally:
         process.kill()
-    expected = -how if how == signal.SIGKILL else 130
-    assert process.returncode == expected, err
-    return err
+    assert process.returncode == -signal.SIGKILL, err
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +96,9 @@ def test_killed_twice_it_ends_with_the_same(tmp_path: Path, four_months: Path, w
     for month in ("2021-11", "2021-12"):  # the moment: a while after the month's first file
         seconds = chance.uniform(0.0, 1.0)
         print(f"seed {SEED}: SIGKILL {seconds:.3f} s into {month}")
-        stopped(
-            home, signal.SIGKILL, (home.root / f"store/player_game_summary/{month}.parquet").exists, seconds=seconds
-        )
-    assert resumed(home)[-1] == "2 month(s) run, 2 already up to date."
+        killed(home, (home.root / f"store/player_game_summary/{month}.parquet").exists, seconds)
+    # Two months were done before the second kill, or three where it came late: a busy machine is no failure.
+    assert re.fullmatch("2 month.s. run, 2 already up to date.|1 month.s. run, 3 already .*", resumed(home)[-1])
     assert len(whole.versions()) == len(MONTHLY_ASSETS) * len(MONTHS)
     same(home, whole)
     assert set(home.runs()) == ENDED
@@ -119,8 +117,8 @@ def test_killed_before_its_checks_a_month_is_checked_again(tmp_path: Path, four_
         "from nba_ml.cli import main\n"
         "main(['backfill', '--to', '2021-10'])\n"
     )
-    killed = subprocess.run([sys.executable, "-c", code], env=home.environment(), cwd=tmp_path, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
+    died = subprocess.run([sys.executable, "-c", code], env=home.environment(), cwd=tmp_path, capture_output=True)
+    assert died.returncode == -signal.SIGKILL
     assert ("feature_store_snapshot", "2021-10") in home.versions()
     assert home.runs() == [DagsterRunStatus.STARTED]
     assert resumed(home, "--to", "2021-10")[0] == lines(("2021-10", MONTHLY_ASSETS[2:]))[0]
@@ -131,24 +129,55 @@ def test_killed_before_its_checks_a_month_is_checked_again(tmp_path: Path, four_
 # -- interrupted -------------------------------------------------------------------------------------
 
 
+def interrupted(home: Home, code: str, *arguments: str) -> None:
+    """Run the code, which arranges for a Ctrl-C, and then the command; it says that it was interrupted, and no more."""
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}from nba_ml.cli import main\nmain({list(arguments)})\n"],
+        env=home.environment(),
+        cwd=home.root.parent,
+        capture_output=True,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
+    assert ended.returncode == 130, ended.stderr
+    assert ended.stderr.startswith("Interrupted. What was finished is kept")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_interrupted_inside_a_run(tmp_path: Path, four_months: Path) -> None:
     """Guards against Ctrl-C reported as a failed month (Dagster makes a failed step of it), and a run left open."""
     home = Home(tmp_path / "home", four_months)
-    first, second = (home.root / f"store/{asset}/2021-10.parquet" for asset in FEATURE_ASSETS[:2])
-    err = stopped(home, signal.SIGINT, second.exists, "--assets", ",".join(FEATURE_ASSETS))
-    assert err.startswith("Interrupted. What was finished is kept")
-    assert len(err.splitlines()) == 1
+    code = (
+        "import os, signal\n"
+        "from nba_ml.assets import feature_store_snapshot as asset\n"
+        "take = asset.take_snapshot\n"
+        "def interrupted(*rows):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return take(*rows)\n"
+        "asset.take_snapshot = interrupted\n"
+    )
+    some = ("--assets", ",".join(FEATURE_ASSETS))
+    interrupted(home, code, "backfill", "--only-missing", *some)
     assert set(home.runs()) <= ENDED
-    kept = first.stat().st_mtime_ns
-    assert resumed(home, "--to", "2021-10", "--assets", ",".join(FEATURE_ASSETS))[-1].startswith("1 month(s) run")
-    assert first.stat().st_mtime_ns == kept, "what was finished is not made again"
+    made = [home.root / f"store/{asset}/2021-10.parquet" for asset in FEATURE_ASSETS[:2]]
+    kept = [file.stat().st_mtime_ns for file in made]
+    assert resumed(home, "--to", "2021-10", *some)[-1].startswith("1 month(s) run")
+    assert [file.stat().st_mtime_ns for file in made] == kept, "what was finished is not made again"
 
 
-def test_interrupted_before_the_first_run(tmp_path: Path, four_months: Path) -> None:
+@pytest.mark.parametrize("module", ["nba_ml.backfill", "dagster", "xgboost"])
+def test_interrupted_before_the_first_run(tmp_path: Path, four_months: Path, module: str) -> None:
     """Guards against a traceback out of an import, where Ctrl-C comes at once."""
     home = Home(tmp_path / "home", four_months)
-    err = stopped(home, signal.SIGINT, (home.root / "dagster/lock").exists)
-    assert err.startswith("Interrupted.")
+    code = (
+        "import os, signal, sys\n"
+        "class AtImport:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == '{module}':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, AtImport())\n"
+    )
+    interrupted(home, code, "backfill")
     assert home.files("store") == {}
 
 

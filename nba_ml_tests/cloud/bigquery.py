@@ -11,7 +11,6 @@ import io
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -29,10 +28,15 @@ from google.cloud import bigquery
 
 from nba_ml.resources.bigquery_connection import BigQueryConnection
 from nba_ml.resources.bigquery_source import BigQueryFeatureSource
+from nba_ml_tests.ports import free_port, listens
 
 PROJECT = "platform-tests"
 ENVIRONMENT = Path(__file__).parents[2] / ".venv-bigquery"
-STARTS_WITHIN = 120.0
+STARTS_WITHIN = 180.0
+"""Seconds: 5 to 7 on an idle machine."""
+
+TAKEN = "address already in use"
+"""What its log says, in whatever case, when another server has its port."""
 
 NOT_THERE = (
     f"{ENVIRONMENT.name} is not there: the BigQuery emulator needs an environment of Python 3.13, which `make test` "
@@ -166,9 +170,34 @@ def running_emulator(folder: Path) -> Iterator[BigQueryEmulator]:
 
 
 def _started(folder: Path) -> tuple[subprocess.Popen[bytes], BigQueryEmulator]:
-    """Start it and wait until it answers queries."""
-    rest, storage = (f"127.0.0.1:{port}" for port in _free_ports())
+    """Start it and wait until it answers queries.
+
+    A port that was free may be taken the moment after, by whatever else runs here: then on others.
+    """
     (folder / "data").mkdir()
+    log = folder / "log"
+    for _ in range(10):
+        process, emulator = _begun(folder)
+        deadline = time.monotonic() + STARTS_WITHIN
+        while process.poll() is None and TAKEN not in log.read_text().lower():
+            try:  # the port answers before it is ready: only a query tells
+                if listens(process, *(int(each.rpartition(":")[2]) for each in (emulator.rest, emulator.storage))):
+                    emulator.client.query_and_wait("SELECT 1", retry=None, api_timeout=30)
+                    return process, emulator
+            except (GoogleAPIError, OSError):
+                pass
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        process.kill()
+        process.wait()
+        assert TAKEN in log.read_text().lower(), f"no answer within {STARTS_WITHIN} s:\n{log.read_text()[-3000:]}"
+    raise AssertionError(f"ten times a port was taken:\n{log.read_text()[-3000:]}")
+
+
+def _begun(folder: Path) -> tuple[subprocess.Popen[bytes], BigQueryEmulator]:
+    """The process, on free ports."""
+    emulator = BigQueryEmulator(*(f"127.0.0.1:{free_port()}" for _ in range(2)))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [ENVIRONMENT / "bin" / "local-bigquery"],
@@ -178,41 +207,12 @@ def _started(folder: Path) -> tuple[subprocess.Popen[bytes], BigQueryEmulator]:
                 "HOME": str(ENVIRONMENT / "home"),
                 "DEFAULT_PROJECT_ID": PROJECT,
                 "BIGQUERY_HOST": "127.0.0.1",
-                "BIGQUERY_PORT": rest.rpartition(":")[2],
-                "GRPC_PORT": storage.rpartition(":")[2],
+                "BIGQUERY_PORT": emulator.rest.rpartition(":")[2],
+                "GRPC_PORT": emulator.storage.rpartition(":")[2],
                 "DATA_DIR": str(folder / "data"),
             },
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
         )
-    emulator = BigQueryEmulator(rest, storage)
-    deadline = time.monotonic() + STARTS_WITHIN
-    while True:
-        assert process.poll() is None, (folder / "log").read_text()[-3000:]
-        try:  # the port answers before it is ready: only a query tells
-            if _listens(rest):
-                emulator.client.query_and_wait("SELECT 1", retry=None, api_timeout=30)
-                return process, emulator
-        except (GoogleAPIError, OSError):
-            pass
-        if time.monotonic() > deadline:
-            process.kill()
-            raise AssertionError(f"no answer within {STARTS_WITHIN} s:\n{(folder / 'log').read_text()[-3000:]}")
-        time.sleep(0.2)
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
-
-
-def _listens(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=1):
-            return True
-    except OSError:
-        return False
+    return process, emulator

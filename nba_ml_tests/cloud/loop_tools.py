@@ -211,6 +211,20 @@ class Crowd:
         self._done.set()
         self._thread.join()
 
+    def follows(self, serial: int) -> dict[str, Any]:
+        """Wait until the service serves the channel's state of that serial, and has served it to this client.
+
+        Raises:
+            NotSeenError: it does not, or the client has stopped asking.
+        """
+        health = self.service.follows(serial)
+        # The request under way may be of before. When the next but one begins, the next is answered.
+        before, started = self.requests, time.monotonic()
+        while self.requests < before + 2:
+            must(time.monotonic() - started < PATIENCE, f"the client got no answer within {PATIENCE:g} s")
+            time.sleep(0.01)
+        return health
+
     def _ask(self) -> None:
         body = json.dumps({"rows": list(self.rows)}, allow_nan=False).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=PATIENCE)

@@ -10,13 +10,13 @@ import os
 import re
 import shutil
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from nba_ml_tests.cli.command import heed_interrupts
+from nba_ml_tests.ports import free_port
 
 BIN = Path(sys.executable).parent
 
@@ -33,6 +34,7 @@ CHROMIUM_ARGUMENTS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",  # 64 MB in most containers: a page that needs more crashes
     "--disable-quic",
     "--no-first-run",
     # It must ask nothing of any other machine: the pages are Dagster's own, served from loopback.
@@ -53,6 +55,9 @@ ANSWERS_WITHIN = 60
 PAGE_SHOWS_WITHIN = 60_000
 """Milliseconds for a page to show what is waited for: under 1 s on an idle machine."""
 
+BROWSER_STARTS_WITHIN = 180_000
+"""Milliseconds for the browser to start: 1 s on an idle machine."""
+
 
 @dataclass(frozen=True)
 class Dagit:
@@ -62,6 +67,22 @@ class Dagit:
     home: Path
     log: Path
     location: str
+    pid: int
+
+    @contextmanager
+    def daemon_held(self) -> Iterator[None]:
+        """The daemon stands still while the block runs: of what the block does it sees all or nothing."""
+        processes = psutil.Process(self.pid).children(recursive=True)
+        [daemon] = [process for process in processes if "dagster._daemon" in process.cmdline()]
+        try:
+            daemon.suspend()
+            while not _can_be_written(self.home / "dagster" / "schedules" / "schedules.db"):
+                daemon.resume()  # it was caught in a write, and would keep everybody else from writing
+                time.sleep(0.1)
+                daemon.suspend()
+            yield
+        finally:
+            daemon.resume()
 
     def graphql(self, query: str, **variables: Any) -> Any:
         """The `data` of an answer. Raises AssertionError with Dagster's own words if it has errors."""
@@ -73,7 +94,7 @@ class Dagit:
 @contextmanager
 def serving(home: Path, log: Path) -> Iterator[Dagit]:
     """`nba-ml ui` on the home, its code location loaded; afterwards none of its processes is left."""
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("w") as output:
         # A session of its own: one signal then reaches the web server, the daemon and the code server.
@@ -88,7 +109,7 @@ def serving(home: Path, log: Path) -> Iterator[Dagit]:
     try:
         location = _loaded_location(url, process, log)
         _post(url, "mutation { setNuxSeen }", {})  # no "join the community" over the first page
-        yield Dagit(url, home, log, location)
+        yield Dagit(url, home, log, location, process.pid)
     finally:
         left = _stop(process)
     assert not left, f"still running after the UI was stopped: {left}"
@@ -98,7 +119,9 @@ def serving(home: Path, log: Path) -> Iterator[Dagit]:
 def browsing(chromium: str) -> Iterator[Browser]:
     """Headless Chromium with an empty profile."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGUMENTS))
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=list(CHROMIUM_ARGUMENTS), timeout=BROWSER_STARTS_WITHIN
+        )
         yield browser
         browser.close()
 
@@ -124,16 +147,22 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **inherited,
         "NBA_ML_HOME": str(home),
+        # Two threads wait for each other where two workers and their servers share the cores.
+        "NBA_ML_THREADS": "1",
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "DAGSTER_DG_UPDATE_CHECK_ENABLED": "0",
     }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _can_be_written(database: Path) -> bool:
+    """Whether nobody holds SQLite's lock of writers."""
+    with closing(sqlite3.connect(database, timeout=0.5, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
 
 
 def _post(url: str, query: str, variables: dict[str, Any]) -> Any:

