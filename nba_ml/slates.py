@@ -38,17 +38,25 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A kept slate. `stands` is whether it is the version of its date that counts."""
+    """A kept slate, and the version of its date that counts."""
 
     kept: KeptSlate
-    stands: bool
+    standing: KeptSlate
+
+    @property
+    def stands(self) -> bool:
+        """Whether they are the same one."""
+        return self.standing.number == self.kept.number
 
 
 class PredictionTable(Protocol):
     """Where served predictions go besides the store (`resources.prediction_table`)."""
 
     def write(self, kept: KeptSlate, *, stands: bool) -> Written:
-        """Bring a kept slate there, once. Raises SlateError where it cannot."""
+        """Bring a kept slate there, once; if it `stands`, its rows are the active ones of its date from then on.
+
+        Raises SlateError where it cannot.
+        """
         ...
 
 
@@ -68,6 +76,14 @@ class Written(Protocol):
     def retired(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A slate that was sent: what came of it, and of the version that counts, `standing`, where that is another."""
+
+    written: Written
+    standing: tuple[KeptSlate, Written] | None = None
+
+
 class NoPredictionTable:
     """The table of a home whose source is embedded: there is none."""
 
@@ -75,7 +91,7 @@ class NoPredictionTable:
         """Raises SettingsError."""
         raise SettingsError(
             "There is no BigQuery to write predictions to: NBA_ML_SOURCE is 'embedded'. Set it to 'bigquery', with "
-            f"NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE. The slate is kept at {kept.uri}."
+            "NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE. The slate is kept: the same command then sends it."
         )
 
 
@@ -104,8 +120,26 @@ def predict_slate(desk: Desk, day: date, at: datetime) -> Predicted:
     champion = load_system(desk.objects, channel.champion, desk.threads)
     challenger = load_system(desk.objects, channel.challenger, desk.threads) if channel.challenger else None
     kept = desk.slates.keep(score_slate(rows, SlateSystems(channel, champion, challenger), day, at))
-    standing = desk.slates.standing(day)
-    return Predicted(kept, stands=standing is not None and standing.number == kept.number)
+    return Predicted(kept, desk.slates.standing(day) or kept)
+
+
+def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> Sent:
+    """Bring a kept slate to the table. Of its date, exactly the version that counts is active there afterwards.
+
+    That version goes first, where it is another one and was never sent: the date would else have no active row. Which
+    one counts is looked at again once it is there, since somebody may have kept a newer one meanwhile.
+
+    Raises:
+        SlateError: a version of the date is damaged, or the table cannot take it. What was sent before it stays.
+        SettingsError: there is no table, or no way to it.
+    """
+    day = kept.slate.report.game_date
+    standing, written = kept, None
+    while (counts := slates.standing(day) or kept).number != standing.number or written is None:
+        standing, written = counts, table.write(counts, stands=True)
+    if standing.number == kept.number:
+        return Sent(written)
+    return Sent(table.write(kept, stands=False), (standing, written))
 
 
 def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) -> SlateGrades:

@@ -11,7 +11,8 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.digest import DigestedTable
 from nba_ml.core.errors import BundleError, SettingsError, SlateError
 from nba_ml.core.manifest import BundleNames
-from nba_ml.release import promote, rollout_start
+from nba_ml.release.promotion import promote
+from nba_ml.release.rollout import rollout_start
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml.resources.slate_rows import StoredSlateRows
 from nba_ml.resources.slate_store import SlateStore
@@ -129,5 +130,5 @@ def test_without_bigquery_there_is_no_table_and_the_slate_is_not_lost(scene: Sce
     """Guards against an option that is ignored."""
     scene.promote(scene.ids[0])
     done = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
-    with pytest.raises(SettingsError, match=r"NBA_ML_SOURCE is 'embedded'.*The slate is kept at"):
+    with pytest.raises(SettingsError, match=r"NBA_ML_SOURCE is 'embedded'.*The slate is kept: the same command"):
         NoPredictionTable().write(done.kept, stands=True)

@@ -17,7 +17,7 @@ from nba_ml.resources.compute import Compute
 from nba_ml.resources.slate_rows import SlateRows
 from nba_ml.resources.slate_store import SlateStore
 from nba_ml.resources.store import ArtifactRoot, Store
-from nba_ml.slates import Desk, Predicted, PredictionTable, predict_slate
+from nba_ml.slates import Desk, Predicted, PredictionTable, Sent, predict_slate, send_slate
 
 CODE_VERSION = "1"
 
@@ -71,14 +71,22 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         slates = SlateStore(store.months().objects)
         desk = Desk(artifact_root.objects(), slate_rows, slates, compute.threads)
         done = predict_slate(desk, datetime.fromisoformat(context.partition_key).date(), datetime.now(UTC))
-        there = prediction_table.write(done.kept, stands=done.stands) if config.to_bigquery else None
-        written: dict[str, Any] = {} if there is None else {"bigquery_table": there.table, "bigquery_rows": there.rows}
+        sent = _sent_facts(send_slate(prediction_table, slates, done.kept), done) if config.to_bigquery else {}
         with previews_in_use():
             return dg.MaterializeResult(
-                data_version=dg.DataVersion(done.kept.slate.digest), metadata={**_facts(done), **written}
+                data_version=dg.DataVersion(done.kept.slate.digest), metadata={**_facts(done), **sent}
             )
 
     return slate_predictions
+
+
+def _sent_facts(sent: Sent, done: Predicted) -> dict[str, Any]:
+    active = done.kept if sent.standing is None else sent.standing[0]
+    return {
+        "bigquery_table": sent.written.table,
+        "bigquery_rows": sent.written.rows,
+        "bigquery_active_version": active.number,
+    }
 
 
 def _facts(done: Predicted) -> dict[str, Any]:

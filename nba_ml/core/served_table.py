@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from nba_ml.core.digest import bytes_digest
-from nba_ml.core.slate import SERVED, Slate
+from nba_ml.core.slate import Slate
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +88,21 @@ def columns_table() -> str:
     return "\n".join(["| column | type | NULL | holds |", "|---|---|---|---|", *lines])
 
 
-def served_rows(slate: Slate, number: int, slate_id: str, *, stands: bool) -> pa.Table:
+def served_rows(slate: Slate, number: int, slate_id: str) -> pa.Table:
     """A slate as rows of the table, in `SCHEMA`. NaN is NULL.
+
+    None is active yet: the rows of a version become so all at once, and those of the one before it cease in the same
+    statement, once all of them are there.
 
     Args:
         number, slate_id: of the version.
-        stands: whether it is the version of its date that counts; if not, none of its rows is active.
     """
     rows = [
         {
             **row,
             "model_sha256": row["model_sha256"] or None,
             "prediction_id": bytes_digest(f"{slate_id}|{row['player_lookup']}|{row['side']}".encode())[:32],
-            "is_active": stands and row["role"] == SERVED,
+            "is_active": False,
             "slate_version": number,
             "slate_id": slate_id,
         }

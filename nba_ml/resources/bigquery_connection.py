@@ -177,6 +177,11 @@ _TYPES: Mapping[type, str] = {str: "STRING", int: "INT64", date: "DATE"}
 
 
 def quoted_table(table: str, project: str | None) -> str:
+    """The table as SQL names it: in backticks, with the project if `table` names none.
+
+    Raises:
+        SettingsError: not of the form `dataset.table` or `project.dataset.table`.
+    """
     if not _TABLE.fullmatch(table):
         raise SettingsError(f"'{table}' is no BigQuery table. Write dataset.table, or project.dataset.table.")
     return f"`{table}`" if table.count(".") == 2 or project is None else f"`{project}.{table}`"

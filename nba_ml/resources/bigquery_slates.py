@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.tables import SLATE_ROWS
 from nba_ml.resources.bigquery_connection import BigQueryConnection, quoted_table
+from nba_ml.resources.queries import query
 from nba_ml.resources.slate_rows import NEAR
-
-_SQL = Path(__file__).parent / "sql"
 
 
 class BigQuerySlateRows:
@@ -38,6 +36,5 @@ class BigQuerySlateRows:
         return days
 
     def _ask(self, name: str, parameters: Mapping[str, str | int | date], label: str) -> pa.Table:
-        sql = (_SQL / f"{name}.sql").read_text()
-        table = quoted_table(self.feature_table, self.connection.project)
-        return self.connection.rows(sql.format(feature_table=table), parameters, label)
+        sql = query(name, feature_table=quoted_table(self.feature_table, self.connection.project))
+        return self.connection.rows(sql, parameters, label)

@@ -6,7 +6,6 @@ What belongs here: the two questions. How they are asked is `bigquery_connection
 
 from collections.abc import Mapping
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,7 @@ from nba_ml.core.snapshot import MonthRows
 from nba_ml.core.tables import FEATURE_ROWS, RESULTS
 from nba_ml.resources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
-
-_SQL = Path(__file__).parent / "sql"
+from nba_ml.resources.queries import query
 
 _EMPTY = TableState(0, 0, 0, 0, None, "")
 
@@ -88,8 +86,8 @@ class BigQueryFeatureSource(MonthRowsSource):
             )
 
     def _sql(self, name: str) -> str:
-        sql = (_SQL / f"{name}.sql").read_text()
-        return sql.format(
+        return query(
+            name,
             feature_table=quoted_table(self.feature_table, self.connection.project),
             summary_table=quoted_table(self.summary_table, self.connection.project),
         )

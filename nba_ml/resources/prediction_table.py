@@ -1,7 +1,9 @@
 """BigQuery's `player_prop_predictions`: a slate goes there in one load job, once, however often it is asked for.
 
 The job's id is made of the slate's: whoever asks again after a lost answer meets the job that did the work. A load
-job is all or nothing, so after it either every row of the slate is there, or none.
+job is all or nothing, so after it either every row of the slate is there, or none. No row arrives active: one
+statement then makes the rows of the version that counts active and those of all others not, so that whoever reads
+between two steps, or after a writer died there, never finds two of a player.
 """
 
 import io
@@ -13,13 +15,14 @@ from typing import ParamSpec, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 from google.api_core import exceptions as gexc
-from google.api_core.retry import Retry, if_exception_type
+from google.api_core.retry import Retry
 from google.auth import exceptions as auth_exceptions
 from google.cloud import bigquery
 
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import SettingsError, SlateError
 from nba_ml.core.served_table import COLUMNS, add_columns, create_table, served_rows
+from nba_ml.core.slate import SERVED
 from nba_ml.resources.bigquery_connection import ONCE, TRANSIENT, BigQueryConnection, Impatient, quoted_table, said
 from nba_ml.resources.slate_store import KeptSlate
 
@@ -28,6 +31,9 @@ T = TypeVar("T")
 
 _ATTEMPTS = 20
 """Load jobs of one slate. A failed job loaded nothing and keeps its id for ever: the next one needs another."""
+
+_CONCURRENT = "due to concurrent update"
+"""BigQuery's words (`Could not serialize access to table ... due to concurrent update`); it has no status for it."""
 
 _DECIMALS = {"over_probability": 4}
 """Decimals that are published where they are not two."""
@@ -38,7 +44,7 @@ _SPELT = {"BOOLEAN": "BOOL", "INTEGER": "INT64"}
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A slate in the table. `loaded` is False if it was there already; `retired` are rows of earlier versions that
+    """A slate in the table. `loaded` is False if it was there already; `retired` are rows of other versions that
     are no longer active since."""
 
     table: str
@@ -57,8 +63,8 @@ class BigQueryPredictionTable:
     def write(self, kept: KeptSlate, *, stands: bool) -> Written:
         """Bring a kept slate into the table, and see that it is there.
 
-        Its rows are appended; no row is ever replaced. If the slate is the version of its date that counts, the rows
-        of other versions stop being active, in one statement.
+        Its rows are appended; no row is ever replaced. If the slate is the version of its date that counts, its
+        served rows become active and those of other versions cease to be, in one statement.
 
         Raises:
             SlateError: the table is not there, lacks a column or has one of another type; BigQuery refuses, or does
@@ -66,7 +72,7 @@ class BigQueryPredictionTable:
             SettingsError: there are no credentials, or the table's name is none.
         """
         name = quoted_table(self.table, self.connection.project)
-        rows = served_rows(kept.slate, kept.number, kept.slate_id, stands=stands)
+        rows = served_rows(kept.slate, kept.number, kept.slate_id)
         with self._explained(name), self.connection.get_client() as client:
             for scheme in ("https://", "http://"):
                 client._http.mount(scheme, Impatient(self.connection.request_seconds))
@@ -82,7 +88,7 @@ class BigQueryPredictionTable:
                     "else changed them. Remove the rows of that slate_id, then write it again; the slate itself is "
                     f"whole at {kept.uri}."
                 )
-            retired = self._retire(client, name, kept) if stands else 0
+            retired = self._activate(client, name, kept) if stands else 0
         return Written(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
 
     def _load(
@@ -108,22 +114,26 @@ class BigQueryPredictionTable:
     def _count(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
         """Rows of exactly this slate."""
         statement = f"SELECT COUNT(*) AS n FROM {name} WHERE game_date = @day AND slate_id = @slate_id"
-        _, rows = self._patiently(self._ask, client, statement, kept, "slate-count")
+        rows = self._patiently(self._ask, client, statement, kept, "slate-count")
         return int(rows[0]["n"])
 
-    def _retire(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
-        """Rows of other versions of the date that were active, and are not any more. Doing it twice does nothing."""
-        statement = (
-            f"UPDATE {name} SET is_active = FALSE "
-            "WHERE game_date = @day AND is_active AND slate_id IS NOT NULL AND slate_id != @slate_id"
-        )
-        changed, _ = self._patiently(self._ask, client, statement, kept, "slate-retire")
-        return changed
+    def _activate(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
+        """Make the slate's served rows the active ones of its date; how many others were. Twice does nothing more.
 
-    def _ask(
-        self, client: bigquery.Client, statement: str, kept: KeptSlate, label: str
-    ) -> tuple[int, list[bigquery.Row]]:
-        """How many rows a statement changed, and which it gives: few, so not through the Storage Read API."""
+        Rows without a slate_id are other systems' own, and left alone.
+        """
+        others = f"SELECT COUNT(*) AS n FROM {name} WHERE game_date = @day AND is_active AND slate_id != @slate_id"
+        found = self._patiently(self._ask, client, others, kept, "slate-others")
+        due = f"(slate_id = @slate_id AND role = '{SERVED}')"
+        statement = (
+            f"UPDATE {name} SET is_active = {due} "
+            f"WHERE game_date = @day AND slate_id IS NOT NULL AND is_active != {due}"
+        )
+        self._patiently(self._ask, client, statement, kept, "slate-activate")
+        return int(found[0]["n"])
+
+    def _ask(self, client: bigquery.Client, statement: str, kept: KeptSlate, label: str) -> list[bigquery.Row]:
+        """The rows that a statement gives: few, so not through the Storage Read API."""
         config = bigquery.QueryJobConfig(
             query_parameters=[
                 bigquery.ScalarQueryParameter("day", "DATE", kept.slate.report.game_date),
@@ -134,13 +144,11 @@ class BigQueryPredictionTable:
         )
         seconds = self.connection.request_seconds
         job = client.query(statement, job_config=config, timeout=seconds, retry=ONCE, job_retry=None)
-        rows = list(job.result(timeout=self.connection.deadline_seconds, retry=ONCE, job_retry=None))
-        return int(job.num_dml_affected_rows or 0), rows
+        return list(job.result(timeout=self.connection.deadline_seconds, retry=ONCE, job_retry=None))
 
     def _patiently(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Again after what goes away by itself: everything here may be asked for twice."""
-        transient = if_exception_type(*TRANSIENT)
-        retry = Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=self.connection.deadline_seconds)
+        retry = Retry(predicate=_passes, initial=0.5, maximum=8.0, timeout=self.connection.deadline_seconds)
         answer: T = retry(function)(*arguments, **named)
         return answer
 
@@ -173,6 +181,11 @@ class BigQueryPredictionTable:
             ) from error
         except (gexc.GoogleAPIError, auth_exceptions.GoogleAuthError) as error:
             raise SlateError(f"{name}: BigQuery refused the slate: {said(error)} {again}") from error
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether it goes away by itself. Of statements that change a table at one moment BigQuery refuses some, as bad."""
+    return isinstance(error, TRANSIENT) or (isinstance(error, gexc.BadRequest) and _CONCURRENT in str(error))
 
 
 def _job_name(reference: bigquery.TableReference, kept: KeptSlate) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 LOGGER = logging.getLogger("nba_ml.serving")
 
@@ -33,9 +34,17 @@ def say(level: int, event: str, **fields: Any) -> None:
     LOGGER.log(level, event, extra={"fields": fields})
 
 
+class LinesOut(logging.StreamHandler[TextIO]):
+    """A stream of lines. One that cannot be written is lost, in one line on standard error; the service serves on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
+        with suppress(OSError, ValueError):  # standard error may be as full, or as closed
+            sys.stderr.write(f"A line of the log ({record.getMessage()[:80]}) is lost: {sys.exc_info()[1]}\n")
+
+
 def log_as_json(level: int = logging.INFO) -> None:
     """Let every logger of this process write JSON lines to standard output."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = LinesOut(sys.stdout)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
     root.handlers = [handler]

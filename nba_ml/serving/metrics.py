@@ -63,7 +63,8 @@ class _ModelState(Collector):
         self._watch = watch
 
     def collect(self) -> Iterator[Metric]:
-        model, challenger, watch = self._predictor.model, self._predictor.challenger, self._watch()
+        serving, watch = self._predictor.serving, self._watch()
+        model, challenger = serving.model, serving.challenger
         info = GaugeMetricFamily(
             "nba_ml_model_info",
             "The models that serve.",

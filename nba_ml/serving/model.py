@@ -16,6 +16,7 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.published import published_columns
 from nba_ml.core.uncertainty import HIGH, LOW, Calibration
 from nba_ml.serving.bundle import ReadBundle, Reader, read_bundle, refuse
+from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records
 from nba_ml.serving.reference import load_booster, predict_in_fresh_process, predict_loaded
 from nba_ml.serving.rows import Rows
@@ -25,33 +26,14 @@ _RELEASE = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A verified model in memory. Any number of threads may predict with it at once.
+class LoadedModel(Loaded):
+    """A model of ours; `record` is the published metadata."""
 
-    `loaded_at` is when the checks had passed; `record` is the published metadata.
-    """
-
-    identity: ModelIdentity
-    newest_month: str
-    loaded_at: datetime
     record: dict[str, Any]
     booster: xgb.Booster
     calibration: Calibration
 
-    @property
-    def model_id(self) -> str:
-        return self.identity.model_version
-
-    @property
-    def model_sha256(self) -> str:
-        return self.identity.model_sha256
-
     def predict(self, rows: Rows) -> list[Prediction]:
-        """The records (n,) of rows that keep the contract.
-
-        Raises:
-            BundleError: the model's output is not finite.
-        """
         if not len(rows.features):
             return []
         raw = self.booster.inplace_predict(rows.features.astype(np.float32), missing=np.nan)

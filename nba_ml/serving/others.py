@@ -32,6 +32,7 @@ from nba_ml.core.systems.interface import Columns, PredictionSystem
 from nba_ml.core.systems.others import find_other
 from nba_ml.core.systems.rules import Rule
 from nba_ml.serving.apart import predict_apart
+from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records, unpredicted
 from nba_ml.serving.rows import Rows
 
@@ -39,24 +40,10 @@ _LINE = V2_33FEATURES.index("vegas_points_line")
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedSystem:
-    """A system that was verified, in memory. Any number of threads may predict with it at once.
+class LoadedSystem(Loaded):
+    """A system beside our own models."""
 
-    `loaded_at` is when the checks had passed. `newest_month` and the digest are '' for a rule, which has neither.
-    """
-
-    identity: ModelIdentity
-    newest_month: str
-    loaded_at: datetime
     system: PredictionSystem
-
-    @property
-    def model_id(self) -> str:
-        return self.identity.model_version
-
-    @property
-    def model_sha256(self) -> str:
-        return self.identity.model_sha256
 
     def predict(self, rows: Rows) -> list[Prediction]:
         """The records (n,) of rows that keep the contract. Without an interval, what needs one is None.

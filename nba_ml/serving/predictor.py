@@ -15,17 +15,18 @@ from types import TracebackType
 from typing import Any, overload
 
 from nba_ml.core.channel import Channel
-from nba_ml.core.errors import NbaMlError
+from nba_ml.core.errors import ChannelError, NbaMlError, SettingsError
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.rollout import bucket_of
-from nba_ml.serving.model import LoadedModel, load_model
-from nba_ml.serving.others import LoadedSystem, load_other
+from nba_ml.serving.loaded import Loaded
+from nba_ml.serving.model import load_model
+from nba_ml.serving.others import load_other
 from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.rows import Rows, read_rows
 from nba_ml.serving.sources import ManifestRef, Named, Ref, locate, read_named, reader
 
-Loaded = LoadedModel | LoadedSystem
-"""A model that was verified: one of ours, or one of another system."""
+_DAY = 86_400
+"""Seconds."""
 
 
 class Predictor:
@@ -71,19 +72,24 @@ class Predictor:
         return cls(store, named, threads, try_apart)
 
     @property
+    def serving(self) -> Serving:
+        """All that serves now, of one moment: between two looks at the properties below a swap may come."""
+        return self._current
+
+    @property
     def model(self) -> Loaded:
         """The model that serves now: the champion, where a channel names it."""
-        return self._current.model
+        return self.serving.model
 
     @property
     def challenger(self) -> Loaded | None:
         """The system that serves the channel's share of the player-games; None without a rollout."""
-        return self._current.challenger
+        return self.serving.challenger
 
     @property
     def channel_state(self) -> Channel | None:
         """The state of the channel that named the models; None where no channel did."""
-        return self._current.named.state
+        return self.serving.state
 
     # A mapping is an object too, so mypy sees an overlap; there the first signature is the one that holds.
     @overload
@@ -117,14 +123,17 @@ class Predictor:
             Whether a model was swapped.
 
         Raises:
-            NbaMlError: as in `load`. What serves stays as it is.
+            NbaMlError: as in `load`; or the channel is in an older state than the one that is followed. What serves
+                stays as it is.
         """
         with self._swapping:
             before = self._current
-            self._current = now = self._loaded(read_named(self._store, channel), before.by_ref())
+            named = read_named(self._store, channel)
+            _require_no_older(before.named, named)
+            self._current = now = self._loaded(named, before.by_ref())
             return now.model is not before.model or now.challenger is not before.challenger
 
-    def _loaded(self, named: Named, loaded: Mapping[Ref, Loaded]) -> _Current:
+    def _loaded(self, named: Named, loaded: Mapping[Ref, Loaded]) -> Serving:
         """The models that are named, each loaded unless it is already, from the very same manifest."""
 
         def model_of(ref: Ref) -> Loaded:
@@ -134,7 +143,7 @@ class Predictor:
                 return load_model(reader(self._store, ref), ref.name, threads=self._threads, try_apart=self._try_apart)
             return load_other(self._store, ref, threads=self._threads, try_apart=self._try_apart)
 
-        return _Current(
+        return Serving(
             model=model_of(named.model),
             challenger=None if named.challenger is None else model_of(named.challenger),
             named=named,
@@ -147,17 +156,37 @@ class Predictor:
 
         Args:
             tell: called in the watch's thread after each swap, each failure and each recovery. It must not raise.
+
+        Raises:
+            SettingsError: `seconds` is not above 0 and at most a day.
         """
         return Watch(self, channel, seconds, tell)
 
 
+def _require_no_older(before: Named, named: Named) -> None:
+    """A channel's serial only rises. An older state is a stale read or an old copy: a champion long replaced."""
+    was, now = before.state, named.state
+    if was is not None and now is not None and before.channel == named.channel and now.serial < was.serial:
+        raise ChannelError(
+            f"The channel {named.channel} went back from serial {was.serial} to {now.serial} "
+            f"({now.champion.model_id}): it was restored from an old copy, or read from a stale one. It is not "
+            "followed. Restore the newest state from channels/history/, and roll back with `nba-ml champion rollback`; "
+            "if it was begun anew on purpose, start this worker again."
+        )
+
+
 @dataclass(frozen=True, slots=True)
-class _Current:
+class Serving:
     """The models and what named them, replaced together."""
 
     model: Loaded
     challenger: Loaded | None
     named: Named
+
+    @property
+    def state(self) -> Channel | None:
+        """The state of the channel that named the models; None where no channel did."""
+        return self.named.state
 
     def by_ref(self) -> dict[Ref, Loaded]:
         """The models by what named them."""
@@ -171,7 +200,7 @@ class _Current:
 
         A row that does not say whose it is, and when, is the champion's.
         """
-        state = self.named.state
+        state = self.state
         if self.challenger is None or state is None:
             return self.model.predict(rows)
         sides: tuple[list[int], list[int]] = ([], [])
@@ -203,12 +232,25 @@ class WatchStatus:
     failures_ever: int = 0
 
 
+def require_period(seconds: float) -> None:
+    """Pass silently for a time between two looks at a channel.
+
+    Raises:
+        SettingsError: it is none: not above 0 s, over a day, or not a number.
+    """
+    if not 0 < seconds <= _DAY:  # which NaN is not either
+        raise SettingsError(
+            f"A channel cannot be read every {seconds} seconds. Give a number above 0 and at most {_DAY:,}, a day."
+        )
+
+
 class Watch:
     """A thread that refreshes a predictor. A context manager: leaving it stops the thread."""
 
     def __init__(
         self, predictor: Predictor, channel: str, seconds: float, tell: Callable[[WatchStatus], object] | None
     ) -> None:
+        require_period(seconds)
         self._predictor = predictor
         self._tell = tell
         self._status = WatchStatus(channel, seconds, checked_at=predictor.model.loaded_at)

@@ -130,7 +130,7 @@ def _of_mappings(given: Sequence[object]) -> Rows:
     keys: list[tuple[Any, ...]] = []
     for index, row in enumerate(given):
         if not isinstance(row, Mapping):
-            faults.append(Fault(index, None, f"a {type(row).__name__}, where a mapping of names to values is due"))
+            faults.append(Fault(index, None, f"is {_shown(row)}, where a mapping of names to values is due"))
             continue
         faults += _name_faults(row.keys(), index)
         vector = [row.get(name) for name in _NAMES]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -31,7 +33,7 @@ from nba_ml.core.object_store import ObjectStore
 from nba_ml.serving.logs import LOGGER, log_as_json, say
 from nba_ml.serving.metrics import Metrics
 from nba_ml.serving.openapi import predict_operation
-from nba_ml.serving.predictor import Predictor, Watch, WatchStatus
+from nba_ml.serving.predictor import Predictor, Serving, Watch, WatchStatus, require_period
 from nba_ml.serving.problems import Problem
 from nba_ml.serving.requests import Limits, parse_rows, read_body
 
@@ -39,6 +41,9 @@ API_VERSION = "1.0.0"
 """Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
 
 ROUTES = ("/predict", "/health", "/metrics")
+
+_METHODS = {"/predict": "POST", **dict.fromkeys(("/health", "/metrics", "/openapi.json"), "GET, HEAD")}
+"""What each path takes. HEAD is what load balancers and monitors like to ask with."""
 
 _QUIET = ("/health", "/metrics")
 """Asked every few seconds by machines: logged only when they fail."""
@@ -77,8 +82,9 @@ def create_app(
         limits: what a request may be.
 
     Raises:
-        NbaMlError: as in `Predictor.load`. There is no service without a verified model.
+        NbaMlError: as in `Predictor.load` and `Predictor.watch`. There is no service without a verified model.
     """
+    require_period(refresh_seconds)
     predictor = Predictor.load(source, channel=channel, model_id=model_id, threads=threads)
     return app_of(predictor, channel=channel, refresh_seconds=refresh_seconds, limits=limits)
 
@@ -89,13 +95,13 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        say(logging.INFO, "serving", **_model(predictor))
+        say(logging.INFO, "serving", **_model(predictor.serving))
         if channel is None:
             yield
         else:
             with predictor.watch(channel, refresh_seconds, tell=state.tell) as state.watch:
                 yield
-        say(logging.INFO, "stopped", **_model(predictor))
+        say(logging.INFO, "stopped", **_model(predictor.serving))
 
     app = FastAPI(
         title="nba_ml predictions",
@@ -104,6 +110,7 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
         lifespan=lifespan,
         docs_url=None,  # the pages that FastAPI makes load their scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy it would name another host, and few clients post a body twice
     )
     app.add_middleware(_Observed, metrics=state.metrics)
 
@@ -114,10 +121,12 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
             return state.predict(body, limits, request.scope)
         return await run_in_threadpool(state.predict, body, limits, request.scope)
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health", summary="Whether a verified model is loaded, which, since when, and how following it goes.")
     async def health() -> Response:
         return _json(state.health())
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get("/metrics", summary="Counters in Prometheus' text format.")
     async def metrics() -> Response:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
@@ -127,8 +136,13 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
         return error.response({"connection": "close"} if error.status in _NOT_READ else None)
 
     @app.exception_handler(HTTPException)
-    async def refused(_: Request, error: HTTPException) -> Response:
-        return Problem(HTTPStatus(error.status_code), str(error.detail)).response(dict(error.headers or {}))
+    async def refused(request: Request, error: HTTPException) -> Response:
+        takes = _METHODS.get(request.url.path)
+        if takes is None:
+            there = ", ".join(f"{methods} {path}" for path, methods in _METHODS.items())
+            return Problem(HTTPStatus(error.status_code), f"Nothing is at this path. There are {there}.").response()
+        detail = f"{request.url.path} takes {takes} only."
+        return Problem(HTTPStatus(error.status_code), detail).response({"allow": takes})
 
     return app
 
@@ -147,7 +161,8 @@ class _State:
         if status.failure is not None:
             say(logging.ERROR, "refresh failed", failure=status.failure, in_a_row=status.failures)
         else:
-            say(logging.INFO, "refreshed", **_channel(self.predictor), **_model(self.predictor))
+            serving = self.predictor.serving
+            say(logging.INFO, "refreshed", **_channel(serving), **_model(serving))
 
     def predict(self, body: bytes, limits: Limits, scope: Scope) -> Response:
         """The answer to a body."""
@@ -170,25 +185,26 @@ class _State:
 
     def health(self) -> dict[str, Any]:
         """What `/health` says. 'degraded' still serves: its model is good, but perhaps no longer the champion."""
-        model, watch = self.predictor.model, self.watch
+        serving, watch = self.predictor.serving, self.watch
+        loaded_at = serving.model.loaded_at
         following = watch is None or (watch.alive and watch.status.failure is None)
         return {
             "status": "ok" if following else "degraded",
             "loaded": True,
             "verified": True,
-            "model": _model(self.predictor),
-            "loaded_at": model.loaded_at.isoformat(),
-            "age_seconds": round((datetime.now(UTC) - model.loaded_at).total_seconds(), 3),
+            "model": _model(serving),
+            "loaded_at": loaded_at.isoformat(),
+            "age_seconds": round((datetime.now(UTC) - loaded_at).total_seconds(), 3),
             "uptime_seconds": round(time.monotonic() - self._started, 3),
             "xgboost": xgb.__version__,
             "channel": None
             if watch is None
-            else {**_channel(self.predictor), "following": watch.alive, **asdict(watch.status)},
+            else {**_channel(serving), "following": watch.alive, **asdict(watch.status)},
         }
 
 
-def _model(predictor: Predictor) -> dict[str, Any]:
-    model = predictor.model
+def _model(serving: Serving) -> dict[str, Any]:
+    model = serving.model
     return {
         "system_id": model.identity.system_id,
         "model_type": model.identity.model_type,
@@ -199,8 +215,8 @@ def _model(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def _channel(predictor: Predictor) -> dict[str, Any]:
-    state, challenger = predictor.channel_state, predictor.challenger
+def _channel(serving: Serving) -> dict[str, Any]:
+    state, challenger = serving.state, serving.challenger
     return {
         "serial": None if state is None else state.serial,
         "challenger": None if challenger is None else challenger.model_id,
@@ -261,17 +277,26 @@ class _Observed:
                 )
 
 
+def _end_at_hang_up() -> None:
+    """Let SIGHUP, a terminal that was closed, end the service as SIGTERM does. Under nohup it stays ignored."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+
+
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; requests under way are finished first.
+    """Serve until SIGTERM, SIGINT or SIGHUP; requests under way are finished first.
 
     Raises:
-        SettingsError: nobody can listen on that address.
+        SettingsError: it is no address, or nobody can listen on it.
     """
+    if not host:  # to the operating system that is every address, and nobody asked for that
+        raise SettingsError("An empty --host is no address. 127.0.0.1 is this machine only, 0.0.0.0 everybody.")
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
         raise SettingsError(f"Cannot listen on {host}:{port}: {error}. Choose another --host or --port.") from error
     log_as_json()
+    _end_at_hang_up()
     with listening:
         say(logging.INFO, "listening", host=host, port=listening.getsockname()[1])
         config = uvicorn.Config(

@@ -35,7 +35,7 @@ Ref = ManifestRef | ChannelModel
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a source names: the model that serves, and the channel's state where a channel named it.
+    """What a source names: the model that serves, and the channel with its state where a channel named it.
 
     `challenger` is there while it has a share of what is served. One that is scored in shadow only is not: whoever
     grades it scores it.
@@ -44,6 +44,7 @@ class Named:
     model: Ref
     challenger: Ref | None = None
     state: Channel | None = None
+    channel: str | None = None
 
 
 def locate(
@@ -122,7 +123,7 @@ def read_named(store: ObjectStore, channel: str) -> Named:
             f"{store.uri(name)} lets {challenger.model_id} serve everybody. It is a rule to compare a model with: it "
             "serves a part beside a champion, and never in its place. `nba-ml rollout stop` ends the comparison."
         )
-    return Named(_of_channel(state.champion), None if challenger is None else _of_channel(challenger), state)
+    return Named(_of_channel(state.champion), None if challenger is None else _of_channel(challenger), state, channel)
 
 
 def _of_channel(model: ChannelModel) -> Ref:

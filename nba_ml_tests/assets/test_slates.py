@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,23 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from nba_ml.assets.slate_predictions import days_of
 from nba_ml.core.digest import DigestedTable
+from nba_ml.definitions import build_defs
 from nba_ml.partitions import season_months
-from nba_ml.release import promote, rollout_start
+from nba_ml.release.promotion import promote
+from nba_ml.release.rollback import rollout_stop
+from nba_ml.release.rollout import rollout_start
 from nba_ml.resources.slate_rows import StoredSlateRows
+from nba_ml.resources.slate_store import SlateStore
 from nba_ml.resources.store import Store
 from nba_ml.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
+from nba_ml.slates import Desk, predict_slate
 from nba_ml_tests.assets.test_chain import Home, failure, materialised, opened
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.release_scene import bench_of, published_model
-from nba_ml_tests.slate_scene import AFTERWARDS, slate_rows_of
+from nba_ml_tests.resources.test_prediction_table import Table, table
+from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate_rows_of
+
+__all__ = ["table"]
 
 DAYS = tuple(date(2022, 1, day) for day in range(12, 18))
 WHY = "for a test of the slates"
@@ -85,6 +94,22 @@ def test_a_slate_that_cannot_go_to_bigquery_fails(home: Home) -> None:
     result = run(home, "slate_predictions", DAYS[0].isoformat(), {"to_bigquery": True})
     assert not result.success
     assert "NBA_ML_SOURCE is 'embedded'" in failure(result, "slate_predictions")
+
+
+def test_a_late_slate_brings_the_one_that_counts(home: Home, table: Table) -> None:
+    """Guards against a date without an active row: what was said before the games was never sent, this one is."""
+    rows = StoredSlateRows(home.settings.store)
+    slates = SlateStore(home.months.objects)
+    predict_slate(Desk(home.artifacts, rows, slates, threads=1), DAY, BEFORE_THE_GAMES)
+    rollout_stop(home.artifacts, AFTERWARDS, WHY)
+    there = replace(home, defs=build_defs(home.settings, resource_overrides={"prediction_table": table.writer()}))
+    late = facts(run(there, "slate_predictions", DAY.isoformat(), {"to_bigquery": True}), "slate_predictions")
+    assert (late["version"], late["counts"], late["bigquery_active_version"]) == (2, False, 1)
+    assert late["bigquery_rows"] == late["dagster/partition_row_count"]
+    assert {(row["slate_version"], row["is_active"]) for row in table.rows() if row["role"] == "served"} == {
+        (1, True),
+        (2, False),
+    }
 
 
 def test_a_month_without_slates_fails_with_advice(home: Home) -> None:

@@ -27,18 +27,17 @@ def test_the_platforms_columns_are_there_with_its_types() -> None:
 def test_a_row_says_exactly_what_the_slate_says() -> None:
     """Guards against 19.349999 points, NaN where NULL is due, and an id that two rows share."""
     made = slate(who=systems("mock", 50))
-    rows = served_rows(made, 3, "an-id", stands=True)
+    rows = served_rows(made, 3, "an-id")
     assert rows.schema == SCHEMA
     for row, kept in zip(rows.to_pylist(), made.table.to_pylist(), strict=True):
         assert row["predicted_points"] == Decimal(str(kept["predicted_points"]))
-        assert row["is_active"] is (kept["role"] == "served")
+        assert row["is_active"] is False  # the writer makes a version active once all of it is there
         assert (row["points_low"] is None) is (kept["system_id"] == "mock")
         assert (row["current_points_line"] is None) is (kept["recommendation"] == "NO_LINE")
         assert (row["model_sha256"] is None) is (kept["system_id"] == "mock")
         assert (row["slate_version"], row["slate_id"], row["created_at"]) == (3, "an-id", BEFORE_THE_GAMES)
     assert len(set(rows.column("prediction_id").to_pylist())) == rows.num_rows == made.table.num_rows
-    assert not any(served_rows(made, 3, "an-id", stands=False).column("is_active").to_pylist())
-    other = served_rows(made, 4, "another", stands=True).column("prediction_id").to_pylist()
+    other = served_rows(made, 4, "another").column("prediction_id").to_pylist()
     assert not set(other) & set(rows.column("prediction_id").to_pylist())
 
 

@@ -11,6 +11,7 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+from google.api_core.exceptions import BadRequest
 from google.cloud import bigquery
 
 from nba_ml.core.errors import SettingsError, SlateError
@@ -166,6 +167,24 @@ def test_writers_at_one_moment_load_a_slate_once(table: Table, proxy: FaultProxy
     assert len(written) == together.parties
     assert sum("/upload/" in call.path for call in proxy.calls) == together.parties
     assert len(table.rows()) == kept.slate.table.num_rows
+
+
+def test_a_statement_that_met_another_is_asked_for_again(table: Table) -> None:
+    """Guards against a slate without active rows: of two updates at one moment BigQuery refuses one as a bad query."""
+    kept, refused = table.kept(), list[str]()
+
+    class Crowded(BigQueryPredictionTable):
+        """Refused as BigQuery refuses, the first time that it changes rows."""
+
+        def _ask(self, client: bigquery.Client, statement: str, *rest: Any) -> list[bigquery.Row]:
+            if statement.startswith("UPDATE") and not refused:
+                refused.append(statement)
+                raise BadRequest(f"Could not serialize access to table {table.name} due to concurrent update")
+            return super()._ask(client, statement, *rest)
+
+    Crowded(table.emulator.connection(), table.name).write(kept, stands=True)
+    assert refused
+    assert sum(row["is_active"] for row in table.rows()) == kept.slate.report.served
 
 
 def test_a_failed_job_does_not_stand_in_the_way_for_ever(table: Table) -> None:

@@ -38,6 +38,10 @@ class Client:
     def get(self, path: str) -> Answer:
         return self._ask("GET", path, None, {})
 
+    def ask(self, method: str, path: str) -> Answer:
+        """Any method, without a body."""
+        return self._ask(method, path, None, {})
+
     def post(self, path: str, content: bytes | Iterable[bytes], headers: dict[str, str] | None = None) -> Answer:
         return self._ask("POST", path, content, JSON if headers is None else headers)
 

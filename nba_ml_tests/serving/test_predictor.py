@@ -367,6 +367,26 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_a_channel_that_goes_back_is_not_followed(published: Published, row: Row) -> None:
+    """Guards against a champion long replaced that serves again, unsaid: an old copy of the pointer, a stale read."""
+    old = (published.root / CHAMPION).read_bytes()
+    point(published.store, published.second)
+    predictor = Predictor.load(str(published.root), channel="champion")
+    new = (published.root / CHAMPION).read_bytes()
+    (published.root / CHAMPION).write_bytes(old)
+    with pytest.raises(ChannelError, match=r"went back from serial 2 to 1 \(.*It is not followed\. Restore the newest"):
+        predictor.refresh("champion")
+    assert predictor.predict(row()).model_version == published.second.model_id
+    (published.root / CHAMPION).write_bytes(new)
+    assert predictor.refresh("champion") is False
+    point(published.store, published.first)  # a rollback is a new state
+    assert predictor.refresh("champion") is True
+    assert serial_of(predictor) == 3
+    (published.root / CHAMPION).with_name("canary.json").write_bytes(old)  # another channel counts for itself
+    assert predictor.refresh("canary") is False
+    assert serial_of(predictor) == 1
+
+
 def test_a_watch_swaps_survives_and_recovers(published: Published, row: Row) -> None:
     """Guards the unattended worker: a bad champion is not served, said, and forgotten once a good one is there."""
     said: list[WatchStatus] = []

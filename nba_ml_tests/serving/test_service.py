@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,11 @@ from nba_ml.core.predictions import make_predictions
 from nba_ml.resources.cloud_store import CloudStore
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml.serving import Predictor
+from nba_ml.serving.logs import LinesOut
 from nba_ml.serving.openapi import EXAMPLE_RECORD, EXAMPLE_ROW, RECORD, ROW
+from nba_ml.serving.predictor import Serving
 from nba_ml.serving.requests import Limits
-from nba_ml.serving.service import create_app
+from nba_ml.serving.service import _end_at_hang_up, app_of, create_app
 from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.faults.summary import PREFIX
@@ -112,6 +114,31 @@ def test_health_says_which_model_since_when(client: Client, published: Published
     assert 0 <= health["age_seconds"] < 600
     assert health["channel"]["serial"] == 1
     assert health["channel"]["failure"] is None
+
+
+def test_health_is_of_one_moment(published: Published) -> None:
+    """Guards against the new serial beside the old model: a swap that comes while the answer is put together."""
+
+    class Restless(Predictor):
+        """Swaps whenever somebody has looked."""
+
+        @property
+        def serving(self) -> Serving:
+            now = super().serving
+            point(
+                published.store, published.second if now.model.model_id == published.first.model_id else published.first
+            )
+            self.refresh("champion")
+            return now
+
+    restless = Restless.load(str(published.root), channel="champion")
+    with running(app_of(restless, channel="champion", refresh_seconds=86_400, limits=Limits())) as client:
+        for _ in range(3):
+            said = client.get("/health").json
+            first = said["model"]["model_id"] == published.first.model_id
+            assert first is (said["channel"]["serial"] % 2 == 1)
+            text = client.get("/metrics").body.decode()
+            assert text.count("nba_ml_model_info{") == 1
 
 
 def test_metrics_are_what_prometheus_reads(client: Client, published: Published, row: Row) -> None:
@@ -242,8 +269,27 @@ def test_another_content_type(client: Client, headers: dict[str, str]) -> None:
 
 def test_other_paths_and_methods(client: Client) -> None:
     """Guards errors of the framework: they are problem documents too."""
-    problem(client.get("/predict"), 405)
-    problem(client.get("/nowhere"), 404)
+    assert problem(client.get("/predict"), 405)["detail"] == "/predict takes POST only."
+    assert "GET, HEAD /health" in problem(client.get("/nowhere"), 404)["detail"]
+    for method, path, allowed in (("OPTIONS", "/predict", "POST"), ("DELETE", "/health", "GET, HEAD")):
+        answer = client.ask(method, path)
+        problem(answer, 405)
+        assert answer.headers["allow"] == allowed
+    for path in ("/predict/", "/health/", "//health"):  # not sent on to a host that the proxy does not know
+        problem(client.get(path), 404)
+
+
+def test_a_monitor_may_ask_with_head(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Guards load balancers that ask with HEAD: a service in good health was 405 to them, and a log line each time."""
+    caplog.set_level(logging.INFO, "nba_ml.serving")
+    for path in ("/health", "/metrics", "/openapi.json"):
+        answer = client.ask("HEAD", path)
+        assert (answer.status, answer.body) == (200, b"")
+        assert int(answer.headers["content-length"]) > 0
+        assert answer.headers["content-type"] == client.get(path).headers["content-type"]
+    assert {fields["path"] for record in caplog.records if (fields := getattr(record, "fields", {})).get("path")} == {
+        "/openapi.json"
+    }
 
 
 def test_fuzzed_requests(client: Client, row: Row, record_property: Record) -> None:
@@ -408,8 +454,9 @@ def served(root: Path, *options: str) -> Iterator[Server]:
             server.process.communicate()
 
 
-def test_the_process_serves_logs_and_ends_gracefully(published: Published, row: Row) -> None:
-    """Guards a deployment: a request under way when SIGTERM comes is answered, every line is JSON, no traceback."""
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_the_process_serves_logs_and_ends_gracefully(published: Published, row: Row, how: signal.Signals) -> None:
+    """Guards a deployment: a request under way when the end comes is answered, every line is JSON, no traceback."""
     body = json.dumps(as_json(row())).encode()
     with served(published.root) as server:
         assert server.ask("POST", "/predict", body)[0] == 200
@@ -421,7 +468,7 @@ def test_the_process_serves_logs_and_ends_gracefully(published: Published, row: 
         slow.send(body[:100])
         while b"nba_ml_predictions_total" not in server.ask("GET", "/metrics")[1]:
             time.sleep(0.01)
-        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(how)
         time.sleep(0.3)
         slow.send(body[100:])
         answer = slow.getresponse()
@@ -434,6 +481,29 @@ def test_the_process_serves_logs_and_ends_gracefully(published: Published, row: 
     assert lines[-1]["event"] == "stopped" or any(line["event"] == "stopped" for line in lines)
     assert "Traceback" not in err
     assert server.process.returncode in (0, -signal.SIGTERM)
+
+
+@pytest.mark.parametrize("before", [signal.SIG_IGN, lambda *_: None])
+def test_whoever_decided_about_hanging_up_is_left_alone(before: Any) -> None:
+    """Guards `nohup nba-ml serve`: it must not end with the terminal after all."""
+    kept = signal.signal(signal.SIGHUP, before)
+    try:
+        _end_at_hang_up()
+        assert signal.getsignal(signal.SIGHUP) is before
+    finally:
+        signal.signal(signal.SIGHUP, kept)
+
+
+def test_a_log_that_cannot_be_written_is_a_line_and_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    """Guards a full disk under the log: fifty lines of traceback for each request, on the other stream."""
+    logger = logging.getLogger("nba_ml.a_test_of_a_full_disk")
+    logger.propagate = False
+    with suppress(OSError), Path("/dev/full").open("w") as full:  # closing it tries once more
+        logger.addHandler(LinesOut(full))
+        logger.error("answered")
+        logger.handlers.clear()
+    said = capsys.readouterr().err
+    assert said == "A line of the log (answered) is lost: [Errno 28] No space left on device\n"
 
 
 def test_many_clients_and_broken_ones(published: Published, row: Row) -> None:
@@ -482,6 +552,9 @@ def test_the_command_refuses_in_one_paragraph(published: Published) -> None:
             ["--source", str(published.root), "--model", "nonsense"],
             ["--source", str(published.root), "--port", str(server.port)],
             ["--source", str(published.root), "--port", "70000"],
+            ["--source", str(published.root), "--port", "0", "--host", ""],
+            ["--source", str(published.root), "--port", "0", "--refresh-seconds", "nan"],
+            ["--source", str(published.root), "--port", "0", "--refresh-seconds", "inf"],
         ):
             done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=60)
             assert done.returncode == 2, (options, done)

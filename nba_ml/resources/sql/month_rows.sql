@@ -5,17 +5,7 @@
 WITH features AS (
   SELECT
     TRUE AS has_features,
-    -- Older rows have stray case and dots. The same canonical form on both sides, or they never meet.
-    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
-    game_date,
-    game_id,
-    features,
-    -- Compared here: the 33 names are most of a row's bytes, and nothing else is asked of them.
-    ARRAY_TO_STRING(feature_names, ',') = @feature_names AS names_in_order,
-    feature_version,
-    CAST(feature_quality_score AS FLOAT64) AS feature_quality_score,
-    early_season_flag,
-    updated_at,
+    {feature_columns},
     -- As in observe_months, where 60 bits of it are folded: the fingerprint of what was read is that of what is observed.
     MD5(CONCAT(
       IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|',

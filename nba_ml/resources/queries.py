@@ -1,0 +1,20 @@
+"""BigQuery's statements: the files under `sql/`, with the part that two of them share put in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent / "sql"
+
+
+def query(name: str, **tables: str) -> str:
+    """A statement by the name of its file.
+
+    Args:
+        tables: quoted, in place of `{feature_table}` and `{summary_table}`.
+    """
+    return _text(name).format(feature_columns=_text("feature_columns").rstrip(), **tables)
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / f"{name}.sql").read_text()

@@ -1,0 +1,38 @@
+"""What a model in memory is to those who serve it, whichever system it is of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+
+from nba_ml.serving.prediction import ModelIdentity, Prediction
+from nba_ml.serving.rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(ABC):
+    """A verified model, never changed again. Any number of threads may predict with it at once.
+
+    `loaded_at` is when the checks had passed. `newest_month` and the digest are '' for a rule, which has neither.
+    """
+
+    identity: ModelIdentity
+    newest_month: str
+    loaded_at: datetime
+
+    @property
+    def model_id(self) -> str:
+        return self.identity.model_version
+
+    @property
+    def model_sha256(self) -> str:
+        return self.identity.model_sha256
+
+    @abstractmethod
+    def predict(self, rows: Rows) -> list[Prediction]:
+        """The records (n,) of rows that keep the contract.
+
+        Raises:
+            BundleError: the model's output is not finite.
+        """
