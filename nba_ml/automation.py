@@ -20,6 +20,7 @@ from nba_ml.core.follow import Decision, Followed, decide
 from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.progress import MonthProgress
 from nba_ml.core.season import month_of
+from nba_ml.event_log import latest_materialisations
 from nba_ml.partitions import month_keys
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
@@ -237,16 +238,9 @@ def _inputs_now(progress: MonthProgress) -> str:
 
 def _taken(instance: dg.DagsterInstance) -> dict[str, str]:
     """Month -> inputs digest of its latest snapshot."""
-    found: dict[str, str] = {}
-    cursor: str | None = None
-    while True:
-        page = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey(SNAPSHOT)), limit=500, cursor=cursor
-        )
-        for record in page.records:  # newest first
-            event = record.asset_materialization
-            if event is not None and record.partition_key is not None:
-                found.setdefault(record.partition_key, str(event.metadata[INPUTS].value))
-        if not page.has_more:
-            return found
-        cursor = page.cursor
+    latest = latest_materialisations(instance, SNAPSHOT)
+    return {
+        month: str(record.asset_materialization.metadata[INPUTS].value)
+        for month, record in latest.items()
+        if record.asset_materialization is not None
+    }

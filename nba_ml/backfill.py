@@ -1,7 +1,7 @@
 """Month by month through the graph, in one warm process, doing only what is needed.
 
 What belongs here: Dagster runs, and what a signal does to them. What does not: deciding what is out of date
-(`planner`), and talking to a person (`cli`).
+(`planner`), and talking to a person (`commands`).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from nba_ml.assets import EVALUATION_ASSETS
 from nba_ml.checks.registry import all_checks
 from nba_ml.core.errors import NbaMlError, NotVerifiedError
 from nba_ml.core.gates import Override
+from nba_ml.event_log import StepFailure, step_failure
 from nba_ml.home import PID_TAG, event_log_kept_open, fail_orphaned_runs
 from nba_ml.memory import give_back
 from nba_ml.planner import Planner
-from nba_ml.run_errors import StepFailure, step_failure
 from nba_ml.signals import signals_noticed
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

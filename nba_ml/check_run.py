@@ -13,7 +13,6 @@ from xml.etree import ElementTree
 import dagster as dg
 
 from nba_ml.backfill import Backfill, step_failures
-from nba_ml.checks.build import consequence
 from nba_ml.checks.check import Check, Severity
 from nba_ml.checks.registry import all_checks
 from nba_ml.core.errors import ChecksFailedError, MissingMonthsError
@@ -95,7 +94,7 @@ class CheckReport:
         lines = [f"## {'❌' if red else '✅'} {self.headline}", ""]
         for outcome in (*self.of(Status.ERROR), *self.of(Status.FAILED), *self.of(Status.WARNED)):
             lines += [
-                f"- {_MARKS[outcome.status]} **{outcome.check.key}** ({consequence(outcome.check)}): {outcome.said}"
+                f"- {_MARKS[outcome.status]} **{outcome.check.key}** ({outcome.check.consequence}): {outcome.said}"
             ]
         lines += [
             "",

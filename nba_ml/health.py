@@ -31,7 +31,7 @@ from nba_ml.core.health import (
     switched_on,
 )
 from nba_ml.core.object_store import ObjectStore
-from nba_ml.run_errors import first_failure
+from nba_ml.event_log import first_failure, latest_materialisations
 
 PUBLISHER = "gcs_artifact"
 MODEL = "xgboost_model"
@@ -107,18 +107,8 @@ def _switches(instance: dg.DagsterInstance, defs: dg.Definitions) -> dict[str, b
 
 def _made(instance: dg.DagsterInstance, asset: str) -> dict[str, datetime]:
     """Month -> when it was last materialised."""
-    found: dict[str, datetime] = {}
-    cursor: str | None = None
-    while True:
-        page = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset)), limit=500, cursor=cursor
-        )
-        for record in page.records:  # newest first
-            if record.partition_key is not None:
-                found.setdefault(record.partition_key, datetime.fromtimestamp(record.timestamp, UTC))
-        if not page.has_more:
-            return found
-        cursor = page.cursor
+    latest = latest_materialisations(instance, asset)
+    return {month: datetime.fromtimestamp(record.timestamp, UTC) for month, record in latest.items()}
 
 
 def _failed(instance: dg.DagsterInstance, months: Sequence[str]) -> Iterator[FailedMonth]:

@@ -23,6 +23,7 @@ from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.training import Hyperparameters
 from nba_ml.core.values import Artifact, DescribedModel
+from nba_ml.event_log import latest_materialisations
 from nba_ml.partitions import months_needed
 from nba_ml.resources.feature_source import EmbeddedFeatureSource
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
@@ -142,21 +143,13 @@ class Planner:
         A process killed between a materialisation and its checks left something that no publisher
         would accept: it is not complete, and is run again.
         """
-        key = dg.AssetKey(asset)
         complete = self._stored(asset) & self._checked(asset)
-        found: dict[str, Materialised] = {}
-        # Newest first; a month may have been materialised often.
-        cursor: str | None = None
-        while True:
-            page = self.instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key), limit=500, cursor=cursor)
-            for record in page.records:
-                event = record.asset_materialization
-                month = record.partition_key
-                if event is not None and month in complete and month not in found:
-                    found[month] = _materialised(event)
-            if not page.has_more:
-                return found
-            cursor = page.cursor
+        latest = latest_materialisations(self.instance, asset)
+        return {
+            month: _materialised(record.asset_materialization)
+            for month, record in latest.items()
+            if month in complete and record.asset_materialization is not None
+        }
 
     def _stored(self, asset: str) -> set[str]:
         """Months whose value is there, with all that it refers to: its booster, its published objects."""

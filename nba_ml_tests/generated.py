@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from nba_ml.checks.build import consequence
 from nba_ml.checks.registry import all_checks
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.model_record import ModelRecord
@@ -31,7 +30,7 @@ def features_table() -> str:
 
 def checks_table() -> str:
     """The registry of asset checks as a Markdown table."""
-    rows = [f"| `{c.asset}` | `{c.name}` | {c.threshold} | {consequence(c)} | {c.reason} |" for c in all_checks()]
+    rows = [f"| `{c.asset}` | `{c.name}` | {c.threshold} | {c.consequence} | {c.reason} |" for c in all_checks()]
     return "\n".join(["| asset | check | threshold | a failure | why |", "|---|---|---|---|---|", *rows])
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
+from typing import Any
 
 from nba_ml.assets.xgboost_model import _train
 from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.channel import read_channel
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.gates import CheckVerdict, Verdict
 from nba_ml.core.model_record import ModelRecord, make_record
@@ -16,11 +18,12 @@ from nba_ml.core.publication import Bundle, publish
 from nba_ml.core.season import season_months
 from nba_ml.core.training import Hyperparameters
 from nba_ml.core.values import TrainedModel
-from nba_ml.release import Bench
+from nba_ml.release.bench import Bench
 from nba_ml.resources.month_store import MonthStore
 from nba_ml_tests.conftest import FIRST_MONTH, QUICK, snapshot_of, split_of
 
 AT = datetime(2022, 2, 1, 12, tzinfo=UTC)
+WHY = "a reason of a sentence"
 MONTHS = ("2021-10", "2021-11", "2021-12", "2022-01")
 REFITTED = QUICK.model_copy(update={"refit": True})
 """As shipped: fitted anew on all rows, so that the published booster has no held-out rows of its own."""
@@ -70,3 +73,15 @@ def bench_of(objects: ObjectStore, store: ObjectStore, *months: str, limits: Thr
     for month in months or MONTHS:
         months_store.save("feature_store_snapshot", month, snapshot_of(month))
     return Bench(objects, months_store, limits, threads=1)
+
+
+def champion_of(bench: Bench) -> str:
+    """The id of the champion, which there must be."""
+    channel = read_channel(bench.objects)
+    assert channel is not None
+    return channel.champion.model_id
+
+
+def strict(bench: Bench, **limits: Any) -> Bench:
+    """The bench under `LIMITS`, but for those given."""
+    return replace(bench, limits=LIMITS.model_copy(update=limits))

@@ -7,16 +7,14 @@ import dagster as dg
 import pandas as pd
 
 from nba_ml.assets.recording import OWNERS, markdown_table
-from nba_ml.assets.release_facts import channel_facts, evidence_facts
+from nba_ml.assets.release_facts import channel_facts, evidence_facts, recorded_channel
 from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import CHAMPION
-from nba_ml.core.digest import bytes_digest
 from nba_ml.core.publication import list_published
-from nba_ml.previews import previews_in_use
-from nba_ml.release import Bench, Promotion, promote
+from nba_ml.release.bench import Bench
+from nba_ml.release.promotion import Promotion, promote
+from nba_ml.release.rollback import show
 from nba_ml.resources.compute import Compute
 from nba_ml.resources.store import ArtifactRoot, Store
-from nba_ml.rollback import show
 
 CODE_VERSION = "1"
 
@@ -42,15 +40,8 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         bench = Bench(objects, store.months(), limits, compute.threads)
         proposed = promote(bench, datetime.now(UTC)) if list_published(objects) else None
         channel = proposed.channel if proposed else show(objects)
-        with previews_in_use():
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
-                metadata={
-                    **(_proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}),
-                    **(channel_facts(channel) if channel else {}),
-                    "pointer": dg.MetadataValue.path(objects.uri(CHAMPION)),
-                },
-            )
+        outcome = _proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}
+        return recorded_channel(objects, channel, {**outcome, **(channel_facts(channel) if channel else {})})
 
     return champion
 

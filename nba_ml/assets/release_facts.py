@@ -1,12 +1,30 @@
 """What the assets of the release group record of the channel, and of a comparison."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
 from nba_ml.assets.recording import markdown_table
-from nba_ml.core.channel import Channel, Evidence
+from nba_ml.core.channel import CHAMPION, Channel, Evidence
+from nba_ml.core.digest import bytes_digest
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.previews import previews_in_use
+
+
+def recorded_channel(
+    objects: ObjectStore, channel: Channel | None, facts: Mapping[str, Any]
+) -> dg.MaterializeResult[None]:
+    """A materialisation whose data version is the channel's digest, with the facts and where the pointer lies.
+
+    `objects`: where models are published. `channel`: None before the first champion.
+    """
+    with previews_in_use():
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
+            metadata={**facts, "pointer": dg.MetadataValue.path(objects.uri(CHAMPION))},
+        )
 
 
 def evidence_facts(evidence: Evidence) -> dict[str, Any]:

@@ -6,16 +6,15 @@ from typing import Any
 import dagster as dg
 
 from nba_ml.assets.recording import OWNERS
-from nba_ml.assets.release_facts import channel_facts, evidence_facts
+from nba_ml.assets.release_facts import channel_facts, evidence_facts, recorded_channel
 from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import CHAMPION, Channel
-from nba_ml.core.digest import bytes_digest
+from nba_ml.core.channel import Channel
 from nba_ml.core.errors import ReleaseError
-from nba_ml.previews import previews_in_use
-from nba_ml.release import Bench, rollout_advance
+from nba_ml.release.bench import Bench
+from nba_ml.release.rollback import show
+from nba_ml.release.rollout import rollout_advance
 from nba_ml.resources.compute import Compute
 from nba_ml.resources.store import ArtifactRoot, Store
-from nba_ml.rollback import show
 
 CODE_VERSION = "1"
 
@@ -37,17 +36,9 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         """
         objects = artifact_root.objects()
         bench = Bench(objects, store.months(), limits, compute.threads)
-        facts = _step(bench, show(objects))
+        outcome = _step(bench, show(objects))
         channel = show(objects)
-        with previews_in_use():
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
-                metadata={
-                    **facts,
-                    **(_rollout_facts(channel) if channel else {}),
-                    "pointer": dg.MetadataValue.path(objects.uri(CHAMPION)),
-                },
-            )
+        return recorded_channel(objects, channel, {**outcome, **(_rollout_facts(channel) if channel else {})})
 
     return rollout
 

@@ -10,7 +10,7 @@ from nba_ml.core.grades import GradedMonth
 from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.pictures import walk_forward_curve
 from nba_ml.core.walk_forward import WalkForward, summarise, summary_table
-from nba_ml.core.walk_forward_page import walk_forward_page
+from nba_ml.core.walk_forward_page.page import walk_forward_page
 from nba_ml.partitions import month_keys
 from nba_ml.previews import previews_in_use
 from nba_ml.resources.month_store import MonthStore

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.checks.check import Check, Finding, Scene, Severity
+from nba_ml.checks.check import Check, Finding, Scene
 from nba_ml.checks.registry import all_checks
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.errors import CheckBrokenError
@@ -43,7 +43,7 @@ def _checks_of(
                 "threshold": check.threshold,
                 "reason": check.reason,
                 "severity": str(check.severity),
-                "a_failure": consequence(check),
+                "a_failure": str(check.consequence),
             },
         )
         for check in checks
@@ -72,15 +72,6 @@ def _checks_of(
             ) from next(iter(broken.values()))
 
     return examine
-
-
-def consequence(check: Check) -> str:
-    """What a failure does, in words."""
-    if check.stops_run:
-        return "stops the run"
-    if check.blocking:
-        return "blocks publication"
-    return "fails CI" if check.severity is Severity.ERROR else "warns"
 
 
 def scene_of(month: str, limits: Thresholds, store: Store, artifact_root: ArtifactRoot, months: list[str]) -> Scene:

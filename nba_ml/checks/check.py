@@ -27,6 +27,20 @@ class Severity(StrEnum):
     WARN = "WARN"
 
 
+class Consequence(StrEnum):
+    """What a failure does, in words; the gravest first.
+
+    `STOPS_RUN`: nothing more is computed from the value in the same run, because it would mean nothing, and nothing
+    is published on it. `BLOCKS`: nothing is published on it. `FAILS_CI`: what is published already must not be
+    served. `WARNS`: people are shown it.
+    """
+
+    STOPS_RUN = "stops the run"
+    BLOCKS = "blocks publication"
+    FAILS_CI = "fails CI"
+    WARNS = "warns"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check saw: `value` of `metric` over a population of `n`, the worst offenders, and what to do next."""
@@ -61,24 +75,31 @@ class Scene:
 class Check:
     """A rule that a materialisation must keep.
 
-    `blocking`: nothing is published on a value that failed it. `stops_run`: nor is anything computed from such
-    a value in the same run, because it would mean nothing. `threshold` in words and `reason` are shown with
-    every result. `examine` gets the stored value of the asset and the scene. It never catches its own errors: a
-    check that raises is an error, never a pass.
+    `threshold` in words and `reason` are shown with every result. `examine` gets the stored value of the asset and
+    the scene. It never catches its own errors: a check that raises is an error, never a pass.
     """
 
     asset: str
     name: str
-    severity: Severity
-    blocking: bool
+    consequence: Consequence
     threshold: str
     reason: str
     examine: Callable[[Any, Scene], Finding]
-    stops_run: bool = False
 
-    def __post_init__(self) -> None:
-        if self.stops_run and not self.blocking:
-            raise ValueError(f"{self.asset}.{self.name} stops a run and does not block publication")
+    @property
+    def stops_run(self) -> bool:
+        """Whether nothing is computed, in the same run, from a value that failed it."""
+        return self.consequence is Consequence.STOPS_RUN
+
+    @property
+    def blocking(self) -> bool:
+        """Whether nothing is published on a value that failed it."""
+        return self.consequence in (Consequence.STOPS_RUN, Consequence.BLOCKS)
+
+    @property
+    def severity(self) -> Severity:
+        """How Dagster and CI show a failure."""
+        return Severity.WARN if self.consequence is Consequence.WARNS else Severity.ERROR
 
     @property
     def key(self) -> str:

@@ -5,7 +5,7 @@ They come after publication, so they block nothing: a failure says that the bund
 
 from __future__ import annotations
 
-from nba_ml.checks.check import Check, Finding, Scene, Severity
+from nba_ml.checks.check import Check, Consequence, Finding, Scene
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import BundleError
@@ -64,8 +64,7 @@ def checks(_limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="reads_back",
-            severity=Severity.ERROR,
-            blocking=False,
+            consequence=Consequence.FAILS_CI,
             threshold="every object is there with the digest it was published with",
             reason="What a store lost or changed since would be found by the prediction worker first.",
             examine=_reads_back,
@@ -73,8 +72,7 @@ def checks(_limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="loads_from_its_uri",
-            severity=Severity.ERROR,
-            blocking=False,
+            consequence=Consequence.FAILS_CI,
             threshold="manifest, digests, record and reference predictions hold, seen from a fresh process",
             reason="A bundle is only published when somebody who trusts nothing can load it and predict the same.",
             examine=_loads_from_its_uri,

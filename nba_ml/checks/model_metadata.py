@@ -9,7 +9,7 @@ from importlib import resources
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from nba_ml import core
-from nba_ml.checks.check import Check, Finding, Scene, Severity
+from nba_ml.checks.check import Check, Consequence, Finding, Scene
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.model_record import ModelRecord
 from nba_ml.core.values import DescribedModel
@@ -74,9 +74,7 @@ def checks(_limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="valid_schema",
-            severity=Severity.ERROR,
-            blocking=True,
-            stops_run=True,
+            consequence=Consequence.STOPS_RUN,
             threshold="valid against the shipped JSON schema, and the same bytes when read and written again",
             reason="What reads the record beside the booster, in whatever language, goes by the schema.",
             examine=_valid_schema,
@@ -84,9 +82,7 @@ def checks(_limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="loads_in_fresh_process",
-            severity=Severity.ERROR,
-            blocking=True,
-            stops_run=True,
+            consequence=Consequence.STOPS_RUN,
             threshold="every reference row predicted to the last bit",
             reason="A booster that predicts otherwise once saved and loaded (all trees instead of the best, another "
             "feature order) is what the prediction worker would get.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nba_ml.checks.check import Check, Finding, Scene, Severity, shown
+from nba_ml.checks.check import Check, Consequence, Finding, Scene, shown
 from nba_ml.checks.thresholds import Range, Thresholds
 from nba_ml.core.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
 from nba_ml.core.uncertainty import Coverage
@@ -206,14 +206,5 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         ),
     )
     return tuple(
-        Check(
-            asset=ASSET,
-            name=name,
-            severity=Severity.WARN,
-            blocking=False,
-            threshold=threshold,
-            reason=reason,
-            examine=examine,
-        )
-        for name, threshold, reason, examine in rules
+        Check(ASSET, name, Consequence.WARNS, threshold, reason, examine) for name, threshold, reason, examine in rules
     )

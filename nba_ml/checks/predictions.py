@@ -11,13 +11,12 @@ began to be recorded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
-from nba_ml.checks.check import Check, Finding, Scene, Severity
-from nba_ml.checks.feature_store_snapshot import SHARED_BY_A_TEAM
+from nba_ml.checks.check import Check, Consequence, Finding, Scene
+from nba_ml.checks.drift import SNAPSHOT, most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.channel import read_channel
 from nba_ml.core.contract import V2_33FEATURES
@@ -31,7 +30,6 @@ from nba_ml.core.training import predict
 from nba_ml.core.values import TrainedModel
 
 ASSET = "predictions"
-SNAPSHOT = "feature_store_snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +57,15 @@ def _feature_drift(made: MonthPredictions, scene: Scene) -> Finding:
     compared = _compare(made, scene, metric)
     if isinstance(compared, Finding):
         return compared
-    moved = _psi_of_features(compared)
-    ranked = sorted(moved.items(), key=lambda item: -item[1])
-    named = ", ".join(name for name, psi in ranked if psi > scene.limits.max_psi)
+    ranked = psi_of_features(compared.reference, compared.rows)
+    named = moved(ranked, scene.limits.max_psi)
     return Finding(
         passed=not named,
         metric=metric,
         value=round(ranked[0][1], 4),
         n=compared.rows.num_rows,
         interval=f"reference: {compared.reference.num_rows:,} rows of {compared.who}",
-        worst=_worst(ranked),
+        worst=most_moved(ranked),
         next_step=f"{compared.who} has not learnt from rows like these: {named}. If a source began or ended (lines, "
         "injury reports), train again with the new months and promote; if nothing is known to have changed, look at "
         "the job that writes these features before you believe a prediction.",
@@ -84,32 +81,16 @@ def _prediction_drift(made: MonthPredictions, scene: Scene) -> Finding:
         compared.model.predict(columns_of(table, V2_33FEATURES)) for table in (compared.reference, compared.rows)
     )
     psi = population_stability_index(before, now)
-    ranked = sorted(_psi_of_features(compared).items(), key=lambda item: -item[1])
     return Finding(
         passed=psi <= scene.limits.max_prediction_psi,
         metric=metric,
         value=round(psi, 4),
         n=compared.rows.num_rows,
         interval=f"mean {now.mean():.2f} points, was {before.mean():.2f}; reference: {compared.who}",
-        worst=_worst(ranked),
+        worst=most_moved(psi_of_features(compared.reference, compared.rows)),
         next_step="The model sees other players than it has learnt from, or features that mean something else. The "
         "features that moved most are listed; the grades of the month say whether it matters.",
     )
-
-
-def _psi_of_features(compared: _Compared) -> dict[str, float]:
-    """PSI of every feature that is a player's own: a team's come in too few values for ten bins."""
-    return {
-        feature.name: population_stability_index(
-            compared.reference.column(feature.name).to_numpy(), compared.rows.column(feature.name).to_numpy()
-        )
-        for feature in V2_33FEATURES.features
-        if feature.group not in SHARED_BY_A_TEAM
-    }
-
-
-def _worst(ranked: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
-    return [{"feature": name, "PSI": round(psi, 3)} for name, psi in ranked[:5]]
 
 
 def _compare(made: MonthPredictions, scene: Scene, metric: str) -> _Compared | Finding:
@@ -129,9 +110,7 @@ def _compare(made: MonthPredictions, scene: Scene, metric: str) -> _Compared | F
             n=now.table.num_rows,
             next_step=f"{error} `nba-ml champion rollback` lets the one before serve.",
         )
-    months = [each for each in scene.months if each <= newest and each < scene.month and each[-2:] == scene.month[-2:]]
-    found = [scene.load(SNAPSHOT, month) for month in months]
-    tables = [each.table for each in found if isinstance(each, Snapshot) and each.table.num_rows]
+    tables = same_month_of_earlier_seasons(scene, newest)
     if sum(table.num_rows for table in tables) < scene.limits.min_rows_for_psi:
         said = f"{who} has learnt from too few rows of this calendar month"
         return Finding(passed=True, metric=metric, value=said, n=now.table.num_rows)
@@ -167,8 +146,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="feature_drift",
-            severity=Severity.WARN,
-            blocking=False,
+            consequence=Consequence.WARNS,
             threshold=f"no player's feature has a PSI above {limits.max_psi} against the serving model's training rows "
             f"of the same calendar month (from {limits.min_rows_for_psi} rows on)",
             reason="A model is only known to be good on players and games like those it was trained on.",
@@ -177,8 +155,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="prediction_drift",
-            severity=Severity.WARN,
-            blocking=False,
+            consequence=Consequence.WARNS,
             threshold=f"the predicted points have a PSI of at most {limits.max_prediction_psi} against the serving "
             "model's own on those rows",
             reason="Features may each move a little and the predictions together a lot: this is what is bet on.",

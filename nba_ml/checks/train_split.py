@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from nba_ml.checks.check import Check, Finding, Scene, Severity
+from nba_ml.checks.check import Check, Consequence, Finding, Scene
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.split import EARLY_STOPPING_SHARE, SIDES, VALIDATION_SHARE, SplitManifest
@@ -64,7 +65,9 @@ def _shares(split: SplitManifest, scene: Scene) -> Finding:
     )
 
 
-def _rows(limit: int, *, blocks: bool) -> Check:
+def _at_least(limit: int, advice: str) -> Callable[[SplitManifest, Scene], Finding]:
+    """The rule that there are so many rows, or none yet; `advice` ends the sentence that says how many there are."""
+
     def examine(split: SplitManifest, scene: Scene) -> Finding:
         validation = split.validation.rows if split.validation else 0
         return Finding(
@@ -73,26 +76,10 @@ def _rows(limit: int, *, blocks: bool) -> Check:
             value=split.rows,
             n=split.rows,
             next_step=f"Up to {scene.month} there are {split.rows:,} samples, {validation:,} of them to validate on"
-            + (
-                ": too few to say anything about a model. Backfill earlier months first."
-                if blocks
-                else ". Expect the model to overfit; backfill earlier months, or look at the gap between train and "
-                "validation."
-            ),
+            f"{advice}",
         )
 
-    return Check(
-        asset=ASSET,
-        name="min_rows" if blocks else "few_rows",
-        severity=Severity.ERROR if blocks else Severity.WARN,
-        blocking=blocks,
-        stops_run=blocks,
-        threshold=f"at least {limit:,} rows, or none yet",
-        reason="The score of a model on under two hundred rows says nothing."
-        if blocks
-        else "With few rows 33 features overfit.",
-        examine=examine,
-    )
+    return examine
 
 
 def _window(split: SplitManifest, scene: Scene) -> Finding:
@@ -128,9 +115,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="dates_disjoint_and_ordered",
-            severity=Severity.ERROR,
-            blocking=True,
-            stops_run=True,
+            consequence=Consequence.STOPS_RUN,
             threshold="train ends before early stopping begins, and that before validation",
             reason="A date on two sides lets the games of one night teach the model about themselves.",
             examine=_dates,
@@ -138,22 +123,38 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         Check(
             asset=ASSET,
             name="shares",
-            severity=Severity.ERROR,
-            blocking=True,
-            stops_run=True,
+            consequence=Consequence.STOPS_RUN,
             threshold="70% train, 10% early stopping, 20% validation, each within "
             f"{100 * limits.split_share_tolerance:g} points or the rows of one date",
             reason="A validation side that shrank makes any score possible.",
             examine=_shares,
         ),
-        _rows(limits.min_rows, blocks=True),
-        _rows(limits.few_rows, blocks=False),
+        Check(
+            asset=ASSET,
+            name="min_rows",
+            consequence=Consequence.STOPS_RUN,
+            threshold=f"at least {limits.min_rows:,} rows, or none yet",
+            reason="The score of a model on under two hundred rows says nothing.",
+            examine=_at_least(
+                limits.min_rows, ": too few to say anything about a model. Backfill earlier months first."
+            ),
+        ),
+        Check(
+            asset=ASSET,
+            name="few_rows",
+            consequence=Consequence.WARNS,
+            threshold=f"at least {limits.few_rows:,} rows, or none yet",
+            reason="With few rows 33 features overfit.",
+            examine=_at_least(
+                limits.few_rows,
+                ". Expect the model to overfit; backfill earlier months, or look at the gap between train and "
+                "validation.",
+            ),
+        ),
         Check(
             asset=ASSET,
             name="window_without_holes",
-            severity=Severity.ERROR,
-            blocking=True,
-            stops_run=True,
+            consequence=Consequence.STOPS_RUN,
             threshold="every month up to this one that has samples is in the split, and none after it",
             reason="A month that is silently missing, or one from the future, changes every number that follows.",
             examine=_window,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nba_ml.checks.check import Check, Finding, Scene, Severity, shown
+from nba_ml.checks.check import Check, Consequence, Finding, Scene, shown
 from nba_ml.checks.thresholds import Range, Thresholds
-from nba_ml.core.metrics import Metrics
+from nba_ml.core.metrics import Z_95, Metrics
 from nba_ml.core.model_record import Judgement
 from nba_ml.core.uncertainty import Coverage
 from nba_ml.core.values import TrainedModel
@@ -20,8 +20,6 @@ BEATEN = {
     "mock": "the mock that production used before",
 }
 """The baselines that a model has to beat, as people call them."""
-
-Z_95 = 1.96
 
 _Rule = Callable[[Judgement, Scene], Finding]
 
@@ -38,25 +36,11 @@ def _of_a_model(metric: str, rule: _Rule) -> Callable[[TrainedModel, Scene], Fin
     return examine
 
 
-def _warning(name: str, metric: str, threshold: str, reason: str, rule: _Rule) -> Check:
+def _check(name: str, consequence: Consequence, metric: str, threshold: str, reason: str, rule: _Rule) -> Check:
     return Check(
         asset=ASSET,
         name=name,
-        severity=Severity.WARN,
-        blocking=False,
-        threshold=threshold,
-        reason=reason,
-        examine=_of_a_model(metric, rule),
-    )
-
-
-def _requirement(name: str, metric: str, threshold: str, reason: str, rule: _Rule, *, stops_run: bool = False) -> Check:
-    return Check(
-        asset=ASSET,
-        name=name,
-        severity=Severity.ERROR,
-        blocking=True,
-        stops_run=stops_run,
+        consequence=consequence,
         threshold=threshold,
         reason=reason,
         examine=_of_a_model(metric, rule),
@@ -109,8 +93,9 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
             "train a later one. If there are many, compare the months' curves of both.",
         )
 
-    return _requirement(
+    return _check(
         f"beats_{baseline}",
+        Consequence.BLOCKS,
         metric,
         f"the gain's 95% interval over days lies above {limits.min_gain:g} points",
         "Whoever has no model has this for nothing: a model that does not beat it must not ship.",
@@ -256,16 +241,17 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
     """The checks of this asset, under the given limits."""
     low, high = limits.prediction_range
     return (
-        _requirement(
+        _check(
             "predictions_in_range",
+            Consequence.STOPS_RUN,
             "lowest and highest prediction",
             f"finite, and within {low:g} to {high:g} points (a tree may overshoot by {limits.prediction_overshoot:g})",
             "The prediction worker publishes nothing outside of that.",
             _predictions_in_range,
-            stops_run=True,
         ),
-        _requirement(
+        _check(
             "validation_mae",
+            Consequence.BLOCKS,
             "validation MAE",
             f"validation MAE at most {limits.max_validation_mae} points",
             "Every average of past points does better than that.",
@@ -275,8 +261,9 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
                 "months in training a model overfits. Backfill earlier months, or train a later one.",
             ),
         ),
-        _warning(
+        _check(
             "validation_mae_good",
+            Consequence.WARNS,
             "validation MAE",
             f"validation MAE at most {limits.good_validation_mae} points",
             "What this recipe reaches with several seasons in training.",
@@ -286,8 +273,9 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
                 "playoffs. Compare with the season average on the same rows before changing anything for {month}.",
             ),
         ),
-        _requirement(
+        _check(
             "not_too_good",
+            Consequence.BLOCKS,
             "validation MAE",
             f"validation MAE not under {limits.leak_mae} points",
             "Over all players no honest model was ever measured there: it is a leak until proven otherwise.",
@@ -298,15 +286,17 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             ),
         ),
         *(_beats(baseline, limits) for baseline in BEATEN),
-        _requirement(
+        _check(
             "refit_agrees",
+            Consequence.BLOCKS,
             "mean distance of the shipped booster's predictions from the measured one's",
             f"at most {limits.max_refit_distance:g} points on the validation rows",
             "What ships was fitted anew on all rows; the numbers speak for it only as long as it predicts alike.",
             _refit_agrees,
         ),
-        _requirement(
+        _check(
             "results_above_prediction",
+            Consequence.BLOCKS,
             "share of results above the prediction",
             "between {:.0%} and {:.0%} of the results lie above the prediction".format(
                 *limits.results_above_prediction
@@ -314,29 +304,33 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "A median halves the results. A retrain with a better MAE once lost money through such a lean.",
             _results_above_prediction,
         ),
-        _warning(
+        _check(
             "bias",
+            Consequence.WARNS,
             "mean of prediction minus result",
             "between {:+g} and {:+g} points".format(*limits.bias),
             "Points are skewed, so a median lies below the mean: -0.73 and -0.41 on two unseen seasons.",
             _bias,
         ),
-        _warning(
+        _check(
             "tier_bias",
+            Consequence.WARNS,
             "bias of the tier of season average that is farthest off",
             f"within {limits.max_tier_bias:g} points either way in each tier, as far as its 95% interval tells",
             "Stars and bench players can be wrong in opposite ways behind a mean of nothing.",
             _tier_bias,
         ),
-        _warning(
+        _check(
             "train_gap",
+            Consequence.WARNS,
             "validation MAE minus train MAE",
             f"at most {limits.max_train_gap:g} points",
             "A wide gap is overfitting.",
             _train_gap,
         ),
-        _warning(
+        _check(
             "interval_coverage",
+            Consequence.WARNS,
             "share of results inside the 80% interval",
             "between {:.0%} and {:.0%}, give or take the chance of so many rows (95%)".format(
                 *limits.interval_coverage
@@ -344,8 +338,9 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "Confidence scores and probabilities of going over a line are read off this interval.",
             _interval_coverage,
         ),
-        _warning(
+        _check(
             "tier_coverage",
+            Consequence.WARNS,
             "coverage of the 80% interval in the tier that is farthest from it",
             "between {:.0%} and {:.0%} in each tier, give or take the chance of so many rows (95%)".format(
                 *limits.tier_coverage

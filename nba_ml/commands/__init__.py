@@ -1,1 +1,1 @@
-"""The groups of commands that `cli` adds to `nba-ml`: arguments in, words and an exit code out."""
+"""The commands that `cli` puts together to `nba-ml`: arguments in, words and an exit code out."""

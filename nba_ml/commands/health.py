@@ -6,70 +6,59 @@ What belongs here: options, words, the exit code. The looking is in `health`.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from nba_ml.core.errors import SettingsError
+from nba_ml.commands.wrapper import command, out
+from nba_ml.core.errors import NbaMlError, SettingsError
+from nba_ml.core.health import Level, Said
 from nba_ml.settings import Settings
-
-if TYPE_CHECKING:
-    from nba_ml.core.health import Said
-
-Command = Callable[[Callable[..., int]], Callable[..., None]]
-"""The command line's own wrapper: errors as one paragraph, and exit codes."""
 
 RED = 1
 """Exit code: it could be looked, and something is red, or a target did not get its message."""
 
-_out = Console()
 _COLOURS = {"fine": "green", "warning": "yellow", "red": "red"}
 
 
-def add_health(main: click.Group, command: Command) -> None:
-    """Add the command to the command line, wrapped as its others are."""
-    main.add_command(_health(command))
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option(
+    "--notify", is_flag=True, help="Tell the configured targets what is red; if nothing is, send a test message."
+)
+@command
+def health(as_json: bool, notify: bool) -> int:
+    """Look whether the release is alive: months left failed, the champion's age, retraining, the daemon.
 
+    It reads only, and may run while others work. Run it from a cron of your own, on the machine or beside it:
+    a check inside of Dagster dies together with Dagster's daemon.
 
-def _health(command: Command) -> click.Command:
-    @click.command()
-    @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-    @click.option(
-        "--notify", is_flag=True, help="Tell the configured targets what is red; if nothing is, send a test message."
-    )
-    @command
-    def health(as_json: bool, notify: bool) -> int:
-        """Look whether the release is alive: months left failed, the champion's age, retraining, the daemon.
-
-        It reads only, and may run while others work. Run it from a cron of your own, on the machine or beside it:
-        a check inside of Dagster dies together with Dagster's daemon.
-
-        \b
-        Exit code 0: fine (warnings are allowed)
-                  1: something is red
-                  2: it could not be looked
-        """
-        settings = Settings.from_environment()
+    \b
+    Exit code 0: fine (warnings are allowed)
+              1: something is red
+              2: it could not be looked
+    """
+    settings = Settings.from_environment()
+    try:
         findings = _look(settings)
-        red = [each for each in findings if each.level == "red"]
-        failed = _tell(settings, red) if notify else {}
-        if as_json:
-            told = {"notified": failed} if notify else {}
-            click.echo(json.dumps({"healthy": not red, "findings": [asdict(each) for each in findings], **told}))
-        else:
-            for each in findings:
-                step = f" {each.next_step}" if each.next_step else ""
-                _out.print(f"[{_COLOURS[each.level]}]{each.level:8}[/] {each.name}", end=": ")
-                _out.print(f"{each.said}{step}", soft_wrap=True, markup=False, highlight=False)
-            for name, why in failed.items():
-                _out.print(f"{name}: {why or 'told'}", soft_wrap=True, markup=False, highlight=False)
-        return RED if red or any(failed.values()) else 0
-
-    return health
+    except NbaMlError as error:
+        if notify:  # a release that cannot be looked at is the worst news of all
+            _tell(settings, [Said("health", Level.RED, f"The release could not be looked at. {error}")])
+        raise
+    red = [each for each in findings if each.level == "red"]
+    failed = _tell(settings, red) if notify else {}
+    if as_json:
+        told = {"notified": failed} if notify else {}
+        click.echo(json.dumps({"healthy": not red, "findings": [asdict(each) for each in findings], **told}))
+    else:
+        for each in findings:
+            step = f" {each.next_step}" if each.next_step else ""
+            out.print(f"[{_COLOURS[each.level]}]{each.level:8}[/] {each.name}", end=": ")
+            out.print(f"{each.said}{step}", soft_wrap=True, markup=False, highlight=False)
+        for name, why in failed.items():
+            out.print(f"{name}: {why or 'told'}", soft_wrap=True, markup=False, highlight=False)
+    return RED if red or any(failed.values()) else 0
 
 
 def _look(settings: Settings) -> tuple[Said, ...]:

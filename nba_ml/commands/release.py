@@ -6,29 +6,23 @@ rollback is done before a graph would have been loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
+from nba_ml.commands.wrapper import command, say
 from nba_ml.core.errors import ReleaseError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
     from nba_ml.core.channel import Channel, Evidence
     from nba_ml.core.object_store import ObjectStore
-    from nba_ml.release import Bench
-
-Command = Callable[[Callable[..., int]], Callable[..., None]]
-"""The command line's own wrapper: errors as one paragraph, and exit codes."""
+    from nba_ml.release.bench import Bench
 
 NOT_DONE = 1
 """Exit code: everything worked, and the answer is no."""
-
-_out = Console()
 
 _REASON = click.option("--reason", metavar="TEXT", help="Why, in a sentence. It stays in the channel's history.")
 _UNTIL = click.option(
@@ -36,204 +30,200 @@ _UNTIL = click.option(
 )
 
 
-def add_commands(main: click.Group, command: Command) -> None:
-    """Add both groups to the command line, every command wrapped as its others are."""
-    main.add_command(_champion(command))
-    main.add_command(_rollout(command))
+@click.group()
+def champion() -> None:
+    """Which published model serves: show, promote, roll back, history."""
 
 
-def _champion(command: Command) -> click.Group:
-    @click.group()
-    def champion() -> None:
-        """Which published model serves: show, promote, roll back, history."""
+@champion.command()
+@command
+def show() -> int:
+    """Show the champion, the challenger and its share, and what made it so."""
+    from nba_ml.release.rollback import show as read
 
-    @champion.command()
-    @command
-    def show() -> int:
-        """Show the champion, the challenger and its share, and what made it so."""
-        from nba_ml.rollback import show as read
-
-        state = read(_objects())
-        if state is None:
-            _say("There is no champion yet. `nba-ml champion promote` makes the latest published model the first.")
-            return NOT_DONE
-        _print_state(state)
-        return 0
-
-    @champion.command()
-    @click.argument("model_id", required=False)
-    @_REASON
-    @click.option(
-        "--waive",
-        "waived",
-        metavar="CONDITION",
-        multiple=True,
-        help="Let one condition pass: newer, not_set_aside, grade or bias. Needs --reason. May be repeated.",
-    )
-    @command
-    def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...]) -> int:
-        """Make a published model the champion, if it deserves it.
-
-        Without MODEL_ID the latest published one. It must be newer than the champion, and on games that neither has
-        learnt from not worse by the set margin. Naming a MODEL_ID with a --reason lets an older one pass. The exit
-        code is 1 if the champion stays.
-        """
-        from nba_ml.release import promote as propose
-
-        done = propose(_bench(), datetime.now(UTC), model_id, reason, waived)
-        _say(done.said)
-        if done.decision is not None and done.decision.evidence is not None:
-            _print_evidence(done.decision.evidence)
-        return 0 if done.moved or done.decision is None else NOT_DONE
-
-    @champion.command()
-    @click.option("--to", metavar="MODEL_ID", help="An earlier champion. Default: the one before.")
-    @_REASON
-    @command
-    def rollback(to: str | None, reason: str | None) -> int:
-        """Let the champion before serve again, alone and at once.
-
-        Run again, it goes one further back. What is left is set aside: it comes back only by name, with a reason. A
-        rollout that is under way ends.
-        """
-        from nba_ml.rollback import rollback as go_back
-
-        done = go_back(_objects(), datetime.now(UTC), _given(reason), to)
-        state = done.channel
-        if state is not None:
-            _say(
-                f"{state.champion.model_id} {'serves now' if done.moved else 'serves already'} (serial {state.serial})."
-            )
-        return 0
-
-    @champion.command()
-    @click.option("--newest", default=20, show_default=True, help="How many states to show.")
-    @command
-    def history(newest: int) -> int:
-        """List what the channel has been, newest last."""
-        from nba_ml.rollback import history as read
-
-        for state in read(_objects(), newest):
-            beside = f", beside it {_challenger(state)}" if state.challenger else ""
-            _say(f"{state.serial:4}  {_moment(state)}  {state.kind}: {state.champion.model_id}{beside}")
-            _say(f"      {state.reason}")
-        return 0
-
-    return champion
+    state = read(_objects())
+    if state is None:
+        say("There is no champion yet. `nba-ml champion promote` makes the latest published model the first.")
+        return NOT_DONE
+    _print_state(state)
+    return 0
 
 
-def _rollout(command: Command) -> click.Group:
-    @click.group()
-    def rollout() -> None:
-        """Give a challenger 10, 50, 100 percent of the slate, and take it back."""
+@champion.command()
+@click.argument("model_id", required=False)
+@_REASON
+@click.option(
+    "--waive",
+    "waived",
+    metavar="CONDITION",
+    multiple=True,
+    help="Let one condition pass: newer, not_set_aside, grade or bias. Needs --reason. May be repeated.",
+)
+@command
+def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...]) -> int:
+    """Make a published model the champion, if it deserves it.
 
-    @rollout.command()
-    @click.argument("model_id")
-    @_REASON
-    @click.option("--graded-from", metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today.")
-    @command
-    def start(model_id: str, reason: str | None, graded_from: str | None) -> int:
-        """Let MODEL_ID serve 10% of the player-games.
+    Without MODEL_ID the latest published one. It must be newer than the champion, and on games that neither has
+    learnt from not worse by the set margin. Naming a MODEL_ID with a --reason lets an older one pass. The exit
+    code is 1 if the champion stays.
+    """
+    from nba_ml.release.promotion import promote as propose
 
-        MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. Which
-        player-games are its own is decided by a hash, the same in every worker.
-        """
-        from nba_ml.release import rollout_start
+    done = propose(_bench(), datetime.now(UTC), model_id, reason, waived)
+    say(done.said)
+    if done.decision is not None and done.decision.evidence is not None:
+        _print_evidence(done.decision.evidence)
+    return 0 if done.moved or done.decision is None else NOT_DONE
 
-        _print_state(rollout_start(_objects(), model_id, datetime.now(UTC), _given(reason), _day(graded_from)))
-        return 0
 
-    @rollout.command()
-    @_UNTIL
-    @command
-    def advance(until: str | None) -> int:
-        """Take the next step if the grades allow it; stop if they forbid it.
+@champion.command()
+@click.option("--to", metavar="MODEL_ID", help="An earlier champion. Default: the one before.")
+@_REASON
+@command
+def rollback(to: str | None, reason: str | None) -> int:
+    """Let the champion before serve again, alone and at once.
 
-        After 100% the challenger becomes the champion. The exit code is 1 where nothing moved, or the challenger was
-        taken back to 0.
-        """
-        from nba_ml.release import rollout_advance
+    Run again, it goes one further back. What is left is set aside: it comes back only by name, with a reason. A
+    rollout that is under way ends.
+    """
+    from nba_ml.release.rollback import rollback as go_back
 
-        status, moved = rollout_advance(_bench(), datetime.now(UTC), _day(until))
-        _say(f"{status.step.action}: {status.step.said}.")
-        if moved.channel is not None:
-            _print_state(moved.channel)
-        return 0 if moved.moved and status.step.action == "advance" else NOT_DONE
+    done = go_back(_objects(), datetime.now(UTC), _given(reason), to)
+    state = done.channel
+    if state is not None:
+        say(f"{state.champion.model_id} {'serves now' if done.moved else 'serves already'} (serial {state.serial}).")
+    return 0
 
-    @rollout.command()
-    @_REASON
-    @click.option("--forget", is_flag=True, help="Do not keep the challenger in shadow either.")
-    @command
-    def stop(reason: str | None, forget: bool) -> int:
-        """Take the challenger's share back to 0, at once. It stays in shadow: scored, graded, not served."""
-        from nba_ml.rollback import rollout_stop
 
-        done = rollout_stop(_objects(), datetime.now(UTC), _given(reason), forget=forget)
-        if done.channel is not None:
-            _print_state(done.channel)
-        return 0
+@champion.command()
+@click.option("--newest", default=20, show_default=True, help="How many states to show.")
+@command
+def history(newest: int) -> int:
+    """List what the channel has been, newest last."""
+    from nba_ml.release.rollback import history as read
 
-    @rollout.command()
-    @_UNTIL
-    @command
-    def status(until: str | None) -> int:
-        """Show how champion and challenger do on the games since the last step, and what that means."""
-        from nba_ml.release import rollout_status
+    for state in read(_objects(), newest):
+        beside = f", beside it {_challenger(state)}" if state.challenger else ""
+        say(f"{state.serial:4}  {_moment(state)}  {state.kind}: {state.champion.model_id}{beside}")
+        say(f"      {state.reason}")
+    return 0
 
-        found = rollout_status(_bench(), _day(until))
-        _print_state(found.channel)
-        if found.evidence is not None:
-            _print_evidence(found.evidence)
-        _say(f"{found.step.action}: {found.step.said}.")
-        return 0
 
-    @rollout.command()
-    @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-    @click.option("--given-until", metavar="YYYY-MM-DD", required=True, help="The last game date of all its rows.")
-    @click.option(
-        "--fitted-until",
-        metavar="YYYY-MM-DD",
-        help="The last date that fitting or early stopping looked at, if rows after it were held out.",
-    )
-    @command
-    def register(file: Path, given_until: str, fitted_until: str | None) -> int:
-        """Put a CatBoost FILE (.cbm) beside our models, to be compared and rolled out.
+@click.group()
+def rollout() -> None:
+    """Give a challenger 10, 50, 100 percent of the slate, and take it back."""
 
-        It must have the contract's 33 features, by name and in order. Only its trainer knows how far its training
-        looked: games up to those dates are never used to grade it. Rows between the two dates, if the store has 500,
-        teach its interval; else it has none. Needs the extra nba_ml[catboost].
-        """
-        from nba_ml.core.systems.interface import Seen
-        from nba_ml.release import register as put
 
-        given = _day(given_until)
-        fitted = _day(fitted_until) or given
-        if given is None or fitted is None:
-            raise click.UsageError("--given-until needs a date.")
-        model = put(_bench(), file.read_bytes(), Seen(fitted, given))
-        _say(f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` gives it 10%.")
-        return 0
+@rollout.command()
+@click.argument("model_id")
+@_REASON
+@click.option("--graded-from", metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today.")
+@command
+def start(model_id: str, reason: str | None, graded_from: str | None) -> int:
+    """Let MODEL_ID serve 10% of the player-games.
 
-    @rollout.command()
-    @click.argument("model_ids", nargs=-1, required=True)
-    @click.option("--month", metavar="YYYY-MM", required=True, help="A month that none of them has seen.")
-    @command
-    def compare(model_ids: tuple[str, ...], month: str) -> int:
-        """Score a month with several systems in shadow, and grade them on the same rows, against the first.
+    MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. Which
+    player-games are its own is decided by a hash, the same in every worker.
+    """
+    from nba_ml.release.rollout import rollout_start
 
-        MODEL_IDS are published models, registered CatBoosts, mock or moving_average.
-        """
-        from nba_ml.release import shadow_month
+    _print_state(rollout_start(_objects(), model_id, datetime.now(UTC), _given(reason), _day(graded_from)))
+    return 0
 
-        for grade in shadow_month(_bench(), month, model_ids).systems:
-            metrics, interval = grade.metrics, grade.gain_interval
-            _say(
-                f"MAE {metrics.mae:.3f}  bias {metrics.bias:+.2f}  gain {grade.gain:+.3f} (95%: {interval.low:+.3f} to "
-                f"{interval.high:+.3f})  {metrics.n:,} rows  {grade.model_version}"
-            )
-        return 0
 
-    return rollout
+@rollout.command()
+@_UNTIL
+@command
+def advance(until: str | None) -> int:
+    """Take the next step if the grades allow it; stop if they forbid it.
+
+    After 100% the challenger becomes the champion. The exit code is 1 where nothing moved, or the challenger was
+    taken back to 0.
+    """
+    from nba_ml.release.rollout import rollout_advance
+
+    status, moved = rollout_advance(_bench(), datetime.now(UTC), _day(until))
+    say(f"{status.step.action}: {status.step.said}.")
+    if moved.channel is not None:
+        _print_state(moved.channel)
+    return 0 if moved.moved and status.step.action == "advance" else NOT_DONE
+
+
+@rollout.command()
+@_REASON
+@click.option("--forget", is_flag=True, help="Do not keep the challenger in shadow either.")
+@command
+def stop(reason: str | None, forget: bool) -> int:
+    """Take the challenger's share back to 0, at once. It stays in shadow: scored, graded, not served."""
+    from nba_ml.release.rollback import rollout_stop
+
+    done = rollout_stop(_objects(), datetime.now(UTC), _given(reason), forget=forget)
+    if done.channel is not None:
+        _print_state(done.channel)
+    return 0
+
+
+@rollout.command()
+@_UNTIL
+@command
+def status(until: str | None) -> int:
+    """Show how champion and challenger do on the games since the last step, and what that means."""
+    from nba_ml.release.rollout import rollout_status
+
+    found = rollout_status(_bench(), _day(until))
+    _print_state(found.channel)
+    if found.evidence is not None:
+        _print_evidence(found.evidence)
+    say(f"{found.step.action}: {found.step.said}.")
+    return 0
+
+
+@rollout.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--given-until", metavar="YYYY-MM-DD", required=True, help="The last game date of all its rows.")
+@click.option(
+    "--fitted-until",
+    metavar="YYYY-MM-DD",
+    help="The last date that fitting or early stopping looked at, if rows after it were held out.",
+)
+@command
+def register(file: Path, given_until: str, fitted_until: str | None) -> int:
+    """Put a CatBoost FILE (.cbm) beside our models, to be compared and rolled out.
+
+    It must have the contract's 33 features, by name and in order. Only its trainer knows how far its training
+    looked: games up to those dates are never used to grade it. Rows between the two dates, if the store has 500,
+    teach its interval; else it has none. Needs the extra nba_ml[catboost].
+    """
+    from nba_ml.core.systems.interface import Seen
+    from nba_ml.release.registration import register as put
+
+    given = _day(given_until)
+    fitted = _day(fitted_until) or given
+    if given is None or fitted is None:
+        raise click.UsageError("--given-until needs a date.")
+    model = put(_bench(), file.read_bytes(), Seen(fitted, given))
+    say(f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` gives it 10%.")
+    return 0
+
+
+@rollout.command()
+@click.argument("model_ids", nargs=-1, required=True)
+@click.option("--month", metavar="YYYY-MM", required=True, help="A month that none of them has seen.")
+@command
+def compare(model_ids: tuple[str, ...], month: str) -> int:
+    """Score a month with several systems in shadow, and grade them on the same rows, against the first.
+
+    MODEL_IDS are published models, registered CatBoosts, mock or moving_average.
+    """
+    from nba_ml.release.shadow import shadow_month
+
+    for grade in shadow_month(_bench(), month, model_ids).systems:
+        metrics, interval = grade.metrics, grade.gain_interval
+        say(
+            f"MAE {metrics.mae:.3f}  bias {metrics.bias:+.2f}  gain {grade.gain:+.3f} (95%: {interval.low:+.3f} to "
+            f"{interval.high:+.3f})  {metrics.n:,} rows  {grade.model_version}"
+        )
+    return 0
 
 
 def _objects() -> ObjectStore:
@@ -244,7 +234,7 @@ def _objects() -> ObjectStore:
 
 def _bench() -> Bench:
     from nba_ml.objects import open_objects
-    from nba_ml.release import Bench
+    from nba_ml.release.bench import Bench
     from nba_ml.resources.month_store import MonthStore
 
     settings = Settings.from_environment()
@@ -276,7 +266,7 @@ def _print_state(state: Channel) -> None:
         "before it": state.earlier[0].model_id if state.earlier else "none",
     }
     for name, value in rows.items():
-        _say(f"{name:11}{value}")
+        say(f"{name:11}{value}")
 
 
 def _challenger(state: Channel) -> str:
@@ -295,12 +285,8 @@ def _print_evidence(evidence: Evidence) -> None:
         ("champion", evidence.champion, evidence.champion_mae, evidence.champion_bias),
         ("candidate", evidence.candidate, evidence.candidate_mae, evidence.bias),
     ):
-        _say(f"{side:11}MAE {mae:.3f}  bias {bias:+.2f}  {model}")
-    _say(
+        say(f"{side:11}MAE {mae:.3f}  bias {bias:+.2f}  {model}")
+    say(
         f"{'gain':11}{evidence.gain:+.3f} (95%: {evidence.low:+.3f} to {evidence.high:+.3f}) on {evidence.rows:,} "
         f"games of {evidence.days} days, {evidence.first} to {evidence.last}"
     )
-
-
-def _say(text: str) -> None:
-    _out.print(text, highlight=False, soft_wrap=True, markup=False)

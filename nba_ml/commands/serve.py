@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import click
 
 from nba_ml.core.errors import MissingExtraError, NbaMlError
@@ -11,6 +14,18 @@ class _Refused(click.ClickException):
     """An error as one paragraph; the exit code of a command that could not run."""
 
     exit_code = 2
+
+
+@contextmanager
+def _in_words(*, debug: bool) -> Iterator[None]:
+    """What cannot be served as a paragraph, unless somebody wants the traceback; Ctrl-C is a good end."""
+    with suppress(KeyboardInterrupt):
+        try:
+            yield
+        except NbaMlError as error:
+            if debug:
+                raise
+            raise _Refused(str(error)) from error
 
 
 @click.command()
@@ -53,59 +68,39 @@ def serve(
     """Serve predictions over HTTP: POST /predict, GET /health, GET /metrics, GET /openapi.json.
 
     The model is loaded and verified first: manifest, digests, contract, XGBoost's version, reference predictions. If
-    anything is wrong nothing is served; there is no fallback. Ctrl-C or SIGTERM finishes the requests under way.
+    anything is wrong nothing is served; there is no fallback. Ctrl-C, SIGTERM or a closed terminal finishes the
+    requests under way.
 
     \b
     nba-ml serve --source gs://bucket/prefix --port 8080
     curl -s localhost:8080/health
     """
-    debug = bool(context.find_root().obj)
-    try:
-        _serve(source, channel, model_id, host, port, refresh_seconds, threads, max_rows, max_body_bytes)
-    except KeyboardInterrupt:
-        return
-    except NbaMlError as error:
-        if debug:
-            raise
-        raise _Refused(str(error)) from error
+    with _in_words(debug=bool(context.find_root().obj)):
+        try:
+            from nba_ml.serving.requests import Limits
+            from nba_ml.serving.service import create_app
+            from nba_ml.serving.service import serve as serve_app
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "nba_ml":
+                raise
+            raise MissingExtraError(
+                f"The HTTP service needs {error.name}, which is not installed: pip install 'nba_ml[serve]'."
+            ) from error
+        if source is None:
+            from nba_ml.settings import Settings  # not in the image, where the source is always given
 
-
-def _serve(
-    source: str | None,
-    channel: str | None,
-    model_id: str | None,
-    host: str,
-    port: int,
-    refresh_seconds: float,
-    threads: int,
-    max_rows: int,
-    max_body_bytes: int,
-) -> None:
-    try:
-        from nba_ml.serving.requests import Limits
-        from nba_ml.serving.service import create_app
-        from nba_ml.serving.service import serve as serve_app
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "nba_ml":
-            raise
-        raise MissingExtraError(
-            f"The HTTP service needs {error.name}, which is not installed: pip install 'nba_ml[serve]'."
-        ) from error
-    if source is None:
-        from nba_ml.settings import Settings  # not in the image, where the source is always given
-
-        source = Settings.from_environment().artifact_root
-    if channel is None and model_id is None and not source.endswith("_manifest.json"):
-        channel = "champion"
-    app = create_app(
-        source,
-        channel=channel,
-        model_id=model_id,
-        refresh_seconds=refresh_seconds,
-        threads=threads,
-        limits=Limits(body_bytes=max_body_bytes, rows=max_rows),
-    )
-    serve_app(app, host, port)
+            source = Settings.from_environment().artifact_root
+        if channel is None and model_id is None and not source.endswith("_manifest.json"):
+            channel = "champion"
+        app = create_app(
+            source,
+            channel=channel,
+            model_id=model_id,
+            refresh_seconds=refresh_seconds,
+            threads=threads,
+            limits=Limits(body_bytes=max_body_bytes, rows=max_rows),
+        )
+        serve_app(app, host, port)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@ What belongs here: options, words, exit codes. The operations are `slates`; they
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
+from nba_ml.commands.wrapper import command, say
+from nba_ml.core.errors import SlateError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,10 +23,7 @@ if TYPE_CHECKING:
     from nba_ml.core.object_store import ObjectStore
     from nba_ml.core.slate_grades import SlateGradeReport
     from nba_ml.resources.slate_store import SlateStore
-    from nba_ml.slates import Predicted
-
-Command = Callable[[Callable[..., int]], Callable[..., None]]
-"""The wrapper that turns errors into paragraphs and exit codes."""
+    from nba_ml.slates import Predicted, Sent, Written
 
 NOT_DONE = 1
 """Exit code: everything worked, and there is nothing to show for it."""
@@ -32,79 +31,69 @@ NOT_DONE = 1
 SHOWN = 10
 """Rows set aside that are listed; the rest is counted."""
 
-_out = Console()
+
+@click.group()
+def slate() -> None:
+    """Score a date's players with the champion, and grade what was served."""
 
 
-def add_slate(main: click.Group, command: Command) -> None:
-    """Add the group to the command line, every command wrapped as its others are."""
-    main.add_command(_slate(command))
+@slate.command()
+@click.option("--date", "day", metavar="YYYY-MM-DD", required=True, help="The games' date.")
+@click.option("--to-bigquery", is_flag=True, help="Also write it into NBA_ML_PREDICTION_TABLE.")
+@click.option(
+    "--out",
+    metavar="FILE.parquet",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write it to this file, over what is there.",
+)
+@command
+def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
+    """Score the feature rows of a date with the models that the channel names, and keep the slate.
+
+    Each player is served by one model; while a rollout names a challenger, the other one is scored in shadow.
+    Rows that break the feature contract are set aside with their reason, and never predicted. Every version of a
+    slate is kept: the same rows under the same channel make no new one. Games that a model has learnt from are
+    refused. The exit code is 1 if nobody could be served.
+
+    \b
+    nba-ml slate predict --date 2025-01-15
+    nba-ml slate predict --date 2025-01-15 --to-bigquery --out slate.parquet
+    """
+    from nba_ml.resources.slate_store import slate_parquet
+    from nba_ml.slates import Desk, predict_slate, prediction_table_of, send_slate, slate_rows_of
+
+    settings, games = Settings.from_environment(), _day(day)
+    desk = Desk(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
+    done = predict_slate(desk, games, datetime.now(UTC))
+    _print_slate(done)
+    if out is not None:
+        _write(out, slate_parquet(done.kept.slate), done.kept.uri)
+        say(f"Written    {out}")
+    if to_bigquery:
+        _print_sent(send_slate(prediction_table_of(settings), desk.slates, done.kept))
+    return 0 if done.kept.slate.report.served else NOT_DONE
 
 
-def _slate(command: Command) -> click.Group:
-    @click.group()
-    def slate() -> None:
-        """Score a date's players with the champion, and grade what was served."""
+@slate.command()
+@click.option("--month", metavar="YYYY-MM", required=True, help="The month whose slates are graded.")
+@command
+def grade(month: str) -> int:
+    """Grade the slates of a month against its results: champion and challenger, served and in shadow.
 
-    @slate.command()
-    @click.option("--date", "day", metavar="YYYY-MM-DD", required=True, help="The games' date.")
-    @click.option("--to-bigquery", is_flag=True, help="Also write it into NBA_ML_PREDICTION_TABLE.")
-    @click.option(
-        "--out",
-        metavar="FILE.parquet",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Also write it to this file, over what is there.",
-    )
-    @command
-    def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
-        """Score the feature rows of a date with the models that the channel names, and keep the slate.
+    What is graded is what was kept, not what a model would say today. Of several versions of a date the newest
+    that was made before midnight UTC counts. A date that was only scored later is replayed, and its numbers stand
+    apart. The exit code is 1 if there is no result yet.
+    """
+    from nba_ml.core.season import parse_month
+    from nba_ml.resources.month_store import MonthStore
+    from nba_ml.slates import grade_month_of_slates
 
-        Each player is served by one model; while a rollout names a challenger, the other one is scored in shadow.
-        Rows that break the feature contract are set aside with their reason, and never predicted. Every version of a
-        slate is kept: the same rows under the same channel make no new one. Games that a model has learnt from are
-        refused. The exit code is 1 if nobody could be served.
-
-        \b
-        nba-ml slate predict --date 2025-01-15
-        nba-ml slate predict --date 2025-01-15 --to-bigquery --out slate.parquet
-        """
-        from nba_ml.resources.slate_store import slate_parquet
-        from nba_ml.slates import Desk, predict_slate, prediction_table_of, slate_rows_of
-
-        settings, games = Settings.from_environment(), _day(day)
-        desk = Desk(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
-        done = predict_slate(desk, games, datetime.now(UTC))
-        _print_slate(done)
-        if out is not None:
-            out.write_bytes(slate_parquet(done.kept.slate))
-            _say(f"Written    {out}")
-        if to_bigquery:
-            written = prediction_table_of(settings).write(done.kept, stands=done.stands)
-            came = "loaded" if written.loaded else "there already"
-            _say(f"BigQuery   {written.table}: {written.rows:,} rows {came}, {written.retired:,} earlier ones retired")
-        return 0 if done.kept.slate.report.served else NOT_DONE
-
-    @slate.command()
-    @click.option("--month", metavar="YYYY-MM", required=True, help="The month whose slates are graded.")
-    @command
-    def grade(month: str) -> int:
-        """Grade the slates of a month against its results: champion and challenger, served and in shadow.
-
-        What is graded is what was kept, not what a model would say today. Of several versions of a date the newest
-        that was made before midnight UTC counts. A date that was only scored later is replayed, and its numbers stand
-        apart. The exit code is 1 if there is no result yet.
-        """
-        from nba_ml.core.season import parse_month
-        from nba_ml.resources.month_store import MonthStore
-        from nba_ml.slates import grade_month_of_slates
-
-        parse_month(month)
-        settings = Settings.from_environment()
-        store = _slates(settings)
-        grades = grade_month_of_slates(MonthStore(store.objects), store, month)
-        _print_grades(grades.report)
-        return NOT_DONE if grades.report.note else 0
-
-    return slate
+    parse_month(month)
+    settings = Settings.from_environment()
+    store = _slates(settings)
+    grades = grade_month_of_slates(MonthStore(store.objects), store, month)
+    _print_grades(grades.report)
+    return NOT_DONE if grades.report.note else 0
 
 
 def _objects(settings: Settings) -> ObjectStore:
@@ -122,45 +111,82 @@ def _slates(settings: Settings) -> SlateStore:
 
 def _day(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError as error:
         raise click.UsageError(f"'{text}' is no date. Give it as YYYY-MM-DD.") from error
+    if day.isoformat() != text:  # the 13th as 2025-W03-1 would be scored, and nobody would know it again
+        raise click.UsageError(f"'{text}' is {day}: give it as YYYY-MM-DD.")
+    if not date(1946, 11, 1) <= day < date(2100, 1, 1):
+        raise click.UsageError(f"No NBA game is played on {text}: the league began in November 1946.")
+    return day
+
+
+def _write(out: Path, data: bytes, uri: str) -> None:
+    """Write a file whole or not at all. What is no file, a pipe perhaps, is written to as it is."""
+    part = out.with_name(f".{out.name}.{os.getpid()}.part") if out.is_file() or not out.exists() else out
+    try:
+        part.write_bytes(data)
+        part.replace(out)
+    except OSError as error:
+        raise SlateError(
+            f"{out} could not be written: {error.strerror}. The slate is kept at {uri}: the same command with another "
+            "--out goes on from there."
+        ) from error
+    finally:
+        if part != out:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def _print_slate(done: Predicted) -> None:
     from nba_ml.core.slate import RECOMMENDATIONS, served_counts
 
     slate, report = done.kept.slate, done.kept.slate.report
-    _say(f"Slate of {report.game_date}")
+    say(f"Slate of {report.game_date}")
     for side, model, counts in served_counts(slate):
         told = ", ".join(f"{counts.get(name, 0):,} {name}" for name in RECOMMENDATIONS)
-        _say(f"{side:11}{model} serves {sum(counts.values()):,} players: {told}")
-    _say(
+        say(f"{side:11}{model} serves {sum(counts.values()):,} players: {told}")
+    say(
         f"{report.rows:,} rows: {report.served:,} served, {report.early_season:,} early season, "
         f"{len(report.set_aside):,} set aside; {report.shadow:,} scored in shadow beside them. Channel serial "
         f"{report.channel_serial}."
     )
     for each in report.set_aside[:SHOWN]:
-        _say(f"  set aside: {each.player_lookup or '(no name)'} {each.game_id}: {each.reason}")
+        say(f"  set aside: {each.player_lookup or '(no name)'} {each.game_id}: {each.reason}")
     for reason, count in report.set_aside_by_reason.items() if len(report.set_aside) > SHOWN else ():
-        _say(f"  set aside in all, {reason}: {count:,}")
+        say(f"  set aside in all, {reason}: {count:,}")
     if not slate.ahead:
-        _say(f"Replayed: it was made {slate.created_at:%Y-%m-%d %H:%M} UTC, after the day was over.")
+        say(f"Replayed: it was made {slate.created_at:%Y-%m-%d %H:%M} UTC, after the day was over.")
     if not done.stands:
-        _say("It does not count: an earlier version of this date stood when the day was over. It is kept beside it.")
-    _say(f"{'Kept      ' if done.kept.new else 'Kept before'} {done.kept.uri}")
+        first = done.standing
+        why = "stood when the day was over" if first.slate.ahead else "is the first of those made after the day"
+        say(f"It does not count: version {first.number}, made {first.slate.created_at:%Y-%m-%d %H:%M} UTC, {why}.")
+    say(f"{'Kept      ' if done.kept.new else 'Kept before'} {done.kept.uri}")
+
+
+def _print_sent(sent: Sent) -> None:
+    if sent.standing is None:
+        say(f"BigQuery   {_came(sent.written)}, {sent.written.retired:,} rows of other versions retired")
+    else:
+        kept, written = sent.standing
+        say(f"BigQuery   {_came(written)} of version {kept.number}, which counts and is the active one")
+        say(f"BigQuery   {_came(sent.written)}, none of them active")
+
+
+def _came(written: Written) -> str:
+    return f"{written.table}: {written.rows:,} rows {'loaded' if written.loaded else 'there already'}"
 
 
 def _print_grades(report: SlateGradeReport) -> None:
     from nba_ml.core.slate_grades import compared_frame, grades_frame
 
     if report.note:
-        _say(f"{report.month}: {report.note}.")
+        say(f"{report.month}: {report.note}.")
         return
     _print_frame(grades_frame(report), f"Slates of {report.month}: mean absolute error in points, 95% intervals")
     if report.compared:
         _print_frame(compared_frame(report), "Champion's error minus challenger's, on the rows of both")
-    _say(
+    say(
         f"{report.dates} dates with a slate, {report.replayed_dates} of them replayed; {len(report.waiting)} have no "
         "result yet."
     )
@@ -168,9 +194,5 @@ def _print_grades(report: SlateGradeReport) -> None:
 
 def _print_frame(frame: pd.DataFrame, title: str) -> None:
     """As lines: a rich table would cut its cells on a narrow terminal."""
-    _say(title)
-    _say(frame.to_string(index=False))
-
-
-def _say(text: str) -> None:
-    _out.print(text, highlight=False, soft_wrap=True, markup=False)
+    say(title)
+    say(frame.to_string(index=False))

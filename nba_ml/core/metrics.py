@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 RESAMPLES = 2000
 SEED = 42
 LEVEL = 0.95
+Z_95 = 1.96
+"""Standard deviations on either side of the mean of a normal distribution that hold 95% of it."""
 
 Array = npt.NDArray[np.floating]
 

@@ -69,6 +69,7 @@ class MonthProgress:
 
     @property
     def status(self) -> Status:
+        """By the share of the player-games played that have features."""
         if self.features.rows == 0 or self.covered == 0:
             return Status.MISSING
         if self.coverage >= COMPLETE:
@@ -77,6 +78,7 @@ class MonthProgress:
 
     @property
     def trainable(self) -> bool:
+        """Whether enough of the month is there for a snapshot of it to pass."""
         return self.status in (Status.SUBSTANTIAL, Status.COMPLETE)
 
     @property

@@ -12,7 +12,7 @@ every row there is. So there are two fair comparisons, and the evidence says whi
 A game that shaped either side is in neither, so a candidate that has seen more games has no row to remember.
 
 What belongs here: the rows, the paired comparison, the conditions. What does not: reading models and months
-(`release`), moving the pointer (`channel`).
+(`release.promotion`), moving the pointer (`channel`).
 """
 
 from __future__ import annotations
@@ -147,6 +147,7 @@ class Condition(BaseModel):
 
     @property
     def stands_in_the_way(self) -> bool:
+        """Neither met nor waived."""
         return not (self.met or self.waived)
 
 
@@ -162,6 +163,7 @@ class Decision(BaseModel):
 
     @property
     def promoted(self) -> bool:
+        """Whether no condition stands in the way."""
         return not any(condition.stands_in_the_way for condition in self.conditions)
 
     @property

@@ -67,6 +67,7 @@ class Snapshot:
 
     @property
     def rejected_by_reason(self) -> dict[str, int]:
+        """Reason -> number of rows set aside for it, the most frequent first."""
         return dict(Counter(self.rejects.column("reason").to_pylist()).most_common())
 
 

@@ -63,10 +63,12 @@ class SplitManifest(BaseModel):
 
     @property
     def rows(self) -> int:
+        """Samples of all snapshots together."""
         return sum(ref.rows for ref in self.snapshots)
 
     @property
     def empty(self) -> bool:
+        """Whether no month so far has a sample."""
         return not self.snapshots
 
     @property

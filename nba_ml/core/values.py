@@ -14,6 +14,8 @@ from nba_ml.core.model_record import ModelRecord, TrainingReport
 
 
 class HasDigest(Protocol):
+    """What an asset stores for a month. Its digest, in hex, is the data version of the materialisation."""
+
     @property
     def digest(self) -> str: ...
 

@@ -81,11 +81,24 @@ class Home:
         )
         return self._execute(job, month, ops)
 
+    def make(self, asset: str) -> dg.ExecuteInProcessResult:
+        """One run of an asset that has no months."""
+        job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
+            asset_selection=frozenset([dg.AssetKey(asset)])
+        )
+        return self._execute(job, None, {})
+
+    def facts(self, asset: str) -> dict[str, object]:
+        """What an asset that has no months records in a run that must succeed."""
+        result = self.make(asset)
+        assert result.success
+        return {name: value.value for name, value in materialised(result)[asset].metadata.items()}
+
     def run_checks(self, month: str, asset: str) -> dg.ExecuteInProcessResult:
         """One run of an asset's checks and of nothing else."""
         return self._execute(checks_job(self.defs, [asset]), month, {})
 
-    def _execute(self, job: dg.JobDefinition, month: str, ops: object) -> dg.ExecuteInProcessResult:
+    def _execute(self, job: dg.JobDefinition, month: str | None, ops: object) -> dg.ExecuteInProcessResult:
         quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
         return job.execute_in_process(
             instance=self.instance,

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.channel import Channel, read_channel
-from nba_ml.release import promote, rollout_advance, rollout_start
-from nba_ml.rollback import rollout_stop
-from nba_ml_tests.assets.test_chain import Home, failure, materialised, opened
+from nba_ml.release.promotion import promote
+from nba_ml.release.rollback import rollout_stop
+from nba_ml.release.rollout import rollout_advance, rollout_start
+from nba_ml_tests.assets.test_chain import Home, failure, opened
 from nba_ml_tests.conftest import snapshot_of
-from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, SLOW_LEARNER, bench_of, published_model
+from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, SLOW_LEARNER, WHY, bench_of, published_model
 
-WHY = "a reason of a sentence"
 JANUARY = date(2022, 1, 1)
 
 
@@ -28,18 +27,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
         for month in MONTHS:
             home.months.save("feature_store_snapshot", month, snapshot_of(month))
         yield home
-
-
-def rollout(home: Home) -> dg.ExecuteInProcessResult:
-    job = home.defs.resolve_implicit_global_asset_job_def().get_subset(
-        asset_selection=frozenset([dg.AssetKey("rollout")])
-    )
-    return job.execute_in_process(instance=home.instance, raise_on_error=False)
-
-
-def facts(result: dg.ExecuteInProcessResult) -> dict[str, object]:
-    assert result.success
-    return {name: value.value for name, value in materialised(result)["rollout"].metadata.items()}
 
 
 def crowned(home: Home, month: str = "2021-11") -> str:
@@ -57,16 +44,16 @@ def state(home: Home) -> Channel:
 
 def test_no_rollout_is_no_failure_and_says_so(home: Home) -> None:
     """Guards against a schedule that is red on every evening without a rollout."""
-    found = facts(rollout(home))
+    found = home.facts("rollout")
     assert (found["action"], found["moved"]) == ("none", False)
     assert found["decision"] == "there is no champion yet, and so no rollout"
     champion = crowned(home)
-    found = facts(rollout(home))
+    found = home.facts("rollout")
     assert (found["action"], found["champion"], found["challenger"], found["serial"]) == ("none", champion, "none", 1)
     assert found["decision"] == "no rollout is under way"
     rollout_start(home.artifacts, published_model(home.artifacts, "2021-12"), AT, WHY, JANUARY)
     rollout_stop(home.artifacts, AT, "the line-up data was wrong")
-    found = facts(rollout(home))
+    found = home.facts("rollout")
     assert found["decision"] == "the rollout was stopped: the line-up data was wrong"
     assert state(home).serial == 3
 
@@ -76,7 +63,7 @@ def test_a_step_is_taken_on_its_grades_and_the_next_one_waits_for_its_own(home: 
     crowned(home)
     challenger = published_model(home.artifacts, "2021-12")
     rollout_start(home.artifacts, challenger, AT, WHY, JANUARY)
-    found = facts(rollout(home))
+    found = home.facts("rollout")
     assert (found["action"], found["moved"], found["challenger"], found["challenger_share"]) == (
         ("advance", True, challenger, 50)
     )
@@ -84,7 +71,7 @@ def test_a_step_is_taken_on_its_grades_and_the_next_one_waits_for_its_own(home: 
     assert found["graded_from"] == "2022-02-01"
     assert isinstance(found["gain_over_champion"], float)
     assert "| unseen" in str(found["evidence"])
-    again = facts(rollout(home))
+    again = home.facts("rollout")
     assert (again["action"], again["moved"], again["challenger_share"]) == ("wait", False, 50)
     assert again["decision"] == "no graded row yet, 1,000 are needed"
     assert state(home).serial == 3
@@ -95,13 +82,13 @@ def test_a_bad_challenger_is_taken_back_and_the_run_says_why(home: Home) -> None
     champion = crowned(home)
     bad = published_model(home.artifacts, "2021-12", SLOW_LEARNER)
     rollout_start(home.artifacts, bad, AT, WHY, JANUARY)
-    found = facts(rollout(home))
+    found = home.facts("rollout")
     assert (found["action"], found["moved"], found["champion"], found["challenger_share"]) == (
         ("stop", True, champion, 0)
     )
     assert str(found["decision"]).startswith("worse than the champion by more than")
     assert state(home).set_aside == (bad,)
-    assert facts(rollout(home))["action"] == "none"
+    assert home.facts("rollout")["action"] == "none"
 
 
 def test_a_rule_beside_the_champion_stays_at_its_last_step(tmp_path: Path) -> None:
@@ -114,7 +101,7 @@ def test_a_rule_beside_the_champion_stays_at_its_last_step(tmp_path: Path) -> No
         bench = bench_of(home.artifacts, home.months.objects, limits=home.settings.thresholds)
         rollout_advance(bench, AT, until=date(2021, 12, 31))
         assert state(home).share == 50
-        found = facts(rollout(home))
+        found = home.facts("rollout")
         assert (found["action"], found["moved"], found["challenger_share"]) == ("wait", False, 50)
         assert (found["challenger"], found["challenger_is_the_mock"]) == ("mock", True)
         assert "mock is a rule that the champion is compared with" in str(found["decision"])
@@ -126,7 +113,7 @@ def test_a_challenger_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:
     challenger = published_model(home.artifacts, "2021-12")
     rollout_start(home.artifacts, challenger, AT, WHY, JANUARY)
     (home.artifacts.root / f"xgboost_v1/{challenger}.json").write_bytes(b"{}")
-    result = rollout(home)
+    result = home.make("rollout")
     assert not result.success
     assert "is damaged" in failure(result, "rollout")
     assert state(home).share == 10

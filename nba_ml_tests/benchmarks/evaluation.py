@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from nba_ml.assets.walk_forward import graded_months
-from nba_ml.checks.build import consequence, scene_of
+from nba_ml.checks.build import scene_of
 from nba_ml.checks.registry import all_checks
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.contract import V2_33FEATURES
@@ -23,7 +23,7 @@ from nba_ml.core.season import season_months
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.values import TrainedModel
 from nba_ml.core.walk_forward import summarise
-from nba_ml.core.walk_forward_page import walk_forward_page
+from nba_ml.core.walk_forward_page.page import walk_forward_page
 from nba_ml.resources.feature_source import source_months
 from nba_ml.resources.month_store import MonthStore
 from nba_ml.resources.store import ArtifactRoot, Store
@@ -43,7 +43,7 @@ def check_seconds(store: Store, artifacts: ArtifactRoot, months: list[str]) -> d
             continue
         started = time.perf_counter()
         check.examine(value, scene)
-        spent[f"{consequence(check)}{': fresh process' if 'fresh' in check.name else ''}"] += (
+        spent[f"{check.consequence}{': fresh process' if 'fresh' in check.name else ''}"] += (
             time.perf_counter() - started
         )
     return dict(spent)

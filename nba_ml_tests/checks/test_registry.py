@@ -10,15 +10,14 @@ import pytest
 
 from nba_ml.assets import MONTHLY_ASSETS
 from nba_ml.checks.build import result_of
-from nba_ml.checks.check import Check, Finding, Severity
+from nba_ml.checks.check import Check, Consequence, Finding, Severity
 from nba_ml.checks.registry import all_checks, blocking_checks
 from nba_ml.checks.thresholds import Thresholds
 
 CHECK = Check(
     asset="xgboost_model",
     name="validation_mae",
-    severity=Severity.ERROR,
-    blocking=True,
+    consequence=Consequence.BLOCKS,
     threshold="validation MAE at most 5.0 points",
     reason="Every average does better.",
     examine=lambda value, month: Finding(passed=True, metric=str(value), value=month, n=0),
@@ -60,10 +59,21 @@ def test_each_asset_that_a_model_stands_on_has_a_blocking_check(asset: str) -> N
     assert any(check.stops_run for check in blocking_checks(asset))
 
 
-def test_a_check_that_stops_a_run_blocks_publication() -> None:
+@pytest.mark.parametrize(
+    ("consequence", "stops_run", "blocking", "severity"),
+    [
+        (Consequence.STOPS_RUN, True, True, Severity.ERROR),
+        (Consequence.BLOCKS, False, True, Severity.ERROR),
+        (Consequence.FAILS_CI, False, False, Severity.ERROR),
+        (Consequence.WARNS, False, False, Severity.WARN),
+    ],
+)
+def test_what_a_failure_does_decides_what_it_blocks(
+    consequence: Consequence, stops_run: bool, blocking: bool, severity: Severity
+) -> None:
     """Guards against a value that no run may go on with, and that a later run publishes."""
-    with pytest.raises(ValueError, match=r"xgboost_model\.validation_mae stops a run and does not block publication"):
-        replace(CHECK, blocking=False, stops_run=True)
+    check = replace(CHECK, consequence=consequence)
+    assert (check.stops_run, check.blocking, check.severity) == (stops_run, blocking, severity)
 
 
 def test_models_that_are_not_good_enough_are_refused_at_the_publisher_and_not_before() -> None:

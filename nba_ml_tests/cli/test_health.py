@@ -8,12 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
-from nba_ml import cli
-from nba_ml.commands.health import add_health
+from nba_ml.cli import main
+from nba_ml.core.channel import CHAMPION
 from nba_ml.home import prepare_home
 from nba_ml.settings import Settings
 from nba_ml_tests.mail import Hook, webhook
@@ -34,12 +33,6 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 def run(environ: dict[str, str], *arguments: str) -> Result:
-    @click.group()
-    @click.pass_context
-    def main(context: click.Context) -> None:
-        context.obj = False
-
-    add_health(main, cli._command)
     return CliRunner().invoke(main, ["health", *arguments], env=environ, catch_exceptions=False)
 
 
@@ -85,6 +78,19 @@ def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str],
     hook.answer = 500
     told = json.loads(run(environ, "--notify", "--json").output)
     assert "answered 500" in told["notified"]["webhook"]
+
+
+def test_what_cannot_be_looked_at_is_told_too(environ: dict[str, str], hook: Hook) -> None:
+    """Guards against a damaged pointer that ends the command before anybody is told, hour after hour."""
+    pointer = Path(environ["NBA_ML_HOME"]) / "artifacts" / CHAMPION
+    pointer.parent.mkdir(parents=True)
+    pointer.write_bytes(b"{")
+    ended = run({**environ, "NBA_ML_NOTIFY_WEBHOOK": hook.url}, "--notify")
+    assert ended.exit_code == 2
+    [sent] = hook.posts
+    assert sent["title"] == "nba-ml health: health"
+    assert "could not be looked at" in sent["said"]
+    assert "is no channel of format 1" in sent["said"]
 
 
 def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:

@@ -6,12 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner, Result
 
-from nba_ml import cli
-from nba_ml.commands.release import add_commands
+from nba_ml.cli import main
 from nba_ml.core.channel import read_channel
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml_tests.limits import written
@@ -30,12 +28,6 @@ class Terminal:
         self.environment = {"NBA_ML_HOME": str(home), "NBA_ML_THREADS": "1", "NBA_ML_THRESHOLDS": str(written(LIMITS))}
 
     def run(self, *arguments: str) -> Result:
-        @click.group()
-        @click.pass_context
-        def main(context: click.Context) -> None:
-            context.obj = False
-
-        add_commands(main, cli._command)
         return CliRunner().invoke(main, arguments, env=self.environment, catch_exceptions=False)
 
     def says(self, code: int, *arguments: str) -> str:
@@ -115,7 +107,9 @@ def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, argum
 
 def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     """Guards the second that a rollback may take: a graph takes three to load, tables and models half of one."""
-    code = "import sys, nba_ml.cli, nba_ml.commands.release, nba_ml.objects, nba_ml.rollback; print(*sys.modules)"
+    code = (
+        "import sys, nba_ml.cli, nba_ml.commands.release, nba_ml.objects, nba_ml.release.rollback; print(*sys.modules)"
+    )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert "pydantic" in loaded

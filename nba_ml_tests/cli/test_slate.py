@@ -14,14 +14,16 @@ from click.testing import CliRunner
 from nba_ml.cli import main
 from nba_ml.core.digest import DigestedTable
 from nba_ml.core.served_table import create_table
-from nba_ml.release import promote, rollout_start
+from nba_ml.release.promotion import promote
+from nba_ml.release.rollout import rollout_start
 from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.slate_store import read_slate
+from nba_ml.resources.slate_store import SlateStore, read_slate
+from nba_ml.settings import Settings
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, make_platform
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.release_scene import bench_of, published_model
-from nba_ml_tests.slate_scene import AFTERWARDS, DAY, slate_rows_of
+from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate, slate_rows_of
 
 WHY = "for a test of the slates"
 
@@ -67,6 +69,42 @@ def test_predict_and_grade(terminal: Terminal, tmp_path: Path) -> None:
     assert "1 dates with a slate, 1 of them replayed; 0 have no result yet" in graded
 
 
+def test_a_version_that_does_not_count_names_the_one_that_does(terminal: Terminal) -> None:
+    """Guards against a reason that is not so: a replayed day has no version that stood when it was over."""
+    predict = ("slate", "predict", "--date", str(DAY))
+    assert "does not count" not in terminal.says(0, *predict)
+    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    said = terminal.says(0, *predict)
+    assert "It does not count: version 1, made 20" in said
+    assert "is the first of those made after the day" in said
+    slates = SlateStore(terminal.bench.months.objects)
+    slates.keep(slate(at=BEFORE_THE_GAMES))
+    said = terminal.says(0, *predict)
+    assert "It does not count: version 3, made 2022-01-15 22:00 UTC, stood when the day was over" in said
+
+
+def test_a_file_that_cannot_be_written_leaves_what_was_there(terminal: Terminal, tmp_path: Path) -> None:
+    """Guards against half a slate over a whole one, and against a traceback where the disk is full."""
+    out = tmp_path / "slate.parquet"
+    predict = ("slate", "predict", "--date", str(DAY), "--out", str(out))
+    terminal.says(0, *predict)
+    before = out.read_bytes()
+    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    terminal.says(0, *predict[:-2])
+    program = (
+        "import resource; from nba_ml.cli import main; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2},) * 2); main({list(predict)})"
+    )
+    environment = {**os.environ, **terminal.environment}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert f"{out} could not be written: File too large. The slate is kept at" in " ".join(ended.stderr.split())
+    assert out.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if "slate.parquet" in path.name] == [out.name]
+
+
 def test_what_was_set_aside_is_listed_with_its_reason(terminal: Terminal) -> None:
     """Guards against players who are missing from a slate without a word."""
     features = features_of("2022-01")
@@ -98,6 +136,11 @@ def test_a_slate_that_serves_nobody_is_no_success(terminal: Terminal) -> None:
     [
         (("predict", "--date", "2022-02-03"), "There are no feature rows of 2022-02-03"),
         (("predict", "--date", "15.1.2022"), "'15.1.2022' is no date"),
+        (("predict", "--date", "2022-W02-6"), "'2022-W02-6' is 2022-01-15: give it as YYYY-MM-DD"),
+        (("predict", "--date", "0001-01-01"), "No NBA game is played on 0001-01-01"),
+        (("predict", "--date", "9999-12-31"), "No NBA game is played on 9999-12-31"),
+        (("predict", "--date", "2022-01-15", "--out", "/dev/null/x"), "/dev/null/x could not be written: Not a dir"),
+        (("predict", "--date", "2022-01-15", "--out", "/no/x"), "goes on from there"),
         (("predict",), "Missing option '--date'"),
         (("predict", "--date", "2022-01-15", "--to-bigquery"), "There is no BigQuery to write predictions to"),
         (("grade", "--month", "2022-01"), "No slate of 2022-01 was kept"),
@@ -107,6 +150,18 @@ def test_a_slate_that_serves_nobody_is_no_success(terminal: Terminal) -> None:
 def test_what_cannot_be_done_is_said_in_a_paragraph(terminal: Terminal, arguments: tuple[str, ...], said: str) -> None:
     """Guards against a traceback, and against exit code 0 or 1 for what could not run."""
     assert said in terminal.says(2, "slate", *arguments)
+
+
+def test_an_unforeseen_error_names_the_whole_command(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the way to the traceback: `nba-ml --debug grade` is no command."""
+
+    def broken() -> Settings:
+        raise ZeroDivisionError("of a test")
+
+    monkeypatch.setattr(Settings, "from_environment", broken)
+    said = terminal.says(2, "slate", "grade", "--month", "2022-01")
+    assert "ZeroDivisionError: of a test" in said
+    assert "`nba-ml --debug slate grade` shows where" in said
 
 
 def test_a_slate_of_the_store_needs_no_dagster(terminal: Terminal) -> None:
@@ -143,3 +198,7 @@ def test_with_bigquery_at_both_ends(bigquery_emulator: BigQueryEmulator, tmp_pat
     )
     assert found.to_pylist() == [{"n": rows, "active": rows}]
     assert terminal.champion in ended.stdout
+    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    said = terminal.says(0, *predict)  # replayed like the first, so the first goes on to count
+    assert f"{table}: {rows} rows there already of version 1, which counts and is the active one" in said
+    assert f"{table}: {2 * rows} rows loaded, none of them active" in said

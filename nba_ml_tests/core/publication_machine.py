@@ -1,11 +1,9 @@
 """Publishers that can be stopped: what the tests of publication and of the stores drive.
 
-- `Place`: where a store keeps its objects, reached without the store's code. `Folder` is a directory's.
 - `bundle_of` and `whole_bundles`: a bundle around a booster's bytes, and a reader that shares no code
   with the publisher.
 - `promote`: the channel pointer's compare-and-swap, and `resolved_serial`, a reader of the pointer.
-- `SteppedPublisher`: a publisher in a thread that makes one store call at a time, and can be killed
-  before or after any of them.
+- `SteppedPublisher`: a publisher that makes one store call at a time, and can be killed before or after any of them.
 - As a program, a publisher in a process of its own, to be killed by the kernel.
 """
 
@@ -18,22 +16,22 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any
 
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import PublicationError
 from nba_ml.core.gates import CheckVerdict, Verdict
 from nba_ml.core.manifest import model_id
-from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore, StoredObject
+from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore
 from nba_ml.core.publication import Bundle, Published, publish
 from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml_tests.core.places import Readable
+from nba_ml_tests.core.stoppable import SteppedUser
 
 MONTH = "2022-01"
 CHAMPION = "xgboost_v1/channels/champion.json"
-Result = TypeVar("Result")
-Order = Literal["go", "die before", "die after"]
 
 
 def digest(data: bytes) -> str:
@@ -60,80 +58,6 @@ def bundle_of(booster: bytes, *, verdict: Verdict | None = None, **fields: Any) 
         "metrics": {"mae": 4.5},
     }
     return Bundle(identity, booster, json.dumps({**record, **fields}).encode(), verdict or verdict_on(booster))
-
-
-class Place(Protocol):
-    """Where a store keeps its objects, by other means than the store's: as a reader sees it and a vandal changes it."""
-
-    def names(self) -> list[str]:
-        """The names of all objects, sorted."""
-        ...
-
-    def stamps(self) -> dict[str, str]:
-        """By name, what changes when an object is written again, be it with the same bytes."""
-        ...
-
-    def read(self, name: str) -> bytes: ...
-
-    def put(self, name: str, data: bytes) -> None: ...
-
-    def remove(self, name: str) -> None: ...
-
-
-class Folder:
-    """The visible files below a directory, as the operating system shows them."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def names(self) -> list[str]:
-        return list(self.stamps())
-
-    def stamps(self) -> dict[str, str]:
-        return {
-            path.relative_to(self.root).as_posix(): str(path.stat().st_mtime_ns)
-            for path in sorted(self.root.rglob("*"))
-            if not path.name.startswith(".") and path.is_file()
-        }
-
-    def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
-
-    def put(self, name: str, data: bytes) -> None:
-        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (self.root / name).write_bytes(data)
-
-    def remove(self, name: str) -> None:
-        (self.root / name).unlink()
-
-
-class Readable(Protocol):
-    """What a reader needs of a place."""
-
-    def names(self) -> list[str]: ...
-
-    def read(self, name: str) -> bytes: ...
-
-
-class Seen:
-    """A place as it was at one moment, when nobody was at work."""
-
-    def __init__(self, place: Readable) -> None:
-        self.objects = contents(place)
-
-    def names(self) -> list[str]:
-        return list(self.objects)
-
-    def read(self, name: str) -> bytes:
-        return self.objects[name]
-
-
-def contents(place: Readable) -> dict[str, bytes]:
-    """The bytes of all objects by name.
-
-    Objects may come while this runs, so a name is listed first and read then: none may vanish in between.
-    """
-    return {name: place.read(name) for name in place.names()}
 
 
 def whole_bundles(place: Readable) -> list[str]:
@@ -175,59 +99,8 @@ def resolved_serial(place: Readable) -> int:
     return serial
 
 
-class Killed(BaseException):
-    """The end of a publisher's process. No `except Exception` of the code under test may catch it."""
-
-
-class HookedStore:
-    """A store that passes every call through a hook, given the method's name and the call itself."""
-
-    def __init__(self, store: ObjectStore, hook: Callable[[str, Callable[[], Any]], Any]) -> None:
-        self._store = store
-        self._hook = hook
-
-    def uri(self, name: str) -> str:
-        return self._store.uri(name)
-
-    def read(self, name: str) -> StoredObject | None:
-        found: StoredObject | None = self._hook("read", lambda: self._store.read(name))
-        return found
-
-    def create(self, name: str, data: bytes) -> str:
-        return str(self._hook("create", lambda: self._store.create(name, data)))
-
-    def swap(self, name: str, data: bytes, generation: str) -> str:
-        return str(self._hook("swap", lambda: self._store.swap(name, data, generation)))
-
-    def write(self, name: str, data: bytes) -> None:
-        self._hook("write", lambda: self._store.write(name, data))
-
-    def delete(self, name: str) -> None:
-        self._hook("delete", lambda: self._store.delete(name))
-
-    def names(self, prefix: str) -> list[str]:
-        return list(self._hook("names", lambda: self._store.names(prefix)))
-
-
-def dying_at(store: ObjectStore, call: int, order: Order) -> HookedStore:
-    """A store whose user dies at the n-th call, counted from 0: before it takes effect, or right after."""
-    calls = 0
-
-    def hook(_: str, perform: Callable[[], Result]) -> Result:
-        nonlocal calls
-        calls += 1
-        if calls - 1 == call and order == "die before":
-            raise Killed
-        result = perform()
-        if calls - 1 == call and order == "die after":
-            raise Killed
-        return result
-
-    return HookedStore(store, hook)
-
-
-class SteppedPublisher:
-    """`publish`, `promote`, or both, in a thread that waits for an order before each of its store calls."""
+class SteppedPublisher(SteppedUser):
+    """`publish`, `promote`, or both, one store call at a time."""
 
     def __init__(
         self, store: ObjectStore, bundle: Bundle, promoted_by: str | None = None, *, publishes: bool = True
@@ -236,35 +109,11 @@ class SteppedPublisher:
         self.result: Published | None = None
         self.serial: int | None = None
         self.error: PublicationError | None = None
-        self.ended = False
         self._promoted_by = promoted_by
         self._publishes = publishes
-        self._order: Order = "go"
-        self._may_go = threading.Semaphore(0)
-        self._waits = threading.Semaphore(0)
-        self._thread = threading.Thread(target=self._run, args=(HookedStore(store, self._obey),), daemon=True)
-        self._thread.start()
-        self._waits.acquire()
+        super().__init__(store)
 
-    def step(self, order: Order = "go") -> None:
-        """Let it make one store call, or die before or after that. One that has ended takes no more orders."""
-        if self.ended:
-            return
-        self._order = order
-        self._may_go.release()
-        self._waits.acquire()
-
-    def _obey(self, _: str, perform: Callable[[], Result]) -> Result:
-        self._waits.release()
-        self._may_go.acquire()
-        if self._order == "die before":
-            raise Killed
-        result = perform()
-        if self._order == "die after":
-            raise Killed
-        return result
-
-    def _run(self, store: HookedStore) -> None:
+    def work(self, store: ObjectStore) -> None:
         try:
             if self._publishes:
                 self.result = publish(store, self.bundle)
@@ -272,11 +121,6 @@ class SteppedPublisher:
                 self.serial = promote(store, self.bundle.model_id, self._promoted_by)
         except PublicationError as error:
             self.error = error
-        except Killed:
-            pass  # its process is gone; what it wrote stays
-        finally:
-            self.ended = True
-            self._waits.release()
 
 
 AUDITED = ("open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.scandir", "fcntl.flock")

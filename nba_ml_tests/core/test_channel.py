@@ -9,16 +9,13 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -45,10 +42,8 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import ChannelError, ReleaseError
 from nba_ml.core.manifest import SYSTEM_ID, BundleNames, model_id
 from nba_ml.core.object_store import ObjectStore
-from nba_ml.resources.cloud_store import CloudStore
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
-from nba_ml_tests.core.publication_machine import Folder, HookedStore, Killed, Order, Place, dying_at
+from nba_ml_tests.core.places import Home, MakeHome, Place
+from nba_ml_tests.core.stoppable import InterleavedUsers, Killed, Order, SteppedUser, dying_at
 
 AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 SHA = "0" * 63
@@ -98,36 +93,6 @@ def promoting(number: int, author: str = "somebody") -> Callable[[Channel | None
         return next_state(present, kind="promote", reason=author, at=AT, champion=model(number), earlier=())
 
     return decide
-
-
-@dataclass(frozen=True)
-class Home:
-    store: ObjectStore
-    place: Place
-
-
-MakeHome = Callable[[], Home]
-
-
-@pytest.fixture(params=["directory", "cloud"])
-def make_home(request: pytest.FixtureRequest, tmp_path: Path) -> MakeHome:
-    """Makes fresh stores of one kind."""
-    numbers = itertools.count()
-    if request.param == "directory":
-
-        def in_directory() -> Home:
-            root = tmp_path / f"artifacts-{next(numbers)}"
-            return Home(DirectoryStore(root), Folder(root))
-
-        return in_directory
-    endpoint = request.getfixturevalue("gcs_endpoint")
-    client, bucket = emulator_client(endpoint), make_bucket(endpoint)
-
-    def on_cloud() -> Home:
-        prefix = f"artifacts-{next(numbers)}"
-        return Home(CloudStore(bucket, prefix, client), BucketView(endpoint, bucket, prefix))
-
-    return on_cloud
 
 
 def states(place: Place) -> tuple[int, int]:
@@ -359,51 +324,19 @@ def test_movers_at_once(make_home: MakeHome, movers: int, record_property: Calla
     print(f"{movers} movers, {races} races: {lost} lost and decided again")
 
 
-class SteppedMover:
-    """A mover in a thread that waits for an order before each of its store calls."""
+class SteppedMover(SteppedUser):
+    """A mover, one store call at a time."""
 
     def __init__(self, store: ObjectStore, number: int, author: str) -> None:
-        self.author = author
+        self.number, self.author = number, author
         self.result: Moved | None = None
-        self.ended = False
-        self._order: Order = "go"
-        self._may_go, self._waits = threading.Semaphore(0), threading.Semaphore(0)
-        arguments = (HookedStore(store, self._obey), number)
-        self._thread = threading.Thread(target=self._run, args=arguments, daemon=True)
-        self._thread.start()
-        self._waits.acquire()
+        super().__init__(store)
 
-    def step(self, order: Order = "go") -> None:
-        """Let it make one store call, or die before or after that. One that has ended takes no more orders."""
-        if not self.ended:
-            self._order = order
-            self._may_go.release()
-            self._waits.acquire()
-
-    def _obey(self, _: str, perform: Callable[[], Any]) -> Any:
-        self._waits.release()
-        self._may_go.acquire()
-        if self._order == "die before":
-            raise Killed
-        result = perform()
-        if self._order == "die after":
-            raise Killed
-        return result
-
-    def _run(self, store: ObjectStore, number: int) -> None:
-        try:
-            self.result = move_channel(store, promoting(number, self.author))
-        except Killed:
-            pass  # its process is gone; what it wrote stays
-        finally:
-            self.ended = True
-            self._waits.release()
+    def work(self, store: ObjectStore) -> None:
+        self.result = move_channel(store, promoting(self.number, self.author))
 
 
-COUNTS = {"steps": 0, "kills": 0, "moves": 0, "runs": 0}
-
-
-class InterleavedMovers(RuleBasedStateMachine):
+class InterleavedMovers(InterleavedUsers):
     """Movers of one channel, one store call at a time, some of them killed."""
 
     make_home: MakeHome
@@ -412,40 +345,14 @@ class InterleavedMovers(RuleBasedStateMachine):
     def open_store(self) -> None:
         home = type(self).make_home()
         self.store, self.place = home.store, home.place
-        self.running: list[SteppedMover] = []
-        self.ended: list[SteppedMover] = []
         self.serial = self.decided = self.started = 0
         self.history: dict[str, bytes] = {}
-        COUNTS["runs"] += 1
 
     @precondition(lambda self: len(self.running) < 4)
     @rule(number=st.integers(1, 3))
     def start(self, number: int) -> None:
         self.started += 1
         self.running.append(SteppedMover(self.store, number, f"mover {self.started}"))
-
-    @precondition(lambda self: self.running)
-    @rule(who=st.integers(0, 3), calls=st.sampled_from([1, 2, 5]))
-    def go_on(self, who: int, calls: int) -> None:
-        mover = self.running[who % len(self.running)]
-        for _ in range(calls):
-            mover.step()
-            COUNTS["steps"] += 1
-            self.all_is_well()
-        self.retire(mover)
-
-    @precondition(lambda self: self.running)
-    @rule(who=st.integers(0, 3), order=st.sampled_from(["die before", "die after"]))
-    def kill(self, who: int, order: Order) -> None:
-        mover = self.running[who % len(self.running)]
-        mover.step(order)
-        COUNTS["kills"] += 1
-        self.retire(mover)
-
-    def retire(self, mover: SteppedMover) -> None:
-        if mover.ended:
-            self.running.remove(mover)
-            self.ended.append(mover)
 
     @invariant()
     def all_is_well(self) -> None:
@@ -477,13 +384,11 @@ class InterleavedMovers(RuleBasedStateMachine):
             assert by_serial[state.serial] == state, "a mover was told that it moved, and the history has another's"
         for before, after in itertools.pairwise(by_serial.values()):
             assert before.champion != after.champion, "a mover did not decide against the champion it replaced"
-        COUNTS["moves"] += len(by_serial)
 
 
 def test_interleaved_movers(make_home: MakeHome, request: pytest.FixtureRequest) -> None:
     """Guards against any order of several movers' steps and deaths that one mover alone does not show."""
     machine = type("OverThisStore", (InterleavedMovers,), {"make_home": staticmethod(make_home)})
-    COUNTS.update(steps=0, kills=0, moves=0, runs=0)
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -494,4 +399,3 @@ def test_interleaved_movers(make_home: MakeHome, request: pytest.FixtureRequest)
             suppress_health_check=list(HealthCheck),
         ),
     )
-    print(", ".join(f"{name} {count}" for name, count in COUNTS.items()))

@@ -6,7 +6,6 @@ emulator. What is about a process and its files runs over the directory alone; `
 
 from __future__ import annotations
 
-import itertools
 import json
 import pickle
 import random
@@ -16,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ import xgboost as xgb
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
@@ -46,26 +44,18 @@ from nba_ml.core.gates import Verdict
 from nba_ml.core.manifest import BundleNames, Manifest, model_id
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.publication import Bundle, list_published, publish, published
-from nba_ml.resources.cloud_store import CloudStore
 from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
+from nba_ml_tests.core.places import Folder, Home, MakeHome, Place, Seen, contents, in_directory
 from nba_ml_tests.core.publication_machine import (
     CHAMPION,
-    Folder,
-    HookedStore,
-    Killed,
-    Order,
-    Place,
-    Seen,
     SteppedPublisher,
     bundle_of,
-    contents,
     digest,
-    dying_at,
     resolved_serial,
     verdict_on,
     whole_bundles,
 )
+from nba_ml_tests.core.stoppable import HookedStore, InterleavedUsers, Killed, Order, dying_at
 
 HELPER = "nba_ml_tests.core.publication_machine"
 
@@ -87,38 +77,6 @@ def boosters() -> tuple[bytes, bytes]:
 @pytest.fixture
 def bundle(boosters: tuple[bytes, bytes]) -> Bundle:
     return bundle_of(boosters[0])
-
-
-@dataclass(frozen=True)
-class Home:
-    """A fresh store, and the place that it keeps its objects in."""
-
-    store: ObjectStore
-    place: Place
-
-
-MakeHome = Callable[[], Home]
-
-
-@pytest.fixture(params=["directory", "cloud"])
-def make_home(request: pytest.FixtureRequest, tmp_path: Path) -> MakeHome:
-    """Makes fresh stores of one kind."""
-    if request.param == "directory":
-        numbers = itertools.count()
-        return lambda: in_directory(tmp_path / f"artifacts-{next(numbers)}")
-    endpoint = request.getfixturevalue("gcs_endpoint")
-    client, bucket = emulator_client(endpoint), make_bucket(endpoint)
-    prefixes = itertools.count()
-
-    def on_cloud() -> Home:
-        prefix = f"artifacts-{next(prefixes)}"
-        return Home(CloudStore(bucket, prefix, client), BucketView(endpoint, bucket, prefix))
-
-    return on_cloud
-
-
-def in_directory(root: Path) -> Home:
-    return Home(DirectoryStore(root), Folder(root))
 
 
 @pytest.fixture
@@ -541,7 +499,7 @@ def test_of_many_publishers_one_creates(store: ObjectStore, place: Place, booste
     assert len(whole_bundles(place)) == 1
 
 
-class InterleavedPublishers(RuleBasedStateMachine):
+class InterleavedPublishers(InterleavedUsers):
     """Publishers of agreeing and contradicting bundles, one store call at a time, some of them killed.
 
     Some go on to promote what they have published, so that they race for the pointer too.
@@ -554,8 +512,6 @@ class InterleavedPublishers(RuleBasedStateMachine):
     def open_store(self, begun: bool) -> None:
         home = type(self).make_home()
         self.store, self.place = home.store, home.place
-        self.running: list[SteppedPublisher] = []
-        self.ended: list[SteppedPublisher] = []
         if begun:
             publish(self.store, self.choices[-1])
         self.published: dict[str, bytes] = {}
@@ -578,27 +534,6 @@ class InterleavedPublishers(RuleBasedStateMachine):
 
     def author(self) -> str:
         return f"publisher {len(self.running) + len(self.ended)}"
-
-    @precondition(lambda self: self.running)
-    @rule(who=st.integers(0, 3), calls=st.sampled_from([1, 2, 8]))
-    def go_on(self, who: int, calls: int) -> None:
-        publisher = self.running[who % len(self.running)]
-        for _ in range(calls):
-            publisher.step()
-            self.all_is_well()
-        self.retire(publisher)
-
-    @precondition(lambda self: self.running)
-    @rule(who=st.integers(0, 3), order=st.sampled_from(["die before", "die after"]))
-    def kill(self, who: int, order: Order) -> None:
-        publisher = self.running[who % len(self.running)]
-        publisher.step(order)
-        self.retire(publisher)
-
-    def retire(self, publisher: SteppedPublisher) -> None:
-        if publisher.ended:
-            self.running.remove(publisher)
-            self.ended.append(publisher)
 
     @invariant()
     def all_is_well(self) -> None:

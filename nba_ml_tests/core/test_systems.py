@@ -31,10 +31,12 @@ from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml.core.tables import PREDICTION_GRADES, PREDICTIONS
 from nba_ml.core.training import Samples
 from nba_ml.core.values import TrainedModel
-from nba_ml.release import promote as promote_model
-from nba_ml.release import register, rollout_advance, rollout_start, shadow_month
+from nba_ml.release.promotion import promote as promote_model
+from nba_ml.release.registration import register
+from nba_ml.release.rollback import rollback
+from nba_ml.release.rollout import rollout_advance, rollout_start
+from nba_ml.release.shadow import shadow_month
 from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.rollback import rollback
 from nba_ml_tests.conftest import Trained, snapshot_of
 from nba_ml_tests.release_scene import AT, REFITTED, bench_of, model_of, published_model
 

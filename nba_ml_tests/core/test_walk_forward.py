@@ -15,7 +15,7 @@ from nba_ml.core.grades import GradedMonth, GradeReport, break_down
 from nba_ml.core.pictures import walk_forward_curve
 from nba_ml.core.tables import PREDICTION_GRADES
 from nba_ml.core.walk_forward import WalkForward, summarise, summary_table
-from nba_ml.core.walk_forward_page import walk_forward_page
+from nba_ml.core.walk_forward_page.page import walk_forward_page
 from nba_ml_tests.core.test_grades import graded_rows
 
 PNG = b"\x89PNG\r\n\x1a\n"

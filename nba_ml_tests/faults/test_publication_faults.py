@@ -24,12 +24,10 @@ from nba_ml.core.publication import Bundle, publish
 from nba_ml.resources.cloud_store import CloudStore
 from nba_ml.serving.bundle import verify_bundle
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
+from nba_ml_tests.core.places import Place, Seen, contents
 from nba_ml_tests.core.publication_machine import (
     CHAMPION,
-    Place,
-    Seen,
     bundle_of,
-    contents,
     resolved_serial,
     verdict_on,
     whole_bundles,
@@ -126,7 +124,7 @@ class Trial:
         """A store that nothing disturbs."""
         return CloudStore(self.bucket, folder, emulator_client(self.direct))
 
-    def disturbed(self, folder: str, *, deadline: float, request_timeout: float = 10.0) -> CloudStore:
+    def disturbed(self, folder: str, *, deadline: float, request_timeout: float = 30.0) -> CloudStore:
         """A store behind the proxy, which tries again soon."""
         client = emulator_client(self.proxy.endpoint)
         return CloudStore(self.bucket, folder, client, deadline, request_timeout, first_pause=0.005)
@@ -162,7 +160,7 @@ def test_the_calls_of_a_publication(trial: Trial) -> None:
     """Guards the counts below, and the cost of a publication: a call more is a call more that can fail."""
     folder, place, watch = trial.begin()
     with trial.proxy.disturbing(undisturbed, watch):
-        outcome = publish_and_promote(trial.disturbed(folder, deadline=20), trial.bundle, "calm")
+        outcome = publish_and_promote(trial.disturbed(folder, deadline=60), trial.bundle, "calm")
     assert outcome == (True, [1, 2])
     names = BundleNames.of(trial.bundle.model_id)
     known = {names.booster: "booster", names.record: "record", names.manifest: "manifest", CHAMPION: "champion"}
@@ -190,7 +188,7 @@ def test_a_fault_that_passes_is_overcome(trial: Trial, kind: Kind, when: When, r
     runs, before = 0, trial.proxy.injected
     for call, times in itertools.product(range(len(CALLS)), (1, 2) if kind == "reset" else (1,)):
         folder, place, watch = trial.begin()
-        store = trial.disturbed(folder, deadline=30, request_timeout=0.1 if kind == "silence" else 10)
+        store = trial.disturbed(folder, deadline=60, request_timeout=0.25 if kind == "silence" else 30)
         with trial.proxy.disturbing(disturbed(Fault(kind, when), call, times), watch):
             outcome = publish_and_promote(store, trial.bundle, "patient")
         assert trial.proxy.violations == []
@@ -209,7 +207,7 @@ def test_a_fault_that_lasts_ends_in_an_error_that_a_rerun_mends(
     runs, before = 0, trial.proxy.injected
     for call in range(len(CALLS)):
         folder, place, watch = trial.begin()
-        store = trial.disturbed(folder, deadline=0.1, request_timeout=0.1 if kind == "silence" else 10)
+        store = trial.disturbed(folder, deadline=0.1, request_timeout=0.1 if kind == "silence" else 30)
         with (
             trial.proxy.disturbing(disturbed(Fault(kind, when), call, None), watch),
             pytest.raises(PublicationError, match=r"for 0 seconds, at last with: .*run again") as caught,
@@ -242,7 +240,7 @@ def test_damaged_bytes_are_refused(trial: Trial, record_property: Record) -> Non
             trial.proxy.disturbing(disturbed(Fault("garbled", "after"), call), watch),
             pytest.raises(PublicationError, match="another checksum"),
         ):
-            publish_and_promote(trial.disturbed(folder, deadline=20), trial.bundle, "garbled")
+            publish_and_promote(trial.disturbed(folder, deadline=60), trial.bundle, "garbled")
         assert trial.proxy.violations == []
         publish_and_promote(trial.store(folder), trial.bundle, "second")
         assert published_objects(place) == trial.clean
@@ -290,7 +288,7 @@ def test_publishers_at_once_through_a_bad_network(trial: Trial, publishers: int,
     for _ in range(rounds):
         folder, place, _ = trial.begin()
         watched = BucketView(trial.direct, trial.bucket, folder)
-        stores = [trial.disturbed(folder, deadline=30) for _ in bundles]
+        stores = [trial.disturbed(folder, deadline=120) for _ in bundles]
         with trial.proxy.disturbing(plan, partial(look, watched)), ThreadPoolExecutor(publishers) as pool:
             outcomes = list(pool.map(publish_and_promote, stores, bundles, map(str, range(publishers))))
         assert trial.proxy.violations == []

@@ -1,4 +1,4 @@
-"""What a run died of, in the words of the error that it was, read from its events."""
+"""What Dagster's event log says: what a run died of, in the words of the error that it was, and what was made last."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import dagster as dg
 
 _WRAPPINGS = ("Dagster", "Failure")
 """How the names of the classes begin in which Dagster carries an error."""
+
+_PAGE = 500
+"""Materialisations that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,19 @@ def first_failure(instance: dg.DagsterInstance, run_id: str) -> StepFailure | No
     """The first failed step of a run; None if none failed, or there is no such run."""
     entries = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     return next((step_failure(entry.dagster_event) for entry in entries if entry.dagster_event is not None), None)
+
+
+def latest_materialisations(instance: dg.DagsterInstance, asset: str) -> dict[str, dg.EventLogRecord]:
+    """Month -> the record of its latest materialisation, for the months of an asset that ever were materialised."""
+    found: dict[str, dg.EventLogRecord] = {}
+    cursor: str | None = None
+    while True:
+        page = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset)), limit=_PAGE, cursor=cursor
+        )
+        for record in page.records:  # newest first
+            if record.partition_key is not None:
+                found.setdefault(record.partition_key, record)
+        if not page.has_more:
+            return found
+        cursor = page.cursor

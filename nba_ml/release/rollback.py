@@ -1,28 +1,18 @@
 """The way back: who serves, who served, and one command that lets an earlier champion serve again.
 
-Beside `release`, which goes forward, because this one has no time: it imports neither models nor tables, and a
-rollback is done within the second. What belongs here: show, history, rollback, stop.
+Beside `promotion` and `rollout`, which go forward, because this one has no time: it imports neither models nor tables,
+and a rollback is done within the second. What belongs here: show, history, rollback, stop.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from nba_ml.core.channel import (
-    SET_ASIDE,
-    Channel,
-    ChannelModel,
-    Evidence,
-    Moved,
-    move_channel,
-    next_state,
-    read_channel,
-    read_history,
-)
+from nba_ml.core.channel import Channel, ChannelModel, Moved, move_channel, next_state, read_channel, read_history
 from nba_ml.core.errors import ReleaseError
-from nba_ml.core.gates import SHORTEST_REASON
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.wholeness import require_still_whole
+from nba_ml.release.states import put_aside, require_reason, stopped
 
 
 def show(objects: ObjectStore) -> Channel | None:
@@ -80,7 +70,7 @@ def rollback(objects: ObjectStore, at: datetime, reason: str, to: str | None = N
             share=0,
             graded_from=None,
             earlier=present.earlier[place + 1 :],
-            set_aside=_set_aside(present, present.champion.model_id, but=target.model_id),
+            set_aside=put_aside(present, present.champion.model_id, but=target.model_id),
         )
 
     return move_channel(objects, decide)
@@ -117,37 +107,7 @@ def rollout_stop(objects: ObjectStore, at: datetime, reason: str, *, forget: boo
             raise ReleaseError("No rollout is under way, so there is nothing to stop.")
         if present.share == 0 and not forget:
             return None
-        stopped = stopped_state(present, at, reason, None)
-        return stopped.model_copy(update={"challenger": None, "graded_from": None}) if forget else stopped
+        state = stopped(present, at, reason, None)
+        return state.model_copy(update={"challenger": None, "graded_from": None}) if forget else state
 
     return move_channel(objects, decide)
-
-
-def stopped_state(present: Channel, at: datetime, reason: str, evidence: Evidence | None) -> Channel:
-    """The state in which the challenger serves nobody, and is set aside."""
-    challenger = present.challenger.model_id if present.challenger else ""
-    return next_state(
-        present,
-        kind="rollout_stop",
-        reason=reason,
-        at=at,
-        share=0,
-        evidence=evidence,
-        set_aside=_set_aside(present, challenger),
-    )
-
-
-def _set_aside(present: Channel, model_id: str, but: str = "") -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each for each in (model_id, *present.set_aside) if each and each != but))[:SET_ASIDE]
-
-
-def require_reason(reason: str) -> None:
-    """Pass silently for a reason that somebody can make something of later.
-
-    Raises:
-        ReleaseError: it is too short for one.
-    """
-    if len(reason.strip()) < SHORTEST_REASON:
-        raise ReleaseError(
-            f"{reason!r} is no reason. It stays in the channel's history: say in a sentence why this is right."
-        )

@@ -1,0 +1,124 @@
+"""Rules that a leak breaks: what is known before a game, held to the results that it must not know."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import takewhile
+
+import numpy as np
+import pyarrow as pa
+
+from nba_ml.checks.check import Finding, Scene
+from nba_ml.checks.offenders import first_rows, keys_of
+from nba_ml.core.metrics import Z_95, interval_over_days
+from nba_ml.core.recomputation import KEY, averages_before
+from nba_ml.core.season import season_of
+from nba_ml.core.snapshot import Snapshot
+
+OPENING_MONTH = "-10"
+"""Seasons open in October."""
+
+LEAST_DATES_WITH_LINES = 5
+"""An interval over days needs days."""
+
+
+def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snapshot, Scene], Finding]:
+    """The rule that a stored average is that of the results before the game, in at least `limit` of the rows.
+
+    Args:
+        feature: the average's name.
+        window: the latest games that it takes; None is the season so far.
+    """
+
+    def examine(snapshot: Snapshot, scene: Scene) -> Finding:
+        season, whole = _season_so_far(snapshot, scene)
+        again = averages_before(season, window, whole_season=whole)
+        rows = snapshot.table.select([*KEY, feature]).to_pandas(date_as_object=False)
+        both = rows.merge(again[again["known"]], on=KEY)
+        off = (both[feature] - both["average"]).abs()
+        agrees = (off <= scene.limits.average_tolerance) | (both[feature].isna() & both["average"].isna())
+        share = float(agrees.mean()) if len(both) else 1.0
+        differing = both.assign(off=off)[~agrees].sort_values("off", ascending=False)
+        return Finding(
+            passed=share >= limit,
+            metric=f"share of rows whose {feature} equals the average of the results before the game",
+            value=round(share, 4) if len(both) else "the results that it needs are not there",
+            n=len(both),
+            worst=first_rows(differing.drop(columns=["known", "off"]).rename(columns={"average": "recomputed"})),
+            next_step=f"{len(differing):,} of {len(both):,} rows differ. Look at the worst: if the stored average lies "
+            "towards the points of the game itself, the window includes the game that it predicts, and every score "
+            f"of a model trained on it is too good. Mend the query, compute {scene.month} again.",
+        )
+
+    return examine
+
+
+def _season_so_far(snapshot: Snapshot, scene: Scene) -> tuple[pa.Table, bool]:
+    """Results of the season up to the month, and whether they reach back to its opening: not beyond a hole."""
+    season = [month for month in scene.months if season_of(month) == season_of(scene.month)]
+    found = (scene.results(month) for month in reversed(season) if month < scene.month)
+    there = list(takewhile(lambda table: table is not None, found))
+    whole = len(there) == len(season) - 1 and season[0].endswith(OPENING_MONTH)
+    return pa.concat_tables([*there, snapshot.results]), whole
+
+
+def last_5_correlation(snapshot: Snapshot, scene: Scene) -> Finding:
+    """The rule that recent form says no more about a game than it honestly can: Pearson's r, with its 95% interval."""
+    limit = scene.limits.max_last_5_correlation
+    average, points = (snapshot.table.column(name).to_numpy() for name in ("points_avg_last_5", "points"))
+    there = ~np.isnan(average)
+    n = int(there.sum())
+    if n < 4 or np.ptp(average[there]) == 0 or np.ptp(points[there]) == 0:
+        return Finding(passed=True, metric="correlation", value="too few rows that differ", n=n)
+    correlation = float(np.corrcoef(average[there], points[there])[0, 1])
+    # Fisher's z: a final of 94 rows may lie above the limit by chance.
+    centre, half = math.atanh(min(correlation, 1 - 1e-12)), Z_95 / math.sqrt(n - 3)
+    low, high = math.tanh(centre - half), math.tanh(centre + half)
+    return Finding(
+        passed=low <= limit,
+        metric="correlation of points_avg_last_5 with the points scored",
+        value=round(correlation, 4),
+        n=n,
+        interval=f"{low:.3f} to {high:.3f} (95%, Fisher)",
+        next_step=f"Form says less than that about a single game. Something of the results of {scene.month} is in the "
+        "feature: look at its window, and at how the target was joined.",
+    )
+
+
+def line_error(snapshot: Snapshot, scene: Scene) -> Finding:
+    """The rule that the line is better than the season average, on the same rows, by about as much as a book can be."""
+    limits = scene.limits
+    names = ("vegas_points_line", "points_avg_season", "points")
+    line, season, points = (snapshot.table.column(name).to_numpy() for name in names)
+    days = snapshot.table.column("game_date").to_numpy()
+    there = ~np.isnan(line) & ~np.isnan(season)
+    metric = "share by which the line's MAE lies below the season average's"
+    n = int(there.sum())
+    if n < limits.min_rows_with_line or len(np.unique(days[there])) < LEAST_DATES_WITH_LINES:
+        return Finding(passed=True, metric=metric, value="too few lines to tell", n=n)
+    error_of_line, error_of_season = (np.abs(each - points)[there] for each in (line, season))
+    mae = float(error_of_season.mean())
+    interval = interval_over_days(error_of_season - error_of_line, days[there])
+    low, high = interval.low / mae, interval.high / mae
+    better = (error_of_season - error_of_line).mean() > 0
+    passed = low <= limits.line_error[1] and high >= limits.line_error[0]
+    most_telling = np.argsort(error_of_line if better else -error_of_line, kind="stable")[:5]
+    rows = [] if passed else np.flatnonzero(there)[most_telling].tolist()
+    return Finding(
+        passed=passed,
+        metric=metric,
+        value=round(float((error_of_season - error_of_line).mean()) / mae, 4),
+        n=n,
+        interval=f"{low:.3f} to {high:.3f} (95%, bootstrap over days)",
+        worst=[
+            {**key, "line": line[row], "points": points[row]}
+            for key, row in zip(keys_of(snapshot.table, rows), rows, strict=True)
+        ],
+        next_step=f"The line's MAE is {error_of_line.mean():.2f} points, the season average's {mae:.2f} on the same "
+        + (
+            f"{n:,} rows. No book is that good before tip-off: take the last snapshot before the game starts."
+            if better
+            else f"{n:,} rows. No book is that bad: look for placeholders, and for lines of another statistic."
+        ),
+    )

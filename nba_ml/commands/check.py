@@ -1,0 +1,44 @@
+"""`nba-ml check`: the asset checks of a month, for CI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nba_ml.commands.session import open_backfill, require_form
+from nba_ml.commands.wrapper import COULD_NOT_RUN, FAILED, command, escaped, out
+
+
+@click.command()
+@click.option("--month", metavar="YYYY-MM", help="The month to check. Default: the last month that has a model.")
+@click.option("--junit", metavar="FILE", type=click.Path(path_type=Path), help="Write the outcome as JUnit XML.")
+@click.option("--summary", metavar="FILE", type=click.Path(path_type=Path), help="Append the outcome as Markdown.")
+@command
+def check(month: str | None, junit: Path | None, summary: Path | None) -> int:
+    """Run the asset checks of a month on what is materialised. Nothing is computed anew.
+
+    \b
+    Exit code 0: all passed (warnings are allowed)
+              1: a check of level ERROR failed
+              2: the checks could not be run
+    In GitHub's CI:  nba-ml check --junit checks.xml --summary "$GITHUB_STEP_SUMMARY"
+    """
+    require_form(month)
+    with open_backfill() as runner:
+        from nba_ml.check_run import Status, check_month
+        from nba_ml.partitions import require_month
+
+        months = list(runner.planner.months)
+        trained = [m for m in months if runner.planner.stored("xgboost_model", m)]
+        report = check_month(runner, require_month(month or (trained or months)[-1], months))
+    for status, colour in ((Status.ERROR, "red"), (Status.FAILED, "red"), (Status.WARNED, "yellow")):
+        for outcome in report.of(status):
+            out.print(f"[{colour}]{outcome.check.key}[/{colour}] {escaped(outcome.said)}", soft_wrap=True)
+    out.print(report.headline, soft_wrap=True, highlight=False)
+    if junit:
+        junit.write_text(report.junit(), encoding="utf-8")
+    if summary:
+        with summary.open("a", encoding="utf-8") as file:  # a summary of several steps is one file
+            file.write(report.markdown())
+    return FAILED if report.of(Status.FAILED) else COULD_NOT_RUN if report.of(Status.ERROR) else 0

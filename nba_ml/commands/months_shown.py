@@ -1,0 +1,138 @@
+"""The months of a command while they run, and what came of them: a progress bar, a table, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from nba_ml.commands.wrapper import err, escaped, out
+from nba_ml.core.errors import NbaMlError
+
+if TYPE_CHECKING:
+    from nba_ml.backfill import Backfill, MonthResult
+
+
+@dataclass
+class Went:
+    """How a command's months went: how many were run, whether one failed, whose model the publisher refused."""
+
+    ran: int = 0
+    failed: bool = False
+    refused: list[str] = field(default_factory=list)
+
+
+def run_months(
+    runner: Backfill,
+    jobs: Iterable[tuple[Sequence[str], Sequence[str]]],
+    *,
+    only_missing: bool,
+    grade_where_possible: bool = False,
+) -> Went:
+    """Run the jobs (months, assets) with a progress bar; say what failed."""
+    jobs = [(months, assets) for months, assets in jobs if months]
+    went, skipped = Went(), 0
+    with _progress_bar() as bar:
+        task = bar.add_task("", total=sum(len(months) for months, _ in jobs))
+        for months, assets in jobs:
+            results = runner.run(months, assets, only_missing=only_missing, grade_where_possible=grade_where_possible)
+            for month in months:
+                bar.update(task, description=month)
+                result = next(results)
+                bar.advance(task)
+                _report(bar.console, result)
+                if result.problems:
+                    return replace(went, failed=True)
+                went.refused += [month] if result.refused else []
+                went.ran, skipped = went.ran + bool(result.assets), skipped + (not result.assets)
+    unpublished = f" Refused, and so not published: {', '.join(went.refused)}." if went.refused else ""
+    out.print(f"{went.ran} month(s) run, {skipped} already up to date.{unpublished}", soft_wrap=True)
+    return went
+
+
+def _report(console: Console, result: MonthResult) -> None:
+    if result.warnings:
+        console.print(f"[yellow]{result.month} warnings:[/yellow] {', '.join(result.warnings)}", soft_wrap=True)
+    if result.left_out:
+        console.print(
+            f"{result.month} without {', '.join(result.left_out)}: the month before has no model to predict with.",
+            soft_wrap=True,
+            highlight=False,
+        )
+    if result.refused:
+        console.print(f"[yellow]{result.month} refused:[/yellow] {escaped(result.refused)}", soft_wrap=True)
+    for problem in result.problems:
+        err.print(f"[red]{result.month} failed:[/red] {escaped(problem)}", soft_wrap=True)
+    if result.problems:
+        err.print(
+            f"See run {result.run_id} in `nba-ml ui`. Once mended, the same command (a backfill with --only-missing) "
+            "goes on.",
+            soft_wrap=True,
+        )
+    elif result.assets and not console.is_terminal:
+        console.print(f"{result.month}: {', '.join(result.assets)}", soft_wrap=True)
+
+
+def _progress_bar() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+
+
+def show_model(runner: Backfill, month: str) -> None:
+    """How good the month's model is beside its baselines."""
+    from nba_ml.assets.xgboost_model import comparison
+    from nba_ml.core.values import TrainedModel
+
+    store = runner.planner.store
+    model = store.load("xgboost_model", month)
+    if not isinstance(model, TrainedModel):
+        raise NbaMlError(
+            f"{store.uri('xgboost_model', month)} is not there, although its run succeeded: was it removed?"
+        )
+    judgement, split = model.report.judgement, model.report.split
+    if judgement is None:
+        out.print(f"{month}: every row so far is early season, so there is no model yet.")
+        return
+    frame = comparison(judgement)
+    validation = split.sides()["validation"]
+    table = Table(
+        *frame.columns,
+        title=f"Validation, {validation.first} to {validation.last}: mean absolute error in points",
+        title_justify="left",
+    )
+    for row in frame.itertuples(index=False):
+        table.add_row(
+            *(
+                f"{value:,}" if isinstance(value, int) else f"{value:.3f}" if isinstance(value, float) else str(value)
+                for value in row
+            )
+        )
+    out.print(table)
+    out.print(
+        f"{split.rows:,} rows of {len(split.snapshots)} months, {model.report.players:,} players.", highlight=False
+    )
+
+
+def show_artifact(runner: Backfill, month: str) -> None:
+    """What was published, and where."""
+    from nba_ml.core.values import Artifact
+
+    artifact = runner.planner.store.load("gcs_artifact", month)
+    if not isinstance(artifact, Artifact) or artifact.model_id is None:
+        out.print(f"{month}: nothing was published.")
+        return
+    out.print(f"Published {artifact.model_id}", highlight=False, soft_wrap=True)
+    for override in artifact.verdict.overrides if artifact.verdict else ():
+        out.print(f"  although {override.check} failed: {escaped(override.reason)}", highlight=False, soft_wrap=True)
+    for name, uri in artifact.uris.items():
+        out.print(f"  {name:9} {uri}", highlight=False, soft_wrap=True)

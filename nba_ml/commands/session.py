@@ -1,0 +1,28 @@
+"""What the commands that run the graph have in common: a month's form looked at first, then the home opened."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from nba_ml.commands.wrapper import err
+from nba_ml.settings import Settings
+
+if TYPE_CHECKING:
+    from nba_ml.backfill import Backfill
+
+
+def require_form(*months: str | None) -> None:
+    """Months of the right form and season, before anything that takes time."""
+    from nba_ml.core.season import parse_month
+
+    for month in months:
+        if month is not None:
+            parse_month(month)
+
+
+def open_backfill() -> AbstractContextManager[Backfill]:
+    """The home locked, its instance open, the graph loaded."""
+    from nba_ml.session import open_session
+
+    return open_session(Settings.from_environment(), tell=err.print)

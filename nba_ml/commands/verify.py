@@ -1,0 +1,62 @@
+"""`nba-ml verify`: a published bundle, looked at by somebody who trusts nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import click
+
+from nba_ml.commands.wrapper import command, out
+from nba_ml.core.errors import BundleError, SettingsError
+
+
+@click.command()
+@click.argument("uri")
+@command
+def verify(uri: str) -> int:
+    """Verify a published bundle: digests first, then its reference predictions in a fresh process.
+
+    URI is the bundle's manifest, as `nba-ml run` prints it.
+    """
+    from nba_ml.serving.bundle import verify_bundle
+
+    folder, manifest = _folder_and_name(uri)
+    from nba_ml.objects import open_objects
+
+    objects = open_objects(folder)
+
+    def read(name: str) -> bytes | None:
+        found = objects.read(name)
+        return found.data if found else None
+
+    bundle = verify_bundle(read, manifest)
+    out.print(
+        f"{bundle.model_id}: whole. Digests agree, and a fresh process predicts its {bundle.reference_rows} reference "
+        "rows to the last bit.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _folder_and_name(uri: str) -> tuple[str, str]:
+    """The root and the name of the manifest that a URI or a path gives.
+
+    Raises:
+        SettingsError: a URI of another kind.
+        BundleError: a path where no file is.
+    """
+    scheme = urlsplit(uri).scheme
+    if scheme == "gs":
+        folder, _, name = uri.rpartition("/")
+        return folder, name
+    if scheme not in ("", "file"):
+        raise SettingsError(f"{uri} cannot be verified: give a path, file:// or gs://.")
+    path = (Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)).absolute()
+    if not path.is_file():
+        raise BundleError(
+            f"{path} is not there. Give the URI of a bundle's manifest (..._manifest.json), as `nba-ml run` prints it; "
+            "a bundle without one was never published whole."
+        )
+    return str(path.parent), path.name

@@ -1,0 +1,73 @@
+"""What every command of `nba-ml` is wrapped in: an error is one readable paragraph and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+from rich.console import Console
+
+from nba_ml.core.errors import NbaMlError
+
+FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
+"""Exit codes: it ran, and the answer is no; it could not run; Ctrl-C."""
+
+_LONGEST_MESSAGE = 600
+"""Characters shown of an error that is not ours; a database's can be pages of SQL."""
+
+out = Console()
+err = Console(stderr=True)
+
+
+def command(function: Callable[..., int]) -> Callable[..., None]:
+    """Errors as one readable paragraph and an exit code; a traceback only with --debug."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> None:
+        context = click.get_current_context()
+        debug: bool = context.find_root().obj
+        try:
+            code = function(*args, **kwargs)
+        except NbaMlError as error:
+            if debug:
+                raise
+            err.print(f"[red]Error:[/red] {escaped(str(error))}", soft_wrap=True)
+            code = COULD_NOT_RUN
+        except KeyboardInterrupt:
+            err.print(
+                "Interrupted. What was finished is kept: the same command (a backfill with --only-missing) goes on "
+                "from there.",
+                soft_wrap=True,
+            )
+            code = INTERRUPTED
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            said = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+            named = context.command_path.partition(" ")[2]  # 'slate predict', not 'predict' alone
+            err.print(
+                f"[red]Unexpected error:[/red] {escaped(f'{type(error).__name__}: {said}')}. "
+                f"Nothing more was done. `nba-ml --debug {named}` shows where it comes from.",
+                soft_wrap=True,
+            )
+            code = COULD_NOT_RUN
+        sys.exit(code)
+
+    return wrapped
+
+
+def say(text: str) -> None:
+    """Print a line as it is: nothing in it is coloured, cut or taken for markup."""
+    out.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def escaped(text: str) -> str:
+    """Text in which nothing is taken for Rich's markup."""
+    from rich.markup import escape
+
+    return escape(text)

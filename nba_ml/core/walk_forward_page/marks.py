@@ -1,0 +1,46 @@
+"""How numbers, months and gains are written on the page."""
+
+from __future__ import annotations
+
+import calendar
+
+from nba_ml.core.comparison import BaselineResult
+from nba_ml.core.grades import Slice
+from nba_ml.core.season import parse_month
+
+
+def has_season(each: Slice) -> bool:
+    """Whether the season average was there to compare with."""
+    return "season_average" in each.baselines
+
+
+def tone(result: BaselineResult) -> str:
+    """good, bad or unclear: where the interval of the gain lies."""
+    return "good" if result.gain_interval.low > 0 else "bad" if result.gain_interval.high < 0 else "unclear"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """With its sign, a real minus, and no minus before a zero."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "\u2212") if float(text) else f"{0:.{digits}f}"
+
+
+def number(value: float | None) -> str:
+    """Points with three decimals; a dash for what was not measured."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def population(each: Slice) -> str:
+    """What a slice was measured on."""
+    return f"{each.metrics.n:,} predictions on {each.days:,} days"
+
+
+def count(n: int, what: str) -> str:
+    """`1 month`, `1,640 months`."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def month_name(month: str) -> str:
+    """`Nov 2021` of `2021-11`."""
+    year, number = parse_month(month)
+    return f"{calendar.month_abbr[number]} {year}"

@@ -1,0 +1,41 @@
+"""What models are tried on: where they and the graded months are, and what candidates are held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.promotion import ReleaseLimits
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.tables import snapshot_schema
+from nba_ml.resources.month_store import MonthStore
+
+SNAPSHOTS = "feature_store_snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Where models and graded months are, and what candidates are held to."""
+
+    objects: ObjectStore
+    months: MonthStore
+    limits: Thresholds
+    threads: int | None = None
+
+    @property
+    def promotion(self) -> ReleaseLimits:
+        """What a candidate for the championship is held to."""
+        return ReleaseLimits(self.limits.promotion_margin, self.limits.min_rows_to_promote, self.limits.bias)
+
+    def snapshots(self, first: str) -> dict[str, pa.Table]:
+        """The snapshots in the store of the months from `first` on, '' being all: month -> rows."""
+        names = self.months.objects.names(f"{SNAPSHOTS}/")
+        stored = sorted(name.removeprefix(f"{SNAPSHOTS}/").removesuffix(".parquet") for name in names)
+        wanted = [month for month in stored if "." not in month and month >= first]
+        columns = snapshot_schema(V2_33FEATURES).names  # all of them, and not the rejects and results beside
+        loaded = {month: self.months.load(SNAPSHOTS, month, columns) for month in wanted}
+        return {month: value.table for month, value in loaded.items() if isinstance(value, Snapshot)}

@@ -1,0 +1,155 @@
+"""Promotion: a published model proposed as the champion, compared on games that neither has learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from nba_ml.core.channel import Channel, Evidence, move_channel
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import ReleaseError, StaleInputError
+from nba_ml.core.manifest import SYSTEM_ID
+from nba_ml.core.promotion import (
+    WAIVABLE,
+    Decision,
+    compare_systems,
+    decide_promotion,
+    held_out_rows,
+    out_of_time_rows,
+)
+from nba_ml.core.publication import list_published
+from nba_ml.core.season import month_of
+from nba_ml.core.systems.interface import PredictionSystem
+from nba_ml.core.systems.loading import find_model, load_system
+from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
+from nba_ml.core.values import Artifact
+from nba_ml.release.bench import Bench
+from nba_ml.release.states import crowned, require_reason
+
+NAMED = ("newer", "not_set_aside")
+"""What a person who names a model and gives a reason lets pass by that alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What came of a proposal. `decision` is None where the candidate is the champion already."""
+
+    candidate: str
+    decision: Decision | None
+    channel: Channel | None
+    moved: bool
+
+    @property
+    def said(self) -> str:
+        """The decision in words."""
+        return self.decision.reason if self.decision else f"{self.candidate} is the champion already."
+
+
+def promote(
+    bench: Bench,
+    at: datetime,
+    model_id: str | None = None,
+    reason: str | None = None,
+    waived: Sequence[str] = (),
+) -> Promotion:
+    """Make a published model the champion, if it is fit for it.
+
+    Args:
+        at: now, with its time zone.
+        model_id: None proposes the latest published model.
+        reason: a person's, for naming a model: it may then be older than the champion, or have been set aside.
+        waived: further conditions to let pass (`core.promotion.WAIVABLE`); they need a reason.
+
+    Raises:
+        ReleaseError: nothing is published, or a waiver without a reason or of what cannot be waived.
+        BundleError: the candidate's bundle, or the champion's, is not whole.
+        NotVerifiedError: the candidate's verdict does not allow it.
+    """
+    unknown = [name for name in waived if name not in WAIVABLE]
+    if unknown:
+        raise ReleaseError(f"{', '.join(unknown)} cannot be waived. What can: {', '.join(WAIVABLE)}.")
+    if waived or reason is not None:
+        require_reason(reason or "")
+    let_pass = (*waived, *(NAMED if model_id and reason else ()))
+    candidate = load_system(
+        bench.objects, find_model(bench.objects, model_id or latest_published(bench)), bench.threads
+    )
+    model = find_model(bench.objects, candidate.version)
+    if model.manifest_sha256 is None:
+        raise ReleaseError(f"{model.model_id} is a rule to compare with and never becomes the champion.")
+    compared: dict[str, Evidence | str] = {}
+    decision: Decision | None = None
+
+    def decide(present: Channel | None) -> Channel | None:
+        nonlocal decision
+        decision = None
+        if present is not None and present.champion == model:
+            return None
+        champion = load_system(bench.objects, present.champion, bench.threads) if present else None
+
+        def compare() -> Evidence | str:
+            if champion is None:
+                return "there is nobody to compare it with"
+            if champion.version not in compared:  # a race may be lost to a move that left the champion as it is
+                compared[champion.version] = _compared(bench, champion, candidate)
+            return compared[champion.version]
+
+        decision = decide_promotion(present, champion, candidate, compare, bench.promotion, let_pass)
+        if not decision.promoted:
+            return None
+        said = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
+        if present is None:
+            return Channel(serial=1, champion=model, kind="promote", reason=said, moved_at=at)
+        return crowned(present, model, at, "promote", said, decision.evidence, decision.waived)
+
+    done = move_channel(bench.objects, decide)
+    return Promotion(candidate.version, decision, done.channel, done.moved)
+
+
+def latest_published(bench: Bench) -> str:
+    """The id of the published model of the newest month; where a month has several, the one that its asset names.
+
+    Raises:
+        ReleaseError: there is none, or nothing says which of several.
+    """
+    ids = list_published(bench.objects)
+    if not ids:
+        raise ReleaseError(
+            f"Nothing is published under {bench.objects.uri(SYSTEM_ID)}, so there is nothing to promote. `nba-ml run` "
+            "makes, checks and publishes a model."
+        )
+    newest = max(_month_in(each) for each in ids)
+    of_month = [each for each in ids if _month_in(each) == newest]
+    if len(of_month) == 1:
+        return of_month[0]
+    artifact = bench.months.load("gcs_artifact", f"{newest[:4]}-{newest[4:]}")
+    if isinstance(artifact, Artifact) and artifact.model_id in of_month:
+        return artifact.model_id
+    raise ReleaseError(
+        f"{len(of_month)} models of {newest} are published ({', '.join(of_month)}), and the store does not say which "
+        "is the month's. Name one."
+    )
+
+
+def _month_in(model_id: str) -> str:
+    return model_id.split("_")[-2]
+
+
+def _compared(bench: Bench, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
+    """The comparison on rows that neither has learnt from, or why there is none."""
+    limits = bench.promotion
+    later = bench.snapshots(month_of(max(champion.seen.given, candidate.seen.given)))
+    rows = out_of_time_rows(champion, candidate, list(later.values()), limits.rows)
+    if rows is None:
+        every = bench.snapshots("")
+        try:
+            champion, candidate = (
+                measured_system(each, every) if isinstance(each, XGBoostSystem) else each
+                for each in (champion, candidate)
+            )
+        except StaleInputError as error:
+            return str(error).rstrip(".")
+        rows = held_out_rows(champion, candidate, list(every.values()))
+    found = compare_systems(champion, candidate, rows, limits.margin, V2_33FEATURES)
+    return found or "the store has no games that neither has learnt from"

@@ -1,0 +1,144 @@
+"""A rollout forward: a challenger gets its share, is graded, and takes its steps.
+
+What does not belong here: taking it back at once (`rollback`), which must not wait for models to be loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from nba_ml.core.channel import Channel, Evidence, Moved, move_channel, next_state, read_channel
+from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.errors import ReleaseError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.promotion import compare_systems, rows_later_than
+from nba_ml.core.rollout import STEPS, Step, judge_step, next_share
+from nba_ml.core.season import month_of
+from nba_ml.core.systems.loading import find_model, load_system
+from nba_ml.release.bench import Bench
+from nba_ml.release.states import crowned, require_reason, stopped
+
+
+def rollout_start(
+    objects: ObjectStore, challenger: str, at: datetime, reason: str, graded_from: date | None = None
+) -> Channel:
+    """Give a challenger the first step's share.
+
+    Args:
+        challenger: the id of a published or registered model, or a rule ('mock', 'moving_average').
+        graded_from: the first game date it is judged on; None is the day of `at`.
+
+    Raises:
+        ReleaseError: there is no champion, another rollout is under way, or the challenger is the champion.
+        BundleError: the challenger is not whole.
+    """
+    require_reason(reason)
+    model = find_model(objects, challenger)
+
+    def decide(present: Channel | None) -> Channel | None:
+        if present is None:
+            raise ReleaseError("A rollout needs a champion to be compared with: `nba-ml champion promote` first.")
+        if present.share > 0 and present.challenger is not None:
+            raise ReleaseError(
+                f"{present.challenger.model_id} is being rolled out at {present.share}%. `nba-ml rollout advance` or "
+                "`stop` it before another one starts."
+            )
+        if present.champion == model:
+            raise ReleaseError(f"{model.model_id} is the champion: it serves everybody already.")
+        return next_state(
+            present,
+            kind="rollout_start",
+            reason=reason,
+            at=at,
+            challenger=model,
+            share=STEPS[0],
+            graded_from=graded_from or at.date(),
+            set_aside=tuple(each for each in present.set_aside if each != model.model_id),
+        )
+
+    channel = move_channel(objects, decide).channel
+    if channel is None:
+        raise ReleaseError("The channel is empty.")
+    return channel
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStatus:
+    """How a rollout stands: the present state, what the grades since the last step say, and what they mean."""
+
+    channel: Channel
+    evidence: Evidence | None
+    step: Step
+
+
+def rollout_status(bench: Bench, until: date | None = None) -> RolloutStatus:
+    """Grade champion and challenger on the games since the last step, up to `until` (inclusive; None is all).
+
+    Both are scored on every one of these games, whoever served it.
+
+    Raises:
+        ReleaseError: there is no challenger.
+        BundleError: one of the two is not whole.
+    """
+    present = read_channel(bench.objects)
+    if present is None:
+        raise ReleaseError("There is no champion yet, and so no rollout.")
+    return _status(bench, present, until)
+
+
+def _status(bench: Bench, present: Channel, until: date | None) -> RolloutStatus:
+    if present.challenger is None or present.graded_from is None:
+        raise ReleaseError("No challenger is named. `nba-ml rollout start MODEL_ID` begins a rollout.")
+    champion, challenger = (
+        load_system(bench.objects, each, bench.threads) for each in (present.champion, present.challenger)
+    )
+    tables = bench.snapshots(month_of(present.graded_from))
+    margin = bench.limits.rollout_margin
+    rows = rows_later_than(champion, challenger, list(tables.values()), present.graded_from, until or date.max)
+    evidence = compare_systems(champion, challenger, rows, margin, V2_33FEATURES)
+    return RolloutStatus(
+        present, evidence, judge_step(evidence, bench.limits.min_rows_per_step, margin, bench.limits.bias)
+    )
+
+
+def rollout_advance(bench: Bench, at: datetime, until: date | None = None) -> tuple[RolloutStatus, Moved]:
+    """Take the next step if the grades allow it, go back to a share of 0 if they forbid it, else leave it.
+
+    The next step is judged on games after those of this one. After 100% the challenger is the champion.
+
+    Raises:
+        ReleaseError: no rollout is under way, or a rule would come to serve everybody.
+        BundleError: one of the two is not whole.
+    """
+    status: RolloutStatus | None = None
+
+    def decide(present: Channel | None) -> Channel | None:
+        nonlocal status
+        if present is None:
+            raise ReleaseError("There is no champion yet, and so no rollout.")
+        if present.share == 0:
+            next_share(present)  # says that there is none
+        status = _status(bench, present, until)
+        evidence, challenger = status.evidence, present.challenger
+        if status.step.action == "wait" or evidence is None or challenger is None:
+            return None
+        if status.step.action == "stop":
+            return stopped(present, at, status.step.said, evidence)
+        share = next_share(present)
+        if share is None:
+            return crowned(present, challenger, at, "rollout_finish", status.step.said, evidence, ())
+        return next_state(
+            present,
+            kind="rollout_advance",
+            reason=status.step.said,
+            at=at,
+            share=share,
+            graded_from=date.fromordinal(evidence.last.toordinal() + 1),
+            evidence=evidence,
+        )
+
+    moved = move_channel(bench.objects, decide)
+    if status is None:
+        raise ReleaseError("No rollout is under way.")
+    return status, moved

@@ -1,0 +1,32 @@
+"""Several systems on one month, none of them serving: whom a rollout would be worth trying with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nba_ml.core.errors import ReleaseError
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.systems.loading import find_model, load_system
+from nba_ml.core.systems.shadow import ShadowGrades, grade_systems, shadow_predictions
+from nba_ml.release.bench import SNAPSHOTS, Bench
+
+
+def shadow_month(bench: Bench, month: str, names: Sequence[str]) -> ShadowGrades:
+    """Score a month with several systems, and grade them on the same rows; the first is what others are held against.
+
+    Raises:
+        ReleaseError: the month has no snapshot with samples, or one of the systems was given games of it or later.
+        BundleError: one of them is not whole.
+    """
+    snapshot = bench.months.load(SNAPSHOTS, month)
+    if not isinstance(snapshot, Snapshot) or not snapshot.table.num_rows:
+        raise ReleaseError(f"The store has no samples of {month}. `nba-ml backfill --from {month} --to {month}` first.")
+    systems = [load_system(bench.objects, find_model(bench.objects, name), bench.threads) for name in names]
+    first = snapshot.table.column("game_date")[0].as_py()  # a snapshot is in date order
+    for system in systems:
+        if system.seen.given >= first:
+            raise ReleaseError(
+                f"{system.version} was given games up to {system.seen.given}, and {month} begins on {first}: what it "
+                "says of that month would be memories. Choose a later month, or an earlier model."
+            )
+    return grade_systems(shadow_predictions(systems, snapshot.table), snapshot)

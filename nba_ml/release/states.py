@@ -1,0 +1,71 @@
+"""The channel's next states that several operations share, and the reason that each of them must have.
+
+Imports neither models nor tables, because `rollback` imports it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from nba_ml.core.channel import EARLIER, SET_ASIDE, Channel, ChannelModel, Evidence, next_state
+from nba_ml.core.errors import ReleaseError
+from nba_ml.core.gates import SHORTEST_REASON
+
+
+def crowned(
+    present: Channel,
+    model: ChannelModel,
+    at: datetime,
+    kind: Literal["promote", "rollout_finish"],
+    reason: str,
+    evidence: Evidence | None,
+    waived: tuple[str, ...],
+) -> Channel:
+    """The state in which a model is the champion, and serves alone."""
+    before = (present.champion, *(each for each in present.earlier if each not in (model, present.champion)))
+    return next_state(
+        present,
+        kind=kind,
+        reason=reason,
+        at=at,
+        champion=model,
+        challenger=None,
+        share=0,
+        graded_from=None,
+        earlier=before[:EARLIER],
+        set_aside=tuple(each for each in present.set_aside if each != model.model_id),
+        evidence=evidence,
+        waived=waived,
+    )
+
+
+def stopped(present: Channel, at: datetime, reason: str, evidence: Evidence | None) -> Channel:
+    """The state in which the challenger serves nobody, and is set aside."""
+    challenger = present.challenger.model_id if present.challenger else ""
+    return next_state(
+        present,
+        kind="rollout_stop",
+        reason=reason,
+        at=at,
+        share=0,
+        evidence=evidence,
+        set_aside=put_aside(present, challenger),
+    )
+
+
+def put_aside(present: Channel, model_id: str, but: str = "") -> tuple[str, ...]:
+    """The ids set aside, with one more and without `but`; the newest first, and as many as a state remembers."""
+    return tuple(dict.fromkeys(each for each in (model_id, *present.set_aside) if each and each != but))[:SET_ASIDE]
+
+
+def require_reason(reason: str) -> None:
+    """Pass silently for a reason that somebody can make something of later.
+
+    Raises:
+        ReleaseError: it is too short for one.
+    """
+    if len(reason.strip()) < SHORTEST_REASON:
+        raise ReleaseError(
+            f"{reason!r} is no reason. It stays in the channel's history: say in a sentence why this is right."
+        )

@@ -1,0 +1,146 @@
+"""Rollbacks between real models, and what races with them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nba_ml.core.channel import CHAMPION, Channel, read_channel, read_history
+from nba_ml.core.errors import BundleError, ReleaseError
+from nba_ml.core.manifest import BundleNames
+from nba_ml.core.systems.loading import find_model
+from nba_ml.release.bench import Bench
+from nba_ml.release.promotion import promote
+from nba_ml.release.rollback import rollback, rollout_stop
+from nba_ml.release.rollout import rollout_start
+from nba_ml_tests.core.places import Folder
+from nba_ml_tests.core.stoppable import HookedStore
+from nba_ml_tests.core.test_channel import states
+from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, published_model
+
+
+def test_rolling_back_goes_further_back_each_time(bench: Bench, three: tuple[str, str, str]) -> None:
+    """Guards against the see-saw: a second rollback must not bring back what the first one threw out."""
+    first, second, third = three
+    assert rollback(bench.objects, AT, WHY).moved
+    assert champion_of(bench) == second
+    assert rollback(bench.objects, AT, WHY).moved
+    assert champion_of(bench) == first
+    with pytest.raises(ReleaseError, match="left to go back to"):
+        rollback(bench.objects, AT, WHY)
+    assert read_channel(bench.objects).set_aside == (second, third)  # type: ignore[union-attr]
+    with pytest.raises(ReleaseError, match="is no reason"):
+        rollback(bench.objects, AT, "oops")
+
+
+@pytest.mark.usefixtures("three")
+def test_rolling_back_is_quick(bench: Bench) -> None:
+    """Guards the promise of an incident: what it reads does not grow with the history, and no row is scored."""
+    asked: list[str] = []
+
+    def count(what: str, perform: Callable[[], Any]) -> Any:
+        asked.append(what)
+        return perform()
+
+    assert rollback(HookedStore(bench.objects, count), AT, WHY).moved
+    assert asked == ["read", "read", "read", "read", "create", "swap"]
+
+
+def test_a_named_champion_can_be_gone_back_to_and_nothing_else(bench: Bench, three: tuple[str, str, str]) -> None:
+    """Guards against a rollback as a back door for models that never passed a promotion."""
+    first, _, third = three
+    assert rollback(bench.objects, AT, WHY, to=first).moved
+    assert champion_of(bench) == first
+    assert not rollback(bench.objects, AT, WHY, to=first).moved
+    never = published_model(bench.objects, "2022-01", SLOW_LEARNER)
+    for other in (never, "mock", "xgboost_v1_33features_202201_000000000000"):
+        with pytest.raises(ReleaseError, match="never was the champion"):
+            rollback(bench.objects, AT, WHY, to=other)
+    assert rollback(bench.objects, AT, WHY, to=third).moved  # forward again, by name
+
+
+def test_a_model_rolled_back_from_does_not_come_back_by_itself(bench: Bench, three: tuple[str, str, str]) -> None:
+    """Guards against the scheduler that promotes at night what somebody threw out in the afternoon."""
+    rollback(bench.objects, AT, WHY)
+    done = promote(bench, AT)
+    assert not done.moved
+    assert "rolled back from before" in done.said
+    assert promote(bench, AT, three[2], reason=WHY).moved
+    assert three[2] not in read_channel(bench.objects).set_aside  # type: ignore[union-attr]
+
+
+def test_a_rollback_to_a_damaged_bundle_is_refused(bench: Bench, root: Path, three: tuple[str, str, str]) -> None:
+    """Guards the pointer in the hour in which everything is wrong at once."""
+    (root / BundleNames.of(three[1]).booster).write_bytes(b"{}")
+    with pytest.raises(BundleError, match="damaged"):
+        rollback(bench.objects, AT, WHY)
+    assert champion_of(bench) == three[2]
+    assert rollback(bench.objects, AT, WHY, to=three[0]).moved
+
+
+def test_two_people_who_roll_back_at_once_go_back_once(bench: Bench, three: tuple[str, str, str]) -> None:
+    """Guards an incident with two heroes: the second must not undo more than both meant to."""
+    armed = [True]
+
+    def faster(what: str, perform: Callable[[], Any]) -> Any:
+        if what == "create" and armed:
+            armed.clear()
+            assert rollback(bench.objects, AT, WHY).moved
+        return perform()
+
+    assert not rollback(HookedStore(bench.objects, faster), AT, WHY).moved
+    assert champion_of(bench) == three[1]
+
+
+def test_a_rollback_that_lost_to_a_promotion_says_so(bench: Bench, three: tuple[str, str, str]) -> None:
+    """Guards against rolling back a model that nobody has complained about."""
+    armed = [True]
+    rollback(bench.objects, AT, WHY)
+
+    def faster(what: str, perform: Callable[[], Any]) -> Any:
+        if what == "create" and armed:
+            armed.clear()
+            assert promote(bench, AT, three[2], reason=WHY).moved
+        return perform()
+
+    with pytest.raises(ReleaseError, match="Somebody else moved the channel meanwhile"):
+        rollback(HookedStore(bench.objects, faster), AT, WHY)
+    assert champion_of(bench) == three[2]
+
+
+def test_whatever_happens_at_once_the_pointer_names_a_whole_bundle(
+    bench: Bench, three: tuple[str, str, str], root: Path
+) -> None:
+    """Guards the worker: promotions, rollbacks and rollouts race, and every state ever taken is one that can serve."""
+    acts: list[Callable[[], object]] = [
+        lambda: rollback(bench.objects, AT, WHY),
+        lambda: promote(bench, AT, three[2], reason=WHY),
+        lambda: rollout_start(bench.objects, "mock", AT, WHY),
+        lambda: rollout_stop(bench.objects, AT, WHY),
+        lambda: promote(bench, AT, three[0], reason=WHY, waived=["grade", "bias"]),
+    ]
+
+    def attempt(act: Callable[[], object]) -> str:
+        try:
+            act()
+        except ReleaseError:
+            return "refused"
+        return "done"
+
+    refused = 0
+    with ThreadPoolExecutor(3) as pool:
+        for round_ in itertools.islice(itertools.permutations(acts, 3), 12):
+            refused += list(pool.map(attempt, round_)).count("refused")
+    serial, decided = states(Folder(root))
+    assert serial == decided
+    history = read_history(bench.objects)
+    assert len(history) == serial
+    for state in history:
+        assert find_model(bench.objects, state.champion.model_id) == state.champion
+        assert Channel.from_bytes(state.to_bytes(), CHAMPION) == state
+    print(f"36 operations in races of 3: {serial - 3} moves, {refused} refused, the rest changed nothing")

@@ -1,0 +1,126 @@
+"""Rollouts of real challengers, on real months."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+from nba_ml.core.channel import read_history
+from nba_ml.core.errors import BundleError, ReleaseError
+from nba_ml.core.object_store import ObjectStore
+from nba_ml.release.bench import Bench
+from nba_ml.release.promotion import promote
+from nba_ml.release.rollback import rollback, rollout_stop
+from nba_ml.release.rollout import rollout_advance, rollout_start, rollout_status
+from nba_ml_tests.core.places import Folder
+from nba_ml_tests.core.test_channel import states
+from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, published_model, strict
+
+JANUARY = date(2022, 1, 1)
+
+
+def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(bench: Bench, pair: tuple[str, str]) -> None:
+    """Guards the whole path: each step on games of its own, and a champion at the end that can be rolled back."""
+    started = rollout_start(bench.objects, pair[1], AT, WHY, graded_from=JANUARY)
+    assert (started.share, started.kind) == (10, "rollout_start")
+    shares, firsts = [], []
+    for until in (date(2022, 1, 9), date(2022, 1, 17), date(2022, 1, 31)):
+        status, moved = rollout_advance(bench, AT, until)
+        assert status.step.action == "advance", status.step.said
+        assert moved.channel is not None
+        assert status.evidence is not None
+        assert status.evidence.last <= until
+        firsts.append(status.evidence.first)
+        shares.append(moved.channel.share)
+    assert shares == [50, 100, 0]
+    assert firsts == [JANUARY, date(2022, 1, 10), date(2022, 1, 18)]
+    assert champion_of(bench) == pair[1]
+    state = read_history(bench.objects)[-1]
+    assert (state.kind, state.challenger) == ("rollout_finish", None)
+    rollback(bench.objects, AT, WHY)
+    assert champion_of(bench) == pair[0]
+
+
+def test_a_step_waits_for_its_grades(bench: Bench, pair: tuple[str, str]) -> None:
+    """Guards against advancing on a night's luck, and on games that a model was given."""
+    rollout_start(bench.objects, pair[1], AT, WHY, graded_from=date(2021, 12, 1))
+    before = rollout_status(bench, date(2021, 12, 31))
+    assert (before.evidence, before.step.action) == (None, "wait")  # December is the challenger's own month
+    status, moved = rollout_advance(bench, AT, date(2022, 1, 3))
+    assert (status.step.action, moved.moved) == ("wait", False)
+    assert "1,000 rows on 5 dates are needed" in status.step.said
+    assert states(Folder(bench.objects.root)) == (2, 2)  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("pair")
+def test_a_bad_challenger_is_taken_back_to_0(bench: Bench) -> None:
+    """Guards the slate: beyond doubt worse means nobody is served by it, and it does not come back by itself."""
+    bad = published_model(bench.objects, "2021-12", SLOW_LEARNER)
+    rollout_start(bench.objects, bad, AT, WHY, graded_from=JANUARY)
+    status, moved = rollout_advance(bench, AT)
+    assert status.step.action == "stop", status.step.said
+    assert moved.channel is not None
+    assert (moved.channel.share, moved.channel.kind) == (0, "rollout_stop")
+    assert moved.channel.set_aside == (bad,)
+    with pytest.raises(ReleaseError, match="No rollout is under way"):
+        rollout_advance(bench, AT)
+    assert rollout_status(bench).step.action == "stop"  # in shadow it is still graded
+    assert not promote(strict(bench, promotion_margin=10.0), AT, bad).moved
+    assert rollout_start(bench.objects, bad, AT, WHY).share == 10  # a person may try again
+
+
+@pytest.mark.usefixtures("pair")
+def test_the_mock_may_serve_a_part_and_is_marked(bench: Bench) -> None:
+    """Guards the A/B against the mock: it is named as the mock, is graded, and can never become the model."""
+    state = rollout_start(bench.objects, "mock", AT, WHY, graded_from=JANUARY)
+    assert state.challenger is not None
+    assert state.challenger.is_mock
+    evidence = rollout_status(bench).evidence
+    assert evidence is not None
+    assert (evidence.candidate, evidence.rows) == ("mock", 4878)
+    generous = strict(bench, rollout_margin=10.0)
+    status, moved = rollout_advance(generous, AT, date(2022, 1, 15))
+    assert (status.step.action, moved.channel and moved.channel.share) == ("advance", 50)
+    with pytest.raises(ReleaseError, match="never becomes the champion"):
+        rollout_advance(generous, AT)
+
+
+def test_a_rollout_and_a_promotion_do_not_cross(bench: Bench, pair: tuple[str, str]) -> None:
+    """Guards against a monthly promotion that ends a rollout without a word, and two rollouts at once."""
+    rollout_start(bench.objects, pair[1], AT, WHY, graded_from=JANUARY)
+    newest = published_model(bench.objects, "2022-01")
+    done = promote(bench, AT)
+    assert (done.moved, done.candidate) == (False, newest)
+    assert "is being rolled out at 10%" in done.said
+    with pytest.raises(ReleaseError, match="is being rolled out"):
+        rollout_start(bench.objects, newest, AT, WHY)
+    assert rollout_stop(bench.objects, AT, WHY).moved
+    assert not rollout_stop(bench.objects, AT, WHY).moved
+    assert rollout_stop(bench.objects, AT, WHY, forget=True).channel.challenger is None  # type: ignore[union-attr]
+    assert promote(bench, AT).moved
+
+
+def test_a_rollback_ends_a_rollout(bench: Bench, three: tuple[str, str, str]) -> None:
+    """Guards an incident: after a rollback one model serves everybody."""
+    rollout_start(bench.objects, "moving_average", AT, WHY)
+    state = rollback(bench.objects, AT, WHY).channel
+    assert state is not None
+    assert (state.challenger, state.share, state.champion.model_id) == (None, 0, three[1])
+
+
+def test_rollouts_that_make_no_sense_are_refused(bench: Bench, objects: ObjectStore) -> None:
+    """Guards each precondition with its own words."""
+    with pytest.raises(ReleaseError, match="no champion yet"):
+        rollout_status(bench)
+    with pytest.raises(ReleaseError, match="needs a champion"):
+        rollout_start(objects, "mock", AT, WHY)
+    champion = published_model(objects, "2021-11")
+    promote(bench, AT)
+    with pytest.raises(ReleaseError, match="is the champion"):
+        rollout_start(objects, champion, AT, WHY)
+    for act in (lambda: rollout_advance(bench, AT), lambda: rollout_stop(objects, AT, WHY)):
+        with pytest.raises(ReleaseError, match="No rollout is under way"):
+            act()
+    with pytest.raises(BundleError, match="was never published whole"):
+        rollout_start(objects, "xgboost_v1_33features_202201_000000000000", AT, WHY)

@@ -1,0 +1,26 @@
+"""What was materialised last, read from Dagster's event log."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from nba_ml.event_log import latest_materialisations
+
+
+def test_the_latest_materialisation_of_each_month_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards what is out of date: an older materialisation taken for the latest, or one on a page that is not read."""
+    monkeypatch.setattr("nba_ml.event_log._PAGE", 2)
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert latest_materialisations(instance, "made") == {}
+        made = [("2021-11", 1), ("2021-12", 2), ("2021-11", 3), ("2022-01", 4), ("2021-12", 5), (None, 6)]
+        for month, number in made:
+            event = dg.AssetMaterialization("made", partition=month, metadata={"number": number})
+            instance.report_runless_asset_event(event)
+        instance.report_runless_asset_event(dg.AssetMaterialization("other", partition="2022-02"))
+        found = {
+            month: record.asset_materialization.metadata["number"].value
+            for month, record in latest_materialisations(instance, "made").items()
+            if record.asset_materialization is not None
+        }
+    assert found == {"2021-11": 3, "2021-12": 5, "2022-01": 4}
