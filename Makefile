@@ -50,7 +50,7 @@ test: $(READY) emulator ## All tests
 	@# half of one in memory. So the tests' files lie there, where 6 GB of it are free.
 	@if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 4000000 ] 2>/dev/null && \
 	  [ "$$(awk '/^MemAvailable/ {print $$2}' /proc/meminfo 2>/dev/null)" -gt 6000000 ] 2>/dev/null; then \
-	  export TMPDIR="$$(mktemp -d /dev/shm/nba_ml_tests_XXXXXX)"; trap 'rm -rf "$$TMPDIR"' EXIT; \
+	  export TMPDIR="$$(mktemp -d /dev/shm/nba_ml_tests_XXXXXX)"; chmod 755 "$$TMPDIR"; trap 'rm -rf "$$TMPDIR"' EXIT; \
 	fi; \
 	$(BIN)/python -m pytest
 

@@ -7,7 +7,6 @@ afterwards the way Dagster's UI and a reader of the published files would.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,17 +22,13 @@ from nba_ml.checks.thresholds import Thresholds
 from nba_ml.cli import main
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.limits import LENIENT, written
+from nba_ml_tests.processes import heed_signals
 
 NBA_ML = Path(sys.executable).with_name("nba-ml")
 """The console script of the environment that runs the tests."""
 
 Versions = dict[tuple[str, str], str]
 """(asset, month) -> data version of its latest materialisation."""
-
-
-def heed_interrupts() -> None:
-    """For a new process: undo what a shell does to a test run in its background, to ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Home:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=heed_interrupts,
+            preexec_fn=heed_signals,
         )
 
     def run(self, *arguments: str, limit: float | None = 600) -> subprocess.CompletedProcess[str]:

@@ -20,8 +20,9 @@ from dagster._utils.interrupts import capture_interrupts
 
 from nba_ml.assets import FEATURE_ASSETS, MONTHLY_ASSETS
 from nba_ml.signals import signals_noticed
-from nba_ml_tests.cli.command import Home, heed_interrupts
+from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cli.conftest import MONTHS, copy_months
+from nba_ml_tests.processes import heed_signals
 
 ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE}
 
@@ -137,7 +138,7 @@ def interrupted(home: Home, code: str, *arguments: str) -> None:
         cwd=home.root.parent,
         capture_output=True,
         text=True,
-        preexec_fn=heed_interrupts,
+        preexec_fn=heed_signals,
     )
     assert ended.returncode == 130, ended.stderr
     assert ended.stderr.startswith("Interrupted. What was finished is kept")

@@ -29,7 +29,7 @@ HOME_MADE_WITHIN = 600
 expect.set_options(timeout=PAGE_SHOWS_WITHIN)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def home(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 (no browser: skip before the work)
     """A home with 2021-10 to 2021-12 materialised by the command line, the first without a model, the rest refused."""
     home = tmp_path_factory.mktemp("home")
@@ -45,7 +45,7 @@ def home(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:  # no
     return home
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def dagit(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagit]:
     """The web UI on that home."""
     with serving(home, tmp_path_factory.mktemp("ui") / "servers.log") as dagit:
@@ -65,9 +65,12 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
-    """Headless Chromium, shared by the tests; each page has a context of its own."""
+    """Headless Chromium, shared by the tests; each page has a context of its own.
+
+    No longer than these tests: Playwright leaves an event loop running, in which Dagster cannot close its own.
+    """
     with browsing(chromium) as browser:
         yield browser
 

@@ -24,8 +24,8 @@ from typing import Any
 import psutil
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from nba_ml_tests.cli.command import heed_interrupts
 from nba_ml_tests.ports import free_port
+from nba_ml_tests.processes import heed_signals
 
 BIN = Path(sys.executable).parent
 
@@ -104,7 +104,7 @@ def serving(home: Path, log: Path) -> Iterator[Dagit]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=heed_interrupts,
+            preexec_fn=heed_signals,
         )
     try:
         location = _loaded_location(url, process, log)

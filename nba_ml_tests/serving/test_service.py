@@ -40,6 +40,7 @@ from nba_ml.serving.service import _end_at_hang_up, app_of, create_app
 from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.faults.summary import PREFIX
+from nba_ml_tests.processes import heed_signals
 from nba_ml_tests.serving.conftest import Published, point
 from nba_ml_tests.serving.http import JSON, Answer, Client, running
 from nba_ml_tests.serving.test_predictor import until, with_none
@@ -418,7 +419,9 @@ class Server:
     def __init__(self, root: Path, *options: str) -> None:
         code = "from nba_ml.commands.serve import serve; serve()"
         command = [sys.executable, "-c", code, "--source", str(root), "--port", "0", *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals
+        )
         self.lines: list[dict[str, Any]] = []
         self.port = 0
         while not any(line["event"] == "serving" for line in self.lines):
