@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nba_ml.core.errors import FeatureRowsError, NbaMlError, SettingsError
 from nba_ml.core.object_store import ObjectStore
+from nba_ml.serving.connections import BoundedHead
 from nba_ml.serving.logs import LOGGER, log_as_json, say
 from nba_ml.serving.metrics import Metrics
 from nba_ml.serving.openapi import predict_operation
@@ -283,6 +284,20 @@ def _end_at_hang_up() -> None:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
+def config_of(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn serves it: within limits, with the service's own log, to the end of what is under way."""
+    return uvicorn.Config(
+        app,
+        http=BoundedHead,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        limit_concurrency=_MOST_CONNECTIONS,
+    )
+
+
 def serve(app: FastAPI, host: str, port: int) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; requests under way are finished first.
 
@@ -299,12 +314,4 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     _end_at_hang_up()
     with listening:
         say(logging.INFO, "listening", host=host, port=listening.getsockname()[1])
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-            limit_concurrency=_MOST_CONNECTIONS,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config_of(app)).run(sockets=[listening])

@@ -15,6 +15,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from nba_ml.serving.service import config_of
+
 JSON = {"Content-Type": "application/json"}
 
 
@@ -33,6 +35,7 @@ class Client:
     """One connection, kept alive, and opened anew after the server has closed it."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self._connection = HTTPConnection("127.0.0.1", port, timeout=60)
 
     def get(self, path: str) -> Answer:
@@ -63,7 +66,7 @@ class Client:
 def running(app: FastAPI) -> Iterator[Client]:
     """A client of the app, served while the block runs."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+        server = uvicorn.Server(config_of(app))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:
