@@ -6,8 +6,10 @@ What belongs here: options, words, the exit code. The looking is in `health`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +17,9 @@ from nba_ml.commands.wrapper import command, out
 from nba_ml.core.errors import NbaMlError, SettingsError
 from nba_ml.core.health import Level, Said
 from nba_ml.settings import Settings
+
+if TYPE_CHECKING:
+    from nba_ml.notify import Target
 
 RED = 1
 """Exit code: it could be looked, and something is red, or a target did not get its message."""
@@ -40,14 +45,15 @@ def health(as_json: bool, notify: bool) -> int:
               2: it could not be looked
     """
     settings = Settings.from_environment()
+    targets = _targets(settings) if notify else {}
     try:
         findings = _look(settings)
     except NbaMlError as error:
         if notify:  # a release that cannot be looked at is the worst news of all
-            _tell(settings, [Said("health", Level.RED, f"The release could not be looked at. {error}")])
+            _tell(targets, [Said("health", Level.RED, f"The release could not be looked at. {error}")])
         raise
     red = [each for each in findings if each.level == "red"]
-    failed = _tell(settings, red) if notify else {}
+    failed = _tell(targets, red) if notify else {}
     if as_json:
         told = {"notified": failed} if notify else {}
         click.echo(json.dumps({"healthy": not red, "findings": [asdict(each) for each in findings], **told}))
@@ -79,15 +85,22 @@ def _look(settings: Settings) -> tuple[Said, ...]:
     return (*judge_release(release, now, limits), *judge_clockwork(clockwork, now, limits))
 
 
-def _tell(settings: Settings, red: list[Said]) -> dict[str, str]:
-    """Target -> why it could not be told, '' if it was."""
-    from nba_ml.notify import Notice, targets_of
+def _targets(settings: Settings) -> Mapping[str, Target]:
+    """Whom to tell. That nobody is configured is said before anything is looked at: it is a mistake of the cron's."""
+    from nba_ml.notify import targets_of
 
     targets = targets_of(settings.notify)
     if not targets:
         raise SettingsError(
             "No target is configured: set NBA_ML_NOTIFY_WEBHOOK, or NBA_ML_NOTIFY_EMAIL with NBA_ML_SMTP_HOST."
         )
+    return targets
+
+
+def _tell(targets: Mapping[str, Target], red: list[Said]) -> dict[str, str]:
+    """Target -> why it could not be told, '' if it was."""
+    from nba_ml.notify import Notice
+
     notice = (
         Notice(
             level="error",

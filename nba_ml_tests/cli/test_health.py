@@ -94,9 +94,11 @@ def test_what_cannot_be_looked_at_is_told_too(environ: dict[str, str], hook: Hoo
 
 
 def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:
-    """Guards against a test message that went nowhere, and exit code 0."""
-    ended = run(environ, "--notify")
-    assert ended.exit_code == 2
+    """Guards against a test message that went nowhere, and exit code 0; even where nothing could be looked at."""
+    for home in (environ["NBA_ML_HOME"], "mistyped"):
+        ended = run({**environ, "NBA_ML_HOME": home}, "--notify")
+        assert ended.exit_code == 2
+        assert "No target is configured" in ended.output
 
 
 def test_the_command_loads_nothing_before_it_is_used() -> None:
