@@ -19,7 +19,7 @@ from nba_ml.core.health import Level, Said
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from nba_ml.notify import Target
+    from nba_ml.notify import Notice, Target
 
 RED = 1
 """Exit code: it could be looked, and something is red, or a target did not get its message."""
@@ -29,11 +29,10 @@ _COLOURS = {"fine": "green", "warning": "yellow", "red": "red"}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option(
-    "--notify", is_flag=True, help="Tell the configured targets what is red; if nothing is, send a test message."
-)
+@click.option("--notify", is_flag=True, help="Tell the configured targets what is red; nothing if nothing is.")
+@click.option("--test", is_flag=True, help="Send the configured targets a test message.")
 @command
-def health(as_json: bool, notify: bool) -> int:
+def health(as_json: bool, notify: bool, test: bool) -> int:
     """Look whether the release is alive: months left failed, the champion's age, retraining, the daemon.
 
     It reads only, and may run while others work. Run it from a cron of your own, on the machine or beside it:
@@ -45,26 +44,28 @@ def health(as_json: bool, notify: bool) -> int:
               2: it could not be looked
     """
     settings = Settings.from_environment()
-    targets = _targets(settings) if notify else {}
+    targets = _targets(settings) if notify or test else {}
+    told = _tell(targets, _test_message()) if test else {}
     try:
         findings = _look(settings)
     except NbaMlError as error:
         if notify:  # a release that cannot be looked at is the worst news of all
-            _tell(targets, [Said("health", Level.RED, f"The release could not be looked at. {error}")])
+            _tell(targets, _bad_news([Said("health", Level.RED, f"The release could not be looked at. {error}")]))
         raise
     red = [each for each in findings if each.level == "red"]
-    failed = _tell(targets, red) if notify else {}
+    if notify and red:
+        told |= _tell(targets, _bad_news(red))
     if as_json:
-        told = {"notified": failed} if notify else {}
-        click.echo(json.dumps({"healthy": not red, "findings": [asdict(each) for each in findings], **told}))
+        notified = {"notified": told} if targets else {}
+        click.echo(json.dumps({"healthy": not red, "findings": [asdict(each) for each in findings], **notified}))
     else:
         for each in findings:
             step = f" {each.next_step}" if each.next_step else ""
             out.print(f"[{_COLOURS[each.level]}]{each.level:8}[/] {each.name}", end=": ")
             out.print(f"{each.said}{step}", soft_wrap=True, markup=False, highlight=False)
-        for name, why in failed.items():
+        for name, why in told.items():
             out.print(f"{name}: {why or 'told'}", soft_wrap=True, markup=False, highlight=False)
-    return RED if red or any(failed.values()) else 0
+    return RED if red or any(told.values()) else 0
 
 
 def _look(settings: Settings) -> tuple[Said, ...]:
@@ -97,18 +98,23 @@ def _targets(settings: Settings) -> Mapping[str, Target]:
     return targets
 
 
-def _tell(targets: Mapping[str, Target], red: list[Said]) -> dict[str, str]:
-    """Target -> why it could not be told, '' if it was."""
+def _test_message() -> Notice:
     from nba_ml.notify import Notice
 
-    notice = (
-        Notice(
-            level="error",
-            title=f"nba-ml health: {', '.join(each.name for each in red)}",
-            said="\n".join(f"{each.name}: {each.said}" for each in red),
-            next_step=" ".join(each.next_step for each in red),
-        )
-        if red
-        else Notice("warning", "nba-ml health: a test message", "Nothing is red.", "Nothing: it arrived.")
+    return Notice("warning", "nba-ml health: a test message", "Somebody tries this target.", "Nothing: it arrived.")
+
+
+def _bad_news(red: list[Said]) -> Notice:
+    from nba_ml.notify import Notice
+
+    return Notice(
+        level="error",
+        title=f"nba-ml health: {', '.join(each.name for each in red)}",
+        said="\n".join(f"{each.name}: {each.said}" for each in red),
+        next_step=" ".join(each.next_step for each in red),
     )
+
+
+def _tell(targets: Mapping[str, Target], notice: Notice) -> dict[str, str]:
+    """Target -> why it could not be told, '' if it was."""
     return {name: deliver(notice) or "" for name, deliver in targets.items()}

@@ -1,4 +1,4 @@
-"""`nba-ml health` at the terminal: words, exit codes, JSON, and the test message."""
+"""`nba-ml health` at the terminal: words, exit codes, JSON, and what the targets are told."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from nba_ml.cli import main
 from nba_ml.core.channel import CHAMPION
+from nba_ml.core.health import Level, Said
 from nba_ml.home import prepare_home
 from nba_ml.settings import Settings
 from nba_ml_tests.mail import Hook, webhook
@@ -80,6 +81,28 @@ def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str],
     assert "answered 500" in told["notified"]["webhook"]
 
 
+def test_nobody_is_told_that_all_is_well(environ: dict[str, str], hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against the hourly message that nothing is red, among which nobody sees the one that is."""
+    environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
+    monkeypatch.setattr("nba_ml.commands.health._look", lambda _: (Said("daemons", Level.FINE, "It is alive."),))
+    assert run(environ, "--notify").exit_code == 0
+    assert hook.posts == []
+    told = json.loads(run(environ, "--notify", "--json").output)
+    assert told["notified"] == {}
+
+
+def test_a_target_is_tried_with_a_test_message(environ: dict[str, str], hook: Hook) -> None:
+    """Guards whoever sets up a target: it must be tried whatever is found, and a test is no bad news."""
+    environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
+    assert "webhook: told" in run(environ, "--test").output
+    with_a_wrong_home = run({**environ, "NBA_ML_HOME": "mistyped"}, "--test")
+    assert with_a_wrong_home.exit_code == 2
+    assert [sent["title"] for sent in hook.posts] == ["nba-ml health: a test message"] * 2
+    hook.answer = 500
+    told = json.loads(run(environ, "--test", "--json").output)
+    assert "answered 500" in told["notified"]["webhook"]
+
+
 def test_what_cannot_be_looked_at_is_told_too(environ: dict[str, str], hook: Hook) -> None:
     """Guards against a damaged pointer that ends the command before anybody is told, hour after hour."""
     pointer = Path(environ["NBA_ML_HOME"]) / "artifacts" / CHAMPION
@@ -96,9 +119,10 @@ def test_what_cannot_be_looked_at_is_told_too(environ: dict[str, str], hook: Hoo
 def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:
     """Guards against a test message that went nowhere, and exit code 0; even where nothing could be looked at."""
     for home in (environ["NBA_ML_HOME"], "mistyped"):
-        ended = run({**environ, "NBA_ML_HOME": home}, "--notify")
-        assert ended.exit_code == 2
-        assert "No target is configured" in ended.output
+        for option in ("--notify", "--test"):
+            ended = run({**environ, "NBA_ML_HOME": home}, option)
+            assert ended.exit_code == 2
+            assert "No target is configured" in ended.output
 
 
 def test_the_command_loads_nothing_before_it_is_used() -> None:
