@@ -62,7 +62,7 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
         # If the publisher refuses the month's model, the step fails and the champion's is not reached.
         dg.define_asset_job(
             "monthly_retraining",
-            selection=dg.AssetSelection.assets(*(CHAIN[2:] if observable else CHAIN), *EVALUATION_ASSETS, "champion"),
+            selection=dg.AssetSelection.assets(*_retrained(observable=observable), *EVALUATION_ASSETS),
             description="A month's rows to its published model and its grades; then the champion is decided. A refused "
             "model leaves the champion as it is.",
         ),
@@ -92,6 +92,11 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
     return jobs
 
 
+def _retrained(*, observable: bool) -> tuple[str, ...]:
+    """What retraining makes of a month, whether or not there is a model of the month before to grade."""
+    return (*(CHAIN[2:] if observable else CHAIN), "champion")
+
+
 def build_schedules(
     months: dg.MonthlyPartitionsDefinition, jobs: Sequence[UnresolvedAssetJobDefinition], *, observable: bool
 ) -> list[dg.ScheduleDefinition]:
@@ -99,6 +104,21 @@ def build_schedules(
     by_name = {job.name: job for job in jobs}
     retraining = by_name["monthly_retraining"]
     off = dg.DefaultScheduleStatus.STOPPED
+
+    def retrain(context: dg.ScheduleEvaluationContext, month: str, run_key: str) -> dg.RunRequest:
+        """The whole job or, as a backfill does, all but the grades where the month before has no model to grade.
+
+        So it is after a first `nba-ml run`, which trains one model; the month after has one to grade.
+        """
+        before = [each for each in month_keys(months) if each < month][-1:]
+        if set(before) <= latest_materialisations(context.instance, "xgboost_model").keys():
+            return dg.RunRequest(run_key, partition_key=month)
+        return dg.RunRequest(
+            run_key,
+            partition_key=month,
+            asset_selection=[dg.AssetKey(asset) for asset in _retrained(observable=observable)],
+            tags={"nba_ml/left_out": f"{', '.join(EVALUATION_ASSETS)}: {before[0]} has no model to predict with"},
+        )
 
     @dg.schedule(
         # The month that ended the day before yesterday: the first is left to corrections of the last box scores.
@@ -112,7 +132,7 @@ def build_schedules(
     )
     def monthly_training(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         month = month_of(_day(context).replace(day=1) - timedelta(days=1))
-        return _not_in_source(months, month) or dg.RunRequest(run_key=f"monthly_training-{month}", partition_key=month)
+        return _not_in_source(months, month) or retrain(context, month, f"monthly_training-{month}")
 
     @dg.schedule(
         cron_schedule="0 9 * 10-12,1-6 1",
@@ -130,7 +150,7 @@ def build_schedules(
         skipped = _not_in_source(months, month)
         if skipped is None and observable:
             skipped = _not_yet_substantial(context.resources.month_rows, month)
-        return skipped or dg.RunRequest(run_key=f"weekly_training-{day.isoformat()}", partition_key=month)
+        return skipped or retrain(context, month, f"weekly_training-{day.isoformat()}")
 
     return [
         monthly_training,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -139,13 +140,26 @@ def ticks(schedule: dg.ScheduleDefinition, first: datetime, last: datetime) -> l
     return list(takewhile(lambda moment: moment <= last, every))
 
 
+@cache
+def untouched() -> dg.DagsterInstance:
+    """An instance that nobody writes to."""
+    return dg.DagsterInstance.local_temp()
+
+
 def asked(
-    defs: dg.Definitions, name: str, moment: datetime, month_rows: MonthRowsSource | None = None
+    defs: dg.Definitions,
+    name: str,
+    moment: datetime,
+    month_rows: MonthRowsSource | None = None,
+    instance: dg.DagsterInstance | None = None,
 ) -> list[dg.RunRequest] | str:
-    """What a tick asks for, or why it skips."""
+    """What a tick asks for, or why it skips. Without an instance: in one in which nothing was ever made."""
     resources = {"month_rows": month_rows} if month_rows else {}
     with dg.build_schedule_context(
-        scheduled_execution_time=moment, repository_def=defs.get_repository_def(), resources=resources
+        instance=instance or untouched(),
+        scheduled_execution_time=moment,
+        repository_def=defs.get_repository_def(),
+        resources=resources,
     ) as context:
         data = schedules(defs)[name].evaluate_tick(context)
     return list(data.run_requests or []) or str(data.skip_message)
@@ -221,6 +235,31 @@ def test_the_running_month_is_trained_once_its_games_have_features(
     assert isinstance(found, list) is asks
     if not asks:
         assert f"{covered:,} of them, too few to train on" in str(found)
+
+
+@pytest.mark.parametrize("source", [{}, BIGQUERY], ids=["embedded", "bigquery"])
+def test_a_month_is_graded_once_the_month_before_has_a_model(tmp_path: Path, source: dict[str, str]) -> None:
+    """Guards the first scheduled run after `nba-ml run`, which trained one model: it failed for want of the one before.
+
+    The months before were read, which is enough to train on.
+    """
+    defs, moment = graph(tmp_path, **source), datetime(2024, 2, 2, 14, tzinfo=UTC)
+    chain = {"feature_store_snapshot", "train_split", "xgboost_model", "model_metadata", "gcs_artifact", "champion"}
+    made_here = set() if source else {"player_game_summary", "ml_feature_store_v2"}
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("xgboost_model", partition="2024-01"))
+        instance.report_runless_asset_event(dg.AssetMaterialization("feature_store_snapshot", partition="2023-12"))
+        found = asked(defs, "monthly_training", moment, instance=instance)[0]
+        assert isinstance(found, dg.RunRequest)
+        assert {key.to_user_string() for key in found.asset_selection or ()} == chain | made_here
+        assert "2023-12 has no model to predict with" in found.tags["nba_ml/left_out"]
+        job = defs.resolve_job_def("monthly_retraining").get_subset(asset_selection=set(found.asset_selection or ()))
+        assert {key.name for key in job.asset_layer.asset_graph.asset_check_keys} >= set(STANDING_CHECKS)
+
+        instance.report_runless_asset_event(dg.AssetMaterialization("xgboost_model", partition="2023-12"))
+        found = asked(defs, "monthly_training", moment, instance=instance)[0]
+        assert isinstance(found, dg.RunRequest)
+        assert found.asset_selection is None
 
 
 # --- the job that retrains ------------------------------------------------------------------------------------
