@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nba_ml.core.errors import SettingsError
-from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.object_store import URI_SCHEME, ObjectStore
 from nba_ml.resources.directory_store import DirectoryStore
 
 
@@ -25,6 +25,6 @@ def open_objects(root: str) -> ObjectStore:
         return open_cloud_store(root)
     if address.scheme == "file" and address.netloc in ("", "localhost"):
         return DirectoryStore(Path(unquote(address.path)))
-    if "://" in root:
+    if URI_SCHEME.match(root):
         raise SettingsError(f"'{root}' is no place for models. Give a directory, file:///... or gs://bucket/prefix.")
     return DirectoryStore(Path(root))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.errors import MonthError, SettingsError
+from nba_ml.core.object_store import URI_SCHEME
 from nba_ml.core.season import parse_month
 
 SAMPLE_DATA = Path(__file__).parent / "sample_data"
@@ -162,6 +163,12 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
     except MonthError as error:
         raise SettingsError(f"NBA_ML_FIRST_MONTH: {error}") from error
     host = environ.get("BIGQUERY_EMULATOR_HOST")
+    storage = environ.get("BIGQUERY_STORAGE_EMULATOR_HOST") or None
+    if bool(host) is not bool(storage):  # else half of each question would go to Google
+        raise SettingsError(
+            "BIGQUERY_EMULATOR_HOST and BIGQUERY_STORAGE_EMULATOR_HOST belong together: an emulator's REST service and "
+            "its Storage Read service (host:port). Set both, or neither."
+        )
     most = 2**50
     return BigQuerySettings(
         project=project,
@@ -173,13 +180,13 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
         or 2**30,
         first_month=first_month,
         endpoint=(host if "://" in host else f"http://{host}") if host else None,
-        storage_endpoint=environ.get("BIGQUERY_STORAGE_EMULATOR_HOST") or None,
+        storage_endpoint=storage,
     )
 
 
 def _path(environ: Mapping[str, str], name: str, default: Path) -> Path:
     value = environ.get(name) or str(default)
-    if "://" in value:
+    if URI_SCHEME.match(value):
         raise SettingsError(f"{name} is '{value}'. It must be a directory, no URI.")
     return Path(value).expanduser().absolute()
 
@@ -188,7 +195,7 @@ def _root(environ: Mapping[str, str], name: str, default: Path) -> str:
     value = environ.get(name) or str(default)
     if value.startswith("gs://"):
         return value.rstrip("/")
-    if "://" in value:
+    if URI_SCHEME.match(value):
         raise SettingsError(f"{name} is '{value}'. It must be a directory or gs://bucket/prefix.")
     return str(Path(value).expanduser().absolute())
 

@@ -119,6 +119,8 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("NBA_ML_SOURCE", "bigquery", "NBA_ML_BIGQUERY_PROJECT is not set"),
         ("NBA_ML_RETRAIN", "never", "NBA_ML_RETRAIN is 'never'"),
         ("NBA_ML_STORE", "s3://bucket", "a directory or gs://bucket/prefix"),
+        ("NBA_ML_STORE", "gs:/bucket/store", "NBA_ML_STORE is 'gs:/bucket/store'"),
+        ("NBA_ML_ARTIFACT_ROOT", "gs:bucket", "a directory or gs://bucket/prefix"),
         ("NBA_ML_DATA", "gs://bucket", "NBA_ML_DATA is 'gs://bucket'"),
         ("NBA_ML_HOME", "gs://bucket", "NBA_ML_HOME is 'gs://bucket'"),
     ],
@@ -141,6 +143,16 @@ def test_the_environment_is_read_in_one_place() -> None:
     }
     assert "settings.py" in readers
     assert readers <= {"settings.py", "commands/look.py"}  # the latter hands it on to Dagster's UI
+
+
+@pytest.mark.parametrize("name", ["BIGQUERY_EMULATOR_HOST", "BIGQUERY_STORAGE_EMULATOR_HOST"])
+def test_an_emulator_has_both_addresses_or_none(name: str) -> None:
+    """Guards against rows of an emulator that are asked of Google, for two minutes, or the other way round."""
+    environ = {"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "platform", name: "127.0.0.1:9050"}
+    with pytest.raises(
+        SettingsError, match="BIGQUERY_EMULATOR_HOST and BIGQUERY_STORAGE_EMULATOR_HOST belong together"
+    ):
+        Settings.from_environment(environ)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,14 @@ from ever standing beside a compare-and-swap.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
 from nba_ml.core.errors import PublicationError
+
+URI_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+"""How a URI begins. `gs:/bucket` lacks a slash: taken for a path it would be a folder of that name, and green."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
 """What passes between assets: one value an asset and month, in an object store.
 
-The only place that knows how values are named and written. Every value is whole or not there: where
-an asset has several parts, the part that names the others is written last.
+The only place that knows how values are named and written. Every value is whole or not there: where an asset has
+several parts, those are named by their digests and written first, and what names them is written last. So a process
+that is killed in between leaves the old value as it was, and parts that nobody names.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -26,6 +28,9 @@ from nba_ml.core.split import SplitManifest
 from nba_ml.core.tables import RESULTS
 from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
 
+SNAPSHOT, MODEL = "feature_store_snapshot", "xgboost_model"
+"""The assets that have parts."""
+
 
 class MonthStore:
     """Values by asset and month."""
@@ -41,9 +46,12 @@ class MonthStore:
         """Write a value, over what was there."""
         match value:
             case Snapshot():
-                facts = {"digest": value.digest, "counts": json.dumps(asdict(value.counts))}
-                self.objects.write(self._name(asset, month, "rejects.parquet"), _parquet(value.rejects, {}))
-                self.objects.write(self._name(asset, month, "results.parquet"), _parquet(value.results, {}))
+                facts = {
+                    "digest": value.digest,
+                    "counts": json.dumps(asdict(value.counts)),
+                    "rejects": self._save_part(value.rejects),
+                    "results": self._save_part(value.results),
+                }
                 data = _parquet(value.table, facts)
             case DigestedTable():
                 data = _parquet(value.table, {"digest": value.digest})
@@ -73,13 +81,8 @@ class MonthStore:
         found = self.objects.read(self._name(asset, month))
         if found is None:
             return None
-        try:
+        with self._readable(asset, month):
             return self._value(asset, month, found.data, columns)
-        except (pa.ArrowInvalid, OSError, ValueError, TypeError, LookupError) as error:
-            raise StaleInputError(
-                f"{self.uri(asset, month)} cannot be read ({str(error).splitlines()[0]}): it is damaged, or another "
-                f"version of nba_ml wrote it. Materialise {asset} for {month} again."
-            ) from error
 
     def require(self, asset: str, months: Sequence[str], columns: Sequence[str] | None = None) -> dict[str, HasDigest]:
         """The values of all the months.
@@ -106,13 +109,10 @@ class MonthStore:
             case "feature_store_snapshot":
                 table, facts = _table(data, columns)
                 counts = SnapshotCounts(**json.loads(facts["counts"]))
-                rejects = None if columns else self.objects.read(self._name(asset, month, "rejects.parquet"))
-                rejected = _table(rejects.data, None)[0] if rejects else REJECTS_SCHEMA.empty_table()
-                results = None if columns else self.results(month)
                 return Snapshot(
                     table=table,
-                    rejects=rejected,
-                    results=RESULTS.empty_table() if results is None else results,
+                    rejects=REJECTS_SCHEMA.empty_table() if columns else self._part(month, facts, "rejects"),
+                    results=RESULTS.empty_table() if columns else self._part(month, facts, "results"),
                     counts=counts,
                     digest=facts["digest"],
                 )
@@ -138,9 +138,14 @@ class MonthStore:
                 raise KeyError(f"no asset {asset} in the store")
 
     def results(self, month: str) -> pa.Table | None:
-        """Everybody who played in a month that has a snapshot, in `tables.RESULTS`; None if it has none."""
-        found = self.objects.read(self._name("feature_store_snapshot", month, "results.parquet"))
-        return None if found is None else _table(found.data, None)[0]
+        """Everybody who played in a month that has a snapshot, in `tables.RESULTS`; None if it has none.
+
+        Raises:
+            StaleInputError: as `load`.
+        """
+        snapshot = self.objects.read(self._name(SNAPSHOT, month))
+        with self._readable(SNAPSHOT, month):
+            return None if snapshot is None else self._part(month, _facts(snapshot.data), "results")
 
     def save_refused(self, asset: str, month: str, rejects: pa.Table) -> str:
         """Keep the rejected rows of a snapshot that was refused, beside whatever is there. Returns their address."""
@@ -149,15 +154,42 @@ class MonthStore:
         return self.objects.uri(name)
 
     def _booster(self, sha256: str | None, month: str) -> bytes | None:
-        if sha256 is None:
-            return None
-        found = self.objects.read(_booster_name(sha256))
+        return None if sha256 is None else self._named_by_digest(_booster_name(sha256), sha256, MODEL, month)
+
+    def _save_part(self, table: pa.Table) -> str:
+        data = _parquet(table, {})
+        self.objects.write(_part_name(bytes_digest(data)), data)
+        return bytes_digest(data)
+
+    def _part(self, month: str, facts: dict[str, str], part: str) -> pa.Table:
+        """A table that a snapshot names. In an older store it lies beside, under no digest."""
+        if part in facts:
+            data = self._named_by_digest(_part_name(facts[part]), facts[part], SNAPSHOT, month)
+        else:
+            beside = self.objects.read(self._name(SNAPSHOT, month, f"{part}.parquet"))
+            if beside is None:
+                raise LookupError(f"its {part} are not there")
+            data = beside.data
+        return _table(data, None)[0]
+
+    def _named_by_digest(self, name: str, sha256: str, asset: str, month: str) -> bytes:
+        found = self.objects.read(name)
         if found is None or bytes_digest(found.data) != sha256:
             raise StaleInputError(
-                f"{self.objects.uri(_booster_name(sha256))} is missing or damaged: its digest is not the one that the "
-                f"report of {month} names. Materialise xgboost_model for {month} again."
+                f"{self.objects.uri(name)} is missing or damaged: its digest is not the one that {asset} of {month} "
+                f"names. Materialise {asset} for {month} again."
             )
         return found.data
+
+    @contextmanager
+    def _readable(self, asset: str, month: str) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowInvalid, OSError, ValueError, TypeError, LookupError) as error:
+            raise StaleInputError(
+                f"{self.uri(asset, month)} cannot be read ({str(error).splitlines()[0]}): it is damaged, or another "
+                f"version of nba_ml wrote it. Materialise {asset} for {month} again."
+            ) from error
 
     @staticmethod
     def _name(asset: str, month: str, ending: str | None = None) -> str:
@@ -169,6 +201,10 @@ _TABULAR = frozenset(
 )
 _NO_MODEL_OR_MODEL: TypeAdapter[PredictingModel | None] = TypeAdapter(PredictingModel | None)
 _NO_RECORD_OR_RECORD: TypeAdapter[ModelRecord | None] = TypeAdapter(ModelRecord | None)
+
+
+def _part_name(sha256: str) -> str:
+    return f"parts/{sha256}.parquet"
 
 
 def _booster_name(sha256: str) -> str:
@@ -185,9 +221,17 @@ def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
 
 def _table(data: bytes, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, str]]:
     table = pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
-    metadata = table.schema.metadata or {}
-    facts = {k.decode().removeprefix("nba_ml."): v.decode() for k, v in metadata.items() if k.startswith(b"nba_ml.")}
-    return table.replace_schema_metadata(None), facts
+    return table.replace_schema_metadata(None), _facts_of(table.schema)
+
+
+def _facts(data: bytes) -> dict[str, str]:
+    """What `_table` reads beside the rows, without the rows."""
+    return _facts_of(pq.read_schema(pa.BufferReader(data)))
+
+
+def _facts_of(schema: pa.Schema) -> dict[str, str]:
+    metadata = schema.metadata or {}
+    return {k.decode().removeprefix("nba_ml."): v.decode() for k, v in metadata.items() if k.startswith(b"nba_ml.")}
 
 
 def _named(months: list[str]) -> str:

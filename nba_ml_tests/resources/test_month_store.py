@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml.resources.month_store import MonthStore
 from nba_ml_tests.conftest import QUICK, Trained, features_of, snapshot_of, summary_of
+from nba_ml_tests.core.stoppable import Killed, Order, dying_at
 
 MONTH = "2021-11"
 
@@ -142,6 +145,59 @@ def test_refused_rows_lie_beside_a_snapshot_that_stays(store: MonthStore) -> Non
     assert loaded(store, "feature_store_snapshot").digest == snapshot_of(MONTH).digest
 
 
+@pytest.mark.parametrize("kind", ["directory", "cloud"])
+@pytest.mark.parametrize("order", ["die before", "die after"])
+def test_a_save_that_is_killed_leaves_the_old_snapshot_or_the_new_one(
+    store: MonthStore, request: pytest.FixtureRequest, kind: str, order: Order
+) -> None:
+    """Guards against one take's table with another's results and rejects, at whatever call the process was killed."""
+    if kind == "cloud":
+        store = MonthStore(request.getfixturevalue("cloud_store"))
+    old, new = snapshot_of(MONTH), snapshot_with_rejects()
+    assert old.results.num_rows == new.results.num_rows
+    new = replace(new, results=new.results.slice(1))
+    ends = set()
+    for call in range(5):
+        store.save("feature_store_snapshot", MONTH, old)
+        done = False
+        with suppress(Killed):
+            MonthStore(dying_at(store.objects, call, order)).save("feature_store_snapshot", MONTH, new)
+            done = True
+        value = loaded(store, "feature_store_snapshot")
+        assert isinstance(value, Snapshot)
+        whole = new if value.digest == new.digest else old
+        assert (value.counts, value.results) == (whole.counts, whole.results)
+        assert value.rejected_by_reason == whole.rejected_by_reason
+        assert store.results(MONTH) == whole.results
+        ends.add((done, whole is new))
+    assert ends == {(False, False), (True, True)} | ({(False, True)} if order == "die after" else set())
+
+
+def test_a_snapshot_with_its_parts_beside_it_is_read(store: MonthStore) -> None:
+    """Guards a home from before the parts were named by their digests."""
+    snapshot = snapshot_with_rejects()
+    store.save("feature_store_snapshot", MONTH, snapshot)
+    main = store.objects.read(f"feature_store_snapshot/{MONTH}.parquet")
+    assert main is not None
+    table = pq.read_table(pa.BufferReader(main.data))
+    facts = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    for part in ("rejects", "results"):
+        name = f"parts/{facts.pop(f'nba_ml.{part}')}.parquet"
+        found = store.objects.read(name)
+        assert found is not None
+        store.objects.write(f"feature_store_snapshot/{MONTH}.{part}.parquet", found.data)
+        store.objects.delete(name)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(facts), sink)
+    store.objects.write(f"feature_store_snapshot/{MONTH}.parquet", bytes(sink.getvalue()))
+    value = loaded(store, "feature_store_snapshot")
+    assert isinstance(value, Snapshot)
+    assert (value.rejected_by_reason, value.results) == (snapshot.rejected_by_reason, snapshot.results)
+    store.objects.delete(f"feature_store_snapshot/{MONTH}.results.parquet")
+    with pytest.raises(StaleInputError, match="its results are not there"):
+        store.load("feature_store_snapshot", MONTH)
+
+
 # --- what cannot be read --------------------------------------------------------------------------------------
 
 
@@ -193,6 +249,21 @@ def test_a_missing_or_changed_booster_is_refused(store: MonthStore, trained: Tra
             StaleInputError, match=rf"{name} is missing or damaged.* Materialise xgboost_model for {MONTH}"
         ):
             store.load(asset, MONTH)
+
+
+@pytest.mark.parametrize("data", [None, b"{}"])
+def test_a_missing_or_changed_part_of_a_snapshot_is_refused(store: MonthStore, data: bytes | None) -> None:
+    """Guards the checks of later months, which hold the averages against these results."""
+    store.save("feature_store_snapshot", MONTH, snapshot_with_rejects())
+    parts = store.objects.names("parts/")
+    assert len(parts) == 2
+    for name in parts:
+        store.objects.delete(name) if data is None else store.objects.write(name, data)
+    for read in (lambda: store.load("feature_store_snapshot", MONTH), lambda: store.results(MONTH)):
+        with pytest.raises(
+            StaleInputError, match=rf"missing or damaged.* Materialise feature_store_snapshot for {MONTH}"
+        ):
+            read()
 
 
 def test_a_value_without_a_form_is_a_fault_of_the_program(store: MonthStore) -> None:
