@@ -27,6 +27,9 @@ _DAGSTER_YAML = """\
 # Written by nba_ml on first use; yours to change.
 telemetry:
   enabled: false
+# No form for a newsletter over the first page.
+nux:
+  enabled: false
 concurrency:
   runs:
     # A month needs the months before it, and a run uses every core: the months of a backfill go one by one.

@@ -1,8 +1,8 @@
 """The platform's clouds on this machine, to try: `make clouds`.
 
-Starts both emulators on loopback, fills the tables with the shipped months, all of them but the last season, of
-which the backfill has done a part; runs the chain on them, verifies what it published, and serves Dagster's web
-UI until Ctrl-C. Everything is thrown away afterwards.
+Starts both emulators on loopback and fills the tables with the months up to `--last`, and half of the features of
+`--partial`; runs the chain on them, verifies what it published from another process, and serves Dagster's web UI until
+Ctrl-C. Everything is thrown away afterwards.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from nba_ml.core.manifest import SYSTEM_ID
+from nba_ml.core.publication import list_published
 from nba_ml.core.season import season_months
+from nba_ml.resources.cloud_store import open_cloud_store
 from nba_ml_tests.cloud.bigquery import ENVIRONMENT, NOT_THERE, make_platform, running_emulator
-from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_program, make_bucket, running_server
+from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server
 from nba_ml_tests.conftest import features_of, summary_of
+from nba_ml_tests.processes import end_with_what_was_started
 
 NBA_ML = Path(sys.executable).with_name("nba-ml")
 
@@ -60,18 +64,34 @@ def main() -> int:
         clouds(options.last, options.partial, Path(folder)) as settings,
     ):
         print("Settings:", *(f"  {name}={value}" for name, value in settings.items()), sep="\n", flush=True)
-        environment = {**os.environ, **settings}
         for arguments in (["progress"], ["run", "--month", options.last]):
-            print(f"$ nba-ml {' '.join(arguments)}", flush=True)
-            code = subprocess.run([NBA_ML, *arguments], env=environment, check=False).returncode
-            if code:
+            if code := _run(arguments, settings):
                 return code
+        if code := _run(["verify", _newest_manifest(settings)], settings):
+            return code
         if not options.no_ui:
-            subprocess.run([NBA_ML, "ui", "--port", options.port], env=environment, check=False)
+            _run(["ui", "--port", options.port], settings)
     return 0
 
 
+def _run(arguments: list[str], settings: Mapping[str, str]) -> int:
+    print(f"$ nba-ml {' '.join(arguments)}", flush=True)
+    process = subprocess.Popen([NBA_ML, *arguments], env={**os.environ, **settings})
+    try:
+        return process.wait()
+    finally:  # a signal to this process alone: subprocess.run would kill the UI, and leave its servers
+        process.terminate()
+        process.wait()
+
+
+def _newest_manifest(settings: Mapping[str, str]) -> str:
+    client = emulator_client(settings["STORAGE_EMULATOR_HOST"])
+    store = open_cloud_store(settings["NBA_ML_ARTIFACT_ROOT"], client)
+    return store.uri(f"{SYSTEM_ID}/{list_published(store)[-1]}_manifest.json")
+
+
 if __name__ == "__main__":
+    end_with_what_was_started()
     try:
         code = main()
     except KeyboardInterrupt:

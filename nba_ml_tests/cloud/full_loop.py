@@ -53,6 +53,7 @@ from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_prog
 from nba_ml_tests.cloud.loop_tools import Crowd, NotSeenError, Row, Service, Terminal, must, say, serving
 from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
 from nba_ml_tests.limits import written
+from nba_ml_tests.processes import end_with_what_was_started
 
 FIRST, TRAINED, NEXT = "2021-10", "2022-02", "2022-03"
 """The model of `TRAINED` keeps the shipped limits; earlier ones do not yet."""
@@ -356,4 +357,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    end_with_what_was_started()
     sys.exit(main())

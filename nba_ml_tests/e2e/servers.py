@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,15 +92,18 @@ class Dagit:
 
 
 @contextmanager
-def serving(home: Path, log: Path) -> Iterator[Dagit]:
-    """`nba-ml ui` on the home, its code location loaded; afterwards none of its processes is left."""
+def serving(home: Path, log: Path, settings: Mapping[str, str] | None = None) -> Iterator[Dagit]:
+    """`nba-ml ui` on the home, its code location loaded; afterwards none of its processes is left.
+
+    `settings`: environment variables beside those of `environment`.
+    """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with log.open("w") as output:
         # A session of its own: one signal then reaches the web server, the daemon and the code server.
         process = subprocess.Popen(
             [BIN / "nba-ml", "ui", "--port", str(port)],
-            env=environment(home),
+            env={**environment(home), **(settings or {})},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -108,7 +111,6 @@ def serving(home: Path, log: Path) -> Iterator[Dagit]:
         )
     try:
         location = _loaded_location(url, process, log)
-        _post(url, "mutation { setNuxSeen }", {})  # no "join the community" over the first page
         yield Dagit(url, home, log, location, process.pid)
     finally:
         left = _stop(process)

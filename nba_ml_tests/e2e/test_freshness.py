@@ -58,10 +58,8 @@ def watched(
         "NBA_ML_SMTP_PORT": str(box.port),
         "NBA_ML_SMTP_SECURITY": "none",
     }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nba_ml_tests.e2e.servers.environment", lambda folder: {**environment(folder), **settings})
-        with serving(home, tmp_path_factory.mktemp("ui") / "servers.log") as dagit:
-            yield dagit
+    with serving(home, tmp_path_factory.mktemp("ui") / "servers.log", settings) as dagit:
+        yield dagit
 
 
 @pytest.fixture
