@@ -39,6 +39,7 @@ LONGEST_FIRST = (
     "e2e/test_freshness.py",  # waits for Dagster's daemon, most of the time
     "cloud/test_full_loop.py",
     "e2e/test_dagit.py",
+    "e2e/test_bigquery_mode.py",
     "assets/test_chain.py",
     "cloud/test_platform.py",
     "cli/test_resume.py",
