@@ -6,17 +6,17 @@ work on the home.
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus
 
 from nba_ml.assets import MONTHLY_ASSETS
 from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import read_channel
-from nba_ml.core.errors import NotVerifiedError
+from nba_ml.core.channel import ChannelModel, read_channel
+from nba_ml.core.errors import BundleError, NotVerifiedError
 from nba_ml.core.health import (
     Clockwork,
     FailedMonth,
@@ -31,6 +31,9 @@ from nba_ml.core.health import (
     switched_on,
 )
 from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.core.systems.catboost_v8 import require_registered
+from nba_ml.core.systems.xgboost_v1 import require_whole
 from nba_ml.event_log import first_failure, latest_materialisations
 
 PUBLISHER = "gcs_artifact"
@@ -38,8 +41,6 @@ MODEL = "xgboost_model"
 
 SILENCE_MINUTES = 30
 """Dagster's own tolerance of a daemon's silence: it calls one unhealthy after as long."""
-
-_MONTH_IN_ID = re.compile(r"_([0-9]{4})([0-9]{2})_")
 
 
 def limits_of(thresholds: Thresholds) -> HealthLimits:
@@ -142,9 +143,15 @@ def _champion(objects: ObjectStore) -> ServingModel | None:
     state = read_channel(objects)
     if state is None:
         return None
-    found = _MONTH_IN_ID.search(state.champion.model_id)
-    return ServingModel(
-        model_id=state.champion.model_id,
-        newest_month=f"{found[1]}-{found[2]}" if found else None,
-        since=state.moved_at,
-    )
+    model = state.champion
+    try:
+        return ServingModel(model.model_id, _given_until(objects, model), state.moved_at)
+    except (BundleError, NotVerifiedError) as error:
+        return ServingModel(model.model_id, None, state.moved_at, str(error))
+
+
+def _given_until(objects: ObjectStore, model: ChannelModel) -> date:
+    """The last date of all rows that a model was given: a model of a running month has not seen the whole of it."""
+    if model.system_id == CATBOOST:
+        return require_registered(objects, model.model_id).manifest.given_until
+    return date.fromisoformat(json.loads(require_whole(objects, model.model_id).record)["last_date"])

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
+
+import pyarrow.compute as pc
 
 from nba_ml.assets.xgboost_model import _train
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.channel import read_channel
 from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.digest import bytes_digest, table_digest
 from nba_ml.core.gates import CheckVerdict, Verdict
 from nba_ml.core.model_record import ModelRecord, make_record
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.publication import Bundle, publish
-from nba_ml.core.season import season_months
+from nba_ml.core.season import month_of, season_months
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.split import split_by_date
+from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.core.systems.catboost_v8 import CatBoostManifest, KnownRow, StatedFile, registered_id
+from nba_ml.core.systems.interface import Seen
 from nba_ml.core.training import Hyperparameters
-from nba_ml.core.values import TrainedModel
+from nba_ml.core.values import Artifact, TrainedModel
 from nba_ml.release.bench import Bench
 from nba_ml.resources.month_store import MonthStore
-from nba_ml_tests.conftest import FIRST_MONTH, QUICK, snapshot_of, split_of
+from nba_ml_tests.conftest import FIRST_MONTH, QUICK, snapshot_of
 
 AT = datetime(2022, 2, 1, 12, tzinfo=UTC)
 WHY = "a reason of a sentence"
@@ -50,8 +59,14 @@ class Made:
 @cache
 def model_of(month: str, parameters: Hyperparameters = REFITTED) -> Made:
     """The model of a month, as the asset trains it."""
-    months = season_months(FIRST_MONTH, month)
-    model, _ = _train(parameters, split_of(months), {each: snapshot_of(each) for each in months}, threads=1)
+    return trained_on({each: snapshot_of(each) for each in season_months(FIRST_MONTH, month)}, parameters)
+
+
+def trained_on(snapshots: Mapping[str, Snapshot], parameters: Hyperparameters = REFITTED) -> Made:
+    """A model of these months, as they are."""
+    days = {month: snapshot.table.column("game_date").to_numpy() for month, snapshot in snapshots.items()}
+    split = split_by_date({month: (snapshots[month].digest, days[month]) for month in snapshots})
+    model, _ = _train(parameters, split, dict(snapshots), threads=1)
     assert isinstance(model, TrainedModel)
     assert model.booster is not None
     return Made(model.booster, make_record(model.report, model.booster, V2_33FEATURES))
@@ -59,12 +74,59 @@ def model_of(month: str, parameters: Hyperparameters = REFITTED) -> Made:
 
 def published_model(objects: ObjectStore, month: str, parameters: Hyperparameters = REFITTED) -> str:
     """Publish the model of a month, with a verdict that it passed; its id."""
-    made = model_of(month, parameters)
-    sha = made.record.model_sha256
+    return publish_made(objects, model_of(month, parameters))
+
+
+def publish_made(objects: ObjectStore, made: Made) -> str:
+    """Publish a model, with a verdict that it passed; its id."""
+    sha, month = made.record.model_sha256, made.record.newest_month
     check = CheckVerdict(asset="xgboost_model", check="mae", month=month, passed=True, subject=sha)
     verdict = Verdict(model_sha256=sha, checks=(check,))
     publish(objects, Bundle(made.model_id, made.booster, made.record.to_bytes(), verdict))
     return made.model_id
+
+
+def as_of(last: date) -> dict[str, Snapshot]:
+    """The months up to a day, the running one with the games that were played by then."""
+    months = {month: snapshot_of(month) for month in season_months(FIRST_MONTH, month_of(last))}
+    return {month: changed(snapshot, pc.field("game_date") <= last) for month, snapshot in months.items()}
+
+
+def changed(snapshot: Snapshot, keep: pc.Expression) -> Snapshot:
+    """A month of which some rows are not there."""
+    table = snapshot.table.filter(keep)
+    return replace(snapshot, table=table, digest=table_digest(table))
+
+
+def retrained(bench: Bench, months: Mapping[str, Snapshot]) -> str:
+    """What a weekly training leaves: the months in the store as they are now, and their model published; its id."""
+    for month, snapshot in months.items():
+        bench.months.save("feature_store_snapshot", month, snapshot)
+    made = trained_on(months)
+    bench.months.save("gcs_artifact", made.record.newest_month, Artifact(model_id=made.model_id))
+    return publish_made(bench.objects, made)
+
+
+def registered_file(objects: ObjectStore, seen: Seen) -> str:
+    """Put something beside our models as a CatBoost, whole by its digests, that nobody can load; its id."""
+    data = b"CBM1 and nothing more"
+    identity = registered_id(data, seen)
+    row = KnownRow(player_lookup="a", game_date="2021-11-02", features=(None,) * V2_33FEATURES.count, prediction=9.0)
+    manifest = CatBoostManifest(
+        model_id=identity,
+        objects=(StatedFile(name=f"{identity}.cbm", size=len(data), sha256=bytes_digest(data)),),
+        feature_version=V2_33FEATURES.name,
+        feature_names=V2_33FEATURES.names,
+        newest_month=month_of(seen.given),
+        fitted_until=seen.fitted,
+        given_until=seen.given,
+        calibration=None,
+        reference_rows=(row,),
+        catboost="1.2",
+    )
+    objects.create(f"{CATBOOST}/{identity}.cbm", data)
+    objects.create(f"{CATBOOST}/{identity}_manifest.json", manifest.to_bytes())
+    return identity
 
 
 def bench_of(objects: ObjectStore, store: ObjectStore, *months: str, limits: Thresholds = LIMITS) -> Bench:

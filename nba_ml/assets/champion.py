@@ -30,9 +30,9 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
     def champion(artifact_root: ArtifactRoot, store: Store, compute: Compute) -> dg.MaterializeResult[None]:
         """Which published model serves: the pointer that prediction workers follow.
 
-        Proposes the latest published model. It becomes the champion if it is newer, and on games that neither
-        has learnt from not worse than the champion by the set margin; if not, the champion stays and the
-        reason is here. A model that somebody rolled back from does not come back by itself.
+        Proposes the latest published model. It becomes the champion if it was given later games, and on games
+        that neither has learnt from is not worse than the champion by the set margin; if not, the champion stays
+        and the reason is here. A model that somebody rolled back from does not come back by itself.
 
         The job monthly_retraining ends with it, unless the month's model is refused; daily_release asks for it too.
         """

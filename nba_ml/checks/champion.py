@@ -10,9 +10,13 @@ import dagster as dg
 
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.health import Level, Said
+from nba_ml.core.slate_health import slates_made
 from nba_ml.health import judge_release, limits_of, look_at_release
 from nba_ml.partitions import month_keys
-from nba_ml.resources.store import ArtifactRoot
+from nba_ml.resources.slate_rows import SlateRows
+from nba_ml.resources.slate_store import SlateStore
+from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.slate_health import look_at_slates
 
 ASSET = "champion"
 
@@ -26,12 +30,16 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
             "in every model after it.",
         ),
         "champion_not_too_old": (
-            f"the champion's newest month ended at most {limits.max_champion_age_days} playing days ago",
+            f"the champion was given games of at most {limits.max_champion_age_days} playing days ago",
             "A model that nobody replaces goes on serving, and gets worse without an error.",
         ),
         "retraining_ran": (
             f"the newest month that is over was trained within {limits.max_retraining_delay_days} days after its end",
             "Retraining once died unnoticed when a schedule was deleted: nothing failed, so nothing was red.",
+        ),
+        "slates_made": (
+            "every date of the last week that has feature rows has a slate by six in the evening, if daily_slate is on",
+            "A schedule's tick that raises, or skips since the features were late, fails no run: nobody hears of it.",
         ),
     }
     specs = [
@@ -45,12 +53,21 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
     ]
 
     @dg.multi_asset_check(name=f"{ASSET}_checks", specs=specs, can_subset=True)
-    def examine(context: dg.AssetCheckExecutionContext, artifact_root: ArtifactRoot) -> Iterator[dg.AssetCheckResult]:
+    def examine(
+        context: dg.AssetCheckExecutionContext,
+        artifact_root: ArtifactRoot,
+        store: Store,
+        slate_rows: dg.ResourceParam[SlateRows],
+    ) -> Iterator[dg.AssetCheckResult]:
+        now = datetime.now(UTC)
         release = look_at_release(context.instance, artifact_root.objects(), month_keys(months))
         selected = {key.name for key in context.selected_asset_check_keys}
-        for said in judge_release(release, datetime.now(UTC), limits_of(limits)):
+        for said in judge_release(release, now, limits_of(limits)):
             if said.name in selected:
                 yield _result(said, rules[said.name][0])
+        if "slates_made" in selected:
+            days = look_at_slates(context.instance, slate_rows, SlateStore(store.months().objects), now)
+            yield _result(slates_made(days, now), rules["slates_made"][0])
 
     return examine
 
@@ -61,7 +78,7 @@ def _result(said: Said, threshold: str) -> dg.AssetCheckResult:
         passed=passed,
         asset_key=ASSET,
         check_name=said.name,
-        severity=dg.AssetCheckSeverity.ERROR,
+        severity=dg.AssetCheckSeverity.WARN if said.level is Level.WARNING else dg.AssetCheckSeverity.ERROR,
         description=said.said if passed else f"{said.said} {said.next_step}",
         metadata={
             "threshold": threshold,

@@ -17,12 +17,14 @@ from nba_ml.core.errors import ReleaseError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from nba_ml.core.channel import Channel, Evidence
+    from nba_ml.core.channel import Channel, Evidence, Moved
     from nba_ml.core.object_store import ObjectStore
     from nba_ml.release.bench import Bench
 
 NOT_DONE = 1
 """Exit code: everything worked, and the answer is no."""
+
+_NO_CHAMPION = "There is no champion yet. `nba-ml champion promote` makes the latest published model the first."
 
 _REASON = click.option("--reason", metavar="TEXT", help="Why, in a sentence. It stays in the channel's history.")
 _UNTIL = click.option(
@@ -38,15 +40,19 @@ def champion() -> None:
 @champion.command()
 @command
 def show() -> int:
-    """Show the champion, the challenger and its share, and what made it so."""
+    """Show the champion, the challenger and its share, and what made it so.
+
+    The exit code is 1 if there is none, or if the history holds a later state than workers see.
+    """
     from nba_ml.release.rollback import show as read
 
-    state = read(_objects())
+    objects = _objects()
+    state = read(objects)
     if state is None:
-        say("There is no champion yet. `nba-ml champion promote` makes the latest published model the first.")
+        say(_NO_CHAMPION)
         return NOT_DONE
     _print_state(state)
-    return 0
+    return 0 if _is_newest(objects, state) else NOT_DONE
 
 
 @champion.command()
@@ -63,9 +69,9 @@ def show() -> int:
 def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...]) -> int:
     """Make a published model the champion, if it deserves it.
 
-    Without MODEL_ID the latest published one. It must be newer than the champion, and on games that neither has
-    learnt from not worse by the set margin. Naming a MODEL_ID with a --reason lets an older one pass. The exit
-    code is 1 if the champion stays.
+    Without MODEL_ID the latest published one. It must have been given later games than the champion, and be no worse
+    by the set margin on games that neither has learnt from. Naming a MODEL_ID with a --reason lets an older one pass.
+    The exit code is 1 if the champion stays.
     """
     from nba_ml.release.promotion import promote as propose
 
@@ -90,19 +96,23 @@ def rollback(to: str | None, reason: str | None) -> int:
 
     done = go_back(_objects(), datetime.now(UTC), _given(reason), to)
     state = done.channel
+    _say_followed(done)
     if state is not None:
         say(f"{state.champion.model_id} {'serves now' if done.moved else 'serves already'} (serial {state.serial}).")
     return 0
 
 
 @champion.command()
-@click.option("--newest", default=20, show_default=True, help="How many states to show.")
+@click.option("--newest", default=20, show_default=True, type=click.IntRange(1), help="How many states to show.")
 @command
 def history(newest: int) -> int:
     """List what the channel has been, newest last."""
     from nba_ml.release.rollback import history as read
 
-    for state in read(_objects(), newest):
+    states = read(_objects(), newest)
+    if not states:
+        say(_NO_CHAMPION)
+    for state in states:
         beside = f", beside it {_challenger(state)}" if state.challenger else ""
         say(f"{state.serial:4}  {_moment(state)}  {state.kind}: {state.champion.model_id}{beside}")
         say(f"      {state.reason}")
@@ -125,9 +135,18 @@ def start(model_id: str, reason: str | None, graded_from: str | None) -> int:
     MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. Which
     player-games are its own is decided by a hash, the same in every worker.
     """
+    from nba_ml.core.systems.catboost_v8 import EXTRA, SYSTEM_ID
     from nba_ml.release.rollout import rollout_start
 
-    _print_state(rollout_start(_objects(), model_id, datetime.now(UTC), _given(reason), _day(graded_from)))
+    done = rollout_start(_objects(), model_id, datetime.now(UTC), _given(reason), _day(graded_from))
+    _say_followed(done)
+    if done.channel is not None:
+        _print_state(done.channel)
+        if done.channel.challenger is not None and done.channel.challenger.system_id == SYSTEM_ID:
+            say(
+                f"It is a CatBoost: workers without the extra '{EXTRA}' refuse it, and refuse to start while it has a "
+                "share."
+            )
     return 0
 
 
@@ -143,6 +162,7 @@ def advance(until: str | None) -> int:
     from nba_ml.release.rollout import rollout_advance
 
     status, moved = rollout_advance(_bench(), datetime.now(UTC), _day(until))
+    _say_followed(moved)
     say(f"{status.step.action}: {status.step.said}.")
     if moved.channel is not None:
         _print_state(moved.channel)
@@ -158,6 +178,7 @@ def stop(reason: str | None, forget: bool) -> int:
     from nba_ml.release.rollback import rollout_stop
 
     done = rollout_stop(_objects(), datetime.now(UTC), _given(reason), forget=forget)
+    _say_followed(done)
     if done.channel is not None:
         _print_state(done.channel)
     return 0
@@ -170,8 +191,10 @@ def status(until: str | None) -> int:
     """Show how champion and challenger do on the games since the last step, and what that means."""
     from nba_ml.release.rollout import rollout_status
 
-    found = rollout_status(_bench(), _day(until))
+    bench = _bench()
+    found = rollout_status(bench, _day(until))
     _print_state(found.channel)
+    _is_newest(bench.objects, found.channel)
     if found.evidence is not None:
         _print_evidence(found.evidence)
     say(f"{found.step.action}: {found.step.said}.")
@@ -201,6 +224,12 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
     fitted = _day(fitted_until) or given
     if given is None or fitted is None:
         raise click.UsageError("--given-until needs a date.")
+    today = datetime.now(UTC).date()
+    if given > today:
+        raise click.UsageError(
+            f"--given-until {given} is in the future: no training was given games that are not played yet, and the "
+            f"model would be graded on nothing until then. Today is {today} (UTC)."
+        )
     model = put(_bench(), file.read_bytes(), Seen(fitted, given))
     say(f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` gives it 10%.")
     return 0
@@ -240,6 +269,26 @@ def _bench() -> Bench:
     settings = Settings.from_environment()
     store = MonthStore(open_objects(settings.store))
     return Bench(open_objects(settings.artifact_root), store, settings.thresholds, settings.threads)
+
+
+def _say_followed(done: Moved) -> None:
+    if done.followed is not None:
+        say(done.said_of_following)
+
+
+def _is_newest(objects: ObjectStore, state: Channel) -> bool:
+    """Whether the history ends with what the pointer holds; says so if not."""
+    from nba_ml.release.rollback import unfinished
+
+    ahead = unfinished(objects, state)
+    if ahead is None:
+        return True
+    say(
+        f"The history is ahead of this: it ends with serial {ahead.serial}, {ahead.kind} of "
+        f"{ahead.champion.model_id}. Either somebody moves the channel right now, or a move died half-way, or an old "
+        "copy of the pointer was put back. The next move begins with that state: `nba-ml champion promote`, for one."
+    )
+    return False
 
 
 def _given(reason: str | None) -> str:

@@ -5,13 +5,17 @@ with its share. Every state that it was ever in lies beside it, `channels/histor
 
 A move creates the next state in the history and then lets the pointer follow:
 
-1. read the pointer, and decide on the state after it;
+1. read the pointer. If the history is ahead of it, a mover died before step 3, or somebody set the pointer back or
+   removed it: let it follow to the end of the history first. Then decide on the state after it;
 2. create `history/<serial + 1>.json`. Of any number of movers one succeeds: this is the moment of the move;
 3. swap the pointer, on the generation that was read, for those very bytes.
 
-Who finds the next state taken in step 2 lost a race, or met one whose mover died before step 3. Both look the
-same, and the answer is the same: do step 3 for it, read again, and decide again against the new champion. So the
-pointer holds nothing that the history does not, its serial rises by one at a time, and no death leaves it stuck.
+Who finds the next state taken in step 2 lost a race: do step 3 for the winner, who may be dead, read again, and decide
+again against the new champion. So the pointer holds nothing that the history does not, nobody decides against a state
+that is not the last, and neither a death nor an old copy of the pointer leaves it behind once somebody moves.
+
+The pointer never moves back by this: it is swapped on the generation of the state that the history was seen to be
+ahead of, and created only where none is.
 
 What belongs here: the form of a state and the mechanics of a move. What does not: which model deserves it
 (`promotion`, `rollout`). Imports Pydantic and the standard library only: the prediction worker reads channels.
@@ -28,7 +32,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from nba_ml.core.errors import ChannelError
+from nba_ml.core.errors import ChannelError, ReleaseError
 from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore
 
 FOLDER = "xgboost_v1/channels"
@@ -91,15 +95,16 @@ class Evidence(BaseModel):
     `gain` is the champion's MAE minus the candidate's, `low` and `high` its 95% interval (paired, bootstrap over
     days): above 0, the candidate is better. `bias` is the candidate's mean of prediction minus result, beside the
     champion's. All in points.
-    `unseen` says how: games after everything that either was given (`out_of_time`), or games held out from the
-    boosters of the train sides (`held_out`), which are then the ones compared.
+    `unseen` says how: games after everything that either was given (`out_of_time`); games held out from the boosters
+    of the train sides (`held_out`), which are then the ones compared; or games after everything that the champion was
+    given and held out from the candidate's booster of the train side (`mixed`), and these two compared.
     """
 
     model_config = _FROZEN
 
     champion: Name
     candidate: Name
-    unseen: Literal["out_of_time", "held_out"]
+    unseen: Literal["out_of_time", "held_out", "mixed"]
     first: date
     last: date
     rows: int = Field(ge=1)
@@ -201,14 +206,56 @@ def read_channel(store: ObjectStore) -> Channel | None:
     """The state that the pointer holds; None before the first champion.
 
     Raises:
+        ChannelError: the pointer is damaged, or is missing beside a history.
+    """
+    channel = read_pointer(store)
+    if channel is None:
+        require_no_history(store)
+    return channel
+
+
+def read_pointer(store: ObjectStore) -> Channel | None:
+    """What the pointer holds, whatever the history says; None if there is no pointer.
+
+    Raises:
         ChannelError: the pointer is damaged.
     """
     found = store.read(CHAMPION)
     return None if found is None else Channel.from_bytes(found.data, store.uri(CHAMPION))
 
 
+def require_no_history(store: ObjectStore) -> None:
+    """Pass silently where there never was a champion: what a reader asks who found no pointer.
+
+    Raises:
+        ChannelError: there is a history, so the pointer was removed, or its first mover died.
+    """
+    if store.read(history_name(1)) is None:
+        return
+    newest = read_history(store, 1)[-1]
+    raise ChannelError(
+        f"{store.uri(CHAMPION)} is missing, and the history beside it goes up to serial {newest.serial}, in which "
+        f"{newest.champion.model_id} serves: the pointer was removed, or whoever made the first died half-way. The "
+        "next move puts the newest state back before anything else: `nba-ml champion promote`, or `nba-ml champion "
+        "rollback --reason ...` if that model must go. Then find out what removes objects from this store."
+    )
+
+
+def newest_state_ahead(store: ObjectStore, present: Channel) -> Channel | None:
+    """The last state of the history if it is after `present`, which the pointer holds; None if the two agree.
+
+    They differ for a moment in every move, and for longer where a mover died or the pointer was set back.
+
+    Raises:
+        ChannelError: that state is damaged, or lies under another serial than its own.
+    """
+    if store.read(history_name(present.serial + 1)) is None:
+        return None
+    return read_history(store, 1)[-1]
+
+
 def read_history(store: ObjectStore, newest: int | None = None) -> list[Channel]:
-    """Every state, or the `newest` of them, oldest first. The last may be ahead of the pointer by one move.
+    """Every state, or the `newest` of them (1 or more), oldest first. The last may be ahead of the pointer.
 
     Raises:
         ChannelError: one of them is damaged, or lies under another serial than its own.
@@ -224,10 +271,28 @@ def history_name(serial: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What came of a move. `moved` is False if the decision was to leave `channel` as it is."""
+    """What came of a move. `moved` is False if the decision was to leave `channel` as it is.
+
+    `followed` is the state that the pointer was brought to first, because the history was ahead of it; None if the
+    pointer was where it belongs.
+    """
 
     channel: Channel | None
     moved: bool
+    followed: Channel | None = None
+
+    @property
+    def said_of_following(self) -> str:
+        """That the pointer was brought forward, in a sentence; '' if it was not."""
+        return "" if self.followed is None else _brought_to(self.followed)
+
+
+def _brought_to(state: Channel) -> str:
+    return (
+        "The pointer was behind its history (a move that died half-way or is under way, or an old copy of the pointer, "
+        f"or none) and was first brought to the newest state, serial {state.serial}, a {state.kind}, in which "
+        f"{state.champion.model_id} serves."
+    )
 
 
 Decide = Callable[[Channel | None], Channel | None]
@@ -237,32 +302,42 @@ Decide = Callable[[Channel | None], Channel | None]
 def move_channel(store: ObjectStore, decide: Decide) -> Moved:
     """Bring the channel into the state that `decide` makes of the present one.
 
-    Killed at any point it has moved or not, and whoever moves next finishes what was begun. `decide` is asked anew
-    each time that another mover was faster, so it sees the champion that it would replace. What it raises passes
-    through, and nothing is moved.
+    Killed at any point it has moved or not, and whoever moves next finishes what was begun, whatever it decides then.
+    `decide` is given the last state of the history, and is asked anew each time that another mover was faster, so it
+    sees the champion that it would replace. What it raises passes through, and it moved nothing.
 
     Raises:
         ChannelError: the pointer or a state in the history is damaged, or `decide` gave a serial that does not follow.
         PublicationError: the store refuses.
     """
+    followed: Channel | None = None
     while True:
         found = store.read(CHAMPION)
         present = None if found is None else Channel.from_bytes(found.data, store.uri(CHAMPION))
+        generation = None if found is None else found.generation
         serial = 1 if present is None else present.serial + 1
-        wanted = decide(present)
+        name = history_name(serial)
+        if store.read(name) is not None:
+            followed = read_history(store, 1)[-1]
+            _follow(store, followed, generation)
+            continue
+        try:
+            wanted = decide(present)
+        except ReleaseError as error:
+            if followed is None:
+                raise
+            raise ReleaseError(f"{error} {_brought_to(followed)}") from error
         if wanted is None:
-            return Moved(present, False)
+            return Moved(present, False, followed)
         if wanted.serial != serial:
             raise ChannelError(f"The state after serial {serial - 1} has serial {serial}, not {wanted.serial}.")
-        generation = None if found is None else found.generation
-        name = history_name(serial)
         try:
             store.create(name, wanted.to_bytes())
         except ObjectExistsError:
             _follow(store, _read_state(store, name), generation)
             continue
         _follow(store, wanted, generation)
-        return Moved(wanted, True)
+        return Moved(wanted, True, followed)
 
 
 def _follow(store: ObjectStore, state: Channel, generation: str | None) -> None:

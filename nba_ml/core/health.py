@@ -3,8 +3,8 @@
 Retraining once died unnoticed when a schedule was deleted: nothing failed, so nothing was red. So what is looked at
 here is not whether something failed but whether what ought to be there is there.
 
-Days are counted where the games are, in New York. Months in which no new model can come of new games do not count:
-July to September have none, and October's are all early season but for a day or two.
+Days are counted where the games are, in New York. Days on which no new model can come of new games do not count:
+after the Finals there are none until October, and October's are all early season but for a day or two.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ HOME = ZoneInfo("America/New_York")
 
 IDLE = (*OFF_SEASON, 10)
 """Months, as numbers, whose games teach nobody anything new."""
+
+FINALS_OVER = 12
+"""Day of June after which there may be no game: the Finals of 2022 to 2025 ended between the 12th and the 22nd."""
 
 _NAMED_AT_MOST = 6
 
@@ -49,11 +52,15 @@ class FailedMonth:
 
 @dataclass(frozen=True, slots=True)
 class ServingModel:
-    """The champion: its id, the month of the newest row that it was given, and when it became the champion."""
+    """The champion: its id, the date of the newest row that it was given, and when it became the champion.
+
+    `learnt_until` is None where its bundle cannot be read, and `unread` says why.
+    """
 
     model_id: str
-    newest_month: str | None
+    learnt_until: date | None
     since: datetime
+    unread: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +140,23 @@ def no_month_left_failed(release: Release) -> Said:
 def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) -> Said:
     """Whether the champion has learnt from games that are recent, as far as there were games since.
 
-    Counted are days with games that teach something after the end of its newest month, up to today, or up to the
-    end of the source if that has ended.
+    Counted are days with games that teach something after the last date that it was given, whatever the month in its
+    id, up to today, or up to the end of the source if that has ended.
     """
     name = "champion_not_too_old"
     if release.champion is None:
         return Said(name, Level.RED, "There is no champion, so nothing serves.", "Run `nba-ml champion promote`.")
     model = release.champion
-    learnt_until = month_bounds(model.newest_month)[1] if model.newest_month else _day(model.since)
+    if model.learnt_until is None:
+        return Said(
+            name,
+            Level.RED,
+            f"How old {model.model_id} is cannot be told: {model.unread}",
+            "A worker that starts now refuses it. `nba-ml champion rollback --reason ...` lets the one before serve.",
+        )
     until = min(_day(now), month_bounds(release.months[-1])[1])
-    age = playing_days(learnt_until, until)
-    said = f"{model.model_id} has learnt from games up to {model.newest_month or learnt_until}: {age} playing days ago"
+    age = playing_days(model.learnt_until, until)
+    said = f"{model.model_id} has learnt from games up to {model.learnt_until}: {age} playing days ago"
     if age <= limits.champion_age:
         return Said(name, Level.FINE, f"{said}, at most {limits.champion_age} are allowed.")
     return Said(
@@ -215,9 +228,9 @@ def switched_on(clockwork: Clockwork) -> Said:
 
 
 def playing_days(after: date, until: date) -> int:
-    """Days after `after`, up to and including `until`, in months whose games teach something."""
+    """Days after `after`, up to and including `until`, whose games teach something."""
     days = (date.fromordinal(n) for n in range(after.toordinal() + 1, until.toordinal() + 1))
-    return sum(day.month not in IDLE for day in days)
+    return sum(day.month not in IDLE and not (day.month == 6 and day.day > FINALS_OVER) for day in days)
 
 
 def _day(moment: datetime) -> date:

@@ -1,15 +1,21 @@
 """Whether a candidate becomes the champion, on rows that neither has learnt from.
 
 The rows. On the day that a month's model is published there is no later game, and what is published was fitted on
-every row there is. So there are two fair comparisons, and the evidence says which it was:
+every row there is. So there are three honest comparisons, taken in this order, and the evidence says which it was:
 
 - `out_of_time`: the published models on games after the last row that either was given. Taken whenever there are
   enough: a champion of May and a candidate of June, once July or October is played.
 - `held_out`: not the published boosters but the ones that their records were measured by, each fitted on the train
   side of its split, on games after the last row that shaped either, by fitting or by stopping. It compares what the
-  two months' data make of the recipe. A published booster is never asked about a game that it was fitted on.
+  two months' data make of the recipe.
+- `mixed`: the champion as published against the booster that the candidate was measured by, on games after all that
+  the champion was given and all that shaped that booster. Taken where the champion's own measured booster cannot be
+  made again, because rows that it was fitted on were corrected since. The champion has learnt from newer games than
+  its opponent here, so whoever passes has passed the harder test; and what serves is compared, not what the corrected
+  rows would make of it.
 
-A game that shaped either side is in neither, so a candidate that has seen more games has no row to remember.
+A game that shaped either side is in none of them, so a candidate that has seen more games has no row to remember, and
+a published booster is never asked about a game that it was fitted on.
 
 What belongs here: the rows, the paired comparison, the conditions. What does not: reading models and months
 (`release.promotion`), moving the pointer (`channel`).
@@ -36,7 +42,7 @@ from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of
 FEWEST_DAYS = 5
 """Game dates: an interval over fewer days is made of too few draws to mean anything."""
 
-Unseen = Literal["out_of_time", "held_out"]
+Unseen = Literal["out_of_time", "held_out", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +74,19 @@ def out_of_time_rows(
     None if they are fewer than `fewest`, or on fewer than 5 dates.
     """
     later = _after(snapshots, max(champion.seen.given, candidate.seen.given))
-    enough = later.num_rows >= fewest and len(later.column("game_date").unique()) >= FEWEST_DAYS
+    enough = later.num_rows >= fewest and _dates(later) >= FEWEST_DAYS
     return Rows(later, "out_of_time") if enough else None
 
 
 def held_out_rows(champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table]) -> Rows:
     """The rows after everything that shaped either system; possibly none."""
     return Rows(_after(snapshots, max(champion.seen.fitted, candidate.seen.fitted)), "held_out")
+
+
+def mixed_rows(champion: PredictionSystem, measured: PredictionSystem, snapshots: Sequence[pa.Table]) -> Rows:
+    """The rows after everything that the champion was given, as published, and everything that shaped the booster
+    that the candidate was measured by; possibly none."""
+    return Rows(_after(snapshots, max(champion.seen.given, measured.seen.fitted)), "mixed")
 
 
 def rows_later_than(
@@ -84,6 +96,24 @@ def rows_later_than(
     later = _after(snapshots, max(champion.seen.given, candidate.seen.given))
     dates = later.column("game_date")
     return Rows(later.filter(pc.and_(pc.greater_equal(dates, first), pc.less_equal(dates, last))), "out_of_time")
+
+
+def too_few(rows: Rows, fewest: int) -> str | None:
+    """What is missing to a comparison in words; None if there are `fewest` rows on 5 dates."""
+    return _too_few(rows.table.num_rows, _dates(rows.table), fewest)
+
+
+def _too_few(rows: int, days: int, fewest: int) -> str | None:
+    if rows >= fewest and days >= FEWEST_DAYS:
+        return None
+    return (
+        f"a comparison needs {fewest:,} rows on {FEWEST_DAYS} dates that neither has learnt from, and has {rows:,} on "
+        f"{days}"
+    )
+
+
+def _dates(table: pa.Table) -> int:
+    return len(table.column("game_date").unique())
 
 
 def _after(snapshots: Sequence[pa.Table], day: date) -> pa.Table:
@@ -196,7 +226,8 @@ def decide_promotion(
     """Hold a candidate, whose bundle is whole and allowed by its verdict, to the conditions.
 
     - `not_set_aside`: nobody rolled back from it, and no rollout of it was stopped.
-    - `newer`: its newest month is after the champion's. Backfilling an old month makes no champion.
+    - `newer`: it was given later games than the champion. Backfilling an old month makes no champion; the running
+      month's model of this week follows that of the week before.
     - `grade`: on enough unseen rows, the low end of the paired gain's 95% interval is at least -margin.
     - `bias`: its bias on those rows is within bounds, or no further from 0 than the champion's on them.
     - `no_rollout`: nobody else's rollout is under way; nothing waives that.
@@ -230,8 +261,8 @@ def _no_rollout(present: Channel) -> Condition:
 def _newer(champion: PredictionSystem, candidate: PredictionSystem) -> Condition:
     return Condition(
         name="newer",
-        met=candidate.newest_month > champion.newest_month,
-        said=f"its newest month is {candidate.newest_month}, the champion's {champion.newest_month}",
+        met=candidate.seen.given > champion.seen.given,
+        said=f"it was given games up to {candidate.seen.given}, the champion up to {champion.seen.given}",
     )
 
 
@@ -244,13 +275,9 @@ def _not_set_aside(present: Channel, candidate: PredictionSystem) -> Condition:
 def _grade(compared: Evidence | str, limits: ReleaseLimits) -> Condition:
     if isinstance(compared, str):
         return Condition(name="grade", met=False, said=compared)
-    if compared.rows < limits.rows or compared.days < FEWEST_DAYS:
-        return Condition(
-            name="grade",
-            met=False,
-            said=f"a comparison needs {limits.rows:,} rows on {FEWEST_DAYS} dates that neither has learnt from, and "
-            f"has {compared.rows:,} on {compared.days}",
-        )
+    missing = _too_few(compared.rows, compared.days, limits.rows)
+    if missing is not None:
+        return Condition(name="grade", met=False, said=missing)
     return Condition(name="grade", met=compared.low >= -limits.margin, said=described(compared))
 
 
@@ -262,7 +289,11 @@ def _bias(evidence: Evidence, limits: ReleaseLimits) -> Condition:
 
 def described(evidence: Evidence) -> str:
     """The comparison in words and numbers."""
-    how = {"out_of_time": "after all that either was given", "held_out": "held out from both"}[evidence.unseen]
+    how = {
+        "out_of_time": "after all that either was given",
+        "held_out": "held out from both",
+        "mixed": "after all that the champion was given and held out from the candidate",
+    }[evidence.unseen]
     return (
         f"MAE {evidence.candidate_mae:.3f} against {evidence.champion_mae:.3f} on {evidence.rows:,} rows {how} "
         f"({evidence.first} to {evidence.last}), gain {evidence.gain:+.3f} ({evidence.low:+.3f} to "

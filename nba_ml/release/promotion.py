@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from nba_ml.core.channel import Channel, Evidence, move_channel
 from nba_ml.core.contract import V2_33FEATURES
@@ -16,7 +19,9 @@ from nba_ml.core.promotion import (
     compare_systems,
     decide_promotion,
     held_out_rows,
+    mixed_rows,
     out_of_time_rows,
+    too_few,
 )
 from nba_ml.core.publication import list_published
 from nba_ml.core.season import month_of
@@ -33,17 +38,22 @@ NAMED = ("newer", "not_set_aside")
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What came of a proposal. `decision` is None where the candidate is the champion already."""
+    """What came of a proposal. `decision` is None where the candidate is the champion already.
+
+    `followed` says in a sentence that the pointer was behind its history and was brought forward first; '' if not.
+    """
 
     candidate: str
     decision: Decision | None
     channel: Channel | None
     moved: bool
+    followed: str = ""
 
     @property
     def said(self) -> str:
         """The decision in words."""
-        return self.decision.reason if self.decision else f"{self.candidate} is the champion already."
+        decided = self.decision.reason if self.decision else f"{self.candidate} is the champion already."
+        return f"{self.followed} {decided}".lstrip()
 
 
 def promote(
@@ -104,7 +114,7 @@ def promote(
         return crowned(present, model, at, "promote", said, decision.evidence, decision.waived)
 
     done = move_channel(bench.objects, decide)
-    return Promotion(candidate.version, decision, done.channel, done.moved)
+    return Promotion(candidate.version, decision, done.channel, done.moved, done.said_of_following)
 
 
 def latest_published(bench: Bench) -> str:
@@ -137,19 +147,52 @@ def _month_in(model_id: str) -> str:
 
 
 def _compared(bench: Bench, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
-    """The comparison on rows that neither has learnt from, or why there is none."""
+    """The first comparison of `core.promotion` that can be made, or why there is none."""
     limits = bench.promotion
     later = bench.snapshots(month_of(max(champion.seen.given, candidate.seen.given)))
     rows = out_of_time_rows(champion, candidate, list(later.values()), limits.rows)
     if rows is None:
         every = bench.snapshots("")
+        tables = list(every.values())
         try:
-            champion, candidate = (
-                measured_system(each, every) if isinstance(each, XGBoostSystem) else each
-                for each in (champion, candidate)
-            )
+            candidate = _measured(candidate, every)
         except StaleInputError as error:
-            return str(error).rstrip(".")
-        rows = held_out_rows(champion, candidate, list(every.values()))
+            return f"the booster that it was measured by cannot be made again: {str(error).rstrip('.')}"
+        try:
+            champion = _measured(champion, every)
+            rows = held_out_rows(champion, candidate, tables)
+        except StaleInputError:
+            rows = mixed_rows(champion, candidate, tables)
+            missing = too_few(rows, limits.rows)
+            if missing is not None:
+                return (
+                    "rows that the champion was fitted on were corrected since, or XGBoost is another, so its "
+                    f"measured booster cannot be made again, and only games after {champion.seen.given}, the last that "
+                    f"it was given, are new to both: {missing}. Every week of games brings more, to this model and to "
+                    "the next"
+                )
     found = compare_systems(champion, candidate, rows, limits.margin, V2_33FEATURES)
     return found or "the store has no games that neither has learnt from"
+
+
+def _measured(system: PredictionSystem, snapshots: Mapping[str, pa.Table]) -> PredictionSystem:
+    """The booster that a published model was measured by, made again; another system is what it is.
+
+    It owes itself to the rows up to early stopping, so only their months must be what they were: a running month that
+    has grown since, and a correction to games that were held out, are no hindrance.
+
+    Args:
+        snapshots: month -> rows, all there are.
+
+    Raises:
+        StaleInputError: rows that it was fitted on are no longer what they were, or XGBoost makes other bytes of them.
+    """
+    if not isinstance(system, XGBoostSystem) or system.held_out:
+        return system
+    record, given = system.record, pa.scalar(system.seen.given, pa.date32())
+    last = month_of(record.split.sides()["early_stopping"].last)
+    needed = tuple(ref for ref in record.split.snapshots if ref.month <= last)
+    split = record.split.model_copy(update={"snapshots": needed})
+    rows = {month: table.filter(pc.less_equal(table["game_date"], given)) for month, table in snapshots.items()}
+    measured = measured_system(replace(system, record=record.model_copy(update={"split": split})), rows)
+    return replace(measured, record=record)

@@ -38,10 +38,16 @@ def register(bench: Bench, data: bytes, seen: Seen) -> ChannelModel:
         seen: the last dates that its training looked at, by its trainer's word.
 
     Raises:
-        ReleaseError: the store has no snapshot with samples.
+        ReleaseError: the store has no snapshot with samples, or training looked at later games than it was given.
         BundleError: it is no CatBoost model of the contract's features.
         MissingExtraError: CatBoost is not installed.
     """
+    if seen.fitted > seen.given:
+        raise ReleaseError(
+            f"The model cannot have been fitted on games up to {seen.fitted} and given games only up to {seen.given}: "
+            "what it was given includes what it was fitted on. Give the last date of all its rows, and that of the "
+            "rows that fitting or early stopping looked at, which is the same or an earlier one."
+        )
     known = find_registered(bench.objects, data, seen)
     if known is not None:
         return known.model

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nba_ml.core.channel import Channel, ChannelModel, Moved, move_channel, next_state, read_channel, read_history
+from nba_ml.core.channel import (
+    Channel,
+    ChannelModel,
+    Moved,
+    move_channel,
+    newest_state_ahead,
+    next_state,
+    read_channel,
+    read_history,
+    read_pointer,
+)
 from nba_ml.core.errors import ReleaseError
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.wholeness import require_still_whole
@@ -18,6 +28,11 @@ from nba_ml.release.states import put_aside, require_reason, stopped
 def show(objects: ObjectStore) -> Channel | None:
     """The channel as workers see it; None before the first champion."""
     return read_channel(objects)
+
+
+def unfinished(objects: ObjectStore, present: Channel) -> Channel | None:
+    """The newest state of the history, if the pointer holds `present` and not that one; the next move goes there."""
+    return newest_state_ahead(objects, present)
 
 
 def history(objects: ObjectStore, newest: int | None = None) -> list[Channel]:
@@ -39,16 +54,17 @@ def rollback(objects: ObjectStore, at: datetime, reason: str, to: str | None = N
         BundleError: the model to go back to is not whole.
     """
     require_reason(reason)
-    left: ChannelModel | None = None
+    seen = read_pointer(objects)
+    left: ChannelModel | None = seen.champion if seen else None  # what this person wants to get away from
 
     def decide(present: Channel | None) -> Channel | None:
         nonlocal left
         if present is None:
             raise ReleaseError("There is no champion yet, so there is nothing to roll back.")
-        first_look, left = left is None, left or present.champion
-        if not first_look and present.champion != left:
-            # The race was lost to another move away from the same model. Going back from there would be going back
-            # twice: to a model that this person never meant.
+        left = left or present.champion
+        if present.champion != left:
+            # Another move away from the same model was faster, or had died half-way and was finished just now. Going
+            # back from there would be going back twice: to a model that this person never meant.
             if to in (None, present.champion.model_id) and present.kind == "rollback":
                 return None
             raise ReleaseError(

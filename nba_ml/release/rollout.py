@@ -22,7 +22,7 @@ from nba_ml.release.states import crowned, require_reason, stopped
 
 def rollout_start(
     objects: ObjectStore, challenger: str, at: datetime, reason: str, graded_from: date | None = None
-) -> Channel:
+) -> Moved:
     """Give a challenger the first step's share.
 
     Args:
@@ -57,10 +57,7 @@ def rollout_start(
             set_aside=tuple(each for each in present.set_aside if each != model.model_id),
         )
 
-    channel = move_channel(objects, decide).channel
-    if channel is None:
-        raise ReleaseError("The channel is empty.")
-    return channel
+    return move_channel(objects, decide)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from nba_ml.cli import main
-from nba_ml.core.channel import read_channel
+from nba_ml.core.channel import CHAMPION, history_name, read_channel
+from nba_ml.core.systems.interface import Seen
 from nba_ml.resources.directory_store import DirectoryStore
 from nba_ml_tests.limits import written
-from nba_ml_tests.release_scene import LIMITS, SLOW_LEARNER, bench_of, published_model
+from nba_ml_tests.release_scene import LIMITS, SLOW_LEARNER, bench_of, published_model, registered_file
 
 WHY = ("--reason", "a reason of a sentence")
 
@@ -52,7 +54,7 @@ def test_promote_show_roll_back_and_history(terminal: Terminal) -> None:
     assert f"champion {third}" in shown
     assert f"before it {first}" in shown
     refused = terminal.says(1, "champion", "promote", second)
-    assert "its newest month is 2021-12, the champion's 2022-01" in refused
+    assert "it was given games up to 2021-12-31, the champion up to 2022-01-31" in refused
     assert f"{first} serves now (serial 3)" in terminal.says(0, "champion", "rollback", *WHY)
     assert "it was rolled back from before" in terminal.says(1, "champion", "promote")
     history = terminal.says(0, "champion", "history")
@@ -83,6 +85,75 @@ def test_a_bad_challenger_is_stopped_with_exit_code_1(terminal: Terminal) -> Non
     bad = published_model(terminal.objects, "2021-12", SLOW_LEARNER)
     terminal.says(0, "rollout", "start", bad, *WHY, "--graded-from", "2022-01-01")
     assert "stop: worse than the champion" in terminal.says(1, "rollout", "advance")
+
+
+def test_a_pointer_that_is_gone_or_old_is_said_and_healed(terminal: Terminal) -> None:
+    """Guards against exit code 0 beside a pointer that holds an old state, and 'no champion yet' beside a history."""
+    first, _, third = terminal.ids
+    assert "There is no champion yet" in terminal.says(0, "champion", "history")
+    terminal.says(0, "champion", "promote", first)
+    terminal.says(0, "champion", "promote")
+    terminal.says(0, "rollout", "start", "mock", *WHY)
+    terminal.says(0, "rollout", "stop", *WHY, "--forget")
+    pointer = terminal.objects.root / CHAMPION
+    pointer.unlink()
+    for command in (("champion", "show"), ("rollout", "status")):
+        assert "is missing, and the history beside it goes up to serial 4" in terminal.says(2, *command)
+    healed = terminal.says(0, "champion", "promote")
+    assert "was first brought to the newest state, serial 4" in healed
+    assert f"{third} is the champion already" in healed
+    assert "serial 4" in terminal.says(0, "champion", "show")
+
+    pointer.write_bytes((terminal.objects.root / history_name(3)).read_bytes())  # the mock at 10%
+    assert "The history is ahead of this: it ends with serial 4" in terminal.says(1, "champion", "show")
+    assert "The history is ahead of this: it ends with serial 4" in terminal.says(0, "rollout", "status")
+    stopped = terminal.says(2, "rollout", "stop", *WHY)
+    assert "No rollout is under way, so there is nothing to stop. The pointer was behind its history" in stopped
+    pointer.write_bytes((terminal.objects.root / history_name(1)).read_bytes())
+    started = terminal.says(0, "rollout", "start", "mock", *WHY)
+    assert "was first brought to the newest state, serial 4" in started
+    assert f"champion {third}" in started
+    assert terminal.says(0, "champion", "history", "--newest", "1").startswith("5 ")
+
+
+@pytest.mark.parametrize("newest", ["0", "-2"])
+def test_a_history_of_no_states_cannot_be_asked_for(terminal: Terminal, newest: str) -> None:
+    """Guards against all states for none, and all but the oldest two for -2."""
+    assert "is not in the range x>=1" in terminal.says(2, "champion", "history", "--newest", newest)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["2024-12-31", "--fitted-until", "2025-01-31"], "cannot have been fitted on games up to 2025-01-31"),
+        (["2999-01-31"], "--given-until 2999-01-31 is in the future"),
+    ],
+)
+def test_dates_that_no_training_can_have_are_one_paragraph(
+    terminal: Terminal, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    """Guards against a validation error of ours with a link, and a model that is graded on nothing until 2999."""
+    file = tmp_path / "model.cbm"
+    file.write_bytes(b"CBM1 and never looked at")
+    answer = terminal.says(2, "rollout", "register", str(file), "--given-until", *arguments)
+    assert said in answer
+    assert "pydantic" not in answer
+    assert "Unexpected" not in answer
+    assert terminal.objects.names("catboost_v8/") == []
+
+
+def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: Terminal) -> None:
+    """Guards the workers that would refuse it: whoever starts the rollout hears of the extra before they do.
+
+    Starting looks at digests and loads nothing, so neither CatBoost nor a file that it would load is needed here.
+    """
+    identity = registered_file(terminal.objects, Seen(date(2021, 11, 30), date(2021, 11, 30)))
+    terminal.says(0, "champion", "promote", terminal.ids[0])
+    started = terminal.says(0, "rollout", "start", identity, *WHY)
+    assert f"challenger {identity} at 10%" in started
+    assert "workers without the extra 'nba_ml[catboost]' refuse it" in started
+    terminal.says(0, "rollout", "stop", *WHY)
+    assert "nba_ml[catboost]" not in terminal.says(0, "rollout", "start", "mock", *WHY)
 
 
 @pytest.mark.parametrize(

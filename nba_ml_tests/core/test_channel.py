@@ -34,16 +34,18 @@ from nba_ml.core.channel import (
     Moved,
     history_name,
     move_channel,
+    newest_state_ahead,
     next_state,
     read_channel,
     read_history,
+    read_pointer,
 )
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import ChannelError, ReleaseError
 from nba_ml.core.manifest import SYSTEM_ID, BundleNames, model_id
 from nba_ml.core.object_store import ObjectStore
 from nba_ml_tests.core.places import Home, MakeHome, Place
-from nba_ml_tests.core.stoppable import InterleavedUsers, Killed, Order, SteppedUser, dying_at
+from nba_ml_tests.core.stoppable import HookedStore, InterleavedUsers, Killed, Order, SteppedUser, dying_at
 
 AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 SHA = "0" * 63
@@ -254,7 +256,21 @@ def test_a_damaged_pointer_or_history_stops_the_mover(make_home: MakeHome) -> No
     assert home.place.read(CHAMPION) == good
 
 
-# -- movers that die, and several --------------------------------------------------------------------
+# -- movers that die ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_unfinished_move_is_finished_by_one_that_moves_nothing(make_home: MakeHome, begun: bool) -> None:
+    """Guards against a rollback that the history shows as done and no worker ever follows, since all who come agree."""
+    home = make_home()
+    if begun:
+        move_channel(home.store, promoting(1))
+    with pytest.raises(Killed):
+        move_channel(dying_at(home.store, 3, "die before"), promoting(2))
+    assert states(home.place) == (int(begun), 1 + begun)
+    left = move_channel(home.store, promoting(2))  # it serves already, by the history
+    assert (left.moved, left.followed) == (False, left.channel)
+    assert states(home.place) == (1 + begun, 1 + begun)
 
 
 @pytest.mark.parametrize("order", ["die before", "die after"])
@@ -289,7 +305,120 @@ def test_a_mover_may_die_at_any_call(make_home: MakeHome, order: Order, begun: b
         if decided > before:  # it was decided against the dead mover's champion, which the pointer had got by then
             assert seen[-1] is not None
             assert seen[-1].champion == model(2)
-    assert call == 3  # read, create, swap
+    assert call == 4  # read the pointer, look for a state after it, create, swap
+
+
+# -- a pointer that is behind its history ------------------------------------------------------------
+
+
+def set_back(home: Home, states_made: int, to: int) -> None:
+    """Make so many states, and put the pointer back to the serial `to`; 0 removes it."""
+    for number in range(states_made):
+        move_channel(home.store, promoting(1 + number % 2))
+    if to:
+        home.place.put(CHAMPION, home.place.read(history_name(to)))
+    else:
+        home.place.remove(CHAMPION)
+
+
+def leaves_it(_: Channel | None) -> Channel | None:
+    return None
+
+
+@pytest.mark.parametrize("to", [0, 1, 3, 6])
+def test_a_pointer_that_was_set_back_is_brought_to_the_end_of_its_history_first(make_home: MakeHome, to: int) -> None:
+    """Guards against an old copy of the pointer that stays, or moves one old state at a time; and against silence."""
+    home = make_home()
+    set_back(home, 7, to)
+    seen: list[Channel | None] = []
+
+    def look(present: Channel | None) -> Channel | None:
+        seen.append(present)
+        return None
+
+    moved = move_channel(home.store, look)
+    last = read_history(home.store)[-1]
+    assert seen == [last]
+    assert moved == Moved(last, False, followed=last)
+    assert "was first brought to the newest state, serial 7, a promote, in which" in moved.said_of_following
+    assert states(home.place) == (7, 7)
+    again = move_channel(home.store, promoting(3))
+    assert (again.moved, again.followed, again.said_of_following) == (True, None, "")
+    assert states(home.place) == (8, 8)
+
+
+@pytest.mark.parametrize("to", [0, 3])
+def test_a_refusal_says_that_the_pointer_was_brought_forward(make_home: MakeHome, to: int) -> None:
+    """Guards whoever is refused for a state that they have not seen: the message names it."""
+    home = make_home()
+    set_back(home, 4, to)
+
+    def refuse(_: Channel | None) -> Channel | None:
+        raise ReleaseError("not so.")
+
+    with pytest.raises(ReleaseError, match=r"^not so\. The pointer was behind its history .* serial 4"):
+        move_channel(home.store, refuse)
+    assert states(home.place) == (4, 4)
+
+
+def test_a_missing_pointer_beside_a_history_is_no_new_beginning(make_home: MakeHome) -> None:
+    """Guards against 'there is no champion yet' where there were seven, and serial 1 once more."""
+    home = make_home()
+    assert (read_channel(home.store), read_pointer(home.store)) == (None, None)
+    set_back(home, 7, 0)
+    with pytest.raises(ChannelError, match=r"champion\.json is missing, and the history .* up to serial 7"):
+        read_channel(home.store)
+    assert read_pointer(home.store) is None
+    move_channel(home.store, leaves_it)
+    assert read_channel(home.store) == read_history(home.store)[-1]
+
+
+def test_a_state_ahead_of_the_pointer_is_seen(make_home: MakeHome) -> None:
+    """Guards the word that a person gets who looks at an old pointer, and against crying wolf at every other."""
+    home = make_home()
+    set_back(home, 4, 4)
+    state = read_channel(home.store)
+    assert state is not None
+    assert newest_state_ahead(home.store, state) is None
+    set_back(home, 0, 2)
+    state = read_channel(home.store)
+    assert state is not None
+    assert newest_state_ahead(home.store, state) == read_history(home.store)[-1]
+
+
+@pytest.mark.parametrize("to", [0, 2])
+@pytest.mark.parametrize("when", ["history listed", "before the write"])
+def test_who_follows_late_moves_nothing_back(make_home: MakeHome, to: int, when: str) -> None:
+    """Guards the moment between seeing the end of the history and writing it: others have moved on by then."""
+    home = make_home()
+    set_back(home, 4, to)
+    serials, armed = [to], [True]
+
+    def others() -> None:
+        while armed:
+            armed.pop()
+            for number in (3, 4):
+                assert move_channel(home.store, promoting(number)).moved
+            serials.append(states(home.place)[0])
+
+    def hook(what: str, perform: Callable[[], Any]) -> Any:
+        if when == "before the write" and what in ("create", "swap"):
+            others()
+        try:
+            return perform()
+        finally:
+            serials.append(states(home.place)[0])
+            if when == "history listed" and what == "names":
+                others()
+
+    assert move_channel(HookedStore(home.store, hook), promoting(5)).moved
+    assert states(home.place) == (7, 7)
+    assert serials == sorted(serials), "the pointer moved back"
+    assert set(serials) == {to, 6, 7}
+    assert [state.champion for state in read_history(home.store)[3:]] == [model(2), model(3), model(4), model(5)]
+
+
+# -- several movers ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("movers", [2, 3])
@@ -361,10 +490,14 @@ class InterleavedMovers(InterleavedUsers):
             return
         serial, decided = states(self.place)
         assert self.serial <= serial, "the pointer moved back"
-        assert self.decided <= decided <= serial + 1, "more than one move was decided before the pointer followed"
+        self.not_far_apart(serial, decided)
+        assert self.decided <= decided, "the history was cut"
         now = {name: self.place.read(name) for name in self.place.names() if name.startswith(HISTORY)}
         assert self.history.items() <= now.items(), "the history was changed"
         self.serial, self.decided, self.history = serial, decided, now
+
+    def not_far_apart(self, serial: int, decided: int) -> None:
+        assert decided <= serial + 1, "more than one move was decided before the pointer followed"
 
     def teardown(self) -> None:
         if not hasattr(self, "place"):
@@ -386,11 +519,33 @@ class InterleavedMovers(InterleavedUsers):
             assert before.champion != after.champion, "a mover did not decide against the champion it replaced"
 
 
-def test_interleaved_movers(make_home: MakeHome, request: pytest.FixtureRequest) -> None:
+class MoversOfAPointerSetBack(InterleavedMovers):
+    """The same, begun with a history of four states and a pointer at an earlier one, or none."""
+
+    @initialize(to=st.integers(0, 3))
+    def open_store(self, to: int) -> None:
+        home = type(self).make_home()
+        set_back(home, 4, to)
+        self.store, self.place = home.store, home.place
+        self.to, self.serial, self.decided, self.started = to, to, 4, 0
+        self.history: dict[str, bytes] = {}
+
+    def not_far_apart(self, serial: int, decided: int) -> None:
+        if serial == self.to:
+            assert decided == 4, "a move was decided before the pointer was where it belongs"
+        else:
+            assert serial >= 4, "the pointer was left in the middle of an old history"
+            assert decided <= serial + 1, "more than one move was decided before the pointer followed"
+
+
+@pytest.mark.parametrize("machine", [InterleavedMovers, MoversOfAPointerSetBack])
+def test_interleaved_movers(
+    make_home: MakeHome, request: pytest.FixtureRequest, machine: type[InterleavedMovers]
+) -> None:
     """Guards against any order of several movers' steps and deaths that one mover alone does not show."""
-    machine = type("OverThisStore", (InterleavedMovers,), {"make_home": staticmethod(make_home)})
+    over_this_store = type("OverThisStore", (machine,), {"make_home": staticmethod(make_home)})
     run_state_machine_as_test(
-        machine,
+        over_this_store,
         settings=settings(
             # The steps are the same over both; over the network they take longer.
             max_examples=60 if "directory" in request.node.name else 15,

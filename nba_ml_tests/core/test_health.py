@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -40,9 +41,9 @@ def release(
     failed: tuple[FailedMonth, ...] = (),
     trained: dict[str, str] | None = None,
     published: tuple[str, ...] = (),
-    champion: str | None = "2024-11",
+    champion: str | None = "2024-11-30",
 ) -> Release:
-    serving = ServingModel(f"xgboost_v1_33features_{champion}", champion, at("2024-12-02")) if champion else None
+    serving = ServingModel("a_model", date.fromisoformat(champion), at("2024-12-02")) if champion else None
     made = {month: at(day) for month, day in (trained or {}).items()}
     return Release(months=months, failed=failed, trained=made, published=published, champion=serving)
 
@@ -82,25 +83,36 @@ def test_a_refused_newest_month_is_red() -> None:
 
 
 @pytest.mark.parametrize(
-    ("newest", "today", "level"),
+    ("given_until", "today", "level"),
     [
-        ("2024-11", "2025-01-02", Level.FINE),  # December's model comes today
-        ("2024-11", "2025-01-14", Level.FINE),  # 45 days
-        ("2024-11", "2025-01-15", Level.RED),  # 46
-        ("2024-06", "2024-10-31", Level.FINE),  # no game has taught anybody anything since
-        ("2024-06", "2024-12-15", Level.FINE),
-        ("2024-06", "2024-12-16", Level.RED),
-        ("2025-01", "2025-01-20", Level.FINE),  # of the weekly training
+        ("2024-11-30", "2025-01-02", Level.FINE),  # December's model comes today
+        ("2024-11-30", "2025-01-14", Level.FINE),  # 45 days
+        ("2024-11-30", "2025-01-15", Level.RED),  # 46
+        ("2024-06-17", "2024-10-31", Level.FINE),  # no game has taught anybody anything since
+        ("2024-06-12", "2024-12-15", Level.FINE),
+        ("2024-06-17", "2024-12-15", Level.FINE),
+        ("2024-06-17", "2024-12-16", Level.RED),
+        ("2025-01-12", "2025-01-20", Level.FINE),  # of the weekly training
+        ("2024-12-08", "2025-01-22", Level.FINE),  # 45 days
+        ("2024-12-08", "2025-01-23", Level.RED),  # 46, though its id says December
     ],
 )
-def test_the_champions_age_counts_days_with_games_only(newest: str, today: str, level: Level) -> None:
-    """Guards against an alarm every September, and against none in December."""
-    assert champion_not_too_old(release(champion=newest), at(today), LIMITS).level is level
+def test_the_champions_age_counts_days_with_games_only(given_until: str, today: str, level: Level) -> None:
+    """Guards against an alarm every September, against none in December, and against a month that is half a month."""
+    assert champion_not_too_old(release(champion=given_until), at(today), LIMITS).level is level
+
+
+def test_a_champion_whose_bundle_cannot_be_read_is_red() -> None:
+    """Guards against a damaged bundle that hides every other finding, or passes for a young model."""
+    damaged = replace(release(), champion=ServingModel("a_model", None, at("2024-12-02"), "it is damaged."))
+    found = champion_not_too_old(damaged, at("2025-01-02"), LIMITS)
+    assert (found.level, found.said) == (Level.RED, "How old a_model is cannot be told: it is damaged.")
+    assert "champion rollback" in found.next_step
 
 
 def test_where_the_source_has_ended_the_champion_does_not_age() -> None:
     """Guards against the embedded data being red for ever."""
-    ended = release(months=season_months("2023-10", "2024-06"), champion="2024-06")
+    ended = release(months=season_months("2023-10", "2024-06"), champion="2024-06-17")
     assert champion_not_too_old(ended, at("2026-11-23"), LIMITS).level is Level.FINE
 
 

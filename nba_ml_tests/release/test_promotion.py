@@ -5,29 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nba_ml.core.channel import read_channel, read_history
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError, NotVerifiedError, ReleaseError
 from nba_ml.core.manifest import BundleNames
-from nba_ml.core.promotion import compare_systems, held_out_rows, out_of_time_rows
+from nba_ml.core.promotion import compare_systems, held_out_rows, mixed_rows, out_of_time_rows, too_few
 from nba_ml.core.publication import Bundle, publish
+from nba_ml.core.snapshot import Snapshot
+from nba_ml.core.systems.interface import Seen
 from nba_ml.core.systems.loading import find_model, load_system
 from nba_ml.core.systems.rules import RULES
 from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import latest_published, promote
+from nba_ml.release.promotion import _measured, latest_published, promote
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.core.places import Folder
 from nba_ml_tests.core.publication_machine import verdict_on
 from nba_ml_tests.core.stoppable import HookedStore
 from nba_ml_tests.core.test_channel import states
-from nba_ml_tests.release_scene import AT, LIMITS, SLOW_LEARNER, WHY, champion_of, model_of, published_model, strict
+from nba_ml_tests.release_scene import (
+    AT,
+    LIMITS,
+    SLOW_LEARNER,
+    WHY,
+    as_of,
+    champion_of,
+    changed,
+    model_of,
+    publish_made,
+    published_model,
+    retrained,
+    strict,
+    trained_on,
+)
 
 
 def test_the_first_champion_needs_its_verdict_and_nothing_else(bench: Bench) -> None:
@@ -86,8 +107,6 @@ def test_the_rows_of_a_comparison_are_new_to_both(bench: Bench) -> None:
 
 
 def pa_between(table: Any, first: date, last: date) -> Any:
-    import pyarrow.compute as pc
-
     return pc.and_(pc.greater_equal(table["game_date"], first), pc.less_equal(table["game_date"], last))
 
 
@@ -130,7 +149,7 @@ def test_an_old_month_never_becomes_the_champion_by_itself(bench: Bench) -> None
     assert promote(bench, AT).decision is None
     done = promote(bench, AT, older)
     assert not done.moved
-    assert "its newest month is 2021-12, the champion's 2022-01" in done.said
+    assert "it was given games up to 2021-12-31, the champion up to 2022-01-31" in done.said
     named = promote(bench, AT, older, reason=WHY)
     assert named.moved, named.said
     state = read_history(bench.objects)[-1]
@@ -163,6 +182,153 @@ def test_what_cannot_be_compared_is_not_promoted(bench: Bench) -> None:
     done = promote(strict(bench, min_rows_to_promote=100_000), AT)
     assert not done.moved
     assert "a comparison needs 100,000 rows" in done.said
+
+
+WEEKS = (date(2022, 1, 9), date(2022, 1, 16), date(2022, 1, 23), date(2022, 1, 31))
+A_PLAYER = pc.field("player_lookup") != "lebronjames"
+
+
+def system_of_id(bench: Bench, identity: str) -> XGBoostSystem:
+    system = load_system(bench.objects, find_model(bench.objects, identity), 1)
+    assert isinstance(system, XGBoostSystem)
+    return system
+
+
+def test_the_champion_follows_a_running_month_week_by_week(bench: Bench) -> None:
+    """Guards against a champion of a running month that no later model replaces: of the same month, as they all are."""
+    retrained(bench, as_of(WEEKS[0]))
+    promote(bench, AT)
+    for before, last in pairwise(WEEKS):
+        identity = retrained(bench, as_of(last))
+        done = promote(bench, AT)
+        assert done.moved, done.said
+        assert champion_of(bench) == identity
+        assert f"it was given games up to {last}, the champion up to {before}" in done.said
+        evidence = read_history(bench.objects)[-1].evidence
+        assert evidence is not None
+        # Nothing is later than what the newest model was given, so the boosters of the train sides are compared.
+        assert (evidence.unseen, evidence.last) == ("held_out", last)
+        assert evidence.first > system_of_id(bench, identity).record.split.sides()["early_stopping"].last
+    assert len(read_history(bench.objects)) == len(WEEKS)
+    early = system_of_id(bench, read_history(bench.objects)[1].champion.model_id)
+    assert early.seen.given == WEEKS[1]
+    assert not promote(bench, AT, early.version).moved  # nor does the week before come back
+
+
+def test_a_model_of_the_same_games_is_not_newer(bench: Bench) -> None:
+    """Guards against a champion that changes whenever somebody trains again."""
+    retrained(bench, as_of(WEEKS[1]))
+    promote(bench, AT)
+    twin = publish_made(bench.objects, trained_on(changed_month(as_of(WEEKS[1]), "2021-12")))
+    done = promote(bench, AT, twin)
+    assert not done.moved
+    assert f"it was given games up to {WEEKS[1]}, the champion up to {WEEKS[1]}" in done.said
+
+
+def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(bench: Bench) -> None:
+    """Guards against the champion that serves for ever because a row of last season was corrected.
+
+    What is compared is the champion as it serves and the candidate's measured booster, on games new to both.
+    """
+    older = retrained(bench, as_of(WEEKS[0]))
+    promote(bench, AT)
+    months = changed_month(as_of(WEEKS[-1]), "2021-11")
+    newer = retrained(bench, months)
+    done = promote(bench, AT)
+    assert done.moved, done.said
+    assert "after all that the champion was given and held out from the candidate" in done.said
+    evidence = read_history(bench.objects)[-1].evidence
+    assert evidence is not None
+    assert (evidence.unseen, evidence.champion, evidence.candidate) == ("mixed", older, newer)
+    champion, candidate = system_of_id(bench, older), system_of_id(bench, newer)
+    measured = measured_system(candidate, {month: snapshot.table for month, snapshot in months.items()})
+    new_to_both = max(champion.seen.given, measured.seen.fitted)
+    assert new_to_both == measured.seen.fitted == date(2022, 1, 13)  # what the champion was given ends four days before
+    january = months["2022-01"].table
+    rows = january.filter(pc.greater(january["game_date"], pa.scalar(new_to_both)))
+    assert (evidence.first, evidence.rows) == (new_to_both + timedelta(days=1), rows.num_rows)
+    columns = {name: rows.column(name).to_numpy().astype(float) for name in V2_33FEATURES.names}
+    points = rows.column("points").to_numpy()
+    for mae, system in ((evidence.champion_mae, champion), (evidence.candidate_mae, measured)):
+        assert mae == pytest.approx(np.abs(np.round(system.predict(columns), 2) - points).mean(), abs=1e-4)
+
+
+def test_a_correction_that_leaves_few_new_games_promotes_nobody_and_says_why(bench: Bench) -> None:
+    """Guards against a promotion on a few days' luck, and an advice (train again) that cannot help."""
+    older = retrained(bench, as_of(WEEKS[0]))
+    promote(bench, AT)
+    retrained(bench, changed_month(as_of(date(2022, 1, 12)), "2021-11"))
+    done = promote(bench, AT)
+    assert not done.moved
+    assert champion_of(bench) == older
+    assert "only games after 2022-01-09, the last that it was given, are new to both" in done.said
+    assert "a comparison needs 1,000 rows on 5 dates that neither has learnt from, and has 476 on 3" in done.said
+    assert "train_split" not in done.said
+
+
+def test_a_correction_to_held_out_games_is_no_hindrance(bench: Bench) -> None:
+    """Guards against the lesser comparison where the better one can be made: both boosters, on all held-out games."""
+    retrained(bench, as_of(WEEKS[0]))
+    promote(bench, AT)
+    retrained(bench, changed_month(as_of(WEEKS[-1]), "2022-01"))  # the champion's early stopping ended in December
+    done = promote(bench, AT)
+    assert done.moved, done.said
+    assert "held out from both" in done.said
+
+
+def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: Bench) -> None:
+    """Guards the one case in which training again helps: the candidate's own rows are no longer what they were."""
+    older = retrained(bench, as_of(WEEKS[0]))
+    promote(bench, AT)
+    months = as_of(WEEKS[1])
+    retrained(bench, months)
+    bench.months.save("feature_store_snapshot", "2021-11", changed_month(months, "2021-11")["2021-11"])
+    done = promote(bench, AT)
+    assert not done.moved
+    assert "the booster that it was measured by cannot be made again: The snapshots of 2021-11" in done.said
+    assert champion_of(bench) == older
+
+
+def test_a_measured_booster_made_of_fewer_months_keeps_its_whole_record(bench: Bench) -> None:
+    """Guards what is said of it: it is made again of the months up to early stopping, and was given all of them."""
+    system = system_of_id(bench, retrained(bench, as_of(WEEKS[0])))  # its early stopping ended in December
+    measured = _measured(system, bench.snapshots(""))
+    assert isinstance(measured, XGBoostSystem)
+    assert measured.held_out
+    assert measured.record == system.record
+    assert _measured(measured, {}) is measured
+    assert _measured(RULES["mock"], {}) is RULES["mock"]
+
+
+@given(
+    until=st.dates(date(2022, 1, 1), date(2022, 1, 31)),
+    back=st.integers(0, 40),
+    fitted=st.dates(date(2021, 12, 20), date(2022, 1, 31)),
+    fewest=st.integers(1, 4000),
+)
+def test_no_row_that_either_has_learnt_from_is_ever_compared_on(
+    until: date, back: int, fitted: date, fewest: int
+) -> None:
+    """Guards the one promise of every comparison, whatever two systems have seen."""
+    champion = replace(RULES["mock"], seen=Seen(until - timedelta(days=back), until))
+    measured = replace(RULES["mock"], seen=Seen(fitted, date(2022, 1, 31)))
+    tables = [snapshot_of("2021-12").table, snapshot_of("2022-01").table]
+    every = pa.concat_tables(tables).column("game_date").to_pylist()
+    mixed = mixed_rows(champion, measured, tables)
+    assert mixed.table.column("game_date").to_pylist() == [day for day in every if day > until and day > fitted]
+    held_out = held_out_rows(champion, measured, tables)
+    last = max(champion.seen.fitted, fitted)
+    assert held_out.table.column("game_date").to_pylist() == [day for day in every if day > last]
+    assert out_of_time_rows(champion, measured, tables, fewest) is None
+    days = mixed.table.column("game_date").to_pylist()
+    assert (too_few(mixed, fewest) is None) is (len(days) >= fewest and len(set(days)) >= 5)
+
+
+def changed_month(months: dict[str, Snapshot], month: str) -> dict[str, Snapshot]:
+    """The months with one corrected: a player's games of it are gone."""
+    corrected = changed(months[month], A_PLAYER)
+    assert corrected.digest != months[month].digest
+    return {**months, month: corrected}
 
 
 def test_a_bundle_that_is_not_whole_or_not_allowed_is_not_promoted(bench: Bench, root: Path) -> None:
@@ -203,5 +369,5 @@ def test_a_lost_race_is_decided_again(bench: Bench) -> None:
 
     done = promote(replace(bench, objects=HookedStore(bench.objects, faster)), AT, middle)
     assert not done.moved
-    assert "its newest month is 2021-12, the champion's 2022-01" in done.said
+    assert "it was given games up to 2021-12-31, the champion up to 2022-01-31" in done.said
     assert champion_of(bench) == newest

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nba_ml.core.channel import CHAMPION, Channel, read_channel, read_history
+from nba_ml.core.channel import CHAMPION, Channel, history_name, read_channel, read_history
 from nba_ml.core.errors import BundleError, ReleaseError
 from nba_ml.core.manifest import BundleNames
 from nba_ml.core.systems.loading import find_model
@@ -19,7 +19,7 @@ from nba_ml.release.promotion import promote
 from nba_ml.release.rollback import rollback, rollout_stop
 from nba_ml.release.rollout import rollout_start
 from nba_ml_tests.core.places import Folder
-from nba_ml_tests.core.stoppable import HookedStore
+from nba_ml_tests.core.stoppable import HookedStore, Killed
 from nba_ml_tests.core.test_channel import states
 from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, published_model
 
@@ -48,7 +48,8 @@ def test_rolling_back_is_quick(bench: Bench) -> None:
         return perform()
 
     assert rollback(HookedStore(bench.objects, count), AT, WHY).moved
-    assert asked == ["read", "read", "read", "read", "create", "swap"]
+    # The pointer as the person sees it; the pointer and whether the history is ahead of it; the bundle; the move.
+    assert asked == ["read", *["read"] * 2, *["read"] * 3, "create", "swap"]
 
 
 def test_a_named_champion_can_be_gone_back_to_and_nothing_else(bench: Bench, three: tuple[str, str, str]) -> None:
@@ -111,6 +112,59 @@ def test_a_rollback_that_lost_to_a_promotion_says_so(bench: Bench, three: tuple[
     with pytest.raises(ReleaseError, match="Somebody else moved the channel meanwhile"):
         rollback(HookedStore(bench.objects, faster), AT, WHY)
     assert champion_of(bench) == three[2]
+
+
+def killed_before_the_pointer_follows(bench: Bench) -> None:
+    """A rollback that the history has, and the pointer has not."""
+
+    def kill(what: str, perform: Callable[[], Any]) -> Any:
+        if what == "swap":
+            raise Killed
+        return perform()
+
+    with pytest.raises(Killed):
+        rollback(HookedStore(bench.objects, kill), AT, WHY)
+
+
+def test_a_rollback_that_died_half_way_is_finished_and_not_done_twice(
+    bench: Bench, three: tuple[str, str, str]
+) -> None:
+    """Guards whoever tries again after a kill: they see the bad model serve still, and mean the one before it."""
+    killed_before_the_pointer_follows(bench)
+    assert champion_of(bench) == three[2]
+    again = rollback(bench.objects, AT, WHY)
+    assert (again.moved, again.followed) == (False, again.channel)
+    assert champion_of(bench) == three[1]
+    assert states(Folder(bench.objects.root)) == (4, 4)  # type: ignore[attr-defined]
+    assert rollback(bench.objects, AT, WHY).moved  # and now one further
+    assert champion_of(bench) == three[0]
+
+
+def test_a_promotion_finishes_a_rollback_that_died_half_way(bench: Bench, three: tuple[str, str, str]) -> None:
+    """Guards against 'is the champion already' of a model that was rolled back from, and exit code 0."""
+    killed_before_the_pointer_follows(bench)
+    done = promote(bench, AT)
+    assert not done.moved
+    assert done.said.startswith("The pointer was behind its history")
+    assert f"serial 4, a rollback, in which {three[1]} serves" in done.said
+    assert f"{three[2]} does not become the champion: it was rolled back from before" in done.said
+    assert champion_of(bench) == three[1]
+
+
+def test_a_rollback_of_a_pointer_that_was_set_back_shows_who_serves_first(
+    bench: Bench, three: tuple[str, str, str], root: Path
+) -> None:
+    """Guards against rolling back, from the newest state, a model that the person has not seen serve."""
+    (root / CHAMPION).write_bytes((root / history_name(1)).read_bytes())
+    assert champion_of(bench) == three[0]
+    with pytest.raises(ReleaseError, match=rf"{three[2]} serves now .* The pointer was behind its history .* serial 3"):
+        rollback(bench.objects, AT, WHY)
+    assert champion_of(bench) == three[2]
+    (root / CHAMPION).unlink()
+    moved = rollback(bench.objects, AT, WHY)
+    assert moved.moved
+    assert moved.followed is not None
+    assert champion_of(bench) == three[1]
 
 
 def test_whatever_happens_at_once_the_pointer_names_a_whole_bundle(

@@ -22,7 +22,8 @@ JANUARY = date(2022, 1, 1)
 
 def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(bench: Bench, pair: tuple[str, str]) -> None:
     """Guards the whole path: each step on games of its own, and a champion at the end that can be rolled back."""
-    started = rollout_start(bench.objects, pair[1], AT, WHY, graded_from=JANUARY)
+    started = rollout_start(bench.objects, pair[1], AT, WHY, graded_from=JANUARY).channel
+    assert started is not None
     assert (started.share, started.kind) == (10, "rollout_start")
     shares, firsts = [], []
     for until in (date(2022, 1, 9), date(2022, 1, 17), date(2022, 1, 31)):
@@ -67,13 +68,16 @@ def test_a_bad_challenger_is_taken_back_to_0(bench: Bench) -> None:
         rollout_advance(bench, AT)
     assert rollout_status(bench).step.action == "stop"  # in shadow it is still graded
     assert not promote(strict(bench, promotion_margin=10.0), AT, bad).moved
-    assert rollout_start(bench.objects, bad, AT, WHY).share == 10  # a person may try again
+    again = rollout_start(bench.objects, bad, AT, WHY).channel  # a person may try again
+    assert again is not None
+    assert again.share == 10
 
 
 @pytest.mark.usefixtures("pair")
 def test_the_mock_may_serve_a_part_and_is_marked(bench: Bench) -> None:
     """Guards the A/B against the mock: it is named as the mock, is graded, and can never become the model."""
-    state = rollout_start(bench.objects, "mock", AT, WHY, graded_from=JANUARY)
+    state = rollout_start(bench.objects, "mock", AT, WHY, graded_from=JANUARY).channel
+    assert state is not None
     assert state.challenger is not None
     assert state.challenger.is_mock
     evidence = rollout_status(bench).evidence

@@ -1,0 +1,57 @@
+"""How old the champion is: by the games that it was given, read from what was published with it."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import dagster as dg
+
+from nba_ml.core.channel import Channel, move_channel
+from nba_ml.core.health import HealthLimits, Level, champion_not_too_old
+from nba_ml.core.manifest import BundleNames
+from nba_ml.core.systems.interface import Seen
+from nba_ml.core.systems.loading import find_model
+from nba_ml.health import look_at_release
+from nba_ml.release.bench import Bench
+from nba_ml.release.promotion import promote
+from nba_ml_tests.release_scene import AT, as_of, registered_file, retrained
+
+MONTHS = ("2021-11", "2021-12", "2022-01")
+LIMITS = HealthLimits(champion_age=15, retraining_delay=7, silence=30)
+
+
+def test_a_model_of_half_a_month_is_as_old_as_its_games(bench: Bench) -> None:
+    """Guards against '0 playing days ago' of a champion that was given a third of the month, for ever."""
+    retrained(bench, as_of(date(2022, 1, 12)))
+    promote(bench, AT)
+    with dg.DagsterInstance.ephemeral() as instance:
+        release = look_at_release(instance, bench.objects, MONTHS)
+    assert release.champion is not None
+    assert release.champion.learnt_until == date(2022, 1, 12)
+    found = champion_not_too_old(release, AT, LIMITS)
+    assert found.level is Level.RED
+    assert "has learnt from games up to 2022-01-12: 19 playing days ago" in found.said
+
+
+def test_a_catboost_is_as_old_as_its_trainer_says_and_is_not_loaded(bench: Bench) -> None:
+    """Guards the standing checks on a machine without the extra: they read a manifest, and need no CatBoost."""
+    identity = registered_file(bench.objects, Seen(date(2021, 12, 1), date(2021, 12, 20)))
+    model = find_model(bench.objects, identity)
+    move_channel(bench.objects, lambda _: Channel(serial=1, champion=model, kind="promote", reason="x", moved_at=AT))
+    with dg.DagsterInstance.ephemeral() as instance:
+        champion = look_at_release(instance, bench.objects, MONTHS).champion
+    assert champion is not None
+    assert (champion.model_id, champion.learnt_until) == (identity, date(2021, 12, 20))
+
+
+def test_a_champion_whose_bundle_is_damaged_is_a_finding(bench: Bench, root: Path) -> None:
+    """Guards the other findings: a damaged bundle is red by name, and hides none of them."""
+    identity = retrained(bench, as_of(date(2022, 1, 12)))
+    promote(bench, AT)
+    (root / BundleNames.of(identity).record).write_bytes(b"{}")
+    with dg.DagsterInstance.ephemeral() as instance:
+        found = champion_not_too_old(look_at_release(instance, bench.objects, MONTHS), AT, LIMITS)
+    assert found.level is Level.RED
+    assert f"How old {identity} is cannot be told" in found.said
+    assert "is damaged: its manifest states" in found.said
