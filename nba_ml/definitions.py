@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import dagster as dg
 
 from nba_ml.assets import build_assets
+from nba_ml.assets.slate_predictions import days_of
 from nba_ml.automation import build_jobs, build_schedules, build_sensors
-from nba_ml.checks import champion
+from nba_ml.checks import champion, slate_predictions
 from nba_ml.checks.build import build_checks
 from nba_ml.failures import build_notifier
 from nba_ml.freshness import with_freshness
@@ -46,10 +47,11 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         assets = build_assets(months, settings.thresholds, external_feature_store=grows)
         checks = build_checks(months, settings.thresholds)
         standing = champion.build(months, settings.thresholds)
+        of_slates = slate_predictions.build(days_of(months), settings.thresholds)
     slates = [build_slate_schedule(months, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
     return dg.Definitions(
         assets=with_freshness(assets) if grows else assets,
-        asset_checks=[*checks, standing],
+        asset_checks=[*checks, standing, of_slates],
         jobs=[*jobs, slate_job, grading],
         schedules=[*build_schedules(months, jobs, observable=grows), *slates],
         sensors=[*(build_sensors(months, jobs, settings.retrain) if grows else []), build_notifier(settings.notify)],

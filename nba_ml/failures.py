@@ -10,7 +10,7 @@ Runs that a command line makes are left out: it tells the person who sits before
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
@@ -29,7 +29,13 @@ GIVEN_UP_AFTER = 24 * 3600
 _LOOKS_EVERY = 30
 _RUNS_A_LOOK = 50
 
-_MONTH_TAG = "dagster/partition"
+_PARTITION_TAG = "dagster/partition"
+_DAY = len("2025-01-15")
+"""Of a partition's key: the slates have days, all else has months or none."""
+
+_MAKES = {"slate": "slate_predictions", "slate_grading": "slate_grades"}
+"""Job -> what it makes, where a run failed outside of its steps."""
+
 _CHECKS = "_checks"
 """How the step of an asset's checks is named: after the asset, with this behind it."""
 
@@ -126,9 +132,14 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
     run = instance.get_run_by_id(run_id)
     if run is None or PID_TAG in run.tags:
         return None
-    month = run.tags.get(_MONTH_TAG, "")
-    of_month = f" of {month}" if month else ""
-    place = {"job": run.job_name, "month": month, "run_id": run_id, "link": f"{ui_url}/runs/{run_id}" if ui_url else ""}
+    partition = run.tags.get(_PARTITION_TAG, "")
+    of_when = f" of {partition}" if partition else ""
+    place = {
+        "job": run.job_name,
+        "day" if len(partition) == _DAY else "month": partition,
+        "run_id": run_id,
+        "link": f"{ui_url}/runs/{run_id}" if ui_url else "",
+    }
     checks = list(_failed_checks(instance, run_id))
     if run.status is dg.DagsterRunStatus.FAILURE:
         failure = first_failure(instance, run_id)
@@ -138,9 +149,9 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
         error = failure.message if failure else "The run failed outside of its steps."
         return Notice(
             level="error",
-            title=f"{asset or run.job_name}{of_month} failed",
+            title=f"{asset or run.job_name}{of_when} failed",
             said=_in_words(checks) if stopped else error,
-            next_step="Open the run in the UI. When the cause is mended, `nba-ml backfill --only-missing` goes on.",
+            next_step=f"Open the run in the UI. When the cause is mended, {_goes_on(run, asset, partition)}.",
             asset=asset,
             **place,
         )
@@ -149,12 +160,35 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
     assets = ", ".join(dict.fromkeys(check.asset_key.to_user_string() for check in checks))
     return Notice(
         level="warning",
-        title=f"{len(checks)} check(s) on {assets}{of_month} failed in a run that is green",
+        title=f"{len(checks)} check(s) on {assets}{of_when} failed in a run that is green",
         said=_in_words(checks),
         next_step="Each check says what to do; the Checks tab of the asset in the UI has the numbers.",
         asset=assets,
         **place,
     )
+
+
+def _goes_on(run: dg.DagsterRun, asset: str, partition: str) -> str:
+    """The command that does what the run did not: a backfill makes no slate, and no champion."""
+    match asset or _MAKES.get(run.job_name, ""):
+        case "slate_predictions":
+            option = " --to-bigquery" if _to_bigquery(run.run_config) else ""
+            return f"`nba-ml slate predict --date {partition}{option}` makes the slate"
+        case "slate_grades":
+            return f"`nba-ml slate grade --month {partition}` grades the slates"
+        case "champion":
+            return "`nba-ml champion promote` decides again"
+        case "rollout":
+            return "`nba-ml rollout advance` takes the step again"
+        case _:
+            return "`nba-ml backfill --only-missing` goes on"
+
+
+def _to_bigquery(config: Any) -> bool:
+    """Whether the run's slate was to go there too. A run may be configured in part, or not at all."""
+    for key in ("ops", "slate_predictions", "config", "to_bigquery"):
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return bool(config)
 
 
 def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.AssetCheckEvaluation]:

@@ -41,13 +41,15 @@ class Notice:
     job: str = ""
     asset: str = ""
     month: str = ""
+    day: str = ""
     run_id: str = ""
     link: str = ""
 
     @property
     def text(self) -> str:
         """The whole of it in words, one thing a line."""
-        facts = {"Asset": self.asset, "Month": self.month, "Job": self.job, "Run": self.run_id, "See": self.link}
+        where = {"Asset": self.asset, "Month": self.month, "Day": self.day}
+        facts = {**where, "Job": self.job, "Run": self.run_id, "See": self.link}
         lines = [self.title, "", self.said, "", f"What to do: {self.next_step}", ""]
         return "\n".join([*lines, *(f"{name}: {value}" for name, value in facts.items() if value)])
 

@@ -10,12 +10,13 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from nba_ml.assets.slate_predictions import days_of
 from nba_ml.automation import NEW_YORK
 from nba_ml.core.season import month_of
+from nba_ml.core.slate_health import SLATE_HOUR
 from nba_ml.resources.slate_rows import SlateRows
 from nba_ml.resources.slate_store import SlateStore
 from nba_ml.resources.store import Store
 
-AT = "0 17 * * *"
-"""Five in the afternoon in New York: lines and injury reports are in, and few games have begun."""
+AT = f"0 {SLATE_HOUR} * * *"
+"""Five in the afternoon in New York."""
 
 
 def build_slate_job() -> UnresolvedAssetJobDefinition:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from nba_ml.checks import slate_predictions
 from nba_ml.checks.registry import all_checks
+from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.model_record import ModelRecord
 from nba_ml.core.served_table import columns_table
@@ -29,8 +31,9 @@ def features_table() -> str:
 
 
 def checks_table() -> str:
-    """The registry of asset checks as a Markdown table."""
-    rows = [f"| `{c.asset}` | `{c.name}` | {c.threshold} | {c.consequence} | {c.reason} |" for c in all_checks()]
+    """The registry of asset checks, and those of slates, as a Markdown table."""
+    every = (*all_checks(), *slate_predictions.checks(Thresholds()))
+    rows = [f"| `{c.asset}` | `{c.name}` | {c.threshold} | {c.consequence} | {c.reason} |" for c in every]
     return "\n".join(["| asset | check | threshold | a failure | why |", "|---|---|---|---|---|", *rows])
 
 

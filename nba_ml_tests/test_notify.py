@@ -258,6 +258,62 @@ def test_a_check_that_stops_a_run_is_told_in_its_own_words(watch: Watch, hook: H
     assert (sent["asset"], sent["level"], sent["said"]) == ("sound", "error", "sound.contract: 34 columns")
 
 
+@pytest.mark.parametrize(
+    ("asset", "partition", "config", "command"),
+    [
+        ("slate_predictions", "2025-01-22", {"to_bigquery": True}, "slate predict --date 2025-01-22 --to-bigquery`"),
+        ("slate_predictions", "2025-01-22", {"to_bigquery": False}, "slate predict --date 2025-01-22`"),
+        ("slate_grades", "2025-01", {"to_bigquery": False}, "slate grade --month 2025-01`"),
+        ("champion", "", {"to_bigquery": False}, "champion promote`"),
+        ("rollout", "", {"to_bigquery": False}, "rollout advance`"),
+        ("xgboost_model", "2025-01", {"to_bigquery": False}, "backfill --only-missing`"),
+    ],
+)
+def test_the_next_step_is_one_that_makes_what_failed(
+    watch: Watch, hook: Hook, asset: str, partition: str, config: dict[str, bool], command: str
+) -> None:
+    """Guards against a slate that is missing in the evening since the notice named a command that makes none."""
+
+    @dg.asset(name=asset, config_schema={"to_bigquery": bool})
+    def fails() -> None:
+        raise RuntimeError("not today")
+
+    dg.materialize(
+        [fails],
+        instance=watch.instance,
+        raise_on_error=False,
+        run_config={"ops": {asset: {"config": config}}},
+        tags={"dagster/partition": partition} if partition else {},
+    )
+    watch.look()
+    [sent] = hook.posts
+    assert f"`nba-ml {command}" in sent["next_step"]
+    assert (sent["day"], sent["month"]) == ((partition, "") if len(partition) == 10 else ("", partition))
+    assert ("Day: 2025-01-22" in sent["text"]) is (asset == "slate_predictions")
+
+
+def test_a_slate_that_fails_before_its_first_step_is_told_with_its_command(watch: Watch, hook: Hook) -> None:
+    """Guards against the advice to backfill where a resource could not be made: no step then names the asset."""
+
+    @dg.resource
+    def broken() -> None:
+        raise RuntimeError("no store")
+
+    @dg.asset(required_resource_keys={"store"})
+    def slate_predictions() -> None:
+        """Is never reached."""
+
+    job = dg.define_asset_job("slate", ["slate_predictions"])
+    defs = dg.Definitions([slate_predictions], jobs=[job], resources={"store": broken})
+    defs.resolve_job_def("slate").execute_in_process(
+        instance=watch.instance, raise_on_error=False, tags={"dagster/partition": "2025-01-22"}
+    )
+    watch.look()
+    [sent] = hook.posts
+    assert sent["title"] == "slate of 2025-01-22 failed"
+    assert "`nba-ml slate predict --date 2025-01-22` makes the slate" in sent["next_step"]
+
+
 @pytest.mark.parametrize("answer", [500, 429, "close"])
 def test_one_dead_target_holds_up_nobody_and_is_tried_again(
     watch: Watch, hook: Hook, box: Mailbox, answer: int | str

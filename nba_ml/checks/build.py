@@ -32,22 +32,7 @@ def build_checks(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> 
 def _checks_of(
     asset: str, checks: list[Check], months: dg.MonthlyPartitionsDefinition, limits: Thresholds
 ) -> dg.AssetChecksDefinition:
-    specs = [
-        dg.AssetCheckSpec(
-            check.name,
-            asset=asset,
-            blocking=check.stops_run,
-            partitions_def=months,
-            description=f"{check.threshold}. {check.reason}",
-            metadata={
-                "threshold": check.threshold,
-                "reason": check.reason,
-                "severity": str(check.severity),
-                "a_failure": str(check.consequence),
-            },
-        )
-        for check in checks
-    ]
+    specs = [spec_of(check, months) for check in checks]
 
     @dg.multi_asset_check(name=f"{asset}_checks", specs=specs, ins={"value": dg.AssetIn(asset)}, can_subset=True)
     def examine(
@@ -72,6 +57,23 @@ def _checks_of(
             ) from next(iter(broken.values()))
 
     return examine
+
+
+def spec_of(check: Check, partitions: dg.PartitionsDefinition[str]) -> dg.AssetCheckSpec:
+    """A check as Dagster shows it before it has run."""
+    return dg.AssetCheckSpec(
+        check.name,
+        asset=check.asset,
+        blocking=check.stops_run,
+        partitions_def=partitions,
+        description=f"{check.threshold}. {check.reason}",
+        metadata={
+            "threshold": check.threshold,
+            "reason": check.reason,
+            "severity": str(check.severity),
+            "a_failure": str(check.consequence),
+        },
+    )
 
 
 def scene_of(month: str, limits: Thresholds, store: Store, artifact_root: ArtifactRoot, months: list[str]) -> Scene:

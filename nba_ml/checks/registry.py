@@ -1,4 +1,8 @@
-"""Every check there is. A module of checks is named here, and nowhere else."""
+"""Every check of a month. A module of checks is named here, and nowhere else.
+
+The checks of a date's slate (`slate_predictions`) and the standing ones (`champion`) have no month: `definitions` takes
+them as they are.
+"""
 
 from __future__ import annotations
 

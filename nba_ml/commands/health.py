@@ -33,7 +33,7 @@ _COLOURS = {"fine": "green", "warning": "yellow", "red": "red"}
 @click.option("--test", is_flag=True, help="Send the configured targets a test message.")
 @command
 def health(as_json: bool, notify: bool, test: bool) -> int:
-    """Look whether the release is alive: months left failed, the champion's age, retraining, the daemon.
+    """Look whether the release is alive: months left failed, the champion's age, retraining, slates, the daemon.
 
     It reads only, and may run while others work. Run it from a cron of your own, on the machine or beside it:
     a check inside of Dagster dies together with Dagster's daemon.
@@ -69,11 +69,15 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
 
 
 def _look(settings: Settings) -> tuple[Said, ...]:
+    from nba_ml.core.slate_health import slates_made
     from nba_ml.definitions import build_defs, partitions_of
     from nba_ml.health import judge_clockwork, judge_release, limits_of, look_at_clockwork, look_at_release
     from nba_ml.home import open_instance
     from nba_ml.objects import open_objects
     from nba_ml.partitions import month_keys
+    from nba_ml.resources.slate_store import SlateStore
+    from nba_ml.slate_health import look_at_slates
+    from nba_ml.slates import slate_rows_of
 
     if not settings.dagster_home.is_dir():
         # Opening it would make it, and a mistyped home would then look like one in which nothing was ever done.
@@ -82,8 +86,10 @@ def _look(settings: Settings) -> tuple[Said, ...]:
     objects = open_objects(settings.artifact_root)
     with open_instance(settings) as instance:
         release = look_at_release(instance, objects, month_keys(partitions_of(settings)))
+        slates = look_at_slates(instance, slate_rows_of(settings), SlateStore(open_objects(settings.store)), now)
         clockwork = look_at_clockwork(instance, build_defs(settings), grows=settings.bigquery is not None)
-    return (*judge_release(release, now, limits), *judge_clockwork(clockwork, now, limits))
+    release_says, clockwork_says = judge_release(release, now, limits), judge_clockwork(clockwork, now, limits)
+    return (*release_says, slates_made(slates, now), *clockwork_says)
 
 
 def _targets(settings: Settings) -> Mapping[str, Target]:

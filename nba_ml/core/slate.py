@@ -307,13 +307,15 @@ Version = TypeVar("Version", bound=_Made)
 def standing_version(versions: Sequence[Version]) -> Version:
     """Which of a date's versions, oldest first, is the one that counts: what was served when the games began.
 
-    The newest that was made ahead. If none was, the day is replayed, and the first counts: with the results at hand,
-    a later one could be chosen for being right. Raises ValueError without versions.
+    The newest that was made ahead; one in which nobody could be predicted takes nothing back from those before it. If
+    none was made ahead, the day is replayed, and the first counts: with the results at hand, a later one could be
+    chosen for being right. Raises ValueError without versions.
     """
     if not versions:
         raise ValueError("a date without versions has none that counts")
     ahead = [version for version in versions if version.slate.ahead]
-    return ahead[-1] if ahead else versions[0]
+    predicting = [version for version in ahead if version.slate.report.served]
+    return (predicting or ahead or versions[:1])[-1]
 
 
 def require_rows(rows: pa.Table, day: date, near: Sequence[date]) -> None:

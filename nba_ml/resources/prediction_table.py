@@ -7,13 +7,12 @@ between two steps, or after a writer died there, never finds two of a player.
 """
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from google.api_core import exceptions as gexc
 from google.api_core.retry import Retry
 from google.auth import exceptions as auth_exceptions
@@ -21,9 +20,10 @@ from google.cloud import bigquery
 
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import SettingsError, SlateError
-from nba_ml.core.served_table import COLUMNS, add_columns, create_table, served_rows
+from nba_ml.core.served_table import create_table, served_rows
 from nba_ml.core.slate import SERVED
 from nba_ml.resources.bigquery_connection import ONCE, TRANSIENT, BigQueryConnection, Impatient, quoted_table, said
+from nba_ml.resources.prediction_columns import load_file, load_schema, require_columns
 from nba_ml.resources.slate_store import KeptSlate
 
 P = ParamSpec("P")
@@ -34,12 +34,6 @@ _ATTEMPTS = 20
 
 _CONCURRENT = "due to concurrent update"
 """BigQuery's words (`Could not serialize access to table ... due to concurrent update`); it has no status for it."""
-
-_DECIMALS = {"over_probability": 4}
-"""Decimals that are published where they are not two."""
-
-_SPELT = {"BOOLEAN": "BOOL", "INTEGER": "INT64"}
-"""BigQuery's older names, as its API gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +71,11 @@ class BigQueryPredictionTable:
             for scheme in ("https://", "http://"):
                 client._http.mount(scheme, Impatient(self.connection.request_seconds))
             reference = bigquery.TableReference.from_string(name.strip("`"))
-            _require_columns(name, self._patiently(client.get_table, reference, retry=ONCE).schema)
+            there = self._patiently(client.get_table, reference, retry=ONCE)
+            require_columns(name, there.schema)
             before = self._count(client, name, kept)
             if before == 0 and rows.num_rows:
-                self._load(client, name, reference, rows, kept)
+                self._load(client, name, there, rows, kept)
             after = self._count(client, name, kept) if before != rows.num_rows else before
             if after != rows.num_rows:
                 raise SlateError(
@@ -91,15 +86,11 @@ class BigQueryPredictionTable:
             retired = self._activate(client, name, kept) if stands else 0
         return Written(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
 
-    def _load(
-        self, client: bigquery.Client, name: str, reference: bigquery.TableReference, rows: pa.Table, kept: KeptSlate
-    ) -> None:
+    def _load(self, client: bigquery.Client, name: str, there: bigquery.Table, rows: pa.Table, kept: KeptSlate) -> None:
         """One load job that ended well, be it this call's or one before it."""
-        data = io.BytesIO()
-        pq.write_table(rows, data, compression="zstd")
+        data, jobs = load_file(rows, load_schema(there.schema)), _job_name(there.reference, kept)
         for attempt in range(1, _ATTEMPTS + 1):
-            job_id = f"{_job_name(reference, kept)}-{attempt}"
-            job, ours = self._patiently(_started, client, job_id, data, reference)
+            job, ours = self._patiently(_started, client, f"{jobs}-{attempt}", data, there)
             failure = job.exception(timeout=self.connection.deadline_seconds)  # type: ignore[no-untyped-call]
             # An earlier call's job, whose rows were removed since, or which failed at what is mended by now, is none.
             if failure is None and (ours or self._count(client, name, kept)):
@@ -108,7 +99,7 @@ class BigQueryPredictionTable:
                 raise failure
         raise SlateError(
             f"{name}: {_ATTEMPTS} load jobs of slate {kept.slate_id} failed, or their rows were removed again. Look at "
-            f"the project's jobs {_job_name(reference, kept)}-*, and load the file by hand: {kept.uri}."
+            f"the project's jobs {jobs}-*, and load the file by hand: {kept.uri}."
         )
 
     def _count(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
@@ -133,7 +124,10 @@ class BigQueryPredictionTable:
         return int(found[0]["n"])
 
     def _ask(self, client: bigquery.Client, statement: str, kept: KeptSlate, label: str) -> list[bigquery.Row]:
-        """The rows that a statement gives: few, so not through the Storage Read API."""
+        """The rows that a statement gives: few, so not through the Storage Read API.
+
+        It runs where the table is that it names, and its job's answer says where that was.
+        """
         config = bigquery.QueryJobConfig(
             query_parameters=[
                 bigquery.ScalarQueryParameter("day", "DATE", kept.slate.report.game_date),
@@ -171,7 +165,7 @@ class BigQueryPredictionTable:
         except gexc.Forbidden as error:
             raise SlateError(
                 f"{name}: permission denied: {said(error)} The account needs roles/bigquery.jobUser on the project "
-                f"and roles/bigquery.dataEditor on the dataset. {again}"
+                f"and roles/bigquery.dataEditor on the table. {again}"
             ) from error
         except (gexc.RetryError, *TRANSIENT) as error:
             cause = error.cause if isinstance(error, gexc.RetryError) and error.cause else error
@@ -195,10 +189,14 @@ def _job_name(reference: bigquery.TableReference, kept: KeptSlate) -> str:
 
 
 def _started(
-    client: bigquery.Client, job_id: str, data: io.BytesIO, reference: bigquery.TableReference
+    client: bigquery.Client, job_id: str, data: io.BytesIO, there: bigquery.Table
 ) -> tuple[bigquery.LoadJob, bool]:
-    """The job of that id, and whether it is this call's: one before it may have begun it, its answer lost."""
+    """The job of that id, and whether it is this call's: one before it may have begun it, its answer lost.
+
+    It runs where the table is, and is asked for there: without a location a job outside of the US and EU is not found.
+    """
     config = bigquery.LoadJobConfig(
+        schema=load_schema(there.schema),
         source_format=bigquery.SourceFormat.PARQUET,
         write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
         create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
@@ -207,52 +205,18 @@ def _started(
     size = data.getbuffer().nbytes  # known, so that it is one request
     try:
         job = client.load_table_from_file(
-            data, reference, rewind=True, size=size, num_retries=0, job_id=job_id, job_config=config
+            data,
+            there.reference,
+            rewind=True,
+            size=size,
+            num_retries=0,
+            job_id=job_id,
+            location=there.location,
+            job_config=config,
         )
     except gexc.Conflict:
-        begun = client.get_job(job_id, retry=ONCE)
+        begun = client.get_job(job_id, location=there.location, retry=ONCE)
         if not isinstance(begun, bigquery.LoadJob):
             raise
         return begun, False
     return job, True
-
-
-def _require_columns(name: str, schema: Sequence[bigquery.SchemaField]) -> None:
-    """Pass silently for a table that takes a slate's rows.
-
-    Raises:
-        SlateError: a column is missing, of another type, or demanded and unknown here; says how to mend it.
-    """
-    found = {field.name: _SPELT.get(field.field_type, field.field_type) for field in schema}
-    missing = [column.name for column in COLUMNS if column.name not in found]
-    if missing:
-        raise SlateError(
-            f"{name} lacks {len(missing)} of the {len(COLUMNS)} columns that a slate fills: {', '.join(missing)}. Add "
-            f"them: {add_columns(name, missing)}. The slate is kept: the same command then writes it."
-        )
-    fields = {field.name: field for field in schema}
-    other = [f"{c.name} is {found[c.name]}, {c.type} is due" for c in COLUMNS if found[c.name] not in _takes(c.type)]
-    for column in COLUMNS:
-        field, decimals = fields[column.name], _DECIMALS.get(column.name, 2)
-        if column.type == "NUMERIC" and field.scale is not None and field.scale < decimals:
-            other.append(f"{column.name} keeps {field.scale} decimals, {decimals} are due")
-        if column.nullable and field.mode == "REQUIRED":
-            other.append(f"{column.name} is REQUIRED, and is NULL in some rows")
-    other += [f"{name} is REQUIRED, and no slate has it" for name in _unknown(schema)]
-    if other:
-        raise SlateError(
-            f"{name} cannot take a slate: {'; '.join(other)}. Alter those columns, or name another table in "
-            f"NBA_ML_PREDICTION_TABLE, made so: {create_table(name)}. The slate is kept: the same command then writes "
-            "it."
-        )
-
-
-def _unknown(schema: Sequence[bigquery.SchemaField]) -> list[str]:
-    """Columns that every row must have and no slate has."""
-    known = {column.name for column in COLUMNS}
-    return [field.name for field in schema if field.mode == "REQUIRED" and field.name not in known]
-
-
-def _takes(kind: str) -> tuple[str, ...]:
-    """The types of a column that values of a type go into unharmed."""
-    return (kind, "BIGNUMERIC") if kind == "NUMERIC" else (kind,)

@@ -23,6 +23,12 @@ NEAR = timedelta(days=31)
 """How far around a date without rows others are looked for."""
 
 
+def months_of(first: date, last: date) -> list[str]:
+    """The months that dates from first to last, both inclusive, lie in: day by day, since February has but 28."""
+    days = (first + timedelta(days=n) for n in range((last - first).days + 1))
+    return sorted({month_of(day) for day in days})
+
+
 class SlateRows(Protocol):
     """The feature rows of dates, as the feature store has them now."""
 
@@ -50,7 +56,7 @@ class StoredSlateRows:
         return table.filter(pc.equal(table.column("game_date"), pa.scalar(day, pa.date32())))
 
     def days_near(self, day: date) -> list[date]:
-        months = sorted({month_of(day + step) for step in (-NEAR, timedelta(), NEAR)})
+        months = months_of(day - NEAR, day + NEAR)
         return sorted(each for month in months for each in self._dates(month) if abs(each - day) <= NEAR)
 
     def _dates(self, month: str) -> list[date]:

@@ -56,12 +56,10 @@ class SlateStore:
         day = slate.report.game_date
         data = slate_parquet(slate)
         while True:
-            numbers = self._numbers(day)
-            if numbers:
-                newest = self._read(day, numbers[-1])
-                if newest.slate.digest == slate.digest:
-                    return newest
-            number = numbers[-1] + 1 if numbers else 1
+            newest = self.newest(day)
+            if newest is not None and newest.slate.digest == slate.digest:
+                return newest
+            number = newest.number + 1 if newest else 1
             name = _name(day, number)
             try:
                 self.objects.create(name, data)
@@ -76,6 +74,15 @@ class SlateStore:
             SlateError: one of them is damaged.
         """
         return [self._read(day, number) for number in self._numbers(day)]
+
+    def newest(self, day: date) -> KeptSlate | None:
+        """The version of a date that was kept last, whether it counts or not; None if none was kept.
+
+        Raises:
+            SlateError: it is damaged.
+        """
+        numbers = self._numbers(day)
+        return self._read(day, numbers[-1]) if numbers else None
 
     def standing(self, day: date) -> KeptSlate | None:
         """The version of a date that counts (`core.slate.standing_version`); None if none was kept."""

@@ -10,12 +10,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from nba_ml.assets.slate_predictions import days_of
 from nba_ml.core.digest import DigestedTable
 from nba_ml.definitions import build_defs
+from nba_ml.failures import notice_of
 from nba_ml.partitions import season_months
 from nba_ml.release.promotion import promote
 from nba_ml.release.rollback import rollout_stop
@@ -87,6 +89,53 @@ def test_a_date_without_games_fails_with_advice(home: Home) -> None:
     result = run(home, "slate_predictions", "2021-12-25")
     assert not result.success
     assert "There are no feature rows of 2021-12-25" in failure(result, "slate_predictions")
+
+
+class OtherUnits(StoredSlateRows):
+    """A feature store whose values changed their units: no row keeps the contract."""
+
+    def read(self, day: date) -> pa.Table:
+        rows = super().read(day)
+        at = rows.schema.get_field_index("features")
+        values = [[None if v is None else v * 1000 + 500 for v in row] for row in rows.column(at).to_pylist()]
+        return rows.set_column(at, rows.schema.field(at), pa.array(values, rows.schema.field(at).type))
+
+
+def checked(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+
+
+def test_a_slate_of_nobody_is_red_and_told(home: Home) -> None:
+    """Guards against a green run over a slate in which nobody is predicted, and against silence about it."""
+    broken = {"slate_rows": OtherUnits(home.settings.store)}
+    there = replace(home, defs=build_defs(home.settings, resource_overrides=broken))
+    result = there.defs.resolve_job_def("slate").execute_in_process(
+        instance=home.instance, partition_key=DAY.isoformat(), raise_on_error=False
+    )
+    assert not result.success
+    said = checked(result)
+    assert {name: each.passed for name, each in said.items()} == {"somebody_predicted": False, "few_set_aside": False}
+    assert {each.partition for each in said.values()} == {DAY.isoformat()}
+    notice = notice_of(home.instance, result.run_id, None)
+    assert notice is not None
+    assert (notice.asset, notice.day) == ("slate_predictions", DAY.isoformat())
+    assert "slate_predictions.somebody_predicted: failed: players predicted 0" in notice.said
+
+
+def test_a_slate_is_checked_in_its_own_run_and_by_itself_later(home: Home) -> None:
+    """Guards against checks that run before their slate is there, or not at all."""
+    job = home.defs.resolve_job_def("slate")
+    made = job.execute_in_process(instance=home.instance, partition_key=DAY.isoformat())
+    assert {name: each.passed for name, each in checked(made).items()} == dict.fromkeys(checked(made), True)
+    assert set(checked(made)) == {"somebody_predicted", "few_set_aside"}
+    only = job.get_subset(
+        asset_selection=frozenset(),
+        asset_check_selection=frozenset([dg.AssetCheckKey(dg.AssetKey("slate_predictions"), "few_set_aside")]),
+    )
+    later = only.execute_in_process(instance=home.instance, partition_key=DAY.isoformat())
+    assert set(checked(later)) == {"few_set_aside"}
+    never = only.execute_in_process(instance=home.instance, partition_key="2022-01-16", raise_on_error=False)
+    assert "No slate of 2022-01-16 is kept" in failure(never, "slate_predictions_checks")
 
 
 def test_a_slate_that_cannot_go_to_bigquery_fails(home: Home) -> None:

@@ -56,6 +56,7 @@ def test_json_for_a_monitor(environ: dict[str, str]) -> None:
         "no_month_left_failed": "fine",
         "champion_not_too_old": "red",
         "retraining_ran": "red",
+        "slates_made": "fine",
         "daemons": "warning",
         "switches": "fine",
     }

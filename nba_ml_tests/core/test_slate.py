@@ -313,6 +313,18 @@ def test_the_newest_version_made_ahead_counts() -> None:
         standing_version([])
 
 
+def test_a_version_of_nobody_takes_nothing_back() -> None:
+    """Guards the predictions of the day from features that break at five: they would all be retired."""
+    hour = timedelta(hours=1)
+    end = game_day_end(DAY)
+    early, late, after = made_at(end - 9 * hour, end - hour, end)
+    of_nobody = late.slate.report.model_copy(update={"served": 0})
+    nobody = Version(Slate.of(late.slate.table, of_nobody, late.slate.created_at))
+    assert standing_version([early, nobody]) is early
+    assert standing_version([nobody, after]) is nobody
+    assert standing_version([nobody]) is nobody
+
+
 def test_a_day_ends_at_midnight_utc() -> None:
     """Guards against a cut-off in the machine's own time zone."""
     assert game_day_end(DAY).isoformat() == "2022-01-16T00:00:00+00:00"

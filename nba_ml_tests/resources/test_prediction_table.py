@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from google.api_core.exceptions import BadRequest
+from google.api_core.exceptions import BadRequest, Forbidden
 from google.cloud import bigquery
 
 from nba_ml.core.errors import SettingsError, SlateError
-from nba_ml.core.served_table import COLUMNS, create_table
+from nba_ml.core.served_table import COLUMNS, create_table, served_rows
 from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.resources.prediction_columns import load_file
 from nba_ml.resources.prediction_table import BigQueryPredictionTable, Written, _job_name
 from nba_ml.resources.slate_store import KeptSlate, SlateStore, slate_parquet
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator
@@ -223,6 +228,85 @@ def test_a_part_of_a_slate_is_said(table: Table) -> None:
         table.writer().write(kept, stands=True)
 
 
+# --- what a load says of its columns --------------------------------------------------------------------------
+
+
+def loads(there: Table, kept: KeptSlate) -> list[bigquery.SchemaField]:
+    """The schema of the job that loaded a slate, as the server has it."""
+    reference = bigquery.TableReference.from_string(f"{PROJECT}.{there.name}")
+    job = there.emulator.client.get_job(f"{_job_name(reference, kept)}-1")
+    assert isinstance(job, bigquery.LoadJob)
+    return list(job.schema or ())
+
+
+def modes(schema: Sequence[bigquery.SchemaField]) -> dict[str, str]:
+    return {field.name: field.mode for field in schema}
+
+
+def alter(there: Table, change: Callable[[str], str]) -> None:
+    """Make the table anew, its statement changed."""
+    there.sql(f"DROP TABLE {there.name}")
+    there.sql(change(create_table(f"`{PROJECT}.{there.name}`")))
+
+
+def test_a_load_demands_what_the_table_of_the_readme_demands(table: Table) -> None:
+    """Guards against a job without a schema: BigQuery then takes every column for one that may be NULL, and refuses."""
+    kept = table.kept()
+    table.writer().write(kept, stands=True)
+    found = modes(loads(table, kept))
+    assert found == {column.name: "NULLABLE" if column.nullable else "REQUIRED" for column in COLUMNS}
+
+
+def test_a_load_demands_nothing_of_a_table_that_demands_nothing(table: Table) -> None:
+    """Guards against a platform's own table, or columns added by ALTER TABLE: a REQUIRED column does not fit those."""
+    alter(table, lambda statement: statement.replace(" NOT NULL", ""))
+    kept = table.kept()
+    assert table.writer().write(kept, stands=True).loaded
+    assert modes(loads(table, kept)) == {column.name: "NULLABLE" for column in COLUMNS}
+
+
+def test_a_load_leaves_the_tables_own_columns_out_and_keeps_the_parameters(table: Table) -> None:
+    """Guards against a load that takes NUMERIC(5, 2) for NUMERIC, which takes the 5 and 2 off the platform's table."""
+    alter(
+        table,
+        lambda statement: statement.replace("predicted_points NUMERIC", "predicted_points NUMERIC(5, 2)").replace(
+            "created_at", "sport STRING, created_at"
+        ),
+    )
+    kept = table.kept()
+    assert table.writer().write(kept, stands=True).loaded
+    fields = {field.name: field for field in loads(table, kept)}
+    assert set(fields) == {column.name for column in COLUMNS}
+    assert (fields["predicted_points"].precision, fields["predicted_points"].scale) == (5, 2)
+    assert "precision" not in fields["points_low"].to_api_repr()
+    points = sorted(kept.slate.table.column("predicted_points").to_pylist())
+    assert sorted(float(row["predicted_points"]) for row in table.rows()) == points
+
+
+def test_the_file_demands_nothing_and_rounds_as_bigquery_does() -> None:
+    """Guards against a file whose REQUIRED columns fit no other table, and a traceback over a line of 20.125."""
+    rows = served_rows(slate(), 1, "a slate")
+    lines = pa.array([Decimal("20.125"), Decimal("-20.125"), None], pa.decimal128(15, 6))
+    rows = rows.slice(0, 3).set_column(rows.schema.get_field_index("line_margin"), "line_margin", lines)
+    narrow = bigquery.SchemaField("line_margin", "NUMERIC", precision=5, scale=2)
+    read = pq.read_table(load_file(rows, [narrow, bigquery.SchemaField("points_low", "NUMERIC")]))
+    assert all(field.nullable for field in read.schema)
+    assert read.column("line_margin").to_pylist() == [Decimal("20.13"), Decimal("-20.13"), None]
+    assert read.schema.field("points_low").type == pa.decimal128(15, 6)
+    assert read.num_rows == 3
+
+
+def test_a_job_is_asked_for_where_the_table_is(table: Table, proxy: FaultProxy) -> None:
+    """Guards against 'the table is not there' in a region: a job is only found there by those who name the region."""
+    kept = table.kept()
+    with proxy.disturbing(once(Fault("reset", "after")), lambda: None):
+        table.writer(endpoint=proxy.endpoint, deadline_seconds=60).write(kept, stands=True)
+        asked = [urlsplit(call.path) for call in proxy.calls if "/jobs/nba_ml_slate_" in call.path]
+    assert asked
+    where = table.emulator.client.get_table(f"{PROJECT}.{table.name}").location
+    assert [parse_qs(each.query).get("location") for each in asked] == [[where]] * len(asked)
+
+
 # --- tables that cannot take it -------------------------------------------------------------------------------
 
 
@@ -257,6 +341,14 @@ def test_missing_columns_are_answered_with_the_statement_that_adds_them(table: T
         ("created_at", "sport STRING NOT NULL, created_at", "sport is REQUIRED, and no slate has it"),
         ("points_low NUMERIC", "points_low NUMERIC NOT NULL", "points_low is REQUIRED, and is NULL in some rows"),
         ("predicted_points NUMERIC", "predicted_points NUMERIC(5, 1)", "predicted_points keeps 1 decimals, 2 are due"),
+        ("points_high NUMERIC", "points_high NUMERIC(5)", "points_high keeps 0 decimals, 2 are due"),
+        ("over_probability NUMERIC", "over_probability NUMERIC(5, 2)", "over_probability keeps 2 decimals, 4 are due"),
+        (
+            "confidence_score NUMERIC",
+            "confidence_score NUMERIC(4, 2)",
+            "confidence_score keeps 2 digits before the point, 3 are due",
+        ),
+        ("line_margin NUMERIC", "line_margin BIGNUMERIC", "line_margin is BIGNUMERIC, NUMERIC is due"),
     ],
 )
 def test_columns_that_cannot_hold_a_slate_are_named(table: Table, column: str, instead: str, said: str) -> None:
@@ -273,6 +365,13 @@ def test_a_name_that_is_no_table_is_refused(table: Table) -> None:
     writer = BigQueryPredictionTable(table.emulator.connection(), "a.b` WHERE TRUE --")
     with pytest.raises(SettingsError, match="is no BigQuery table"):
         writer.write(table.kept(), stands=True)
+
+
+def test_a_refusal_names_no_more_rights_than_are_needed(table: Table) -> None:
+    """Guards against an account that may change every table of the dataset because a message said so."""
+    needed = r"no\. The account needs .*bigquery\.dataEditor on the table\."
+    with pytest.raises(SlateError, match=needed), table.writer()._explained("`p.d.t`"):
+        raise Forbidden("no")
 
 
 def test_no_answer_is_said_in_words(table: Table) -> None:

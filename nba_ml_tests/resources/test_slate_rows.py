@@ -70,6 +70,12 @@ def test_the_days_around_a_date(stored: StoredSlateRows) -> None:
     assert stored.days_near(date(1999, 1, 1)) == []
 
 
+@pytest.mark.parametrize("day", [date(2022, 3, 1), date(2022, 3, 3)])
+def test_a_short_month_is_not_stepped_over(stored: StoredSlateRows, day: date) -> None:
+    """Guards against the first days of March, from which a step of a month back ends in January."""
+    assert max(stored.days_near(day)) == date(2022, 2, 28)
+
+
 def test_bigquery_gives_the_same_slate(platform: Platform, stored: StoredSlateRows) -> None:
     """Guards against predictions that depend on where the rows were read: types, order, NaN, rounding."""
     source = bigquery_rows(platform)

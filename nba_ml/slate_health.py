@@ -1,0 +1,47 @@
+"""The facts behind `slates_made`: the schedule's switch, the slates that are kept, the feature store's dates.
+
+What belongs here: looking. What it means is `core.slate_health`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster._core.scheduler.instigation import ScheduleInstigatorData
+
+from nba_ml.core.errors import NbaMlError
+from nba_ml.core.health import HOME
+from nba_ml.core.slate_health import SlateDays
+from nba_ml.resources.slate_rows import NEAR, SlateRows, months_of
+from nba_ml.resources.slate_store import SlateStore
+
+_SCHEDULE = "daily_slate"
+
+
+def look_at_slates(instance: dg.DagsterInstance, rows: SlateRows, slates: SlateStore, now: datetime) -> SlateDays:
+    """What is there of the slates of the last weeks.
+
+    Where a slate can be due at all, the feature store is asked for its dates: with BigQuery one query, which reads the
+    partition column alone. If it does not answer, the release can be looked at all the same; so that is a fact too.
+    """
+    today = now.astimezone(HOME).date()
+    kept = (day for month in months_of(today - NEAR, today) for day in slates.days(month))
+    made = [day for day in kept if day >= today - NEAR]
+    on = _turned_on(instance)
+    if on is None and not made:
+        return SlateDays(None, (), ())
+    try:
+        return SlateDays(on, made, rows.days_near(today))
+    except NbaMlError as error:
+        return SlateDays(on, made, (), unread=str(error))
+
+
+def _turned_on(instance: dg.DagsterInstance) -> datetime | None:
+    """Since when the schedule is on; None if it is off, as it is until somebody turns it on."""
+    for state in instance.all_instigator_state():
+        if state.instigator_name == _SCHEDULE and state.is_running:
+            data = state.instigator_data
+            since = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None
+            return datetime.fromtimestamp(since or 0.0, UTC)
+    return None
