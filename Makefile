@@ -73,9 +73,10 @@ lint: $(READY) ## Lint, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY) emulator ## Time and memory, stage by stage; then what the clouds cost, on emulators
+bench: $(READY) emulator ## Time and memory, stage by stage; what the clouds cost, on emulators; then the service
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
 	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
+	@$(BIN)/python -m nba_ml_tests.benchmarks.serving
 
 drills: $(READY) ## Plant leaks in real months, and see which check catches each
 	@$(BIN)/python -m nba_ml_tests.leaks
@@ -104,6 +105,9 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --overrides .ci/lock-overrides.txt -c requirements.lock --custom-compile-command "make lock" \
 	  nba_ml/serving/requirements.in -o nba_ml/serving/requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --overrides .ci/lock-overrides.txt -c .ci/challengers.lock --custom-compile-command "make lock" \
+	  nba_ml/serving/requirements-catboost.in -o nba_ml/serving/requirements-catboost.lock
 
 clean: ## Remove the environment and the caches; the home (.nba_ml) stays
 	rm -rf $(VENV) $(EMULATOR) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from nba_ml.core.errors import MissingExtraError, NbaMlError
+from nba_ml.core.errors import MissingExtraError, NbaMlError, SettingsError
 
 
 class _Refused(click.ClickException):
@@ -26,6 +26,24 @@ def _in_words(*, debug: bool) -> Iterator[None]:
             if debug:
                 raise
             raise _Refused(str(error)) from error
+
+
+def _published_here() -> str:
+    """The root that this machine publishes to.
+
+    Raises:
+        SettingsError: a setting is wrong; or nothing is published here, as this is the serving image.
+    """
+    try:
+        from nba_ml.settings import Settings
+    except ModuleNotFoundError as error:
+        if error.name != "nba_ml.settings":
+            raise
+        raise SettingsError(
+            "Nothing says which model to serve, and this image publishes none of its own. Give --source or set "
+            "NBA_ML_ARTIFACT_ROOT: gs://bucket/prefix, a directory, or the address of a bundle's ..._manifest.json."
+        ) from error
+    return Settings.from_environment().artifact_root
 
 
 @click.command()
@@ -86,10 +104,7 @@ def serve(
             raise MissingExtraError(
                 f"The HTTP service needs {error.name}, which is not installed: pip install 'nba_ml[serve]'."
             ) from error
-        if source is None:
-            from nba_ml.settings import Settings  # not in the image, where the source is always given
-
-            source = Settings.from_environment().artifact_root
+        source = source or _published_here()
         if channel is None and model_id is None and not source.endswith("_manifest.json"):
             channel = "champion"
         app = create_app(

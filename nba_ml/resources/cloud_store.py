@@ -45,6 +45,8 @@ SCHEME = "gs://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _TOKEN = "nba-ml-upload"
 _LONGEST_PAUSE = 16.0
+_READS = ("read", "list")
+"""Actions that change nothing, whether their answer came or not."""
 
 _FAILURES = (
     api.GoogleAPIError,
@@ -94,7 +96,23 @@ class CloudStore:
         self._bucket_seen = False
         self._deadline = deadline
         self._timeout = request_timeout
+        self._first_pause = first_pause
         self._again = DEFAULT_RETRY.with_timeout(deadline).with_delay(first_pause, _LONGEST_PAUSE, 2.0)
+
+    def within(self, seconds: float) -> CloudStore:
+        """The same objects, for a caller who would rather hear of a failure soon, and who asks again later anyway.
+
+        Deadline and `request_timeout` are at most so many seconds: a call that nobody answers fails after that, one
+        that is answered with errors after twice that at the latest.
+        """
+        return CloudStore(
+            self._bucket.name,
+            self._folder.removesuffix("/"),
+            self._client,
+            deadline=min(self._deadline, seconds),
+            request_timeout=min(self._timeout, seconds),
+            first_pause=self._first_pause,
+        )
 
     def uri(self, name: str) -> str:
         """`gs://bucket/prefix/name`, as Google's own tools take it: nothing is percent-encoded."""
@@ -107,7 +125,7 @@ class CloudStore:
         def download() -> StoredObject:
             blob = self._bucket.blob(key)
             data = blob.download_as_bytes(timeout=self._timeout, retry=None)
-            return StoredObject(data, str(blob.generation))
+            return StoredObject(data, _generation_told(blob))
 
         with self._explained("read", self.uri(name)):
             try:
@@ -208,7 +226,7 @@ class CloudStore:
                 timeout=self._timeout,
                 retry=None,
             )
-            return str(blob.generation)
+            return _generation_told(blob)
 
         try:
             return self._persistently(upload)
@@ -245,9 +263,10 @@ class CloudStore:
         try:
             yield
         except _FAILURES as error:
-            raise self._refusal(f"Could not {action} {uri}", error) from error
+            raise self._refusal(action, uri, error) from error
 
-    def _refusal(self, attempt: str, error: Exception) -> PublicationError | SettingsError:
+    def _refusal(self, action: str, uri: str, error: Exception) -> PublicationError | SettingsError:
+        attempt = f"Could not {action} {uri}"
         cause = error.cause if isinstance(error, api.RetryError) and error.cause is not None else error
         given_up, said = cause is not error, _said(cause)
         if isinstance(cause, api.NotFound):
@@ -273,10 +292,15 @@ class CloudStore:
         if given_up:
             # An answer with a status came from Cloud Storage; anything else says that nothing came.
             failed = "kept refusing" if isinstance(cause, api.GoogleAPICallError) else "could not be reached"
+            again = "Look at the network and at status.cloud.google.com, then run again"
+            if action not in _READS:
+                again = (
+                    f"Whether a write was carried out is not known. {again}: what was begun is found there, and "
+                    "nothing is written twice"
+                )
             return PublicationError(
                 f"{attempt}: {self._client.api_endpoint} {failed} for {self._deadline:,.0f} seconds, at last with: "
-                f"{said}. Whether a write was carried out is not known. Look at the network and at "
-                "status.cloud.google.com, then run again: what was begun is found there, and nothing is written twice."
+                f"{said}. {again}."
             )
         return PublicationError(
             f"{attempt}: {self._client.api_endpoint} gave an answer that cannot be worked with: {said}. If that is not "
@@ -323,6 +347,18 @@ _LOG_IN = (
     "Run gcloud auth application-default login, or let GOOGLE_APPLICATION_CREDENTIALS name the key file of a service "
     "account; on an emulator set STORAGE_EMULATOR_HOST."
 )
+
+
+def _generation_told(blob: Blob) -> str:
+    """The object's generation, which every answer of Cloud Storage to a download or an upload states.
+
+    Raises:
+        http.client.HTTPException: this one does not. A login page of the network says 200 too, and its HTML is not
+            the object.
+    """
+    if blob.generation is None:
+        raise http.client.HTTPException("200 without an object's generation, which is not how Cloud Storage answers")
+    return str(blob.generation)
 
 
 def _is_name(name: str) -> bool:

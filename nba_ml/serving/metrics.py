@@ -9,8 +9,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.serving.predictor import Predictor, Watch
+from nba_ml.serving.predictor import Predictor
 from nba_ml.serving.rows import KEYS, Fault
+from nba_ml.serving.watch import Watch
 
 _BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 """Seconds. A single prediction takes about one millisecond, a slate about ten."""

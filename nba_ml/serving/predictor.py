@@ -7,15 +7,14 @@ replaces everything in one assignment; who was predicting goes on with what it b
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from types import TracebackType
+from dataclasses import dataclass
 from typing import Any, overload
 
-from nba_ml.core.channel import Channel
-from nba_ml.core.errors import ChannelError, NbaMlError, SettingsError
+from nba_ml.core.channel import Channel, ChannelModel
+from nba_ml.core.errors import ChannelError, MissingExtraError, SettingsError
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.rollout import bucket_of
 from nba_ml.serving.loaded import Loaded
@@ -23,10 +22,12 @@ from nba_ml.serving.model import load_model
 from nba_ml.serving.others import load_other
 from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.rows import Rows, read_rows
-from nba_ml.serving.sources import ManifestRef, Named, Ref, locate, read_named, reader
+from nba_ml.serving.sources import ManifestRef, Named, Ref, locate, read_named, reader, within
+from nba_ml.serving.watch import Watch, WatchStatus
 
-_DAY = 86_400
-"""Seconds."""
+READ_SECONDS = 10.0
+"""How long a store may keep a refresh waiting. What was read at the start is worth minutes of retries; a look at the
+channel is not, as the next one comes soon and until then nobody knows that it fails."""
 
 
 class Predictor:
@@ -37,8 +38,9 @@ class Predictor:
         self._store = store
         self._threads = threads
         self._try_apart = try_apart
+        self._process = os.getpid()
         self._swapping = threading.Lock()
-        self._current = self._loaded(named, {})
+        self._current = self._loaded(store, named, {})
 
     @classmethod
     def load(
@@ -51,6 +53,9 @@ class Predictor:
         try_apart: bool = True,
     ) -> Predictor:
         """Load a published model and verify all of it.
+
+        For the process that calls this alone: a server that forks its workers loads in each of them, after the fork
+        (gunicorn: without `--preload`). In a child of the process that loaded it a predictor refuses to work.
 
         Args:
             source: `gs://bucket/prefix`, a directory or `file://...` with a channel or a model id; or the address of
@@ -112,7 +117,9 @@ class Predictor:
         Raises:
             FeatureRowsError: a row breaks the contract; says where and how. Nothing was predicted.
             BundleError: the model's output is not finite.
+            SettingsError: another process than this one loaded the predictor.
         """
+        self._require_own_process()
         predicted = self._current.predict(read_rows(rows))
         return predicted[0] if isinstance(rows, Mapping) else predicted
 
@@ -126,28 +133,43 @@ class Predictor:
             NbaMlError: as in `load`; or the channel is in an older state than the one that is followed. What serves
                 stays as it is.
         """
+        self._require_own_process()
         with self._swapping:
             before = self._current
-            named = read_named(self._store, channel)
+            store = within(self._store, READ_SECONDS)
+            named = read_named(store, channel)
             _require_no_older(before.named, named)
-            self._current = now = self._loaded(named, before.by_ref())
+            self._current = now = self._loaded(store, named, before.by_ref())
             return now.model is not before.model or now.challenger is not before.challenger
 
-    def _loaded(self, named: Named, loaded: Mapping[Ref, Loaded]) -> Serving:
+    def _loaded(self, store: ObjectStore, named: Named, loaded: Mapping[Ref, Loaded]) -> Serving:
         """The models that are named, each loaded unless it is already, from the very same manifest."""
 
         def model_of(ref: Ref) -> Loaded:
             if ref in loaded:
                 return loaded[ref]
             if isinstance(ref, ManifestRef):
-                return load_model(reader(self._store, ref), ref.name, threads=self._threads, try_apart=self._try_apart)
-            return load_other(self._store, ref, threads=self._threads, try_apart=self._try_apart)
+                return load_model(reader(store, ref), ref.name, threads=self._threads, try_apart=self._try_apart)
+            try:
+                return load_other(store, ref, threads=self._threads, try_apart=self._try_apart)
+            except MissingExtraError as error:
+                raise MissingExtraError(_lacking(error, ref, named)) from error
 
         return Serving(
             model=model_of(named.model),
             challenger=None if named.challenger is None else model_of(named.challenger),
             named=named,
         )
+
+    def _require_own_process(self) -> None:
+        """Pass silently in the process that loaded the models."""
+        if os.getpid() != self._process:
+            raise SettingsError(
+                f"Process {os.getpid()} uses a predictor that process {self._process} loaded before it forked. Threads "
+                "do not come along: the one that follows the channel is not here, so a model long replaced would serve "
+                "on, unsaid, and XGBoost would wait for its own for ever. Load the predictor after the fork, in each "
+                "worker: with gunicorn, without --preload."
+            )
 
     def watch(self, channel: str, seconds: float, *, tell: Callable[[WatchStatus], object] | None = None) -> Watch:
         """Follow the channel in a thread of its own, every so many seconds, until the watch is stopped.
@@ -158,9 +180,22 @@ class Predictor:
             tell: called in the watch's thread after each swap, each failure and each recovery. It must not raise.
 
         Raises:
-            SettingsError: `seconds` is not above 0 and at most a day.
+            SettingsError: `seconds` is not above 0 and at most a day, or another process loaded the predictor.
         """
+        self._require_own_process()
         return Watch(self, channel, seconds, tell)
+
+
+def _lacking(error: MissingExtraError, ref: ChannelModel, named: Named) -> str:
+    """What to do about a library that a model needs: install it, or do without the model, as a person decides."""
+    said = f"{error} In the serving image: docker build --build-arg EXTRA=catboost."
+    if named.channel is None:
+        return said
+    role, command = ("challenger", "rollout stop") if ref == named.challenger else ("champion", "champion rollback")
+    return (
+        f"{said} {ref.model_id} is the {role} of the channel {named.channel}, and no other model predicts in its "
+        f"place. To serve without it now: `nba-ml {command} --reason ...`."
+    )
 
 
 def _require_no_older(before: Named, named: Named) -> None:
@@ -211,111 +246,3 @@ class Serving:
         for model, indices in zip((self.model, self.challenger), sides, strict=True):
             predicted.update(zip(indices, model.predict(rows.take(indices)), strict=True))
         return [predicted[index] for index in range(len(predicted))]
-
-
-@dataclass(frozen=True, slots=True)
-class WatchStatus:
-    """How following a channel goes. Times are UTC.
-
-    `checked_at` is the last time that the channel was read and followed, `swapped_at` the last time that it named
-    another model. `failure` is what the last refresh failed with, None when it went well; `failures` counts those
-    in a row, `failures_ever` all of them.
-    """
-
-    channel: str
-    seconds: float
-    checked_at: datetime | None = None
-    swapped_at: datetime | None = None
-    failure: str | None = None
-    failed_at: datetime | None = None
-    failures: int = 0
-    failures_ever: int = 0
-
-
-def require_period(seconds: float) -> None:
-    """Pass silently for a time between two looks at a channel.
-
-    Raises:
-        SettingsError: it is none: not above 0 s, over a day, or not a number.
-    """
-    if not 0 < seconds <= _DAY:  # which NaN is not either
-        raise SettingsError(
-            f"A channel cannot be read every {seconds} seconds. Give a number above 0 and at most {_DAY:,}, a day."
-        )
-
-
-class Watch:
-    """A thread that refreshes a predictor. A context manager: leaving it stops the thread."""
-
-    def __init__(
-        self, predictor: Predictor, channel: str, seconds: float, tell: Callable[[WatchStatus], object] | None
-    ) -> None:
-        require_period(seconds)
-        self._predictor = predictor
-        self._tell = tell
-        self._status = WatchStatus(channel, seconds, checked_at=predictor.model.loaded_at)
-        self._stopped = threading.Event()
-        # A daemon: a store that does not answer must not keep a worker from ending.
-        self._thread = threading.Thread(target=self._run, name=f"watch-{channel}", daemon=True)
-        self._thread.start()
-
-    @property
-    def status(self) -> WatchStatus:
-        return self._status
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still follows the channel."""
-        return self._thread.is_alive()
-
-    def stop(self, within: float = 5.0) -> None:
-        """End the watch; wait for the thread at most so many seconds."""
-        self._stopped.set()
-        self._thread.join(within)
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def _run(self) -> None:
-        while not self._stopped.wait(self._status.seconds):
-            self._check()
-
-    def _check(self) -> None:
-        before = self._status
-        try:
-            swapped = self._predictor.refresh(before.channel)
-        except NbaMlError as error:
-            self._failed(str(error))
-        except Exception as error:  # whatever it was, the watch goes on, and says so: a dead one would look healthy
-            self._failed(f"{type(error).__name__}: {error}")
-        else:
-            now = datetime.now(UTC)
-            self._status = replace(
-                before,
-                checked_at=now,
-                swapped_at=now if swapped else before.swapped_at,
-                failure=None,
-                failed_at=None,
-                failures=0,
-            )
-            if swapped or before.failure:
-                self._say()
-
-    def _failed(self, failure: str) -> None:
-        self._status = replace(
-            self._status,
-            failure=failure,
-            failed_at=datetime.now(UTC),
-            failures=self._status.failures + 1,
-            failures_ever=self._status.failures_ever + 1,
-        )
-        self._say()
-
-    def _say(self) -> None:
-        if self._tell is not None:
-            self._tell(self._status)

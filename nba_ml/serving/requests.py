@@ -108,10 +108,14 @@ def _no_constant(text: str) -> NoReturn:
 
 
 def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these members, in time that grows with their number and no faster: anyone may send any number."""
     content = dict(pairs)
     if len(content) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the name {next(n for i, n in enumerate(names) if n in names[:i])[:80]!r} stands there twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise ValueError(f"the name {name[:80]!r} stands there twice")
+            seen.add(name)
     return content
 
 

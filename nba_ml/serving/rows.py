@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from numbers import Real
@@ -149,15 +150,21 @@ def _of_mappings(given: Sequence[object]) -> Rows:
 
 
 def _name_faults(names: Iterable[object], row: int | None) -> Iterator[Fault]:
-    """Names that are missing and names that do not belong, one fault each."""
+    """Names that are missing and names that do not belong, one fault each; of the latter only so many as are listed,
+    as anyone may send any number.
+    """
     present = set(names)
     if len(present & _KNOWN) == len(present) and present.issuperset(_NAMES):
         return
     for name in _NAMES:
         if name not in present:
             yield Fault(row, name, "is missing. Give every feature; None where the contract lets it be unknown")
-    for name in sorted(str(name)[:LONGEST_KEY] for name in present - _KNOWN):
+    foreign = [name for name in names if name not in _KNOWN]
+    for name in sorted(map(_name, foreign[:MOST_FAULTS])):
         yield Fault(row, name, f"is no feature of {V2_33FEATURES.name}")
+    if len(foreign) > MOST_FAULTS:
+        more = len(foreign) - MOST_FAULTS
+        yield Fault(row, None, f"has {more:,} more names that are no features of {V2_33FEATURES.name}")
 
 
 def _numbers(vector: list[Any], row: Mapping[Any, Any], index: int, faults: list[Fault]) -> list[Any]:
@@ -181,16 +188,31 @@ def _float(value: Any) -> float:
         return math.inf
 
 
+def _name(name: object) -> str:
+    """A name that is none of ours, as a message can hold it."""
+    return _readable(str, name)[:LONGEST_KEY]
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = _readable(repr, value)
     return f"{text if len(text) <= 40 else text[:40] + '...'} ({type(value).__name__})"
+
+
+def _readable(form: Callable[[object], str], value: object) -> str:
+    """Any value as text that can be written anywhere: Python has no text of an integer of 5,000 digits, nor of a list
+    in a list in a list, a thousand times over, and half of a surrogate pair has no UTF-8.
+    """
+    try:
+        return form(value).encode("utf-8", "backslashreplace").decode()
+    except (ValueError, RecursionError):
+        return "something too large to be shown"
 
 
 def _of_columns(rows: int, names: Sequence[Any], values_of: Any) -> Rows:
     """Rows of a table: checked column by column."""
     faults = [
-        Fault(None, str(name)[:LONGEST_KEY], "is there more than once")
-        for name in sorted({str(name) for name in names if list(names).count(name) > 1})
+        Fault(None, name, "is there more than once")
+        for name in sorted(_name(name) for name, count in Counter(names).items() if count > 1)
     ]
     faults += _name_faults(names, None)
     if faults:
@@ -244,13 +266,24 @@ def _checked(values: Floats, players: Sequence[Any], dates: Sequence[Any], games
     days = [_day(value, row, faults) for row, value in enumerate(dates)]
     for name, texts in (("player_lookup", players), ("game_id", games)):
         faults += [
-            Fault(row, name, f"is {_shown(text)}, where 1 to {LONGEST_KEY} characters are due")
+            Fault(row, name, f"is {_shown(text)}, where 1 to {LONGEST_KEY} characters of UTF-8 are due")
             for row, text in enumerate(texts)
-            if text is not None and not (isinstance(text, str) and 0 < len(text) <= LONGEST_KEY)
+            if text is not None and not _is_key(text)
         ]
     if faults:
         raise _refusal(faults, len(values))
     return Rows(canonical_vectors(values, V2_33FEATURES), players, days, games)
+
+
+def _is_key(text: object) -> bool:
+    """Whether it is text of the right length that has a form in UTF-8, by whose hash a rollout goes.
+
+    Half of a surrogate pair, which JSON can hold as an escape, has none.
+    """
+    try:
+        return isinstance(text, str) and 0 < len(text) <= LONGEST_KEY and len(text.encode()) > 0
+    except UnicodeEncodeError:
+        return False
 
 
 def _said(feature: Feature, value: float) -> str:

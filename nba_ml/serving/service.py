@@ -34,9 +34,10 @@ from nba_ml.serving.connections import BoundedHead
 from nba_ml.serving.logs import LOGGER, log_as_json, say
 from nba_ml.serving.metrics import Metrics
 from nba_ml.serving.openapi import predict_operation
-from nba_ml.serving.predictor import Predictor, Serving, Watch, WatchStatus, require_period
+from nba_ml.serving.predictor import Predictor, Serving
 from nba_ml.serving.problems import Problem
 from nba_ml.serving.requests import Limits, parse_rows, read_body
+from nba_ml.serving.watch import Watch, WatchStatus, require_period
 
 API_VERSION = "1.0.0"
 """Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
@@ -188,7 +189,8 @@ class _State:
         """What `/health` says. 'degraded' still serves: its model is good, but perhaps no longer the champion."""
         serving, watch = self.predictor.serving, self.watch
         loaded_at = serving.model.loaded_at
-        following = watch is None or (watch.alive and watch.status.failure is None)
+        overdue = watch is not None and watch.overdue
+        following = watch is None or (watch.alive and not overdue and watch.status.failure is None)
         return {
             "status": "ok" if following else "degraded",
             "loaded": True,
@@ -200,7 +202,7 @@ class _State:
             "xgboost": xgb.__version__,
             "channel": None
             if watch is None
-            else {**_channel(serving), "following": watch.alive, **asdict(watch.status)},
+            else {**_channel(serving), "following": watch.alive, "overdue": overdue, **asdict(watch.status)},
         }
 
 

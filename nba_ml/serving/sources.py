@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from nba_ml.core.channel import FOLDER, Channel, ChannelModel
+from nba_ml.core.channel import CHAMPION, FOLDER, Channel, ChannelModel, require_no_history
 from nba_ml.core.errors import BundleError, SettingsError
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
@@ -105,13 +106,15 @@ def read_named(store: ObjectStore, channel: str) -> Named:
     Raises:
         SettingsError: no name of a channel.
         BundleError: there is no such channel, or it lets a rule serve everybody.
-        ChannelError: the pointer is damaged.
+        ChannelError: the pointer is damaged, or the champion's is gone and its history is not.
     """
     if not _CHANNEL.fullmatch(channel):
         raise SettingsError(f"{channel!r} is no channel. A channel is a name in small letters, such as 'champion'.")
     name = f"{FOLDER}/{channel}.json"
     found = store.read(name)
     if found is None:
+        if name == CHAMPION:
+            require_no_history(store)
         raise BundleError(
             f"There is no channel {channel} at {store.uri(name)}, so nothing says which model serves. Promote one: "
             "`nba-ml champion promote`; or name a model by its id."
@@ -128,6 +131,18 @@ def read_named(store: ObjectStore, channel: str) -> Named:
 
 def _of_channel(model: ChannelModel) -> Ref:
     return ManifestRef(model.manifest, model.manifest_sha256) if model.system_id == SYSTEM_FOLDER else model
+
+
+@runtime_checkable
+class _Remote(Protocol):
+    """A store behind a network, which tries for minutes unless it is told not to."""
+
+    def within(self, seconds: float) -> ObjectStore: ...
+
+
+def within(store: ObjectStore, seconds: float) -> ObjectStore:
+    """The same objects, with an answer or a failure in about so many seconds, where the store can be told so."""
+    return store.within(seconds) if isinstance(store, _Remote) else store
 
 
 def reader(store: ObjectStore, manifest: ManifestRef) -> _Reader:

@@ -1,6 +1,9 @@
 """How fast serving is: import, load and verify, one prediction, a slate, and the HTTP service under load.
 
-    python -m nba_ml_tests.benchmarks.serving --source ROOT_OR_MANIFEST [--channel C | --model ID] [--seconds S]
+    python -m nba_ml_tests.benchmarks.serving [--source ROOT_OR_MANIFEST [--channel C | --model ID]] [--seconds S]
+
+Without a source it takes the newest model that this machine has published; where there is none it says so, and
+measures nothing.
 
 One core: XGBoost has one thread, and the service is bound to the first core, its clients to the last. Rows are real
 ones, of the embedded data. Prints a Markdown table; the exit code is 1 where a target is missed.
@@ -26,7 +29,9 @@ from typing import Any
 import psutil
 
 from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.objects import open_objects
 from nba_ml.serving import Predictor
+from nba_ml.settings import Settings
 
 SLATE = 450
 CONNECTIONS = 4
@@ -141,13 +146,24 @@ def _bind(core: int) -> None:
     os.sched_setaffinity(0, {core})
 
 
+def newest_published() -> str | None:
+    """The address of the newest model's manifest under NBA_ML_ARTIFACT_ROOT, None if nothing is published."""
+    store = open_objects(Settings.from_environment().artifact_root)
+    manifests = [name for name in store.names("xgboost_v1/") if name.endswith("_manifest.json")]
+    return store.uri(max(manifests)) if manifests else None  # their names begin alike, and then have the month
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--source", required=True)
+    parser.add_argument("--source")
     parser.add_argument("--channel")
     parser.add_argument("--model", dest="model_id")
     parser.add_argument("--seconds", type=float, default=5.0, help="of load on the service")
     options = parser.parse_args()
+    if options.source is None and (newest := newest_published()) is None:
+        print("\nNothing is published on this machine yet, so serving is not measured: make run, then again.")
+        return 0
+    options.source = options.source or newest
     cores = sorted(os.sched_getaffinity(0))
     named = {"channel": options.channel, "model_id": options.model_id}
 

@@ -415,6 +415,14 @@ def test_an_answer_that_cannot_be_worked_with(answering: tuple[CloudStore, list[
     assert len([line for line in got if "/o" in line]) == 2
 
 
+@pytest.mark.parametrize("answering", [(200, b"<html>Log in</html>"), (200, b"{}")], indirect=True)
+def test_an_answer_without_a_generation_is_none_of_cloud_storage(answering: tuple[CloudStore, list[str]]) -> None:
+    """Guards against a login page that is taken for the object, and an upload that a proxy says it has taken."""
+    store, _ = answering
+    for action in ("read", "create"):
+        assert "gave an answer that cannot be worked with" in refused(store, action)
+
+
 def test_nobody_listens_and_nobody_answers(gcs_bucket: str) -> None:
     """Guards a dead network: an error at the deadline, whether connections are refused or simply hang."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as hanging:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from datetime import date
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -313,6 +314,24 @@ def test_a_forged_catboost_kills_another_process(published: Published, theirs: R
     assert "it was killed by signal 11" in ended
 
 
+@needs_catboost
+def test_a_catboost_of_columns_without_names_is_told_how_to_name_them(trained: Trained, tmp_path: Path) -> None:
+    """Guards the platform's own model from being trained anew: the lines of the error name it as it is, bit for bit."""
+    from catboost import CatBoostRegressor
+
+    side = trained.side("train")
+    model = CatBoostRegressor(iterations=10, thread_count=1, allow_writing_files=False, verbose=False)
+    model.fit(side.features, side.points)
+    old, new = tmp_path / "old.cbm", tmp_path / "new.cbm"
+    model.save_model(str(old), format="cbm")
+    with pytest.raises(BundleError, match="Name them, without training again") as caught:
+        catboost_v8.predict_file(old.read_bytes(), [])
+    assert "Train it" not in str(caught.value)
+    exec("\n".join(str(caught.value).split("`")[1::2]), {"FILE": str(old), "NEW_FILE": str(new)})
+    rows = side.features[:50].tolist()
+    assert catboost_v8.predict_file(new.read_bytes(), rows, threads=1) == model.predict(side.features[:50]).tolist()
+
+
 def test_an_unknown_system_has_no_stand_in(published: Published) -> None:
     """Guards against a channel from a newer nba_ml: what this one cannot predict is refused by name."""
     unknown = ChannelModel(system_id="lightgbm_v2", model_id="lightgbm_v2_x", manifest_sha256="0" * 64)
@@ -333,8 +352,17 @@ def test_without_catboost_the_error_names_the_extra(
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
     monkeypatch.setattr(catboost_v8, "import_module", absent)
+    point(published.store, published.first, challenger=theirs.model, share=10)
+    with pytest.raises(MissingExtraError, match=r"pip install 'nba_ml\[catboost\]'") as caught:
+        Predictor.load(published.store, channel="champion")
+    assert "docker build --build-arg EXTRA=catboost" in str(caught.value)
+    assert f"{theirs.model.model_id} is the challenger of the channel champion" in str(caught.value)
+    assert "To serve without it now: `nba-ml rollout stop --reason ...`" in str(caught.value)
+    with pytest.raises(MissingExtraError, match="EXTRA=catboost") as caught:
+        Predictor.load(published.store, model_id=theirs.model.model_id)
+    assert "channel" not in str(caught.value)
     crown(published.store, theirs.model)
-    with pytest.raises(MissingExtraError, match=r"nba_ml\[catboost\]"):
+    with pytest.raises(MissingExtraError, match=r"is the champion of.*`nba-ml champion rollback --reason \.\.\.`"):
         Predictor.load(published.store, channel="champion")
     app = app_of(predictor, channel="champion", refresh_seconds=0.05, limits=Limits())
     with running(app) as client:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pytest
 import xgboost as xgb
 
-from nba_ml.core.channel import CHAMPION, ChannelModel
+from nba_ml.core.channel import CHAMPION, ChannelModel, history_name
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError, ChannelError, NbaMlError, PublicationError, SettingsError
 from nba_ml.core.manifest import BundleNames
@@ -108,8 +108,21 @@ def test_what_names_no_model(
         Predictor.load(str(published.root), **arguments)
     with pytest.raises(SettingsError, match="is no place for models"):
         Predictor.load("s3://bucket/prefix", channel="champion")
+    with pytest.raises(SettingsError, match="'gs:/bucket/prefix' is no root on Cloud Storage"):
+        Predictor.load("gs:/bucket/prefix", channel="champion")  # a folder of that name would be empty, and no wonder
     with pytest.raises(SettingsError, match="leave out the channel"):
         Predictor.load(published.manifest(published.first), channel="champion")
+
+
+def test_a_pointer_that_was_removed_is_no_first_promotion(published: Published) -> None:
+    """Guards a worker's log: 'promote one' is no answer where somebody removed the pointer of a year of champions."""
+    store = DirectoryStore(published.root)
+    found = store.read(CHAMPION)
+    assert found is not None
+    store.create(history_name(1), found.data)
+    store.delete(CHAMPION)
+    with pytest.raises(ChannelError, match="is missing, and the history beside it goes up to serial 1"):
+        Predictor.load(str(published.root), channel="champion")
 
 
 # --- what is refused --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from nba_ml.core.canonical import canonical_vectors
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import FeatureRowsError
 from nba_ml.core.feature_rows import contract_faults
-from nba_ml.serving.rows import MOST_FAULTS, Rows, read_rows
+from nba_ml.serving.rows import MOST_FAULTS, Rows, _name_faults, read_rows
 from nba_ml_tests.faults.summary import PREFIX
 
 NAMES = V2_33FEATURES.names
@@ -171,13 +171,38 @@ def test_missing_where_the_contract_forbids_it(row: Row, name: str, missing: flo
         ("player_lookup", ""),
         ("player_lookup", 7),
         ("player_lookup", "x" * 201),
+        ("player_lookup", "\ud800"),
+        ("player_lookup", "luka\udc00doncic"),
+        pytest.param("player_lookup", 10**5_000, id="player_lookup-10**5000"),
         ("game_id", ["a"]),
+        ("game_id", "\ud800"),
     ],
 )
 def test_keys_of_another_form(row: Row, key: str, value: object) -> None:
     """Guards the keys that predictions are joined and graded by."""
     assert set(faults_of(row(**{key: value}))) == {key}
     assert read_rows({n: row()[n] for n in NAMES}).player_lookup == (None,)
+
+
+def test_what_has_no_text_is_refused_in_words_all_the_same(row: Row) -> None:
+    """Guards the message itself: Python refuses to write an integer of 5,000 digits, a list within a list a thousand
+    times over, and half of a surrogate pair; that was another error than the one that names the row.
+    """
+    nested: list[Any] = []
+    for _ in range(200_000):
+        nested = [nested]
+    assert faults_of(row(fatigue_score=[10**5_000]))["fatigue_score"] == (
+        "is something too large to be shown (list), where a number is due"
+    )
+    assert faults_of(row(game_id=nested))["game_id"].startswith("is something too large to be shown (list)")
+    assert set(faults_of({**row(), 10**5_000: 1})) == {"something too large to be shown"}  # type: ignore[dict-item]
+    with pytest.raises(FeatureRowsError) as caught:
+        read_rows(row(**{"half \ud800": 1, "player_lookup": "\udfff"}))
+    assert [fault.field for fault in caught.value.faults] == ["half \\ud800"]
+    for said in (str(caught.value), *map(str, caught.value.faults)):
+        assert said.encode()
+    frame = pd.DataFrame([[1.0, 2.0]], columns=["half \ud800", "half \ud800"])
+    assert str(faults_of(frame)).encode()
 
 
 def test_a_fault_says_its_row_and_a_slate_of_faults_stays_readable(row: Row) -> None:
@@ -190,6 +215,10 @@ def test_a_fault_says_its_row_and_a_slate_of_faults_stays_readable(row: Row) -> 
     assert len(caught.value.faults) == MOST_FAULTS
     assert len(str(caught.value)) < 1000
     assert "\n" not in str(caught.value)
+    with pytest.raises(FeatureRowsError, match=r"51 fault\(s\) in 1 row\(s\)"):  # and not half a million of them
+        read_rows(row(**{f"{index:06d}": 0 for index in range(500_000)}))
+    few = {f"x{index}": 0 for index in range(MOST_FAULTS + 7)}
+    assert "has 7 more names that are no features" in str(list(_name_faults([*NAMES, *few], 0))[-1])
 
 
 def test_stand_ins_of_older_stores_are_read_as_training_reads_them(row: Row) -> None:
@@ -209,7 +238,7 @@ anything = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(),
-    st.text(max_size=5),
+    st.text(st.characters(), max_size=5),
     st.decimals(),
     st.dates(),
     st.lists(st.integers(), max_size=2),
@@ -222,7 +251,11 @@ def test_whatever_is_given_it_is_refused_or_keeps_the_contract(row: Row, record_
 
     @settings(max_examples=500)
     @given(
-        changes=st.dictionaries(st.one_of(st.sampled_from(NAMES), st.text(max_size=8)), anything, max_size=4),
+        changes=st.dictionaries(
+            st.one_of(st.sampled_from([*NAMES, "player_lookup", "game_id"]), st.text(st.characters(), max_size=8)),
+            anything,
+            max_size=4,
+        ),
         dropped=st.sets(st.sampled_from(NAMES), max_size=2),
     )
     @example(changes={"vegas_points_line": -1.0, "has_vegas_line": 0}, dropped=set())

@@ -19,13 +19,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 
-from nba_ml.core.channel import CHAMPION
+from nba_ml.core.channel import CHAMPION, Share
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError, PublicationError
 from nba_ml.core.predictions import make_predictions
@@ -172,8 +172,8 @@ def test_the_openapi_document_and_its_example(client: Client) -> None:
     operation = document["paths"]["/predict"]["post"]
     examples = operation["requestBody"]["content"]["application/json"]["examples"]
     assert examples["one player"]["value"] == EXAMPLE_ROW
-    for example in examples.values():
-        assert client.predict(example["value"]).status == 200
+    for each in examples.values():
+        assert client.predict(each["value"]).status == 200
     assert list(ROW["required"]) == list(V2_33FEATURES.names)
     assert {"200", "400", "413", "415", "422"} <= set(operation["responses"])
     assert set(RECORD["properties"]) == set(EXAMPLE_RECORD) == set(client.predict(EXAMPLE_ROW).json)
@@ -318,35 +318,61 @@ def test_fuzzed_requests(client: Client, row: Row, record_property: Record) -> N
     record_property(f"{PREFIX}fuzzed requests, none answered 500", sum(counts.values()))
 
 
+# Every character, and halves of surrogate pairs, which JSON can hold and UTF-8 cannot.
+texts = st.text(st.characters(), max_size=5)
+
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
 
 
-def test_fuzzed_values(client: Client, row: Row, record_property: Record) -> None:
-    """Guards every field against every kind of JSON value: 200 only where all of them are the contract's."""
+@pytest.mark.parametrize("share", [0, 50])
+def test_fuzzed_values(published: Published, row: Row, record_property: Record, share: Share) -> None:
+    """Guards every field against every kind of JSON value: 200 only where all of them are the contract's.
+
+    In a rollout too, where the keys say which model serves the row.
+    """
     tried = 0
-    names = st.sampled_from([*V2_33FEATURES.names, *KEYS, "x"])
+    names = st.sampled_from([*V2_33FEATURES.names, "x"]) | st.sampled_from(KEYS)
+    if share:
+        point(published.store, published.first, challenger=published.second, share=share)
 
-    @settings(max_examples=400)
-    @given(changes=st.dictionaries(names, json_values, min_size=1, max_size=3))
-    def check(changes: dict[str, Any]) -> None:
-        nonlocal tried
-        tried += 1
-        answer = client.predict({**as_json(row()), **changes})
-        assert answer.status in (200, 422)
-        for name, value in changes.items() if answer.status == 200 else ():
-            if name in KEYS:
-                assert value is None or isinstance(value, str)
-                continue
-            feature = V2_33FEATURES[name]
-            assert type(value) in (int, float) or (value is None and feature.nullable)
-            assert value is None or feature.low <= value <= feature.high
+    with running(create_app(str(published.root), channel="champion")) as client:
 
-    check()
-    record_property(f"{PREFIX}requests with fuzzed values, none accepted that should not be", tried)
+        @settings(max_examples=400)
+        @given(changes=st.dictionaries(names, json_values, min_size=1, max_size=3))
+        @example(changes={"player_lookup": "\ud800"})
+        @example(changes={"game_id": "2025\udfff"})
+        def check(changes: dict[str, Any]) -> None:
+            nonlocal tried
+            tried += 1
+            answer = client.predict({**as_json(row()), **changes})
+            assert answer.status in (200, 422)
+            for name, value in changes.items() if answer.status == 200 else ():
+                if name in KEYS:
+                    assert value is None or value.encode()
+                    continue
+                feature = V2_33FEATURES[name]
+                assert type(value) in (int, float) or (value is None and feature.nullable)
+                assert value is None or feature.low <= value <= feature.high
+
+        check()
+    record_property(f"{PREFIX}requests with fuzzed values, share {share}, none accepted that should not be", tried)
+
+
+@pytest.mark.parametrize("share", [0, 50])
+def test_half_a_surrogate_pair_is_refused_by_name(published: Published, row: Row, share: Share) -> None:
+    """Guards a rollout: the name's bytes say who serves the row, and a name without any was a 500 for the slate."""
+    if share:
+        point(published.store, published.first, challenger=published.second, share=share)
+    good = json.dumps(as_json(row()))
+    bad = json.dumps(as_json(row(player_lookup="\ud800", game_id="2025\udfff")))
+    with running(create_app(str(published.root), channel="champion")) as client:
+        errors = problem(client.post("/predict", f'{{"rows": [{good}, {bad}]}}'.encode()), 422)["errors"]
+        assert [(error["row"], error["field"]) for error in errors] == [(1, "player_lookup"), (1, "game_id")]
+        assert client.post("/predict", good.encode()).status == 200
 
 
 # --- following the champion -------------------------------------------------------------------------
@@ -380,7 +406,7 @@ def test_the_store_goes_down_while_serving(published: Published, row: Row, caplo
         point(published.store, published.second)
         until(lambda: client.get("/health").json["model"]["model_id"] == published.second.model_id)
         after = client.predict(as_json(row())).json
-        assert client.get("/health").json["status"] == "ok"
+        until(lambda: client.get("/health").json["status"] == "ok")  # said a moment after the model serves
     assert (before["model_version"], after["model_version"]) == (published.first.model_id, published.second.model_id)
     assert {"refresh failed", "refreshed"} <= {record.message for record in caplog.records}
 

@@ -40,6 +40,16 @@ MAGIC = b"CBM1"
 """What CatBoost's own file format begins with, and no pickle does."""
 
 
+_UNNAMED = tuple(str(position) for position in range(V2_33FEATURES.count))
+"""What CatBoost calls the columns of a NumPy array."""
+
+_NAME_THEM = (
+    "It was trained on an array, whose columns have no names. Name them, without training again: `from catboost import "
+    "CatBoostRegressor; from nba_ml.core.contract import V2_33FEATURES; model = CatBoostRegressor().load_model(FILE)`, "
+    "`model.set_feature_names(list(V2_33FEATURES.names))`, `model.save_model(NEW_FILE, format='cbm')`. Do so only if "
+    "its columns were the contract's in the contract's order"
+)
+
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
@@ -361,10 +371,11 @@ def _loaded(data: bytes, what: str) -> Any:
         at, right = next(
             ((i, name) for i, name in pairs if i >= len(names) or names[i] != name), (V2_33FEATURES.count, "no more")
         )
+        advice = _NAME_THEM if names == _UNNAMED else "Train it on the contract's names in their order"
         raise BundleError(
             f"{what} is a model of other features: it has {len(names)}, and at position {at} "
-            f"{names[at] if at < len(names) else 'none'!r} where {V2_33FEATURES.name} has {right!r}. Train it on the "
-            "contract's names in their order: with other columns it would predict nonsense without a word."
+            f"{names[at] if at < len(names) else 'none'!r} where {V2_33FEATURES.name} has {right!r}. "
+            f"{advice}: with other columns it would predict nonsense without a word."
         )
     if model.get_cat_feature_indices():
         raise BundleError(f"{what} takes some of its features for categories; all of the contract's are numbers.")

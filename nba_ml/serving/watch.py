@@ -1,0 +1,153 @@
+"""Following a channel from a thread: when it was last seen, what went wrong, and how long ago is too long.
+
+What belongs here: the thread and what it tells. What does not: what following means (`predictor`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from time import monotonic
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nba_ml.core.errors import NbaMlError, SettingsError
+
+if TYPE_CHECKING:
+    from nba_ml.serving.predictor import Predictor
+
+GRACE_SECONDS = 10.0
+"""Beside two looks at the channel, before having heard nothing of it is too long: a model takes seconds to load."""
+
+AGAIN_SECONDS = 60.0
+"""At most, from a look that failed to the next."""
+
+_DAY = 86_400
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """How following a channel goes. Times are UTC.
+
+    `checked_at` is the last time that the channel was read and followed, `swapped_at` the last time that it named
+    another model. `failure` is what the last refresh failed with, None when it went well; `failures` counts those
+    in a row, `failures_ever` all of them.
+    """
+
+    channel: str
+    seconds: float
+    checked_at: datetime | None = None
+    swapped_at: datetime | None = None
+    failure: str | None = None
+    failed_at: datetime | None = None
+    failures: int = 0
+    failures_ever: int = 0
+
+
+def require_period(seconds: float) -> None:
+    """Pass silently for a time between two looks at a channel.
+
+    Raises:
+        SettingsError: it is none: not above 0 s, over a day, or not a number.
+    """
+    if not 0 < seconds <= _DAY:  # which NaN is not either
+        raise SettingsError(
+            f"A channel cannot be read every {seconds} seconds. Give a number above 0 and at most {_DAY:,}, a day."
+        )
+
+
+class Watch:
+    """A thread that refreshes a predictor. A context manager: leaving it stops the thread."""
+
+    def __init__(
+        self, predictor: Predictor, channel: str, seconds: float, tell: Callable[[WatchStatus], object] | None
+    ) -> None:
+        require_period(seconds)
+        self._predictor = predictor
+        self._tell = tell
+        self._status = WatchStatus(channel, seconds, checked_at=predictor.model.loaded_at)
+        self._followed = monotonic()
+        self._stopped = threading.Event()
+        # A daemon: a store that does not answer must not keep a worker from ending.
+        self._thread = threading.Thread(target=self._run, name=f"watch-{channel}", daemon=True)
+        self._thread.start()
+
+    @property
+    def status(self) -> WatchStatus:
+        return self._status
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still follows the channel."""
+        return self._thread.is_alive()
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the channel was last followed, or the watch begun, longer ago than two looks at it should take.
+
+        Then nobody knows whether it still names what serves, though no look has failed yet: the one under way waits
+        for an answer.
+        """
+        return monotonic() - self._followed > 2 * self._status.seconds + GRACE_SECONDS
+
+    @property
+    def pause(self) -> float:
+        """Seconds to the next look. After one that failed it is soon, however seldom they are otherwise."""
+        seconds = self._status.seconds
+        return seconds if self._status.failure is None else min(seconds, AGAIN_SECONDS)
+
+    def stop(self, within: float = 5.0) -> None:
+        """End the watch; wait for the thread at most so many seconds."""
+        self._stopped.set()
+        self._thread.join(within)
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self.pause):
+            self._check()
+
+    def _check(self) -> None:
+        before = self._status
+        try:
+            swapped = self._predictor.refresh(before.channel)
+        except NbaMlError as error:
+            self._failed(str(error))
+        except Exception as error:  # whatever it was, the watch goes on, and says so: a dead one would look healthy
+            self._failed(f"{type(error).__name__}: {error}")
+        else:
+            now = datetime.now(UTC)
+            self._followed = monotonic()
+            self._status = replace(
+                before,
+                checked_at=now,
+                swapped_at=now if swapped else before.swapped_at,
+                failure=None,
+                failed_at=None,
+                failures=0,
+            )
+            if swapped or before.failure:
+                self._say()
+
+    def _failed(self, failure: str) -> None:
+        self._status = replace(
+            self._status,
+            failure=failure,
+            failed_at=datetime.now(UTC),
+            failures=self._status.failures + 1,
+            failures_ever=self._status.failures_ever + 1,
+        )
+        self._say()
+
+    def _say(self) -> None:
+        if self._tell is not None:
+            self._tell(self._status)
