@@ -4,7 +4,7 @@ Every schedule is off until somebody turns it on: one switch each on the UI's Au
 a job is asked for. What does not: telling people of a failure (`failures`), what an asset does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,10 +13,14 @@ import dagster as dg
 # Dagster names it in its own signatures and exports it to type checkers only.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+# No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
 from nba_ml.assets import CHAIN, EVALUATION_ASSETS, TRAINING_ASSETS, feature_store_snapshot
 from nba_ml.assets.external import observation_of
 from nba_ml.assets.recording import INPUTS
-from nba_ml.core.follow import Decision, Followed, decide
+from nba_ml.checks.registry import all_checks
+from nba_ml.core.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
 from nba_ml.core.lineage import inputs_digest
 from nba_ml.core.progress import MonthProgress
 from nba_ml.core.season import month_of
@@ -25,8 +29,9 @@ from nba_ml.partitions import month_keys
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 SNAPSHOT = "feature_store_snapshot"
+SNAPSHOT_JOB, MODEL_JOB = "monthly_snapshot", "monthly_model"
 
-STANDING_CHECKS = ("no_month_left_failed", "champion_not_too_old", "retraining_ran")
+STANDING_CHECKS = ("no_month_left_failed", "champion_not_too_old", "retraining_ran", "slates_made")
 """The checks of `champion` that speak of now, and so are run every day."""
 
 NEW_YORK = "America/New_York"
@@ -39,6 +44,18 @@ _AT_MOST = 6
 _LOOKS_EVERY = 300
 """Seconds between two looks: one query each, which reads keys only."""
 
+_ANSWERED_WITHIN = 40
+"""Seconds. After 60 Dagster kills the tick of a sensor or a schedule, and nobody hears what the source said."""
+
+_RUN_KEY = "dagster/run_key"
+"""Tag by which Dagster knows the run that a request became."""
+
+_ENDED = {
+    dg.DagsterRunStatus.SUCCESS: RunStatus.DONE,
+    dg.DagsterRunStatus.FAILURE: RunStatus.FAILED,
+    dg.DagsterRunStatus.CANCELED: RunStatus.FAILED,
+}
+
 
 def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
     """The jobs of the UI's job pages. `observable`: the feature store is external."""
@@ -49,12 +66,12 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
             description="A month's rows to its published model, with every check.",
         ),
         dg.define_asset_job(
-            "monthly_snapshot",
+            SNAPSHOT_JOB,
             selection=dg.AssetSelection.assets(SNAPSHOT),
             description="The snapshot of a month, with its checks.",
         ),
         dg.define_asset_job(
-            "monthly_model",
+            MODEL_JOB,
             selection=dg.AssetSelection.assets(*TRAINING_ASSETS),
             description="The model of a month, from the snapshots that are there, with its checks, to publication.",
         ),
@@ -77,8 +94,8 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
             selection=dg.AssetSelection.checks(
                 *(dg.AssetCheckKey(dg.AssetKey("champion"), name) for name in STANDING_CHECKS)
             ),
-            description="Is the release alive: no month left failed, the champion not too old, retraining really ran. "
-            "Makes nothing.",
+            description="Is the release alive: no month left failed, the champion not too old, retraining really ran, "
+            "the slates made. Makes nothing.",
         ),
     ]
     if observable:
@@ -191,7 +208,7 @@ def _not_in_source(months: dg.MonthlyPartitionsDefinition, month: str) -> dg.Ski
 
 
 def _not_yet_substantial(month_rows: MonthRowsSource, month: str) -> dg.SkipReason | None:
-    [progress] = month_rows.progress([month])
+    [progress] = month_rows.progress([month], within=_ANSWERED_WITHIN)
     if progress.trainable:
         return None
     return dg.SkipReason(
@@ -206,7 +223,7 @@ def build_sensors(
     """The sensor of the feature backfill, off until somebody turns it on. `retrain`: 'latest' or 'all'."""
 
     @dg.sensor(
-        jobs=[job for job in jobs if job.name in ("monthly_snapshot", "monthly_model")],
+        jobs=[job for job in jobs if job.name in (SNAPSHOT_JOB, MODEL_JOB)],
         minimum_interval_seconds=_LOOKS_EVERY,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Follows the feature backfill: a month that becomes substantial, or is complete and changed, gets "
@@ -215,38 +232,59 @@ def build_sensors(
     def follow_backfill(
         context: dg.SensorEvaluationContext, month_rows: MonthRowsSource
     ) -> dg.SensorResult | dg.SkipReason:
-        progress = month_rows.progress(month_keys(months))
+        progress = month_rows.progress(month_keys(months), within=_ANSWERED_WITHIN)
         followed = Followed.model_validate_json(context.cursor) if context.cursor else Followed()
-        wanted = {m.month: _inputs_now(m) for m in progress}
-        decision = decide(
-            progress,
-            wanted,
-            _taken(context.instance),
-            followed,
-            at_most=_AT_MOST,
-            every_later_month=retrain == "all",
-        )
+        seen = _seen(context.instance, progress, followed)
+        decision = decide(seen, followed, at_most=_AT_MOST, every_later_month=retrain == "all")
         if decision.waiting:
-            return dg.SkipReason(f"{decision.waiting[0].upper()}{decision.waiting[1:]}.")
+            return dg.SkipReason(" ".join(_sentence(each) for each in (decision.waiting, *decision.troubles)))
+        for trouble in decision.troubles:
+            context.log.warning(_sentence(trouble))
         # With their versions, or the UI would call each new snapshot out of date.
         for m in progress:
             if m.month in decision.snapshots:
                 for observation in filter(None, (observation_of(asset, m) for asset in (SUMMARY, FEATURES))):
                     context.instance.report_runless_asset_event(observation)
-        return dg.SensorResult(
-            run_requests=list(_requests(decision)),
-            cursor=Followed(
-                snapshots={**followed.snapshots, **decision.snapshots}, models={**followed.models, **decision.models}
-            ).model_dump_json(),
-        )
+        followed = followed.after(decision, seen.taken)
+        return dg.SensorResult(run_requests=list(_requests(decision, followed)), cursor=followed.model_dump_json())
 
     return [follow_backfill]
 
 
-def _requests(decision: Decision) -> Iterator[dg.RunRequest]:
-    for job, what in (("monthly_snapshot", decision.snapshots), ("monthly_model", decision.models)):
-        for month, key in what.items():
-            yield dg.RunRequest(run_key=f"{job}-{month}-{key[:16]}", job_name=job, partition_key=month)
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _requests(decision: Decision, followed: Followed) -> Iterator[dg.RunRequest]:
+    snapshots, models = followed.snapshot_keys(), followed.model_keys()
+    for job, months, keys in (
+        (SNAPSHOT_JOB, decision.snapshots, snapshots),
+        (MODEL_JOB, decision.models, models),
+    ):
+        for month in months:
+            yield dg.RunRequest(run_key=f"{job}-{keys[month]}", job_name=job, partition_key=month)
+
+
+def _seen(instance: dg.DagsterInstance, progress: Sequence[MonthProgress], followed: Followed) -> Seen:
+    return Seen(
+        progress=progress,
+        wanted={m.month: _inputs_now(m) for m in progress},
+        taken=_taken(instance),
+        snapshot_runs=_runs(instance, SNAPSHOT_JOB, followed.snapshot_keys()),
+        model_runs=_runs(instance, MODEL_JOB, followed.model_keys()),
+    )
+
+
+def _runs(instance: dg.DagsterInstance, job: str, keys: Mapping[str, str]) -> dict[str, AskedRun]:
+    """Month -> the run that a request became; of several with one key, as when one is run again, the newest."""
+    if not keys:
+        return {}
+    months = {f"{job}-{key}": month for month, key in keys.items()}
+    found: dict[str, AskedRun] = {}
+    for run in instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: list(months)})):  # newest first
+        asked = AskedRun(run.run_id, _ENDED.get(run.status, RunStatus.OPEN))
+        found.setdefault(months[run.tags[_RUN_KEY]], asked)
+    return found
 
 
 def _inputs_now(progress: MonthProgress) -> str:
@@ -256,11 +294,29 @@ def _inputs_now(progress: MonthProgress) -> str:
     return inputs_digest(feature_store_snapshot.CODE_VERSION, versions, {})
 
 
-def _taken(instance: dg.DagsterInstance) -> dict[str, str]:
-    """Month -> inputs digest of its latest snapshot."""
-    latest = latest_materialisations(instance, SNAPSHOT)
+def _taken(instance: dg.DagsterInstance) -> dict[str, Taken]:
+    """Month -> its latest snapshot."""
+    latest, stopped = latest_materialisations(instance, SNAPSHOT), _stopped(instance)
     return {
-        month: str(record.asset_materialization.metadata[INPUTS].value)
+        month: Taken(
+            inputs=str(record.asset_materialization.metadata[INPUTS].value),
+            number=record.storage_id,
+            run_id=record.run_id,
+            stopped=month in stopped,
+        )
         for month, record in latest.items()
         if record.asset_materialization is not None
+    }
+
+
+def _stopped(instance: dg.DagsterInstance) -> set[str]:
+    """Months on whose latest snapshot a check failed that stops a run."""
+    asset = dg.AssetKey(SNAPSHOT)
+    keys = [dg.AssetCheckKey(asset, each.name) for each in all_checks() if each.asset == SNAPSHOT and each.stops_run]
+    return {
+        info.partition_key
+        for info in instance.event_log_storage.get_asset_check_partition_info(keys)
+        if info.partition_key is not None
+        and info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
+        and info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED
     }

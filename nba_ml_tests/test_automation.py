@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from uuid import NAMESPACE_OID, uuid5
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
+from dagster._core.errors import ScheduleExecutionError
+from dagster._grpc.utils import default_schedule_grpc_timeout, default_sensor_grpc_timeout
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick
 
-from nba_ml.automation import NEW_YORK, STANDING_CHECKS, build_jobs, build_sensors
+from nba_ml.automation import _ANSWERED_WITHIN, NEW_YORK, STANDING_CHECKS, build_jobs, build_sensors
+from nba_ml.core.digest import DigestedTable, table_digest
+from nba_ml.core.errors import SourceDataError
 from nba_ml.core.follow import Followed
 from nba_ml.core.lineage import Inputs
 from nba_ml.core.progress import MonthProgress, TableState
@@ -22,9 +29,13 @@ from nba_ml.core.snapshot import MonthRows
 from nba_ml.definitions import build_defs, month_rows_of, partitions_of
 from nba_ml.freshness import HELD_FRESH, POLICY
 from nba_ml.home import open_instance
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+from nba_ml.resources.bigquery_connection import BigQueryConnection
+from nba_ml.resources.bigquery_source import BigQueryFeatureSource
+from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource, StoredMonthRows
+from nba_ml.resources.store import open_store
 from nba_ml.settings import Settings
 from nba_ml_tests.limits import LENIENT, written
+from nba_ml_tests.mail import silent_server
 
 
 class Deployment:
@@ -36,7 +47,9 @@ class Deployment:
     def __init__(self, settings: Settings, instance: dg.DagsterInstance) -> None:
         self.instance = instance
         self.defs = build_defs(settings)
-        self.rows = month_rows_of(settings)
+        rows = month_rows_of(settings)
+        assert isinstance(rows, StoredMonthRows)
+        self.rows = rows
         (self.sensor,) = build_sensors(partitions_of(settings), build_jobs(observable=False), settings.retrain)
         self.cursor: str | None = None
 
@@ -57,14 +70,52 @@ class Deployment:
         return result
 
     def requests(self) -> list[dg.RunRequest]:
+        """What a look asks for. As with the daemon, each has become a run then, with the key as a tag."""
         result = self.look()
         assert isinstance(result, dg.SensorResult), result
-        return list(result.run_requests or [])
+        requests = list(result.run_requests or [])
+        for request in requests:
+            self.instance.add_run(dg.DagsterRun(str(request.job_name), _run_id(request), tags=_tags(request)))
+        return requests
 
-    def run(self, request: dg.RunRequest) -> None:
+    def says(self) -> str:
+        """Why a look asks for nothing."""
+        skipped = self.look()
+        assert isinstance(skipped, dg.SkipReason), skipped
+        return str(skipped.skip_message)
+
+    def run(self, request: dg.RunRequest, *, fails: bool = False) -> None:
+        """Run what was asked for."""
+        self.instance.delete_run(_run_id(request))
+        result = self._job(request).execute_in_process(
+            instance=self.instance,
+            partition_key=request.partition_key,
+            tags=_tags(request),
+            run_id=_run_id(request),
+            raise_on_error=not fails,
+        )
+        assert result.success is not fails
+
+    def change(self, month: str, column: str, values: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> None:
+        """Other values in a column of the month's feature rows, as if the backfill had written them."""
+        store = open_store(self.rows.root)
+        value = store.require(FEATURES, [month])[month]
+        assert isinstance(value, DigestedTable)
+        index = value.table.column_names.index(column)
+        table = value.table.set_column(index, value.table.schema.field(index), values(value.table.column(column)))
+        store.save(FEATURES, month, DigestedTable(table, table_digest(table)))
+
+    def _job(self, request: dg.RunRequest) -> dg.JobDefinition:
         assert request.job_name is not None
-        job = self.defs.resolve_job_def(request.job_name)
-        assert job.execute_in_process(instance=self.instance, partition_key=request.partition_key).success
+        return self.defs.resolve_job_def(request.job_name)
+
+
+def _run_id(request: dg.RunRequest) -> str:
+    return str(uuid5(NAMESPACE_OID, str(request.run_key)))
+
+
+def _tags(request: dg.RunRequest) -> dict[str, str]:
+    return {**request.tags, "dagster/run_key": str(request.run_key), "dagster/partition": str(request.partition_key)}
 
 
 @pytest.fixture
@@ -86,9 +137,8 @@ def test_the_backfill_becomes_snapshots_and_then_a_model(deployment: Deployment)
         ("monthly_snapshot", "2021-10"),
         ("monthly_snapshot", "2021-11"),
     ]
-    waiting = deployment.look()
-    assert isinstance(waiting, dg.SkipReason)
-    assert "2021-10, 2021-11 was asked for" in str(waiting.skip_message)
+    first, second = (f"{r.partition_key} (run {_run_id(r)})" for r in snapshots)
+    assert deployment.says() == f"The snapshot of {first}, {second} was asked for and is not there yet."
 
     for request in snapshots:
         deployment.run(request)
@@ -116,10 +166,129 @@ def test_the_observed_versions_are_recorded_with_the_request(deployment: Deploym
 def test_a_lost_cursor_asks_with_the_same_keys(deployment: Deployment) -> None:
     """Guards against a storm after somebody reset the sensor: Dagster drops a run key that it knows."""
     deployment.materialise("2021-10", SUMMARY, FEATURES)
-    before = [r.run_key for r in deployment.requests()]
-    deployment.cursor = None
-    assert [r.run_key for r in deployment.requests()] == before
-    assert Followed.model_validate_json(deployment.cursor or "").snapshots.keys() == {"2021-10"}
+    for _ in ("the snapshot", "the model"):
+        [request] = deployment.requests()
+        deployment.cursor = None
+        again = deployment.look()
+        assert isinstance(again, dg.SensorResult)
+        assert [r.run_key for r in again.run_requests or ()] == [request.run_key]
+        deployment.run(request)
+    assert Followed.model_validate_json(deployment.cursor or "").models.keys() == {"2021-10"}
+
+
+def test_rows_that_come_in_between_look_and_run_do_not_stop_it(deployment: Deployment) -> None:
+    """Guards against a sensor stuck for good, because the run took newer rows than were asked for."""
+    deployment.materialise("2021-10", SUMMARY, FEATURES)
+    [snapshot] = deployment.requests()
+    deployment.change("2021-10", "updated_at", later)
+    deployment.run(snapshot)
+    [model] = deployment.requests()
+    assert model.job_name == "monthly_model"
+    deployment.run(model)
+    assert deployment.says() == "Nothing changed."
+
+
+def test_a_snapshot_taken_by_hand_settles_what_was_asked_for(deployment: Deployment) -> None:
+    """Guards against a sensor that only believes its own runs: this one was cancelled, and somebody helped."""
+    deployment.materialise("2021-10", SUMMARY, FEATURES, "feature_store_snapshot")
+    deployment.change("2021-10", "updated_at", later)
+    [snapshot] = deployment.requests()
+    run = deployment.instance.get_run_by_id(_run_id(snapshot))
+    assert run is not None
+    deployment.instance.report_run_canceled(run)
+    assert f"The snapshot of 2021-10 failed (run {run.run_id}): mend the cause" in deployment.says()
+    deployment.materialise("2021-10", "feature_store_snapshot")
+    assert [r.job_name for r in deployment.requests()] == ["monthly_model"]
+
+
+def test_a_snapshot_that_failed_is_named_and_taken_again_when_its_rows_change(deployment: Deployment) -> None:
+    """Guards against 'not there yet' for ever, and against no way out but by hand."""
+    for month in ("2021-10", "2021-11"):
+        deployment.materialise(month, SUMMARY, FEATURES)
+    deployment.change("2021-11", "feature_version", older)
+    october, november = deployment.requests()
+    deployment.run(october)
+    deployment.run(november, fails=True)
+    [model] = deployment.requests()
+    assert model.partition_key == "2021-10", "the month before does not need it"
+    deployment.run(model)
+    assert deployment.says() == (
+        f"Nothing changed. The snapshot of 2021-11 failed (run {_run_id(november)}): mend the cause and materialise it "
+        "by hand; until then no model of that month or a later one is asked for."
+    )
+    deployment.materialise("2021-11", SUMMARY, FEATURES)
+    [again] = deployment.requests()
+    assert again.run_key != november.run_key
+    deployment.run(again)
+    assert [(r.job_name, r.partition_key) for r in deployment.requests()] == [("monthly_model", "2021-11")]
+
+
+def test_no_model_is_asked_for_on_a_snapshot_that_a_check_stopped(deployment: Deployment) -> None:
+    """Guards against training that the publisher can only refuse, whoever took the snapshot."""
+    for month in ("2021-10", "2021-11"):
+        deployment.materialise(month, SUMMARY, FEATURES)
+    deployment.materialise("2021-10", "feature_store_snapshot")
+    deployment.change("2021-11", "features", with_a_leak)
+    job = deployment.defs.resolve_job_def("monthly_snapshot")
+    by_hand = job.execute_in_process(instance=deployment.instance, partition_key="2021-11", raise_on_error=False)
+    assert not by_hand.success
+    [model] = deployment.requests()
+    assert (model.job_name, model.partition_key) == ("monthly_model", "2021-10")
+    deployment.run(model)
+    assert f"The snapshot of 2021-11 did not pass its checks (run {by_hand.run_id})" in deployment.says()
+
+
+def older(feature_version: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Rows of a version that is not the contract's."""
+    return pa.chunked_array([["v1"] * len(feature_version)])
+
+
+@pytest.fixture
+def silent_bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryFeatureSource]:
+    """Tables of which nothing is heard, by a connection that would wait for 20 s where a tick waits for half of one."""
+    monkeypatch.setattr("nba_ml.automation._ANSWERED_WITHIN", 0.5)
+    with silent_server() as port:
+        yield BigQueryFeatureSource(
+            connection=BigQueryConnection(
+                project="some-project",
+                endpoint=f"http://127.0.0.1:{port}",
+                storage_endpoint=f"127.0.0.1:{port}",
+                deadline_seconds=20.0,
+                request_seconds=20.0,
+            ),
+            feature_table="a.features",
+            summary_table="a.summary",
+        )
+
+
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run")  # Dagster's own use of it
+def test_a_silent_source_is_named_before_dagster_kills_the_tick(
+    deployment: Deployment, silent_bigquery: BigQueryFeatureSource
+) -> None:
+    """Guards against 'Unable to reach the user code server' on the sensor's page, where BigQuery is what is silent."""
+    with (
+        dg.build_sensor_context(
+            instance=deployment.instance, resources={"month_rows": silent_bigquery}, definitions=deployment.defs
+        ) as context,
+        pytest.raises(SourceDataError, match=r"BigQuery, project some-project did not answer within 0\.5 s"),
+    ):
+        deployment.sensor(context)
+
+
+def test_a_tick_gives_up_well_before_dagster_does() -> None:
+    """Guards against a deadline that Dagster's own comes before."""
+    assert min(default_sensor_grpc_timeout(), default_schedule_grpc_timeout()) >= _ANSWERED_WITHIN + 15
+
+
+def later(updated_at: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same rows, written again an hour later."""
+    return pc.add(updated_at, pa.scalar(timedelta(hours=1), pa.duration("us")))
+
+
+def with_a_leak(features: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Averages that no earlier game explains, in range."""
+    changed = [[value + 1 if i < 3 else value for i, value in enumerate(row)] for row in features.to_pylist()]
+    return pa.chunked_array([changed], features.type)
 
 
 # --- schedules ------------------------------------------------------------------------------------------------
@@ -192,9 +361,36 @@ class Tables(MonthRowsSource):
     def read(self, month: str) -> tuple[MonthRows, Inputs]:
         raise NotImplementedError(month)
 
-    def progress(self, months: list[str]) -> list[MonthProgress]:
+    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:  # noqa: ARG002 (the interface)
         state = TableState(self.played, 1, 1, 1, None, "v")
         return [MonthProgress(month, state, state, self.covered, None) for month in months]
+
+
+@pytest.mark.parametrize("month", [None, "2021-11"], ids=["all months", "one month"])
+def test_one_query_observes_both_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, month: str | None) -> None:
+    """Guards against a bill for the same query twice, and for every month where one was asked for."""
+    settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path), **BIGQUERY})
+    defs = build_defs(settings, resource_overrides={"month_rows": Tables(played=500, covered=500)})
+    queries: list[list[str]] = []
+    progress = Tables.progress
+
+    def listening(self: Tables, months: list[str], within: float | None = None) -> list[MonthProgress]:
+        queries.append(months)
+        return progress(self, months, within)
+
+    monkeypatch.setattr(Tables, "progress", listening)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        job = defs.resolve_job_def("observe_feature_store")
+        assert job.execute_in_process(instance=instance, partition_key=month).success
+        [months] = queries
+        assert months == [month] if month else set(months) > {"2021-10", "2021-11"}
+        for asset in (SUMMARY, FEATURES):
+            found = instance.fetch_observations(dg.AssetKey(asset), limit=1000).records
+            assert sorted(str(each.partition_key) for each in found) == months
+            assert {each.asset_observation.data_version for each in found if each.asset_observation} == {"v"}
+        (observation,) = (each.asset_observation for each in found[:1])
+        assert observation is not None
+        assert {"coverage", "status"} <= observation.metadata.keys()
 
 
 def test_a_year_of_weekly_training(tmp_path: Path) -> None:
@@ -235,6 +431,15 @@ def test_the_running_month_is_trained_once_its_games_have_features(
     assert isinstance(found, list) is asks
     if not asks:
         assert f"{covered:,} of them, too few to train on" in str(found)
+
+
+@pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run")  # Dagster's own use of it
+def test_a_silent_source_is_named_on_the_schedules_page(tmp_path: Path, silent_bigquery: BigQueryFeatureSource) -> None:
+    """Guards against a Monday of which nobody hears why nothing was trained: Dagster kills a schedule's tick too."""
+    with pytest.raises(ScheduleExecutionError) as raised:
+        asked(graph(tmp_path, **BIGQUERY), "weekly_training", datetime(2024, 11, 4, 14, tzinfo=UTC), silent_bigquery)
+    assert isinstance(raised.value.__cause__, SourceDataError)
+    assert "BigQuery, project some-project did not answer within 0.5 s" in str(raised.value.__cause__)
 
 
 @pytest.mark.parametrize("source", [{}, BIGQUERY], ids=["embedded", "bigquery"])

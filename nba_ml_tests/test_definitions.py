@@ -44,6 +44,7 @@ CHECKS = """
 champion.champion_not_too_old: tells people
 champion.no_month_left_failed: tells people
 champion.retraining_ran: tells people
+champion.slates_made: tells people
 feature_store_snapshot.contract: stops the run
 feature_store_snapshot.coverage: stops the run
 feature_store_snapshot.coverage_complete: warns
@@ -69,6 +70,8 @@ prediction_grades.interval_coverage_by_tier: warns
 prediction_grades.mae_as_promised: warns
 predictions.feature_drift: warns
 predictions.prediction_drift: warns
+slate_predictions.few_set_aside: warns
+slate_predictions.somebody_predicted: stops the run
 train_split.dates_disjoint_and_ordered: stops the run
 train_split.few_rows: warns
 train_split.min_rows: stops the run

@@ -1,13 +1,32 @@
 """What to ask for when the feature backfill has moved on: the decision of the sensor, without a sensor.
 
-Snapshots first, then training: a model is asked for only when the snapshot of every month up to its own is
-settled, so that no run of it can find a hole. Asking twice for the same thing has the same key.
+Snapshots first, then training: a model is asked for only when every month up to its own has a snapshot that may be
+trained on and none of them is being taken, so that no run of it can find a hole.
+
+The snapshot that was last asked for is, for each month, in one of these states. They follow from its run and from the
+snapshots that are there now, never from what was asked for: a run takes the rows that it finds, which may be newer.
+
+    none     -> open      the month is substantial for the first time, or complete and changed
+    open     -> settled   its run ended well, or is over and somebody took a snapshot since: a schedule, a person
+    open     -> failed    its run failed or was cancelled, and nobody took one since
+    failed   -> open      the month's rows changed: another request, with another key
+    failed   -> settled   somebody took a snapshot by hand
+    settled  -> open      the month is complete and changed again
+    any      -> lost      its run is not there: deleted, or never submitted because the sensor was turned off meanwhile
+    lost     -> open      asked for again, with the same key
+
+While a month is open nothing else is asked for it, and models wait. While it is failed no model of it or of a later
+month is asked for. An older snapshot does not serve meanwhile: the run that failed was to check it anew, so that the
+publisher knows of no check on what is there, and would refuse the model. Other months' snapshots, and the models of the
+months before, go on. So when nothing moves and no run is left, the sensor rests, and says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import takewhile
 
 from pydantic import BaseModel
 
@@ -15,86 +34,243 @@ from nba_ml.core.digest import json_digest
 from nba_ml.core.progress import MonthProgress, Status
 
 
-class Followed(BaseModel):
-    """What was asked for so far: month -> the inputs of the snapshot, and of the model, that was asked for."""
+class RunStatus(StrEnum):
+    """Where a run is that was asked for."""
 
-    snapshots: dict[str, str] = {}
-    models: dict[str, str] = {}
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRun:
+    """The run of a request. Cancelled is failed."""
+
+    run_id: str
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The latest snapshot of a month: the digest of its inputs, a number that grows, and its run.
+
+    `stopped`: a check that stops a run has failed on it.
+    """
+
+    inputs: str
+    number: int
+    run_id: str
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is there at a look.
+
+    `progress` are all months, in order; `wanted` and `taken`, by month, the digest of the inputs that a snapshot would
+    have now, and the latest snapshot; the runs those of the latest requests, by month, as far as they are there.
+    """
+
+    progress: Sequence[MonthProgress]
+    wanted: Mapping[str, str]
+    taken: Mapping[str, Taken]
+    snapshot_runs: Mapping[str, AskedRun]
+    model_runs: Mapping[str, AskedRun]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Months to take a snapshot of, months to train, each with its key; or, in words, what is waited for."""
+    """Months to take a snapshot of, months to train, each with its digest; or, in words, what is waited for.
+
+    `troubles`, in words: what failed and is not mended, whether or not something else is asked for.
+    """
 
     snapshots: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     waiting: str = ""
+    troubles: Sequence[str] = ()
 
 
-def decide(
-    progress: Sequence[MonthProgress],
-    wanted: Mapping[str, str],
-    taken: Mapping[str, str],
-    followed: Followed,
-    *,
-    at_most: int,
-    every_later_month: bool = False,
-) -> Decision:
+class Followed(BaseModel):
+    """What was asked for so far: month -> the inputs of the snapshot, and of the model, that was asked for.
+
+    `had`: month -> the number of the snapshot that was there when the month's was asked for; `stands_on`: month -> the
+    number of the newest snapshot that was there for the model that was asked for. They keep a request for rows that
+    changed and changed back from being taken for the earlier one.
+    """
+
+    snapshots: dict[str, str] = {}
+    models: dict[str, str] = {}
+    had: dict[str, int] = {}
+    stands_on: dict[str, int] = {}
+
+    def after(self, decision: Decision, taken: Mapping[str, Taken]) -> Followed:
+        """With what a decision asks for; `taken` as it was decided on."""
+        had = {month: n for month, n in self.had.items() if month not in decision.snapshots}
+        had |= {month: taken[month].number for month in decision.snapshots if month in taken}
+        newest = {month: max(t.number for m, t in taken.items() if m <= month) for month in decision.models}
+        return Followed(
+            snapshots={**self.snapshots, **decision.snapshots},
+            models={**self.models, **decision.models},
+            had=had,
+            stands_on={**self.stands_on, **newest},
+        )
+
+    def snapshot_keys(self) -> dict[str, str]:
+        """Month -> key of its latest request."""
+        return _keys(self.snapshots, self.had)
+
+    def model_keys(self) -> dict[str, str]:
+        """Month -> key of its latest request."""
+        return _keys(self.models, self.stands_on)
+
+
+def _keys(asked: Mapping[str, str], on_top_of: Mapping[str, int]) -> dict[str, str]:
+    ends = {month: f"-{number}" for month, number in on_top_of.items()}
+    return {month: f"{month}-{digest[:16]}{ends.get(month, '')}" for month, digest in asked.items()}
+
+
+def decide(seen: Seen, followed: Followed, *, at_most: int, every_later_month: bool = False) -> Decision:
     """What to ask for now.
 
     Args:
-        progress: every month, in order.
-        wanted: month -> digest of the inputs that its snapshot would have now.
-        taken: month -> digest of the inputs that its latest snapshot has.
+        seen: what is there.
         followed: what was asked for before. It is not changed.
         at_most: snapshots, or models, asked for at a time: 36 months that change at once are no storm.
         every_later_month: train all months from the first that changed, not only the latest.
     """
-    due = {
-        m.month: wanted[m.month]
-        for m in progress
-        if m.trainable and followed.snapshots.get(m.month) != wanted[m.month] and _due(m, wanted, taken, followed)
-    }
+    months = {m.month: _Month.of(m, seen, followed) for m in seen.progress if m.trainable}
+    troubles = tuple(trouble for month in months.values() if (trouble := month.trouble()))
+    due = {name: month.wanted for name, month in months.items() if month.due}
     if due:
-        return Decision(snapshots=dict(list(due.items())[:at_most]))
+        return Decision(snapshots=dict(list(due.items())[:at_most]), troubles=troubles)
 
-    reached = _without_a_hole(progress)
+    reached = list(takewhile(months.__contains__, (m.month for m in seen.progress)))
     if not reached:
-        return Decision(waiting="the first month is not substantial yet")
-    unsettled = [m.month for m in reached if m.month not in taken or _pending(m.month, taken, followed)]
-    if unsettled:
-        return Decision(waiting=f"the snapshot of {', '.join(unsettled[:6])} was asked for and is not there yet")
+        return Decision(waiting="the first month is not substantial yet", troubles=troubles)
+    if taking := [name for name in reached if months[name].state is _State.OPEN]:
+        named = ", ".join(f"{name} (run {seen.snapshot_runs[name].run_id})" for name in taking[:6])
+        return Decision(waiting=f"the snapshot of {named} was asked for and is not there yet", troubles=troubles)
 
+    within_reach = list(takewhile(lambda name: months[name].usable, reached))
     windows = {
-        m.month: json_digest([(earlier.month, taken[earlier.month]) for earlier in reached[: i + 1]])
-        for i, m in enumerate(reached)
+        name: json_digest([(earlier, seen.taken[earlier].inputs) for earlier in within_reach[: i + 1]])
+        for i, name in enumerate(within_reach)
     }
-    candidates = windows if every_later_month else {reached[-1].month: windows[reached[-1].month]}
-    models = {month: key for month, key in candidates.items() if followed.models.get(month) != key}
-    if not models:
-        return Decision(waiting="nothing changed")
-    return Decision(models=dict(list(models.items())[:at_most]))
+    candidates = windows if every_later_month else _latest(windows, reached, followed)
+    models = {
+        name: digest
+        for name, digest in candidates.items()
+        if followed.models.get(name) != digest or name not in seen.model_runs
+    }
+    if models:
+        return Decision(models=dict(list(models.items())[:at_most]), troubles=troubles)
+    return Decision(
+        waiting="; ".join(["nothing changed", *_hole(seen, reached)]),
+        troubles=(*troubles, *_failed_model(list(candidates)[-1:], seen)),
+    )
 
 
-def _due(month: MonthProgress, wanted: Mapping[str, str], taken: Mapping[str, str], followed: Followed) -> bool:
-    """A complete month is due whenever it changed. A substantial one, which changes with every row that still
-    comes in, only the first time."""
-    if taken.get(month.month) == wanted[month.month]:
-        return False
-    first_time = month.month not in taken and month.month not in followed.snapshots
-    return month.status == Status.COMPLETE or first_time
+class _State(StrEnum):
+    """Where the snapshot is that was last asked for."""
+
+    NONE = "none"
+    OPEN = "open"
+    SETTLED = "settled"
+    FAILED = "failed"
+    LOST = "lost"
 
 
-def _pending(month: str, taken: Mapping[str, str], followed: Followed) -> bool:
-    asked = followed.snapshots.get(month)
-    return asked is not None and asked != taken[month]
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """A month that may be trained on: what its snapshot would be, what it is, and what became of the last request."""
+
+    name: str
+    complete: bool
+    wanted: str
+    asked: str | None
+    taken: Taken | None
+    run: AskedRun | None
+    state: _State
+
+    @classmethod
+    def of(cls, progress: MonthProgress, seen: Seen, followed: Followed) -> _Month:
+        name = progress.month
+        taken, run, asked = seen.taken.get(name), seen.snapshot_runs.get(name), followed.snapshots.get(name)
+        return cls(
+            name=name,
+            complete=progress.status == Status.COMPLETE,
+            wanted=seen.wanted[name],
+            asked=asked,
+            taken=taken,
+            run=run,
+            state=_State.NONE if asked is None else _state(taken, run, followed.had.get(name)),
+        )
+
+    @property
+    def usable(self) -> bool:
+        """Whether a model of its latest snapshot could be published."""
+        return self.taken is not None and not self.taken.stopped and self.state is not _State.FAILED
+
+    @property
+    def due(self) -> bool:
+        """A complete month is due whenever it changed. A substantial one, which changes with every row that still
+        comes in, only as long as it has no snapshot that may be trained on."""
+        if self.state is _State.OPEN or (self.taken is not None and self.taken.inputs == self.wanted):
+            return False
+        if self.asked == self.wanted and self.state is not _State.LOST:
+            return False
+        return self.complete or not self.usable
+
+    def trouble(self) -> str:
+        """What failed and is not mended, in words; empty if all is well or on its way."""
+        if self.due or self.state is _State.OPEN:
+            return ""
+        if self.state is _State.FAILED and self.run is not None:
+            what = f"failed (run {self.run.run_id})"
+        elif self.taken is None:
+            what = "is gone"
+        elif self.taken.stopped:
+            what = f"did not pass its checks (run {self.taken.run_id})"
+        elif self.complete and self.taken.inputs != self.wanted:
+            what = "has other rows than are there now, though these were asked for"
+        else:
+            return ""
+        until = "the one that is there serves" if self.usable else "no model of that month or a later one is asked for"
+        return f"the snapshot of {self.name} {what}: mend the cause and materialise it by hand; until then {until}"
 
 
-def _without_a_hole(progress: Sequence[MonthProgress]) -> list[MonthProgress]:
-    """The months from the first on that can be trained on without leaving one out."""
-    reached: list[MonthProgress] = []
-    for month in progress:
-        if not month.trainable:
-            break
-        reached.append(month)
-    return reached
+def _state(taken: Taken | None, run: AskedRun | None, had: int | None) -> _State:
+    """Of a request that was made on top of snapshot `had`."""
+    anew = taken is not None and (had is None or taken.number > had)
+    if run is None:
+        return _State.SETTLED if anew else _State.LOST
+    if run.status is not RunStatus.FAILED:
+        return _State.OPEN if run.status is RunStatus.OPEN else _State.SETTLED
+    # What the failed run itself took, before one of its checks failed, mends nothing.
+    mended = anew and taken is not None and taken.run_id != run.run_id
+    return _State.SETTLED if mended else _State.FAILED
+
+
+def _latest(windows: Mapping[str, str], reached: Sequence[str], followed: Followed) -> dict[str, str]:
+    """The last month of the windows. A failed snapshot behind it is no reason to train a month that was left behind."""
+    if not windows:
+        return {}
+    name = list(windows)[-1]
+    left_behind = name != reached[-1] and any(later > name for later in followed.models)
+    return {} if left_behind else {name: windows[name]}
+
+
+def _hole(seen: Seen, reached: Sequence[str]) -> Iterator[str]:
+    """Names the month that the later ones wait for, if there are later ones."""
+    behind = seen.progress[len(reached) :]
+    if any(month.trainable for month in behind):
+        yield f"{behind[0].month} is a hole in the backfill, and no later month is trained before it is filled"
+
+
+def _failed_model(latest: Sequence[str], seen: Seen) -> Iterator[str]:
+    """Names the run of the latest model if it failed."""
+    for name in latest:
+        run = seen.model_runs.get(name)
+        if run is not None and run.status is RunStatus.FAILED:
+            yield f"the model of {name} failed or was refused (run {run.run_id}): see there what to do"

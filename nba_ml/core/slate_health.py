@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 
 from nba_ml.core.health import HOME, Level, Said
 
@@ -72,6 +72,6 @@ def slates_made(days: SlateDays, now: datetime) -> Said:
 
 
 def _is_due(day: date, days: SlateDays, now: datetime) -> bool:
-    hour = datetime.combine(day, time(SLATE_HOUR), HOME)
+    hour = datetime(day.year, day.month, day.day, SLATE_HOUR, tzinfo=HOME)
     asked = day > min(days.made) if days.on is None else hour >= days.on
     return asked and now >= hour + LATE_AFTER

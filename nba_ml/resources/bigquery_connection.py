@@ -1,8 +1,10 @@
 """A connection to BigQuery: a query's rows as Arrow, with limits and a deadline, and what was refused, in words."""
 
+import math
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from typing import Any
 
@@ -10,9 +12,7 @@ import grpc
 import pyarrow as pa
 import requests
 from dagster_gcp import BigQueryResource
-from google.api_core import exceptions as gexc
 from google.api_core.retry import Retry, if_exception_type
-from google.auth import exceptions as auth_exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery_storage import BigQueryReadClient
@@ -20,29 +20,17 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from pydantic import Field
 from requests.adapters import HTTPAdapter
 
-from nba_ml.core.errors import SettingsError, SourceDataError
+from nba_ml.core.errors import SettingsError
+from nba_ml.resources.bigquery_errors import StillRunningError, explained, is_transient, require_bigquery
 
 _TABLE = re.compile(r"([a-z][a-z0-9-]{4,28}[a-z0-9]\.)?[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
 """`dataset.table` or `project.dataset.table`. A name cannot be a query parameter, so nothing else gets in."""
 
-TRANSIENT = (
-    gexc.TooManyRequests,
-    gexc.InternalServerError,
-    gexc.BadGateway,
-    gexc.ServiceUnavailable,
-    gexc.GatewayTimeout,
-    gexc.Aborted,
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    auth_exceptions.TransportError,
-    ConnectionError,
-    TimeoutError,
-)
-"""What may go away by itself. Every query here only reads, so asking again is always safe."""
-
 ONCE = Retry(predicate=if_exception_type())
 """The retry is over a whole query with its rows: a job that failed on the way is asked for anew."""
+
+_STOP_SECONDS = 2.0
+"""For each request that it takes to stop a query: an error is waiting to be told."""
 
 
 class BigQueryConnection(BigQueryResource):
@@ -70,28 +58,42 @@ class BigQueryConnection(BigQueryResource):
 
     @contextmanager
     def read_client(self, client: bigquery.Client) -> Iterator[BigQueryReadClient]:
-        """A client of the Storage Read API, for the same credentials."""
-        if self.storage_endpoint is None:
-            yield BigQueryReadClient(credentials=client._credentials)  # type: ignore[no-untyped-call]
-            return
-        unlimited = [("grpc.max_receive_message_length", -1)]
-        with grpc.insecure_channel(self.storage_endpoint, options=unlimited) as channel:
-            transport = BigQueryReadGrpcTransport(channel=channel)
-            yield BigQueryReadClient(transport=transport)  # type: ignore[no-untyped-call]
+        """A client of the Storage Read API, for the same credentials.
 
-    def rows(self, sql: str, parameters: Mapping[str, str | int | date], label: str) -> pa.Table:
+        Its channel is closed at the end: the library reads each stream in a thread of its own, without a deadline,
+        and a process waits for its threads. On a closed channel they end.
+        """
+        if self.storage_endpoint is None:
+            reader = BigQueryReadClient(credentials=client._credentials)  # type: ignore[no-untyped-call]
+        else:
+            unlimited = [("grpc.max_receive_message_length", -1)]
+            channel = grpc.insecure_channel(self.storage_endpoint, options=unlimited)
+            transport = BigQueryReadGrpcTransport(channel=channel)
+            reader = BigQueryReadClient(transport=transport)  # type: ignore[no-untyped-call]
+        with reader:
+            yield reader
+
+    def rows(
+        self, sql: str, parameters: Mapping[str, str | int | date], label: str, within: float | None = None
+    ) -> pa.Table:
         """The result of a query, as Arrow through the Storage Read API.
+
+        `within` is a deadline shorter than the connection's own, in seconds.
 
         Raises:
             SettingsError: no credentials.
             SourceDataError: BigQuery refuses, or does not answer within the deadline.
         """
-        transient = if_exception_type(*TRANSIENT)
-        retry = Retry(predicate=transient, initial=0.5, maximum=8.0, timeout=self.deadline_seconds)
-        with self._explained(), self.get_client() as client, self.read_client(client) as reader:
-            for scheme in ("https://", "http://"):
-                client._http.mount(scheme, Impatient(self.request_seconds))
-            table: pa.Table = retry(self._rows_once)(client, reader, sql, parameters, label)
+        seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
+        ends = time.monotonic() + seconds
+        with (
+            explained(self.project, seconds, self.maximum_bytes_billed),
+            self.get_client() as client,
+            self.read_client(client) as reader,
+        ):
+            client._http.hooks["response"].append(require_bigquery)
+            retry = Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends))
+            table: pa.Table = retry(self._rows_once)(client, reader, sql, parameters, label, ends)
         return table
 
     def _rows_once(
@@ -101,76 +103,62 @@ class BigQueryConnection(BigQueryResource):
         sql: str,
         parameters: Mapping[str, str | int | date],
         label: str,
+        ends: float,
     ) -> pa.Table:
+        mount(client, Impatient(self.request_seconds, ends))
         config = bigquery.QueryJobConfig(
             query_parameters=[bigquery.ScalarQueryParameter(n, _TYPES[type(v)], v) for n, v in parameters.items()],
             maximum_bytes_billed=self.maximum_bytes_billed,
+            job_timeout_ms=int(1000 * _left(ends)),  # it ends there too, if nobody is left here to stop it
             labels={"application": "nba_ml", "query": label},
         )
         job = client.query(sql, job_config=config, timeout=self.request_seconds, retry=ONCE, job_retry=None)
-        result = job.result(timeout=self.deadline_seconds, retry=ONCE, job_retry=None)
-        return result.to_arrow(bqstorage_client=reader, timeout=self.deadline_seconds)
+        with ExitStack() as given_up:
+            given_up.callback(self._stop, client, job)
+            try:
+                result = job.result(timeout=_left(ends), retry=ONCE, job_retry=None)
+            except TimeoutError as error:
+                if time.monotonic() < ends:  # one request without an answer
+                    raise
+                raise StillRunningError(f"job {job.job_id}") from error
+            given_up.pop_all()
+        return result.to_arrow(bqstorage_client=reader, timeout=_left(ends))
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """What went wrong, as one paragraph with what to do."""
-        where = f"BigQuery, project {self.project}"
-        try:
-            yield
-        except auth_exceptions.DefaultCredentialsError as error:
-            raise SettingsError(
-                f"{where}: no credentials were found. Set GOOGLE_APPLICATION_CREDENTIALS to a service account's key "
-                "file, or run `gcloud auth application-default login`."
-            ) from error
-        except gexc.Forbidden as error:
-            raise SourceDataError(
-                f"{where}: permission denied: {said(error)} The account needs roles/bigquery.jobUser and "
-                "roles/bigquery.readSessionUser on the project, and roles/bigquery.dataViewer on both datasets."
-            ) from error
-        except (gexc.Unauthenticated, auth_exceptions.RefreshError) as error:
-            raise SourceDataError(
-                f"{where}: the credentials were not accepted: {said(error)} Renew them, or name another key file in "
-                "GOOGLE_APPLICATION_CREDENTIALS."
-            ) from error
-        except gexc.NotFound as error:
-            raise SourceDataError(
-                f"{where}: not found: {said(error)} Check NBA_ML_BIGQUERY_PROJECT, NBA_ML_FEATURE_TABLE, "
-                "NBA_ML_SUMMARY_TABLE, and NBA_ML_BIGQUERY_LOCATION if the datasets are outside the US."
-            ) from error
-        except gexc.BadRequest as error:
-            words = said(error)
-            limit = "bytes billed" in words
-            raise SourceDataError(
-                f"{where} refused the query: {words} "
-                + (
-                    f"The limit is NBA_ML_BIGQUERY_MAX_BYTES, {self.maximum_bytes_billed:,} bytes; raise it if the "
-                    "tables really are that large."
-                    if limit
-                    else "The tables must have the columns that the README lists, and a partition on game_date."
-                )
-            ) from error
-        except (gexc.RetryError, *TRANSIENT) as error:
-            cause = error.cause if isinstance(error, gexc.RetryError) and error.cause else error
-            raise SourceDataError(
-                f"{where} did not answer within {self.deadline_seconds:g} s; the last thing it said was: "
-                f"{said(cause)} Nothing was written. Check the network, then run it again."
-            ) from error
-        except gexc.GoogleAPIError as error:
-            raise SourceDataError(f"{where} failed: {said(error)} Nothing was written; run it again.") from error
+    def _stop(self, client: bigquery.Client, job: bigquery.QueryJob) -> None:
+        """Whoever gives a query up, be it by Ctrl-C, need not pay for the rest of it. Within a few seconds, or not."""
+        if job.state == "DONE":
+            return
+        mount(client, Impatient(min(_STOP_SECONDS, self.request_seconds)))
+        with suppress(Exception):  # whatever it is, the error that led here is the one to tell of
+            job.cancel(retry=ONCE)
+
+
+def mount(client: bigquery.Client, impatient: "Impatient") -> None:
+    """Have all of a client's requests made so, those for its access tokens too."""
+    for session in (client._http, client._http._auth_request_session):
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, impatient)
 
 
 class Impatient(HTTPAdapter):
     """No request waits longer than so many seconds for a sign of life.
 
-    The library waits 120 s and more for a query's results, whatever its caller says.
+    The library waits 120 s and more for a query's results, whatever its caller says. Nor does one wait beyond `ends`,
+    a moment of the monotonic clock.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, ends: float = math.inf) -> None:
         super().__init__()
         self._seconds = seconds
+        self._ends = ends
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        return super().send(request, *args, **{**kwargs, "timeout": self._seconds})
+        return super().send(request, *args, **{**kwargs, "timeout": min(self._seconds, _left(self._ends))})
+
+
+def _left(ends: float) -> float:
+    """Seconds until then. Never none: to the libraries 0 is no limit, or an error."""
+    return max(ends - time.monotonic(), 0.05)
 
 
 _TYPES: Mapping[type, str] = {str: "STRING", int: "INT64", date: "DATE"}
@@ -185,10 +173,3 @@ def quoted_table(table: str, project: str | None) -> str:
     if not _TABLE.fullmatch(table):
         raise SettingsError(f"'{table}' is no BigQuery table. Write dataset.table, or project.dataset.table.")
     return f"`{table}`" if table.count(".") == 2 or project is None else f"`{project}.{table}`"
-
-
-def said(error: BaseException) -> str:
-    """What Google's library said, on one line, with a full stop."""
-    message = getattr(error, "message", None) or str(error) or type(error).__name__
-    text = " ".join(str(message).split())[:500]
-    return text if text.endswith(".") else f"{text}."

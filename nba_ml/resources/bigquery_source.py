@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,7 +18,7 @@ from nba_ml.core.errors import SourceDataError
 from nba_ml.core.lineage import Inputs
 from nba_ml.core.progress import MonthProgress, TableState
 from nba_ml.core.season import month_bounds
-from nba_ml.core.snapshot import MonthRows
+from nba_ml.core.snapshot import MAX_REJECTED_SHARE, MonthRows
 from nba_ml.core.tables import FEATURE_ROWS, RESULTS
 from nba_ml.resources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
@@ -47,7 +48,7 @@ class BigQueryFeatureSource(MonthRowsSource):
         )
         have = pc.fill_null(table.column("has_features"), False)
         features = table if pc.all(have).as_py() else table.filter(have)
-        results = table.filter(pc.is_valid(table.column("minutes_played")))
+        results = self._results(month, table.filter(pc.is_valid(table.column("minutes_played"))))
         self._require_reached(month, features.num_rows, results.num_rows)
         _require_one_result(month, results, self.summary_table)
         # A player-game with two feature rows brings its result twice.
@@ -64,7 +65,7 @@ class BigQueryFeatureSource(MonthRowsSource):
         )
         return rows, versions
 
-    def progress(self, months: list[str]) -> list[MonthProgress]:
+    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:
         """One query over the months' keys, without a feature array."""
         first, last = month_bounds(months[0])[0], month_bounds(months[-1])[1]
         parameters: dict[str, str | int | date] = {
@@ -73,9 +74,31 @@ class BigQueryFeatureSource(MonthRowsSource):
             "feature_version": V2_33FEATURES.name,
             "feature_count": V2_33FEATURES.count,
         }
-        rows = self.connection.rows(self._sql("observe_months"), parameters, "observe-months").to_pylist()
+        rows = self.connection.rows(self._sql("observe_months"), parameters, "observe-months", within).to_pylist()
         found = {row["month"]: _progress(row) for row in rows}
         return [found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None) for month in months]
+
+    def _results(self, month: str, found: pa.Table) -> pa.Table:
+        """Those of a player. A few without one are set aside and told of, as the snapshot does with feature rows.
+
+        One row that nobody can use would otherwise end the training: every later month's window has this month in it.
+        """
+        if found.column("player_lookup").null_count == 0:
+            return found
+        results = found.filter(pc.is_valid(found.column("player_lookup")))
+        nobodys = found.select(["game_date", "box_scores"]).filter(pc.is_null(found.column("player_lookup")))
+        rows = sum(nobodys.column("box_scores").to_pylist())
+        days = ", ".join(
+            f"{r['game_date']} ({r['box_scores']:,})" for r in nobodys.sort_by("game_date").to_pylist()[:5]
+        )
+        told = f"{month}: {self.summary_table} has {rows:,} results without a player_lookup, on {days}"
+        if rows > MAX_REJECTED_SHARE * (rows + results.num_rows):
+            raise SourceDataError(
+                f"{told}. They can be nobody's, and are more than {MAX_REJECTED_SHARE:.0%} of the month's; name their "
+                "players or remove the rows, then materialise the month again. What was there is untouched."
+            )
+        dg.get_dagster_logger().warning(f"{told}. They can be nobody's, and were left out.")
+        return results
 
     def _require_reached(self, month: str, feature_rows: int, results: int) -> None:
         if feature_rows == 0:

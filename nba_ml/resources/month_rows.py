@@ -34,8 +34,15 @@ class MonthRowsSource(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         """
 
     @abstractmethod
-    def progress(self, months: list[str]) -> list[MonthProgress]:
-        """How far the backfill is, for each of the months, in order."""
+    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:
+        """How far the backfill is, for each of the months, in order.
+
+        `within` is for who cannot wait as long as the source may: the most seconds until there is an answer or an
+        error. None: the source's own deadline.
+
+        Raises:
+            NbaMlError: the source cannot be read, or not in time.
+        """
 
 
 class StoredMonthRows(MonthRowsSource):
@@ -50,7 +57,7 @@ class StoredMonthRows(MonthRowsSource):
         rows = MonthRows.of_tables(tables[FEATURES], tables[SUMMARY], V2_33FEATURES)
         return rows, {asset: {month: value.digest} for asset, value in values.items()}
 
-    def progress(self, months: list[str]) -> list[MonthProgress]:
+    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:  # noqa: ARG002 (asks nobody)
         store = open_store(self.root)
         return [_stored_progress(store, month) for month in months]
 

@@ -22,7 +22,8 @@ from nba_ml.core.digest import bytes_digest
 from nba_ml.core.errors import SettingsError, SlateError
 from nba_ml.core.served_table import create_table, served_rows
 from nba_ml.core.slate import SERVED
-from nba_ml.resources.bigquery_connection import ONCE, TRANSIENT, BigQueryConnection, Impatient, quoted_table, said
+from nba_ml.resources.bigquery_connection import ONCE, BigQueryConnection, Impatient, mount, quoted_table
+from nba_ml.resources.bigquery_errors import TRANSIENT, is_denied, is_transient, said, todo
 from nba_ml.resources.prediction_columns import load_file, load_schema, require_columns
 from nba_ml.resources.slate_store import KeptSlate
 
@@ -68,8 +69,7 @@ class BigQueryPredictionTable:
         name = quoted_table(self.table, self.connection.project)
         rows = served_rows(kept.slate, kept.number, kept.slate_id)
         with self._explained(name), self.connection.get_client() as client:
-            for scheme in ("https://", "http://"):
-                client._http.mount(scheme, Impatient(self.connection.request_seconds))
+            mount(client, Impatient(self.connection.request_seconds))
             reference = bigquery.TableReference.from_string(name.strip("`"))
             there = self._patiently(client.get_table, reference, retry=ONCE)
             require_columns(name, there.schema)
@@ -154,32 +154,33 @@ class BigQueryPredictionTable:
             yield
         except auth_exceptions.DefaultCredentialsError as error:
             raise SettingsError(
-                f"{name}: no credentials were found. Set GOOGLE_APPLICATION_CREDENTIALS to a service account's key "
-                f"file, or run `gcloud auth application-default login`. {again}"
+                f"{name}: no usable credentials: {said(error)} Set GOOGLE_APPLICATION_CREDENTIALS to a service "
+                f"account's key file, or unset it and run `gcloud auth application-default login`. {again}"
             ) from error
         except gexc.NotFound as error:
             raise SlateError(
                 f"{name} is not there: {said(error)} Check NBA_ML_PREDICTION_TABLE, or make the table: "
                 f"{create_table(name)}. {again}"
             ) from error
-        except gexc.Forbidden as error:
-            raise SlateError(
-                f"{name}: permission denied: {said(error)} The account needs roles/bigquery.jobUser on the project "
-                f"and roles/bigquery.dataEditor on the table. {again}"
-            ) from error
-        except (gexc.RetryError, *TRANSIENT) as error:
+        except (gexc.GoogleAPIError, auth_exceptions.GoogleAuthError, *TRANSIENT) as error:
             cause = error.cause if isinstance(error, gexc.RetryError) and error.cause else error
-            raise SlateError(
-                f"{name}: BigQuery did not answer within {self.connection.deadline_seconds:g} s; the last thing it "
-                f"said was: {said(cause)} {again}"
-            ) from error
-        except (gexc.GoogleAPIError, auth_exceptions.GoogleAuthError) as error:
-            raise SlateError(f"{name}: BigQuery refused the slate: {said(error)} {again}") from error
+            raise SlateError(f"{name}: {self._refusal(cause)} {again}") from error
+
+    def _refusal(self, error: Exception) -> str:
+        if is_denied(error):
+            return (
+                f"permission denied: {said(error)} The account needs roles/bigquery.jobUser on the project and "
+                "roles/bigquery.dataEditor on the table."
+            )
+        if _passes(error):
+            seconds = self.connection.deadline_seconds
+            return f"BigQuery did not answer within {seconds:g} s; the last thing it said was: {said(error)}"
+        return f"BigQuery refused the slate: {said(error)} {todo(error)}".rstrip()
 
 
 def _passes(error: BaseException) -> bool:
     """Whether it goes away by itself. Of statements that change a table at one moment BigQuery refuses some, as bad."""
-    return isinstance(error, TRANSIENT) or (isinstance(error, gexc.BadRequest) and _CONCURRENT in str(error))
+    return is_transient(error) or (isinstance(error, gexc.BadRequest) and _CONCURRENT in str(error))
 
 
 def _job_name(reference: bigquery.TableReference, kept: KeptSlate) -> str:

@@ -91,8 +91,9 @@ class FaultProxy:
         self.violations: list[str] = []
         self.calls: list[Call] = []
         """Since the last `disturbing` began."""
+        self.arrived = 0
         self.injected = 0
-        """The faults ever since."""
+        """The calls, and the faults, since this proxy began."""
         self._upstream = urlsplit(upstream).netloc
         self._lock = threading.Lock()
         self._in_turn, self._turn = in_turn, threading.Lock()
@@ -127,6 +128,7 @@ class FaultProxy:
         with self._lock:
             call = Call(sum(each.client == client for each in self.calls), client, method, path)
             self.calls.append(call)
+            self.arrived += 1
             fault = self.plan(call)
             if fault is not None:
                 self.injected += 1

@@ -13,9 +13,10 @@ class BreakingRelay:
     """Relays bytes to `upstream` (host:port); each of the next connections breaks after so many bytes of answer.
 
     `breaks` is used up from the front: a number resets that connection once as many bytes came back (0: at once).
+    With `silently` it stays open instead, and nothing more comes, as from a host that lost its network.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, *, silently: bool = False) -> None:
         host, _, port = upstream.rpartition(":")
         self._upstream = (host, int(port))
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -23,6 +24,8 @@ class BreakingRelay:
         self.breaks: list[int] = []
         self.broken = 0
         self.connections = 0
+        self._silently = silently
+        self._ended = threading.Event()
 
     @contextmanager
     def running(self) -> Iterator[BreakingRelay]:
@@ -32,6 +35,7 @@ class BreakingRelay:
         try:
             yield self
         finally:
+            self._ended.set()
             self._listener.close()
 
     def _serve(self) -> None:
@@ -57,6 +61,8 @@ class BreakingRelay:
                 passed += len(data)
             else:
                 self.broken += 1
+                if self._silently:
+                    self._ended.wait()
                 target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         for end in (source, target):
             with suppress(OSError):

@@ -10,6 +10,7 @@ import itertools
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -129,6 +130,14 @@ class Trial:
         client = emulator_client(self.proxy.endpoint)
         return CloudStore(self.bucket, folder, client, deadline, request_timeout, first_pause=0.005)
 
+    def counted(self) -> Counter[str]:
+        """The calls through the proxy, and the faults, so far."""
+        return Counter(calls=self.proxy.arrived, faults=self.proxy.injected)
+
+    def since(self, before: Counter[str]) -> Counter[str]:
+        """Those that came after it was `counted`."""
+        return self.counted() - before
+
 
 @pytest.fixture(scope="module")
 def trial(gcs_endpoint: str, bundle: Bundle) -> Iterator[Trial]:
@@ -156,9 +165,10 @@ def published_objects(place: Place) -> dict[str, bytes]:
     return {name: data for name, data in contents(place).items() if name != CHAMPION}
 
 
-def test_the_calls_of_a_publication(trial: Trial) -> None:
+def test_the_calls_of_a_publication(trial: Trial, record_property: Record) -> None:
     """Guards the counts below, and the cost of a publication: a call more is a call more that can fail."""
     folder, place, watch = trial.begin()
+    before = trial.counted()
     with trial.proxy.disturbing(undisturbed, watch):
         outcome = publish_and_promote(trial.disturbed(folder, deadline=60), trial.bundle, "calm")
     assert outcome == (True, [1, 2])
@@ -174,7 +184,9 @@ def test_the_calls_of_a_publication(trial: Trial) -> None:
     assert [each.method for each in trial.proxy.calls] == [each.split()[0] for each in CALLS]
     assert trial.proxy.violations == []
     assert watch.looks == len(CALLS)
+    assert trial.since(before) == {"calls": len(CALLS)}
     assert published_objects(place) == trial.clean
+    record(record_property, **trial.since(before))
 
 
 @pytest.mark.parametrize("when", WHENS)
@@ -185,7 +197,7 @@ def test_a_fault_that_passes_is_overcome(trial: Trial, kind: Kind, when: When, r
     After the server acted, the second try is refused because of the first: taken for a lost race, the publisher
     would not say `created`, and the pointer would go up by one serial too many.
     """
-    runs, before = 0, trial.proxy.injected
+    runs, before = 0, trial.counted()
     for call, times in itertools.product(range(len(CALLS)), (1, 2) if kind == "reset" else (1,)):
         folder, place, watch = trial.begin()
         store = trial.disturbed(folder, deadline=60, request_timeout=0.25 if kind == "silence" else 30)
@@ -195,7 +207,7 @@ def test_a_fault_that_passes_is_overcome(trial: Trial, kind: Kind, when: When, r
         assert outcome == (True, [1, 2]), f"{times} x {kind} {when} call {call}"
         assert published_objects(place) == trial.clean
         runs += 1
-    record(record_property, runs=runs, faults=trial.proxy.injected - before)
+    record(record_property, runs=runs, **trial.since(before))
 
 
 @pytest.mark.parametrize("when", WHENS)
@@ -204,7 +216,7 @@ def test_a_fault_that_lasts_ends_in_an_error_that_a_rerun_mends(
     trial: Trial, kind: Kind, when: When, record_property: Record
 ) -> None:
     """Guards against hanging, against half a bundle, and against a state from which publishing again fails."""
-    runs, before = 0, trial.proxy.injected
+    runs, before = 0, trial.counted()
     for call in range(len(CALLS)):
         folder, place, watch = trial.begin()
         store = trial.disturbed(folder, deadline=0.1, request_timeout=0.1 if kind == "silence" else 30)
@@ -226,12 +238,12 @@ def test_a_fault_that_lasts_ends_in_an_error_that_a_rerun_mends(
         assert serials == [seen + 1, seen + 2]
         assert published_objects(place) == trial.clean
         runs += 1
-    record(record_property, runs=runs, faults=trial.proxy.injected - before)
+    record(record_property, runs=runs, **trial.since(before))
 
 
 def test_damaged_bytes_are_refused(trial: Trial, record_property: Record) -> None:
     """Guards every download: one bit turned over on the way is an error that says so, and nothing is built on it."""
-    before = trial.proxy.injected
+    before = trial.counted()
     downloads = [number for number, asked in enumerate(CALLS) if asked in ("GET booster", "GET record")]
     downloads += [CALLS.index("GET manifest", 1), CALLS.index("GET champion", 9)]
     for call in downloads:
@@ -244,7 +256,7 @@ def test_damaged_bytes_are_refused(trial: Trial, record_property: Record) -> Non
         assert trial.proxy.violations == []
         publish_and_promote(trial.store(folder), trial.bundle, "second")
         assert published_objects(place) == trial.clean
-    record(record_property, runs=len(downloads), faults=trial.proxy.injected - before)
+    record(record_property, runs=len(downloads), **trial.since(before))
 
 
 def test_publishers_killed_at_every_call(trial: Trial, tmp_path: Path, record_property: Record) -> None:
@@ -252,7 +264,7 @@ def test_publishers_killed_at_every_call(trial: Trial, tmp_path: Path, record_pr
     small = bundle_of(trial.bundle.booster)
     store, allowed = trial.store("killed-clean"), BucketView(trial.direct, trial.bucket, "killed-clean")
     publish(store, small)
-    kills = 0
+    kills, before = 0, trial.counted()
     with started("in-forks", trial.proxy.endpoint, trial.bucket, small, tmp_path) as helper:
         for call, when in itertools.product(range(len(CALLS) + 1), WHENS):
             folder, place, _ = trial.begin()
@@ -266,7 +278,7 @@ def test_publishers_killed_at_every_call(trial: Trial, tmp_path: Path, record_pr
             assert publish(trial.store(folder), small).created == (whole == [])
             assert published_objects(place) == contents(allowed)
     assert kills == 2 * len(CALLS)
-    record(record_property, kills=kills)
+    record(record_property, kills=kills, calls=trial.since(before)["calls"])
 
 
 @pytest.mark.parametrize("publishers", [2, 3])
@@ -278,7 +290,7 @@ def test_publishers_at_once_through_a_bad_network(trial: Trial, publishers: int,
         for n in range(publishers)
     ]
     chance = random.Random(publishers)
-    before = trial.proxy.injected
+    before = trial.counted()
 
     def plan(_: Call) -> Fault | None:
         kind, when = chance.choice(["503", "reset", "cut"]), chance.choice(WHENS)
@@ -297,7 +309,7 @@ def test_publishers_at_once_through_a_bad_network(trial: Trial, publishers: int,
         assert len(serials) == len(set(serials)) == 2 * publishers
         assert resolved_serial(place) >= max(serials)
         assert len(whole_bundles(place)) == 1
-    record(record_property, races=rounds, faults=trial.proxy.injected - before)
+    record(record_property, races=rounds, **trial.since(before))
 
 
 def look(place: Place) -> None:

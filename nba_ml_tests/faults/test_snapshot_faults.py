@@ -5,6 +5,8 @@ Whatever happens, there are two ends: the month's own rows, or an error in words
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,9 +15,10 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import NbaMlError, SourceDataError
 from nba_ml.core.snapshot import take_snapshot
 from nba_ml.resources.bigquery_source import BigQueryFeatureSource
-from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
+from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
 from nba_ml_tests.faults.proxy import KINDS, WHENS, Fault, FaultProxy, Kind, When, disturbed, undisturbed
+from nba_ml_tests.faults.reader import UNREAD
 from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.faults.tcp import BreakingRelay
 
@@ -114,3 +117,32 @@ def test_a_stream_that_breaks_for_ever_ends_in_words(platform: Platform, bigquer
         with pytest.raises(NbaMlError, match="BigQuery, project"):
             source.read(MONTH)
         assert relay.broken > 0, "how often within the deadline is the machine's affair"
+
+
+def test_a_process_ends_though_its_stream_of_rows_hangs(
+    platform: Platform, bigquery_emulator: BigQueryEmulator
+) -> None:
+    """Guards against an error that is told by a process which then never ends: a run that stays 'running' for a day.
+
+    The library reads each stream in a thread with no deadline, and a process waits for its threads.
+    """
+    where = [platform.features, platform.summary, MONTH]
+    for seconds in ("4", "16", "64"):  # until the machine is fast enough to come as far as the rows
+        with BreakingRelay(bigquery_emulator.storage, silently=True).running() as relay:
+            relay.breaks = [20_000] * 1000
+            reader = [
+                sys.executable,
+                "-m",
+                "nba_ml_tests.faults.reader",
+                PROJECT,
+                bigquery_emulator.rest,
+                relay.address,
+            ]
+            ended = subprocess.run(
+                [*reader, *where, seconds], stdout=subprocess.PIPE, text=True, timeout=300, check=False
+            )
+        if relay.broken:
+            break
+    assert relay.broken, "it never came as far as the rows"
+    assert ended.returncode == UNREAD
+    assert f"did not answer within {seconds} s" in ended.stdout

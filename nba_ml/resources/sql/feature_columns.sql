@@ -1,7 +1,8 @@
 -- A part: what is read of a feature row, by month_rows to train on and by slate_rows to score, so that the two are one.
 -- Parameter: @feature_names.
--- Older rows have stray case and dots. The same canonical form on every side, or they never meet.
-REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
+-- Older rows have stray case and dots. The same canonical form on every side, or they never meet; nothing left of it is
+-- nobody's, or all of those would be one player.
+NULLIF(REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', ''), '') AS player_lookup,
 game_date,
 game_id,
 features,

@@ -1,6 +1,7 @@
 -- One month: every feature row, with its result where there is one, and every result without a feature row.
 -- In no order: the snapshot puts its rows into one whatever order they come in, and an ORDER BY here would have one
 -- worker sort all vectors, and one stream bring them.
+-- Results without a player are nobody's: a date's come as one row, counted (box_scores), for the reader to set aside.
 -- Parameters: @first, @last (dates, inclusive), @feature_names (the contract's names, in order, joined by commas).
 WITH features AS (
   SELECT
@@ -18,8 +19,9 @@ WITH features AS (
 
 results AS (
   SELECT
-    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
+    NULLIF(REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', ''), '') AS player_lookup,
     game_date,
+    COUNT(*) AS box_scores,
     CAST(MAX(points) AS FLOAT64) AS points,
     CAST(MAX(minutes_played) AS FLOAT64) AS minutes_played,
     MIN(points) != MAX(points) OR MIN(minutes_played) != MAX(minutes_played) AS contradictory,

@@ -4,7 +4,7 @@
 WITH features AS (
   SELECT
     FORMAT_DATE('%Y-%m', game_date) AS month,
-    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
+    NULLIF(REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', ''), '') AS player_lookup,
     game_date,
     game_id,
     updated_at,
@@ -35,6 +35,7 @@ results AS (
   WHERE game_date BETWEEN @first AND @last
     AND minutes_played > 0
     AND points IS NOT NULL
+    AND REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') != ''  -- as in month_rows' reader: nobody's is none
 ),
 
 feature_months AS (
