@@ -374,6 +374,15 @@ def test_a_refusal_names_no_more_rights_than_are_needed(table: Table) -> None:
         raise Forbidden("no")
 
 
+def test_a_used_up_quota_is_no_missing_role(table: Table) -> None:
+    """Guards against rights that are granted for nothing: BigQuery calls both forbidden."""
+    used_up = Forbidden("Quota exceeded.", errors=[{"reason": "quotaExceeded"}])
+    used_up_said = pytest.raises(SlateError, match="A quota of the project is used up")
+    with used_up_said as caught, table.writer()._explained("`p.d.t`"):
+        raise used_up
+    assert "roles/" not in str(caught.value)
+
+
 def test_no_answer_is_said_in_words(table: Table) -> None:
     """Guards against a traceback of Google's library, and against doubt about what was written."""
     writer = BigQueryPredictionTable(
