@@ -46,7 +46,7 @@ _AGAIN = frozenset(
 
 _LIMIT = "bytesBilledLimitExceeded"
 _STOPPED = frozenset({"stopped", "timeout"})
-_TODO: Mapping[str, str] = {
+_REMEDIES: Mapping[str, str] = {
     "quotaExceeded": "A quota of the project is used up, which no permission mends. Wait until it is renewed, or have "
     "it raised (IAM & Admin, Quotas in the console); then run it again.",
     **dict.fromkeys(
@@ -96,7 +96,7 @@ def is_transient(error: BaseException) -> bool:
     why = reason(error)
     if why in _AGAIN or (isinstance(error, auth_exceptions.GoogleAuthError) and error.retryable):
         return True
-    if why == _LIMIT or why in _STOPPED or why in _TODO or _UNTRUSTED in str(error):
+    if why == _LIMIT or why in _STOPPED or why in _REMEDIES or _UNTRUSTED in str(error):
         return False
     return isinstance(error, TRANSIENT)
 
@@ -106,9 +106,9 @@ def is_denied(error: BaseException) -> bool:
     return isinstance(error, gexc.Forbidden) and reason(error) in _DENIED
 
 
-def todo(error: BaseException) -> str:
+def remedy(error: BaseException) -> str:
     """What to do about a refusal that is known by its reason; '' if it is not."""
-    return _TODO.get(reason(error) or "", "")
+    return _REMEDIES.get(reason(error) or "", "")
 
 
 def require_bigquery(response: requests.Response, *_: Any, **__: Any) -> None:
@@ -167,8 +167,8 @@ def _explanation(error: Exception, where: str, seconds: float, maximum_bytes_bil
             f"{where} refused the query: {words} The limit is NBA_ML_BIGQUERY_MAX_BYTES, {maximum_bytes_billed:,} "
             "bytes; raise it if the tables really are that large."
         )
-    if todo(error):
-        return SourceDataError(f"{where} refused: {words} {todo(error)}")
+    if remedy(error):
+        return SourceDataError(f"{where} refused: {words} {remedy(error)}")
     if why in _STOPPED or isinstance(error, StillRunningError):
         return SourceDataError(
             f"{where}: the query was still running after the {seconds:g} s that it may take, and was told to stop: "

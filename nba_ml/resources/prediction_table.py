@@ -23,7 +23,7 @@ from nba_ml.core.errors import SettingsError, SlateError
 from nba_ml.core.served_table import create_table, served_rows
 from nba_ml.core.slate import SERVED
 from nba_ml.resources.bigquery_connection import ONCE, BigQueryConnection, Impatient, mount, quoted_table
-from nba_ml.resources.bigquery_errors import TRANSIENT, is_denied, is_transient, said, todo
+from nba_ml.resources.bigquery_errors import TRANSIENT, is_denied, is_transient, remedy, said
 from nba_ml.resources.prediction_columns import load_file, load_schema, require_columns
 from nba_ml.resources.slate_store import KeptSlate
 
@@ -175,7 +175,7 @@ class BigQueryPredictionTable:
         if _passes(error):
             seconds = self.connection.deadline_seconds
             return f"BigQuery did not answer within {seconds:g} s; the last thing it said was: {said(error)}"
-        return f"BigQuery refused the slate: {said(error)} {todo(error)}".rstrip()
+        return f"BigQuery refused the slate: {said(error)} {remedy(error)}".rstrip()
 
 
 def _passes(error: BaseException) -> bool:

@@ -61,9 +61,9 @@ def test_what_google_refuses_is_said_with_what_to_do(scripted: ScriptedService, 
 
     The emulator knows no permissions and no limits. Google refuses in two forms: an HTTP error, and a job that failed.
     """
-    status, message, todo = REFUSALS[why]
+    status, message, remedy = REFUSALS[why]
     scripted.answer_always(refusal(status, message, why) if form == "answer" else failed_job(message, why))
-    with pytest.raises(SourceDataError, match=todo) as caught:
+    with pytest.raises(SourceDataError, match=remedy) as caught:
         scripted.connection().rows("SELECT 1", {}, "test")
     assert message in str(caught.value)
     assert ("roles/" in str(caught.value)) == (why == "accessDenied")
