@@ -6,18 +6,22 @@ rollback is done before a graph would have been loaded.
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nba_ml.commands.wrapper import command, say
-from nba_ml.core.errors import ReleaseError
+from nba_ml.core.errors import PublicationError, ReleaseError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from nba_ml.core.channel import Channel, Evidence, Moved
+    from nba_ml.core.channel import Channel, Evidence
+    from nba_ml.core.moves import Moved
     from nba_ml.core.object_store import ObjectStore
     from nba_ml.release.bench import Bench
 
@@ -27,6 +31,12 @@ NOT_DONE = 1
 _NO_CHAMPION = "There is no champion yet. `nba-ml champion promote` makes the latest published model the first."
 
 _REASON = click.option("--reason", metavar="TEXT", help="Why, in a sentence. It stays in the channel's history.")
+_FROM_SERIAL = click.option(
+    "--from-serial",
+    metavar="N",
+    type=click.IntRange(0),
+    help="Move only from the channel's state N, and once: run again, it does nothing. Default: the present state.",
+)
 _UNTIL = click.option(
     "--until", metavar="YYYY-MM-DD", help="Count games up to this date, inclusive. Default: all that are graded."
 )
@@ -65,8 +75,9 @@ def show() -> int:
     multiple=True,
     help="Let one condition pass: newer, not_set_aside, grade or bias. Needs --reason. May be repeated.",
 )
+@_FROM_SERIAL
 @command
-def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...]) -> int:
+def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], from_serial: int | None) -> int:
     """Make a published model the champion, if it deserves it.
 
     Without MODEL_ID the latest published one. It must have been given later games than the champion, and be no worse
@@ -75,7 +86,8 @@ def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...]) -
     """
     from nba_ml.release.promotion import promote as propose
 
-    done = propose(_bench(), datetime.now(UTC), model_id, reason, waived)
+    with _asked_for_again():
+        done = propose(_bench(), datetime.now(UTC), model_id, reason, waived, from_serial)
     say(done.said)
     if done.decision is not None and done.decision.evidence is not None:
         _print_evidence(done.decision.evidence)
@@ -83,22 +95,31 @@ def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...]) -
 
 
 @champion.command()
-@click.option("--to", metavar="MODEL_ID", help="An earlier champion. Default: the one before.")
+@click.option("--to", metavar="MODEL_ID", help="An earlier champion. Default: the one before. Needed after a rollback.")
 @_REASON
+@_FROM_SERIAL
 @command
-def rollback(to: str | None, reason: str | None) -> int:
+def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int:
     """Let the champion before serve again, alone and at once.
 
-    Run again, it goes one further back. What is left is set aside: it comes back only by name, with a reason. A
-    rollout that is under way ends.
+    To go further back after a rollback, name the model with --to. What is left is set aside: it comes back only by
+    name, with a reason. A rollout that is under way ends.
     """
     from nba_ml.release.rollback import rollback as go_back
 
-    done = go_back(_objects(), datetime.now(UTC), _given(reason), to)
-    state = done.channel
+    with _asked_for_again():
+        done = go_back(_objects(), datetime.now(UTC), _given(reason), to, from_serial)
     _say_followed(done)
+    state = done.serving
     if state is not None:
-        say(f"{state.champion.model_id} {'serves now' if done.moved else 'serves already'} (serial {state.serial}).")
+        word = (
+            "serves now"
+            if done.moved and done.later is None
+            else "serves already"
+            if done.already is None
+            else "serves"
+        )
+        say(f"{state.champion.model_id} {word} (serial {state.serial}).")
     return 0
 
 
@@ -128,8 +149,9 @@ def rollout() -> None:
 @click.argument("model_id")
 @_REASON
 @click.option("--graded-from", metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today.")
+@_FROM_SERIAL
 @command
-def start(model_id: str, reason: str | None, graded_from: str | None) -> int:
+def start(model_id: str, reason: str | None, graded_from: str | None, from_serial: int | None) -> int:
     """Let MODEL_ID serve 10% of the player-games.
 
     MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. Which
@@ -138,11 +160,13 @@ def start(model_id: str, reason: str | None, graded_from: str | None) -> int:
     from nba_ml.core.systems.catboost_v8 import EXTRA, SYSTEM_ID
     from nba_ml.release.rollout import rollout_start
 
-    done = rollout_start(_objects(), model_id, datetime.now(UTC), _given(reason), _day(graded_from))
+    with _asked_for_again():
+        done = rollout_start(_objects(), model_id, datetime.now(UTC), _given(reason), _day(graded_from), from_serial)
     _say_followed(done)
-    if done.channel is not None:
-        _print_state(done.channel)
-        if done.channel.challenger is not None and done.channel.challenger.system_id == SYSTEM_ID:
+    state = done.serving
+    if state is not None:
+        _print_state(state)
+        if state.challenger is not None and state.challenger.system_id == SYSTEM_ID:
             say(
                 f"It is a CatBoost: workers without the extra '{EXTRA}' refuse it, and refuse to start while it has a "
                 "share."
@@ -152,8 +176,9 @@ def start(model_id: str, reason: str | None, graded_from: str | None) -> int:
 
 @rollout.command()
 @_UNTIL
+@_FROM_SERIAL
 @command
-def advance(until: str | None) -> int:
+def advance(until: str | None, from_serial: int | None) -> int:
     """Take the next step if the grades allow it; stop if they forbid it.
 
     After 100% the challenger becomes the champion. The exit code is 1 where nothing moved, or the challenger was
@@ -161,26 +186,29 @@ def advance(until: str | None) -> int:
     """
     from nba_ml.release.rollout import rollout_advance
 
-    status, moved = rollout_advance(_bench(), datetime.now(UTC), _day(until))
-    _say_followed(moved)
+    with _asked_for_again():
+        status, done = rollout_advance(_bench(), datetime.now(UTC), _day(until), from_serial)
+    _say_followed(done)
     say(f"{status.step.action}: {status.step.said}.")
-    if moved.channel is not None:
-        _print_state(moved.channel)
-    return 0 if moved.moved and status.step.action == "advance" else NOT_DONE
+    if done.serving is not None:
+        _print_state(done.serving)
+    return 0 if (done.moved or done.already) and status.step.action == "advance" else NOT_DONE
 
 
 @rollout.command()
 @_REASON
 @click.option("--forget", is_flag=True, help="Do not keep the challenger in shadow either.")
+@_FROM_SERIAL
 @command
-def stop(reason: str | None, forget: bool) -> int:
+def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
     """Take the challenger's share back to 0, at once. It stays in shadow: scored, graded, not served."""
     from nba_ml.release.rollback import rollout_stop
 
-    done = rollout_stop(_objects(), datetime.now(UTC), _given(reason), forget=forget)
+    with _asked_for_again():
+        done = rollout_stop(_objects(), datetime.now(UTC), _given(reason), forget=forget, from_serial=from_serial)
     _say_followed(done)
-    if done.channel is not None:
-        _print_state(done.channel)
+    if done.serving is not None:
+        _print_state(done.serving)
     return 0
 
 
@@ -271,18 +299,61 @@ def _bench() -> Bench:
     return Bench(open_objects(settings.artifact_root), store, settings.thresholds, settings.threads)
 
 
+@contextmanager
+def _asked_for_again() -> Iterator[None]:
+    """Add to the error of a move whose outcome is uncertain the exact command that is safe to run again."""
+    from nba_ml.core.moves import UnfinishedMoveError
+
+    try:
+        yield
+    except UnfinishedMoveError as error:
+        given = dict(click.get_current_context().params)
+        given |= {} if error.from_serial is None else {"from_serial": error.from_serial}
+        if error.wanted is not None and error.wanted.kind == "promote":
+            given["model_id"] = error.wanted.champion.model_id  # not whichever is the latest by then
+        raise PublicationError(
+            f"{error} Then run exactly this, which moves the channel once however often it is run: "
+            f"{_command_with(given)}"
+        ) from error
+
+
+def _command_with(given: Mapping[str, Any]) -> str:
+    """The command that is running, with these values for its parameters, as a shell takes it."""
+    context = click.get_current_context()
+    words = ["nba-ml", *context.command_path.split()[1:]]  # the first is however it was started
+    for parameter in context.command.params:
+        value = given.get(parameter.name or "")
+        if value is None or value is False:
+            continue
+        named = isinstance(parameter, click.Option)
+        for each in value if isinstance(value, tuple) else (value,):
+            words += [*([parameter.opts[0]] if named else []), *([] if each is True else [str(each)])]
+    return shlex.join(words)
+
+
 def _say_followed(done: Moved) -> None:
+    from nba_ml.release.repeatable import described
+
     if done.followed is not None:
         say(done.said_of_following)
+    if done.already is not None:
+        say(f"Done already: serial {done.already.serial} is the {described(done.already)}. Nothing was moved again.")
+    passed = done.already or (done.channel if done.later is not None else None)
+    if passed is not None and done.serving is not None and done.serving.serial > passed.serial:
+        say(f"The channel was moved on since: serial {done.serving.serial}, {described(done.serving)}.")
 
 
 def _is_newest(objects: ObjectStore, state: Channel) -> bool:
     """Whether the history ends with what the pointer holds; says so if not."""
-    from nba_ml.release.rollback import unfinished
+    from nba_ml.release.rollback import unfinished, why_stuck
 
     ahead = unfinished(objects, state)
     if ahead is None:
         return True
+    stuck = why_stuck(objects, state, ahead)
+    if stuck:
+        say(stuck)
+        return False
     say(
         f"The history is ahead of this: it ends with serial {ahead.serial}, {ahead.kind} of "
         f"{ahead.champion.model_id}. Either somebody moves the channel right now, or a move died half-way, or an old "

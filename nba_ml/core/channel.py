@@ -1,39 +1,26 @@
-"""The pointer that says which published model serves, and how it moves.
+"""The pointer that says which published model serves, and the states that it was ever in.
 
 A channel is one small object, `channels/champion.json`: the champion, and while a rollout runs the challenger
 with its share. Every state that it was ever in lies beside it, `channels/history/<serial>.json`, byte for byte.
+The history may be ahead of the pointer: a move is recorded first and carried out then (`moves`).
 
-A move creates the next state in the history and then lets the pointer follow:
-
-1. read the pointer. If the history is ahead of it, a mover died before step 3, or somebody set the pointer back or
-   removed it: let it follow to the end of the history first. Then decide on the state after it;
-2. create `history/<serial + 1>.json`. Of any number of movers one succeeds: this is the moment of the move;
-3. swap the pointer, on the generation that was read, for those very bytes.
-
-Who finds the next state taken in step 2 lost a race: do step 3 for the winner, who may be dead, read again, and decide
-again against the new champion. So the pointer holds nothing that the history does not, nobody decides against a state
-that is not the last, and neither a death nor an old copy of the pointer leaves it behind once somebody moves.
-
-The pointer never moves back by this: it is swapped on the generation of the state that the history was seen to be
-ahead of, and created only where none is.
-
-What belongs here: the form of a state and the mechanics of a move. What does not: which model deserves it
-(`promotion`, `rollout`). Imports Pydantic and the standard library only: the prediction worker reads channels.
+What belongs here: the form of a state, and reading pointer and history. What does not: moving the pointer (`moves`),
+which model deserves it (`promotion`, `rollout`). Imports Pydantic and the standard library only: the prediction worker
+reads channels.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from nba_ml.core.errors import ChannelError, ReleaseError
-from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore
+from nba_ml.core.errors import ChannelError
+from nba_ml.core.object_store import ObjectStore
 
 FOLDER = "xgboost_v1/channels"
 CHAMPION = f"{FOLDER}/champion.json"
@@ -230,9 +217,9 @@ def require_no_history(store: ObjectStore) -> None:
     Raises:
         ChannelError: there is a history, so the pointer was removed, or its first mover died.
     """
-    if store.read(history_name(1)) is None:
+    newest = newest_state_ahead(store, None)
+    if newest is None:
         return
-    newest = read_history(store, 1)[-1]
     raise ChannelError(
         f"{store.uri(CHAMPION)} is missing, and the history beside it goes up to serial {newest.serial}, in which "
         f"{newest.champion.model_id} serves: the pointer was removed, or whoever made the first died half-way. The "
@@ -241,27 +228,43 @@ def require_no_history(store: ObjectStore) -> None:
     )
 
 
-def newest_state_ahead(store: ObjectStore, present: Channel) -> Channel | None:
+def newest_state_ahead(store: ObjectStore, present: Channel | None) -> Channel | None:
     """The last state of the history if it is after `present`, which the pointer holds; None if the two agree.
 
-    They differ for a moment in every move, and for longer where a mover died or the pointer was set back.
+    They differ for a moment in every move, and for longer where a mover died or the pointer was set back. The end of
+    the history is where the serials that follow the pointer's end: an object beyond a gap is no state of this channel.
+
+    Args:
+        present: None where there is no pointer.
 
     Raises:
         ChannelError: that state is damaged, or lies under another serial than its own.
     """
-    if store.read(history_name(present.serial + 1)) is None:
+    last = 0 if present is None else present.serial
+    if store.read(history_name(last + 1)) is None:
         return None
-    return read_history(store, 1)[-1]
+    recorded = set(_recorded_serials(store))
+    while last + 1 in recorded:
+        last += 1
+    return read_state(store, last)
 
 
 def read_history(store: ObjectStore, newest: int | None = None) -> list[Channel]:
     """Every state, or the `newest` of them (1 or more), oldest first. The last may be ahead of the pointer.
 
+    Objects in the history's folder that are not named as a state is are left out.
+
     Raises:
         ChannelError: one of them is damaged, or lies under another serial than its own.
     """
-    names = store.names(HISTORY)
-    return [_read_state(store, name) for name in (names if newest is None else names[-newest:])]
+    serials = _recorded_serials(store)
+    return [read_state(store, serial) for serial in (serials if newest is None else serials[-newest:])]
+
+
+def _recorded_serials(store: ObjectStore) -> list[int]:
+    found = (re.fullmatch(r"([0-9]{6,18})\.json", name.removeprefix(HISTORY)) for name in store.names(HISTORY))
+    serials = sorted(int(each[1]) for each in found if each)
+    return [serial for serial in serials if serial >= 1]
 
 
 def history_name(serial: int) -> str:
@@ -269,100 +272,21 @@ def history_name(serial: int) -> str:
     return f"{HISTORY}{serial:06d}.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
-    """What came of a move. `moved` is False if the decision was to leave `channel` as it is.
-
-    `followed` is the state that the pointer was brought to first, because the history was ahead of it; None if the
-    pointer was where it belongs.
-    """
-
-    channel: Channel | None
-    moved: bool
-    followed: Channel | None = None
-
-    @property
-    def said_of_following(self) -> str:
-        """That the pointer was brought forward, in a sentence; '' if it was not."""
-        return "" if self.followed is None else _brought_to(self.followed)
-
-
-def _brought_to(state: Channel) -> str:
-    return (
-        "The pointer was behind its history (a move that died half-way or is under way, or an old copy of the pointer, "
-        f"or none) and was first brought to the newest state, serial {state.serial}, a {state.kind}, in which "
-        f"{state.champion.model_id} serves."
-    )
-
-
-Decide = Callable[[Channel | None], Channel | None]
-"""From the present state (None before the first) to the next, of the serial after it; None to leave it so."""
-
-
-def move_channel(store: ObjectStore, decide: Decide) -> Moved:
-    """Bring the channel into the state that `decide` makes of the present one.
-
-    Killed at any point it has moved or not, and whoever moves next finishes what was begun, whatever it decides then.
-    `decide` is given the last state of the history, and is asked anew each time that another mover was faster, so it
-    sees the champion that it would replace. What it raises passes through, and it moved nothing.
+def read_state(store: ObjectStore, serial: int) -> Channel:
+    """The state that the history has under a serial.
 
     Raises:
-        ChannelError: the pointer or a state in the history is damaged, or `decide` gave a serial that does not follow.
-        PublicationError: the store refuses.
+        ChannelError: it is missing or damaged, or is the state of another serial.
     """
-    followed: Channel | None = None
-    while True:
-        found = store.read(CHAMPION)
-        present = None if found is None else Channel.from_bytes(found.data, store.uri(CHAMPION))
-        generation = None if found is None else found.generation
-        serial = 1 if present is None else present.serial + 1
-        name = history_name(serial)
-        if store.read(name) is not None:
-            followed = read_history(store, 1)[-1]
-            _follow(store, followed, generation)
-            continue
-        try:
-            wanted = decide(present)
-        except ReleaseError as error:
-            if followed is None:
-                raise
-            raise ReleaseError(f"{error} {_brought_to(followed)}") from error
-        if wanted is None:
-            return Moved(present, False, followed)
-        if wanted.serial != serial:
-            raise ChannelError(f"The state after serial {serial - 1} has serial {serial}, not {wanted.serial}.")
-        try:
-            store.create(name, wanted.to_bytes())
-        except ObjectExistsError:
-            _follow(store, _read_state(store, name), generation)
-            continue
-        _follow(store, wanted, generation)
-        return Moved(wanted, True, followed)
-
-
-def _follow(store: ObjectStore, state: Channel, generation: str | None) -> None:
-    """Let the pointer hold the state that the history has after the one of `generation`.
-
-    Whoever comes first writes the same bytes, so being late is no failure.
-    """
-    try:
-        if generation is None:
-            store.create(CHAMPION, state.to_bytes())
-        else:
-            store.swap(CHAMPION, state.to_bytes(), generation)
-    except (ObjectExistsError, GenerationMismatchError):
-        return
-
-
-def _read_state(store: ObjectStore, name: str) -> Channel:
+    name = history_name(serial)
     found = store.read(name)
     if found is None:
         raise ChannelError(
-            f"{store.uri(name)} was there a moment ago and is gone. The history is append-only: find out what removes "
-            "objects from this store, then try again."
+            f"{store.uri(name)} is missing, and the history is append-only. Find out what removes objects from this "
+            "store, then try again."
         )
     state = Channel.from_bytes(found.data, store.uri(name))
-    if history_name(state.serial) != name:
+    if state.serial != serial:
         raise ChannelError(f"{store.uri(name)} holds the state of serial {state.serial}: it was copied or renamed.")
     return state
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.channel import Channel, Evidence, move_channel
+from nba_ml.core.channel import Channel, Evidence
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import ReleaseError, StaleInputError
 from nba_ml.core.manifest import SYSTEM_ID
@@ -30,6 +30,7 @@ from nba_ml.core.systems.loading import find_model, load_system
 from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml.core.values import Artifact
 from nba_ml.release.bench import Bench
+from nba_ml.release.repeatable import described, move_from, starting_serial
 from nba_ml.release.states import crowned, require_reason
 
 NAMED = ("newer", "not_set_aside")
@@ -41,6 +42,8 @@ class Promotion:
     """What came of a proposal. `decision` is None where the candidate is the champion already.
 
     `followed` says in a sentence that the pointer was behind its history and was brought forward first; '' if not.
+    `already` is the state in which an earlier run of the same command promoted it. `serving` is what the pointer was
+    last seen to hold.
     """
 
     candidate: str
@@ -48,11 +51,21 @@ class Promotion:
     channel: Channel | None
     moved: bool
     followed: str = ""
+    already: Channel | None = None
+    serving: Channel | None = None
 
     @property
     def said(self) -> str:
         """The decision in words."""
         decided = self.decision.reason if self.decision else f"{self.candidate} is the champion already."
+        if self.already is not None:
+            decided = f"Done already: serial {self.already.serial} is the {described(self.already)}."
+        if (
+            self.serving is not None
+            and self.serving.champion.model_id != self.candidate
+            and (self.moved or self.already is not None)
+        ):
+            decided += f" The channel was moved on since: serial {self.serving.serial}, {described(self.serving)}."
         return f"{self.followed} {decided}".lstrip()
 
 
@@ -62,6 +75,7 @@ def promote(
     model_id: str | None = None,
     reason: str | None = None,
     waived: Sequence[str] = (),
+    from_serial: int | None = None,
 ) -> Promotion:
     """Make a published model the champion, if it is fit for it.
 
@@ -70,9 +84,12 @@ def promote(
         model_id: None proposes the latest published model.
         reason: a person's, for naming a model: it may then be older than the champion, or have been set aside.
         waived: further conditions to let pass (`core.promotion.WAIVABLE`); they need a reason.
+        from_serial: the state to start from. None is the one that the pointer holds now where a person gives a reason,
+            and else, where only grades decide, whatever state is the last.
 
     Raises:
-        ReleaseError: nothing is published, or a waiver without a reason or of what cannot be waived.
+        ReleaseError: nothing is published, a waiver without a reason or of what cannot be waived, or somebody else
+            moved the channel meanwhile.
         BundleError: the candidate's bundle, or the champion's, is not whole.
         NotVerifiedError: the candidate's verdict does not allow it.
     """
@@ -82,6 +99,7 @@ def promote(
     if waived or reason is not None:
         require_reason(reason or "")
     let_pass = (*waived, *(NAMED if model_id and reason else ()))
+    start = from_serial if reason is None else starting_serial(bench.objects, from_serial)
     candidate = load_system(
         bench.objects, find_model(bench.objects, model_id or latest_published(bench)), bench.threads
     )
@@ -113,8 +131,12 @@ def promote(
             return Channel(serial=1, champion=model, kind="promote", reason=said, moved_at=at)
         return crowned(present, model, at, "promote", said, decision.evidence, decision.waived)
 
-    done = move_channel(bench.objects, decide)
-    return Promotion(candidate.version, decision, done.channel, done.moved, done.said_of_following)
+    def is_ours(_: Channel | None, after: Channel) -> bool:
+        return after.kind == "promote" and after.champion == model
+
+    done = move_from(bench.objects, start, decide, is_ours)
+    followed = done.said_of_following
+    return Promotion(candidate.version, decision, done.channel, done.moved, followed, done.already, done.serving)
 
 
 def latest_published(bench: Bench) -> str:

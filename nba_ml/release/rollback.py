@@ -7,21 +7,21 @@ and a rollback is done within the second. What belongs here: show, history, roll
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain
 
 from nba_ml.core.channel import (
     Channel,
     ChannelModel,
-    Moved,
-    move_channel,
     newest_state_ahead,
     next_state,
     read_channel,
     read_history,
-    read_pointer,
+    read_state,
 )
 from nba_ml.core.errors import ReleaseError
+from nba_ml.core.moves import Moved, why_not_carried_out
 from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.wholeness import require_still_whole
+from nba_ml.release.repeatable import move_from, starting_serial
 from nba_ml.release.states import put_aside, require_reason, stopped
 
 
@@ -40,41 +40,37 @@ def history(objects: ObjectStore, newest: int | None = None) -> list[Channel]:
     return read_history(objects, newest)
 
 
-def rollback(objects: ObjectStore, at: datetime, reason: str, to: str | None = None) -> Moved:
+def why_stuck(objects: ObjectStore, present: Channel, ahead: Channel) -> str:
+    """Why the next move cannot bring the pointer from `present` to the recorded `ahead`; '' if it can."""
+    return why_not_carried_out(objects, present, ahead)
+
+
+def rollback(
+    objects: ObjectStore, at: datetime, reason: str, to: str | None = None, from_serial: int | None = None
+) -> Moved:
     """Let an earlier champion serve again, alone, at once: a rollout that is under way ends with it.
 
     Only digests are looked at, no rows. The model that is left is set aside.
 
     Args:
-        to: the id of an earlier champion; None is the one before.
+        to: the id of an earlier champion; None is the one before, unless the champion was itself rolled back to.
+        from_serial: the state to roll back from; None is the one that the pointer holds now.
 
     Raises:
-        ReleaseError: there is no earlier champion, `to` never was one, or somebody else moved the channel to a third
-            model meanwhile.
-        BundleError: the model to go back to is not whole.
+        ReleaseError: there is no earlier champion, `to` never was one, the champion was rolled back to and `to` is
+            None, or somebody else moved the channel meanwhile.
+        BundleError: the model to go back to is missing or damaged.
     """
     require_reason(reason)
-    seen = read_pointer(objects)
-    left: ChannelModel | None = seen.champion if seen else None  # what this person wants to get away from
 
     def decide(present: Channel | None) -> Channel | None:
-        nonlocal left
         if present is None:
             raise ReleaseError("There is no champion yet, so there is nothing to roll back.")
-        left = left or present.champion
-        if present.champion != left:
-            # Another move away from the same model was faster, or had died half-way and was finished just now. Going
-            # back from there would be going back twice: to a model that this person never meant.
-            if to in (None, present.champion.model_id) and present.kind == "rollback":
-                return None
-            raise ReleaseError(
-                f"Somebody else moved the channel meanwhile: {present.champion.model_id} serves now ({present.kind}: "
-                f"{present.reason}). Look at it with `nba-ml champion show`, and roll back again if it must go too."
-            )
         if to == present.champion.model_id:
             return None
+        if to is None:
+            _require_not_rolled_back_to(objects, present)
         target = _earlier_champion(objects, present, to)
-        require_still_whole(objects, target)
         place = present.earlier.index(target) if target in present.earlier else -1
         return next_state(
             present,
@@ -89,7 +85,27 @@ def rollback(objects: ObjectStore, at: datetime, reason: str, to: str | None = N
             set_aside=put_aside(present, present.champion.model_id, but=target.model_id),
         )
 
-    return move_channel(objects, decide)
+    def is_ours(before: Channel | None, after: Channel) -> bool:
+        if before is None or after.kind != "rollback":
+            return False
+        return after.champion.model_id == to if to else after.champion in before.earlier[:1]
+
+    return move_from(objects, starting_serial(objects, from_serial), decide, is_ours)
+
+
+def _require_not_rolled_back_to(objects: ObjectStore, present: Channel) -> None:
+    """Pass silently if the champion came by a promotion or a rollout: a rollback asked for twice goes back once."""
+    state = present
+    while state.kind in ("rollout_start", "rollout_advance", "rollout_stop") and state.serial > 1:
+        state = read_state(objects, state.serial - 1)
+    if state.kind != "rollback":
+        return
+    further = f" `--to {present.earlier[0].model_id}` goes one further back." if present.earlier else ""
+    raise ReleaseError(
+        f"{present.champion.model_id} serves since the rollback of serial {state.serial} ({state.reason.rstrip('.')}). "
+        f"If it must go too, name the model that is to serve: --to MODEL_ID.{further} `nba-ml champion history` lists "
+        "those that served."
+    )
 
 
 def _earlier_champion(objects: ObjectStore, present: Channel, to: str | None) -> ChannelModel:
@@ -100,7 +116,7 @@ def _earlier_champion(objects: ObjectStore, present: Channel, to: str | None) ->
                 "(`nba-ml champion history`) with --to."
             )
         return present.earlier[0]
-    before = [*present.earlier, *(state.champion for state in reversed(read_history(objects)))]
+    before = chain(present.earlier, (state.champion for state in reversed(read_history(objects))))
     for model in before:
         if model.model_id == to:
             return model
@@ -110,11 +126,16 @@ def _earlier_champion(objects: ObjectStore, present: Channel, to: str | None) ->
     )
 
 
-def rollout_stop(objects: ObjectStore, at: datetime, reason: str, *, forget: bool = False) -> Moved:
+def rollout_stop(
+    objects: ObjectStore, at: datetime, reason: str, *, forget: bool = False, from_serial: int | None = None
+) -> Moved:
     """Take the challenger's share back to 0, at once. It stays in shadow unless it is forgotten.
 
+    Args:
+        from_serial: the state to start from; None is the one that the pointer holds now.
+
     Raises:
-        ReleaseError: no challenger is named.
+        ReleaseError: no challenger is named, or somebody else moved the channel meanwhile.
     """
     require_reason(reason)
 
@@ -126,4 +147,7 @@ def rollout_stop(objects: ObjectStore, at: datetime, reason: str, *, forget: boo
         state = stopped(present, at, reason, None)
         return state.model_copy(update={"challenger": None, "graded_from": None}) if forget else state
 
-    return move_channel(objects, decide)
+    def is_ours(_: Channel | None, after: Channel) -> bool:
+        return after.kind == "rollout_stop" and (after.challenger is None) == forget
+
+    return move_from(objects, starting_serial(objects, from_serial), decide, is_ours)

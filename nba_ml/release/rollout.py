@@ -8,29 +8,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from nba_ml.core.channel import Channel, Evidence, Moved, move_channel, next_state, read_channel
+from nba_ml.core.channel import Channel, Evidence, next_state, read_channel
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import ReleaseError
+from nba_ml.core.moves import Moved
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.promotion import compare_systems, rows_later_than
 from nba_ml.core.rollout import STEPS, Step, judge_step, next_share
 from nba_ml.core.season import month_of
 from nba_ml.core.systems.loading import find_model, load_system
 from nba_ml.release.bench import Bench
+from nba_ml.release.repeatable import move_from, starting_serial
 from nba_ml.release.states import crowned, require_reason, stopped
 
 
 def rollout_start(
-    objects: ObjectStore, challenger: str, at: datetime, reason: str, graded_from: date | None = None
+    objects: ObjectStore,
+    challenger: str,
+    at: datetime,
+    reason: str,
+    graded_from: date | None = None,
+    from_serial: int | None = None,
 ) -> Moved:
     """Give a challenger the first step's share.
 
     Args:
         challenger: the id of a published or registered model, or a rule ('mock', 'moving_average').
         graded_from: the first game date it is judged on; None is the day of `at`.
+        from_serial: the state to start from; None is the one that the pointer holds now.
 
     Raises:
-        ReleaseError: there is no champion, another rollout is under way, or the challenger is the champion.
+        ReleaseError: there is no champion, another rollout is under way, the challenger is the champion, or somebody
+            else moved the channel meanwhile.
         BundleError: the challenger is not whole.
     """
     require_reason(reason)
@@ -57,7 +66,10 @@ def rollout_start(
             set_aside=tuple(each for each in present.set_aside if each != model.model_id),
         )
 
-    return move_channel(objects, decide)
+    def is_ours(_: Channel | None, after: Channel) -> bool:
+        return after.kind == "rollout_start" and after.challenger == model and graded_from in (None, after.graded_from)
+
+    return move_from(objects, starting_serial(objects, from_serial), decide, is_ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +111,18 @@ def _status(bench: Bench, present: Channel, until: date | None) -> RolloutStatus
     )
 
 
-def rollout_advance(bench: Bench, at: datetime, until: date | None = None) -> tuple[RolloutStatus, Moved]:
+def rollout_advance(
+    bench: Bench, at: datetime, until: date | None = None, from_serial: int | None = None
+) -> tuple[RolloutStatus, Moved]:
     """Take the next step if the grades allow it, go back to a share of 0 if they forbid it, else leave it.
 
     The next step is judged on games after those of this one. After 100% the challenger is the champion.
+
+    Args:
+        from_serial: the state to start from; None is whatever state is the last.
+
+    Returns:
+        How the rollout stood, by the history if an earlier run from the same serial took the step; and the move.
 
     Raises:
         ReleaseError: no rollout is under way, or a rule would come to serve everybody.
@@ -135,7 +155,15 @@ def rollout_advance(bench: Bench, at: datetime, until: date | None = None) -> tu
             evidence=evidence,
         )
 
-    moved = move_channel(bench.objects, decide)
+    def is_ours(_: Channel | None, after: Channel) -> bool:
+        graded = after.kind == "rollout_stop" and after.evidence is not None
+        return graded or after.kind in ("rollout_advance", "rollout_finish")
+
+    moved = move_from(bench.objects, from_serial, decide, is_ours)
+    if moved.already is not None:
+        state = moved.already
+        step = Step(action="stop" if state.kind == "rollout_stop" else "advance", said=state.reason.rstrip("."))
+        status = RolloutStatus(state, state.evidence, step)
     if status is None:
         raise ReleaseError("No rollout is under way.")
     return status, moved

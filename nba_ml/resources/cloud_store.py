@@ -281,7 +281,8 @@ class CloudStore:
         if isinstance(cause, api.Forbidden):
             return PublicationError(
                 f"{attempt}: this account has no permission ({said}). Grant it roles/storage.objectUser on the bucket "
-                f"'{self._bucket.name}', or roles/storage.objectViewer if it is only to read, and run again."
+                f"'{self._bucket.name}', or roles/storage.objectViewer if it is only to read, and run again. If a "
+                "retention policy or a hold forbids it, lift that for the objects under this root."
             )
         if isinstance(cause, DataCorruption):
             return PublicationError(
@@ -294,10 +295,7 @@ class CloudStore:
             failed = "kept refusing" if isinstance(cause, api.GoogleAPICallError) else "could not be reached"
             again = "Look at the network and at status.cloud.google.com, then run again"
             if action not in _READS:
-                again = (
-                    f"Whether a write was carried out is not known. {again}: what was begun is found there, and "
-                    "nothing is written twice"
-                )
+                again = f"Whether the write was carried out is not known. {again}"
             return PublicationError(
                 f"{attempt}: {self._client.api_endpoint} {failed} for {self._deadline:,.0f} seconds, at last with: "
                 f"{said}. {again}."

@@ -184,7 +184,7 @@ class DirectoryStore:
             reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
             if os.path.isdir(self.root):  # noqa: PTH112 - Path.is_dir raises where a folder above is closed
                 raise PublicationError(
-                    f"Could not {action} {path}: {reason}. Nothing was left half-written; mend it and run again."
+                    f"Could not {action} {path}: {reason}. Nothing was left half-written; fix it and run again."
                 ) from error
             raise SettingsError(
                 f"Could not {action} {path}: the store's root {self.root} is no directory and cannot be made one: "

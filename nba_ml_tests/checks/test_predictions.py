@@ -13,9 +13,10 @@ import pytest
 from nba_ml.checks.check import Finding, Scene, Severity
 from nba_ml.checks.predictions import checks
 from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import Channel, move_channel
+from nba_ml.core.channel import Channel
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.manifest import BundleNames
+from nba_ml.core.moves import move_channel
 from nba_ml.core.predictions import MonthPredictions, make_predictions
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.systems.loading import find_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from datetime import date
@@ -14,6 +15,7 @@ from nba_ml.cli import main
 from nba_ml.core.channel import CHAMPION, history_name, read_channel
 from nba_ml.core.systems.interface import Seen
 from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml_tests.core.stoppable import Outage
 from nba_ml_tests.limits import written
 from nba_ml_tests.release_scene import LIMITS, SLOW_LEARNER, bench_of, published_model, registered_file
 
@@ -108,12 +110,63 @@ def test_a_pointer_that_is_gone_or_old_is_said_and_healed(terminal: Terminal) ->
     assert "The history is ahead of this: it ends with serial 4" in terminal.says(1, "champion", "show")
     assert "The history is ahead of this: it ends with serial 4" in terminal.says(0, "rollout", "status")
     stopped = terminal.says(2, "rollout", "stop", *WHY)
-    assert "No rollout is under way, so there is nothing to stop. The pointer was behind its history" in stopped
+    assert "Somebody else moved the channel meanwhile" in stopped
+    assert "was first brought to the newest state, serial 4" in stopped
     pointer.write_bytes((terminal.objects.root / history_name(1)).read_bytes())
-    started = terminal.says(0, "rollout", "start", "mock", *WHY)
-    assert "was first brought to the newest state, serial 4" in started
-    assert f"champion {third}" in started
+    promoted = terminal.says(0, "champion", "promote")
+    assert "was first brought to the newest state, serial 4" in promoted
+    assert f"champion {third}" in terminal.says(0, "rollout", "start", "mock", *WHY)
     assert terminal.says(0, "champion", "history", "--newest", "1").startswith("5 ")
+
+
+def command_in(said: str) -> list[str]:
+    """The command that a failed one says to run, without `nba-ml`."""
+    return shlex.split(said.partition("however often it is run: nba-ml ")[2])
+
+
+def test_a_move_whose_answer_was_lost_says_what_to_run_and_that_runs_once(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards whoever runs it again: the rollback had landed, and a second one would serve a third model."""
+    first, second, third = terminal.ids
+    for identity in (first, second, third):
+        terminal.says(0, "champion", "promote", identity)
+    outage = Outage(terminal.objects, 1)
+    monkeypatch.setattr("nba_ml.objects.open_objects", lambda _: outage.store)
+    said = terminal.says(2, "champion", "rollback", *WHY)
+    assert "recorded in the history as serial 4, and the next command that moves the channel carries it out" in said
+    assert "whether the pointer holds it already is not known" in said
+    again = command_in(said)
+    assert again == ["champion", "rollback", *WHY, "--from-serial", "3"]
+    outage.over()
+    for _ in range(2):
+        answer = terminal.says(0, *again)
+        assert "Done already: serial 4 is the rollback of" in answer
+        assert f"{second} serves (serial 4)" in answer
+    refused = terminal.says(2, "champion", "rollback", *WHY)
+    assert f"{second} serves since the rollback of serial 4" in refused
+    assert f"--to {first}" in refused
+    assert f"{first} serves now (serial 5)" in terminal.says(0, "champion", "rollback", *WHY, "--to", first)
+    answer = terminal.says(0, *again)
+    assert "Done already: serial 4" in answer
+    assert "moved on since: serial 5" in answer
+    assert f"{first} serves (serial 5)" in answer
+
+
+def test_a_promotion_whose_answer_was_lost_names_the_model_to_run_it_again_with(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against a second run that promotes whatever is the latest by then."""
+    third = terminal.ids[2]
+    outage = Outage(terminal.objects, 1)
+    monkeypatch.setattr("nba_ml.objects.open_objects", lambda _: outage.store)
+    again = command_in(terminal.says(2, "champion", "promote"))
+    assert again == ["champion", "promote", third, "--from-serial", "0"]
+    outage.over()
+    assert "Done already: serial 1 is the promote of" in terminal.says(0, *again)
+    refused = terminal.says(2, "champion", "promote", terminal.ids[0], "--from-serial", "0")
+    assert f"Somebody else moved the channel meanwhile: {third} serves now" in refused
+    assert "There is no serial 7 to start from" in terminal.says(2, "champion", "promote", "--from-serial", "7")
 
 
 @pytest.mark.parametrize("newest", ["0", "-2"])

@@ -1,6 +1,7 @@
 """Users of a store that can be stopped, and killed, before or after any of its calls.
 
 - `HookedStore`, `dying_at`: a store whose calls a test sees, and one whose user dies at the n-th.
+- `Outage`: a store that loses an answer, and then all of them for a while.
 - `SteppedUser`: a user in a thread that makes one call at a time, when it is told to.
 - `InterleavedUsers`: several of them, in whatever order Hypothesis thinks of.
 """
@@ -14,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from nba_ml.core.errors import PublicationError
 from nba_ml.core.object_store import ObjectStore, StoredObject
 
 Result = TypeVar("Result")
@@ -69,6 +71,32 @@ def dying_at(store: ObjectStore, call: int, order: Order) -> HookedStore:
         return result
 
     return HookedStore(store, hook)
+
+
+class Outage:
+    """A store that loses the answer to its n-th write, counted from 0, and then answers nothing until it is `over`.
+
+    Args:
+        landed: whether that write took effect.
+    """
+
+    def __init__(self, store: ObjectStore, write: int, *, landed: bool = True) -> None:
+        self.store = HookedStore(store, self._hook)
+        self._left, self._landed, self._out = write, landed, False
+
+    def over(self) -> None:
+        """Answer again, and lose nothing more."""
+        self._left, self._out = -1, False
+
+    def _hook(self, what: str, perform: Callable[[], Result]) -> Result:
+        if not self._out and what in ("create", "swap"):
+            self._left -= 1
+            self._out = self._left == -1
+            if self._out and self._landed:
+                perform()
+        if self._out:
+            raise PublicationError("The store could not be reached.")
+        return perform()
 
 
 class SteppedUser:

@@ -31,9 +31,7 @@ from nba_ml.core.channel import (
     Channel,
     ChannelModel,
     Evidence,
-    Moved,
     history_name,
-    move_channel,
     newest_state_ahead,
     next_state,
     read_channel,
@@ -41,11 +39,13 @@ from nba_ml.core.channel import (
     read_pointer,
 )
 from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import ChannelError, ReleaseError
+from nba_ml.core.errors import BundleError, ChannelError, PublicationError, ReleaseError
 from nba_ml.core.manifest import SYSTEM_ID, BundleNames, model_id
+from nba_ml.core.moves import Decide, Moved, UnfinishedMoveError, Verify
+from nba_ml.core.moves import move_channel as move_verified_channel
 from nba_ml.core.object_store import ObjectStore
 from nba_ml_tests.core.places import Home, MakeHome, Place
-from nba_ml_tests.core.stoppable import HookedStore, InterleavedUsers, Killed, Order, SteppedUser, dying_at
+from nba_ml_tests.core.stoppable import HookedStore, InterleavedUsers, Killed, Order, Outage, SteppedUser, dying_at
 
 AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 SHA = "0" * 63
@@ -95,6 +95,11 @@ def promoting(number: int, author: str = "somebody") -> Callable[[Channel | None
         return next_state(present, kind="promote", reason=author, at=AT, champion=model(number), earlier=())
 
     return decide
+
+
+def move_channel(store: ObjectStore, decide: Decide) -> Moved:
+    """A move between models that have no bundles here: every one of them is taken to be whole."""
+    return move_verified_channel(store, decide, verify=lambda *_: None)
 
 
 def states(place: Place) -> tuple[int, int]:
@@ -305,7 +310,7 @@ def test_a_mover_may_die_at_any_call(make_home: MakeHome, order: Order, begun: b
         if decided > before:  # it was decided against the dead mover's champion, which the pointer had got by then
             assert seen[-1] is not None
             assert seen[-1].champion == model(2)
-    assert call == 4  # read the pointer, look for a state after it, create, swap
+    assert call == 5  # read the pointer, look for a state after it, create, swap, read the pointer back
 
 
 # -- a pointer that is behind its history ------------------------------------------------------------
@@ -554,3 +559,146 @@ def test_interleaved_movers(
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+# -- pointers that something else writes -------------------------------------------------------------
+
+
+def rewriting(home: Home, what: str, times: int) -> HookedStore:
+    """A store whose pointer is written by something else right before the swap, that many times."""
+    left = [times]
+
+    def hook(call: str, perform: Callable[[], Any]) -> Any:
+        if call == "swap" and left[0]:
+            left[0] -= 1
+            old = home.place.read(CHAMPION) if what == "the same bytes" else home.place.read(history_name(1 + left[0]))
+            home.place.put(CHAMPION, old)
+        return perform()
+
+    return HookedStore(home.store, hook)
+
+
+@pytest.mark.parametrize("what", ["the same bytes", "an older state"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_pointer_that_something_else_wrote_is_swapped_again(make_home: MakeHome, what: str, times: int) -> None:
+    """Guards against 'serves now' where a key rotation or a copy of the bucket took the swap's generation away."""
+    home = make_home()
+    for number in (1, 2, 3):
+        move_channel(home.store, promoting(number))
+    moved = move_channel(rewriting(home, what, times), promoting(4))
+    assert (moved.moved, moved.later) == (True, None)
+    assert read_pointer(home.store) == moved.channel
+    assert states(home.place) == (4, 4)
+
+
+def test_a_pointer_that_is_written_over_for_ever_is_reported(make_home: MakeHome) -> None:
+    """Guards against a loop without an end, and against success: the model does not serve."""
+    home = make_home()
+    for number in range(1, 9):
+        move_channel(home.store, promoting(number))
+    with pytest.raises(UnfinishedMoveError, match=r"serial 9, and the next command .* carries it out; until then"):
+        move_channel(rewriting(home, "an older state", 7), promoting(9))
+    assert move_channel(home.store, leaves_it).followed is not None
+    assert states(home.place) == (9, 9)
+
+
+@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("write", [0, 1])
+def test_an_outage_in_a_move_is_told_as_what_it_is(make_home: MakeHome, write: int, landed: bool) -> None:
+    """Guards both words of an error: whether the move is recorded, and who carries it out."""
+    home = make_home()
+    move_channel(home.store, promoting(1))
+    outage = Outage(home.store, write, landed=landed)
+    known = "is recorded in the history as serial 2" if write else "Whether the move was recorded, as serial 2"
+    with pytest.raises(UnfinishedMoveError, match=known) as caught:
+        move_channel(outage.store, promoting(2))
+    assert caught.value.wanted is not None
+    outage.over()
+    move_channel(outage.store, leaves_it)
+    serial = 2 if write or landed else 1
+    assert states(home.place) == (serial, serial)
+
+
+@pytest.mark.parametrize("write", [0, 1])
+def test_a_lost_answer_alone_is_no_failure(make_home: MakeHome, write: int) -> None:
+    """Guards against an error for a move that reading back shows as made."""
+    home = make_home()
+    move_channel(home.store, promoting(1))
+    outage = Outage(home.store, write)
+
+    def once(_: str, perform: Callable[[], Any]) -> Any:
+        try:
+            return perform()
+        except PublicationError:
+            outage.over()
+            raise
+
+    assert move_channel(HookedStore(outage.store, once), promoting(2)).moved
+    assert states(home.place) == (2, 2)
+
+
+# -- models that are gone ----------------------------------------------------------------------------
+
+
+def without(*numbers: int) -> Verify:
+    """Verifies all models but these."""
+    gone = [model(number) for number in numbers]
+
+    def verify(_: ObjectStore, named: ChannelModel) -> None:
+        if named in gone:
+            raise BundleError(f"{named.model_id} is missing.")
+
+    return verify
+
+
+def test_the_pointer_never_moves_to_a_model_that_is_gone(make_home: MakeHome) -> None:
+    """Guards workers: a dead mover's state is carried out only while its model is there; and a way past it exists."""
+    home = make_home()
+    move_channel(home.store, promoting(1))
+    with pytest.raises(BundleError, match="is missing"):
+        move_verified_channel(home.store, promoting(2), without(2))
+    assert states(home.place) == (1, 1)
+    with pytest.raises(Killed):
+        move_channel(dying_at(home.store, 3, "die before"), promoting(2))
+    for decide in (leaves_it, promoting(2)):
+        with pytest.raises(BundleError, match=r"Serial 2 .* cannot be carried out: .*--to .* --from-serial 2 --reason"):
+            move_verified_channel(home.store, decide, without(2))
+    assert states(home.place) == (1, 2)
+    passed = move_verified_channel(home.store, promoting(1), without(2))
+    assert (passed.moved, passed.followed) == (True, None)
+    assert states(home.place) == (3, 3)
+    assert [state.champion for state in read_history(home.store)] == [model(1), model(2), model(1)]
+
+
+def test_a_model_that_is_restored_is_carried_out(make_home: MakeHome) -> None:
+    """Guards against a recorded move that is lost because its bundle was away for an hour."""
+    home = make_home()
+    move_channel(home.store, promoting(1))
+    with pytest.raises(Killed):
+        move_channel(dying_at(home.store, 3, "die before"), promoting(2))
+    with pytest.raises(BundleError):
+        move_verified_channel(home.store, leaves_it, without(2))
+    assert move_verified_channel(home.store, leaves_it, without()).followed is not None
+    assert states(home.place) == (2, 2)
+
+
+# -- objects that are no states ----------------------------------------------------------------------
+
+
+def test_stray_objects_beside_the_history_move_nothing(make_home: MakeHome) -> None:
+    """Guards every command against a copy, an editor's file and a state from elsewhere that lie in the folder."""
+    home = make_home()
+    for number in (1, 2):
+        move_channel(home.store, promoting(number))
+    for name in ("000002.json.bak", "000002 (1).json", "readme.txt", "000000.json", "x/000003.json"):
+        home.place.put(f"{HISTORY}{name}", b"garbage")
+    home.place.put(history_name(40), first(3).to_bytes())
+    state = read_pointer(home.store)
+    assert state is not None
+    assert newest_state_ahead(home.store, state) is None
+    home.place.put(CHAMPION, home.place.read(history_name(1)))
+    moved = move_channel(home.store, promoting(3))
+    assert moved.channel is not None
+    assert moved.channel.serial == 3
+    home.place.remove(history_name(40))
+    assert [each.serial for each in read_history(home.store)] == [1, 2, 3]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from nba_ml.core.channel import Channel, move_channel
+from nba_ml.core.channel import Channel
 from nba_ml.core.health import HealthLimits, Level, champion_not_too_old
 from nba_ml.core.manifest import BundleNames
+from nba_ml.core.moves import move_channel
 from nba_ml.core.systems.interface import Seen
 from nba_ml.core.systems.loading import find_model
 from nba_ml.health import look_at_release
