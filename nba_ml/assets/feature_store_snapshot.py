@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import SnapshotRejectedError
 from nba_ml.core.snapshot import take_snapshot
@@ -60,6 +60,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 **{name: number for name, number in asdict(counts).items() if name not in ("samples", "covered")},
                 "digest": snapshot.digest,
                 "dagster/uri": store.months().uri("feature_store_snapshot", month),
+                **(lines_metadata(snapshot.lines) if snapshot.lines else {}),
                 **({"rejected_by_reason": markdown_table(reasons)} if len(reasons) else {}),
             },
         )

@@ -7,10 +7,11 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from nba_ml.assets.recording import OWNERS, column_schema, digests, recorded
+from nba_ml.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
 from nba_ml.core.contract import NOT_IN_BOX_SCORES, V2_33FEATURES
 from nba_ml.core.digest import DigestedTable, table_digest
-from nba_ml.core.features import compute_features, features_code_digest
+from nba_ml.core.features import compute_features, features_code_digest, match_lines
+from nba_ml.core.lines import FeatureMonth, LineCounts
 from nba_ml.core.season import month_bounds
 from nba_ml.core.tables import ML_FEATURE_STORE_V2
 from nba_ml.partitions import every_month_so_far
@@ -47,16 +48,14 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         month = context.partition_key
         outside = {"lines": feature_source.lines_fingerprint(month)}
         history = pa.concat_tables([part.table for part in player_game_summary.values()])
+        lines = feature_source.prop_lines(month)
         table = compute_features(
-            history,
-            feature_source.prop_lines(month),
-            *month_bounds(month),
-            computed_at=datetime.now(UTC),
-            threads=compute.threads,
+            history, lines, *month_bounds(month), computed_at=datetime.now(UTC), threads=compute.threads
         )
+        counts = LineCounts.of(match_lines(history, lines, *month_bounds(month)))
         quality = table.column("feature_quality_score").cast(pa.float64()).to_numpy()
         return recorded(
-            DigestedTable(table, table_digest(table, without=_WRITTEN_AT)),
+            FeatureMonth(table, table_digest(table, without=_WRITTEN_AT), counts),
             code_version=CODE_VERSION,
             inputs={"player_game_summary": digests(player_game_summary)},
             outside=outside,
@@ -65,6 +64,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 "dagster/partition_row_count": table.num_rows,
                 "mean_quality": round(float(np.mean(quality)), 2) if len(quality) else 0.0,
                 "early_season_rows": table.column("early_season_flag").to_numpy().sum().item(),
+                **lines_metadata(counts),
             },
         )
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nba_ml.core.lineage import Inputs, inputs_digest
+from nba_ml.core.lines import LineCounts
 from nba_ml.core.values import HasDigest
 from nba_ml.previews import previews_in_use
 
@@ -55,6 +56,18 @@ def recorded(
 def digests(values: Mapping[str, HasDigest]) -> dict[str, str]:
     """Month -> digest."""
     return {month: value.digest for month, value in values.items()}
+
+
+def lines_metadata(counts: LineCounts) -> dict[str, Any]:
+    """What became of a month's lines, as numbers that plot over partitions and one table of the outcomes."""
+    outcomes = pd.DataFrame(counts.by_outcome.items(), columns=["outcome", "lines"])
+    return {
+        "lines": counts.listed,
+        "lines_matched": counts.matched,
+        "lines_unmatched": counts.judged - counts.matched,
+        "lines_named_otherwise": counts.named_otherwise,
+        **({"lines_by_outcome": markdown_table(outcomes)} if len(outcomes) else {}),
+    }
 
 
 def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:

@@ -173,6 +173,28 @@ def _line_flag(snapshot: Snapshot, scene: Scene) -> Finding:
     )
 
 
+def _lines_matched(limit: float) -> Callable[[Snapshot, Scene], Finding]:
+    """The rule that at least so large a share of the lines belongs to a player who appeared on their date."""
+
+    def examine(snapshot: Snapshot, scene: Scene) -> Finding:
+        metric, lines = "share of the lines matched with a player who appeared", snapshot.lines
+        if lines is None or not lines.judged:
+            return Finding(passed=True, metric=metric, value="no lines to match", n=0)
+        reasons = ", ".join(f"{reason} ({n:,})" for reason, n in lines.unmatched.items())
+        return Finding(
+            passed=lines.matched >= limit * lines.judged,
+            metric=metric,
+            value=round(lines.matched / lines.judged, 4),
+            n=lines.judged,
+            worst=[{"reason": reason, "lines": n} for reason, n in lines.unmatched.items()],
+            next_step=f"{lines.judged - lines.matched:,} of {lines.judged:,} lines of {scene.month} are nobody's: "
+            f"{reasons}. Write the box scores' player_id and the Eastern date of the game into the lines, then "
+            "materialise the month again.",
+        )
+
+    return examine
+
+
 def _vectors(table: pa.Table) -> npt.NDArray[np.float64]:
     """The features (n, 33)."""
     columns = [table.column(name).to_numpy() for name in V2_33FEATURES.names]
@@ -292,6 +314,20 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             threshold="has_vegas_line is 1 exactly where there is a line",
             reason="Missing is missing: a made-up line would be bet against.",
             examine=_line_flag,
+        ),
+        *(
+            Check(
+                asset=ASSET,
+                name=name,
+                consequence=consequence,
+                threshold=f"at least {share:.0%} of the lines are matched with a player who appeared on their date",
+                reason="A line that matches nobody is lost without a word, for some players in every game.",
+                examine=_lines_matched(share),
+            )
+            for name, consequence, share in (
+                ("lines_matched", Consequence.STOPS_RUN, limits.min_lines_matched),
+                ("lines_matched_complete", Consequence.WARNS, limits.complete_lines_matched),
+            )
         ),
         Check(
             asset=ASSET,

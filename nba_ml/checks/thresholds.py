@@ -47,6 +47,14 @@ class Thresholds(BaseModel):
     min_rows_with_line: int = Field(
         200, ge=0, description="With fewer lines, or on fewer than 5 dates, the two MAEs cannot be told apart."
     )
+    min_lines_matched: Share = Field(
+        0.8,
+        description="Share of the lines that are the line of a player who appeared. Under it they were matched by "
+        "another rule than they were written by: other ids, or the date in UTC, which moves every evening game.",
+    )
+    complete_lines_matched: Share = Field(
+        0.95, description="The shipped months match 98.0% to 98.6%; the rest are nicknames without an id."
+    )
     max_psi: Points = Field(
         0.25,
         description="Population stability index of a feature against the same calendar month of earlier seasons. From "

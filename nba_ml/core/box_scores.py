@@ -7,11 +7,13 @@ A file that breaks a rule is refused whole: a wrong box score would be in every 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import date
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nba_ml.core import season
 from nba_ml.core.errors import SourceDataError
@@ -146,26 +148,39 @@ def summarise_player_games(games: pa.Table, month: str, where: str) -> pa.Table:
     )
 
 
-def normalise_prop_lines(lines: pa.Table, where: str) -> pa.Table:
-    """Validate points lines and key them by the platform's player.
+def normalise_prop_lines(lines: pa.Table, where: str, within: tuple[date, date] | None = None) -> pa.Table:
+    """Validate points lines and put them into the platform's form.
 
-    Rows whose `player_id` is null matched no player in the box scores and are left out.
+    Args:
+        lines: columns `PROP_LINE_COLUMNS`; `player_id` may be null.
+        where: the file, for messages.
+        within: only lines of these dates, both inclusive, are validated and returned; None takes all.
 
     Returns:
-        Rows in `tables.PROP_LINES`, as listed: the rule that picks one line is the feature's.
+        Rows in `tables.PROP_LINES`, as listed: whose line each is, and the rule that picks one, is the features'.
 
     Raises:
         SourceDataError: a column is missing or of another type, or a line is not in 0 to 80 points.
     """
-    matched = lines.filter(lines.column("player_id").is_valid()) if "player_id" in lines.column_names else lines
-    frame = _typed(matched, _LINE_TYPES, where).to_pandas(date_as_object=False)
+    typed = _typed(lines, _LINE_TYPES, where, may_be_null=("player_id",))
+    if within is not None:
+        day = typed.column("game_date")
+        typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
+    # Without its ids, which pandas would hold as floats: exact up to 2^53 only.
+    frame = typed.drop_columns(["player_id"]).to_pandas(date_as_object=False)
     outside = ~frame["line"].between(0, 80)
     _require({"a points line outside 0 to 80": outside}, frame, where)
-    frame["player_lookup"] = frame["player_name"].map(player_lookup)
-    return pa.Table.from_pandas(frame[PROP_LINES.names], schema=PROP_LINES, preserve_index=False)
+    columns = {
+        "universal_player_id": typed.column("player_id").cast(pa.string()),
+        "player_lookup": pa.array(frame["player_name"].map(player_lookup), pa.string()),
+        **{name: typed.column(name) for name in ("game_date", "book", "line")},
+    }
+    return pa.table({name: columns[name] for name in PROP_LINES.names}, schema=PROP_LINES)
 
 
-def _typed(table: pa.Table, types: Mapping[str, pa.DataType], where: str) -> pa.Table:
+def _typed(
+    table: pa.Table, types: Mapping[str, pa.DataType], where: str, *, may_be_null: Collection[str] = ()
+) -> pa.Table:
     """The named columns, cast without loss."""
     missing = [name for name in types if name not in table.column_names]
     if missing:
@@ -177,6 +192,8 @@ def _typed(table: pa.Table, types: Mapping[str, pa.DataType], where: str) -> pa.
     for name, kind in types.items():
         column = table.column(name)
         try:
+            if name in may_be_null and pa.types.is_floating(column.type):
+                column = pc.if_else(pc.is_nan(column), None, column)  # pandas writes integers with gaps as floats
             # A cast from text would quietly turn '12' into 12: text for a number is a broken export.
             if _is_text(column.type) != _is_text(kind):
                 raise pa.ArrowInvalid("text and numbers mixed up")
@@ -186,7 +203,7 @@ def _typed(table: pa.Table, types: Mapping[str, pa.DataType], where: str) -> pa.
                 f"{where}: the column {name} is {column.type} and cannot be read as {kind} ({error}). "
                 "Export it again with the types of the sample data's README."
             ) from error
-        if columns[name].null_count:
+        if columns[name].null_count and name not in may_be_null:
             raise SourceDataError(
                 f"{where}: the column {name} is null in {columns[name].null_count:,} of {len(column):,} rows. "
                 "Box scores have no missing values; export the file again."

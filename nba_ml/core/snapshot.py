@@ -20,6 +20,7 @@ from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.digest import table_digest
 from nba_ml.core.errors import SnapshotRejectedError
 from nba_ml.core.feature_rows import KEY, Floats, Mask, Reasons, validate_rows
+from nba_ml.core.lines import LineCounts
 from nba_ml.core.tables import FEATURE_ROWS, RESULTS, snapshot_schema
 
 MAX_REJECTED_SHARE = 0.01
@@ -56,7 +57,8 @@ class Snapshot:
     byte-identical over runs and thread counts on the same rows, and is not on permuted rows.
     `rejects` keeps the rows that break the contract: key, reason, the vector as stored. `results` is
     everybody who played in the month (`tables.RESULTS`), sample or not: what the features can be checked
-    against. Neither takes part in the digest, nor is it read where columns are asked for.
+    against. Neither takes part in the digest, nor is it read where columns are asked for. `lines` is what became
+    of the month's lines where this project matched them; None where features came ready.
     """
 
     table: pa.Table
@@ -64,6 +66,7 @@ class Snapshot:
     results: pa.Table
     counts: SnapshotCounts
     digest: str
+    lines: LineCounts | None = None
 
     @property
     def rejected_by_reason(self) -> dict[str, int]:
@@ -87,9 +90,13 @@ class MonthRows:
 
     features: pa.Table
     results: pa.Table
+    lines: LineCounts | None = None
+    """What became of the lines behind the features; None if the source does not say."""
 
     @classmethod
-    def of_tables(cls, features: pa.Table, summary: pa.Table, version: FeatureVersion) -> MonthRows:
+    def of_tables(
+        cls, features: pa.Table, summary: pa.Table, version: FeatureVersion, lines: LineCounts | None = None
+    ) -> MonthRows:
         """From whole tables: `tables.ML_FEATURE_STORE_V2` and `tables.PLAYER_GAME_SUMMARY`."""
         columns = {
             **{name: features.column(name) for name in FEATURE_ROWS.names if name in features.column_names},
@@ -101,6 +108,7 @@ class MonthRows:
         return cls(
             features=pa.table({name: columns[name] for name in FEATURE_ROWS.names}).cast(FEATURE_ROWS),
             results=played.select(RESULTS.names).cast(RESULTS),
+            lines=lines,
         )
 
 
@@ -146,6 +154,7 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
         results=rows.results.sort_by([(name, "ascending") for name in ("game_date", "player_lookup")]),
         counts=counts,
         digest=table_digest(table),
+        lines=rows.lines,
     )
 
 

@@ -46,13 +46,15 @@ PLAYER_GAME_SUMMARY = pa.schema(
 
 PROP_LINES = pa.schema(
     [
+        pa.field("universal_player_id", pa.string()),
         pa.field("player_lookup", pa.string(), nullable=False),
         pa.field("game_date", pa.date32(), nullable=False),
         pa.field("book", pa.string(), nullable=False),
         pa.field("line", pa.float64(), nullable=False),
     ]
 )
-"""Points lines as listed: a book may list a player several times on a date."""
+"""Points lines as listed: a book may list a player several times on a date. `player_lookup` is the lookup of the
+name as the book spells it; `universal_player_id` is null where the source has no id."""
 
 ML_FEATURE_STORE_V2 = pa.schema(
     [

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nba_ml.core import season
@@ -64,21 +63,23 @@ class EmbeddedFeatureSource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return summarise_player_games(_read(file, PLAYER_GAME_COLUMNS), month, str(file))
 
     def prop_lines(self, month: str) -> pa.Table:
-        """The month's points lines in `tables.PROP_LINES`; no row where no book was followed."""
-        first, last = season.month_bounds(month)
-        day = self._all_lines.column("game_date")
-        within = pc.and_(pc.greater_equal(day, pa.scalar(first)), pc.less_equal(day, pa.scalar(last)))
-        return self._all_lines.filter(within)
+        """The month's points lines in `tables.PROP_LINES`; no row where no book was followed.
+
+        Raises:
+            SourceDataError: an unreadable file, or a line of the month that cannot be.
+        """
+        within = season.month_bounds(month)
+        tables = [normalise_prop_lines(table, str(file), within) for file, table in self._line_files.items()]
+        return pa.concat_tables(tables) if tables else PROP_LINES.empty_table()
 
     def lines_fingerprint(self, month: str) -> str:
         """Digest of the month's lines."""
         return table_digest(self.prop_lines(month).sort_by([(name, "ascending") for name in PROP_LINES.names]))
 
     @cached_property
-    def _all_lines(self) -> pa.Table:
+    def _line_files(self) -> dict[Path, pa.Table]:
         files = sorted((Path(self.data) / LINES).glob("*.parquet"))
-        tables = [normalise_prop_lines(_read(file, PROP_LINE_COLUMNS), str(file)) for file in files]
-        return pa.concat_tables(tables) if tables else PROP_LINES.empty_table()
+        return {file: _read(file, PROP_LINE_COLUMNS) for file in files}
 
     def _player_games_file(self, month: str) -> Path:
         file = Path(self.data) / PLAYER_GAMES / f"{month}.parquet"

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.digest import DigestedTable
 from nba_ml.core.lineage import Inputs
+from nba_ml.core.lines import FeatureMonth
 from nba_ml.core.progress import MonthProgress, TableState
 from nba_ml.core.snapshot import MonthRows
 from nba_ml.resources.month_store import MonthStore
@@ -54,7 +55,9 @@ class StoredMonthRows(MonthRowsSource):
         store = open_store(self.root)
         values = {asset: store.require(asset, [month])[month] for asset in (SUMMARY, FEATURES)}
         tables = {asset: value.table for asset, value in values.items() if isinstance(value, DigestedTable)}
-        rows = MonthRows.of_tables(tables[FEATURES], tables[SUMMARY], V2_33FEATURES)
+        features = values[FEATURES]
+        lines = features.lines if isinstance(features, FeatureMonth) else None
+        rows = MonthRows.of_tables(tables[FEATURES], tables[SUMMARY], V2_33FEATURES, lines)
         return rows, {asset: {month: value.digest} for asset, value in values.items()}
 
     def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:  # noqa: ARG002 (asks nobody)

@@ -20,6 +20,7 @@ from nba_ml.core.challengers import ChallengerReport
 from nba_ml.core.digest import DigestedTable, bytes_digest
 from nba_ml.core.errors import MissingMonthsError, StaleInputError
 from nba_ml.core.grades import GradedMonth, GradeReport
+from nba_ml.core.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.core.model_record import ModelRecord, TrainingReport
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.predictions import MonthPredictions, PredictingModel
@@ -51,8 +52,11 @@ class MonthStore:
                     "counts": json.dumps(asdict(value.counts)),
                     "rejects": self._save_part(value.rejects),
                     "results": self._save_part(value.results),
+                    **_lines_fact(value.lines),
                 }
                 data = _parquet(value.table, facts)
+            case FeatureMonth():
+                data = _parquet(value.table, {"digest": value.digest, **_lines_fact(value.lines)})
             case DigestedTable():
                 data = _parquet(value.table, {"digest": value.digest})
             case MonthPredictions():
@@ -105,7 +109,8 @@ class MonthStore:
         match asset:
             case "player_game_summary" | "ml_feature_store_v2":
                 table, facts = _table(data, columns)
-                return DigestedTable(table, facts["digest"])
+                lines = _lines(facts)
+                return FeatureMonth(table, facts["digest"], lines) if lines else DigestedTable(table, facts["digest"])
             case "feature_store_snapshot":
                 table, facts = _table(data, columns)
                 counts = SnapshotCounts(**json.loads(facts["counts"]))
@@ -115,6 +120,7 @@ class MonthStore:
                     results=RESULTS.empty_table() if columns else self._part(month, facts, "results"),
                     counts=counts,
                     digest=facts["digest"],
+                    lines=_lines(facts),
                 )
             case "predictions":
                 table, facts = _table(data, columns)
@@ -232,6 +238,18 @@ def _facts(data: bytes) -> dict[str, str]:
 def _facts_of(schema: pa.Schema) -> dict[str, str]:
     metadata = schema.metadata or {}
     return {k.decode().removeprefix("nba_ml."): v.decode() for k, v in metadata.items() if k.startswith(b"nba_ml.")}
+
+
+def _lines_fact(lines: LineCounts | None) -> dict[str, str]:
+    return {"lines": json.dumps(asdict(lines))} if lines else {}
+
+
+def _lines(facts: dict[str, str]) -> LineCounts | None:
+    """What became of the month's lines; None where nothing says so, as in a store of an earlier version."""
+    if "lines" not in facts:
+        return None
+    found = json.loads(facts["lines"])
+    return LineCounts({LineOutcome(name): n for name, n in found["by_outcome"].items()}, found["named_otherwise"])
 
 
 def _named(months: list[str]) -> str:

@@ -16,6 +16,7 @@ from nba_ml.checks.check import Check, Severity
 from nba_ml.checks.feature_store_snapshot import checks
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.digest import table_digest
+from nba_ml.core.lines import LineCounts, LineOutcome
 from nba_ml.core.snapshot import Snapshot, SnapshotCounts
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import snapshot_of
@@ -375,6 +376,39 @@ def test_no_lines_or_those_of_one_day_pass_and_say_so(columns: dict[str, npt.NDA
     finding = check("line_error").examine(with_lines(np.where(on_that_day, columns["points"], np.nan)), scene(MONTH))
     assert (finding.passed, finding.value) == (True, "too few lines to tell")
     assert (finding.n > 0) is (days == 1)
+
+
+@pytest.mark.parametrize(
+    ("matched", "unknown", "failing"),
+    [
+        (95, 5, set()),
+        (94, 6, {"lines_matched_complete"}),
+        (80, 20, {"lines_matched_complete"}),
+        (79, 21, {"lines_matched", "lines_matched_complete"}),
+        (0, 1, {"lines_matched", "lines_matched_complete"}),
+        (0, 0, set()),
+    ],
+)
+def test_lost_lines_are_told_from_5_in_100_and_stop_from_more_than_20(
+    matched: int, unknown: int, failing: set[str]
+) -> None:
+    """Guards both limits, and who sat out: his line is void, not lost."""
+    outcomes = {LineOutcome.BY_ID: matched, LineOutcome.NAME_UNKNOWN: unknown, LineOutcome.DID_NOT_PLAY: 1_000}
+    snapshot = replace(snapshot_of(MONTH), lines=LineCounts({o: n for o, n in outcomes.items() if n}))
+    names = ("lines_matched", "lines_matched_complete")
+    found = {name: described(name, snapshot) for name in names}
+    assert {name for name, (passed, _, _) in found.items() if not passed} == failing
+    for name in failing:
+        _, message, worst = found[name]
+        assert f"{unknown} of {matched + unknown} lines of {MONTH} are nobody's: name unknown ({unknown})." in message
+        assert "name unknown" in worst
+
+
+def test_features_that_came_ready_have_no_lines_to_match() -> None:
+    """Guards BigQuery's months, whose lines were matched elsewhere."""
+    assert snapshot_of(MONTH).lines is None
+    finding = check("lines_matched").examine(snapshot_of(MONTH), scene(MONTH))
+    assert (finding.passed, finding.value, finding.n) == (True, "no lines to match", 0)
 
 
 # --- drift ----------------------------------------------------------------------------------------------------

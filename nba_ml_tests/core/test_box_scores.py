@@ -344,7 +344,7 @@ def test_a_file_without_rows_is_refused() -> None:
 
 
 def listed(**changed: object) -> pa.Table:
-    """Three listed lines, the last of a player who matched nobody."""
+    """Three listed lines, the last without an id."""
     columns = {
         "game_date": pa.array(["2024-11-01"] * 3).cast(pa.date32()),
         "player_id": pa.array([1629029, 203999, None], pa.int64()),
@@ -356,18 +356,46 @@ def listed(**changed: object) -> pa.Table:
 
 
 def test_lines_are_keyed_by_the_platforms_player() -> None:
-    """Guards against lines that meet no feature row, and against those of players that matched nobody."""
+    """Guards ids, by which lines are matched, and lines without one, which may still be somebody's by name."""
     lines = normalise_prop_lines(listed(), "lines.parquet")
     assert lines.schema == PROP_LINES
-    assert lines["player_lookup"].to_pylist() == ["lukadoncic", "nikolajokic"]
-    assert lines["line"].to_pylist() == [28.5, 30.5]
+    assert lines["universal_player_id"].to_pylist() == ["1629029", "203999", None]
+    assert lines["player_lookup"].to_pylist() == ["lukadoncic", "nikolajokic", "nobody"]
+    assert lines["line"].to_pylist() == [28.5, 30.5, 1.5]
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([1629029.0, 203999.0, float("nan")]),
+        pa.array([1629029.0, 203999.0, None]),
+        pa.array([1629029, 203999, None], pa.int32()),
+    ],
+    ids=["floats with NaN", "floats with null", "int32"],
+)
+def test_ids_with_gaps_are_read_in_any_of_their_types(ids: pa.Array) -> None:
+    """Guards against a refused file, or an id of '1629029.0', where pandas wrote the column with gaps as floats."""
+    lines = normalise_prop_lines(listed(player_id=ids), "lines.parquet")
+    assert lines["universal_player_id"].to_pylist() == ["1629029", "203999", None]
+
+
+def test_a_file_of_lines_without_any_id_is_read() -> None:
+    """Guards lines of a source without ids: an empty column is there, of Arrow's type for nothing."""
+    lines = normalise_prop_lines(listed(player_id=pa.nulls(3)), "lines.parquet")
+    assert lines["universal_player_id"].null_count == 3
+
+
+def test_an_id_that_is_no_whole_number_is_refused() -> None:
+    """Guards against an id cut to another player's."""
+    with pytest.raises(SourceDataError, match=r"the column player_id is double and cannot be read as int64"):
+        normalise_prop_lines(listed(player_id=pa.array([1629029.5, 203999.0, None])), "lines.parquet")
 
 
 @pytest.mark.parametrize("line", [-0.5, 80.5, float("nan"), float("inf")])
 def test_a_line_that_cannot_be_is_refused(line: float) -> None:
     """Guards against yards or odds in the points column."""
     with pytest.raises(
-        SourceDataError, match=r"lines\.parquet: 1 of 2 rows cannot be: a points line outside 0 to 80 \(1\)"
+        SourceDataError, match=r"lines\.parquet: 1 of 3 rows cannot be: a points line outside 0 to 80 \(1\)"
     ):
         normalise_prop_lines(listed(line=[28.5, line, 1.5]), "lines.parquet")
 

@@ -153,7 +153,7 @@ def test_lines_are_those_of_the_month() -> None:
         "2025-01",
     }
     files = [pq.read_table(file) for file in (SAMPLE_DATA / "prop_lines").glob("*.parquet")]
-    assert sum(by_month.values()) == sum(pc.count(file["player_id"]).as_py() for file in files) > 10_000
+    assert sum(by_month.values()) == sum(file.num_rows for file in files) > 10_000
     bounds = pc.min_max(shipped.prop_lines("2024-11")["game_date"]).as_py()
     assert {str(bounds["min"])[:7], str(bounds["max"])[:7]} == {"2024-11"}
 
@@ -175,6 +175,20 @@ def test_the_lines_fingerprint_follows_lines_and_not_their_order(data: Path) -> 
     assert source(data).lines_fingerprint("2024-11") == before
     pq.write_table(lines.set_column(lines.column_names.index("line"), "line", pc.add(lines["line"], 0.5)), file)
     assert source(data).lines_fingerprint("2024-11") != before
+
+
+def test_a_line_that_cannot_be_fails_its_own_month_only(data: Path) -> None:
+    """Guards three good months against the typing error of a fourth."""
+    file = next((data / "prop_lines").glob("*.parquet"))
+    lines = pq.read_table(file)
+    wrong = pa.array(["2025-01-05" if at == lines.num_rows - 1 else None for at in range(lines.num_rows)])
+    days = pc.coalesce(wrong.cast(pa.date32()), lines["game_date"])
+    points = pc.if_else(wrong.is_valid(), 85.5, lines["line"])
+    changed = lines.set_column(lines.column_names.index("line"), "line", points)
+    pq.write_table(changed.set_column(lines.column_names.index("game_date"), "game_date", days), file)
+    assert source(data).prop_lines("2024-12").equals(source(SAMPLE_DATA).prop_lines("2024-12"))
+    with pytest.raises(SourceDataError, match=re.escape(f"{file}: 1 of ") + ".*a points line outside 0 to 80"):
+        source(data).prop_lines("2025-01")
 
 
 def test_an_unreadable_file_of_lines_is_named(data: Path) -> None:

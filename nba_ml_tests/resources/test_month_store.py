@@ -14,6 +14,7 @@ from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.digest import DigestedTable, table_digest
 from nba_ml.core.errors import StaleInputError
 from nba_ml.core.gates import CheckVerdict, Verdict
+from nba_ml.core.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.core.model_record import TrainingReport
 from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.core.split import split_by_date
@@ -71,6 +72,19 @@ def test_a_snapshot_comes_back_with_rejects_and_counts(store: MonthStore) -> Non
     assert table_digest(value.table) == snapshot.digest
     assert value.table.schema == snapshot.table.schema
     assert value.rejected_by_reason == snapshot.rejected_by_reason == {"feature version is not v2_33features": 3}
+
+
+def test_counts_of_lines_come_back_with_features_and_snapshot(store: MonthStore) -> None:
+    """Guards a check that judges no lines, or those of another month, because their counts were lost on the way."""
+    counts = LineCounts({LineOutcome.BY_ID: 7, LineOutcome.DAY_BEFORE: 2}, named_otherwise=1)
+    store.save("ml_feature_store_v2", MONTH, FeatureMonth(features_of(MONTH), "digest", counts))
+    store.save("feature_store_snapshot", MONTH, replace(snapshot_of(MONTH), lines=counts))
+    features = loaded(store, "ml_feature_store_v2")
+    assert isinstance(features, FeatureMonth)
+    assert (features.lines, features.digest) == (counts, "digest")
+    snapshot = loaded(store, "feature_store_snapshot")
+    assert isinstance(snapshot, Snapshot)
+    assert (snapshot.lines, snapshot.digest) == (counts, snapshot_of(MONTH).digest)
 
 
 def test_named_columns_only_keep_the_digest_of_the_whole(store: MonthStore) -> None:

@@ -47,6 +47,7 @@ STEPS = (
     "rate_teams",
     "rate_opponents",
     "rate_league",
+    "match_lines",
     "choose_lines",
     "average_versus_opponent",
     "assemble_features",
@@ -82,9 +83,9 @@ def compute_features(
 
     Args:
         summary: box scores, schema `tables.PLAYER_GAME_SUMMARY`: the requested dates, their seasons from
-            the opening game on, and 3 years before for the features against an opponent. Rows after
-            `last` are ignored.
-        lines: points lines, schema `tables.PROP_LINES`; may be empty.
+            the opening game on, and 3 years before for the features against an opponent and for the names
+            of lines without an id. Rows after `last` are ignored.
+        lines: points lines, schema `tables.PROP_LINES`; may be empty. `match_lines` says whose they are.
         first, last: the range of `game_date`.
         computed_at: time zone aware; becomes `created_at` and `updated_at`.
         version: names and order of the vector.
@@ -117,6 +118,28 @@ def compute_features(
     return pa.Table.from_batches(batches, tables.ML_FEATURE_STORE_V2)
 
 
+def match_lines(summary: pa.Table, lines: pa.Table, first: date, last: date) -> pa.Table:
+    """Whose line each line from `first` to `last` is, as `compute_features` takes them.
+
+    Args:
+        summary, lines: as for `compute_features`.
+        first, last: the range of `game_date`, both inclusive.
+
+    Returns:
+        One row per listed line: `universal_player_id` (null: nobody's), `player_lookup` as listed, `game_date`,
+        `book`, `line`, `named_otherwise` and `outcome` (`lines.LineOutcome`); ordered by date, lookup, book, line.
+
+    Raises:
+        SourceDataError: a table has other columns than its schema.
+    """
+    summary = _in_schema(summary, tables.PLAYER_GAME_SUMMARY, "player_game_summary")
+    lines = _in_schema(lines, tables.PROP_LINES, "prop_lines")
+    with _database(summary, lines, None) as connection:
+        _set_range(connection, first, last)
+        connection.execute(_sql("match_lines"))
+        return connection.sql("FROM matched_lines ORDER BY game_date, player_lookup, book, line").to_arrow_table()
+
+
 def _season_spans(summary: pa.Table, first: date, last: date) -> list[tuple[date, date]]:
     """The range cut at each 1 July, as far as `summary` has games: one season at a time bounds the memory."""
     if summary.num_rows == 0:
@@ -133,14 +156,18 @@ def _season_spans(summary: pa.Table, first: date, last: date) -> list[tuple[date
 
 def _prepare(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
     """Runs all steps for a range of dates, up to the view `assembled`."""
-    # Variables, because a view cannot hold parameters and each step reads other ones; values never become SQL text.
-    connection.execute("SET VARIABLE first = $day", {"day": first})
-    connection.execute("SET VARIABLE last = $day", {"day": last})
+    _set_range(connection, first, last)
     connection.execute("SET VARIABLE early_season_days = $days", {"days": EARLY_SEASON_DAYS})
     for step in STEPS:
         connection.execute(_sql(step))
         if step == "select_games":
             _require_sound_games(connection, first, last)
+
+
+def _set_range(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
+    # Variables, because a view cannot hold parameters and each step reads other ones; values never become SQL text.
+    connection.execute("SET VARIABLE first = $day", {"day": first})
+    connection.execute("SET VARIABLE last = $day", {"day": last})
 
 
 def _select_vectors(connection: duckdb.DuckDBPyConnection, version: FeatureVersion) -> Iterator[pa.RecordBatch]:

@@ -30,7 +30,7 @@ def summary() -> pa.Table:
 
 @pytest.fixture(scope="session")
 def lines() -> pa.Table:
-    """All embedded lines of players that are known, schema PROP_LINES."""
+    """All embedded lines, schema PROP_LINES."""
     return normalise_prop_lines(pq.read_table(SAMPLE_DATA / "prop_lines"), "prop_lines")
 
 

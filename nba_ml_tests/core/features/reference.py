@@ -29,6 +29,7 @@ class BoxScore(NamedTuple):
     """One player's row of a game."""
 
     player_lookup: str
+    universal_player_id: str
     game_date: date
     game_id: str
     season: str
@@ -98,6 +99,16 @@ class Fixture:
     """Lines of the date: (book, line)."""
 
 
+class Listed(NamedTuple):
+    """A line as a book lists it."""
+
+    universal_player_id: str | None
+    player_lookup: str
+    game_date: date
+    book: str
+    line: float
+
+
 class Games:
     """An index over all games; `before` cuts it at a date."""
 
@@ -118,8 +129,25 @@ class Games:
             self._of_team[one.season, team].append(TeamGame(one.game_date, one.team_won, own, other))
             self._shots[one.season].append((one.game_date, _zone_totals(own)))
         self._listed: dict[tuple[str, date], list[tuple[str, float]]] = defaultdict(list)
-        for player, day, book, line in zip(*(lines[name].to_pylist() for name in lines.column_names), strict=True):
-            self._listed[player, day].append((book, line))
+        self._bearers: dict[str, list[BoxScore]] = defaultdict(list)
+        for row in self.rows:
+            self._bearers[row.player_lookup].append(row)
+        for listed in map(Listed, *(lines[name].to_pylist() for name in Listed._fields)):
+            player = self.player_of(listed)
+            if player is not None:
+                self._listed[player, listed.game_date].append((listed.book, listed.line))
+
+    def player_of(self, listed: Listed) -> str | None:
+        """The id of the player whose line it is, whether he appeared or not; None if nothing says so for certain."""
+        if listed.universal_player_id is not None:
+            return listed.universal_player_id
+        day = listed.game_date
+        bearers = {
+            row.universal_player_id
+            for row in self._bearers[listed.player_lookup]
+            if three_years_before(day) <= row.game_date <= day
+        }
+        return bearers.pop() if len(bearers) == 1 else None
 
     def before(self, player: str, day: date) -> tuple[Fixture, Past]:
         """The fixture of a player's row, and the games strictly before it."""
@@ -138,7 +166,7 @@ class Games:
             row.opponent_team_abbr,
             row.is_home and not row.neutral_site,
             row.playoffs,
-            self._listed.get((player, day), []),
+            self._listed.get((row.universal_player_id, day), []),
         )
         return fixture, past
 

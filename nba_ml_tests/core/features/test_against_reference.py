@@ -142,7 +142,12 @@ def test_games_on_or_after_a_date_change_nothing_up_to_it(
     altered = altered.filter(pa.array([game not in gone for game in ids]))
     tomorrow = pa.repeat(day + timedelta(days=1), season_slice.num_rows).cast(pa.date32())
     later_lines = pa.table(
-        [season_slice["player_lookup"], tomorrow, pa.repeat("underdog", len(tomorrow)), pa.repeat(99.5, len(tomorrow))],
+        [
+            *(season_slice[name] for name in ("universal_player_id", "player_lookup")),
+            tomorrow,
+            pa.repeat("underdog", len(tomorrow)),
+            pa.repeat(99.5, len(tomorrow)),
+        ],
         schema=tables.PROP_LINES,
     )
 

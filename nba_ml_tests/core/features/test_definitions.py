@@ -307,7 +307,7 @@ def test_line_is_the_median_within_and_then_over_books() -> None:
     """Guards the choice of the line: a book that lists a player three times must not outvote the other."""
     listed = [("a", 10.5), ("a", 12.5), ("a", 30.5), ("b", 20.5)]
     lines = pa.table(
-        [["anna"] * 4, [OPENING] * 4, [book for book, _ in listed], [line for _, line in listed]],
+        [["anna"] * 4, ["anna"] * 4, [OPENING] * 4, [book for book, _ in listed], [line for _, line in listed]],
         schema=tables.PROP_LINES,
     )
     found = features_of("anna", OPENING, [Line("anna", OPENING)], lines)

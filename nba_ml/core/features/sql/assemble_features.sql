@@ -46,7 +46,7 @@ matched AS (
     JOIN league_zones AS league
       ON league.season = target.season AND league.game_date = target.game_date
     LEFT JOIN player_lines AS lines
-      ON lines.player_lookup = target.player_lookup AND lines.game_date = target.game_date
+      ON lines.universal_player_id = target.universal_player_id AND lines.game_date = target.game_date
     LEFT JOIN player_versus_opponent AS versus
       ON versus.player_lookup = target.player_lookup AND versus.game_date = target.game_date
 )
