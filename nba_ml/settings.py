@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,9 @@ from nba_ml.core.season import parse_month
 
 SAMPLE_DATA = Path(__file__).parent / "sample_data"
 """The real box scores and lines that the package ships."""
+
+HOST = re.compile(r"(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
+"""A Host header in lower case: a name or an address, and a port unless it is the scheme's own."""
 
 _MOST_THREADS = 1024
 """More than any machine this runs on has cores; at 100,000, a slip of the pen, no month came to its end."""
@@ -67,7 +71,8 @@ class Settings:
     an absolute path or `gs://bucket/prefix`; `data` the embedded source's files; `bigquery` the feature store
     where that is not embedded; `threads` bounds DuckDB and XGBoost (None: all cores) and changes no byte;
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
-    `thresholds` are the limits of the checks; `notify` is who is told of a failure.
+    `thresholds` are the limits of the checks; `notify` is who is told of a failure;
+    `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI.
     """
 
     home: Path
@@ -80,6 +85,7 @@ class Settings:
     retrain: str = "latest"
     thresholds: Thresholds = field(default_factory=Thresholds)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    ui_hosts: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -101,7 +107,18 @@ class Settings:
             retrain=_choice(environ, "NBA_ML_RETRAIN", ("latest", "all")),
             thresholds=_thresholds(environ),
             notify=_notify(environ),
+            ui_hosts=_ui_hosts(environ),
         )
+
+
+def _ui_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:
+    hosts = tuple(each.strip().lower() for each in environ.get("NBA_ML_UI_HOSTS", "").split(",") if each.strip())
+    if wrong := [each for each in hosts if not HOST.fullmatch(each)]:
+        raise SettingsError(
+            f"NBA_ML_UI_HOSTS names {', '.join(wrong)}. Give names as the browser shows them, with the port if there "
+            "is one, and commas between them: ui.example.com,localhost:8080."
+        )
+    return hosts
 
 
 def _thresholds(environ: Mapping[str, str]) -> Thresholds:

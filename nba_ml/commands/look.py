@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 import click
 
@@ -31,19 +29,31 @@ def progress() -> int:
 
 
 @click.command()
-@click.option("--port", default=3000, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Port on 127.0.0.1.")
 @command
 def ui(port: int) -> int:
-    """Start Dagster's web UI and its daemon on this home, on loopback only."""
+    """Start Dagster's web UI and its daemon on this home, on loopback only.
+
+    Whoever can open it can launch runs and promote models: there is no login. A guard refuses what other web sites send
+    through your browser. `dagster dev` and `dagster-webserver` have no such guard: prefer this command.
+
+    To reach it under another name or port (a tunnel, a proxy with a login), set NBA_ML_UI_HOSTS to what the browser
+    shows: ui.example.com,localhost:8080.
+    """
     from nba_ml.home import prepare_home
+    from nba_ml.ui.listener import loopback_listener
 
     settings = Settings.from_environment()
     prepare_home(settings)
-    project = Path(__file__).parents[2]
-    dg = Path(sys.executable).parent / "dg"
-    environment = {**os.environ, "DAGSTER_HOME": str(settings.dagster_home), "NBA_ML_HOME": str(settings.home)}
-    out.print(f"Dagster's web UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
-    where = ["--host", "127.0.0.1", "--port", str(port), "--target-path", str(project)]
-    # A shell's background job is born deaf to SIGINT, and Dagster then ignores SIGTERM too.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execve(dg, ["dg", "dev", "--use-active-venv", *where], environment)
+    # A shell's background job ignores SIGINT from birth; so then would all that is started here, and SIGTERM as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ |= {"DAGSTER_HOME": str(settings.dagster_home), "NBA_ML_HOME": str(settings.home)}
+    with loopback_listener(port) as listener:
+        out.print(f"Dagster's web UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
+        try:
+            from nba_ml.ui.server import serve
+
+            serve(listener, settings.ui_hosts)
+        except KeyboardInterrupt:  # how it is ended, at any moment
+            return 0
+    return 0

@@ -107,5 +107,9 @@ class MissingExtraError(NbaMlError):
     """A library of an optional extra of the package is needed and not installed."""
 
 
+class UiError(NbaMlError):
+    """The web UI cannot start, or cannot go on."""
+
+
 class HomeBusyError(NbaMlError):
     """Another nba-ml process is writing into the same home."""

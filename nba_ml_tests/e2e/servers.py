@@ -118,11 +118,11 @@ def serving(home: Path, log: Path, settings: Mapping[str, str] | None = None) ->
 
 
 @contextmanager
-def browsing(chromium: str) -> Iterator[Browser]:
-    """Headless Chromium with an empty profile."""
+def browsing(chromium: str, *arguments: str) -> Iterator[Browser]:
+    """Headless Chromium with an empty profile. `arguments`: options beside the usual ones."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=list(CHROMIUM_ARGUMENTS), timeout=BROWSER_STARTS_WITHIN
+            executable_path=chromium, args=[*CHROMIUM_ARGUMENTS, *arguments], timeout=BROWSER_STARTS_WITHIN
         )
         yield browser
         browser.close()

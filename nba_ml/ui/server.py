@@ -1,0 +1,113 @@
+"""Dagster's code server, daemon and web server on one home, the web server behind the guard.
+
+What belongs here: starting and ending them. `dagster dev` does the same, and has no place for a guard.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import dagster as dg
+import uvicorn
+from dagster._cli.proxy_server_manager import ProxyServerManager
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
+from dagster._utils.interrupts import setup_interrupt_handlers
+from dagster._utils.log import configure_loggers
+from dagster_webserver.app import create_app_from_workspace_process_context
+
+from nba_ml.core.errors import UiError
+from nba_ml.ui.guard import Guard
+
+_DAEMON_STOPS_WITHIN = 60
+"""Seconds for the daemon to end before it is killed: as `dagster dev` has it."""
+
+_REQUESTS_END_WITHIN = 10
+"""Seconds for requests under way when the server is told to stop."""
+
+_POLL_MILLISECONDS = 2000
+"""How often a page asks for news of the assets it shows: as `dagster dev` has it."""
+
+
+def serve(listener: socket.socket, hosts: Collection[str]) -> None:
+    """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then end what was started here.
+
+    `listener` is bound to loopback; `hosts`: see `Guard`.
+
+    Raises:
+        UiError: the daemon ended by itself.
+    """
+    configure_loggers(formatter="colored", log_level="INFO")
+    setup_interrupt_handlers()  # SIGTERM as Ctrl-C
+    try:
+        with ExitStack() as stack:
+            instance = stack.enter_context(dg.DagsterInstance.get())
+            workspace = stack.enter_context(_code_server(instance))
+            daemon = stack.enter_context(_daemon(workspace))
+            context = stack.enter_context(
+                WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)]), version=dg.__version__)
+            )
+            app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
+            _serve_until_ended(Guard(app, listener.getsockname()[1], hosts), listener, daemon)
+    except KeyboardInterrupt:
+        return
+    raise UiError(
+        f"Dagster's daemon ended by itself with exit code {daemon.returncode}; its last lines are above. The UI was "
+        "stopped too: without the daemon nothing that it launches would run."
+    )
+
+
+def _serve_until_ended(app: Guard, listener: socket.socket, daemon: subprocess.Popen[bytes]) -> None:
+    """Serve until the daemon has ended. Raises KeyboardInterrupt on Ctrl-C and SIGTERM."""
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        proxy_headers=False,  # else anybody on this machine could name another scheme and client
+        timeout_graceful_shutdown=_REQUESTS_END_WITHIN,
+    )
+    server = uvicorn.Server(config)
+
+    def stop_with_daemon() -> None:
+        daemon.wait()
+        server.should_exit = True
+
+    threading.Thread(target=stop_with_daemon, daemon=True).start()
+    server.run(sockets=[listener])
+
+
+@contextmanager
+def _code_server(instance: dg.DagsterInstance) -> Iterator[Path]:
+    """The code server that web server and daemon share; a workspace file that says where it is."""
+    project = Path(__file__).parents[2]
+    # The folder's name, as `dg dev` has it: schedules and sensors are switched on under the location's name.
+    name = project.name if (project / "pyproject.toml").exists() else "nba_ml"
+    target = ModuleTarget("nba_ml.definitions", attribute=None, working_directory=str(project), location_name=name)
+    with ProxyServerManager(instance, target, "warning") as servers, tempfile.TemporaryDirectory() as folder:
+        workspace = Path(folder) / "workspace.yaml"
+        workspace.write_text(json.dumps({"load_from": servers.get_code_server_specs()}))  # JSON is YAML
+        yield workspace
+
+
+@contextmanager
+def _daemon(workspace: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Dagster's daemon, told to end afterwards, and killed where it does not."""
+    options = ["--workspace", str(workspace), "--log-level", "info", "--log-format", "colored"]
+    daemon = subprocess.Popen([sys.executable, "-m", "dagster._daemon", "run", *options])
+    try:
+        yield daemon
+    finally:
+        daemon.send_signal(signal.SIGINT)  # does nothing where it has ended
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                daemon.wait(_DAEMON_STOPS_WITHIN)
+        finally:
+            daemon.kill()

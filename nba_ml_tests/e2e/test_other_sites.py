@@ -1,0 +1,155 @@
+"""What another site in the operator's browser can do to `nba-ml ui`: nothing. And what the UI's own pages still can.
+
+Every attack here launched a run, or read data, before there was a guard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Response
+
+from nba_ml_tests.e2e.elsewhere import (
+    FRAME,
+    OTHER_NAME,
+    REBOUND_NAME,
+    RESOLVER,
+    SUBSCRIBE,
+    attacks,
+    launching,
+    other_site,
+)
+from nba_ml_tests.e2e.servers import Dagit, browsing, serving
+
+REFUSED = (403, 405, 415, 421)
+
+SITES = {"name": OTHER_NAME, "port": "127.0.0.1", "port by name": "localhost"}
+"""A site elsewhere, and another server on this machine (the same site to the browser, but another origin)."""
+
+
+@pytest.fixture(scope="module")
+def fresh(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dagit]:  # noqa: ARG001 (no browser: skip)
+    """The UI on an empty home."""
+    folder = tmp_path_factory.mktemp("fresh")
+    with serving(folder / "home", folder / "servers.log") as dagit:
+        yield dagit
+
+
+@pytest.fixture(scope="module")
+def misled(chromium: str) -> Iterator[Browser]:
+    """A browser that finds the other sites' names on loopback."""
+    with browsing(chromium, RESOLVER) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def site_port() -> Iterator[int]:
+    """Where the other site is served."""
+    with other_site() as port:
+        yield port
+
+
+@pytest.fixture
+def page(misled: Browser) -> Iterator[Page]:
+    """An empty page in a context of its own."""
+    context = misled.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("attack", attacks("..."))
+def test_no_page_of_another_site_launches_a_run(
+    fresh: Dagit, page: Page, site_port: int, site: str, attack: str
+) -> None:
+    """A champion was promoted by an image on a page that the operator had open."""
+    script = attacks(launching(fresh.location))[attack]
+    before = _runs(fresh)
+    page.goto(f"http://{SITES[site]}:{site_port}/")
+    with page.expect_response(lambda response: response.url.startswith(f"{fresh.url}/graphql")) as answer:
+        page.evaluate(script, fresh.url)
+    assert answer.value.status in REFUSED
+    assert _runs(fresh) == before
+
+
+def test_the_mutation_of_these_attacks_launches_a_run_from_the_uis_own_page(fresh: Dagit, page: Page) -> None:
+    """A mutation that Dagster does not run would prove nothing."""
+    page.goto(f"{fresh.url}/robots.txt")
+    before = _runs(fresh)
+    result = page.evaluate(
+        """async query => (await fetch("/graphql", {method: "POST", body: JSON.stringify({query}),
+            headers: {"Content-Type": "application/json"}})).json()""",
+        launching(fresh.location),
+    )
+    assert result["data"]["launchRun"]["__typename"] == "LaunchRunSuccess", result
+    assert len(_runs(fresh) - before) == 1
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_no_page_of_another_site_opens_a_websocket(fresh: Dagit, page: Page, site_port: int, site: str) -> None:
+    """Subscriptions, and every query, are answered to a page that the browser would let read no response."""
+    page.goto(f"http://{SITES[site]}:{site_port}/")
+    assert page.evaluate(SUBSCRIBE, fresh.url) == "refused"
+    page.goto(f"{fresh.url}/robots.txt")
+    assert json.loads(page.evaluate(SUBSCRIBE, fresh.url))["type"] == "connection_ack"
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_no_page_of_another_site_frames_the_ui(fresh: Dagit, page: Page, site_port: int, site: str) -> None:
+    """The UI lies invisible under a button of the other page's, and the operator clicks."""
+    page.goto(f"http://{SITES[site]}:{site_port}/")
+    page.evaluate(FRAME, f"{fresh.url}/runs")
+    [frame] = page.main_frame.child_frames
+    assert frame.locator("#root, #__next").count() == 0
+    assert frame.title() != "Dagster"
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_no_page_of_another_site_reports_a_materialisation(fresh: Dagit, page: Page, site_port: int, site: str) -> None:
+    """An asset that nobody materialised is shown as fresh."""
+    page.goto(f"http://{SITES[site]}:{site_port}/")
+    page.evaluate(
+        'url => fetch(url, {method: "POST", mode: "no-cors"}).catch(String)',
+        f"{fresh.url}/report_asset_materialization/planted",
+    )
+    found = fresh.graphql('{ assetOrError(assetKey: {path: ["planted"]}) { __typename } }')
+    assert found["assetOrError"]["__typename"] == "AssetNotFoundError"
+
+
+def test_a_name_that_was_rebound_reads_and_launches_nothing(fresh: Dagit, page: Page) -> None:
+    """The other site points its own name at 127.0.0.1: to the browser, the UI is then a part of that site."""
+    site = fresh.url.replace("127.0.0.1", REBOUND_NAME)
+    page.route(f"{site}/", lambda route: route.fulfill(content_type="text/html", body="<body></body>"))
+    before = _runs(fresh)
+    page.goto(f"{site}/")
+    read = page.evaluate(
+        """async query => { const response = await fetch("/graphql", {method: "POST", body: JSON.stringify({query}),
+            headers: {"Content-Type": "application/json"}}); return [response.status, await response.text()]; }""",
+        launching(fresh.location),
+    )
+    assert read[0] == 421
+    assert REBOUND_NAME in read[1]
+    assert "NBA_ML_UI_HOSTS" in read[1]
+    assert page.evaluate(SUBSCRIBE, site) == "refused"
+    assert page.evaluate('async () => (await fetch("/server_info")).status') == 421
+    assert _runs(fresh) == before
+
+
+def test_a_link_on_another_site_opens_the_ui(fresh: Dagit, page: Page, site_port: int) -> None:
+    """A link in a notice, opened from a web mail, is refused."""
+    page.goto(f"http://{OTHER_NAME}:{site_port}/")
+    page.evaluate("url => { document.body.innerHTML = `<a href='${url}/runs'>Runs</a>`; }", fresh.url)
+    with page.expect_navigation() as opened:
+        page.get_by_role("link").click()
+    response = opened.value
+    assert isinstance(response, Response)
+    assert response.status == 200
+    assert response.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+def _runs(dagit: Dagit) -> set[str]:
+    found = dagit.graphql("{ runsOrError { ... on Runs { results { runId } } } }")["runsOrError"]["results"]
+    return {run["runId"] for run in found}
