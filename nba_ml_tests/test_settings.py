@@ -38,6 +38,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NBA_ML_THREADS": "3",
         "NBA_ML_SOURCE": "embedded",
         "NBA_ML_RETRAIN": "all",
+        "NBA_ML_UI_HOSTS": "UI.example.com, localhost:8080,[fd00::1]:3000",
         "NBA_ML_THRESHOLDS": str(tmp_path / "limits.toml"),
     }
     (tmp_path / "limits.toml").write_text("max_validation_mae = 4.9\nbias = [-2, 1]\n")
@@ -49,6 +50,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         dagster_home=tmp_path / "g",
         threads=3,
         retrain="all",
+        ui_hosts=("ui.example.com", "localhost:8080", "[fd00::1]:3000"),
         thresholds=Thresholds(max_validation_mae=4.9, bias=(-2, 1)),
     )
 
@@ -117,6 +119,10 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("NBA_ML_THREADS", "1.5", "NBA_ML_THREADS is '1.5'"),
         ("NBA_ML_SOURCE", "snowflake", "NBA_ML_SOURCE is 'snowflake'"),
         ("NBA_ML_SOURCE", "bigquery", "NBA_ML_BIGQUERY_PROJECT is not set"),
+        ("NBA_ML_UI_HOSTS", "*", "NBA_ML_UI_HOSTS names"),
+        ("NBA_ML_UI_HOSTS", "ui.example.com,https://ui.example.com", "names https://ui.example.com. Give names as"),
+        ("NBA_ML_UI_HOSTS", "ui.example.com/dagster", "NBA_ML_UI_HOSTS names"),
+        ("NBA_ML_UI_HOSTS", "*.example.com", "NBA_ML_UI_HOSTS names"),
         ("NBA_ML_RETRAIN", "never", "NBA_ML_RETRAIN is 'never'"),
         ("NBA_ML_STORE", "s3://bucket", "a directory or gs://bucket/prefix"),
         ("NBA_ML_STORE", "gs:/bucket/store", "NBA_ML_STORE is 'gs:/bucket/store'"),

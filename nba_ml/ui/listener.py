@@ -24,8 +24,8 @@ def loopback_listener(port: int) -> Iterator[socket.socket]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise UiError(
-            f"Port {port} of {LOOPBACK} cannot be used: {reason}. End the program that uses it, or choose another port: "
-            f"nba-ml ui --port N."
+            f"Port {port} of {LOOPBACK} cannot be used: {reason}. End the program that uses it, or choose another "
+            "with --port."
         ) from error
     with listener:
         yield listener

@@ -338,7 +338,7 @@ def test_help_imports_neither_dagster_nor_a_library_of_the_model(tmp_path: Path)
             ],
         ),
         (["verify"], ["URI is the bundle's manifest, as `nba-ml run` prints it"]),
-        (["ui"], ["--port", "loopback"]),
+        (["ui"], ["--port", "loopback", "`dagster dev` and `dagster-webserver` have no such guard", "NBA_ML_UI_HOSTS"]),
     ],
 )
 def test_help_teaches(tmp_path: Path, command: list[str], taught: list[str]) -> None:

@@ -23,7 +23,7 @@ _REFERRER_KEPT = "<meta name=referrer content=unsafe-url>"
 class _Page(BaseHTTPRequestHandler):
     """An empty page at every address: the tests run their scripts in it."""
 
-    def do_GET(self) -> None:  # noqa: N802 (its name in the base class)
+    def do_GET(self) -> None:
         body = f"<!doctype html>{_REFERRER_KEPT}<title>Another site</title><body></body>".encode()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
@@ -66,11 +66,11 @@ def _loaded(tag: str) -> str:
     }})"""
 
 
-def _form(encoding: str, action: str, target: str = "target=inner") -> str:
+def _form(encoding: str, action: str) -> str:
     """A script: resolves when the response to a form has arrived in a frame of the page."""
     return f"""url => new Promise(done => {{
         document.body.innerHTML = `<iframe name=inner></iframe>
-            <form method=post {target} enctype="{encoding}"><input name=query><input type=submit></form>`;
+            <form method=post target=inner enctype="{encoding}"><input name=query><input type=submit></form>`;
         const form = document.querySelector("form");
         form.action = {action};
         document.querySelector("iframe").onload = () => done();
@@ -78,15 +78,24 @@ def _form(encoding: str, action: str, target: str = "target=inner") -> str:
     }})"""
 
 
-def _fetch(options: str, address: str = "url") -> str:
+def _fetch(options: str, address: str) -> str:
     """A script: resolves when there is a response, or an error instead of it."""
-    return f"url => fetch({address}, {options}).catch(error => String(error))"
+    return f"url => fetch({address}, {options}).then(() => null, () => null)"
+
+
+def _beacon(address: str) -> str:
+    """A script: sends what a page sends when it is left, and resolves when a later request has been answered."""
+    return (
+        f"async url => {{ navigator.sendBeacon({address}); await fetch(url, {{mode: 'no-cors'}}).catch(() => null); }}"
+    )
 
 
 def attacks(mutation: str) -> dict[str, str]:
     """Name -> script that takes the UI's address, and had Dagster run the mutation."""
     by_address = f'url + "/graphql?query=" + {json.dumps(quote(mutation))}'
     body = json.dumps(json.dumps({"query": mutation}))
+    # Dagster looks for application/json anywhere in the content type; a browser sends this one without asking first.
+    as_text = f'body: {body}, headers: {{"Content-Type": "text/plain; application/json"}}'
     return {
         "image": f"url => ({_loaded('img')})({by_address})",
         "script": f"url => ({_loaded('script')})({by_address})",
@@ -96,12 +105,8 @@ def attacks(mutation: str) -> dict[str, str]:
         "fetch GET": _fetch('{mode: "no-cors"}', by_address),
         "fetch GET with CORS": _fetch('{mode: "cors"}', by_address),
         "fetch POST": _fetch('{mode: "no-cors", method: "POST"}', by_address),
-        # Dagster looks for application/json anywhere in the content type; a browser sends this one without asking.
-        "fetch JSON as text": _fetch(
-            f'{{mode: "no-cors", method: "POST", body: {body}, headers: {{"Content-Type": "text/plain; application/json"}}}}',
-            'url + "/graphql"',
-        ),
-        "beacon": f"async url => {{ navigator.sendBeacon({by_address}); await ({_loaded('img')})(url + '/server_info'); }}",
+        "fetch JSON as text": _fetch(f'{{mode: "no-cors", method: "POST", {as_text}}}', 'url + "/graphql"'),
+        "beacon": _beacon(by_address),
     }
 
 

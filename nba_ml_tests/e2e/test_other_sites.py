@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Response
@@ -23,8 +22,6 @@ from nba_ml_tests.e2e.elsewhere import (
     other_site,
 )
 from nba_ml_tests.e2e.servers import Dagit, browsing, serving
-
-REFUSED = (403, 405, 415, 421)
 
 SITES = {"name": OTHER_NAME, "port": "127.0.0.1", "port by name": "localhost"}
 """A site elsewhere, and another server on this machine (the same site to the browser, but another origin)."""
@@ -67,12 +64,11 @@ def test_no_page_of_another_site_launches_a_run(
 ) -> None:
     """A champion was promoted by an image on a page that the operator had open."""
     script = attacks(launching(fresh.location))[attack]
-    before = _runs(fresh)
+    runs, refusals = _runs(fresh), _refusals(fresh)
     page.goto(f"http://{SITES[site]}:{site_port}/")
-    with page.expect_response(lambda response: response.url.startswith(f"{fresh.url}/graphql")) as answer:
-        page.evaluate(script, fresh.url)
-    assert answer.value.status in REFUSED
-    assert _runs(fresh) == before
+    page.evaluate(script, fresh.url)
+    assert _runs(fresh) == runs
+    assert _refusals(fresh) > refusals, "the request did not reach the UI, so this proves nothing"
 
 
 def test_the_mutation_of_these_attacks_launches_a_run_from_the_uis_own_page(fresh: Dagit, page: Page) -> None:
@@ -115,16 +111,17 @@ def test_no_page_of_another_site_reports_a_materialisation(fresh: Dagit, page: P
         'url => fetch(url, {method: "POST", mode: "no-cors"}).catch(String)',
         f"{fresh.url}/report_asset_materialization/planted",
     )
-    found = fresh.graphql('{ assetOrError(assetKey: {path: ["planted"]}) { __typename } }')
-    assert found["assetOrError"]["__typename"] == "AssetNotFoundError"
+    found = fresh.graphql(
+        """{ assetOrError(assetKey: {path: ["planted"]}) { ... on Asset { assetMaterializations { runId } } } }"""
+    )
+    assert not found["assetOrError"].get("assetMaterializations")
 
 
 def test_a_name_that_was_rebound_reads_and_launches_nothing(fresh: Dagit, page: Page) -> None:
     """The other site points its own name at 127.0.0.1: to the browser, the UI is then a part of that site."""
     site = fresh.url.replace("127.0.0.1", REBOUND_NAME)
-    page.route(f"{site}/", lambda route: route.fulfill(content_type="text/html", body="<body></body>"))
     before = _runs(fresh)
-    page.goto(f"{site}/")
+    page.goto(f"{site}/robots.txt")  # whatever comes back: the browser takes it for the other site's own page
     read = page.evaluate(
         """async query => { const response = await fetch("/graphql", {method: "POST", body: JSON.stringify({query}),
             headers: {"Content-Type": "application/json"}}); return [response.status, await response.text()]; }""",
@@ -148,6 +145,10 @@ def test_a_link_on_another_site_opens_the_ui(fresh: Dagit, page: Page, site_port
     assert isinstance(response, Response)
     assert response.status == 200
     assert response.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+def _refusals(dagit: Dagit) -> int:
+    return dagit.log.read_text().count("Refused ")
 
 
 def _runs(dagit: Dagit) -> set[str]:
