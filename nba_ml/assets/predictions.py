@@ -16,7 +16,7 @@ from nba_ml.resources.compute import Compute
 from nba_ml.resources.io_manager import BY_MONTH
 from nba_ml.resources.store import Store
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:

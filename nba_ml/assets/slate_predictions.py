@@ -21,7 +21,8 @@ from nba_ml.slates import Desk, Predicted, PredictionTable, Sent, predict_slate,
 
 CODE_VERSION = "1"
 
-_EDGE_COLUMNS = ["player_lookup", "recommendation", "predicted_points", "current_points_line", "line_margin", "side"]
+_EDGE_COLUMNS = ["player_lookup", "recommendation", "predicted_points", "current_points_line", "line_margin"]
+_EDGE_COLUMNS += ["over_probability", "side"]
 
 
 class SlateConfig(dg.Config):

@@ -56,9 +56,10 @@ class Proportion(BaseModel):
 class LineResult(BaseModel):
     """Predictions beside the line, on the `n` rows that have one.
 
-    A bet is a recommendation of OVER or UNDER; `pushes` are bets whose result is the line, and count as
-    none: `hit_rate` is right / (right + wrong), None if there is no such bet. `bias` is the mean of
-    prediction minus line. `line` is the line itself as a predictor, and what the model gains on it.
+    A bet is a recommendation of OVER or UNDER (the rule: `recommendation.recommend`); `pushes` are bets whose
+    result is the line, and count as none: `hit_rate` is right / (right + wrong), None if there is no such bet.
+    `bias` is the mean of prediction minus line. `line` is the line itself as a predictor, and what the model gains
+    on it.
     """
 
     model_config = _FROZEN

@@ -27,13 +27,15 @@ def published_columns(
     """
     points = publish_points(raw)
     low, high = calibration.interval(points)
+    confidence = np.round(calibration.confidence_score(points, line), 2)
     return {
         "predicted_points": points,
         "points_low": np.round(low, 2),
         "points_high": np.round(high, 2),
         "over_probability": np.round(calibration.over_probability(points, line), 4),
-        "confidence_score": np.round(calibration.confidence_score(points, line), 2),
+        "confidence_score": confidence,
         "current_points_line": line,
         "line_margin": margin_over(points, line),
-        "recommendation": recommend(points, line),
+        # With a line, the confidence is the probability of the side that the prediction takes.
+        "recommendation": recommend(points, line, confidence / 100),
     }

@@ -14,14 +14,34 @@ LOWEST, HIGHEST = 0.0, 60.0
 """Published points lie within these, both inclusive."""
 
 EDGE = 1.5
-"""Points between prediction and line from which on there is a bet."""
+"""Points between prediction and line from which on a bet is possible."""
 
-BREAK_EVEN = 0.5238
-"""Share of bets that must be right at the usual odds of -110: 110 are risked to win 100, so 110 / 210."""
+USUAL_ODDS = -110
+"""American odds at which both sides of a line are usually sold: 110 are risked to win 100."""
 
 OVER, UNDER, PASS, NO_LINE = "OVER", "UNDER", "PASS", "NO_LINE"
 
 Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.str_]
+
+
+def break_even(odds: npt.ArrayLike) -> Floats:
+    """Probability of winning at which a bet at American odds neither gains nor loses, in the shape of the odds.
+
+    At -110 it is 110 / 210, at +120 it is 100 / 220.
+
+    Raises:
+        ValueError: American odds are -100 or lower, or +100 or higher, and finite.
+    """
+    prices = np.asarray(odds, dtype=np.float64)
+    wrong = ~(np.isfinite(prices) & (np.abs(prices) >= 100))
+    if wrong.any():
+        raise ValueError(f"American odds are -100 or lower, or +100 or higher: got {prices[wrong].flat[0]:g}.")
+    return np.asarray(np.where(prices < 0, -prices, 100.0) / (100.0 + np.abs(prices)), dtype=np.float64)
+
+
+BREAK_EVEN = float(break_even(USUAL_ODDS))
+"""Share of bets that must be right at the usual odds: 110 / 210, or 52.38%."""
 
 
 def publish_points(raw: npt.NDArray[np.floating]) -> Floats:
@@ -44,7 +64,27 @@ def margin_over(points: Floats, line: Floats) -> Floats:
     return margin
 
 
-def recommend(points: Floats, line: Floats) -> npt.NDArray[np.str_]:
-    """OVER from +1.5 points over the line on, UNDER from -1.5 on, PASS in between, NO_LINE where it is NaN; (n,)."""
+def recommend(points: Floats, line: Floats, probability: Floats, odds: npt.ArrayLike = USUAL_ODDS) -> Labels:
+    """OVER, UNDER, PASS, or NO_LINE where the line is NaN; (n,). The only place that decides on a bet.
+
+    A bet needs both: published points at least 1.5 away from the line, and a probability of that side above
+    break-even. Exactly at break-even there is nothing to gain, and without a probability nothing to go by: PASS.
+
+    Args:
+        points, line: (n,), in points. The points as they are published.
+        probability: (n,), 0 to 1, that the side which the prediction takes wins; NaN where it is not known. A push
+            is not a win, so on a whole line the two sides' probabilities add up to less than 1, and a bet must be
+            above break-even even if every push were lost. Give it as it is published: whoever reads the record
+            must come to the same answer.
+        odds: American odds of that side, one or (n,).
+
+    Raises:
+        ValueError: a probability beyond 0 and 1, or odds between -100 and +100.
+    """
+    if ((probability < 0) | (probability > 1)).any():
+        raise ValueError(f"Probabilities lie within 0 and 1: got {np.nanmin(probability)} to {np.nanmax(probability)}.")
     margin = margin_over(points, line)
-    return np.select([np.isnan(margin), margin >= EDGE, margin <= -EDGE], [NO_LINE, OVER, UNDER], PASS)
+    # Rounded like the margin: 52.5 / 100 must equal a break-even of 0.525, whatever their last bits are.
+    worth_it = np.round(probability - break_even(odds), 6) > 0
+    bets = [np.isnan(margin), worth_it & (margin >= EDGE), worth_it & (margin <= -EDGE)]
+    return np.select(bets, [NO_LINE, OVER, UNDER], PASS)

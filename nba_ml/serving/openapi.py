@@ -155,7 +155,9 @@ def predict_operation(rows: int) -> dict[str, Any]:
                 "description": "A record, or for a slate `predictions`, in the order of the rows. Each says which "
                 "system served it: in a rollout some are the challenger's. `model_type` is xgboost, catboost, rule or "
                 "mock; a system without an interval has null in points_low, points_high, over_probability and "
-                "confidence_score, and a rule has null points before a player's first game of the season.",
+                "confidence_score and recommends no bet, and a rule has null points before a player's first game of "
+                "the season. OVER and UNDER need predicted points 1.5 or more from the line and a probability of that "
+                "side above 52.38%, the break-even at odds of -110; otherwise the recommendation is PASS.",
                 "content": {
                     "application/json": {
                         "schema": {"oneOf": [RECORD, answer]},

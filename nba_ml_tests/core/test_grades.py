@@ -29,7 +29,7 @@ from nba_ml.core.tables import PREDICTION_GRADES
 from nba_ml.core.tiers import tier_of
 from nba_ml.core.training import predict
 from nba_ml_tests.conftest import Trained, snapshot_of
-from nba_ml_tests.core.test_predictions import MONTH, scored, with_columns, with_lines
+from nba_ml_tests.core.test_predictions import MONTH, scored, trusting, with_columns, with_lines
 
 DAY = date(2022, 1, 10)
 
@@ -102,7 +102,7 @@ def some_lines() -> Snapshot:
 def test_every_row_is_graded_as_by_hand(trained: Trained) -> None:
     """Guards against a sign, a bound or a rule of betting that went astray: each row is graded again by hand."""
     snapshot = some_lines()
-    graded = grade(trained, snapshot)
+    graded = grade(trusting(trained), snapshot)
     results = {(r["player_lookup"], r["game_date"]): r for r in snapshot.table.to_pylist()}
     seen = set()
     for row in graded.table.to_pylist():
@@ -206,7 +206,7 @@ def test_other_months_without_a_number_say_why(trained: Trained) -> None:
 
 def test_the_numbers_of_a_real_month_are_those_of_its_rows(trained: Trained) -> None:
     """Guards against metrics of other rows than the stored ones, or without their population."""
-    graded = grade(trained, some_lines())
+    graded = grade(trusting(trained), some_lines())
     rows = graded.table.to_pandas()
     measured = graded.report.breakdown
     assert measured is not None

@@ -268,9 +268,17 @@ def test_ten_thousand_real_rows_as_the_predictions_asset_has_them(published: Pub
     assert seen >= 10_000
 
 
-def test_lines_and_what_they_mean(published: Published, row: Row) -> None:
-    """Guards the worker's words: OVER from 1.5 points on, UNDER alike, and NO_LINE with nothing made up."""
-    predictor = Predictor.load(str(published.root), channel="champion")
+def test_lines_and_what_they_mean(published: Published, trained: Trained, row: Row, tmp_path: Path) -> None:
+    """Guards the worker's words: OVER from 1.5 points on, UNDER alike, and NO_LINE with nothing made up.
+
+    And that whoever has seen no line bets on none, however far away it is: its probability is not above break-even.
+    """
+    calibration = trained.record.calibration.model_dump(mode="json") | {"line_trust": 1.0}
+    sure = bundle_with(trained.fitted.booster, trained.record, calibration=calibration)
+    lay_out(tmp_path / "sure", sure)
+    point(DirectoryStore(tmp_path / "sure"), sure)
+    doubtful = Predictor.load(str(published.root), channel="champion")
+    predictor = Predictor.load(str(tmp_path / "sure"), channel="champion")
     none = predictor.predict(row(has_vegas_line=0, vegas_points_line=None))
     assert (none.recommendation, none.over_probability, none.line_margin) == ("NO_LINE", None, None)
     assert none.points_low <= none.predicted_points <= none.points_high
@@ -279,6 +287,9 @@ def test_lines_and_what_they_mean(published: Published, row: Row) -> None:
     assert low.over_probability is not None
     assert low.confidence_score == pytest.approx(100 * low.over_probability, abs=0.006)
     assert predictor.predict(row(has_vegas_line=1, vegas_points_line=60.0)).recommendation == "UNDER"
+    passed = doubtful.predict(row(has_vegas_line=1, vegas_points_line=none.predicted_points / 2))
+    assert (passed.recommendation, passed.line_margin) == ("PASS", low.line_margin)
+    assert passed.over_probability < 0.5238
     text = json.dumps(low.to_json(), allow_nan=False)
     assert set(json.loads(text)) == set(PREDICTIONS.names)
 

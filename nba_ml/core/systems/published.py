@@ -21,7 +21,8 @@ def system_columns(
 ) -> dict[str, npt.NDArray[np.generic]]:
     """What a system publishes for its output (n,) and lines (n,), NaN without one: column -> values (n,).
 
-    Without a calibration the columns of `SPREAD` are NaN: nobody knows, and nothing is made up.
+    Without a calibration the columns of `SPREAD` are NaN, and no bet is recommended: an edge without a probability
+    says nothing about what the bet is worth.
 
     Raises:
         BundleError: an output is not finite.
@@ -34,5 +35,5 @@ def system_columns(
         **dict.fromkeys(SPREAD, unknown),
         "current_points_line": line,
         "line_margin": margin_over(points, line),
-        "recommendation": recommend(points, line),
+        "recommendation": recommend(points, line, unknown),
     }

@@ -8,7 +8,7 @@ from html import escape
 from importlib import resources
 
 from nba_ml.core.grades import Breakdown, Slice
-from nba_ml.core.recommendation import BREAK_EVEN, EDGE
+from nba_ml.core.recommendation import BREAK_EVEN, EDGE, USUAL_ODDS
 from nba_ml.core.uncertainty import HIGH, LOW
 from nba_ml.core.walk_forward import WalkForward
 from nba_ml.core.walk_forward_page.marks import count, month_name, population, signed, tone
@@ -154,8 +154,9 @@ def _line_section(walk: WalkForward, overall: Breakdown) -> str:
     return (
         f"<section><h2>Against the line</h2><p>{escape(odds_in_words(against.hit_rate))}</p>"
         f"<p class=soft>Only {count(len(lines), 'month')} of {len(rows)} had lines. A bet is a prediction {EDGE:g} "
-        f"points or more from the line; a result on the line is a push and no bet. Bias is the mean of prediction "
-        f"minus line.</p>{table}<details><summary>By tier</summary>{tier_table}</details></section>"
+        f"points or more from the line whose side wins with a probability above {BREAK_EVEN:.2%}, the break-even at "
+        f"odds of {USUAL_ODDS}; a result on the line is a push and no bet. Bias is the mean of prediction minus "
+        f"line.</p>{table}<details><summary>By tier</summary>{tier_table}</details></section>"
     )
 
 

@@ -63,7 +63,7 @@ def _losses(walk: WalkForward) -> list[str]:
 def odds_in_words(rate: Proportion | None) -> str:
     """The hit rate held against break-even at the usual odds, with its interval; None is no bet."""
     if rate is None:
-        return "Lines were there, and no prediction lay far enough from one to be a bet."
+        return "There were lines, and no bet: no prediction was far enough from its line and likely enough to win."
     share = f"{rate.share:.1%}, 95% interval {rate.low:.1%} to {rate.high:.1%}"
     said = f"{rate.hits:,} of {rate.n:,} bets were right: {share}."
     if rate.low > BREAK_EVEN:
