@@ -4,4 +4,8 @@ Importing the package is cheap on purpose: a prediction worker imports `nba_ml.s
 must not pay for Dagster.
 """
 
+from nba_ml.machine import wait_passively
+
 __version__ = "0.1.0"
+
+wait_passively()

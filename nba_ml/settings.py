@@ -12,6 +12,7 @@ from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.errors import MonthError, SettingsError
 from nba_ml.core.object_store import URI_SCHEME
 from nba_ml.core.season import parse_month
+from nba_ml.machine import available_cores
 
 SAMPLE_DATA = Path(__file__).parent / "sample_data"
 """The real box scores and lines that the package ships."""
@@ -21,6 +22,8 @@ HOST = re.compile(r"(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(
 
 _MOST_THREADS = 1024
 """More than any machine this runs on has cores; at 100,000, a slip of the pen, no month came to its end."""
+
+_ALL_CORES = "the cores that this process may use"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Settings:
 
     `home` holds everything local; `store` what passes between assets and `artifact_root` what is published, each
     an absolute path or `gs://bucket/prefix`; `data` the embedded source's files; `bigquery` the feature store
-    where that is not embedded; `threads` bounds DuckDB and XGBoost (None: all cores) and changes no byte;
+    where that is not embedded; `threads` bounds DuckDB and XGBoost and changes no byte;
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
     `thresholds` are the limits of the checks; `notify` is who is told of a failure;
     `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI.
@@ -80,7 +83,7 @@ class Settings:
     artifact_root: str
     data: Path
     dagster_home: Path
-    threads: int | None
+    threads: int
     bigquery: BigQuerySettings | None = None
     retrain: str = "latest"
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -102,7 +105,8 @@ class Settings:
             artifact_root=_root(environ, "NBA_ML_ARTIFACT_ROOT", home / "artifacts"),
             data=_path(environ, "NBA_ML_DATA", SAMPLE_DATA),
             dagster_home=_path(environ, "DAGSTER_HOME", home / "dagster"),
-            threads=_number(environ, "NBA_ML_THREADS", 1, _MOST_THREADS, "the number of threads", "all cores"),
+            threads=_number(environ, "NBA_ML_THREADS", 1, _MOST_THREADS, "the number of threads", _ALL_CORES)
+            or available_cores(),
             bigquery=_bigquery(environ) if source == "bigquery" else None,
             retrain=_choice(environ, "NBA_ML_RETRAIN", ("latest", "all")),
             thresholds=_thresholds(environ),

@@ -10,6 +10,7 @@ import pytest
 import nba_ml
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.errors import SettingsError
+from nba_ml.machine import available_cores
 from nba_ml.settings import SAMPLE_DATA, BigQuerySettings, Settings
 
 
@@ -23,7 +24,7 @@ def test_nothing_set_puts_everything_local_under_one_home(monkeypatch: pytest.Mo
         artifact_root=str(home / "artifacts"),
         data=SAMPLE_DATA,
         dagster_home=home / "dagster",
-        threads=None,
+        threads=available_cores(),
     )
 
 
@@ -148,7 +149,8 @@ def test_the_environment_is_read_in_one_place() -> None:
         or (isinstance(node, ast.ImportFrom) and {"environ", "getenv"} & {alias.name for alias in node.names})
     }
     assert "settings.py" in readers
-    assert readers <= {"settings.py", "commands/look.py"}  # the latter hands it on to Dagster's UI
+    # commands/look.py hands it on to Dagster's UI; machine.py sets what OpenMP reads when it is loaded.
+    assert readers <= {"settings.py", "commands/look.py", "machine.py"}
 
 
 @pytest.mark.parametrize("name", ["BIGQUERY_EMULATOR_HOST", "BIGQUERY_STORAGE_EMULATOR_HOST"])

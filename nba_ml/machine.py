@@ -1,0 +1,68 @@
+"""The machine that this process runs on: how many cores it may use, and how threads wait for each other on them.
+
+Imports the standard library only: `nba_ml` imports this before anything else.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path, PurePosixPath
+
+
+def wait_passively(environ: MutableMapping[str, str] = os.environ) -> None:
+    """Let OpenMP's threads sleep while they wait for each other, unless the user has said how they should wait.
+
+    By default they spin. On a machine with other work that takes the very cores that the thread they wait for needs:
+    30 boosting rounds took 79 s instead of 6.7 s. XGBoost, LightGBM and CatBoost read this when they are loaded, so it
+    must be set before.
+    """
+    if not (environ.get("OMP_WAIT_POLICY") or environ.get("GOMP_SPINCOUNT") or environ.get("KMP_BLOCKTIME")):
+        environ["OMP_WAIT_POLICY"] = "passive"
+
+
+def available_cores(root: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity, bounded by the CPU quotas of its cgroup and of those above it.
+
+    XGBoost sees the affinity but not the quota of a nested cgroup (a systemd unit), DuckDB the quota but not the
+    affinity. A quota of one core and a half counts as two.
+
+    Args:
+        root: of the file system that holds /proc and /sys.
+    """
+    # macOS has no affinity.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([cores, *(math.ceil(quota) for quota in _quotas(root))]))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """Quotas, in cores, of the cgroup and of those above it, in version 2 and version 1."""
+    for folder in _cgroups(root):
+        try:
+            if (folder / "cpu.max").exists():
+                quota, period = (folder / "cpu.max").read_text().split()
+            else:
+                quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if quota != "max" and int(quota) > 0:
+                yield int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue  # no quota here, as in the root of the hierarchy, or not readable: it bounds nothing
+
+
+def _cgroups(root: Path) -> Iterator[Path]:
+    """Folders of this process' cgroup with the CPU controller and of those above it.
+
+    In a container /proc may name the path on the host, which is not there; the container's own is then the mount point.
+    """
+    try:
+        entries = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for entry in entries:
+        _, controllers, path = entry.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mount in ((root / "sys/fs/cgroup" / controllers), *([root / "sys/fs/cgroup/cpu"] if controllers else [])):
+            inner = PurePosixPath(path.lstrip("/"))
+            yield from (mount / each for each in (inner, *inner.parents))
