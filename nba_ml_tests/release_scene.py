@@ -40,8 +40,9 @@ REFITTED = QUICK.model_copy(update={"refit": True})
 SLOW_LEARNER = REFITTED.model_copy(update={"num_boost_round": 2, "learning_rate": 0.02})
 """Two timid steps: far worse than any other model."""
 
-LIMITS = Thresholds(promotion_margin=0.2, rollout_margin=0.1)
-"""The first months' models, of 60 large steps, differ by more than the shipped margins allow."""
+LIMITS = Thresholds(promotion_margin=0.2, rollout_margin=0.1, external_margin=0.2)
+"""The first months' models, of 60 large steps, differ by more than the shipped margins allow, also from the season
+average."""
 
 
 @dataclass(frozen=True)

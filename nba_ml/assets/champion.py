@@ -4,10 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
-import pandas as pd
 
-from nba_ml.assets.recording import OWNERS, markdown_table
-from nba_ml.assets.release_facts import channel_facts, evidence_facts, recorded_channel
+from nba_ml.assets.recording import OWNERS
+from nba_ml.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.publication import list_published
 from nba_ml.release.bench import Bench
@@ -49,8 +48,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
 def _proposal(proposed: Promotion) -> dict[str, Any]:
     facts: dict[str, Any] = {"candidate": proposed.candidate, "promoted": proposed.moved, "decision": proposed.said}
     if proposed.decision is not None:
-        conditions = [(c.name, "yes" if c.met else "no", c.said) for c in proposed.decision.conditions]
-        facts["conditions"] = markdown_table(pd.DataFrame(conditions, columns=["condition", "met", "found"]))
+        facts["conditions"] = conditions_table(proposed.decision.conditions)
         if proposed.decision.evidence is not None:
             facts |= evidence_facts(proposed.decision.evidence)
     return facts

@@ -1,6 +1,6 @@
 """What the assets of the release group record of the channel, and of a comparison."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -10,6 +10,7 @@ from nba_ml.assets.recording import markdown_table
 from nba_ml.core.channel import CHAMPION, Channel, Evidence
 from nba_ml.core.digest import bytes_digest
 from nba_ml.core.object_store import ObjectStore
+from nba_ml.core.promotion import Condition
 from nba_ml.previews import previews_in_use
 
 
@@ -37,6 +38,12 @@ def evidence_facts(evidence: Evidence) -> dict[str, Any]:
         "compared_rows": evidence.rows,
         "evidence": markdown_table(table),
     }
+
+
+def conditions_table(conditions: Sequence[Condition]) -> dg.MarkdownMetadataValue:
+    """Each condition of a promotion or a backtest, whether it is met, and the numbers."""
+    rows = [(c.name, "yes" if c.met else "no", c.said) for c in conditions]
+    return markdown_table(pd.DataFrame(rows, columns=["condition", "met", "found"]))
 
 
 def channel_facts(channel: Channel) -> dict[str, Any]:

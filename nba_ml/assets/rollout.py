@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from nba_ml.assets.recording import OWNERS
-from nba_ml.assets.release_facts import channel_facts, evidence_facts, recorded_channel
+from nba_ml.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.channel import Channel
 from nba_ml.core.errors import ReleaseError
@@ -32,7 +32,8 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
 
         Grades champion and challenger on every game since the last step. Enough of them, and the challenger is not
         worse by the set margin: it takes the next step. Worse beyond doubt: its share goes back to 0. Else
-        everything stays, and the reason is here. `nba-ml rollout start` begins a rollout.
+        everything stays, and the reason is here. A registered model has a share only while its backtest on stored
+        rows is passed. `nba-ml rollout start` begins a rollout.
         """
         objects = artifact_root.objects()
         bench = Bench(objects, store.months(), limits, compute.threads)
@@ -47,13 +48,15 @@ def _step(bench: Bench, present: Channel | None) -> dict[str, Any]:
     """What came of it: `action` is advance, wait or stop, or none where no rollout is under way."""
     if present is None:
         return {"action": "none", "moved": False, "decision": "there is no champion yet, and so no rollout"}
-    if present.challenger is None or present.share == 0:
+    if not present.rolling_out:
         return {"action": "none", "moved": False, "decision": _no_rollout(present)}
     try:
         status, done = rollout_advance(bench, datetime.now(UTC))
     except ReleaseError as error:  # the answer is no, and says why: a rule at its last step, or stopped meanwhile
         return {"action": "wait", "moved": False, "decision": str(error)}
     judged = evidence_facts(status.evidence) if status.evidence else {}
+    if status.backtest is not None:
+        judged["backtest"] = conditions_table(status.backtest.conditions)
     return {"action": status.step.action, "moved": done.moved, "decision": status.step.said, **judged}
 
 

@@ -136,6 +136,33 @@ class Thresholds(BaseModel):
         1_000, ge=1, description="Graded rows that each step of a rollout needs: a week of games."
     )
 
+    min_external_rows: int = Field(
+        2_000,
+        ge=1,
+        description="Stored player-games after the last that a registered model was given: half a month. There the "
+        "interval of its gain over the season average is 0.05 to 0.08 to either side, and what a model gains is 0.12.",
+    )
+    external_margin: Points = Field(
+        0.02,
+        description="Points of MAE by which a registered model may be worse than the season average, at the low end of "
+        "the paired gain's interval: the margin of a promotion.",
+    )
+    external_bias: Range = Field(
+        (-2.0, 2.0),
+        description="Mean prediction minus result of a registered model. A median lies 0.4 to 0.8 low, the season "
+        "average up to 1.2 in a month; a model of minutes is 12 too high.",
+    )
+    min_external_spread: Share = Field(
+        0.5,
+        description="Standard deviation of a registered model's predictions, as a share of the season average's, which "
+        "is 6.1 to 6.9 points in ten months. A constant has none; clean models have 0.85 to 1.05.",
+    )
+    min_external_correlation: Share = Field(
+        0.5,
+        description="Correlation of a registered model's predictions with the results: the season average's is 0.65 to "
+        "0.76 in ten months of regular season.",
+    )
+
     max_champion_age_days: int = Field(
         45,
         ge=1,

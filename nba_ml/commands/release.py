@@ -78,10 +78,11 @@ def show() -> int:
 @_FROM_SERIAL
 @command
 def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], from_serial: int | None) -> int:
-    """Make a published model the champion, if it deserves it.
+    """Make a published or registered model the champion, if it deserves it.
 
-    Without MODEL_ID the latest published one. It must have been given later games than the champion, and be no worse
-    by the set margin on games that neither has learnt from. Naming a MODEL_ID with a --reason lets an older one pass.
+    Without MODEL_ID the latest published one. A registered model must pass its backtest on stored rows first. It must
+    have been given later games than the champion, and be no worse by the set margin on games that neither has learnt
+    from. Naming a MODEL_ID with a --reason lets an older one pass.
     The exit code is 1 if the champion stays.
     """
     from nba_ml.release.promotion import promote as propose
@@ -142,26 +143,37 @@ def history(newest: int) -> int:
 
 @click.group()
 def rollout() -> None:
-    """Give a challenger 10, 50, 100 percent of the slate, and take it back."""
+    """Give a challenger 0 (shadow), 10, 50, 100 percent of the slate, and take it back."""
 
 
 @rollout.command()
 @click.argument("model_id")
 @_REASON
 @click.option("--graded-from", metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today.")
+@click.option(
+    "--share",
+    type=click.Choice(["0", "10"]),
+    default="0",
+    show_default=True,
+    help="Percent of the player-games that it serves from now on.",
+)
 @_FROM_SERIAL
 @command
-def start(model_id: str, reason: str | None, graded_from: str | None, from_serial: int | None) -> int:
-    """Let MODEL_ID serve 10% of the player-games.
+def start(model_id: str, reason: str | None, graded_from: str | None, share: str, from_serial: int | None) -> int:
+    """Begin a rollout of MODEL_ID: in shadow, scored and graded and not served, unless --share gives it 10%.
 
     MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. Which
-    player-games are its own is decided by a hash, the same in every worker.
+    player-games are its own is decided by a hash, the same in every worker. `rollout advance` takes it from 0 to 10
+    on its grades. With --share 10 a registered model must pass its backtest on stored rows first.
     """
     from nba_ml.core.systems.catboost_v8 import EXTRA, SYSTEM_ID
-    from nba_ml.release.rollout import rollout_start
+    from nba_ml.release.rollout import FirstShare, rollout_start
 
+    first: FirstShare = 10 if share == "10" else 0
     with _asked_for_again():
-        done = rollout_start(_objects(), model_id, datetime.now(UTC), _given(reason), _day(graded_from), from_serial)
+        done = rollout_start(
+            _bench(), model_id, datetime.now(UTC), _given(reason), _day(graded_from), from_serial, first
+        )
     _say_followed(done)
     state = done.serving
     if state is not None:
@@ -259,7 +271,11 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
             f"model would be graded on nothing until then. Today is {today} (UTC)."
         )
     model = put(_bench(), file.read_bytes(), Seen(fitted, given))
-    say(f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` gives it 10%.")
+    say(
+        f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` scores and grades it beside the "
+        f"champion without serving. Before it serves, it is held to conditions on stored games after {given}. Nobody "
+        "can check that date: one too early would have it graded on games that it remembers."
+    )
     return 0
 
 
@@ -270,16 +286,22 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
 def compare(model_ids: tuple[str, ...], month: str) -> int:
     """Score a month with several systems in shadow, and grade them on the same rows, against the first.
 
-    MODEL_IDS are published models, registered CatBoosts, mock or moving_average.
+    MODEL_IDS are published models, registered CatBoosts, mock or moving_average. For a registered model the conditions
+    follow that it must meet before it serves, measured on all stored games after the last that it was given.
     """
-    from nba_ml.release.shadow import shadow_month
+    from nba_ml.release.shadow import backtests, shadow_month
 
-    for grade in shadow_month(_bench(), month, model_ids).systems:
+    bench = _bench()
+    for grade in shadow_month(bench, month, model_ids).systems:
         metrics, interval = grade.metrics, grade.gain_interval
         say(
             f"MAE {metrics.mae:.3f}  bias {metrics.bias:+.2f}  gain {grade.gain:+.3f} (95%: {interval.low:+.3f} to "
             f"{interval.high:+.3f})  {metrics.n:,} rows  {grade.model_version}"
         )
+    for found in backtests(bench, model_ids):
+        say(f"{found.model} {'may serve' if found.passed else 'may not serve'}, by all stored rows after its training:")
+        for condition in found.conditions:
+            say(f"  {'met' if condition.met else 'NOT MET':8}{condition.name}: {condition.said}")
     return 0
 
 
@@ -402,7 +424,12 @@ def _moment(state: Channel) -> str:
 
 def _print_evidence(evidence: Evidence) -> None:
     for side, model, mae, bias in (
-        ("champion", evidence.champion, evidence.champion_mae, evidence.champion_bias),
+        (
+            "beside" if evidence.champion == "season_average" else "champion",
+            evidence.champion,
+            evidence.champion_mae,
+            evidence.champion_bias,
+        ),
         ("candidate", evidence.candidate, evidence.candidate_mae, evidence.bias),
     ):
         say(f"{side:11}MAE {mae:.3f}  bias {bias:+.2f}  {model}")

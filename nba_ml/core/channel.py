@@ -28,6 +28,9 @@ CHAMPION = f"{FOLDER}/champion.json"
 
 HISTORY = f"{FOLDER}/history/"
 
+OURS = "xgboost_v1"
+"""The system of the bundles that this package publishes, each with the verdict of its checks."""
+
 RULES = ("mock", "moving_average")
 """Systems that are rules in this package's code and not published models: they have no manifest."""
 
@@ -71,6 +74,11 @@ class ChannelModel(BaseModel):
         return f"{self.system_id}/{self.model_id}_manifest.json"
 
     @property
+    def is_external(self) -> bool:
+        """Whether it is a registered model file, which no check of ours stands behind."""
+        return self.system_id not in (OURS, *RULES)
+
+    @property
     def is_mock(self) -> bool:
         """Whether what it predicts must be marked as the mock's."""
         return self.system_id == "mock"
@@ -79,6 +87,7 @@ class ChannelModel(BaseModel):
 class Evidence(BaseModel):
     """Two systems on the same `rows` of `days` dates, which neither was fitted on.
 
+    `champion` is "season_average" where a registered model was compared with that, on stored rows, before it served.
     `gain` is the champion's MAE minus the candidate's, `low` and `high` its 95% interval (paired, bootstrap over
     days): above 0, the candidate is better. `bias` is the candidate's mean of prediction minus result, beside the
     champion's. All in points.
@@ -151,6 +160,11 @@ class Channel(BaseModel):
         if self.challenger == self.champion or self.champion in self.earlier:
             raise ValueError("the champion is named a second time")
         return self
+
+    @property
+    def rolling_out(self) -> bool:
+        """Whether a rollout is under way: the challenger has a share, or is in shadow and was not stopped."""
+        return self.challenger is not None and (self.share > 0 or self.challenger.model_id not in self.set_aside)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, a newline at the end.

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,9 @@ from nba_ml.core.contract import FeatureVersion
 from nba_ml.core.metrics import interval_over_days, measure
 from nba_ml.core.recommendation import publish_points
 from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of
+
+if TYPE_CHECKING:
+    from nba_ml.core.external import Backtest
 
 FEWEST_DAYS = 5
 """Game dates: an interval over fewer days is made of too few draws to mean anything."""
@@ -181,6 +184,15 @@ class Condition(BaseModel):
         return not (self.met or self.waived)
 
 
+def listed(conditions: Sequence[Condition]) -> str:
+    """Every condition in words, those that stand in the way first."""
+    against = "; ".join(f"{c.name}: {c.said}" for c in conditions if c.stands_in_the_way)
+    waived = "; ".join(f"{c.name}: {c.said}" for c in conditions if c.waived and not c.met)
+    passed = "; ".join(f"{c.name}: {c.said}" for c in conditions if c.met)
+    parts = (("Not met", against), ("Waived", waived), ("Met", passed))
+    return ". ".join(f"{how}: {said}" for how, said in parts if said)
+
+
 class Decision(BaseModel):
     """Whether a candidate becomes the champion, and why."""
 
@@ -203,10 +215,9 @@ class Decision(BaseModel):
 
     @property
     def reason(self) -> str:
-        """The decision in one sentence."""
-        against = [condition.said for condition in self.conditions if condition.stands_in_the_way]
-        if against:
-            return f"{self.candidate} does not become the champion: {'; '.join(against)}."
+        """The decision in words; a refusal lists every condition."""
+        if not self.promoted:
+            return f"{self.candidate} does not become the champion. {listed(self.conditions)}."
         return f"{self.candidate} becomes the champion: {'; '.join(c.said for c in self.conditions)}."
 
 
@@ -222,8 +233,9 @@ def decide_promotion(
     compare: Callable[[], Evidence | str],
     limits: ReleaseLimits,
     waived: Sequence[str] = (),
+    backtest: Callable[[], Backtest] | None = None,
 ) -> Decision:
-    """Hold a candidate, whose bundle is whole and allowed by its verdict, to the conditions.
+    """Hold a candidate, which is whole and allowed by its verdict if it is ours, to the conditions.
 
     - `not_set_aside`: nobody rolled back from it, and no rollout of it was stopped.
     - `newer`: it was given later games than the champion. Backfilling an old month makes no champion; the running
@@ -231,11 +243,21 @@ def decide_promotion(
     - `grade`: on enough unseen rows, the low end of the paired gain's 95% interval is at least -margin.
     - `bias`: its bias on those rows is within bounds, or no further from 0 than the champion's on them.
     - `no_rollout`: nobody else's rollout is under way; nothing waives that.
+    - those of `core.external`, for an external model; nothing waives them.
 
-    `compare` gives the evidence, or says why there is none. It takes seconds, and is called only if nothing else
-    stands in the way. The first champion has nobody to be compared with: its verdict is enough.
+    `compare` gives the evidence, or says why there is none. It and `backtest`, which is None for a model of ours, take
+    seconds, and are called only if nothing else stands in the way. The first champion has nobody to be compared with:
+    its verdict is enough, or the backtest of a model that has none.
     """
     if present is None or champion is None:
+        if backtest is not None:
+            first, proof = Condition(name="first", met=True, said="there is no champion yet"), backtest()
+            return Decision(
+                candidate=candidate.version,
+                champion=None,
+                conditions=(first, *proof.conditions),
+                evidence=proof.evidence,
+            )
         first = Condition(name="verdict", met=True, said="it is the first, and its checks have passed")
         return Decision(candidate=candidate.version, champion=None, conditions=(first,), evidence=None)
 
@@ -244,6 +266,8 @@ def decide_promotion(
 
     conditions = considered(_no_rollout(present), _not_set_aside(present, candidate), _newer(champion, candidate))
     evidence: Evidence | None = None
+    if backtest is not None and not any(condition.stands_in_the_way for condition in conditions):
+        conditions += backtest().conditions
     if not any(condition.stands_in_the_way for condition in conditions):
         compared = compare()
         evidence = compared if isinstance(compared, Evidence) else None

@@ -19,7 +19,10 @@ from nba_ml.core.channel import Channel, ChannelModel, Evidence, Share
 from nba_ml.core.errors import ReleaseError
 
 STEPS: tuple[Share, ...] = (10, 50, 100)
-"""Percent of the player-games that the challenger serves, step by step. After the last it is the champion."""
+"""Percent of the player-games that the challenger serves, step by step, after a shadow at 0 if it began with one.
+
+After the last it is the champion.
+"""
 
 FEWEST_DAYS = 5
 """Game dates that a step is judged on: an interval over fewer days is made of too few draws."""
@@ -92,8 +95,8 @@ def next_share(channel: Channel) -> Share | None:
     Raises:
         ReleaseError: no rollout is under way; or the challenger is a rule, which may serve a part and never all.
     """
-    if channel.challenger is None or channel.share == 0:
-        raise ReleaseError("No rollout is under way. `nba-ml rollout start MODEL_ID` gives a challenger 10%.")
+    if channel.challenger is None or not channel.rolling_out:
+        raise ReleaseError("No rollout is under way. `nba-ml rollout start MODEL_ID` begins one.")
     later = [step for step in STEPS if step > channel.share]
     following = later[0] if later else None
     if channel.challenger.manifest_sha256 is None and following in (None, 100):

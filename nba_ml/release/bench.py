@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.external import ExternalLimits
 from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.promotion import ReleaseLimits
 from nba_ml.core.snapshot import Snapshot
@@ -30,6 +31,18 @@ class Bench:
     def promotion(self) -> ReleaseLimits:
         """What a candidate for the championship is held to."""
         return ReleaseLimits(self.limits.promotion_margin, self.limits.min_rows_to_promote, self.limits.bias)
+
+    @property
+    def external(self) -> ExternalLimits:
+        """What a registered model is held to before it serves anybody."""
+        return ExternalLimits(
+            rows=self.limits.min_external_rows,
+            margin=self.limits.external_margin,
+            bias=self.limits.external_bias,
+            spread=self.limits.min_external_spread,
+            correlation=self.limits.min_external_correlation,
+            leak_mae=self.limits.leak_mae,
+        )
 
     def snapshots(self, first: str) -> dict[str, pa.Table]:
         """The snapshots in the store of the months from `first` on, '' being all: month -> rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +30,7 @@ from nba_ml.core.systems.interface import PredictionSystem
 from nba_ml.core.systems.loading import find_model, load_system
 from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml.core.values import Artifact
+from nba_ml.release.backtest import backtest
 from nba_ml.release.bench import Bench
 from nba_ml.release.repeatable import described, move_from, starting_serial
 from nba_ml.release.states import crowned, require_reason
@@ -77,7 +79,7 @@ def promote(
     waived: Sequence[str] = (),
     from_serial: int | None = None,
 ) -> Promotion:
-    """Make a published model the champion, if it is fit for it.
+    """Make a published or registered model the champion, if it is fit for it.
 
     Args:
         at: now, with its time zone.
@@ -107,6 +109,7 @@ def promote(
     if model.manifest_sha256 is None:
         raise ReleaseError(f"{model.model_id} is a rule to compare with and never becomes the champion.")
     compared: dict[str, Evidence | str] = {}
+    proof = cache(partial(backtest, bench, candidate)) if model.is_external else None
     decision: Decision | None = None
 
     def decide(present: Channel | None) -> Channel | None:
@@ -123,12 +126,14 @@ def promote(
                 compared[champion.version] = _compared(bench, champion, candidate)
             return compared[champion.version]
 
-        decision = decide_promotion(present, champion, candidate, compare, bench.promotion, let_pass)
+        decision = decide_promotion(present, champion, candidate, compare, bench.promotion, let_pass, proof)
         if not decision.promoted:
             return None
         said = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
         if present is None:
-            return Channel(serial=1, champion=model, kind="promote", reason=said, moved_at=at)
+            return Channel(
+                serial=1, champion=model, kind="promote", reason=said, evidence=decision.evidence, moved_at=at
+            )
         return crowned(present, model, at, "promote", said, decision.evidence, decision.waived)
 
     def is_ours(_: Channel | None, after: Channel) -> bool:

@@ -142,7 +142,7 @@ def rollout_stop(
     def decide(present: Channel | None) -> Channel | None:
         if present is None or present.challenger is None:
             raise ReleaseError("No rollout is under way, so there is nothing to stop.")
-        if present.share == 0 and not forget:
+        if not present.rolling_out and not forget:
             return None
         state = stopped(present, at, reason, None)
         return state.model_copy(update={"challenger": None, "graded_from": None}) if forget else state

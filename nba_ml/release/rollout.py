@@ -7,78 +7,96 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache, partial
+from typing import Literal
 
 from nba_ml.core.channel import Channel, Evidence, next_state, read_channel
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import ReleaseError
+from nba_ml.core.external import Backtest
 from nba_ml.core.moves import Moved
-from nba_ml.core.object_store import ObjectStore
 from nba_ml.core.promotion import compare_systems, rows_later_than
-from nba_ml.core.rollout import STEPS, Step, judge_step, next_share
+from nba_ml.core.rollout import Step, judge_step, next_share
 from nba_ml.core.season import month_of
 from nba_ml.core.systems.loading import find_model, load_system
+from nba_ml.release.backtest import backtest, require_evidence
 from nba_ml.release.bench import Bench
 from nba_ml.release.repeatable import move_from, starting_serial
 from nba_ml.release.states import crowned, require_reason, stopped
 
+FirstShare = Literal[0, 10]
+"""What a rollout may begin with: in shadow, or at the first step."""
+
 
 def rollout_start(
-    objects: ObjectStore,
+    bench: Bench,
     challenger: str,
     at: datetime,
     reason: str,
     graded_from: date | None = None,
     from_serial: int | None = None,
+    share: FirstShare = 0,
 ) -> Moved:
-    """Give a challenger the first step's share.
+    """Begin a rollout: in shadow, where the challenger is scored and graded and serves nobody, or at the first step.
 
     Args:
         challenger: the id of a published or registered model, or a rule ('mock', 'moving_average').
         graded_from: the first game date it is judged on; None is the day of `at`.
         from_serial: the state to start from; None is the one that the pointer holds now.
+        share: 10 needs evidence: the verdict of a bundle of ours, the backtest of a registered model. A challenger
+            that is in shadow may be given it without waiting for its grades.
 
     Raises:
-        ReleaseError: there is no champion, another rollout is under way, the challenger is the champion, or somebody
-            else moved the channel meanwhile.
+        ReleaseError: there is no champion, another rollout is under way, the challenger is the champion, an external
+            model has no evidence for a share, or somebody else moved the channel meanwhile.
         BundleError: the challenger is not whole.
     """
     require_reason(reason)
-    model = find_model(objects, challenger)
+    model = find_model(bench.objects, challenger)
+    prove = cache(partial(require_evidence, bench, model, share))
 
     def decide(present: Channel | None) -> Channel | None:
         if present is None:
             raise ReleaseError("A rollout needs a champion to be compared with: `nba-ml champion promote` first.")
-        if present.share > 0 and present.challenger is not None:
+        shadow = present.share == 0 and present.challenger == model and share > 0
+        if present.rolling_out and present.challenger is not None and not shadow:
             raise ReleaseError(
                 f"{present.challenger.model_id} is being rolled out at {present.share}%. `nba-ml rollout advance` or "
                 "`stop` it before another one starts."
             )
         if present.champion == model:
             raise ReleaseError(f"{model.model_id} is the champion: it serves everybody already.")
+        proof = prove() if model.is_external and share > 0 else None
         return next_state(
             present,
             kind="rollout_start",
-            reason=reason,
+            reason=reason if proof is None else f"{reason.strip().rstrip('.')}. {proof.said}.",
             at=at,
+            evidence=proof and proof.evidence,
             challenger=model,
-            share=STEPS[0],
+            share=share,
             graded_from=graded_from or at.date(),
             set_aside=tuple(each for each in present.set_aside if each != model.model_id),
         )
 
     def is_ours(_: Channel | None, after: Channel) -> bool:
-        return after.kind == "rollout_start" and after.challenger == model and graded_from in (None, after.graded_from)
+        same = (after.kind, after.challenger, after.share) == ("rollout_start", model, share)
+        return same and graded_from in (None, after.graded_from)
 
-    return move_from(objects, starting_serial(objects, from_serial), decide, is_ours)
+    return move_from(bench.objects, starting_serial(bench.objects, from_serial), decide, is_ours)
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutStatus:
-    """How a rollout stands: the present state, what the grades since the last step say, and what they mean."""
+    """How a rollout stands: the present state, what the grades since the last step say, and what they mean.
+
+    `backtest` is that of an external challenger on all stored rows that it was not given; None for any other.
+    """
 
     channel: Channel
     evidence: Evidence | None
     step: Step
+    backtest: Backtest | None = None
 
 
 def rollout_status(bench: Bench, until: date | None = None) -> RolloutStatus:
@@ -106,15 +124,28 @@ def _status(bench: Bench, present: Channel, until: date | None) -> RolloutStatus
     margin = bench.limits.rollout_margin
     rows = rows_later_than(champion, challenger, list(tables.values()), present.graded_from, until or date.max)
     evidence = compare_systems(champion, challenger, rows, margin, V2_33FEATURES)
-    return RolloutStatus(
-        present, evidence, judge_step(evidence, bench.limits.min_rows_per_step, margin, bench.limits.bias)
-    )
+    step = judge_step(evidence, bench.limits.min_rows_per_step, margin, bench.limits.bias)
+    proof = backtest(bench, challenger) if present.challenger.is_external else None
+    return RolloutStatus(present, evidence, step if proof is None else _proven(step, proof, present.share), proof)
+
+
+def _proven(step: Step, proof: Backtest, share: int) -> Step:
+    """A step of an external challenger, which has no share without evidence from stored rows.
+
+    Without it a challenger in shadow waits, and one that serves goes back to 0.
+    """
+    if proof.passed or step.action == "stop":
+        return step.model_copy(update={"said": f"{step.said}. On stored rows: {proof.said}"})
+    without = f"no share without evidence from stored rows. {proof.said}"
+    return Step(action="stop" if share else "wait", said=f"{without}. Beside the champion: {step.said}")
 
 
 def rollout_advance(
     bench: Bench, at: datetime, until: date | None = None, from_serial: int | None = None
 ) -> tuple[RolloutStatus, Moved]:
     """Take the next step if the grades allow it, go back to a share of 0 if they forbid it, else leave it.
+
+    An external challenger needs its backtest besides, at every step.
 
     The next step is judged on games after those of this one. After 100% the challenger is the champion.
 
@@ -134,14 +165,14 @@ def rollout_advance(
         nonlocal status
         if present is None:
             raise ReleaseError("There is no champion yet, and so no rollout.")
-        if present.share == 0:
+        if not present.rolling_out:
             next_share(present)  # says that there is none
         status = _status(bench, present, until)
         evidence, challenger = status.evidence, present.challenger
-        if status.step.action == "wait" or evidence is None or challenger is None:
-            return None
         if status.step.action == "stop":
             return stopped(present, at, status.step.said, evidence)
+        if status.step.action == "wait" or evidence is None or challenger is None:
+            return None
         share = next_share(present)
         if share is None:
             return crowned(present, challenger, at, "rollout_finish", status.step.said, evidence, ())

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nba_ml.core.errors import ReleaseError
+from nba_ml.core.external import Backtest
 from nba_ml.core.snapshot import Snapshot
 from nba_ml.core.systems.loading import find_model, load_system
 from nba_ml.core.systems.shadow import ShadowGrades, grade_systems, shadow_predictions
+from nba_ml.release.backtest import backtest
 from nba_ml.release.bench import SNAPSHOTS, Bench
+
+
+def backtests(bench: Bench, names: Sequence[str]) -> list[Backtest]:
+    """The backtest of each of the systems that is external, on all stored rows that it was not given.
+
+    Raises:
+        BundleError: one of them is not whole.
+    """
+    models = [find_model(bench.objects, name) for name in names]
+    return [backtest(bench, load_system(bench.objects, model, bench.threads)) for model in models if model.is_external]
 
 
 def shadow_month(bench: Bench, month: str, names: Sequence[str]) -> ShadowGrades:

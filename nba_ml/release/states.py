@@ -22,7 +22,8 @@ def crowned(
     evidence: Evidence | None,
     waived: tuple[str, ...],
 ) -> Channel:
-    """The state in which a model is the champion, and serves alone."""
+    """The state in which a model is the champion, and serves alone. A challenger in shadow that is not it stays so."""
+    shadow = present.rolling_out and present.share == 0 and present.challenger != model
     before = (present.champion, *(each for each in present.earlier if each not in (model, present.champion)))
     return next_state(
         present,
@@ -30,9 +31,9 @@ def crowned(
         reason=reason,
         at=at,
         champion=model,
-        challenger=None,
+        challenger=present.challenger if shadow else None,
         share=0,
-        graded_from=None,
+        graded_from=present.graded_from if shadow else None,
         earlier=before[:EARLIER],
         set_aside=tuple(each for each in present.set_aside if each != model.model_id),
         evidence=evidence,

@@ -55,7 +55,7 @@ def test_a_refused_candidate_is_no_failure_and_the_reason_is_recorded(home: Home
     worse = published_model(home.artifacts, "2022-01", SLOW_LEARNER)
     found = home.facts("champion")
     assert (found["champion"], found["candidate"], found["promoted"], found["serial"]) == (older, worse, False, 1)
-    assert "does not become the champion: MAE" in str(found["decision"])
+    assert "does not become the champion. Not met: grade: MAE" in str(found["decision"])
     assert "| grade" in str(found["conditions"])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.core.channel import Channel, read_channel
+from nba_ml.release.bench import Bench
 from nba_ml.release.promotion import promote
 from nba_ml.release.rollback import rollout_stop
 from nba_ml.release.rollout import rollout_advance, rollout_start
@@ -36,6 +37,10 @@ def crowned(home: Home, month: str = "2021-11") -> str:
     return model_id
 
 
+def bench_in(home: Home) -> Bench:
+    return Bench(home.artifacts, home.months, home.settings.thresholds, threads=1)
+
+
 def state(home: Home) -> Channel:
     found = read_channel(home.artifacts)
     assert found is not None
@@ -51,7 +56,7 @@ def test_no_rollout_is_no_failure_and_says_so(home: Home) -> None:
     found = home.facts("rollout")
     assert (found["action"], found["champion"], found["challenger"], found["serial"]) == ("none", champion, "none", 1)
     assert found["decision"] == "no rollout is under way"
-    rollout_start(home.artifacts, published_model(home.artifacts, "2021-12"), AT, WHY, JANUARY)
+    rollout_start(bench_in(home), published_model(home.artifacts, "2021-12"), AT, WHY, JANUARY, share=10)
     rollout_stop(home.artifacts, AT, "the line-up data was wrong")
     found = home.facts("rollout")
     assert found["decision"] == "the rollout was stopped: the line-up data was wrong"
@@ -62,7 +67,7 @@ def test_a_step_is_taken_on_its_grades_and_the_next_one_waits_for_its_own(home: 
     """Guards against a challenger that runs through its steps on the same games."""
     crowned(home)
     challenger = published_model(home.artifacts, "2021-12")
-    rollout_start(home.artifacts, challenger, AT, WHY, JANUARY)
+    rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10)
     found = home.facts("rollout")
     assert (found["action"], found["moved"], found["challenger"], found["challenger_share"]) == (
         ("advance", True, challenger, 50)
@@ -81,7 +86,7 @@ def test_a_bad_challenger_is_taken_back_and_the_run_says_why(home: Home) -> None
     """Guards the slate: the step that nobody watches must go down as well as up."""
     champion = crowned(home)
     bad = published_model(home.artifacts, "2021-12", SLOW_LEARNER)
-    rollout_start(home.artifacts, bad, AT, WHY, JANUARY)
+    rollout_start(bench_in(home), bad, AT, WHY, JANUARY, share=10)
     found = home.facts("rollout")
     assert (found["action"], found["moved"], found["champion"], found["challenger_share"]) == (
         ("stop", True, champion, 0)
@@ -97,7 +102,7 @@ def test_a_rule_beside_the_champion_stays_at_its_last_step(tmp_path: Path) -> No
         for month in MONTHS:
             home.months.save("feature_store_snapshot", month, snapshot_of(month))
         crowned(home)
-        rollout_start(home.artifacts, "mock", AT, WHY, date(2021, 12, 1))
+        rollout_start(bench_in(home), "mock", AT, WHY, date(2021, 12, 1), share=10)
         bench = bench_of(home.artifacts, home.months.objects, limits=home.settings.thresholds)
         rollout_advance(bench, AT, until=date(2021, 12, 31))
         assert state(home).share == 50
@@ -111,7 +116,7 @@ def test_a_challenger_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:
     """Guards against a green run over a challenger that no worker can load."""
     crowned(home)
     challenger = published_model(home.artifacts, "2021-12")
-    rollout_start(home.artifacts, challenger, AT, WHY, JANUARY)
+    rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10)
     (home.artifacts.root / f"xgboost_v1/{challenger}.json").write_bytes(b"{}")
     result = home.make("rollout")
     assert not result.success

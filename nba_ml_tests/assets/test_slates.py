@@ -46,7 +46,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
         home.months.save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
         bench = bench_of(home.artifacts, home.months.objects)
         promote(bench, AFTERWARDS, published_model(home.artifacts, "2021-12"), WHY)
-        rollout_start(home.artifacts, "mock", AFTERWARDS, WHY, DAYS[0])
+        rollout_start(bench, "mock", AFTERWARDS, WHY, DAYS[0], share=10)
         yield home
 
 

@@ -68,7 +68,7 @@ def test_a_rollout_at_the_terminal(terminal: Terminal) -> None:
     """Guards the documented path: start, look, advance to the end, and stop."""
     first, second, _ = terminal.ids
     terminal.says(0, "champion", "promote", first)
-    start = ("rollout", "start", second, *WHY, "--graded-from", "2022-01-01")
+    start = ("rollout", "start", second, *WHY, "--share", "10", "--graded-from", "2022-01-01")
     assert f"challenger {second} at 10%" in terminal.says(0, *start)
     assert "wait: 1,000 rows on 5 dates are needed" in terminal.says(1, "rollout", "advance", "--until", "2022-01-02")
     shown = terminal.says(0, "rollout", "status", "--until", "2022-01-10")
@@ -78,14 +78,14 @@ def test_a_rollout_at_the_terminal(terminal: Terminal) -> None:
     assert "at 100%" in terminal.says(0, "rollout", "advance", "--until", "2022-01-19")
     assert "at 0%, in shadow" in terminal.says(0, "rollout", "stop", *WHY)
     assert "challenger none" in terminal.says(0, "rollout", "stop", *WHY, "--forget")
-    assert "(the mock, no model) at 10%" in terminal.says(0, "rollout", "start", "mock", *WHY)
+    assert "(the mock, no model) at 10%" in terminal.says(0, "rollout", "start", "mock", *WHY, "--share", "10")
 
 
 def test_a_bad_challenger_is_stopped_with_exit_code_1(terminal: Terminal) -> None:
     """Guards a scheduled `rollout advance`: a challenger that was taken back must not look like a success."""
     terminal.says(0, "champion", "promote", terminal.ids[0])
     bad = published_model(terminal.objects, "2021-12", SLOW_LEARNER)
-    terminal.says(0, "rollout", "start", bad, *WHY, "--graded-from", "2022-01-01")
+    terminal.says(0, "rollout", "start", bad, *WHY, "--share", "10", "--graded-from", "2022-01-01")
     assert "stop: worse than the champion" in terminal.says(1, "rollout", "advance")
 
 
@@ -95,7 +95,7 @@ def test_a_pointer_that_is_gone_or_old_is_said_and_healed(terminal: Terminal) ->
     assert "There is no champion yet" in terminal.says(0, "champion", "history")
     terminal.says(0, "champion", "promote", first)
     terminal.says(0, "champion", "promote")
-    terminal.says(0, "rollout", "start", "mock", *WHY)
+    terminal.says(0, "rollout", "start", "mock", *WHY, "--share", "10")
     terminal.says(0, "rollout", "stop", *WHY, "--forget")
     pointer = terminal.objects.root / CHAMPION
     pointer.unlink()
@@ -115,7 +115,7 @@ def test_a_pointer_that_is_gone_or_old_is_said_and_healed(terminal: Terminal) ->
     pointer.write_bytes((terminal.objects.root / history_name(1)).read_bytes())
     promoted = terminal.says(0, "champion", "promote")
     assert "was first brought to the newest state, serial 4" in promoted
-    assert f"champion {third}" in terminal.says(0, "rollout", "start", "mock", *WHY)
+    assert f"champion {third}" in terminal.says(0, "rollout", "start", "mock", *WHY, "--share", "10")
     assert terminal.says(0, "champion", "history", "--newest", "1").startswith("5 ")
 
 
@@ -203,10 +203,10 @@ def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: T
     identity = registered_file(terminal.objects, Seen(date(2021, 11, 30), date(2021, 11, 30)))
     terminal.says(0, "champion", "promote", terminal.ids[0])
     started = terminal.says(0, "rollout", "start", identity, *WHY)
-    assert f"challenger {identity} at 10%" in started
+    assert f"challenger {identity} at 0%, in shadow" in started
     assert "workers without the extra 'nba_ml[catboost]' refuse it" in started
     terminal.says(0, "rollout", "stop", *WHY)
-    assert "nba_ml[catboost]" not in terminal.says(0, "rollout", "start", "mock", *WHY)
+    assert "nba_ml[catboost]" not in terminal.says(0, "rollout", "start", "mock", *WHY, "--share", "10")
 
 
 @pytest.mark.parametrize(

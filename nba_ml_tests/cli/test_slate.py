@@ -52,7 +52,7 @@ def terminal(tmp_path: Path) -> Terminal:
 
 def test_predict_and_grade(terminal: Terminal, tmp_path: Path) -> None:
     """Guards the words, the file and the exit codes that a person, and a script, go by."""
-    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    rollout_start(terminal.bench, "mock", AFTERWARDS, WHY, DAY, share=10)
     out, rows = tmp_path / "slate.parquet", slate_rows_of(DAY).num_rows
     predict = ("slate", "predict", "--date", str(DAY))
     said = terminal.says(0, *predict, "--out", str(out))
@@ -73,7 +73,7 @@ def test_a_version_that_does_not_count_names_the_one_that_does(terminal: Termina
     """Guards against a reason that is not so: a replayed day has no version that stood when it was over."""
     predict = ("slate", "predict", "--date", str(DAY))
     assert "does not count" not in terminal.says(0, *predict)
-    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    rollout_start(terminal.bench, "mock", AFTERWARDS, WHY, DAY, share=10)
     said = terminal.says(0, *predict)
     assert "It does not count: version 1, made 20" in said
     assert "is the first of those made after the day" in said
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(terminal: Terminal,
     predict = ("slate", "predict", "--date", str(DAY), "--out", str(out))
     terminal.says(0, *predict)
     before = out.read_bytes()
-    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    rollout_start(terminal.bench, "mock", AFTERWARDS, WHY, DAY, share=10)
     terminal.says(0, *predict[:-2])
     program = (
         "import resource; from nba_ml.cli import main; "
@@ -198,7 +198,7 @@ def test_with_bigquery_at_both_ends(bigquery_emulator: BigQueryEmulator, tmp_pat
     )
     assert found.to_pylist() == [{"n": rows, "active": rows}]
     assert terminal.champion in ended.stdout
-    rollout_start(terminal.objects, "mock", AFTERWARDS, WHY, DAY)
+    rollout_start(terminal.bench, "mock", AFTERWARDS, WHY, DAY, share=10)
     said = terminal.says(0, *predict)  # replayed like the first, so the first goes on to count
     assert f"{table}: {rows} rows there already of version 1, which counts and is the active one" in said
     assert f"{table}: {2 * rows} rows loaded, none of them active" in said

@@ -137,12 +137,14 @@ def test_no_challenger_advances_that_may_be_worse_than_the_margin(
     assert (step.action == "advance") == (low >= -0.05 and rows >= 1000 and days >= 5)
 
 
-def test_the_steps_are_10_50_100_and_champion() -> None:
+def test_the_steps_are_0_10_50_100_and_champion() -> None:
     """Guards against a skipped step."""
-    assert [next_share(channel(share)) for share in STEPS] == [50, 100, None]
-    for share, who in ((0, CHALLENGER), (0, None)):
+    assert [next_share(channel(share)) for share in (0, *STEPS)] == [10, 50, 100, None]
+    stopped = channel(0).model_copy(update={"set_aside": (CHALLENGER.model_id,)})
+    for state in (stopped, channel(0, None)):
+        assert not state.rolling_out
         with pytest.raises(ReleaseError, match="No rollout is under way"):
-            next_share(channel(share, who))
+            next_share(state)
 
 
 def test_the_mock_never_serves_everybody() -> None:

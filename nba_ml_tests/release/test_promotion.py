@@ -165,7 +165,7 @@ def test_a_worse_model_is_not_promoted_though_it_is_newer(bench: Bench) -> None:
     done = promote(bench, AT)
     assert not done.moved
     assert done.candidate == worse
-    assert "does not become the champion: MAE" in done.said
+    assert "does not become the champion. Not met: grade: MAE" in done.said
     assert states(Folder(bench.objects.root)) == (1, 1)  # type: ignore[attr-defined]
     with pytest.raises(ReleaseError, match="is no reason"):
         promote(bench, AT, worse, waived=["grade"])

@@ -22,7 +22,7 @@ JANUARY = date(2022, 1, 1)
 
 def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(bench: Bench, pair: tuple[str, str]) -> None:
     """Guards the whole path: each step on games of its own, and a champion at the end that can be rolled back."""
-    started = rollout_start(bench.objects, pair[1], AT, WHY, graded_from=JANUARY).channel
+    started = rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10).channel
     assert started is not None
     assert (started.share, started.kind) == (10, "rollout_start")
     shares, firsts = [], []
@@ -45,7 +45,7 @@ def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(bench: Ben
 
 def test_a_step_waits_for_its_grades(bench: Bench, pair: tuple[str, str]) -> None:
     """Guards against advancing on a night's luck, and on games that a model was given."""
-    rollout_start(bench.objects, pair[1], AT, WHY, graded_from=date(2021, 12, 1))
+    rollout_start(bench, pair[1], AT, WHY, graded_from=date(2021, 12, 1), share=10)
     before = rollout_status(bench, date(2021, 12, 31))
     assert (before.evidence, before.step.action) == (None, "wait")  # December is the challenger's own month
     status, moved = rollout_advance(bench, AT, date(2022, 1, 3))
@@ -58,7 +58,7 @@ def test_a_step_waits_for_its_grades(bench: Bench, pair: tuple[str, str]) -> Non
 def test_a_bad_challenger_is_taken_back_to_0(bench: Bench) -> None:
     """Guards the slate: beyond doubt worse means nobody is served by it, and it does not come back by itself."""
     bad = published_model(bench.objects, "2021-12", SLOW_LEARNER)
-    rollout_start(bench.objects, bad, AT, WHY, graded_from=JANUARY)
+    rollout_start(bench, bad, AT, WHY, graded_from=JANUARY, share=10)
     status, moved = rollout_advance(bench, AT)
     assert status.step.action == "stop", status.step.said
     assert moved.channel is not None
@@ -68,7 +68,7 @@ def test_a_bad_challenger_is_taken_back_to_0(bench: Bench) -> None:
         rollout_advance(bench, AT)
     assert rollout_status(bench).step.action == "stop"  # in shadow it is still graded
     assert not promote(strict(bench, promotion_margin=10.0), AT, bad).moved
-    again = rollout_start(bench.objects, bad, AT, WHY).channel  # a person may try again
+    again = rollout_start(bench, bad, AT, WHY, share=10).channel  # a person may try again
     assert again is not None
     assert again.share == 10
 
@@ -76,7 +76,7 @@ def test_a_bad_challenger_is_taken_back_to_0(bench: Bench) -> None:
 @pytest.mark.usefixtures("pair")
 def test_the_mock_may_serve_a_part_and_is_marked(bench: Bench) -> None:
     """Guards the A/B against the mock: it is named as the mock, is graded, and can never become the model."""
-    state = rollout_start(bench.objects, "mock", AT, WHY, graded_from=JANUARY).channel
+    state = rollout_start(bench, "mock", AT, WHY, graded_from=JANUARY, share=10).channel
     assert state is not None
     assert state.challenger is not None
     assert state.challenger.is_mock
@@ -92,13 +92,13 @@ def test_the_mock_may_serve_a_part_and_is_marked(bench: Bench) -> None:
 
 def test_a_rollout_and_a_promotion_do_not_cross(bench: Bench, pair: tuple[str, str]) -> None:
     """Guards against a monthly promotion that ends a rollout without a word, and two rollouts at once."""
-    rollout_start(bench.objects, pair[1], AT, WHY, graded_from=JANUARY)
+    rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10)
     newest = published_model(bench.objects, "2022-01")
     done = promote(bench, AT)
     assert (done.moved, done.candidate) == (False, newest)
     assert "is being rolled out at 10%" in done.said
     with pytest.raises(ReleaseError, match="is being rolled out"):
-        rollout_start(bench.objects, newest, AT, WHY)
+        rollout_start(bench, newest, AT, WHY, share=10)
     assert rollout_stop(bench.objects, AT, WHY).moved
     assert not rollout_stop(bench.objects, AT, WHY).moved
     assert rollout_stop(bench.objects, AT, WHY, forget=True).channel.challenger is None  # type: ignore[union-attr]
@@ -107,7 +107,7 @@ def test_a_rollout_and_a_promotion_do_not_cross(bench: Bench, pair: tuple[str, s
 
 def test_a_rollback_ends_a_rollout(bench: Bench, three: tuple[str, str, str]) -> None:
     """Guards an incident: after a rollback one model serves everybody."""
-    rollout_start(bench.objects, "moving_average", AT, WHY)
+    rollout_start(bench, "moving_average", AT, WHY, share=10)
     state = rollback(bench.objects, AT, WHY).channel
     assert state is not None
     assert (state.challenger, state.share, state.champion.model_id) == (None, 0, three[1])
@@ -118,13 +118,13 @@ def test_rollouts_that_make_no_sense_are_refused(bench: Bench, objects: ObjectSt
     with pytest.raises(ReleaseError, match="no champion yet"):
         rollout_status(bench)
     with pytest.raises(ReleaseError, match="needs a champion"):
-        rollout_start(objects, "mock", AT, WHY)
+        rollout_start(bench, "mock", AT, WHY, share=10)
     champion = published_model(objects, "2021-11")
     promote(bench, AT)
     with pytest.raises(ReleaseError, match="is the champion"):
-        rollout_start(objects, champion, AT, WHY)
+        rollout_start(bench, champion, AT, WHY, share=10)
     for act in (lambda: rollout_advance(bench, AT), lambda: rollout_stop(objects, AT, WHY)):
         with pytest.raises(ReleaseError, match="No rollout is under way"):
             act()
     with pytest.raises(BundleError, match="was never published whole"):
-        rollout_start(objects, "xgboost_v1_33features_202201_000000000000", AT, WHY)
+        rollout_start(bench, "xgboost_v1_33features_202201_000000000000", AT, WHY, share=10)

@@ -1,0 +1,39 @@
+"""An external model on the stored rows that it was not given: the evidence without which it serves nobody."""
+
+from __future__ import annotations
+
+from nba_ml.core.channel import ChannelModel
+from nba_ml.core.errors import ReleaseError
+from nba_ml.core.external import Backtest, backtest_external
+from nba_ml.core.season import month_of
+from nba_ml.core.systems.interface import PredictionSystem
+from nba_ml.core.systems.loading import load_system
+from nba_ml.release.bench import Bench
+
+
+def backtest(bench: Bench, system: PredictionSystem) -> Backtest:
+    """Score an external model on every stored row after the last game that it was given.
+
+    Raises:
+        BundleError: its output is infinite.
+    """
+    later = bench.snapshots(month_of(system.seen.given))
+    return backtest_external(system, list(later.values()), bench.external)
+
+
+def require_evidence(bench: Bench, model: ChannelModel, share: int) -> Backtest:
+    """The backtest of an external model that is to serve `share` percent, passed.
+
+    Raises:
+        ReleaseError: a condition is not met; all of them are listed.
+        BundleError: the model is not whole, or its output is infinite.
+        MissingExtraError: CatBoost is not installed.
+    """
+    found = backtest(bench, load_system(bench.objects, model, bench.threads))
+    if not found.passed:
+        raise ReleaseError(
+            f"{model.model_id} may not serve {share}% of the player-games, because no check of ours stands behind it "
+            f"and its backtest on stored rows is not passed. {found.said}. `nba-ml rollout start {model.model_id} "
+            "--share 0` scores and grades it without serving."
+        )
+    return found

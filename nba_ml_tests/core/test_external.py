@@ -1,0 +1,127 @@
+"""The conditions that an external model must meet on stored rows, on formulas whose faults are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.core.errors import BundleError
+from nba_ml.core.external import SEASON_AVERAGE, Backtest, ExternalLimits, backtest_external
+from nba_ml.core.systems.interface import Columns, Floats, Seen
+from nba_ml.core.systems.rules import Rule
+from nba_ml.release.bench import Bench
+from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.resources.month_store import MonthStore
+from nba_ml_tests.conftest import snapshot_of
+
+DECEMBER = date(2021, 12, 31)
+
+
+@cache
+def limits() -> ExternalLimits:
+    """The shipped ones."""
+    nowhere = DirectoryStore(Path("nowhere"))
+    return Bench(nowhere, MonthStore(nowhere), Thresholds()).external
+
+
+def backtest(formula: Callable[[Columns], Floats], given: date = DECEMBER, *tables: pa.Table) -> Backtest:
+    system = Rule("formula", formula, seen=Seen(given, given))
+    return backtest_external(system, tables or [snapshot_of("2022-01").table], limits())
+
+
+def unmet(found: Backtest) -> list[str]:
+    return [condition.name for condition in found.conditions if not condition.met]
+
+
+def average(columns: Columns) -> Floats:
+    return SEASON_AVERAGE.formula(columns)
+
+
+def test_the_season_average_itself_is_not_worse_than_the_season_average() -> None:
+    """Guards against conditions that no honest model can meet, and pins what is recorded."""
+    found = backtest(average)
+    assert (found.passed, unmet(found)) == (True, [])
+    assert found.evidence is not None
+    assert (found.evidence.champion, found.evidence.rows, found.evidence.gain) == ("season_average", 4878, 0.0)
+    assert found.evidence.first > DECEMBER
+    assert found.said.startswith("Met: unseen_rows: 4,878 stored player-games on 31 dates after 2021-12-31")
+
+
+@pytest.mark.parametrize(
+    ("formula", "named"),
+    [
+        (lambda c: np.full(len(average(c)), 9.0), ["season_average", "spread", "correlation"]),
+        (lambda c: average(c) / 5 + 7, ["season_average", "spread"]),
+        (lambda c: 22 - average(c), ["season_average", "correlation"]),
+        (lambda c: average(c) + 3, ["season_average", "stored_bias"]),
+        (lambda c: average(c) - 2, ["season_average", "stored_bias"]),
+        (lambda c: average(c) / 48, ["season_average", "stored_bias", "spread"]),
+        (lambda c: 100 + average(c), ["season_average", "stored_bias", "spread", "correlation"]),
+        (lambda c: c["minutes_avg_last_10"], ["season_average", "stored_bias"]),
+        (lambda c: np.roll(average(c), 1), ["season_average", "correlation"]),
+    ],
+    ids=[
+        "constant",
+        "nearly constant",
+        "reversed",
+        "3 high",
+        "2 low",
+        "per minute",
+        "clamped",
+        "minutes",
+        "other rows",
+    ],
+)
+def test_what_is_no_model_of_points_is_refused_by_name(formula: Callable[[Columns], Floats], named: list[str]) -> None:
+    """Guards each condition on its own fault, under the shipped limits."""
+    found = backtest(formula)
+    assert unmet(found) == named
+    for condition in found.conditions:
+        assert "required" in condition.said
+        assert "4,8" in condition.said  # the rows that it was measured on
+    assert found.said.startswith(f"Not met: {named[0]}: ")
+
+
+def test_what_knows_the_results_is_taken_for_a_leak() -> None:
+    """Guards against a date that hides what a model was given: nothing else is wrong with a memory."""
+    points = snapshot_of("2022-01").table.column("points").to_numpy()
+    assert unmet(backtest(lambda c: 0.8 * points + 0.2 * average(c))) == ["no_leak"]
+
+
+def test_only_rows_after_what_it_was_given_count() -> None:
+    """Guards the count: rows of the day itself are not unseen, and rows that nobody can predict are none."""
+    january = snapshot_of("2022-01").table
+    dates = january.column("game_date").to_pylist()
+    found = backtest(average, date(2022, 1, 20))
+    later = sum(day > date(2022, 1, 20) for day in dates)
+    assert found.evidence is not None
+    assert (found.evidence.rows, found.evidence.first) == (later, date(2022, 1, 21))
+    assert unmet(found) == ["unseen_rows"]
+    assert f"{later:,} stored player-games on 11 dates" in found.said
+    for count, missing in ((1999, ["unseen_rows"]), (2000, [])):
+        few = backtest(lambda c, n=count: np.where(np.cumsum(~np.isnan(average(c))) <= n, average(c), np.nan))  # type: ignore[misc]
+        assert few.evidence is not None
+        assert (few.evidence.rows, unmet(few)) == (count, missing)
+
+
+@pytest.mark.parametrize("tables", [[], [snapshot_of("2022-01").table]], ids=["no month", "no later row"])
+def test_without_a_row_every_condition_is_unmet(tables: list[pa.Table]) -> None:
+    """Guards against conditions that hold of nothing."""
+    found = backtest_external(Rule("f", average, seen=Seen(date.max, date.max)), tables, limits())
+    assert len(unmet(found)) == len(found.conditions) == 6
+    assert (found.passed, found.evidence) == (False, None)
+    nothing = backtest(lambda c: np.full(len(average(c)), np.nan))
+    assert (len(unmet(nothing)), nothing.evidence) == (6, None)
+
+
+def test_an_infinite_prediction_is_an_error() -> None:
+    """Guards against a clamp that makes 60 points of infinity."""
+    with pytest.raises(BundleError, match="predicts inf points"):
+        backtest(lambda c: average(c) + np.inf)
