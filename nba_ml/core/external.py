@@ -69,6 +69,11 @@ class Backtest(BaseModel):
         return all(condition.met for condition in self.conditions)
 
     @property
+    def too_few(self) -> bool:
+        """Whether there are too few rows to say anything."""
+        return any(condition.name == "unseen_rows" and not condition.met for condition in self.conditions)
+
+    @property
     def said(self) -> str:
         """Every condition with its value and its limit, the unmet ones first."""
         return listed(self.conditions)

@@ -126,18 +126,20 @@ def _status(bench: Bench, present: Channel, until: date | None) -> RolloutStatus
     evidence = compare_systems(champion, challenger, rows, margin, V2_33FEATURES)
     step = judge_step(evidence, bench.limits.min_rows_per_step, margin, bench.limits.bias)
     proof = backtest(bench, challenger) if present.challenger.is_external else None
-    return RolloutStatus(present, evidence, step if proof is None else _proven(step, proof, present.share), proof)
+    return RolloutStatus(present, evidence, step if proof is None else _proven(step, proof, present), proof)
 
 
-def _proven(step: Step, proof: Backtest, share: int) -> Step:
+def _proven(step: Step, proof: Backtest, present: Channel) -> Step:
     """A step of an external challenger, which has no share without evidence from stored rows.
 
-    Without it a challenger in shadow waits, and one that serves goes back to 0.
+    Without it a challenger in shadow waits, and one that serves goes back to 0. Where rows alone are missing, a share
+    that was given on evidence stays: the store of this machine lacks months, and the model is what it was.
     """
     if proof.passed or step.action == "stop":
         return step.model_copy(update={"said": f"{step.said}. On stored rows: {proof.said}"})
     without = f"no share without evidence from stored rows. {proof.said}"
-    return Step(action="stop" if share else "wait", said=f"{without}. Beside the champion: {step.said}")
+    stays = present.share == 0 or (proof.too_few and present.evidence is not None)
+    return Step(action="wait" if stays else "stop", said=f"{without}. Beside the champion: {step.said}")
 
 
 def rollout_advance(

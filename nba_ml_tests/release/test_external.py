@@ -243,6 +243,10 @@ def test_ten_percent_at_once_records_the_backtest(scene: Scene) -> None:
     assert (state.evidence.champion, state.share) == ("season_average", 10)
     assert state.reason.startswith("a reason of a sentence. Met: unseen_rows: ")
 
+    (scene.home.months.objects.root / "feature_store_snapshot/2022-01.parquet").unlink()  # type: ignore[attr-defined]
+    assert "wait: no share without evidence" in scene.says(1, "rollout", "advance")
+    assert scene.served == (scene.ours, external, 10)
+
 
 def test_a_rollback_goes_where_it_went(scene: Scene) -> None:
     """Guards an incident: the way back asks for no rows, also to a model that was promoted before there was a rule."""
