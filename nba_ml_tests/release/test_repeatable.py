@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def test_a_serial_that_others_moved_on_from_is_refused(bench: Bench, three: tupl
     assert promote(bench, AT, three[0], reason=WHY, waived=["grade", "bias"]).moved
     for act in (
         lambda: rollback(bench.objects, AT, WHY, from_serial=3),
-        lambda: rollout_start(bench.objects, "mock", AT, WHY, from_serial=3),
+        lambda: rollout_start(bench, "mock", AT, WHY, from_serial=3, share=10),
         lambda: rollout_stop(bench.objects, AT, WHY, from_serial=3),
         lambda: promote(bench, AT, three[1], WHY, from_serial=3),
     ):
@@ -49,7 +50,7 @@ def test_a_serial_that_others_moved_on_from_is_refused(bench: Bench, three: tupl
 def test_a_rollout_after_a_rollback_does_not_hide_it(bench: Bench, three: tuple[str, str, str]) -> None:
     """Guards against going back twice because a rollout was started and stopped in between."""
     rollback(bench.objects, AT, WHY)
-    rollout_start(bench.objects, "mock", AT, WHY, date(2022, 1, 1))
+    rollout_start(bench, "mock", AT, WHY, date(2022, 1, 1), share=10)
     rollout_stop(bench.objects, AT, WHY)
     with pytest.raises(ReleaseError, match=rf"since the rollback of serial 4 .*--to {three[0]}"):
         rollback(bench.objects, AT, WHY)
@@ -65,7 +66,7 @@ def test_a_recorded_champion_whose_bundle_is_gone_is_passed_over(
     out = rf"cannot be carried out: .* is missing.*`nba-ml champion rollback --to {three[2]} --from-serial 4 --reason"
     for act in (
         lambda: rollback(bench.objects, AT, WHY),
-        lambda: rollout_start(bench.objects, "mock", AT, WHY),
+        lambda: rollout_start(bench, "mock", AT, WHY, share=10),
         lambda: promote(bench, AT),
     ):
         with pytest.raises((BundleError, ReleaseError), match=out):
@@ -83,7 +84,7 @@ def test_a_recorded_challenger_whose_bundle_is_gone_is_forgotten(
     bench: Bench, pair: tuple[str, str], root: Path
 ) -> None:
     """Guards against a rollout that nobody can start, stop or pass over."""
-    left_half_way(bench.objects, lambda store: rollout_start(store, pair[1], AT, WHY))
+    left_half_way(bench.objects, lambda store: rollout_start(replace(bench, objects=store), pair[1], AT, WHY))
     (root / BundleNames.of(pair[1]).booster).write_bytes(b"{}")
     with pytest.raises((BundleError, ReleaseError), match="`nba-ml rollout stop --forget --from-serial 2 --reason"):
         rollback(bench.objects, AT, WHY)
