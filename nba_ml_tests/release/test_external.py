@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from nba_ml.cli import main
-from nba_ml.core.channel import Channel, move_channel, next_state, read_channel
+from nba_ml.core.channel import Channel, next_state, read_channel
 from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.core.moves import move_channel
 from nba_ml.core.systems.interface import columns_of, matrix_of
 from nba_ml.core.systems.loading import find_model
 from nba_ml.core.training import Samples
