@@ -1,1 +1,0 @@
-"""Tests of nba_ml.core: plain functions over plain values."""
