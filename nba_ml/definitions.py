@@ -4,23 +4,24 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from nba_ml.assets import build_assets
-from nba_ml.assets.slate_predictions import days_of
-from nba_ml.automation import build_jobs, build_schedules, build_sensors
-from nba_ml.checks import champion, slate_predictions
-from nba_ml.checks.build import build_checks
-from nba_ml.failures import build_notifier
-from nba_ml.freshness import with_freshness
-from nba_ml.partitions import season_months
-from nba_ml.previews import previews_in_use
-from nba_ml.resources.compute import Compute
-from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
-from nba_ml.resources.io_manager import MonthStoreIOManager
-from nba_ml.resources.month_rows import MonthRowsSource, StoredMonthRows
-from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.defs import slate_checks as slate_predictions
+from nba_ml.defs import standing_checks as champion
+from nba_ml.defs.assets import build_assets
+from nba_ml.defs.assets.slate_predictions import days_of
+from nba_ml.defs.automation import build_jobs, build_schedules, build_sensors
+from nba_ml.defs.checks import build_checks
+from nba_ml.defs.compute import Compute
+from nba_ml.defs.freshness import with_freshness
+from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.io_manager import MonthStoreIOManager
+from nba_ml.defs.partitions import season_months
+from nba_ml.defs.sensors.failures import build_notifier
+from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
+from nba_ml.defs.stores import ArtifactRoot, Store
 from nba_ml.settings import Settings
-from nba_ml.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
-from nba_ml.slates import connection_of, prediction_table_of, slate_rows_of
+from nba_ml.slates.operations import connection_of, prediction_table_of, slate_rows_of
+from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml.sources.month_rows import MonthRowsSource, StoredMonthRows
 
 
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -78,7 +79,7 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
     """Where snapshots are taken from."""
     if settings.bigquery is None:
         return StoredMonthRows(root=settings.store)
-    from nba_ml.resources.bigquery_source import BigQueryFeatureSource  # noqa: PLC0415 (imports Google's libraries)
+    from nba_ml.sources.bigquery import BigQueryFeatureSource  # noqa: PLC0415 (imports Google's libraries)
 
     there = settings.bigquery
     return BigQueryFeatureSource(

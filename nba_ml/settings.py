@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.errors import MonthError, SettingsError
-from nba_ml.core.object_store import URI_SCHEME
-from nba_ml.core.season import parse_month
+from nba_ml.contract.errors import MonthError, SettingsError
+from nba_ml.contract.season import parse_month
+from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
+from nba_ml.storage.objects import URI_SCHEME
 
 SAMPLE_DATA = Path(__file__).parent / "sample_data"
 """The real box scores and lines that the package ships."""

@@ -11,9 +11,9 @@ is materialised there, and computes nothing else.
 
 from __future__ import annotations
 
-from nba_ml import check_run
-from nba_ml.core.season import parse_month
-from nba_ml.session import open_session
+from nba_ml.contract.season import parse_month
+from nba_ml.runner import check_run
+from nba_ml.runner.session import open_session
 from nba_ml.settings import Settings
 
 __all__ = ["check_month"]

@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-from nba_ml.core.box_scores import summarise_player_games
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.features import compute_features
-from nba_ml.core.model_record import ModelRecord, TrainingReport, make_record, report_training
-from nba_ml.core.season import month_bounds, season_months
-from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
-from nba_ml.core.split import SplitManifest, split_by_date
-from nba_ml.core.tables import PROP_LINES
-from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, gather
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import month_bounds, season_months
+from nba_ml.data.box_scores import summarise_player_games
+from nba_ml.data.features import compute_features
+from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
+from nba_ml.data.split import SplitManifest, split_by_date
+from nba_ml.data.tables import PROP_LINES
+from nba_ml.model.record import ModelRecord, TrainingReport, make_record, report_training
+from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, fit, gather
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import bigquery_emulator
 from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from nba_ml.checks import slate_predictions
 from nba_ml.checks.registry import all_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.model_record import ModelRecord
-from nba_ml.core.served_table import columns_table
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs import slate_checks as slate_predictions
+from nba_ml.model.record import ModelRecord
+from nba_ml.slates.served_table import columns_table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -12,7 +12,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from nba_ml.checks.thresholds import Thresholds
+from nba_ml.contract.thresholds import Thresholds
 
 LENIENT = Thresholds(
     min_gain=-10.0, results_above_prediction=(0.0, 1.0), leak_mae=0.0, min_rows=0, max_refit_distance=10.0

@@ -9,26 +9,28 @@ from functools import cache
 from typing import Any
 
 import pyarrow.compute as pc
+from nba_ml.data.table_digest import table_digest
+from nba_ml.registry.artifact import Artifact
 
-from nba_ml.assets.xgboost_model import _train
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import read_channel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import bytes_digest, table_digest
-from nba_ml.core.gates import CheckVerdict, Verdict
-from nba_ml.core.model_record import ModelRecord, make_record
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.publication import Bundle, publish
-from nba_ml.core.season import month_of, season_months
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.split import split_by_date
-from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.core.systems.catboost_v8 import CatBoostManifest, KnownRow, StatedFile, registered_id
-from nba_ml.core.systems.interface import Seen
-from nba_ml.core.training import Hyperparameters
-from nba_ml.core.values import Artifact, TrainedModel
-from nba_ml.release.bench import Bench
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import month_of, season_months
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.split import split_by_date
+from nba_ml.defs.assets.xgboost_model import _train
+from nba_ml.model.record import ModelRecord, make_record
+from nba_ml.model.training import Hyperparameters
+from nba_ml.model.values import TrainedModel
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import read_channel
+from nba_ml.registry.publication import Bundle, publish
+from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.registry.systems.catboost_v8 import CatBoostManifest, KnownRow, StatedFile, registered_id
+from nba_ml.registry.systems.interface import Seen
+from nba_ml.registry.verdict import CheckVerdict, Verdict
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import FIRST_MONTH, QUICK, snapshot_of
 
 AT = datetime(2022, 2, 1, 12, tzinfo=UTC)

@@ -8,14 +8,14 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.channel import Channel, ChannelModel, Share
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.slate import Slate, SlateSystems, score_slate
-from nba_ml.core.snapshot import MonthRows
-from nba_ml.core.systems.rules import RULES
-from nba_ml.core.systems.xgboost_v1 import XGBoostSystem
-from nba_ml.core.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import MonthRows
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
+from nba_ml.registry.channel import Channel, ChannelModel, Share
+from nba_ml.registry.systems.rules import RULES
+from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem
+from nba_ml.slates.slate import Slate, SlateSystems, score_slate
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.release_scene import model_of
 

@@ -89,10 +89,10 @@ def test_a_given_number_of_threads_stays() -> None:
 
 
 ENTRY_POINTS = {
-    "the command line": ["from nba_ml.cli import main", "import nba_ml.core.training"],
+    "the command line": ["from nba_ml.cli.main import main", "import nba_ml.model.training"],
     "the code location": ["import nba_ml.definitions", "import xgboost"],
-    "the fresh process": ["import nba_ml.serving.reference"],
-    "the service": ["import nba_ml.serving.service"],
+    "the fresh process": ["import nba_ml.registry.reference"],
+    "the service": ["import nba_ml.serving.http.service"],
     "the predictor": ["from nba_ml.serving import Predictor"],
     "the tests": ["import nba_ml_tests", "import xgboost"],
     "LightGBM": ["import nba_ml", "import lightgbm"],

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import nba_ml
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.errors import SettingsError
+from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
 from nba_ml.settings import SAMPLE_DATA, BigQuerySettings, Settings
 

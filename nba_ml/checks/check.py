@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.metrics import Interval
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.values import HasDigest
+from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.model.metrics import Interval
+from nba_ml.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,9 +8,9 @@ from __future__ import annotations
 import pyarrow as pa
 
 from nba_ml.checks.check import Scene
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.drift import population_stability_index
-from nba_ml.core.snapshot import Snapshot
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.model.drift import population_stability_index
 
 SNAPSHOT = "feature_store_snapshot"
 

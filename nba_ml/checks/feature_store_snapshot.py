@@ -13,13 +13,13 @@ from nba_ml.checks.check import Check, Consequence, Finding, Scene
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.checks.leaks import last_5_correlation, line_error, recomputes
 from nba_ml.checks.offenders import first_rows, keys_of
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.contract import NOT_IN_BOX_SCORES, V2_33FEATURES, Feature
-from nba_ml.core.digest import table_digest
-from nba_ml.core.feature_rows import contract_faults
-from nba_ml.core.recomputation import KEY
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import snapshot_schema
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, Feature
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.feature_rows import contract_faults
+from nba_ml.data.recomputation import KEY
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import snapshot_schema
 
 ASSET = "feature_store_snapshot"
 

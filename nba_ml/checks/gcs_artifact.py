@@ -6,12 +6,12 @@ They come after publication, so they block nothing: a failure says that the bund
 from __future__ import annotations
 
 from nba_ml.checks.check import Check, Consequence, Finding, Scene
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import BundleError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.values import Artifact
-from nba_ml.serving.bundle import verify_bundle
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.reader import verify_bundle
 
 ASSET = "gcs_artifact"
 

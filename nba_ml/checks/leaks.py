@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from nba_ml.checks.check import Finding, Scene
 from nba_ml.checks.offenders import first_rows, keys_of
-from nba_ml.core.metrics import Z_95, interval_over_days
-from nba_ml.core.recomputation import KEY, averages_before
-from nba_ml.core.season import season_of
-from nba_ml.core.snapshot import Snapshot
+from nba_ml.contract.season import season_of
+from nba_ml.data.recomputation import KEY, averages_before
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.model.metrics import Z_95, interval_over_days
 
 OPENING_MONTH = "-10"
 """Seasons open in October."""

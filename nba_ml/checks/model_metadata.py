@@ -10,10 +10,10 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from nba_ml import core
 from nba_ml.checks.check import Check, Consequence, Finding, Scene
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.model_record import ModelRecord
-from nba_ml.core.values import DescribedModel
-from nba_ml.serving.reference import predict_in_fresh_process
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.model.record import ModelRecord
+from nba_ml.model.values import DescribedModel
+from nba_ml.registry.reference import predict_in_fresh_process
 
 ASSET = "model_metadata"
 

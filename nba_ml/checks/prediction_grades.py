@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nba_ml.checks.check import Check, Consequence, Finding, Scene, shown
-from nba_ml.checks.thresholds import Range, Thresholds
-from nba_ml.core.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
-from nba_ml.core.uncertainty import Coverage
+from nba_ml.contract.thresholds import Range, Thresholds
+from nba_ml.evaluation.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
+from nba_ml.model.uncertainty import Coverage
 
 ASSET = "prediction_grades"
 

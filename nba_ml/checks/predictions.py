@@ -17,17 +17,17 @@ import pyarrow as pa
 
 from nba_ml.checks.check import Check, Consequence, Finding, Scene
 from nba_ml.checks.drift import SNAPSHOT, most_moved, moved, psi_of_features, same_month_of_earlier_seasons
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import read_channel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.drift import population_stability_index
-from nba_ml.core.errors import BundleError, ChannelError, MissingExtraError
-from nba_ml.core.predictions import MonthPredictions
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of, matrix_of
-from nba_ml.core.systems.loading import load_system
-from nba_ml.core.training import predict
-from nba_ml.core.values import TrainedModel
+from nba_ml.contract.errors import BundleError, ChannelError, MissingExtraError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.evaluation.predictions import MonthPredictions
+from nba_ml.model.drift import population_stability_index
+from nba_ml.model.training import predict
+from nba_ml.model.values import TrainedModel
+from nba_ml.registry.channel import read_channel
+from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of, matrix_of
+from nba_ml.registry.systems.loading import load_system
 
 ASSET = "predictions"
 

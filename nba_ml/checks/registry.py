@@ -16,7 +16,7 @@ from nba_ml.checks import (
     xgboost_model,
 )
 from nba_ml.checks.check import Check
-from nba_ml.checks.thresholds import Thresholds
+from nba_ml.contract.thresholds import Thresholds
 
 _MODULES = (
     feature_store_snapshot,

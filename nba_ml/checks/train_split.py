@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 from nba_ml.checks.check import Check, Consequence, Finding, Scene
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.split import EARLY_STOPPING_SHARE, SIDES, VALIDATION_SHARE, SplitManifest
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.split import EARLY_STOPPING_SHARE, SIDES, VALIDATION_SHARE, SplitManifest
 
 ASSET = "train_split"
 

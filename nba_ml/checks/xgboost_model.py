@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 
 from nba_ml.checks.check import Check, Consequence, Finding, Scene, shown
-from nba_ml.checks.thresholds import Range, Thresholds
-from nba_ml.core.metrics import Z_95, Metrics
-from nba_ml.core.model_record import Judgement
-from nba_ml.core.uncertainty import Coverage
-from nba_ml.core.values import TrainedModel
+from nba_ml.contract.thresholds import Range, Thresholds
+from nba_ml.model.metrics import Z_95, Metrics
+from nba_ml.model.record import Judgement
+from nba_ml.model.uncertainty import Coverage
+from nba_ml.model.values import TrainedModel
 
 ASSET = "xgboost_model"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from nba_ml.commands.session import open_backfill, require_form
-from nba_ml.commands.wrapper import COULD_NOT_RUN, FAILED, command, escaped, out
+from nba_ml.cli.session import open_backfill, require_form
+from nba_ml.cli.wrapper import COULD_NOT_RUN, FAILED, command, escaped, out
 
 
 @click.command()
@@ -26,8 +26,8 @@ def check(month: str | None, junit: Path | None, summary: Path | None) -> int:
     """
     require_form(month)
     with open_backfill() as runner:
-        from nba_ml.check_run import Status, check_month
-        from nba_ml.partitions import require_month
+        from nba_ml.defs.partitions import require_month
+        from nba_ml.runner.check_run import Status, check_month
 
         months = list(runner.planner.months)
         trained = [m for m in months if runner.planner.stored("xgboost_model", m)]

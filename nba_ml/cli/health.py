@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.commands.wrapper import command, out
-from nba_ml.core.errors import NbaMlError, SettingsError
-from nba_ml.core.health import Level, Said
+from nba_ml.cli.wrapper import command, out
+from nba_ml.contract.errors import NbaMlError, SettingsError
+from nba_ml.monitoring.health import Level, Said
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from nba_ml.notify import Notice, Target
+    from nba_ml.monitoring.notify import Notice, Target
 
 RED = 1
 """Exit code: it could be looked, and something is red, or a target did not get its message."""
@@ -69,15 +69,15 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
 
 
 def _look(settings: Settings) -> tuple[Said, ...]:
-    from nba_ml.core.slate_health import slates_made
     from nba_ml.definitions import build_defs, partitions_of
-    from nba_ml.health import judge_clockwork, judge_release, limits_of, look_at_clockwork, look_at_release
-    from nba_ml.home import open_instance
-    from nba_ml.objects import open_objects
-    from nba_ml.partitions import month_keys
-    from nba_ml.resources.slate_store import SlateStore
-    from nba_ml.slate_health import look_at_slates
-    from nba_ml.slates import slate_rows_of
+    from nba_ml.defs.health import judge_clockwork, judge_release, limits_of, look_at_clockwork, look_at_release
+    from nba_ml.defs.partitions import month_keys
+    from nba_ml.runner.home import open_instance
+    from nba_ml.slates.health import look_at_slates
+    from nba_ml.slates.health_rules import slates_made
+    from nba_ml.slates.operations import slate_rows_of
+    from nba_ml.slates.store import SlateStore
+    from nba_ml.storage.opening import open_objects
 
     if not settings.dagster_home.is_dir():
         # Opening it would make it, and a mistyped home would then look like one in which nothing was ever done.
@@ -94,7 +94,7 @@ def _look(settings: Settings) -> tuple[Said, ...]:
 
 def _targets(settings: Settings) -> Mapping[str, Target]:
     """Whom to tell. That nobody is configured is said before anything is looked at: it is a mistake of the cron's."""
-    from nba_ml.notify import targets_of
+    from nba_ml.monitoring.notify import targets_of
 
     targets = targets_of(settings.notify)
     if not targets:
@@ -105,13 +105,13 @@ def _targets(settings: Settings) -> Mapping[str, Target]:
 
 
 def _test_message() -> Notice:
-    from nba_ml.notify import Notice
+    from nba_ml.monitoring.notify import Notice
 
     return Notice("warning", "nba-ml health: a test message", "Somebody tries this target.", "Nothing: it arrived.")
 
 
 def _bad_news(red: list[Said]) -> Notice:
-    from nba_ml.notify import Notice
+    from nba_ml.monitoring.notify import Notice
 
     return Notice(
         level="error",

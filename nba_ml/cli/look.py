@@ -7,7 +7,7 @@ import signal
 
 import click
 
-from nba_ml.commands.wrapper import command, out
+from nba_ml.cli.wrapper import command, out
 from nba_ml.settings import Settings
 
 
@@ -19,9 +19,9 @@ def progress() -> int:
     A month is complete when 95% of the player-games played in it have features, substantial from 80%.
     """
     settings = Settings.from_environment()
-    from nba_ml.core.progress import progress_table
+    from nba_ml.data.progress import progress_table
     from nba_ml.definitions import month_rows_of, partitions_of
-    from nba_ml.partitions import month_keys
+    from nba_ml.defs.partitions import month_keys
 
     frame = progress_table(month_rows_of(settings).progress(month_keys(partitions_of(settings))))
     out.print(frame.to_string(index=False), soft_wrap=True, highlight=False)
@@ -40,7 +40,7 @@ def ui(port: int) -> int:
     To reach it under another name or port (a tunnel, a proxy with a login), set NBA_ML_UI_HOSTS to what the browser
     shows: ui.example.com,localhost:8080.
     """
-    from nba_ml.home import prepare_home
+    from nba_ml.runner.home import prepare_home
     from nba_ml.ui.listener import loopback_listener
 
     settings = Settings.from_environment()

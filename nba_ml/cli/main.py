@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import click
 
-from nba_ml.commands.check import check
-from nba_ml.commands.health import health
-from nba_ml.commands.look import progress, ui
-from nba_ml.commands.months import backfill, run
-from nba_ml.commands.release import champion, rollout
-from nba_ml.commands.serve import serve
-from nba_ml.commands.slate import slate
-from nba_ml.commands.verify import verify
+from nba_ml.cli.check import check
+from nba_ml.cli.health import health
+from nba_ml.cli.look import progress, ui
+from nba_ml.cli.months import backfill, run
+from nba_ml.cli.release import champion, rollout
+from nba_ml.cli.serve import serve
+from nba_ml.cli.slate import slate
+from nba_ml.cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

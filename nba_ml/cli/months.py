@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from nba_ml.commands.months_shown import run_months, show_artifact, show_model
-from nba_ml.commands.session import open_backfill, require_form
-from nba_ml.commands.wrapper import FAILED, command, out
+from nba_ml.cli.months_shown import run_months, show_artifact, show_model
+from nba_ml.cli.session import open_backfill, require_form
+from nba_ml.cli.wrapper import FAILED, command, out
 
 
 @click.command()
@@ -24,12 +24,12 @@ def run(month: str | None, override: str | None, reason: str | None) -> int:
     if (override is None) is not (reason is None):
         raise click.UsageError("--override and --reason belong together: name the check, and say why.")
     with open_backfill() as backfill:
-        from nba_ml.core.gates import Override
+        from nba_ml.registry.verdict import Override
 
         if override is not None and reason is not None:
             backfill.overrides = (Override(check=override, reason=reason),)
-        from nba_ml.assets import CHAIN, FEATURE_ASSETS
-        from nba_ml.partitions import require_month
+        from nba_ml.contract.assets import CHAIN, FEATURE_ASSETS
+        from nba_ml.defs.partitions import require_month
 
         months = list(backfill.planner.months)
         last = require_month(month or backfill.planner.last_month, months)
@@ -63,7 +63,7 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
     if first and last and first > last:
         raise click.UsageError(f"--from {first} is after --to {last}. Give the earlier month to --from.")
     with open_backfill() as runner:
-        from nba_ml.partitions import require_month
+        from nba_ml.defs.partitions import require_month
 
         months = list(runner.planner.months)
         defaults = ((first, months[0]), (last, runner.planner.last_month))
@@ -77,7 +77,7 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
 
 
 def _chosen_assets(assets: str | None) -> tuple[str, ...]:
-    from nba_ml.assets import MONTHLY_ASSETS, ON_REQUEST
+    from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 
     every = (*MONTHLY_ASSETS, *ON_REQUEST)
     chosen = tuple(name.strip() for name in assets.split(",")) if assets else MONTHLY_ASSETS

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from nba_ml.commands.wrapper import err, escaped, out
-from nba_ml.core.errors import NbaMlError
+from nba_ml.cli.wrapper import err, escaped, out
+from nba_ml.contract.errors import NbaMlError
 
 if TYPE_CHECKING:
-    from nba_ml.backfill import Backfill, MonthResult
+    from nba_ml.runner.backfill import Backfill, MonthResult
 
 
 @dataclass
@@ -90,8 +90,8 @@ def _progress_bar() -> Progress:
 
 def show_model(runner: Backfill, month: str) -> None:
     """How good the month's model is beside its baselines."""
-    from nba_ml.assets.xgboost_model import comparison
-    from nba_ml.core.values import TrainedModel
+    from nba_ml.defs.assets.xgboost_model import comparison
+    from nba_ml.model.values import TrainedModel
 
     store = runner.planner.store
     model = store.load("xgboost_model", month)
@@ -125,7 +125,7 @@ def show_model(runner: Backfill, month: str) -> None:
 
 def show_artifact(runner: Backfill, month: str) -> None:
     """What was published, and where."""
-    from nba_ml.core.values import Artifact
+    from nba_ml.registry.artifact import Artifact
 
     artifact = runner.planner.store.load("gcs_artifact", month)
     if not isinstance(artifact, Artifact) or artifact.model_id is None:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nba_ml.commands.wrapper import command, say
-from nba_ml.core.errors import PublicationError, ReleaseError
+from nba_ml.cli.wrapper import command, say
+from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from nba_ml.core.channel import Channel, Evidence
-    from nba_ml.core.moves import Moved
-    from nba_ml.core.object_store import ObjectStore
-    from nba_ml.release.bench import Bench
+    from nba_ml.registry.bench import Bench
+    from nba_ml.registry.channel import Channel, Evidence
+    from nba_ml.registry.moves import Moved
+    from nba_ml.storage.objects import ObjectStore
 
 NOT_DONE = 1
 """Exit code: everything worked, and the answer is no."""
@@ -54,7 +54,7 @@ def show() -> int:
 
     The exit code is 1 if there is none, or if the history holds a later state than workers see.
     """
-    from nba_ml.release.rollback import show as read
+    from nba_ml.registry.rollback import show as read
 
     objects = _objects()
     state = read(objects)
@@ -85,7 +85,7 @@ def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], f
     from. Naming a MODEL_ID with a --reason lets an older one pass.
     The exit code is 1 if the champion stays.
     """
-    from nba_ml.release.promotion import promote as propose
+    from nba_ml.registry.promotion import promote as propose
 
     with _asked_for_again():
         done = propose(_bench(), datetime.now(UTC), model_id, reason, waived, from_serial)
@@ -106,7 +106,7 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
     To go further back after a rollback, name the model with --to. What is left is set aside: it comes back only by
     name, with a reason. A rollout that is under way ends.
     """
-    from nba_ml.release.rollback import rollback as go_back
+    from nba_ml.registry.rollback import rollback as go_back
 
     with _asked_for_again():
         done = go_back(_objects(), datetime.now(UTC), _given(reason), to, from_serial)
@@ -129,7 +129,7 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
 @command
 def history(newest: int) -> int:
     """List what the channel has been, newest last."""
-    from nba_ml.release.rollback import history as read
+    from nba_ml.registry.rollback import history as read
 
     states = read(_objects(), newest)
     if not states:
@@ -166,8 +166,8 @@ def start(model_id: str, reason: str | None, graded_from: str | None, share: str
     player-games are its own is decided by a hash, the same in every worker. `rollout advance` takes it from 0 to 10
     on its grades. With --share 10 a registered model must pass its backtest on stored rows first.
     """
-    from nba_ml.core.systems.catboost_v8 import EXTRA, SYSTEM_ID
-    from nba_ml.release.rollout import FirstShare, rollout_start
+    from nba_ml.registry.rollout import FirstShare, rollout_start
+    from nba_ml.registry.systems.catboost_v8 import EXTRA, SYSTEM_ID
 
     first: FirstShare = 10 if share == "10" else 0
     with _asked_for_again():
@@ -196,7 +196,7 @@ def advance(until: str | None, from_serial: int | None) -> int:
     After 100% the challenger becomes the champion. The exit code is 1 where nothing moved, or the challenger was
     taken back to 0.
     """
-    from nba_ml.release.rollout import rollout_advance
+    from nba_ml.registry.rollout import rollout_advance
 
     with _asked_for_again():
         status, done = rollout_advance(_bench(), datetime.now(UTC), _day(until), from_serial)
@@ -214,7 +214,7 @@ def advance(until: str | None, from_serial: int | None) -> int:
 @command
 def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
     """Take the challenger's share back to 0, at once. It stays in shadow: scored, graded, not served."""
-    from nba_ml.release.rollback import rollout_stop
+    from nba_ml.registry.rollback import rollout_stop
 
     with _asked_for_again():
         done = rollout_stop(_objects(), datetime.now(UTC), _given(reason), forget=forget, from_serial=from_serial)
@@ -229,7 +229,7 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
 @command
 def status(until: str | None) -> int:
     """Show how champion and challenger do on the games since the last step, and what that means."""
-    from nba_ml.release.rollout import rollout_status
+    from nba_ml.registry.rollout import rollout_status
 
     bench = _bench()
     found = rollout_status(bench, _day(until))
@@ -257,8 +257,8 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
     looked: games up to those dates are never used to grade it. Rows between the two dates, if the store has 500,
     teach its interval; else it has none. Needs the extra nba_ml[catboost].
     """
-    from nba_ml.core.systems.interface import Seen
-    from nba_ml.release.registration import register as put
+    from nba_ml.registry.registration import register as put
+    from nba_ml.registry.systems.interface import Seen
 
     given = _day(given_until)
     fitted = _day(fitted_until) or given
@@ -289,7 +289,7 @@ def compare(model_ids: tuple[str, ...], month: str) -> int:
     MODEL_IDS are published models, registered CatBoosts, mock or moving_average. For a registered model the conditions
     follow that it must meet before it serves, measured on all stored games after the last that it was given.
     """
-    from nba_ml.release.shadow import backtests, shadow_month
+    from nba_ml.evaluation.compare import backtests, shadow_month
 
     bench = _bench()
     for grade in shadow_month(bench, month, model_ids).systems:
@@ -306,15 +306,15 @@ def compare(model_ids: tuple[str, ...], month: str) -> int:
 
 
 def _objects() -> ObjectStore:
-    from nba_ml.objects import open_objects
+    from nba_ml.storage.opening import open_objects
 
     return open_objects(Settings.from_environment().artifact_root)
 
 
 def _bench() -> Bench:
-    from nba_ml.objects import open_objects
-    from nba_ml.release.bench import Bench
-    from nba_ml.resources.month_store import MonthStore
+    from nba_ml.registry.bench import Bench
+    from nba_ml.storage.months import MonthStore
+    from nba_ml.storage.opening import open_objects
 
     settings = Settings.from_environment()
     store = MonthStore(open_objects(settings.store))
@@ -324,7 +324,7 @@ def _bench() -> Bench:
 @contextmanager
 def _asked_for_again() -> Iterator[None]:
     """Add to the error of a move whose outcome is uncertain the exact command that is safe to run again."""
-    from nba_ml.core.moves import UnfinishedMoveError
+    from nba_ml.registry.moves import UnfinishedMoveError
 
     try:
         yield
@@ -354,7 +354,7 @@ def _command_with(given: Mapping[str, Any]) -> str:
 
 
 def _say_followed(done: Moved) -> None:
-    from nba_ml.release.repeatable import described
+    from nba_ml.registry.repeatable import described
 
     if done.followed is not None:
         say(done.said_of_following)
@@ -367,7 +367,7 @@ def _say_followed(done: Moved) -> None:
 
 def _is_newest(objects: ObjectStore, state: Channel) -> bool:
     """Whether the history ends with what the pointer holds; says so if not."""
-    from nba_ml.release.rollback import unfinished, why_stuck
+    from nba_ml.registry.rollback import unfinished, why_stuck
 
     ahead = unfinished(objects, state)
     if ahead is None:

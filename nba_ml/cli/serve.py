@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from nba_ml.core.errors import MissingExtraError, NbaMlError, SettingsError
+from nba_ml.contract.errors import MissingExtraError, NbaMlError, SettingsError
 
 
 class _Refused(click.ClickException):
@@ -95,9 +95,9 @@ def serve(
     """
     with _in_words(debug=bool(context.find_root().obj)):
         try:
-            from nba_ml.serving.requests import Limits
-            from nba_ml.serving.service import create_app
-            from nba_ml.serving.service import serve as serve_app
+            from nba_ml.serving.http.requests import Limits
+            from nba_ml.serving.http.service import create_app
+            from nba_ml.serving.http.service import serve as serve_app
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "nba_ml":
                 raise

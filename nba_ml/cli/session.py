@@ -5,16 +5,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from nba_ml.commands.wrapper import err
+from nba_ml.cli.wrapper import err
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from nba_ml.backfill import Backfill
+    from nba_ml.runner.backfill import Backfill
 
 
 def require_form(*months: str | None) -> None:
     """Months of the right form and season, before anything that takes time."""
-    from nba_ml.core.season import parse_month
+    from nba_ml.contract.season import parse_month
 
     for month in months:
         if month is not None:
@@ -23,6 +23,6 @@ def require_form(*months: str | None) -> None:
 
 def open_backfill() -> AbstractContextManager[Backfill]:
     """The home locked, its instance open, the graph loaded."""
-    from nba_ml.session import open_session
+    from nba_ml.runner.session import open_session
 
     return open_session(Settings.from_environment(), tell=err.print)

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.commands.wrapper import command, say
-from nba_ml.core.errors import SlateError
+from nba_ml.cli.wrapper import command, say
+from nba_ml.contract.errors import SlateError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nba_ml.core.object_store import ObjectStore
-    from nba_ml.core.slate_grades import SlateGradeReport
-    from nba_ml.resources.slate_store import SlateStore
-    from nba_ml.slates import Predicted, Sent, Written
+    from nba_ml.slates.grades import SlateGradeReport
+    from nba_ml.slates.operations import Predicted, Sent, Written
+    from nba_ml.slates.store import SlateStore
+    from nba_ml.storage.objects import ObjectStore
 
 NOT_DONE = 1
 """Exit code: everything worked, and there is nothing to show for it."""
@@ -59,8 +59,8 @@ def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
     nba-ml slate predict --date 2025-01-15
     nba-ml slate predict --date 2025-01-15 --to-bigquery --out slate.parquet
     """
-    from nba_ml.resources.slate_store import slate_parquet
-    from nba_ml.slates import Desk, predict_slate, prediction_table_of, send_slate, slate_rows_of
+    from nba_ml.slates.operations import Desk, predict_slate, prediction_table_of, send_slate, slate_rows_of
+    from nba_ml.slates.store import slate_parquet
 
     settings, games = Settings.from_environment(), _day(day)
     desk = Desk(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
@@ -84,9 +84,9 @@ def grade(month: str) -> int:
     that was made before midnight UTC counts. A date that was only scored later is replayed, and its numbers stand
     apart. The exit code is 1 if there is no result yet.
     """
-    from nba_ml.core.season import parse_month
-    from nba_ml.resources.month_store import MonthStore
-    from nba_ml.slates import grade_month_of_slates
+    from nba_ml.contract.season import parse_month
+    from nba_ml.slates.operations import grade_month_of_slates
+    from nba_ml.storage.months import MonthStore
 
     parse_month(month)
     settings = Settings.from_environment()
@@ -97,14 +97,14 @@ def grade(month: str) -> int:
 
 
 def _objects(settings: Settings) -> ObjectStore:
-    from nba_ml.objects import open_objects
+    from nba_ml.storage.opening import open_objects
 
     return open_objects(settings.artifact_root)
 
 
 def _slates(settings: Settings) -> SlateStore:
-    from nba_ml.objects import open_objects
-    from nba_ml.resources.slate_store import SlateStore
+    from nba_ml.slates.store import SlateStore
+    from nba_ml.storage.opening import open_objects
 
     return SlateStore(open_objects(settings.store))
 
@@ -139,7 +139,7 @@ def _write(out: Path, data: bytes, uri: str) -> None:
 
 
 def _print_slate(done: Predicted) -> None:
-    from nba_ml.core.slate import RECOMMENDATIONS, served_counts
+    from nba_ml.slates.slate import RECOMMENDATIONS, served_counts
 
     slate, report = done.kept.slate, done.kept.slate.report
     say(f"Slate of {report.game_date}")
@@ -178,7 +178,7 @@ def _came(written: Written) -> str:
 
 
 def _print_grades(report: SlateGradeReport) -> None:
-    from nba_ml.core.slate_grades import compared_frame, grades_frame
+    from nba_ml.slates.grades import compared_frame, grades_frame
 
     if report.note:
         say(f"{report.month}: {report.note}.")

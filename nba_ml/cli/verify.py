@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from nba_ml.commands.wrapper import command, out
-from nba_ml.core.errors import BundleError, SettingsError
+from nba_ml.cli.wrapper import command, out
+from nba_ml.contract.errors import BundleError, SettingsError
 
 
 @click.command()
@@ -19,10 +19,10 @@ def verify(uri: str) -> int:
 
     URI is the bundle's manifest, as `nba-ml run` prints it.
     """
-    from nba_ml.serving.bundle import verify_bundle
+    from nba_ml.registry.reader import verify_bundle
 
     folder, manifest = _folder_and_name(uri)
-    from nba_ml.objects import open_objects
+    from nba_ml.storage.opening import open_objects
 
     objects = open_objects(folder)
 

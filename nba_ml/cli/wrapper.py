@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from nba_ml.core.errors import NbaMlError
+from nba_ml.contract.errors import NbaMlError
 
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
 """Exit codes: it ran, and the answer is no; it could not run; Ctrl-C."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nba_ml.core.digest import json_digest
+from nba_ml.contract.digest import json_digest
 
 Inputs = Mapping[str, Mapping[str, str]]
 """Upstream asset -> month -> digest."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import date, timedelta
 
-from nba_ml.core.errors import MonthError
+from nba_ml.contract.errors import MonthError
 
 OFF_SEASON = (7, 8, 9)
 """July to September: no games, so no partitions."""

@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nba_ml.core.errors import SettingsError
-from nba_ml.core.progress import COMPLETE, SUBSTANTIAL
-from nba_ml.core.recommendation import BREAK_EVEN
+from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.thresholds import BREAK_EVEN, COMPLETE, SUBSTANTIAL
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Points = Annotated[float, Field(ge=0)]

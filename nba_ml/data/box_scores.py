@@ -15,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core import season
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.contract import season
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
 
 _COUNTS = {
     "min": "minutes_played",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nba_ml.core.contract import FeatureVersion
+from nba_ml.contract.features import FeatureVersion
 
 Floats = npt.NDArray[np.float64]
 

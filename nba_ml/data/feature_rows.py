@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.canonical import canonical_vectors
-from nba_ml.core.contract import FeatureVersion
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.data.canonical import canonical_vectors
 
 KEY = ["player_lookup", "game_date"]
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import pyarrow as pa
 
-from nba_ml.core.digest import DigestedTable
+from nba_ml.data.table_digest import DigestedTable
 
 
 class LineOutcome(StrEnum):

@@ -16,12 +16,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.digest import table_digest
-from nba_ml.core.errors import SnapshotRejectedError
-from nba_ml.core.feature_rows import KEY, Floats, Mask, Reasons, validate_rows
-from nba_ml.core.lines import LineCounts
-from nba_ml.core.tables import FEATURE_ROWS, RESULTS, snapshot_schema
+from nba_ml.contract.errors import SnapshotRejectedError
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.data.feature_rows import KEY, Floats, Mask, Reasons, validate_rows
+from nba_ml.data.lines import LineCounts
+from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import FEATURE_ROWS, RESULTS, snapshot_schema
 
 MAX_REJECTED_SHARE = 0.01
 """More rejected rows than this and the month is no snapshot: one bad row in a hundred is a fault of

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.digest import json_digest
-from nba_ml.core.errors import SplitError
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.errors import SplitError
 
 VALIDATION_SHARE = 0.20
 """The last fifth of the rows, looked at once, to report."""

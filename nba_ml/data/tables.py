@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from nba_ml.core.contract import FeatureVersion
+from nba_ml.contract.features import FeatureVersion
 
 PLAYER_GAME_SUMMARY = pa.schema(
     [

@@ -16,17 +16,18 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 # No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from nba_ml.assets import CHAIN, EVALUATION_ASSETS, TRAINING_ASSETS, feature_store_snapshot
-from nba_ml.assets.external import observation_of
-from nba_ml.assets.recording import INPUTS
 from nba_ml.checks.registry import all_checks
-from nba_ml.core.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
-from nba_ml.core.lineage import inputs_digest
-from nba_ml.core.progress import MonthProgress
-from nba_ml.core.season import month_of
-from nba_ml.event_log import latest_materialisations
-from nba_ml.partitions import month_keys
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS, TRAINING_ASSETS
+from nba_ml.contract.lineage import inputs_digest
+from nba_ml.contract.season import month_of
+from nba_ml.data.progress import MonthProgress
+from nba_ml.defs.assets import feature_store_snapshot
+from nba_ml.defs.assets.external import observation_of
+from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.event_log import latest_materialisations
+from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.sensors.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 SNAPSHOT = "feature_store_snapshot"
 SNAPSHOT_JOB, MODEL_JOB = "monthly_snapshot", "monthly_model"

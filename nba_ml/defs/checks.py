@@ -17,10 +17,10 @@ import pandas as pd
 
 from nba_ml.checks.check import Check, Finding, Scene
 from nba_ml.checks.registry import all_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.errors import CheckBrokenError
-from nba_ml.partitions import month_keys
-from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.contract.errors import CheckBrokenError
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.stores import ArtifactRoot, Store
 
 
 def build_checks(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> list[dg.AssetChecksDefinition]:

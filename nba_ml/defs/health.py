@@ -1,6 +1,6 @@
 """The facts behind the standing checks, read from Dagster's instance and from the channel.
 
-What belongs here: looking. What it means is `core.health`. It reads, and writes nothing: it may run while others
+What belongs here: looking. What it means is `monitoring.health`. It reads, and writes nothing: it may run while others
 work on the home.
 """
 
@@ -13,11 +13,11 @@ from datetime import UTC, date, datetime
 import dagster as dg
 from dagster._core.scheduler.instigation import InstigatorStatus
 
-from nba_ml.assets import MONTHLY_ASSETS
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import ChannelModel, read_channel
-from nba_ml.core.errors import BundleError, NotVerifiedError
-from nba_ml.core.health import (
+from nba_ml.contract.assets import MONTHLY_ASSETS
+from nba_ml.contract.errors import BundleError, NotVerifiedError
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.event_log import first_failure, latest_materialisations
+from nba_ml.monitoring.health import (
     Clockwork,
     FailedMonth,
     HealthLimits,
@@ -30,11 +30,11 @@ from nba_ml.core.health import (
     retraining_ran,
     switched_on,
 )
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.core.systems.catboost_v8 import require_registered
-from nba_ml.core.systems.xgboost_v1 import require_whole
-from nba_ml.event_log import first_failure, latest_materialisations
+from nba_ml.registry.channel import ChannelModel, read_channel
+from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.registry.systems.catboost_v8 import require_registered
+from nba_ml.registry.systems.xgboost_v1 import require_whole
+from nba_ml.storage.objects import ObjectStore
 
 PUBLISHER = "gcs_artifact"
 MODEL = "xgboost_model"

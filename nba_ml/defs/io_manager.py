@@ -11,9 +11,9 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.core.values import HasDigest
-from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.store import open_store
+from nba_ml.contract.digest import HasDigest
+from nba_ml.defs.stores import open_store
+from nba_ml.storage.months import MonthStore
 
 BY_MONTH = "nba_ml/by_month"
 """Input metadata: hand over a dict of month -> value."""

@@ -1,6 +1,6 @@
 """The months, as Dagster partitions, and how months depend on months.
 
-What belongs here: partition definitions and mappings. The calendar itself is `core.season`.
+What belongs here: partition definitions and mappings. The calendar itself is `contract.season`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from nba_ml.core.errors import MonthError
-from nba_ml.core.season import OFF_SEASON, parse_month
-from nba_ml.previews import previews_in_use
+from nba_ml.contract.errors import MonthError
+from nba_ml.contract.season import OFF_SEASON, parse_month
+from nba_ml.defs.internals import previews_in_use
 
 _MONTHS_TO_COME = 18
 """Two seasons: how long a code server may run on partitions that grow with the calendar."""

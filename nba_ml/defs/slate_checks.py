@@ -11,14 +11,14 @@ from datetime import date
 
 import dagster as dg
 
-from nba_ml.checks.build import result_of, scene_of, spec_of
 from nba_ml.checks.check import Check, Consequence, Finding, Scene
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.errors import CheckBrokenError
-from nba_ml.core.season import month_of
-from nba_ml.core.slate import SetAside, Slate
-from nba_ml.resources.slate_store import SlateStore
-from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.contract.errors import CheckBrokenError
+from nba_ml.contract.season import month_of
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.checks import result_of, scene_of, spec_of
+from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.slates.slate import SetAside, Slate
+from nba_ml.slates.store import SlateStore
 
 ASSET = "slate_predictions"
 

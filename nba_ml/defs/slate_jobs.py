@@ -7,13 +7,13 @@ import dagster as dg
 # Dagster names it in its own signatures and exports it to type checkers only.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from nba_ml.assets.slate_predictions import days_of
-from nba_ml.automation import NEW_YORK
-from nba_ml.core.season import month_of
-from nba_ml.core.slate_health import SLATE_HOUR
-from nba_ml.resources.slate_rows import SlateRows
-from nba_ml.resources.slate_store import SlateStore
-from nba_ml.resources.store import Store
+from nba_ml.contract.season import month_of
+from nba_ml.defs.assets.slate_predictions import days_of
+from nba_ml.defs.automation import NEW_YORK
+from nba_ml.defs.stores import Store
+from nba_ml.slates.health_rules import SLATE_HOUR
+from nba_ml.slates.rows import SlateRows
+from nba_ml.slates.store import SlateStore
 
 AT = f"0 {SLATE_HOUR} * * *"
 """Five in the afternoon in New York."""

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.health import Level, Said
-from nba_ml.core.slate_health import slates_made
-from nba_ml.health import judge_release, limits_of, look_at_release
-from nba_ml.partitions import month_keys
-from nba_ml.resources.slate_rows import SlateRows
-from nba_ml.resources.slate_store import SlateStore
-from nba_ml.resources.store import ArtifactRoot, Store
-from nba_ml.slate_health import look_at_slates
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.health import judge_release, limits_of, look_at_release
+from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.monitoring.health import Level, Said
+from nba_ml.slates.health import look_at_slates
+from nba_ml.slates.health_rules import slates_made
+from nba_ml.slates.rows import SlateRows
+from nba_ml.slates.store import SlateStore
 
 ASSET = "champion"
 

@@ -5,9 +5,9 @@ Either is a directory or `gs://bucket/prefix`; both keep the same promises.
 
 import dagster as dg
 
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.objects import open_objects
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.objects import ObjectStore
+from nba_ml.storage.opening import open_objects
 
 
 class Store(dg.ConfigurableResource):  # type: ignore[type-arg]

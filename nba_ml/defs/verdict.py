@@ -19,9 +19,9 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from nba_ml.checks.check import Check
 from nba_ml.checks.registry import blocking_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.gates import CheckVerdict, Override, Verdict
-from nba_ml.core.model_record import ModelRecord
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.model.record import ModelRecord
+from nba_ml.registry.verdict import CheckVerdict, Override, Verdict
 
 
 def gather_verdict(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.external import Backtest
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.systems.loading import find_model, load_system
-from nba_ml.core.systems.shadow import ShadowGrades, grade_systems, shadow_predictions
-from nba_ml.release.backtest import backtest
-from nba_ml.release.bench import SNAPSHOTS, Bench
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.evaluation.shadow import ShadowGrades, grade_systems, shadow_predictions
+from nba_ml.registry.backtest import backtest
+from nba_ml.registry.bench import SNAPSHOTS, Bench
+from nba_ml.registry.external import Backtest
+from nba_ml.registry.systems.loading import find_model, load_system
 
 
 def backtests(bench: Bench, names: Sequence[str]) -> list[Backtest]:

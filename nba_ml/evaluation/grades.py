@@ -17,17 +17,18 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
-from nba_ml.core.baselines import BASELINES, predict_baselines
-from nba_ml.core.comparison import BaselineResult, compare
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.digest import json_digest, table_digest
-from nba_ml.core.metrics import LEVEL, Interval, Metrics, interval_over_days, measure
-from nba_ml.core.predictions import MonthPredictions, PredictingModel
-from nba_ml.core.recommendation import NO_LINE, OVER, PASS, UNDER
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import PREDICTION_GRADES
-from nba_ml.core.tiers import TIER_NAMES, tier_of
-from nba_ml.core.uncertainty import Coverage
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import PREDICTION_GRADES
+from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
+from nba_ml.model.baselines import BASELINES, predict_baselines
+from nba_ml.model.comparison import BaselineResult, compare
+from nba_ml.model.metrics import LEVEL, Interval, Metrics, interval_over_days, measure
+from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
+from nba_ml.model.tiers import TIER_NAMES, tier_of
+from nba_ml.model.uncertainty import Coverage
 
 RIGHT, WRONG, PUSH = "RIGHT", "WRONG", "PUSH"
 

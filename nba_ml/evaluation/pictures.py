@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from nba_ml.core.grades import Slice
-from nba_ml.core.progress import MonthProgress, Status
-from nba_ml.core.season import parse_month, season_of
+from nba_ml.contract.season import parse_month, season_of
+from nba_ml.data.progress import MonthProgress, Status
+from nba_ml.evaluation.grades import Slice
 
 # Forty megabytes and half a second that a month's run does without: it draws nothing.
 if TYPE_CHECKING:

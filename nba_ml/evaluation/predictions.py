@@ -14,16 +14,17 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.digest import json_digest, table_digest
-from nba_ml.core.errors import SplitError, StaleInputError
-from nba_ml.core.manifest import SYSTEM_ID, model_id
-from nba_ml.core.metrics import Interval, Metrics
-from nba_ml.core.published import published_columns
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import PREDICTIONS
-from nba_ml.core.training import KEY_COLUMNS, predict
-from nba_ml.core.values import TrainedModel
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.errors import SplitError, StaleInputError
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.model_id import SYSTEM_ID, model_id
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import PREDICTIONS
+from nba_ml.model.metrics import Interval, Metrics
+from nba_ml.model.published import published_columns
+from nba_ml.model.training import KEY_COLUMNS, predict
+from nba_ml.model.values import TrainedModel
 
 MODEL_TYPE = "xgboost"
 

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.grades import grade_rows
-from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
-from nba_ml.core.predictions import MonthPredictions
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of
-from nba_ml.core.systems.published import system_columns
-from nba_ml.core.tables import PREDICTIONS
-from nba_ml.core.training import KEY_COLUMNS
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.tables import PREDICTIONS
+from nba_ml.evaluation.grades import grade_rows
+from nba_ml.evaluation.predictions import MonthPredictions
+from nba_ml.model.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.model.training import KEY_COLUMNS
+from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
+from nba_ml.registry.systems.published import system_columns
 
 
 def shadow_predictions(

@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.digest import json_digest
-from nba_ml.core.grades import Breakdown, GradedMonth, GradeReport, Proportion, Slice, break_down
-from nba_ml.core.season import season_of
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.season import season_of
+from nba_ml.evaluation.grades import Breakdown, GradedMonth, GradeReport, Proportion, Slice, break_down
 
 
 class WalkForward(BaseModel):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from nba_ml.core.contract import FeatureVersion
+from nba_ml.contract.features import FeatureVersion
 
 Array = npt.NDArray[np.floating]
 Columns = Mapping[str, npt.NDArray[np.float64]]

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.comparison import BaselineResult, compare
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.digest import json_digest
-from nba_ml.core.errors import MissingExtraError, SplitError
-from nba_ml.core.split import SplitManifest
-from nba_ml.core.training import Matrix, Samples, predict
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.errors import MissingExtraError, SplitError
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.data.split import SplitManifest
+from nba_ml.model.comparison import BaselineResult, compare
+from nba_ml.model.training import Matrix, Samples, predict
 
 Floats = npt.NDArray[np.float64]
 Predictor = Callable[[Matrix], Floats]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.metrics import Array, Interval, Metrics, interval_over_days, measure
+from nba_ml.model.metrics import Array, Interval, Metrics, interval_over_days, measure
 
 
 class BaselineResult(BaseModel):

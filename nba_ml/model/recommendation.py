@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nba_ml.core.errors import BundleError
+from nba_ml.contract.errors import BundleError
 
 LOWEST, HIGHEST = 0.0, 60.0
 """Published points lie within these, both inclusive."""

@@ -15,18 +15,18 @@ from importlib.metadata import version as installed_version
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from nba_ml.core import baselines
-from nba_ml.core.comparison import BaselineResult, compare
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import BundleError
-from nba_ml.core.manifest import SYSTEM_ID, model_id
-from nba_ml.core.metrics import Array, Interval, Metrics, interval_over_days, measure
-from nba_ml.core.recommendation import publish_points
-from nba_ml.core.split import SplitManifest
-from nba_ml.core.tiers import TIER_NAMES, tier_of
-from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, importance, predict
-from nba_ml.core.uncertainty import Calibration, CoverageReport, calibrate, measure_coverage
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.model_id import SYSTEM_ID, model_id
+from nba_ml.data.split import SplitManifest
+from nba_ml.model import baselines
+from nba_ml.model.comparison import BaselineResult, compare
+from nba_ml.model.metrics import Array, Interval, Metrics, interval_over_days, measure
+from nba_ml.model.recommendation import publish_points
+from nba_ml.model.tiers import TIER_NAMES, tier_of
+from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, importance, predict
+from nba_ml.model.uncertainty import Calibration, CoverageReport, calibrate, measure_coverage
 
 REFERENCE_ROWS = 20
 """Rows whose predictions a loader must reproduce: enough to walk many leaves, few enough to read."""

@@ -15,10 +15,10 @@ import pyarrow as pa
 import xgboost as xgb
 from pydantic import BaseModel, ConfigDict, Field
 
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.digest import table_digest
-from nba_ml.core.errors import StaleInputError
-from nba_ml.core.split import SplitManifest
+from nba_ml.contract.errors import StaleInputError
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.data.split import SplitManifest
+from nba_ml.data.table_digest import table_digest
 
 Matrix = npt.NDArray[np.float32]
 

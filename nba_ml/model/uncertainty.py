@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.errors import CalibrationError
-from nba_ml.core.tiers import TIER_NAMES, tier_of
+from nba_ml.contract.errors import CalibrationError
+from nba_ml.model.tiers import TIER_NAMES, tier_of
 
 Array = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.gates import Verdict
-from nba_ml.core.model_record import ModelRecord, TrainingReport
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.model.record import ModelRecord, TrainingReport
+from nba_ml.registry.verdict import Verdict
 
 
 class HasDigest(Protocol):

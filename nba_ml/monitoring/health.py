@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from nba_ml.core.season import OFF_SEASON, month_bounds
+from nba_ml.contract.season import OFF_SEASON, month_bounds
 
 HOME = ZoneInfo("America/New_York")
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.external import Backtest, backtest_external
-from nba_ml.core.season import month_of
-from nba_ml.core.systems.interface import PredictionSystem
-from nba_ml.core.systems.loading import load_system
-from nba_ml.release.bench import Bench
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.season import month_of
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.external import Backtest, backtest_external
+from nba_ml.registry.systems.interface import PredictionSystem
+from nba_ml.registry.systems.loading import load_system
 
 
 def backtest(bench: Bench, system: PredictionSystem) -> Backtest:

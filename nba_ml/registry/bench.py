@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.external import ExternalLimits
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.promotion import ReleaseLimits
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import snapshot_schema
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.tables import snapshot_schema
+from nba_ml.registry.external import ExternalLimits
+from nba_ml.registry.promotion_rules import ReleaseLimits
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.objects import ObjectStore
 
 SNAPSHOTS = "feature_store_snapshot"
 

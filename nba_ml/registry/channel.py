@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from nba_ml.core.errors import ChannelError
-from nba_ml.core.object_store import ObjectStore
+from nba_ml.contract.errors import ChannelError
+from nba_ml.storage.objects import ObjectStore
 
 FOLDER = "xgboost_v1/channels"
 CHAMPION = f"{FOLDER}/champion.json"

@@ -8,7 +8,7 @@ The trust that remains: nobody can check the date that a person gave with `--giv
 hides rows. One that is too early has the model graded on games that it remembers; then its error is too small to be
 true, and the condition `no_leak` refuses it.
 
-What belongs here: the conditions. What does not: reading models and months (`release.backtest`), deciding between
+What belongs here: the conditions. What does not: reading models and months (`registry.backtest`), deciding between
 models (`promotion`, `rollout`).
 """
 
@@ -22,13 +22,13 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.baselines import BASELINES
-from nba_ml.core.channel import Evidence
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.promotion import FEWEST_DAYS, Condition, compare_systems, listed, rows_later_than
-from nba_ml.core.recommendation import publish_points
-from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of
-from nba_ml.core.systems.rules import Rule
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.baselines import BASELINES
+from nba_ml.model.recommendation import publish_points
+from nba_ml.registry.channel import Evidence
+from nba_ml.registry.promotion_rules import FEWEST_DAYS, Condition, compare_systems, listed, rows_later_than
+from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
+from nba_ml.registry.systems.rules import Rule
 
 SEASON_AVERAGE = Rule("season_average", BASELINES["season_average"])
 """What an external model is compared with. It is named as the champion in the evidence that is recorded."""
@@ -36,7 +36,7 @@ SEASON_AVERAGE = Rule("season_average", BASELINES["season_average"])
 
 @dataclass(frozen=True, slots=True)
 class ExternalLimits:
-    """What an external model is held to; the sources are in `checks.thresholds`.
+    """What an external model is held to; the sources are in `contract.thresholds`.
 
     `margin`: points of MAE by which it may be worse than the season average, at the low end of the gain's interval.
     `spread`: the least standard deviation of its predictions, as a share of the season average's.

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nba_ml.core.errors import BundleError
+from nba_ml.contract.errors import BundleError
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 

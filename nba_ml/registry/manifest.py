@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import BundleError, PublicationError
-from nba_ml.core.gates import Verdict
-from nba_ml.core.season import parse_month
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import BundleError, PublicationError
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.season import parse_month
+from nba_ml.registry.verdict import Verdict
 
 SYSTEM_ID = "xgboost_v1"
 """The platform's name for this prediction system, and the folder that its bundles lie in."""

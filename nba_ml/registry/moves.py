@@ -29,17 +29,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nba_ml.core.channel import (
-    CHAMPION,
-    Channel,
-    ChannelModel,
-    history_name,
-    newest_state_ahead,
-    read_state,
-)
-from nba_ml.core.errors import BundleError, ChannelError, PublicationError, ReleaseError, SettingsError
-from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore
-from nba_ml.core.wholeness import require_still_whole
+from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError, SettingsError
+from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, history_name, newest_state_ahead, read_state
+from nba_ml.registry.wholeness import require_still_whole
+from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, ObjectStore
 
 SWAPS = 5
 """Times that one move swaps the pointer while something else keeps writing old states over it."""

@@ -10,11 +10,15 @@ from functools import cache, partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.channel import Channel, Evidence
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import ReleaseError, StaleInputError
-from nba_ml.core.manifest import SYSTEM_ID
-from nba_ml.core.promotion import (
+from nba_ml.contract.errors import ReleaseError, StaleInputError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.model_id import SYSTEM_ID
+from nba_ml.contract.season import month_of
+from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.backtest import backtest
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import Channel, Evidence
+from nba_ml.registry.promotion_rules import (
     WAIVABLE,
     Decision,
     compare_systems,
@@ -24,16 +28,12 @@ from nba_ml.core.promotion import (
     out_of_time_rows,
     too_few,
 )
-from nba_ml.core.publication import list_published
-from nba_ml.core.season import month_of
-from nba_ml.core.systems.interface import PredictionSystem
-from nba_ml.core.systems.loading import find_model, load_system
-from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
-from nba_ml.core.values import Artifact
-from nba_ml.release.backtest import backtest
-from nba_ml.release.bench import Bench
-from nba_ml.release.repeatable import described, move_from, starting_serial
-from nba_ml.release.states import crowned, require_reason
+from nba_ml.registry.publication import list_published
+from nba_ml.registry.repeatable import described, move_from, starting_serial
+from nba_ml.registry.states import crowned, require_reason
+from nba_ml.registry.systems.interface import PredictionSystem
+from nba_ml.registry.systems.loading import find_model, load_system
+from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
 
 NAMED = ("newer", "not_set_aside")
 """What a person who names a model and gives a reason lets pass by that alone."""
@@ -85,7 +85,7 @@ def promote(
         at: now, with its time zone.
         model_id: None proposes the latest published model.
         reason: a person's, for naming a model: it may then be older than the champion, or have been set aside.
-        waived: further conditions to let pass (`core.promotion.WAIVABLE`); they need a reason.
+        waived: further conditions to let pass (`registry.promotion_rules.WAIVABLE`); they need a reason.
         from_serial: the state to start from. None is the one that the pointer holds now where a person gives a reason,
             and else, where only grades decide, whatever state is the last.
 
@@ -174,7 +174,7 @@ def _month_in(model_id: str) -> str:
 
 
 def _compared(bench: Bench, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
-    """The first comparison of `core.promotion` that can be made, or why there is none."""
+    """The first comparison of `registry.promotion_rules` that can be made, or why there is none."""
     limits = bench.promotion
     later = bench.snapshots(month_of(max(champion.seen.given, candidate.seen.given)))
     rows = out_of_time_rows(champion, candidate, list(later.values()), limits.rows)

@@ -18,7 +18,7 @@ A game that shaped either side is in none of them, so a candidate that has seen 
 a published booster is never asked about a game that it was fitted on.
 
 What belongs here: the rows, the paired comparison, the conditions. What does not: reading models and months
-(`release.promotion`), moving the pointer (`channel`).
+(`registry.promotion`), moving the pointer (`channel`).
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.channel import Channel, Evidence
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.metrics import interval_over_days, measure
-from nba_ml.core.recommendation import publish_points
-from nba_ml.core.systems.interface import Floats, PredictionSystem, columns_of
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.model.metrics import interval_over_days, measure
+from nba_ml.model.recommendation import publish_points
+from nba_ml.registry.channel import Channel, Evidence
+from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
 
 if TYPE_CHECKING:
-    from nba_ml.core.external import Backtest
+    from nba_ml.registry.external import Backtest
 
 FEWEST_DAYS = 5
 """Game dates: an interval over fewer days is made of too few draws to mean anything."""
@@ -243,7 +243,7 @@ def decide_promotion(
     - `grade`: on enough unseen rows, the low end of the paired gain's 95% interval is at least -margin.
     - `bias`: its bias on those rows is within bounds, or no further from 0 than the champion's on them.
     - `no_rollout`: nobody else's rollout is under way; nothing waives that.
-    - those of `core.external`, for an external model; nothing waives them.
+    - those of `registry.external`, for an external model; nothing waives them.
 
     `compare` gives the evidence, or says why there is none. It and `backtest`, which is None for a model of ours, take
     seconds, and are called only if nothing else stands in the way. The first champion has nobody to be compared with:

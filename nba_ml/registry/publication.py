@@ -1,11 +1,11 @@
 """Publishing a model: whole, verified, once, or not there.
 
 A bundle is three objects: the booster, its record, and the manifest that names both with sizes and
-digests (`core.manifest`). It is created last and readers begin with it, so at whatever point a publisher
+digests (`registry.manifest`). It is created last and readers begin with it, so at whatever point a publisher
 dies there is a whole bundle or none. Publishing again completes what was begun and changes nothing.
 
 What belongs here: the order of the steps and what they refuse. What does not: how a store keeps its
-promises (`resources`), how a model is checked (`core.gates`), how a reader verifies (`serving.bundle`).
+promises (`resources`), how a model is checked (`registry.verdict`), how a reader verifies (`registry.reader`).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import BundleError, PublicationConflictError, PublicationError
-from nba_ml.core.gates import Verdict
-from nba_ml.core.manifest import SYSTEM_ID, BundleNames, Manifest, ManifestObject, model_id_of_manifest
-from nba_ml.core.object_store import ObjectExistsError, ObjectStore, StoredObject
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import BundleError, PublicationConflictError, PublicationError
+from nba_ml.contract.model_id import SYSTEM_ID
+from nba_ml.registry.manifest import BundleNames, Manifest, ManifestObject, model_id_of_manifest
+from nba_ml.registry.verdict import Verdict
+from nba_ml.storage.objects import ObjectExistsError, ObjectStore, StoredObject
 
 FREE_FIELD = "libraries"
 """The one field of a record that may differ between two trainings of the same booster: the versions

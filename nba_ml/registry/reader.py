@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError
-from nba_ml.serving.apart import TIME_LIMIT_SECONDS
-from nba_ml.serving.reference import predict_in_fresh_process
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS
+from nba_ml.registry.reference import predict_in_fresh_process
 
 FORMAT_VERSION = 1
 """The manifest format that this reader knows."""

@@ -4,7 +4,7 @@ Training records what its model predicted for some reference rows. Whoever loads
 another machine, asks a process that has loaded nothing else for the same rows: equal to the last bit,
 or it is not that model. A fresh process also keeps a booster that crashes the parser out of the caller's.
 
-`python -m nba_ml.serving.reference` reads `{"model": <path, or the bytes in base64>, "rows": [[33 numbers or
+`python -m nba_ml.registry.reference` reads `{"model": <path, or the bytes in base64>, "rows": [[33 numbers or
 null], ...]}` on its standard input and prints the predictions as a JSON list.
 """
 
@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError
-from nba_ml.serving.apart import TIME_LIMIT_SECONDS, predict_apart
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS, predict_apart
 
 Row = Sequence[float | None]
 """One feature vector in the order of the contract; None is missing."""
@@ -106,7 +106,7 @@ def predict_in_fresh_process(
         BundleError: the process failed, with the last lines of what it said, or it took too long.
     """
     return predict_apart(
-        "nba_ml.serving.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
+        "nba_ml.registry.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
     )
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.recommendation import publish_points
-from nba_ml.core.systems.catboost_v8 import find_registered, predict_file, register_catboost
-from nba_ml.core.systems.interface import Seen, columns_of, matrix_of
-from nba_ml.core.uncertainty import Calibration, calibrate
-from nba_ml.release.bench import Bench
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.recommendation import publish_points
+from nba_ml.model.uncertainty import Calibration, calibrate
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.systems.catboost_v8 import find_registered, predict_file, register_catboost
+from nba_ml.registry.systems.interface import Seen, columns_of, matrix_of
 
 REFERENCE_ROWS = 20
 """Rows that a registered model must predict again, as many as our own bundles have."""

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC
 
-from nba_ml.core.channel import Channel, read_pointer, read_state
-from nba_ml.core.errors import NotVerifiedError, PublicationError, ReleaseError, SettingsError
-from nba_ml.core.moves import Decide, Moved, UnfinishedMoveError, move_channel
-from nba_ml.core.object_store import ObjectStore
+from nba_ml.contract.errors import NotVerifiedError, PublicationError, ReleaseError, SettingsError
+from nba_ml.registry.channel import Channel, read_pointer, read_state
+from nba_ml.registry.moves import Decide, Moved, UnfinishedMoveError, move_channel
+from nba_ml.storage.objects import ObjectStore
 
 IsOurs = Callable[[Channel | None, Channel], bool]
 """Whether a state is what the command makes of the one before it (None: it is the first)."""

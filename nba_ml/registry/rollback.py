@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import chain
 
-from nba_ml.core.channel import (
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.registry.channel import (
     Channel,
     ChannelModel,
     newest_state_ahead,
@@ -18,11 +19,10 @@ from nba_ml.core.channel import (
     read_history,
     read_state,
 )
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.moves import Moved, why_not_carried_out
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.release.repeatable import move_from, starting_serial
-from nba_ml.release.states import put_aside, require_reason, stopped
+from nba_ml.registry.moves import Moved, why_not_carried_out
+from nba_ml.registry.repeatable import move_from, starting_serial
+from nba_ml.registry.states import put_aside, require_reason, stopped
+from nba_ml.storage.objects import ObjectStore
 
 
 def show(objects: ObjectStore) -> Channel | None:

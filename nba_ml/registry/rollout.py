@@ -10,19 +10,19 @@ from datetime import date, datetime
 from functools import cache, partial
 from typing import Literal
 
-from nba_ml.core.channel import Channel, Evidence, next_state, read_channel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.external import Backtest
-from nba_ml.core.moves import Moved
-from nba_ml.core.promotion import compare_systems, rows_later_than
-from nba_ml.core.rollout import Step, judge_step, next_share
-from nba_ml.core.season import month_of
-from nba_ml.core.systems.loading import find_model, load_system
-from nba_ml.release.backtest import backtest, require_evidence
-from nba_ml.release.bench import Bench
-from nba_ml.release.repeatable import move_from, starting_serial
-from nba_ml.release.states import crowned, require_reason, stopped
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import month_of
+from nba_ml.registry.backtest import backtest, require_evidence
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import Channel, Evidence, next_state, read_channel
+from nba_ml.registry.external import Backtest
+from nba_ml.registry.moves import Moved
+from nba_ml.registry.promotion_rules import compare_systems, rows_later_than
+from nba_ml.registry.repeatable import move_from, starting_serial
+from nba_ml.registry.rollout_rules import Step, judge_step, next_share
+from nba_ml.registry.states import crowned, require_reason, stopped
+from nba_ml.registry.systems.loading import find_model, load_system
 
 FirstShare = Literal[0, 10]
 """What a rollout may begin with: in shadow, or at the first step."""

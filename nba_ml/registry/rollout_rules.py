@@ -15,8 +15,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.channel import Channel, ChannelModel, Evidence, Share
-from nba_ml.core.errors import ReleaseError
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.registry.channel import Channel, ChannelModel, Evidence, Share
 
 STEPS: tuple[Share, ...] = (10, 50, 100)
 """Percent of the player-games that the challenger serves, step by step, after a shadow at 0 if it began with one.

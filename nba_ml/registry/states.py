@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from nba_ml.core.channel import EARLIER, SET_ASIDE, Channel, ChannelModel, Evidence, next_state
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.gates import SHORTEST_REASON
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.registry.channel import EARLIER, SET_ASIDE, Channel, ChannelModel, Evidence, next_state
+from nba_ml.registry.verdict import SHORTEST_REASON
 
 
 def crowned(

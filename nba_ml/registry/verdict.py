@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nba_ml.core.errors import NotVerifiedError, OverrideError
+from nba_ml.contract.errors import NotVerifiedError, OverrideError
 
 SHORTEST_REASON = 10
 """Characters. 'ok' is no reason."""

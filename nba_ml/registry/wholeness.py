@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.errors import BundleError
-from nba_ml.core.object_store import ObjectStore
+from nba_ml.contract.errors import BundleError
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.storage.objects import ObjectStore
 
 
 def require_still_whole(store: ObjectStore, model: ChannelModel) -> None:

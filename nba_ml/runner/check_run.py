@@ -12,10 +12,10 @@ from xml.etree import ElementTree
 
 import dagster as dg
 
-from nba_ml.backfill import Backfill, step_failures
 from nba_ml.checks.check import Check, Severity
 from nba_ml.checks.registry import all_checks
-from nba_ml.core.errors import ChecksFailedError, MissingMonthsError
+from nba_ml.contract.errors import ChecksFailedError, MissingMonthsError
+from nba_ml.runner.backfill import Backfill, step_failures
 
 
 class Status(StrEnum):

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nba_ml.core.errors import HomeBusyError, SettingsError
+from nba_ml.contract.errors import HomeBusyError, SettingsError
 from nba_ml.settings import Settings
 
 # Dagster takes seconds to import. A busy home, or one that cannot be written to, says so without it.

@@ -12,22 +12,23 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from nba_ml.assets import MONTHLY_ASSETS, ON_REQUEST
-from nba_ml.assets.recording import INPUTS
-from nba_ml.assets.xgboost_model import parameters_digest
 from nba_ml.checks.registry import all_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.checks.verdict import gather_verdict, latest_evaluations
-from nba_ml.core.errors import NotVerifiedError, StaleInputError
-from nba_ml.core.lineage import inputs_digest
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.training import Hyperparameters
-from nba_ml.core.values import Artifact, DescribedModel
-from nba_ml.event_log import latest_materialisations
-from nba_ml.partitions import months_needed
-from nba_ml.resources.feature_source import EmbeddedFeatureSource
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
+from nba_ml.contract.errors import NotVerifiedError, StaleInputError
+from nba_ml.contract.lineage import inputs_digest
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.assets.xgboost_model import parameters_digest
+from nba_ml.defs.event_log import latest_materialisations
+from nba_ml.defs.partitions import months_needed
+from nba_ml.defs.verdict import gather_verdict, latest_evaluations
+from nba_ml.model.training import Hyperparameters
+from nba_ml.model.values import DescribedModel
+from nba_ml.registry.artifact import Artifact
+from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from nba_ml.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
+from nba_ml.runner.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
+from nba_ml.runner.signals import signals_noticed
 from nba_ml.settings import Settings
-from nba_ml.signals import signals_noticed
 
 if TYPE_CHECKING:
-    from nba_ml.backfill import Backfill
+    from nba_ml.runner.backfill import Backfill
 
 
 @contextmanager
@@ -42,13 +42,13 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
     # Both: another home may share this Dagster instance.
     for folder in dict.fromkeys((settings.home, settings.dagster_home)):
         stack.enter_context(exclusive(folder))
-    from nba_ml.backfill import Backfill  # noqa: PLC0415 (and below: they import Dagster)
     from nba_ml.definitions import build_defs, month_rows_of, partitions_of  # noqa: PLC0415
-    from nba_ml.objects import open_objects  # noqa: PLC0415
-    from nba_ml.partitions import month_keys  # noqa: PLC0415
-    from nba_ml.planner import Planner  # noqa: PLC0415
-    from nba_ml.resources.feature_source import EmbeddedFeatureSource  # noqa: PLC0415
-    from nba_ml.resources.store import open_store  # noqa: PLC0415
+    from nba_ml.defs.partitions import month_keys  # noqa: PLC0415
+    from nba_ml.defs.stores import open_store  # noqa: PLC0415
+    from nba_ml.runner.backfill import Backfill  # noqa: PLC0415 (and below: they import Dagster)
+    from nba_ml.runner.planner import Planner  # noqa: PLC0415
+    from nba_ml.sources.embedded import EmbeddedFeatureSource  # noqa: PLC0415
+    from nba_ml.storage.opening import open_objects  # noqa: PLC0415
 
     defs = build_defs(settings)
     instance = stack.enter_context(open_instance(settings))

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import xgboost as xgb
 from pydantic import ValidationError
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.published import published_columns
-from nba_ml.core.uncertainty import HIGH, LOW, Calibration
-from nba_ml.serving.bundle import ReadBundle, Reader, read_bundle, refuse
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.published import published_columns
+from nba_ml.model.uncertainty import HIGH, LOW, Calibration
+from nba_ml.registry.reader import ReadBundle, Reader, read_bundle, refuse
+from nba_ml.registry.reference import load_booster, predict_in_fresh_process, predict_loaded
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records
-from nba_ml.serving.reference import load_booster, predict_in_fresh_process, predict_loaded
 from nba_ml.serving.rows import Rows
 
 _LINE = V2_33FEATURES.index("vegas_points_line")

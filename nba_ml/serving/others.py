@@ -17,24 +17,24 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import NbaMlError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.systems.catboost_v8 import (
+from nba_ml.contract.errors import NbaMlError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.fresh_process import predict_apart
+from nba_ml.registry.systems.catboost_v8 import (
     Registered,
     load_catboost,
     predict_file,
     require_installed,
     require_reproduced,
 )
-from nba_ml.core.systems.interface import Columns, PredictionSystem
-from nba_ml.core.systems.others import find_other
-from nba_ml.core.systems.rules import Rule
-from nba_ml.serving.apart import predict_apart
+from nba_ml.registry.systems.interface import Columns, PredictionSystem
+from nba_ml.registry.systems.others import find_other
+from nba_ml.registry.systems.rules import Rule
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records, unpredicted
 from nba_ml.serving.rows import Rows
+from nba_ml.storage.objects import ObjectStore
 
 _LINE = V2_33FEATURES.index("vegas_points_line")
 

@@ -1,4 +1,4 @@
-"""A prediction as the platform keeps it: the columns of `core.tables.PREDICTIONS`, one record at a time."""
+"""A prediction as the platform keeps it: the columns of `data.tables.PREDICTIONS`, one record at a time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.recommendation import NO_LINE, PASS
-from nba_ml.core.systems.published import system_columns
-from nba_ml.core.uncertainty import Calibration
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.recommendation import NO_LINE, PASS
+from nba_ml.model.uncertainty import Calibration
+from nba_ml.registry.systems.published import system_columns
 from nba_ml.serving.rows import Rows
 
 

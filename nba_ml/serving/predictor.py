@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
-from nba_ml.core.channel import Channel, ChannelModel
-from nba_ml.core.errors import ChannelError, MissingExtraError, SettingsError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.rollout import bucket_of
+from nba_ml.contract.errors import ChannelError, MissingExtraError, SettingsError
+from nba_ml.registry.channel import Channel, ChannelModel
+from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.model import load_model
 from nba_ml.serving.others import load_other
@@ -24,6 +23,7 @@ from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.rows import Rows, read_rows
 from nba_ml.serving.sources import ManifestRef, Named, Ref, locate, read_named, reader, within
 from nba_ml.serving.watch import Watch, WatchStatus
+from nba_ml.storage.objects import ObjectStore
 
 READ_SECONDS = 10.0
 """How long a store may keep a refresh waiting. What was read at the start is worth minutes of retries; a look at the

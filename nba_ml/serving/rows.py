@@ -4,7 +4,7 @@ What belongs here: reading one mapping, a list of them, a pandas DataFrame or an
 fault in which row and under which name it lies. What does not: predicting. pandas and Arrow are never imported
 here: whoever gives one of theirs has loaded them.
 
-What older feature stores wrote for "missing" is read as training reads it (`core.canonical`).
+What older feature stores wrote for "missing" is read as training reads it (`data.canonical`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nba_ml.core.canonical import canonical_vectors
-from nba_ml.core.contract import V2_33FEATURES, Feature
-from nba_ml.core.errors import FeatureRowsError
+from nba_ml.contract.errors import FeatureRowsError
+from nba_ml.contract.features import V2_33FEATURES, Feature
+from nba_ml.data.canonical import canonical_vectors
 
 KEYS = ("player_lookup", "game_date", "game_id")
 """What may stand beside the features, and comes back with the prediction."""

@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from nba_ml.core.channel import CHAMPION, FOLDER, Channel, ChannelModel, require_no_history
-from nba_ml.core.errors import BundleError, SettingsError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.core.systems.catboost_v8 import require_registered
-from nba_ml.objects import open_objects
-from nba_ml.serving.bundle import MODEL_ID, refuse
+from nba_ml.contract.errors import BundleError, SettingsError
+from nba_ml.registry.channel import CHAMPION, FOLDER, Channel, ChannelModel, require_no_history
+from nba_ml.registry.reader import MODEL_ID, refuse
+from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.registry.systems.catboost_v8 import require_registered
+from nba_ml.storage.objects import ObjectStore
+from nba_ml.storage.opening import open_objects
 
 SYSTEM_FOLDER = "xgboost_v1"
 """The folder under the root that the models of our own system lie in."""

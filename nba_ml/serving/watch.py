@@ -13,7 +13,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from nba_ml.core.errors import NbaMlError, SettingsError
+from nba_ml.contract.errors import NbaMlError, SettingsError
 
 if TYPE_CHECKING:
     from nba_ml.serving.predictor import Predictor

@@ -1,15 +1,15 @@
-"""A date's feature rows from BigQuery. What a slate makes of them is `core.slate`."""
+"""A date's feature rows from BigQuery. What a slate makes of them is `slates.slate`."""
 
 from collections.abc import Mapping
 from datetime import date
 
 import pyarrow as pa
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.tables import SLATE_ROWS
-from nba_ml.resources.bigquery_connection import BigQueryConnection, quoted_table
-from nba_ml.resources.queries import query
-from nba_ml.resources.slate_rows import NEAR
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.tables import SLATE_ROWS
+from nba_ml.slates.rows import NEAR
+from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
+from nba_ml.sources.queries import query
 
 
 class BigQuerySlateRows:

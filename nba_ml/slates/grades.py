@@ -20,14 +20,15 @@ import pandas as pd
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
-from nba_ml.core.digest import json_digest, table_digest
-from nba_ml.core.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
-from nba_ml.core.metrics import Interval, Metrics, interval_over_days, measure
-from nba_ml.core.predictions import MonthPredictions
-from nba_ml.core.slate import CHALLENGER, CHAMPION, SERVED, Slate
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import PREDICTIONS, SLATE_GRADES, SLATE_PREDICTIONS
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import PREDICTIONS, SLATE_GRADES, SLATE_PREDICTIONS
+from nba_ml.evaluation.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
+from nba_ml.evaluation.predictions import MonthPredictions
+from nba_ml.model.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED, Slate
 
 AHEAD, REPLAYED = "ahead", "replayed"
 

@@ -1,6 +1,6 @@
 """The facts behind `slates_made`: the schedule's switch, the slates that are kept, the feature store's dates.
 
-What belongs here: looking. What it means is `core.slate_health`.
+What belongs here: looking. What it means is `slates.health_rules`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
-from nba_ml.core.errors import NbaMlError
-from nba_ml.core.health import HOME
-from nba_ml.core.slate_health import SlateDays
-from nba_ml.resources.slate_rows import NEAR, SlateRows, months_of
-from nba_ml.resources.slate_store import SlateStore
+from nba_ml.contract.errors import NbaMlError
+from nba_ml.monitoring.health import HOME
+from nba_ml.slates.health_rules import SlateDays
+from nba_ml.slates.rows import NEAR, SlateRows, months_of
+from nba_ml.slates.store import SlateStore
 
 _SCHEDULE = "daily_slate"
 

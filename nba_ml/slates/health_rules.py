@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from nba_ml.core.health import HOME, Level, Said
+from nba_ml.monitoring.health import HOME, Level, Said
 
 SLATE_HOUR = 17
 """Hour in New York at which `daily_slate` asks: lines and injury reports are in, and few games have begun."""

@@ -1,7 +1,7 @@
 """Slates as operations: score a date and keep it, and grade a month of what was kept.
 
 What belongs here: bringing rows, models and the kept versions together; the clock comes in as an argument. What does
-not: the rules (`core.slate`, `core.slate_grades`), words for a terminal (`commands.slate`). Imports no Dagster.
+not: the rules (`slates.slate`, `slates.grades`), words for a terminal (`cli.slate`). Imports no Dagster.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from nba_ml.core.channel import read_channel
-from nba_ml.core.errors import SettingsError, SlateError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.slate import SlateSystems, require_rows, score_slate
-from nba_ml.core.slate_grades import SlateGrades, grade_slates
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.systems.loading import load_system
-from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.slate_rows import SlateRows, StoredSlateRows
-from nba_ml.resources.slate_store import KeptSlate, SlateStore
+from nba_ml.contract.errors import SettingsError, SlateError
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.registry.channel import read_channel
+from nba_ml.registry.systems.loading import load_system
 from nba_ml.settings import BigQuerySettings, Settings
+from nba_ml.slates.grades import SlateGrades, grade_slates
+from nba_ml.slates.rows import SlateRows, StoredSlateRows
+from nba_ml.slates.slate import SlateSystems, require_rows, score_slate
+from nba_ml.slates.store import KeptSlate, SlateStore
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from nba_ml.resources.bigquery_connection import BigQueryConnection
+    from nba_ml.sources.bigquery_connection import BigQueryConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Predicted:
 
 
 class PredictionTable(Protocol):
-    """Where served predictions go besides the store (`resources.prediction_table`)."""
+    """Where served predictions go besides the store (`slates.prediction_table`)."""
 
     def write(self, kept: KeptSlate, *, stands: bool) -> Written:
         """Bring a kept slate there, once; if it `stands`, its rows are the active ones of its date from then on.
@@ -99,7 +99,7 @@ def predict_slate(desk: Desk, day: date, at: datetime) -> Predicted:
     """Score a date's rows with what the channel names, and keep the slate.
 
     Again with the same rows and the same state of the channel, it is the same slate: nothing new is kept. Otherwise
-    it is a further version; those before it stay, and which one counts is `core.slate.standing_version`'s to say.
+    it is a further version; those before it stay, and which one counts is `slates.slate.standing_version`'s to say.
 
     Args:
         at: now, with its time zone.
@@ -170,7 +170,7 @@ def slate_rows_of(settings: Settings) -> SlateRows:
     """Where a date's rows are read from."""
     if settings.bigquery is None:
         return StoredSlateRows(settings.store)
-    from nba_ml.resources.bigquery_slates import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
+    from nba_ml.slates.bigquery_rows import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
 
     return BigQuerySlateRows(connection_of(settings.bigquery), settings.bigquery.feature_table)
 
@@ -179,14 +179,14 @@ def prediction_table_of(settings: Settings) -> PredictionTable:
     """Where served predictions are written to, besides the store."""
     if settings.bigquery is None:
         return NoPredictionTable()
-    from nba_ml.resources.prediction_table import BigQueryPredictionTable  # noqa: PLC0415 (as above)
+    from nba_ml.slates.prediction_table import BigQueryPredictionTable  # noqa: PLC0415 (as above)
 
     return BigQueryPredictionTable(connection_of(settings.bigquery), settings.bigquery.prediction_table)
 
 
 def connection_of(there: BigQuerySettings) -> BigQueryConnection:
     """The connection to BigQuery that the settings describe. Nothing is asked of it yet."""
-    from nba_ml.resources.bigquery_connection import BigQueryConnection  # noqa: PLC0415 (as above)
+    from nba_ml.sources.bigquery_connection import BigQueryConnection  # noqa: PLC0415 (as above)
 
     return BigQueryConnection(
         project=there.project,

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from google.cloud import bigquery
 
-from nba_ml.core.errors import SlateError
-from nba_ml.core.served_table import COLUMNS, add_columns, create_table
+from nba_ml.contract.errors import SlateError
+from nba_ml.slates.served_table import COLUMNS, add_columns, create_table
 
 _DIGITS = {"over_probability": (1, 4), "confidence_score": (3, 2)}
 """Digits before and after the point that a column's values have, where they are not two and two."""

@@ -18,14 +18,14 @@ from google.api_core.retry import Retry
 from google.auth import exceptions as auth_exceptions
 from google.cloud import bigquery
 
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import SettingsError, SlateError
-from nba_ml.core.served_table import create_table, served_rows
-from nba_ml.core.slate import SERVED
-from nba_ml.resources.bigquery_connection import ONCE, BigQueryConnection, Impatient, mount, quoted_table
-from nba_ml.resources.bigquery_errors import TRANSIENT, is_denied, is_transient, remedy, said
-from nba_ml.resources.prediction_columns import load_file, load_schema, require_columns
-from nba_ml.resources.slate_store import KeptSlate
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import SettingsError, SlateError
+from nba_ml.slates.prediction_columns import load_file, load_schema, require_columns
+from nba_ml.slates.served_table import create_table, served_rows
+from nba_ml.slates.slate import SERVED
+from nba_ml.slates.store import KeptSlate
+from nba_ml.sources.bigquery_connection import ONCE, BigQueryConnection, Impatient, mount, quoted_table
+from nba_ml.sources.bigquery_errors import TRANSIENT, is_denied, is_transient, remedy, said
 
 P = ParamSpec("P")
 T = TypeVar("T")

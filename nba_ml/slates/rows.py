@@ -11,13 +11,13 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import DigestedTable
-from nba_ml.core.season import OFF_SEASON, month_of
-from nba_ml.core.snapshot import MonthRows
-from nba_ml.core.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
-from nba_ml.objects import open_objects
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import OFF_SEASON, month_of
+from nba_ml.data.snapshot import MonthRows
+from nba_ml.data.table_digest import DigestedTable
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.opening import open_objects
 
 NEAR = timedelta(days=31)
 """How far around a date without rows others are looked for."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.slate import Slate
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.slates.slate import Slate
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.core.channel import Channel
-from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
-from nba_ml.core.digest import json_digest, table_digest
-from nba_ml.core.errors import SlateError
-from nba_ml.core.feature_rows import validate_rows
-from nba_ml.core.recommendation import NO_LINE, OVER, PASS, UNDER
-from nba_ml.core.rollout import serving_model
-from nba_ml.core.systems.interface import PredictionSystem
-from nba_ml.core.systems.shadow import shadow_predictions
-from nba_ml.core.tables import FEATURE_ROWS, SLATE_PREDICTIONS
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.errors import SlateError
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.data.feature_rows import validate_rows
+from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import FEATURE_ROWS, SLATE_PREDICTIONS
+from nba_ml.evaluation.shadow import shadow_predictions
+from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
+from nba_ml.registry.channel import Channel
+from nba_ml.registry.rollout_rules import serving_model
+from nba_ml.registry.systems.interface import PredictionSystem
 
 SERVED, SHADOW = "served", "shadow"
 CHAMPION, CHALLENGER = "champion", "challenger"

@@ -13,10 +13,10 @@ from datetime import date, datetime
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nba_ml.core.errors import SlateError
-from nba_ml.core.object_store import ObjectExistsError, ObjectStore
-from nba_ml.core.slate import Slate, SlateReport, standing_version
-from nba_ml.core.slate_grades import SlateGrades
+from nba_ml.contract.errors import SlateError
+from nba_ml.slates.grades import SlateGrades
+from nba_ml.slates.slate import Slate, SlateReport, standing_version
+from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
 FOLDER = "slates"
 GRADES = "slate_grades"
@@ -85,7 +85,7 @@ class SlateStore:
         return self._read(day, numbers[-1]) if numbers else None
 
     def standing(self, day: date) -> KeptSlate | None:
-        """The version of a date that counts (`core.slate.standing_version`); None if none was kept."""
+        """The version of a date that counts (`slates.slate.standing_version`); None if none was kept."""
         versions = self.versions(day)
         return standing_version(versions) if versions else None
 

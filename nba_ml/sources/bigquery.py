@@ -1,7 +1,7 @@
 """The feature store in BigQuery: a month's rows in one query, and the state of all months in another.
 
 What belongs here: the two questions. How they are asked is `bigquery_connection`; what the rows mean is
-`core.snapshot`, what the counts mean `core.progress`.
+`data.snapshot`, what the counts mean `data.progress`.
 """
 
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.lineage import Inputs
-from nba_ml.core.progress import MonthProgress, TableState
-from nba_ml.core.season import month_bounds
-from nba_ml.core.snapshot import MAX_REJECTED_SHARE, MonthRows
-from nba_ml.core.tables import FEATURE_ROWS, RESULTS
-from nba_ml.resources.bigquery_connection import BigQueryConnection, quoted_table
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
-from nba_ml.resources.queries import query
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.lineage import Inputs
+from nba_ml.contract.season import month_bounds
+from nba_ml.data.progress import MonthProgress, TableState
+from nba_ml.data.snapshot import MAX_REJECTED_SHARE, MonthRows
+from nba_ml.data.tables import FEATURE_ROWS, RESULTS
+from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+from nba_ml.sources.queries import query
 
 _EMPTY = TableState(0, 0, 0, 0, None, "")
 

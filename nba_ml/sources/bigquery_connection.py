@@ -20,8 +20,8 @@ from google.cloud.bigquery_storage_v1.services.big_query_read.transports import 
 from pydantic import Field
 from requests.adapters import HTTPAdapter
 
-from nba_ml.core.errors import SettingsError
-from nba_ml.resources.bigquery_errors import StillRunningError, explained, is_transient, require_bigquery
+from nba_ml.contract.errors import SettingsError
+from nba_ml.sources.bigquery_errors import StillRunningError, explained, is_transient, require_bigquery
 
 _TABLE = re.compile(r"([a-z][a-z0-9-]{4,28}[a-z0-9]\.)?[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
 """`dataset.table` or `project.dataset.table`. A name cannot be a query parameter, so nothing else gets in."""

@@ -14,7 +14,7 @@ import requests
 from google.api_core import exceptions as gexc
 from google.auth import exceptions as auth_exceptions
 
-from nba_ml.core.errors import NbaMlError, SettingsError, SourceDataError
+from nba_ml.contract.errors import NbaMlError, SettingsError, SourceDataError
 
 TRANSIENT = (
     gexc.TooManyRequests,

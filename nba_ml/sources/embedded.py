@@ -1,7 +1,7 @@
 """Where box scores and lines come from.
 
 What belongs here: finding, reading and fingerprinting the source's files. What makes rows right is
-`core.box_scores`.
+`data.box_scores`.
 """
 
 from functools import cached_property
@@ -11,11 +11,12 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nba_ml.core import season
-from nba_ml.core.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS, normalise_prop_lines, summarise_player_games
-from nba_ml.core.digest import bytes_digest, table_digest
-from nba_ml.core.errors import MonthError, SourceDataError
-from nba_ml.core.tables import PROP_LINES
+from nba_ml.contract import season
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import MonthError, SourceDataError
+from nba_ml.data.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS, normalise_prop_lines, summarise_player_games
+from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import PROP_LINES
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
 

@@ -10,14 +10,14 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import DigestedTable
-from nba_ml.core.lineage import Inputs
-from nba_ml.core.lines import FeatureMonth
-from nba_ml.core.progress import MonthProgress, TableState
-from nba_ml.core.snapshot import MonthRows
-from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.store import open_store
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.lineage import Inputs
+from nba_ml.data.lines import FeatureMonth
+from nba_ml.data.progress import MonthProgress, TableState
+from nba_ml.data.snapshot import MonthRows
+from nba_ml.data.table_digest import DigestedTable
+from nba_ml.defs.stores import open_store
+from nba_ml.storage.months import MonthStore
 
 SUMMARY, FEATURES = "player_game_summary", "ml_feature_store_v2"
 """The two assets that a snapshot is taken of."""

@@ -1,6 +1,6 @@
 """An object store in a bucket of Google Cloud Storage.
 
-What belongs here: how Cloud Storage keeps the promises of `core.object_store`, and what its refusals mean
+What belongs here: how Cloud Storage keeps the promises of `storage.objects`, and what its refusals mean
 for a user. No Dagster, and no look at the environment: finding credentials, or the emulator that
 `STORAGE_EMULATOR_HOST` names, is the Google library's business.
 
@@ -31,14 +31,8 @@ from google.cloud.storage import Blob, Client
 from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from nba_ml.core.errors import PublicationError, SettingsError
-from nba_ml.core.object_store import (
-    GenerationMismatchError,
-    ObjectExistsError,
-    StoredObject,
-    check_name,
-    check_prefix,
-)
+from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, StoredObject, check_name, check_prefix
 
 SCHEME = "gs://"
 

@@ -1,6 +1,6 @@
 """An object store in a directory, for a laptop and for CI.
 
-What belongs here: how a local POSIX file system keeps the promises of `core.object_store`. No
+What belongs here: how a local POSIX file system keeps the promises of `storage.objects`. No
 Dagster: the command line and the tests use the class as it is.
 
 - Data is staged in a hidden file of the same folder and flushed to the disk before it gets its name.
@@ -26,14 +26,8 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
-from nba_ml.core.errors import PublicationError, SettingsError
-from nba_ml.core.object_store import (
-    GenerationMismatchError,
-    ObjectExistsError,
-    StoredObject,
-    check_name,
-    check_prefix,
-)
+from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, StoredObject, check_name, check_prefix
 
 _STAGING_PREFIX = ".staged-"
 _SWAP_LOCK = ".swap.lock"

@@ -16,18 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, TypeAdapter
 
-from nba_ml.core.challengers import ChallengerReport
-from nba_ml.core.digest import DigestedTable, bytes_digest
-from nba_ml.core.errors import MissingMonthsError, StaleInputError
-from nba_ml.core.grades import GradedMonth, GradeReport
-from nba_ml.core.lines import FeatureMonth, LineCounts, LineOutcome
-from nba_ml.core.model_record import ModelRecord, TrainingReport
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.predictions import MonthPredictions, PredictingModel
-from nba_ml.core.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
-from nba_ml.core.split import SplitManifest
-from nba_ml.core.tables import RESULTS
-from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
+from nba_ml.contract.digest import HasDigest, bytes_digest
+from nba_ml.contract.errors import MissingMonthsError, StaleInputError
+from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
+from nba_ml.data.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
+from nba_ml.data.split import SplitManifest
+from nba_ml.data.table_digest import DigestedTable
+from nba_ml.data.tables import RESULTS
+from nba_ml.evaluation.grades import GradedMonth, GradeReport
+from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
+from nba_ml.model.challengers import ChallengerReport
+from nba_ml.model.record import ModelRecord, TrainingReport
+from nba_ml.model.values import DescribedModel, TrainedModel
+from nba_ml.registry.artifact import Artifact
+from nba_ml.storage.objects import ObjectStore
 
 SNAPSHOT, MODEL = "feature_store_snapshot", "xgboost_model"
 """The assets that have parts."""

@@ -2,7 +2,7 @@
 
 A directory and Google Cloud Storage make the same promises, so that whatever is published on a
 laptop is published by the same steps in the cloud. What belongs here: the promises. What does not:
-how one place keeps them (`resources`), and what the objects mean (`core.publication`).
+how one place keeps them (`resources`), and what the objects mean (`registry.publication`).
 
 An object is either published (only `create` and `swap` ever touch it) or working data between
 assets (`write` and `delete`). The two are not mixed under one name: that keeps a plain overwrite
@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from nba_ml.core.errors import PublicationError
+from nba_ml.contract.errors import PublicationError
 
 URI_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 """How a URI begins. `gs:/bucket` lacks a slash: taken for a path it would be a folder of that name, and green."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from nba_ml.core.errors import SettingsError
-from nba_ml.core.object_store import URI_SCHEME, ObjectStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import SettingsError
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import URI_SCHEME, ObjectStore
 
 
 def open_objects(root: str) -> ObjectStore:
@@ -20,7 +20,7 @@ def open_objects(root: str) -> ObjectStore:
     """
     address = urlsplit(root)
     if address.scheme == "gs":
-        from nba_ml.resources.cloud_store import open_cloud_store  # noqa: PLC0415 (imports Google's libraries: 0.5 s)
+        from nba_ml.storage.cloud import open_cloud_store  # noqa: PLC0415 (imports Google's libraries: 0.5 s)
 
         return open_cloud_store(root)
     if address.scheme == "file" and address.netloc in ("", "localhost"):

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nba_ml.core.errors import UiError
+from nba_ml.contract.errors import UiError
 
 LOOPBACK = "127.0.0.1"
 

@@ -25,7 +25,7 @@ from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
 from dagster_webserver.app import create_app_from_workspace_process_context
 
-from nba_ml.core.errors import UiError
+from nba_ml.contract.errors import UiError
 from nba_ml.ui.guard import Guard
 
 _DAEMON_STOPS_WITHIN = 60

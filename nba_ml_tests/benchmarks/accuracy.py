@@ -22,17 +22,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import xgboost as xgb
 
-from nba_ml.core.challengers import CHALLENGERS, Predictor
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import MissingExtraError
-from nba_ml.core.features import compute_features
-from nba_ml.core.metrics import interval_over_days
-from nba_ml.core.season import month_bounds, season_of
-from nba_ml.core.snapshot import MonthRows, take_snapshot
-from nba_ml.core.split import SplitManifest, split_by_date
-from nba_ml.core.training import Hyperparameters, Matrix, Samples, fit, gather, predict
-from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
+from nba_ml.contract.errors import MissingExtraError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import month_bounds, season_of
+from nba_ml.data.features import compute_features
+from nba_ml.data.snapshot import MonthRows, take_snapshot
+from nba_ml.data.split import SplitManifest, split_by_date
+from nba_ml.model.challengers import CHALLENGERS, Predictor
+from nba_ml.model.metrics import interval_over_days
+from nba_ml.model.training import Hyperparameters, Matrix, Samples, fit, gather, predict
 from nba_ml.settings import Settings
+from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 
 REPORT = Path(__file__).with_name("accuracy.md")
 CHOOSING_SEASONS = ("2021-22", "2022-23", "2023-24")

@@ -34,15 +34,15 @@ import psutil
 import pyarrow as pa
 import xgboost as xgb
 from dagster._core.execution.plan import compute_generator
+from nba_ml.contract.assets import CHAIN
 
-from nba_ml.assets import CHAIN
-from nba_ml.backfill import Backfill
-from nba_ml.core.features import compute_features
-from nba_ml.core.season import month_bounds
-from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
-from nba_ml.resources.io_manager import MonthStoreIOManager
-from nba_ml.session import open_session
+from nba_ml.contract.season import month_bounds
+from nba_ml.data.features import compute_features
+from nba_ml.defs.io_manager import MonthStoreIOManager
+from nba_ml.runner.backfill import Backfill
+from nba_ml.runner.session import open_session
 from nba_ml.settings import Settings
+from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 
 # The targets. 1 MB is a million bytes.
 FEATURES_SECONDS = 10.0

@@ -18,15 +18,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.publication import publish
-from nba_ml.core.season import season_months
-from nba_ml.core.snapshot import take_snapshot
-from nba_ml.resources.cloud_store import CloudStore
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import season_months
+from nba_ml.data.snapshot import take_snapshot
+from nba_ml.registry.publication import publish
+from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cloud.bigquery import PROJECT, Platform, make_platform, running_emulator
 from nba_ml_tests.cloud.gcs import emulator_client, make_bucket, running_server
 from nba_ml_tests.conftest import features_of, summary_of
-from nba_ml_tests.core.publication_machine import bundle_of
+from nba_ml_tests.registry.publication_machine import bundle_of
 
 ROWS = 150_000
 MONTH = "2022-01"

@@ -11,23 +11,23 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from nba_ml.assets.walk_forward import graded_months
-from nba_ml.checks.build import scene_of
 from nba_ml.checks.registry import all_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.grades import grade_month
-from nba_ml.core.pictures import walk_forward_curve
-from nba_ml.core.predictions import make_predictions
-from nba_ml.core.season import season_months
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.values import TrainedModel
-from nba_ml.core.walk_forward import summarise
-from nba_ml.core.walk_forward_page.page import walk_forward_page
-from nba_ml.resources.feature_source import source_months
-from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import season_months
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.defs.assets.walk_forward import graded_months
+from nba_ml.defs.checks import scene_of
+from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.evaluation.grades import grade_month
+from nba_ml.evaluation.pictures import walk_forward_curve
+from nba_ml.evaluation.predictions import make_predictions
+from nba_ml.evaluation.report.page import walk_forward_page
+from nba_ml.evaluation.walk_forward import summarise
+from nba_ml.model.values import TrainedModel
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.sources.embedded import source_months
+from nba_ml.storage.months import MonthStore
 
 BLOCKING_SECONDS, WALK_SECONDS = 5.0, 60.0
 

@@ -28,10 +28,10 @@ from typing import Any
 
 import psutil
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.objects import open_objects
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.serving import Predictor
 from nba_ml.settings import Settings
+from nba_ml.storage.opening import open_objects
 
 SLATE = 450
 CONNECTIONS = 4
@@ -116,7 +116,7 @@ def _client(port: int, bodies: list[bytes], seconds: float, core: int) -> tuple[
 @contextmanager
 def service(arguments: list[str], core: int) -> Iterator[tuple[int, int]]:
     """`nba-ml serve` in a process of its own, bound to a core; gives the port and the process id."""
-    command = [sys.executable, "-c", "from nba_ml.commands.serve import serve; serve()", "--port", "0", *arguments]
+    command = [sys.executable, "-c", "from nba_ml.cli.serve import serve; serve()", "--port", "0", *arguments]
     # Its log goes where a container's does: through a pipe that somebody reads.
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     os.sched_setaffinity(process.pid, {core})

@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.tiers import TIER_NAMES, tier_of
-from nba_ml.core.training import Hyperparameters, Samples, fit, predict
-from nba_ml.core.uncertainty import HIGH, LOW, calibrate
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.tiers import TIER_NAMES, tier_of
+from nba_ml.model.training import Hyperparameters, Samples, fit, predict
+from nba_ml.model.uncertainty import HIGH, LOW, calibrate
 from nba_ml_tests.benchmarks.accuracy import CHOOSING_SEASONS, CONFIRMING_SEASON, REPORT, Months, Sides, write_part
 
 Floats = npt.NDArray[np.float64]

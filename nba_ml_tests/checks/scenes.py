@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from nba_ml.checks.build import result_of
 from nba_ml.checks.check import Check, Finding, Scene
 from nba_ml.checks.registry import all_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.season import season_months
-from nba_ml.core.values import HasDigest
+from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.season import season_months
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.checks import result_of
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import FIRST_MONTH, snapshot_of
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from nba_ml.registry.artifact import Artifact
 
 from nba_ml.checks.check import Finding, Severity
 from nba_ml.checks.gcs_artifact import checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.gates import CheckVerdict, Verdict
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.publication import Bundle, publish
-from nba_ml.core.values import Artifact
-from nba_ml.objects import open_objects
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.publication import Bundle, publish
+from nba_ml.registry.verdict import CheckVerdict, Verdict
+from nba_ml.storage.opening import open_objects
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import Trained
 

@@ -10,13 +10,13 @@ import pytest
 
 from nba_ml.checks.check import Finding, Severity
 from nba_ml.checks.prediction_grades import checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.grades import GradedMonth, GradeReport, break_down
-from nba_ml.core.metrics import Interval, measure
-from nba_ml.core.predictions import PredictingModel
-from nba_ml.core.tables import PREDICTION_GRADES
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.tables import PREDICTION_GRADES
+from nba_ml.evaluation.grades import GradedMonth, GradeReport, break_down
+from nba_ml.evaluation.predictions import PredictingModel
+from nba_ml.model.metrics import Interval, measure
 from nba_ml_tests.checks.scenes import scene, told
-from nba_ml_tests.core.test_grades import graded_rows
+from nba_ml_tests.evaluation.test_grades import graded_rows
 
 LIMITS = Thresholds()
 RULES = {check.name: check for check in checks(LIMITS)}

@@ -12,16 +12,16 @@ import pytest
 
 from nba_ml.checks.check import Finding, Scene, Severity
 from nba_ml.checks.predictions import checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import Channel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.moves import move_channel
-from nba_ml.core.predictions import MonthPredictions, make_predictions
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.systems.loading import find_model
-from nba_ml.core.values import TrainedModel
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
+from nba_ml.model.values import TrainedModel
+from nba_ml.registry.channel import Channel
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.moves import move_channel
+from nba_ml.registry.systems.loading import find_model
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.checks.scenes import check_named, scene
 from nba_ml_tests.conftest import QUICK, snapshot_of, split_of
 from nba_ml_tests.release_scene import AT, published_model
@@ -35,7 +35,7 @@ BEFORE, NOW = "2021-12", "2022-12"
 @cache
 def scoring_model() -> TrainedModel:
     """The model of December 2021."""
-    from nba_ml.assets.xgboost_model import _train
+    from nba_ml.defs.assets.xgboost_model import _train
 
     months = ["2021-10", "2021-11", BEFORE]
     model, _ = _train(QUICK, split_of(months), {each: snapshot_of(each) for each in months}, threads=1)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import dagster as dg
 import pytest
+from nba_ml.contract.assets import MONTHLY_ASSETS
 
-from nba_ml.assets import MONTHLY_ASSETS
-from nba_ml.checks.build import result_of
 from nba_ml.checks.check import Check, Consequence, Finding, Severity
 from nba_ml.checks.registry import all_checks, blocking_checks
-from nba_ml.checks.thresholds import Thresholds
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.checks import result_of
 
 CHECK = Check(
     asset="xgboost_model",

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from nba_ml.checks.check import Severity
-from nba_ml.checks.thresholds import Thresholds
 from nba_ml.checks.train_split import checks
-from nba_ml.core.split import SnapshotRef, SplitManifest, split_by_date
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.split import SnapshotRef, SplitManifest, split_by_date
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import snapshot_of, split_of
 

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from nba_ml.resources.feature_source import source_months
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.sources.embedded import source_months
 from nba_ml_tests.cli.command import Home
 
 SEED = 20220115

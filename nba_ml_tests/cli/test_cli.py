@@ -134,7 +134,7 @@ def test_two_at_once(tmp_path: Path, four_months: Path) -> None:
         "    input('in the home\\n')\n"
         "    return go_on(settings)\n"
         "session.open_instance = wait\n"
-        "from nba_ml.cli import main\n"
+        "from nba_ml.cli.main import main\n"
         "main(['backfill', '--to', '2021-10', '--assets', 'player_game_summary'])\n"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -313,7 +313,7 @@ def test_help_imports_neither_dagster_nor_a_library_of_the_model(tmp_path: Path)
     """Guards against a `--help` that takes the seconds that importing Dagster takes."""
     code = (
         "import sys\n"
-        "from nba_ml.cli import main\n"
+        "from nba_ml.cli.main import main\n"
         "try: main(['backfill', '--help'])\n"
         "finally: print('LOADED', {'dagster', 'pandas', 'xgboost', 'pyarrow', 'duckdb'} & set(sys.modules))\n"
     )

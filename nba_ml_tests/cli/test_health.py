@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from nba_ml.cli import main
-from nba_ml.core.channel import CHAMPION
-from nba_ml.core.health import Level, Said
-from nba_ml.home import prepare_home
+from nba_ml.cli.main import main
+from nba_ml.monitoring.health import Level, Said
+from nba_ml.registry.channel import CHAMPION
+from nba_ml.runner.home import prepare_home
 from nba_ml.settings import Settings
 from nba_ml_tests.mail import Hook, webhook
 
@@ -85,7 +85,7 @@ def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str],
 def test_nobody_is_told_that_all_is_well(environ: dict[str, str], hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against the hourly message that nothing is red, among which nobody sees the one that is."""
     environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
-    monkeypatch.setattr("nba_ml.commands.health._look", lambda _: (Said("daemons", Level.FINE, "It is alive."),))
+    monkeypatch.setattr("nba_ml.cli.health._look", lambda _: (Said("daemons", Level.FINE, "It is alive."),))
     assert run(environ, "--notify").exit_code == 0
     assert hook.posts == []
     told = json.loads(run(environ, "--notify", "--json").output)
@@ -128,7 +128,7 @@ def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:
 
 def test_the_command_loads_nothing_before_it_is_used() -> None:
     """Guards `nba-ml --help`: the command line must not load Dagster, nor a mail client, to list its commands."""
-    code = "import sys, nba_ml.cli, nba_ml.commands.health; print(*sys.modules)"
+    code = "import sys, nba_ml.cli.main, nba_ml.cli.health; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert not loaded & {"dagster", "requests", "smtplib", "pandas", "pyarrow"}

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from nba_ml.cli import main
-from nba_ml.core.channel import CHAMPION, history_name, read_channel
-from nba_ml.core.systems.interface import Seen
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml_tests.core.stoppable import Outage
+from nba_ml.cli.main import main
+from nba_ml.registry.channel import CHAMPION, history_name, read_channel
+from nba_ml.registry.systems.interface import Seen
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.limits import written
+from nba_ml_tests.registry.stoppable import Outage
 from nba_ml_tests.release_scene import LIMITS, SLOW_LEARNER, bench_of, published_model, registered_file
 
 WHY = ("--reason", "a reason of a sentence")
@@ -132,7 +132,7 @@ def test_a_move_whose_answer_was_lost_says_what_to_run_and_that_runs_once(
     for identity in (first, second, third):
         terminal.says(0, "champion", "promote", identity)
     outage = Outage(terminal.objects, 1)
-    monkeypatch.setattr("nba_ml.objects.open_objects", lambda _: outage.store)
+    monkeypatch.setattr("nba_ml.storage.opening.open_objects", lambda _: outage.store)
     said = terminal.says(2, "champion", "rollback", *WHY)
     assert "recorded in the history as serial 4, and the next command that moves the channel carries it out" in said
     assert "whether the pointer holds it already is not known" in said
@@ -159,7 +159,7 @@ def test_a_promotion_whose_answer_was_lost_names_the_model_to_run_it_again_with(
     """Guards against a second run that promotes whatever is the latest by then."""
     third = terminal.ids[2]
     outage = Outage(terminal.objects, 1)
-    monkeypatch.setattr("nba_ml.objects.open_objects", lambda _: outage.store)
+    monkeypatch.setattr("nba_ml.storage.opening.open_objects", lambda _: outage.store)
     again = command_in(terminal.says(2, "champion", "promote"))
     assert again == ["champion", "promote", third, "--from-serial", "0"]
     outage.over()
@@ -231,9 +231,7 @@ def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, argum
 
 def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     """Guards the second that a rollback may take: a graph takes three to load, tables and models half of one."""
-    code = (
-        "import sys, nba_ml.cli, nba_ml.commands.release, nba_ml.objects, nba_ml.release.rollback; print(*sys.modules)"
-    )
+    code = "import sys, nba_ml.cli.main, nba_ml.cli.release, nba_ml.storage.opening, nba_ml.registry.rollback; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert "pydantic" in loaded

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from dagster import DagsterRunStatus
 from dagster._utils.interrupts import capture_interrupts
+from nba_ml.contract.assets import FEATURE_ASSETS, MONTHLY_ASSETS
 
-from nba_ml.assets import FEATURE_ASSETS, MONTHLY_ASSETS
-from nba_ml.signals import signals_noticed
+from nba_ml.runner.signals import signals_noticed
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cli.conftest import MONTHS, copy_months
 from nba_ml_tests.processes import heed_signals
@@ -115,7 +115,7 @@ def test_killed_before_its_checks_a_month_is_checked_again(tmp_path: Path, four_
         "def die(value, scene): os.kill(os.getpid(), signal.SIGKILL)\n"
         "checks = checked.checks\n"
         "checked.checks = lambda limits: tuple(replace(check, examine=die) for check in checks(limits))\n"
-        "from nba_ml.cli import main\n"
+        "from nba_ml.cli.main import main\n"
         "main(['backfill', '--to', '2021-10'])\n"
     )
     died = subprocess.run([sys.executable, "-c", code], env=home.environment(), cwd=tmp_path, capture_output=True)
@@ -133,7 +133,7 @@ def test_killed_before_its_checks_a_month_is_checked_again(tmp_path: Path, four_
 def interrupted(home: Home, code: str, *arguments: str) -> None:
     """Run the code, which arranges for a Ctrl-C, and then the command; it says that it was interrupted, and no more."""
     ended = subprocess.run(
-        [sys.executable, "-c", f"{code}from nba_ml.cli import main\nmain({list(arguments)})\n"],
+        [sys.executable, "-c", f"{code}from nba_ml.cli.main import main\nmain({list(arguments)})\n"],
         env=home.environment(),
         cwd=home.root.parent,
         capture_output=True,
@@ -150,7 +150,7 @@ def test_interrupted_inside_a_run(tmp_path: Path, four_months: Path) -> None:
     home = Home(tmp_path / "home", four_months)
     code = (
         "import os, signal\n"
-        "from nba_ml.assets import feature_store_snapshot as asset\n"
+        "from nba_ml.defs.assets import feature_store_snapshot as asset\n"
         "take = asset.take_snapshot\n"
         "def interrupted(*rows):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
@@ -166,7 +166,7 @@ def test_interrupted_inside_a_run(tmp_path: Path, four_months: Path) -> None:
     assert [file.stat().st_mtime_ns for file in made] == kept, "what was finished is not made again"
 
 
-@pytest.mark.parametrize("module", ["nba_ml.backfill", "dagster", "xgboost"])
+@pytest.mark.parametrize("module", ["nba_ml.runner.backfill", "dagster", "xgboost"])
 def test_interrupted_before_the_first_run(tmp_path: Path, four_months: Path, module: str) -> None:
     """Guards against a traceback out of an import, where Ctrl-C comes at once."""
     home = Home(tmp_path / "home", four_months)

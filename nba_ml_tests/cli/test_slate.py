@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from nba_ml.data.table_digest import DigestedTable
 
-from nba_ml.cli import main
-from nba_ml.core.digest import DigestedTable
-from nba_ml.core.served_table import create_table
-from nba_ml.release.promotion import promote
-from nba_ml.release.rollout import rollout_start
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.slate_store import SlateStore, read_slate
+from nba_ml.cli.main import main
+from nba_ml.registry.promotion import promote
+from nba_ml.registry.rollout import rollout_start
 from nba_ml.settings import Settings
+from nba_ml.slates.served_table import create_table
+from nba_ml.slates.store import SlateStore, read_slate
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, make_platform
 from nba_ml_tests.conftest import features_of
@@ -92,7 +92,7 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(terminal: Terminal,
     rollout_start(terminal.bench, "mock", AFTERWARDS, WHY, DAY, share=10)
     terminal.says(0, *predict[:-2])
     program = (
-        "import resource; from nba_ml.cli import main; "
+        "import resource; from nba_ml.cli.main import main; "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2},) * 2); main({list(predict)})"
     )
     environment = {**os.environ, **terminal.environment}
@@ -167,7 +167,7 @@ def test_an_unforeseen_error_names_the_whole_command(terminal: Terminal, monkeyp
 def test_a_slate_of_the_store_needs_no_dagster(terminal: Terminal) -> None:
     """Guards against a command that takes four seconds for what it does in one: nothing of Dagster, nor of Google."""
     program = (
-        "import sys; from click.testing import CliRunner; from nba_ml.cli import main; "
+        "import sys; from click.testing import CliRunner; from nba_ml.cli.main import main; "
         f"ended = CliRunner().invoke(main, ['slate', 'predict', '--date', '{DAY}']); "
         "print(ended.exit_code, sorted({'dagster', 'google.cloud.bigquery'} & set(sys.modules)))"
     )

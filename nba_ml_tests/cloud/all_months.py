@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.season import season_months
-from nba_ml.core.snapshot import take_snapshot
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import season_months
+from nba_ml.data.snapshot import take_snapshot
 from nba_ml_tests.cloud.bigquery import make_platform, running_emulator
 from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
 

@@ -26,8 +26,8 @@ from google.api_core.exceptions import GoogleAPIError
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
-from nba_ml.resources.bigquery_connection import BigQueryConnection
-from nba_ml.resources.bigquery_source import BigQueryFeatureSource
+from nba_ml.sources.bigquery import BigQueryFeatureSource
+from nba_ml.sources.bigquery_connection import BigQueryConnection
 from nba_ml_tests.ports import free_port, listens
 
 PROJECT = "platform-tests"

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nba_ml.core.manifest import SYSTEM_ID
-from nba_ml.core.publication import list_published
-from nba_ml.core.season import season_months
-from nba_ml.resources.cloud_store import open_cloud_store
+from nba_ml.contract.model_id import SYSTEM_ID
+
+from nba_ml.contract.season import season_months
+from nba_ml.registry.publication import list_published
+from nba_ml.storage.cloud import open_cloud_store
 from nba_ml_tests.cloud.bigquery import ENVIRONMENT, NOT_THERE, make_platform, running_emulator
 from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server
 from nba_ml_tests.conftest import features_of, summary_of

@@ -39,15 +39,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import read_channel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.publication import list_published
-from nba_ml.core.rollout import bucket_of
-from nba_ml.core.season import season_months
-from nba_ml.core.served_table import create_table
-from nba_ml.core.tables import PREDICTIONS
-from nba_ml.resources.cloud_store import CloudStore
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import season_months
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.tables import PREDICTIONS
+from nba_ml.registry.channel import read_channel
+from nba_ml.registry.publication import list_published
+from nba_ml.registry.rollout_rules import bucket_of
+from nba_ml.slates.served_table import create_table
+from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cloud.bigquery import ENVIRONMENT, NOT_THERE, PROJECT, Platform, make_platform, running_emulator
 from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server
 from nba_ml_tests.cloud.loop_tools import Crowd, NotSeenError, Row, Service, Terminal, must, say, serving

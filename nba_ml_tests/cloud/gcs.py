@@ -23,7 +23,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-from nba_ml.resources.cloud_store import CloudStore
+from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.ports import free_port, listens
 
 STARTS_WITHIN = 60.0

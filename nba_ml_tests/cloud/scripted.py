@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from nba_ml.resources.bigquery_connection import BigQueryConnection
+from nba_ml.sources.bigquery_connection import BigQueryConnection
 from nba_ml_tests.cloud.bigquery import PROJECT
 
 _HELD = 0.2

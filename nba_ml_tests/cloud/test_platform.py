@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.core.publication import list_published
-from nba_ml.core.season import season_months
-from nba_ml.resources.cloud_store import CloudStore
-from nba_ml.resources.store import open_store
+from nba_ml.contract.season import season_months
+from nba_ml.defs.stores import open_store
+from nba_ml.registry.publication import list_published
+from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket

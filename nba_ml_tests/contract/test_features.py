@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.core import contract
-from nba_ml.core.contract import NOT_IN_BOX_SCORES, V2_33FEATURES
+from nba_ml.contract import features as contract
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES
 
 # Name, lowest and highest value, and '?' where it may be missing: the table of the platform's feature processors.
 PLATFORM = """

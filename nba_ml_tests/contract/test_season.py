@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.errors import MonthError
-from nba_ml.core.season import month_bounds, month_of, parse_month, season_months, season_of
+from nba_ml.contract.errors import MonthError
+from nba_ml.contract.season import month_bounds, month_of, parse_month, season_months, season_of
 
 months = st.builds("{:04d}-{:02d}".format, st.integers(1900, 2100), st.sampled_from([1, 2, 3, 4, 5, 6, 10, 11, 12]))
 

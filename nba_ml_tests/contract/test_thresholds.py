@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.errors import SettingsError
+from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.thresholds import Thresholds
 
 
 def test_every_limit_has_a_source() -> None:

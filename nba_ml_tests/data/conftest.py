@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.resources.cloud_store import CloudStore
+from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
-from nba_ml_tests.core.places import Home, MakeHome, in_directory
+from nba_ml_tests.registry.places import Home, MakeHome, in_directory
 
 
 @pytest.fixture(params=["directory", "cloud"])

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.box_scores import normalise_prop_lines, platform_game_id, player_lookup, summarise_player_games
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.season import season_months
-from nba_ml.core.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.season import season_months
+from nba_ml.data.box_scores import normalise_prop_lines, platform_game_id, player_lookup, summarise_player_games
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
 from nba_ml_tests.conftest import games_of, summary_of
 
 MONTH, FILE = "2021-11", "/data/2021-11.parquet"

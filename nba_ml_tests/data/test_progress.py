@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.pictures import coverage_heat_map
-from nba_ml.core.progress import MonthProgress, Status, TableState, progress_table
-from nba_ml.core.season import season_months
+from nba_ml.contract.season import season_months
+from nba_ml.data.progress import MonthProgress, Status, TableState, progress_table
+from nba_ml.evaluation.pictures import coverage_heat_map
 
 EMPTY = TableState(0, 0, 0, 0, None, "")
 

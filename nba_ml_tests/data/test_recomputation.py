@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.recomputation import averages_before
-from nba_ml.core.tables import RESULTS
+from nba_ml.data.recomputation import averages_before
+from nba_ml.data.tables import RESULTS
 
 GAMES = st.lists(
     st.tuples(st.sampled_from("abc"), st.integers(0, 60), st.integers(0, 50)),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.errors import SplitError
-from nba_ml.core.season import month_of
-from nba_ml.core.split import SIDES, SplitManifest, split_by_date
+from nba_ml.contract.errors import SplitError
+from nba_ml.contract.season import month_of
+from nba_ml.data.split import SIDES, SplitManifest, split_by_date
 from nba_ml_tests.conftest import snapshot_of, split_of
 
 OPENING = date(2021, 10, 19)

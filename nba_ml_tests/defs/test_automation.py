@@ -17,23 +17,23 @@ import pytest
 from dagster._core.errors import ScheduleExecutionError
 from dagster._grpc.utils import default_schedule_grpc_timeout, default_sensor_grpc_timeout
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick
+from nba_ml.data.table_digest import DigestedTable, table_digest
 
-from nba_ml.automation import _ANSWERED_WITHIN, NEW_YORK, STANDING_CHECKS, build_jobs, build_sensors
-from nba_ml.core.digest import DigestedTable, table_digest
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.follow import Followed
-from nba_ml.core.lineage import Inputs
-from nba_ml.core.progress import MonthProgress, TableState
-from nba_ml.core.season import season_months
-from nba_ml.core.snapshot import MonthRows
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.lineage import Inputs
+from nba_ml.contract.season import season_months
+from nba_ml.data.progress import MonthProgress, TableState
+from nba_ml.data.snapshot import MonthRows
 from nba_ml.definitions import build_defs, month_rows_of, partitions_of
-from nba_ml.freshness import HELD_FRESH, POLICY
-from nba_ml.home import open_instance
-from nba_ml.resources.bigquery_connection import BigQueryConnection
-from nba_ml.resources.bigquery_source import BigQueryFeatureSource
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource, StoredMonthRows
-from nba_ml.resources.store import open_store
+from nba_ml.defs.automation import _ANSWERED_WITHIN, NEW_YORK, STANDING_CHECKS, build_jobs, build_sensors
+from nba_ml.defs.freshness import HELD_FRESH, POLICY
+from nba_ml.defs.sensors.follow import Followed
+from nba_ml.defs.stores import open_store
+from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings
+from nba_ml.sources.bigquery import BigQueryFeatureSource
+from nba_ml.sources.bigquery_connection import BigQueryConnection
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource, StoredMonthRows
 from nba_ml_tests.limits import LENIENT, written
 from nba_ml_tests.mail import silent_server
 
@@ -246,7 +246,7 @@ def older(feature_version: pa.ChunkedArray) -> pa.ChunkedArray:
 @pytest.fixture
 def silent_bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryFeatureSource]:
     """Tables of which nothing is heard, by a connection that would wait for 20 s where a tick waits for half of one."""
-    monkeypatch.setattr("nba_ml.automation._ANSWERED_WITHIN", 0.5)
+    monkeypatch.setattr("nba_ml.defs.automation._ANSWERED_WITHIN", 0.5)
     with silent_server() as port:
         yield BigQueryFeatureSource(
             connection=BigQueryConnection(

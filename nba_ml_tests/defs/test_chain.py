@@ -16,24 +16,24 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pytest
+from nba_ml.contract.assets import CHAIN
+from nba_ml.data.table_digest import DigestedTable, table_digest
 
-from nba_ml.assets import CHAIN
-from nba_ml.assets.recording import INPUTS
-from nba_ml.backfill import checks_job
 from nba_ml.checks.registry import all_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import DigestedTable, table_digest
-from nba_ml.core.publication import list_published
-from nba_ml.core.snapshot import Snapshot
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.snapshot import Snapshot
 from nba_ml.definitions import build_defs
-from nba_ml.home import open_instance
-from nba_ml.objects import open_objects
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.store import open_store
-from nba_ml.serving.bundle import verify_bundle
+from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.stores import open_store
+from nba_ml.registry.publication import list_published
+from nba_ml.registry.reader import verify_bundle
+from nba_ml.runner.backfill import checks_job
+from nba_ml.runner.home import open_instance
 from nba_ml.settings import SAMPLE_DATA, Settings
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.opening import open_objects
 from nba_ml_tests.conftest import QUICK
 from nba_ml_tests.limits import LENIENT
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.core.channel import CHAMPION, read_channel
-from nba_ml.core.manifest import BundleNames
-from nba_ml_tests.assets.test_chain import Home, failure, opened
+from nba_ml.registry.channel import CHAMPION, read_channel
+from nba_ml.registry.manifest import BundleNames
 from nba_ml_tests.conftest import snapshot_of
+from nba_ml_tests.defs.test_chain import Home, failure, opened
 from nba_ml_tests.release_scene import MONTHS, SLOW_LEARNER, published_model
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import dagster as dg
 
-from nba_ml.core.channel import Channel
-from nba_ml.core.health import HealthLimits, Level, champion_not_too_old
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.moves import move_channel
-from nba_ml.core.systems.interface import Seen
-from nba_ml.core.systems.loading import find_model
-from nba_ml.health import look_at_release
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import promote
+from nba_ml.defs.health import look_at_release
+from nba_ml.monitoring.health import HealthLimits, Level, champion_not_too_old
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import Channel
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.moves import move_channel
+from nba_ml.registry.promotion import promote
+from nba_ml.registry.systems.interface import Seen
+from nba_ml.registry.systems.loading import find_model
 from nba_ml_tests.release_scene import AT, as_of, registered_file, retrained
 
 MONTHS = ("2021-11", "2021-12", "2022-01")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 
 import nba_ml
-from nba_ml.assets import MONTHLY_ASSETS, ON_REQUEST
-from nba_ml.core.errors import SourceDataError
+from nba_ml.contract.errors import SourceDataError
 from nba_ml.definitions import build_defs
-from nba_ml.resources.compute import Compute
+from nba_ml.defs.compute import Compute
 from nba_ml.settings import Settings
 
 # One line each, in order: a new asset, check or job is added here on purpose, never in passing.
@@ -209,7 +209,7 @@ LIGHT = (
 
 OURS = {
     "core": ("nba_ml.core",),
-    "serving": (*(f"nba_ml.core.{name}" for name in LIGHT), "nba_ml.objects", "nba_ml.serving"),
+    "serving": (*(f"nba_ml.core.{name}" for name in LIGHT), "nba_ml.storage.opening", "nba_ml.serving"),
 }
 
 

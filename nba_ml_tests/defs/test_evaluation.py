@@ -11,24 +11,24 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS
+from nba_ml.data.table_digest import table_digest
 
-from nba_ml.assets import CHAIN, EVALUATION_ASSETS
-from nba_ml.assets import prediction_grades as grades_asset
-from nba_ml.assets import predictions as predictions_asset
-from nba_ml.assets.recording import INPUTS
-from nba_ml.assets.walk_forward import PAGE, SUMMARY
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import table_digest
-from nba_ml.core.grades import GradedMonth, grade_month
-from nba_ml.core.lineage import inputs_digest
-from nba_ml.core.model_record import TrainingReport
-from nba_ml.core.predictions import MonthPredictions, make_predictions
-from nba_ml.core.season import season_months
-from nba_ml.core.split import split_by_date
-from nba_ml.core.values import TrainedModel
-from nba_ml.core.walk_forward import WalkForward
-from nba_ml_tests.assets.test_chain import Home, failure, materialised, opened
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.lineage import inputs_digest
+from nba_ml.contract.season import season_months
+from nba_ml.data.split import split_by_date
+from nba_ml.defs.assets import prediction_grades as grades_asset
+from nba_ml.defs.assets import predictions as predictions_asset
+from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.assets.walk_forward import PAGE, SUMMARY
+from nba_ml.evaluation.grades import GradedMonth, grade_month
+from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
+from nba_ml.evaluation.walk_forward import WalkForward
+from nba_ml.model.record import TrainingReport
+from nba_ml.model.values import TrainedModel
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
+from nba_ml_tests.defs.test_chain import Home, failure, materialised, opened
 
 MONTHS = ("2021-10", "2021-11", "2021-12", "2022-01")
 LAST = MONTHS[-1]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from nba_ml.event_log import latest_materialisations
+from nba_ml.defs.event_log import latest_materialisations
 
 
 def test_the_latest_materialisation_of_each_month_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards what is out of date: an older materialisation taken for the latest, or one on a page that is not read."""
-    monkeypatch.setattr("nba_ml.event_log._PAGE", 2)
+    monkeypatch.setattr("nba_ml.defs.event_log._PAGE", 2)
     with dg.DagsterInstance.ephemeral() as instance:
         assert latest_materialisations(instance, "made") == {}
         made = [("2021-11", 1), ("2021-12", 2), ("2021-11", 3), ("2022-01", 4), ("2021-12", 5), (None, 6)]

@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from nba_ml.core.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
-from nba_ml.core.progress import MonthProgress, Status, TableState
-from nba_ml.core.season import season_months
+from nba_ml.contract.season import season_months
+from nba_ml.data.progress import MonthProgress, Status, TableState
+from nba_ml.defs.sensors.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
 
 MONTHS = season_months("2021-10", "2022-06")
 AT_MOST = 3

@@ -7,10 +7,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from nba_ml.core.errors import MissingMonthsError
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.partitions import season_months
-from nba_ml.resources.io_manager import BY_MONTH, COLUMNS, MonthStoreIOManager
+from nba_ml.contract.errors import MissingMonthsError
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.defs.io_manager import BY_MONTH, COLUMNS, MonthStoreIOManager
+from nba_ml.defs.partitions import season_months
 from nba_ml_tests.conftest import snapshot_of
 
 ASSET = "feature_store_snapshot"

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from nba_ml.contract.assets import FEATURE_ASSETS
 
-from nba_ml.assets import FEATURE_ASSETS
 from nba_ml.definitions import build_defs
-from nba_ml.home import open_instance
+from nba_ml.runner.home import open_instance
 from nba_ml.settings import SAMPLE_DATA
-from nba_ml_tests.assets.test_chain import Home, materialised, opened
 from nba_ml_tests.conftest import games_of
+from nba_ml_tests.defs.test_chain import Home, materialised, opened
 
 BEFORE, MONTH, DAY = "2021-10", "2021-11", date(2021, 11, 17)
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.errors import MonthError
-from nba_ml.core.season import season_months as calendar_months
-from nba_ml.partitions import every_month_so_far, month_before, months_needed, require_month, season_months
-from nba_ml.resources.feature_source import source_months
+from nba_ml.contract.errors import MonthError
+from nba_ml.contract.season import season_months as calendar_months
+from nba_ml.defs.partitions import every_month_so_far, month_before, months_needed, require_month, season_months
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.sources.embedded import source_months
 
 EMBEDDED = source_months(SAMPLE_DATA)
 MONTHS = season_months(EMBEDDED[0], EMBEDDED[-1])

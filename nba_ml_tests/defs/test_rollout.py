@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import Channel, read_channel
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import promote
-from nba_ml.release.rollback import rollout_stop
-from nba_ml.release.rollout import rollout_advance, rollout_start
-from nba_ml_tests.assets.test_chain import Home, failure, opened
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import Channel, read_channel
+from nba_ml.registry.promotion import promote
+from nba_ml.registry.rollback import rollout_stop
+from nba_ml.registry.rollout import rollout_advance, rollout_start
 from nba_ml_tests.conftest import snapshot_of
+from nba_ml_tests.defs.test_chain import Home, failure, opened
 from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, SLOW_LEARNER, WHY, bench_of, published_model
 
 JANUARY = date(2022, 1, 1)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from nba_ml.checks.build import result_of
-from nba_ml.checks.slate_predictions import checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.slate import Slate
-from nba_ml.core.tables import SLATE_ROWS
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.tables import SLATE_ROWS
+from nba_ml.defs.checks import result_of
+from nba_ml.defs.slate_checks import checks
+from nba_ml.slates.slate import Slate
 from nba_ml_tests.checks.scenes import scene
 from nba_ml_tests.slate_scene import DAY, slate, slate_rows_of
 

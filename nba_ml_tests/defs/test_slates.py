@@ -13,25 +13,25 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
+from nba_ml.data.table_digest import DigestedTable
 
-from nba_ml.assets.slate_predictions import days_of
-from nba_ml.core.digest import DigestedTable
 from nba_ml.definitions import build_defs
-from nba_ml.failures import notice_of
-from nba_ml.partitions import season_months
-from nba_ml.release.promotion import promote
-from nba_ml.release.rollback import rollout_stop
-from nba_ml.release.rollout import rollout_start
-from nba_ml.resources.slate_rows import StoredSlateRows
-from nba_ml.resources.slate_store import SlateStore
-from nba_ml.resources.store import Store
-from nba_ml.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
-from nba_ml.slates import Desk, predict_slate
-from nba_ml_tests.assets.test_chain import Home, failure, materialised, opened
+from nba_ml.defs.assets.slate_predictions import days_of
+from nba_ml.defs.partitions import season_months
+from nba_ml.defs.sensors.failures import notice_of
+from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
+from nba_ml.defs.stores import Store
+from nba_ml.registry.promotion import promote
+from nba_ml.registry.rollback import rollout_stop
+from nba_ml.registry.rollout import rollout_start
+from nba_ml.slates.operations import Desk, predict_slate
+from nba_ml.slates.rows import StoredSlateRows
+from nba_ml.slates.store import SlateStore
 from nba_ml_tests.conftest import features_of
+from nba_ml_tests.defs.test_chain import Home, failure, materialised, opened
 from nba_ml_tests.release_scene import bench_of, published_model
-from nba_ml_tests.resources.test_prediction_table import Table, table
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate_rows_of
+from nba_ml_tests.slates.test_prediction_table import Table, table
 
 __all__ = ["table"]
 

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from nba_ml.automation import STANDING_CHECKS
-from nba_ml.checks.champion import build
-from nba_ml.checks.thresholds import Thresholds
+from nba_ml.contract.thresholds import Thresholds
 from nba_ml.definitions import build_defs, partitions_of
-from nba_ml.health import look_at_clockwork, look_at_release
-from nba_ml.home import open_instance
-from nba_ml.objects import open_objects
-from nba_ml.partitions import month_keys
+from nba_ml.defs.automation import STANDING_CHECKS
+from nba_ml.defs.health import look_at_clockwork, look_at_release
+from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.standing_checks import build
+from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings
+from nba_ml.storage.opening import open_objects
 from nba_ml_tests.cli.conftest import copy_months
 from nba_ml_tests.limits import LENIENT, written
 

@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nba_ml.assets import CHAIN
+from nba_ml.contract.assets import CHAIN
+
 from nba_ml_tests.e2e import pages
 from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, opened, serving
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from nba_ml.resources.month_rows import FEATURES, SUMMARY
+from nba_ml.sources.month_rows import FEATURES, SUMMARY
 from nba_ml_tests.cloud.bigquery import BigQueryEmulator, make_platform
 from nba_ml_tests.conftest import features_of, summary_of
 from nba_ml_tests.e2e import pages

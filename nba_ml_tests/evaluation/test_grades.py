@@ -13,23 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.baselines import predict_baselines
-from nba_ml.core.comparison import compare
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.grades import (
-    GradedMonth,
-    Slice,
-    break_down,
-    grade_month,
-    proportion,
-)
-from nba_ml.core.metrics import interval_over_days
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import PREDICTION_GRADES
-from nba_ml.core.tiers import tier_of
-from nba_ml.core.training import predict
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.tables import PREDICTION_GRADES
+from nba_ml.evaluation.grades import GradedMonth, Slice, break_down, grade_month, proportion
+from nba_ml.model.baselines import predict_baselines
+from nba_ml.model.comparison import compare
+from nba_ml.model.metrics import interval_over_days
+from nba_ml.model.tiers import tier_of
+from nba_ml.model.training import predict
 from nba_ml_tests.conftest import Trained, snapshot_of
-from nba_ml_tests.core.test_predictions import MONTH, scored, trusting, with_columns, with_lines
+from nba_ml_tests.evaluation.test_predictions import MONTH, scored, trusting, with_columns, with_lines
 
 DAY = date(2022, 1, 10)
 

@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
+from nba_ml.data.table_digest import table_digest
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import table_digest
-from nba_ml.core.errors import SplitError, StaleInputError
-from nba_ml.core.model_record import TrainingReport
-from nba_ml.core.predictions import MonthPredictions, make_predictions
-from nba_ml.core.published import published_columns
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.split import split_by_date
-from nba_ml.core.tables import PREDICTIONS
-from nba_ml.core.training import predict
-from nba_ml.core.values import TrainedModel
+from nba_ml.contract.errors import SplitError, StaleInputError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.split import split_by_date
+from nba_ml.data.tables import PREDICTIONS
+from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
+from nba_ml.model.published import published_columns
+from nba_ml.model.record import TrainingReport
+from nba_ml.model.training import predict
+from nba_ml.model.values import TrainedModel
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
 
 MONTH = "2022-01"

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nba_ml.core.grades import GradedMonth, GradeReport, break_down
-from nba_ml.core.pictures import walk_forward_curve
-from nba_ml.core.tables import PREDICTION_GRADES
-from nba_ml.core.walk_forward import WalkForward, summarise, summary_table
-from nba_ml.core.walk_forward_page.page import walk_forward_page
-from nba_ml_tests.core.test_grades import graded_rows
+from nba_ml.data.tables import PREDICTION_GRADES
+from nba_ml.evaluation.grades import GradedMonth, GradeReport, break_down
+from nba_ml.evaluation.pictures import walk_forward_curve
+from nba_ml.evaluation.report.page import walk_forward_page
+from nba_ml.evaluation.walk_forward import WalkForward, summarise, summary_table
+from nba_ml_tests.evaluation.test_grades import graded_rows
 
 PNG = b"\x89PNG\r\n\x1a\n"
 MONTHS = ["2021-12", "2022-01", "2022-10", "2022-11"]

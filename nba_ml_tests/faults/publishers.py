@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-from nba_ml.core.publication import Bundle, publish
-from nba_ml.resources.cloud_store import CloudStore
+from nba_ml.registry.publication import Bundle, publish
+from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cloud.gcs import emulator_client
-from nba_ml_tests.core.publication_machine import bundle_of, promote
+from nba_ml_tests.registry.publication_machine import bundle_of, promote
 
 
 def publish_and_promote(store: CloudStore, bundle: Bundle, author: str) -> tuple[bool, list[int]]:

@@ -11,9 +11,9 @@ import sys
 import grpc
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-from nba_ml.core.errors import SourceDataError
-from nba_ml.resources.bigquery_connection import BigQueryConnection
-from nba_ml.resources.bigquery_source import BigQueryFeatureSource
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.sources.bigquery import BigQueryFeatureSource
+from nba_ml.sources.bigquery_connection import BigQueryConnection
 
 UNREAD = 7
 """Exit code: the month could not be read, and that was said."""

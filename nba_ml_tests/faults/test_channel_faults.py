@@ -15,24 +15,24 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.core.channel import read_channel, read_history
-from nba_ml.core.errors import PublicationError, ReleaseError
-from nba_ml.core.moves import Moved, UnfinishedMoveError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.publication import list_published
-from nba_ml.core.wholeness import require_still_whole
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import Promotion, promote
-from nba_ml.release.rollback import rollback, rollout_stop
-from nba_ml.release.rollout import rollout_advance, rollout_start
-from nba_ml.resources.cloud_store import CloudStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import PublicationError, ReleaseError
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import read_channel, read_history
+from nba_ml.registry.moves import Moved, UnfinishedMoveError
+from nba_ml.registry.promotion import Promotion, promote
+from nba_ml.registry.publication import list_published
+from nba_ml.registry.rollback import rollback, rollout_stop
+from nba_ml.registry.rollout import rollout_advance, rollout_start
+from nba_ml.registry.wholeness import require_still_whole
+from nba_ml.storage.cloud import CloudStore
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
-from nba_ml_tests.core.places import Folder, Place, contents
-from nba_ml_tests.core.stoppable import Outage
-from nba_ml_tests.core.test_channel import states
 from nba_ml_tests.faults.proxy import KINDS, WHENS, Call, Fault, FaultProxy, Kind, Plan, When
 from nba_ml_tests.faults.summary import PREFIX
+from nba_ml_tests.registry.places import Folder, Place, contents
+from nba_ml_tests.registry.stoppable import Outage
+from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import AT, WHY, bench_of, published_model
 
 Record = Callable[[str, object], None]

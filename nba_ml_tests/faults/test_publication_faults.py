@@ -19,24 +19,18 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.core.errors import BundleError, PublicationError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.publication import Bundle, publish
-from nba_ml.resources.cloud_store import CloudStore
-from nba_ml.serving.bundle import verify_bundle
+from nba_ml.contract.errors import BundleError, PublicationError
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.publication import Bundle, publish
+from nba_ml.registry.reader import verify_bundle
+from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
-from nba_ml_tests.core.places import Place, Seen, contents
-from nba_ml_tests.core.publication_machine import (
-    CHAMPION,
-    bundle_of,
-    resolved_serial,
-    verdict_on,
-    whole_bundles,
-)
 from nba_ml_tests.faults.proxy import KINDS, WHENS, Call, Fault, FaultProxy, Kind, When, disturbed, undisturbed
 from nba_ml_tests.faults.publishers import publish_and_promote
 from nba_ml_tests.faults.summary import PREFIX
-from nba_ml_tests.serving.test_bundle import NAMES, recorded, reference_rows, trained
+from nba_ml_tests.registry.places import Place, Seen, contents
+from nba_ml_tests.registry.publication_machine import CHAMPION, bundle_of, resolved_serial, verdict_on, whole_bundles
+from nba_ml_tests.registry.test_reader import NAMES, recorded, reference_rows, trained
 
 HELPER = "nba_ml_tests.faults.publishers"
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import NbaMlError, SourceDataError
-from nba_ml.core.snapshot import take_snapshot
-from nba_ml.resources.bigquery_source import BigQueryFeatureSource
+from nba_ml.contract.errors import NbaMlError, SourceDataError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import take_snapshot
+from nba_ml.sources.bigquery import BigQueryFeatureSource
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
 from nba_ml_tests.faults.proxy import KINDS, WHENS, Fault, FaultProxy, Kind, When, disturbed, undisturbed

@@ -10,18 +10,19 @@ import pyarrow as pa
 
 from nba_ml.checks.check import Check, Finding, Scene
 from nba_ml.checks.registry import all_checks
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.features import compute_features
-from nba_ml.core.model_record import Judgement, make_record, report_training
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.season import month_bounds, season_months
-from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
-from nba_ml.core.split import SplitManifest, split_by_date
-from nba_ml.core.training import Hyperparameters, fit, gather
-from nba_ml.core.values import DescribedModel, HasDigest, TrainedModel
-from nba_ml.resources.feature_source import EmbeddedFeatureSource
+from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import month_bounds, season_months
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.features import compute_features
+from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
+from nba_ml.data.split import SplitManifest, split_by_date
+from nba_ml.model.record import Judgement, make_record, report_training
+from nba_ml.model.training import Hyperparameters, fit, gather
+from nba_ml.model.values import DescribedModel, TrainedModel
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import COMPUTED_AT, FIRST_MONTH, summary_of
 
 MONTHS = season_months("2024-10", "2025-04")

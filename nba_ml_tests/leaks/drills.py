@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nba_ml.core.errors import SnapshotRejectedError
+from nba_ml.contract.errors import SnapshotRejectedError
 from nba_ml_tests.leaks.chain import MONTHS, RECIPE, Outcome, Steps, run
 from nba_ml_tests.leaks.faults import FAULTS, HARMLESS, REFUSED, Fault
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nba_ml.core.baselines import BASELINES, predict_baselines
-from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.baselines import BASELINES, predict_baselines
 
 NAN = float("nan")
 Row = dict[str, float]

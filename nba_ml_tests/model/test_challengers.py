@@ -10,8 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from nba_ml.core import challengers
-from nba_ml.core.challengers import (
+from nba_ml.contract.errors import MissingExtraError, SplitError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.split import SplitManifest
+from nba_ml.model import challengers
+from nba_ml.model.challengers import (
     CHALLENGERS,
     RIDGE_STRENGTHS,
     ChallengerReport,
@@ -20,11 +23,8 @@ from nba_ml.core.challengers import (
     fit_ridge,
     measure_challengers,
 )
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import MissingExtraError, SplitError
-from nba_ml.core.metrics import interval_over_days, measure
-from nba_ml.core.split import SplitManifest
-from nba_ml.core.training import Samples, predict
+from nba_ml.model.metrics import interval_over_days, measure
+from nba_ml.model.training import Samples, predict
 from nba_ml_tests.conftest import Trained
 
 Floats = npt.NDArray[np.float64]

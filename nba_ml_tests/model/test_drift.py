@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.drift import population_stability_index
+from nba_ml.model.drift import population_stability_index
 
 VALUES = st.lists(st.floats(-100, 100) | st.just(math.nan), min_size=1, max_size=200).map(np.array)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.metrics import Metrics, interval_over_days, measure
+from nba_ml.model.metrics import Metrics, interval_over_days, measure
 
 scores = st.lists(st.tuples(st.floats(0, 60), st.integers(0, 80)), min_size=1, max_size=50)
 

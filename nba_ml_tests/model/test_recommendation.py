@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core import recommendation
-from nba_ml.core.errors import BundleError
-from nba_ml.core.published import published_columns
-from nba_ml.core.recommendation import (
-    BREAK_EVEN,
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.thresholds import BREAK_EVEN
+from nba_ml.model import recommendation
+from nba_ml.model.published import published_columns
+from nba_ml.model.recommendation import (
     EDGE,
     NO_LINE,
     OVER,
@@ -26,8 +26,8 @@ from nba_ml.core.recommendation import (
     publish_points,
     recommend,
 )
-from nba_ml.core.systems.published import system_columns
-from nba_ml.core.uncertainty import Calibration, calibrate
+from nba_ml.model.uncertainty import Calibration, calibrate
+from nba_ml.registry.systems.published import system_columns
 
 CERTAIN = np.array([1.0])
 
@@ -186,4 +186,4 @@ def test_the_module_needs_numpy_only() -> None:
     tree = ast.parse(Path(recommendation.__file__).read_text(encoding="utf-8"))
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert imported == {"__future__", "numpy", "numpy.typing", "nba_ml.core.errors"}
+    assert imported == {"__future__", "numpy", "numpy.typing", "nba_ml.contract.errors"}

@@ -13,18 +13,18 @@ import pytest
 from pydantic import ValidationError
 
 import nba_ml.core
-from nba_ml.core.baselines import predict_baselines
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import BundleError
-from nba_ml.core.metrics import interval_over_days
-from nba_ml.core.model_record import ModelRecord, TrainingReport, judge, make_record, report_training
-from nba_ml.core.recommendation import publish_points
-from nba_ml.core.split import split_by_date
-from nba_ml.core.tiers import TIER_NAMES
-from nba_ml.core.training import fit_all, gather, predict
-from nba_ml.core.uncertainty import calibrate
-from nba_ml.serving.reference import predict_rows
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.split import split_by_date
+from nba_ml.model.baselines import predict_baselines
+from nba_ml.model.metrics import interval_over_days
+from nba_ml.model.recommendation import publish_points
+from nba_ml.model.record import ModelRecord, TrainingReport, judge, make_record, report_training
+from nba_ml.model.tiers import TIER_NAMES
+from nba_ml.model.training import fit_all, gather, predict
+from nba_ml.model.uncertainty import calibrate
+from nba_ml.registry.reference import predict_rows
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
 
 

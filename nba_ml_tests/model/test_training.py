@@ -11,10 +11,10 @@ import pytest
 import xgboost as xgb
 from pydantic import ValidationError
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import StaleInputError
-from nba_ml.core.metrics import measure
-from nba_ml.core.training import FittedBooster, Hyperparameters, Samples, fit, fit_all, gather, importance, predict
+from nba_ml.contract.errors import StaleInputError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.metrics import measure
+from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, fit, fit_all, gather, importance, predict
 from nba_ml_tests.conftest import QUICK, Trained
 
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nba_ml.core.uncertainty as uncertainty
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import CalibrationError
-from nba_ml.core.tiers import NO_HISTORY, TIER_NAMES, TIERS, tier_of
-from nba_ml.core.training import predict
-from nba_ml.core.uncertainty import Calibration, calibrate, measure_coverage
+import nba_ml.model.uncertainty as uncertainty
+from nba_ml.contract.errors import CalibrationError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.tiers import NO_HISTORY, TIER_NAMES, TIERS, tier_of
+from nba_ml.model.training import predict
+from nba_ml.model.uncertainty import Calibration, calibrate, measure_coverage
 from nba_ml_tests.conftest import Trained
 
 Floats = npt.NDArray[np.float64]
@@ -293,7 +293,7 @@ def test_a_real_model_calibrated_on_early_stopping_covers_its_validation(trained
 def test_the_worker_needs_numpy_and_pydantic_only() -> None:
     """Guards against an import that would bring Arrow or XGBoost into a light serving process."""
     allowed = {"__future__", "dataclasses", "typing", "numpy", "pydantic", "nba_ml"}
-    own = {"nba_ml.core.errors", "nba_ml.core.tiers"}
+    own = {"nba_ml.contract.errors", "nba_ml.model.tiers"}
     for module in (uncertainty.__file__, uncertainty.__file__.replace("uncertainty", "tiers")):
         tree = ast.parse(Path(module).read_text())
         names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.health import (
+from nba_ml.contract.season import season_months
+from nba_ml.monitoring.health import (
     Clockwork,
     FailedMonth,
     HealthLimits,
@@ -23,7 +24,6 @@ from nba_ml.core.health import (
     retraining_ran,
     switched_on,
 )
-from nba_ml.core.season import season_months
 
 LIMITS = HealthLimits(champion_age=45, retraining_delay=7, silence=30)
 MONTHS = season_months("2023-10", "2025-01")

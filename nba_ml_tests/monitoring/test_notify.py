@@ -10,10 +10,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from nba_ml.core.errors import NotifyError, SettingsError
-from nba_ml.failures import TOLD, build_notifier
-from nba_ml.home import PID_TAG
-from nba_ml.notify import Notice, post, send, targets_of
+from nba_ml.contract.errors import NotifyError, SettingsError
+from nba_ml.defs.sensors.failures import TOLD, build_notifier
+from nba_ml.monitoring.notify import Notice, post, send, targets_of
+from nba_ml.runner.home import PID_TAG
 from nba_ml.settings import MailSettings, NotifySettings, Settings
 from nba_ml_tests.mail import (
     HOST,
@@ -360,7 +360,7 @@ def test_a_run_of_the_command_line_is_told_by_the_command_line(
     for _ in range(3):
         watch.run(fragile, tags={PID_TAG: "1"})
     mine = watch.run(fragile)
-    monkeypatch.setattr("nba_ml.failures._RUNS_A_LOOK", 2)
+    monkeypatch.setattr("nba_ml.defs.sensors.failures._RUNS_A_LOOK", 2)
     watch.look()
     assert hook.posts == []
     watch.look()
@@ -371,7 +371,7 @@ def test_more_runs_than_a_look_takes_are_told_in_order(
     watch: Watch, hook: Hook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards against a failure that is passed over because many runs ended at once."""
-    monkeypatch.setattr("nba_ml.failures._RUNS_A_LOOK", 2)
+    monkeypatch.setattr("nba_ml.defs.sensors.failures._RUNS_A_LOOK", 2)
     first = watch.run(fragile)
     watch.run(sound)
     watch.run(sound)
@@ -390,7 +390,7 @@ def test_a_target_that_is_dead_for_a_day_is_given_up_visibly(
     run_id = watch.run(fragile)
     with pytest.raises(NotifyError):
         watch.look()
-    monkeypatch.setattr("nba_ml.failures.GIVEN_UP_AFTER", 0)
+    monkeypatch.setattr("nba_ml.defs.sensors.failures.GIVEN_UP_AFTER", 0)
     watch.look()
     run = watch.instance.get_run_by_id(run_id)
     assert run is not None

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import promote
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.promotion import promote
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.release_scene import (
     AT,
     bench_of,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectStore
 
 
 class Place(Protocol):

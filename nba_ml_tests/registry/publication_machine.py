@@ -20,15 +20,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import PublicationError
-from nba_ml.core.gates import CheckVerdict, Verdict
-from nba_ml.core.manifest import model_id
-from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError, ObjectStore
-from nba_ml.core.publication import Bundle, Published, publish
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml_tests.core.places import Readable
-from nba_ml_tests.core.stoppable import SteppedUser
+from nba_ml.contract.model_id import model_id
+
+from nba_ml.contract.errors import PublicationError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.publication import Bundle, Published, publish
+from nba_ml.registry.verdict import CheckVerdict, Verdict
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, ObjectStore
+from nba_ml_tests.registry.places import Readable
+from nba_ml_tests.registry.stoppable import SteppedUser
 
 MONTH = "2022-01"
 CHAMPION = "xgboost_v1/channels/champion.json"

@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from nba_ml.core.errors import PublicationError
-from nba_ml.core.object_store import ObjectStore, StoredObject
+from nba_ml.contract.errors import PublicationError
+from nba_ml.storage.objects import ObjectStore, StoredObject
 
 Result = TypeVar("Result")
 Order = Literal["go", "die before", "die after"]

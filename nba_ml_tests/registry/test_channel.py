@@ -22,9 +22,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from nba_ml.contract.model_id import SYSTEM_ID, model_id
 from pydantic import ValidationError
 
-from nba_ml.core.channel import (
+from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.channel import (
     CHAMPION,
     HISTORY,
     RULES,
@@ -38,14 +41,12 @@ from nba_ml.core.channel import (
     read_history,
     read_pointer,
 )
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError, ChannelError, PublicationError, ReleaseError
-from nba_ml.core.manifest import SYSTEM_ID, BundleNames, model_id
-from nba_ml.core.moves import Decide, Moved, UnfinishedMoveError, Verify
-from nba_ml.core.moves import move_channel as move_verified_channel
-from nba_ml.core.object_store import ObjectStore
-from nba_ml_tests.core.places import Home, MakeHome, Place
-from nba_ml_tests.core.stoppable import HookedStore, InterleavedUsers, Killed, Order, Outage, SteppedUser, dying_at
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.moves import Decide, Moved, UnfinishedMoveError, Verify
+from nba_ml.registry.moves import move_channel as move_verified_channel
+from nba_ml.storage.objects import ObjectStore
+from nba_ml_tests.registry.places import Home, MakeHome, Place
+from nba_ml_tests.registry.stoppable import HookedStore, InterleavedUsers, Killed, Order, Outage, SteppedUser, dying_at
 
 AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 SHA = "0" * 63
@@ -207,7 +208,7 @@ def test_a_model_cannot_be_named_out_of_its_folder(name: str) -> None:
 
 def test_a_reader_of_channels_is_light() -> None:
     """Guards the prediction worker's start: it reads a channel without pandas, Arrow, XGBoost or Dagster."""
-    code = "import sys, nba_ml.core.channel; print(sorted({n.partition('.')[0] for n in sys.modules}))"
+    code = "import sys, nba_ml.registry.channel; print(sorted({n.partition('.')[0] for n in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout.replace("'", '"')))
     assert "pydantic" in loaded

@@ -13,17 +13,17 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from nba_ml.cli import main
-from nba_ml.core.channel import Channel, next_state, read_channel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.moves import move_channel
-from nba_ml.core.systems.interface import columns_of, matrix_of
-from nba_ml.core.systems.loading import find_model
-from nba_ml.core.training import Samples
-from nba_ml_tests.assets.test_chain import Home, opened
+from nba_ml.cli.main import main
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.training import Samples
+from nba_ml.registry.channel import Channel, next_state, read_channel
+from nba_ml.registry.moves import move_channel
+from nba_ml.registry.systems.interface import columns_of, matrix_of
+from nba_ml.registry.systems.loading import find_model
 from nba_ml_tests.conftest import snapshot_of
-from nba_ml_tests.core.test_systems import fitted_cbm
+from nba_ml_tests.defs.test_chain import Home, opened
 from nba_ml_tests.limits import written
+from nba_ml_tests.registry.test_systems import fitted_cbm
 from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, published_model
 
 pytestmark = pytest.mark.skipif(find_spec("catboost") is None, reason="needs CatBoost: pip install 'nba_ml[catboost]'")

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.errors import BundleError
-from nba_ml.core.external import SEASON_AVERAGE, Backtest, ExternalLimits, backtest_external
-from nba_ml.core.systems.interface import Columns, Floats, Seen
-from nba_ml.core.systems.rules import Rule
-from nba_ml.release.bench import Bench
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.external import SEASON_AVERAGE, Backtest, ExternalLimits, backtest_external
+from nba_ml.registry.systems.interface import Columns, Floats, Seen
+from nba_ml.registry.systems.rules import Rule
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import snapshot_of
 
 DECEMBER = date(2021, 12, 31)

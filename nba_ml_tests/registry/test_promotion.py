@@ -16,24 +16,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.channel import read_channel, read_history
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError, NotVerifiedError, ReleaseError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.promotion import compare_systems, held_out_rows, mixed_rows, out_of_time_rows, too_few
-from nba_ml.core.publication import Bundle, publish
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.systems.interface import Seen
-from nba_ml.core.systems.loading import find_model, load_system
-from nba_ml.core.systems.rules import RULES
-from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import _measured, latest_published, promote
+from nba_ml.contract.errors import BundleError, NotVerifiedError, ReleaseError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import read_channel, read_history
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.promotion import _measured, latest_published, promote
+from nba_ml.registry.promotion_rules import compare_systems, held_out_rows, mixed_rows, out_of_time_rows, too_few
+from nba_ml.registry.publication import Bundle, publish
+from nba_ml.registry.systems.interface import Seen
+from nba_ml.registry.systems.loading import find_model, load_system
+from nba_ml.registry.systems.rules import RULES
+from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml_tests.conftest import snapshot_of
-from nba_ml_tests.core.places import Folder
-from nba_ml_tests.core.publication_machine import verdict_on
-from nba_ml_tests.core.stoppable import HookedStore
-from nba_ml_tests.core.test_channel import states
+from nba_ml_tests.registry.places import Folder
+from nba_ml_tests.registry.publication_machine import verdict_on
+from nba_ml_tests.registry.stoppable import HookedStore
+from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import (
     AT,
     LIMITS,

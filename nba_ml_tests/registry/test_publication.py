@@ -31,22 +31,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from nba_ml.contract.model_id import model_id
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import (
-    BundleError,
-    MonthError,
-    NotVerifiedError,
-    PublicationConflictError,
-    PublicationError,
-)
-from nba_ml.core.gates import Verdict
-from nba_ml.core.manifest import BundleNames, Manifest, model_id
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.publication import Bundle, list_published, publish, published
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml_tests.core.places import Folder, Home, MakeHome, Place, Seen, contents, in_directory
-from nba_ml_tests.core.publication_machine import (
+from nba_ml.contract.errors import BundleError, MonthError, NotVerifiedError, PublicationConflictError, PublicationError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.manifest import BundleNames, Manifest
+from nba_ml.registry.publication import Bundle, list_published, publish, published
+from nba_ml.registry.verdict import Verdict
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectStore
+from nba_ml_tests.registry.places import Folder, Home, MakeHome, Place, Seen, contents, in_directory
+from nba_ml_tests.registry.publication_machine import (
     CHAMPION,
     SteppedPublisher,
     bundle_of,
@@ -55,9 +50,9 @@ from nba_ml_tests.core.publication_machine import (
     verdict_on,
     whole_bundles,
 )
-from nba_ml_tests.core.stoppable import HookedStore, InterleavedUsers, Killed, Order, dying_at
+from nba_ml_tests.registry.stoppable import HookedStore, InterleavedUsers, Killed, Order, dying_at
 
-HELPER = "nba_ml_tests.core.publication_machine"
+HELPER = "nba_ml_tests.registry.publication_machine"
 
 
 def trained(seed: int) -> bytes:

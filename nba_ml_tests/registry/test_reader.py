@@ -20,14 +20,14 @@ import xgboost as xgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.publication import publish
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.serving.bundle import verify_bundle
-from nba_ml.serving.reference import predict_in_fresh_process, predict_rows
-from nba_ml_tests.core.publication_machine import bundle_of
+from nba_ml.contract.errors import BundleError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.publication import publish
+from nba_ml.registry.reader import verify_bundle
+from nba_ml.registry.reference import predict_in_fresh_process, predict_rows
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml_tests.registry.publication_machine import bundle_of
 
 NAMES = list(V2_33FEATURES.names)
 Objects = dict[str, bytes]
@@ -152,15 +152,15 @@ def test_predictions_are_the_recorded_ones_to_the_last_bit(rows: list[list[float
 
 def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     """Guards what a worker must install, and the seconds that importing it takes."""
-    code = "import sys, nba_ml.serving.bundle, nba_ml.serving.reference; print('\\n'.join(sys.modules))"
+    code = "import sys, nba_ml.registry.reader, nba_ml.registry.reference; print('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loaded = set(done.stdout.split())
-    assert {"nba_ml.serving.bundle", "xgboost", "numpy"} <= loaded
+    assert {"nba_ml.registry.reader", "xgboost", "numpy"} <= loaded
     banned = {"dagster", "pydantic", "pyarrow", "pandas", "duckdb", "google.cloud", "click", "rich"}
     assert loaded & banned == set()
     ours = {name for name in loaded if name.startswith("nba_ml.")}
     serving = {"nba_ml.serving", *(f"nba_ml.serving.{name}" for name in ("apart", "bundle", "reference"))}
-    assert ours - serving == {"nba_ml.core", "nba_ml.core.contract", "nba_ml.core.errors"}
+    assert ours - serving == {"nba_ml.core", "nba_ml.contract.features", "nba_ml.contract.errors"}
 
 
 # -- damage ------------------------------------------------------------------------------------------
@@ -369,7 +369,7 @@ def test_a_child_that_dies_is_reported(booster: bytes, rows: list[list[float | N
 
 def ask(request: object) -> subprocess.CompletedProcess[str]:
     text = request if isinstance(request, str) else json.dumps(request)
-    command = [sys.executable, "-m", "nba_ml.serving.reference"]
+    command = [sys.executable, "-m", "nba_ml.registry.reference"]
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
 
 

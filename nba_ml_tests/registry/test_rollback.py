@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from nba_ml.core.channel import CHAMPION, Channel, history_name, read_channel, read_history
-from nba_ml.core.errors import BundleError, ReleaseError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.systems.loading import find_model
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import promote
-from nba_ml.release.rollback import rollback, rollout_stop
-from nba_ml.release.rollout import rollout_start
-from nba_ml_tests.core.places import Folder
-from nba_ml_tests.core.stoppable import HookedStore, Killed
-from nba_ml_tests.core.test_channel import states
+from nba_ml.contract.errors import BundleError, ReleaseError
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import CHAMPION, Channel, history_name, read_channel, read_history
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.promotion import promote
+from nba_ml.registry.rollback import rollback, rollout_stop
+from nba_ml.registry.rollout import rollout_start
+from nba_ml.registry.systems.loading import find_model
+from nba_ml_tests.registry.places import Folder
+from nba_ml_tests.registry.stoppable import HookedStore, Killed
+from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, published_model
 
 

@@ -6,15 +6,15 @@ from datetime import date
 
 import pytest
 
-from nba_ml.core.channel import read_history
-from nba_ml.core.errors import BundleError, ReleaseError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import promote
-from nba_ml.release.rollback import rollback, rollout_stop
-from nba_ml.release.rollout import rollout_advance, rollout_start, rollout_status
-from nba_ml_tests.core.places import Folder
-from nba_ml_tests.core.test_channel import states
+from nba_ml.contract.errors import BundleError, ReleaseError
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import read_history
+from nba_ml.registry.promotion import promote
+from nba_ml.registry.rollback import rollback, rollout_stop
+from nba_ml.registry.rollout import rollout_advance, rollout_start, rollout_status
+from nba_ml.storage.objects import ObjectStore
+from nba_ml_tests.registry.places import Folder
+from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, published_model, strict
 
 JANUARY = date(2022, 1, 1)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.channel import Channel, ChannelModel, Evidence
-from nba_ml.core.errors import ReleaseError
-from nba_ml.core.rollout import STEPS, bucket_of, judge_step, next_share, serving_model
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.registry.channel import Channel, ChannelModel, Evidence
+from nba_ml.registry.rollout_rules import STEPS, bucket_of, judge_step, next_share, serving_model
 
 AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 CHAMPION = ChannelModel(system_id="xgboost_v1", model_id="xgboost_v1_old", manifest_sha256="0" * 64)
@@ -64,7 +64,7 @@ def test_buckets_are_those_of_sha256(player: str, day: date, bucket: int) -> Non
 def test_a_fresh_process_with_another_hash_seed_assigns_the_same() -> None:
     """Guards against Python's own hash, which differs from worker to worker."""
     code = (
-        "import json; from datetime import date; from nba_ml.core.rollout import bucket_of;"
+        "import json; from datetime import date; from nba_ml.registry.rollout_rules import bucket_of;"
         "print(json.dumps([bucket_of(f'player{i}', date(2025, 1, 1 + i % 28)) for i in range(300)]))"
     )
     told = [

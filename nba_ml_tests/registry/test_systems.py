@@ -16,27 +16,33 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nba_ml.data.table_digest import table_digest
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import table_digest
-from nba_ml.core.errors import BundleError, MissingExtraError, PublicationConflictError, ReleaseError, StaleInputError
-from nba_ml.core.predictions import make_predictions
-from nba_ml.core.systems import catboost_v8
-from nba_ml.core.systems.catboost_v8 import CatBoostManifest, load_catboost, register_catboost, require_registered
-from nba_ml.core.systems.interface import Seen, columns_of, matrix_of
-from nba_ml.core.systems.loading import find_model, load_system
-from nba_ml.core.systems.rules import RULES, Rule
-from nba_ml.core.systems.shadow import grade_systems, shadow_predictions
-from nba_ml.core.systems.xgboost_v1 import XGBoostSystem, measured_system
-from nba_ml.core.tables import PREDICTION_GRADES, PREDICTIONS
-from nba_ml.core.training import Samples
-from nba_ml.core.values import TrainedModel
-from nba_ml.release.promotion import promote as promote_model
-from nba_ml.release.registration import register
-from nba_ml.release.rollback import rollback
-from nba_ml.release.rollout import rollout_advance, rollout_start
-from nba_ml.release.shadow import shadow_month
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import (
+    BundleError,
+    MissingExtraError,
+    PublicationConflictError,
+    ReleaseError,
+    StaleInputError,
+)
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.tables import PREDICTION_GRADES, PREDICTIONS
+from nba_ml.evaluation.compare import shadow_month
+from nba_ml.evaluation.predictions import make_predictions
+from nba_ml.evaluation.shadow import grade_systems, shadow_predictions
+from nba_ml.model.training import Samples
+from nba_ml.model.values import TrainedModel
+from nba_ml.registry.promotion import promote as promote_model
+from nba_ml.registry.registration import register
+from nba_ml.registry.rollback import rollback
+from nba_ml.registry.rollout import rollout_advance, rollout_start
+from nba_ml.registry.systems import catboost_v8
+from nba_ml.registry.systems.catboost_v8 import CatBoostManifest, load_catboost, register_catboost, require_registered
+from nba_ml.registry.systems.interface import Seen, columns_of, matrix_of
+from nba_ml.registry.systems.loading import find_model, load_system
+from nba_ml.registry.systems.rules import RULES, Rule
+from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of
 from nba_ml_tests.release_scene import AT, REFITTED, bench_of, model_of, published_model
 
@@ -74,8 +80,8 @@ def test_the_moving_average_is_the_platforms() -> None:
 def test_a_published_model_predicts_as_the_predictions_asset_does(ours: XGBoostSystem) -> None:
     """Guards shadow numbers against being of another model, other rounding or other columns than what is served."""
     made = model_of("2021-12")
-    from nba_ml.assets.xgboost_model import _train
-    from nba_ml.core.season import season_months
+    from nba_ml.contract.season import season_months
+    from nba_ml.defs.assets.xgboost_model import _train
     from nba_ml_tests.conftest import FIRST_MONTH, split_of
 
     months = season_months(FIRST_MONTH, "2021-12")
@@ -112,8 +118,8 @@ def test_a_measured_booster_of_other_rows_is_refused(store: DirectoryStore, ours
 
 def test_a_bundle_whose_reference_rows_differ_is_refused(store: DirectoryStore) -> None:
     """Guards against a record that goes with another booster, whatever the digests say."""
-    from nba_ml.core.gates import CheckVerdict, Verdict
-    from nba_ml.core.publication import Bundle, publish
+    from nba_ml.registry.publication import Bundle, publish
+    from nba_ml.registry.verdict import CheckVerdict, Verdict
 
     made = model_of("2021-12")
     record = json.loads(made.record.to_bytes())

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.errors import NotVerifiedError, OverrideError
-from nba_ml.core.gates import CheckVerdict, Override, Verdict
+from nba_ml.contract.errors import NotVerifiedError, OverrideError
+from nba_ml.registry.verdict import CheckVerdict, Override, Verdict
 
 SHA = "ab" * 32
 REASON = "The line was off for a week, and we know why."

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from nba_ml.serving.service import config_of
+from nba_ml.serving.http.service import config_of
 
 JSON = {"Content-Type": "application/json"}
 

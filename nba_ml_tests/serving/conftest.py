@@ -14,18 +14,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
-from nba_ml.core.channel import CHAMPION, Channel, ChannelModel, Share
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.manifest import BundleNames, Manifest, ManifestObject
-from nba_ml.core.model_record import ModelRecord
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.publication import Bundle, publish
-from nba_ml.core.training import Hyperparameters, fit, predict
-from nba_ml.core.values import TrainedModel
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.record import ModelRecord
+from nba_ml.model.training import Hyperparameters, fit, predict
+from nba_ml.model.values import TrainedModel
+from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, Share
+from nba_ml.registry.manifest import BundleNames, Manifest, ManifestObject
+from nba_ml.registry.publication import Bundle, publish
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import QUICK, Trained
-from nba_ml_tests.core.publication_machine import verdict_on
+from nba_ml_tests.registry.publication_machine import verdict_on
 
 AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 

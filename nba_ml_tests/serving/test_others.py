@@ -18,26 +18,26 @@ import pyarrow as pa
 import pytest
 import xgboost as xgb
 
-from nba_ml.core.channel import CHAMPION, Channel, ChannelModel, Share
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError, MissingExtraError
-from nba_ml.core.rollout import bucket_of
-from nba_ml.core.systems import catboost_v8
-from nba_ml.core.systems.catboost_v8 import Registered, StatedFile, load_catboost, register_catboost
-from nba_ml.core.systems.interface import Seen, columns_of, matrix_of
-from nba_ml.core.systems.rules import RULES
-from nba_ml.core.systems.shadow import shadow_predictions
-from nba_ml.core.tables import PREDICTIONS
-from nba_ml.core.uncertainty import calibrate
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import BundleError, MissingExtraError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.tables import PREDICTIONS
+from nba_ml.evaluation.shadow import shadow_predictions
+from nba_ml.model.uncertainty import calibrate
+from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, Share
+from nba_ml.registry.rollout_rules import bucket_of
+from nba_ml.registry.systems import catboost_v8
+from nba_ml.registry.systems.catboost_v8 import Registered, StatedFile, load_catboost, register_catboost
+from nba_ml.registry.systems.interface import Seen, columns_of, matrix_of
+from nba_ml.registry.systems.rules import RULES
 from nba_ml.serving import Prediction, Predictor
+from nba_ml.serving.http.requests import Limits
+from nba_ml.serving.http.service import app_of, create_app
 from nba_ml.serving.others import LoadedSystem, load_other
-from nba_ml.serving.requests import Limits
-from nba_ml.serving.service import app_of, create_app
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of
 from nba_ml_tests.faults.summary import PREFIX
+from nba_ml_tests.serving.client import running
 from nba_ml_tests.serving.conftest import AT, Published, named, point
-from nba_ml_tests.serving.http import running
 
 needs_catboost = pytest.mark.skipif(
     find_spec("catboost") is None, reason="needs CatBoost: pip install 'nba_ml[catboost]'"

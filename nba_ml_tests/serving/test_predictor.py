@@ -20,20 +20,20 @@ import pyarrow as pa
 import pytest
 import xgboost as xgb
 
-from nba_ml.core.channel import CHAMPION, ChannelModel, history_name
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError, ChannelError, NbaMlError, PublicationError, SettingsError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.predictions import make_predictions
-from nba_ml.core.publication import publish
-from nba_ml.core.rollout import serving_model
-from nba_ml.core.tables import PREDICTIONS
-from nba_ml.resources.cloud_store import CloudStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import BundleError, ChannelError, NbaMlError, PublicationError, SettingsError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.tables import PREDICTIONS
+from nba_ml.evaluation.predictions import make_predictions
+from nba_ml.registry.channel import CHAMPION, ChannelModel, history_name
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.publication import publish
+from nba_ml.registry.rollout_rules import serving_model
 from nba_ml.serving import Prediction, Predictor
 from nba_ml.serving.predictor import WatchStatus
+from nba_ml.storage.cloud import CloudStore
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of
-from nba_ml_tests.core.publication_machine import digest
+from nba_ml_tests.registry.publication_machine import digest
 from nba_ml_tests.serving.conftest import Published, bundle_with, lay_out, point
 
 Row = Callable[..., dict[str, Any]]

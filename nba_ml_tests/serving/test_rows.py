@@ -17,10 +17,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from nba_ml.core.canonical import canonical_vectors
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import FeatureRowsError
-from nba_ml.core.feature_rows import contract_faults
+from nba_ml.contract.errors import FeatureRowsError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.canonical import canonical_vectors
+from nba_ml.data.feature_rows import contract_faults
 from nba_ml.serving.rows import MOST_FAULTS, Rows, _name_faults, read_rows
 from nba_ml_tests.faults.summary import PREFIX
 

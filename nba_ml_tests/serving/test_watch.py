@@ -15,20 +15,20 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 
-from nba_ml.core.channel import CHAMPION
-from nba_ml.core.errors import PublicationError
-from nba_ml.core.object_store import StoredObject
-from nba_ml.resources.cloud_store import CloudStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import PublicationError
+from nba_ml.registry.channel import CHAMPION
 from nba_ml.serving import Predictor, predictor, watch
-from nba_ml.serving.service import create_app
+from nba_ml.serving.http.service import create_app
+from nba_ml.storage.cloud import CloudStore
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import StoredObject
 from nba_ml_tests.cloud.gcs import emulator_client
 from nba_ml_tests.faults.proxy import Fault, FaultProxy, disturbed
 from nba_ml_tests.ports import free_port
+from nba_ml_tests.serving.client import running
 from nba_ml_tests.serving.conftest import Published
-from nba_ml_tests.serving.http import running
+from nba_ml_tests.serving.http.test_service import as_json
 from nba_ml_tests.serving.test_predictor import until
-from nba_ml_tests.serving.test_service import as_json
 
 Row = Callable[..., dict[str, Any]]
 
@@ -171,7 +171,7 @@ def test_a_child_of_the_process_that_loaded_is_refused(published: Published, row
     """Guards a server that forks its workers: their model was never followed, and with two threads they hung."""
     code = f"""
 import json, os, signal, sys
-from nba_ml.core.errors import SettingsError
+from nba_ml.contract.errors import SettingsError
 from nba_ml.serving import Predictor
 
 row = json.loads(sys.argv[1])

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from nba_ml.core.channel import Share
-from nba_ml.core.slate import Slate, game_day_end
-from nba_ml.core.slate_grades import SlateGrade, compared_frame, grade_slates, grades_frame
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import SLATE_GRADES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.tables import SLATE_GRADES
+from nba_ml.registry.channel import Share
+from nba_ml.slates.grades import SlateGrade, compared_frame, grade_slates, grades_frame
+from nba_ml.slates.slate import Slate, game_day_end
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.slate_scene import AFTERWARDS, slate, systems
 

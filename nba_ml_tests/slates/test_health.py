@@ -13,18 +13,18 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from nba_ml.data.table_digest import DigestedTable
 
-from nba_ml.core.digest import DigestedTable
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.health import HOME, Level
-from nba_ml.core.slate_health import SlateDays, slates_made
+from nba_ml.contract.errors import SourceDataError
 from nba_ml.definitions import build_defs
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.slate_rows import StoredSlateRows
-from nba_ml.resources.slate_store import SlateStore
+from nba_ml.monitoring.health import HOME, Level
 from nba_ml.settings import Settings
-from nba_ml.slate_health import look_at_slates
+from nba_ml.slates.health import look_at_slates
+from nba_ml.slates.health_rules import SlateDays, slates_made
+from nba_ml.slates.rows import StoredSlateRows
+from nba_ml.slates.store import SlateStore
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.slate_scene import DAY, slate, slate_rows_of
 

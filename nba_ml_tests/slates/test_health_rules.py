@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.health import Level
-from nba_ml.core.slate_health import LOOKED_BACK, SlateDays, slates_made
+from nba_ml.monitoring.health import Level
+from nba_ml.slates.health_rules import LOOKED_BACK, SlateDays, slates_made
 
 ON = datetime(2025, 1, 1, tzinfo=UTC)
 TODAY = date(2025, 1, 22)

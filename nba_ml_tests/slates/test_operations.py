@@ -6,18 +6,18 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from nba_ml.data.table_digest import DigestedTable
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import DigestedTable
-from nba_ml.core.errors import BundleError, SettingsError, SlateError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.release.promotion import promote
-from nba_ml.release.rollout import rollout_start
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.slate_rows import StoredSlateRows
-from nba_ml.resources.slate_store import SlateStore
+from nba_ml.contract.errors import BundleError, SettingsError, SlateError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.promotion import promote
+from nba_ml.registry.rollout import rollout_start
 from nba_ml.serving import Predictor
-from nba_ml.slates import Desk, NoPredictionTable, grade_month_of_slates, predict_slate
+from nba_ml.slates.operations import Desk, NoPredictionTable, grade_month_of_slates, predict_slate
+from nba_ml.slates.rows import StoredSlateRows
+from nba_ml.slates.store import SlateStore
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.release_scene import bench_of, published_model
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY

@@ -18,12 +18,12 @@ import pytest
 from google.api_core.exceptions import BadRequest, Forbidden
 from google.cloud import bigquery
 
-from nba_ml.core.errors import SettingsError, SlateError
-from nba_ml.core.served_table import COLUMNS, create_table, served_rows
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.prediction_columns import load_file
-from nba_ml.resources.prediction_table import BigQueryPredictionTable, Written, _job_name
-from nba_ml.resources.slate_store import KeptSlate, SlateStore, slate_parquet
+from nba_ml.contract.errors import SettingsError, SlateError
+from nba_ml.slates.prediction_columns import load_file
+from nba_ml.slates.prediction_table import BigQueryPredictionTable, Written, _job_name
+from nba_ml.slates.served_table import COLUMNS, create_table, served_rows
+from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator
 from nba_ml_tests.faults.proxy import Call, Fault, FaultProxy
 from nba_ml_tests.slate_scene import BEFORE_THE_GAMES, DAY, slate, systems

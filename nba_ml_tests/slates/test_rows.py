@@ -6,14 +6,14 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 import pytest
+from nba_ml.data.table_digest import DigestedTable
 
-from nba_ml.core.digest import DigestedTable
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.slate import Slate
-from nba_ml.core.tables import ML_FEATURE_STORE_V2, SLATE_ROWS
-from nba_ml.resources.bigquery_slates import BigQuerySlateRows
-from nba_ml.resources.slate_rows import StoredSlateRows
-from nba_ml.resources.store import open_store
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.data.tables import ML_FEATURE_STORE_V2, SLATE_ROWS
+from nba_ml.defs.stores import open_store
+from nba_ml.slates.bigquery_rows import BigQuerySlateRows
+from nba_ml.slates.rows import StoredSlateRows
+from nba_ml.slates.slate import Slate
 from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.slate_scene import DAY, slate, slate_rows_of

@@ -8,11 +8,11 @@ from itertools import product
 
 import pytest
 
-from nba_ml.resources.prediction_table import BigQueryPredictionTable
-from nba_ml.resources.slate_store import KeptSlate
-from nba_ml.slates import send_slate
-from nba_ml_tests.resources.test_prediction_table import Table, table
+from nba_ml.slates.operations import send_slate
+from nba_ml.slates.prediction_table import BigQueryPredictionTable
+from nba_ml.slates.store import KeptSlate
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, slate, systems
+from nba_ml_tests.slates.test_prediction_table import Table, table
 
 __all__ = ["table"]
 

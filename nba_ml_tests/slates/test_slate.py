@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nba_ml.core.channel import Share
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import SlateError
-from nba_ml.core.rollout import bucket_of
-from nba_ml.core.slate import (
+from nba_ml.contract.errors import SlateError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import MonthRows, take_snapshot
+from nba_ml.data.tables import RESULTS, SLATE_PREDICTIONS, SLATE_ROWS
+from nba_ml.registry.channel import Share
+from nba_ml.registry.rollout_rules import bucket_of
+from nba_ml.slates.slate import (
     Slate,
     game_day_end,
     highest_edges,
@@ -27,8 +29,6 @@ from nba_ml.core.slate import (
     served_counts,
     standing_version,
 )
-from nba_ml.core.snapshot import MonthRows, take_snapshot
-from nba_ml.core.tables import RESULTS, SLATE_PREDICTIONS, SLATE_ROWS
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, champion, slate, slate_rows_of, systems
 

@@ -9,10 +9,10 @@ from threading import Barrier, Thread
 
 import pytest
 
-from nba_ml.core.errors import SlateError
-from nba_ml.core.slate_grades import grade_slates
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.slate_store import KeptSlate, SlateStore, slate_parquet
+from nba_ml.contract.errors import SlateError
+from nba_ml.slates.grades import grade_slates
+from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate, systems
 

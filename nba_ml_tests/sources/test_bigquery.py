@@ -10,13 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import SettingsError, SourceDataError
-from nba_ml.core.progress import Status
-from nba_ml.core.snapshot import Snapshot, take_snapshot
-from nba_ml.core.tables import ML_FEATURE_STORE_V2
-from nba_ml.resources.bigquery_connection import BigQueryConnection
-from nba_ml.resources.bigquery_source import BigQueryFeatureSource
+from nba_ml.contract.errors import SettingsError, SourceDataError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.progress import Status
+from nba_ml.data.snapshot import Snapshot, take_snapshot
+from nba_ml.data.tables import ML_FEATURE_STORE_V2
+from nba_ml.sources.bigquery import BigQueryFeatureSource
+from nba_ml.sources.bigquery_connection import BigQueryConnection
 from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.cloud.scripted import ScriptedService, refusal
 from nba_ml_tests.conftest import features_of, snapshot_of, summary_of

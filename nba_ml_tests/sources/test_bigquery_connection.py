@@ -15,10 +15,10 @@ from google.api_core import exceptions as gexc
 from google.auth import exceptions as auth_exceptions
 from google.rpc import error_details_pb2
 
-from nba_ml.core.errors import SettingsError, SourceDataError
-from nba_ml.resources import bigquery_connection
-from nba_ml.resources.bigquery_connection import BigQueryConnection
-from nba_ml.resources.bigquery_errors import is_transient, reason
+from nba_ml.contract.errors import SettingsError, SourceDataError
+from nba_ml.sources import bigquery_connection
+from nba_ml.sources.bigquery_connection import BigQueryConnection
+from nba_ml.sources.bigquery_errors import is_transient, reason
 from nba_ml_tests.cloud.bigquery import PROJECT
 from nba_ml_tests.cloud.scripted import Answer, ScriptedService, failed_job, refusal
 from nba_ml_tests.mail import make_certificate, silent_server, webhook

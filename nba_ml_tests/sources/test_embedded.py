@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.season import season_months
-from nba_ml.resources.feature_source import EmbeddedFeatureSource, source_months
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.season import season_months
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 from nba_ml_tests.conftest import games_of, summary_of
 
 

@@ -15,14 +15,14 @@ from google.auth.credentials import Credentials
 from google.auth.exceptions import RefreshError
 from google.cloud import storage
 
-from nba_ml.core.errors import PublicationError, SettingsError
-from nba_ml.core.object_store import GenerationMismatchError, ObjectExistsError
-from nba_ml.core.publication import publish
-from nba_ml.resources.cloud_store import CloudStore, open_cloud_store
+from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.registry.publication import publish
+from nba_ml.storage.cloud import CloudStore, open_cloud_store
+from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client
-from nba_ml_tests.core.publication_machine import bundle_of, raise_counter
 from nba_ml_tests.faults.proxy import Call, Fault, FaultProxy, disturbed
-from nba_ml_tests.resources.test_directory_store import BAD_NAMES
+from nba_ml_tests.registry.publication_machine import bundle_of, raise_counter
+from nba_ml_tests.storage.test_directory import BAD_NAMES
 
 MIB = 2**20
 

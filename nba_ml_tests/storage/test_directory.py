@@ -18,17 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.core.errors import PublicationError, SettingsError
-from nba_ml.core.object_store import (
-    GenerationMismatchError,
-    ObjectExistsError,
-    check_name,
-    check_prefix,
-)
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml_tests.core.publication_machine import raise_counter
+from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, check_name, check_prefix
+from nba_ml_tests.registry.publication_machine import raise_counter
 
-HELPER = "nba_ml_tests.core.publication_machine"
+HELPER = "nba_ml_tests.registry.publication_machine"
 
 
 @pytest.fixture
@@ -337,8 +332,8 @@ def test_a_file_in_the_place_of_a_folder_and_the_other_way_round(store: Director
 FULL = """
 import sys
 from pathlib import Path
-from nba_ml.core.errors import PublicationError
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import PublicationError
+from nba_ml.storage.directory import DirectoryStore
 store = DirectoryStore(Path(sys.argv[1]))
 store.write("work", b"old")
 generation = store.create("pointer", b"old")
@@ -366,8 +361,8 @@ NOTHING_HALF_WRITTEN = ["['pointer', 'work'] b'old' b'old'", "[]"]
 FORBIDDEN = """
 import os, sys
 from pathlib import Path
-from nba_ml.core.errors import NbaMlError
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import NbaMlError
+from nba_ml.storage.directory import DirectoryStore
 closed = Path(sys.argv[1])
 if os.geteuid() == 0:
     os.setuid(65534)

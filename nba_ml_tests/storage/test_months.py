@@ -9,20 +9,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from nba_ml.data.table_digest import DigestedTable, table_digest
+from nba_ml.registry.artifact import Artifact
 
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import DigestedTable, table_digest
-from nba_ml.core.errors import StaleInputError
-from nba_ml.core.gates import CheckVerdict, Verdict
-from nba_ml.core.lines import FeatureMonth, LineCounts, LineOutcome
-from nba_ml.core.model_record import TrainingReport
-from nba_ml.core.snapshot import MonthRows, Snapshot, take_snapshot
-from nba_ml.core.split import split_by_date
-from nba_ml.core.values import Artifact, DescribedModel, HasDigest, TrainedModel
-from nba_ml.resources.directory_store import DirectoryStore
-from nba_ml.resources.month_store import MonthStore
+from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.errors import StaleInputError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
+from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
+from nba_ml.data.split import split_by_date
+from nba_ml.model.record import TrainingReport
+from nba_ml.model.values import DescribedModel, TrainedModel
+from nba_ml.registry.verdict import CheckVerdict, Verdict
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import QUICK, Trained, features_of, snapshot_of, summary_of
-from nba_ml_tests.core.stoppable import Killed, Order, dying_at
+from nba_ml_tests.registry.stoppable import Killed, Order, dying_at
 
 MONTH = "2021-11"
 

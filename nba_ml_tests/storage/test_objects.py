@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.core.object_store import ObjectExistsError, ObjectStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
 
 @pytest.fixture(params=["directory", "cloud"])

@@ -22,11 +22,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.core import tables
-from nba_ml.core.contract import V2_33FEATURES, FeatureVersion
-from nba_ml.core.digest import json_digest
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.season import EARLY_SEASON_DAYS
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.season import EARLY_SEASON_DAYS
+from nba_ml.data import tables
 
 DECIMALS = 6
 """Decimals that a feature keeps: far below any split that a model makes, far above float noise."""
@@ -204,7 +204,7 @@ def _in_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
     if wrong:
         raise SourceDataError(
             f"The {name} table of {table.num_rows:,} rows does not have the columns that features are computed from: "
-            f"{', '.join(wrong)}. Load it with the schema in nba_ml/core/tables.py."
+            f"{', '.join(wrong)}. Load it with the schema in nba_ml/data/tables.py."
         )
     return table.select(schema.names)
 
@@ -225,7 +225,7 @@ def _require_features(connection: duckdb.DuckDBPyConnection, version: FeatureVer
     if unknown:
         raise SourceDataError(
             f"{version.name} has {len(unknown)} of {version.count} features that are not computed from box scores: "
-            f"{', '.join(unknown)}. Add them to nba_ml/core/features/sql/assemble_features.sql, or use another version."
+            f"{', '.join(unknown)}. Add them to nba_ml/data/features/sql/assemble_features.sql, or use another version."
         )
 
 

@@ -5,7 +5,8 @@
 
 import dagster as dg
 
-from nba_ml.assets import (
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.assets import (
     backfill_progress,
     challengers,
     champion,
@@ -23,8 +24,7 @@ from nba_ml.assets import (
     walk_forward,
     xgboost_model,
 )
-from nba_ml.assets.external import build_external
-from nba_ml.checks.thresholds import Thresholds
+from nba_ml.defs.assets.external import build_external
 
 FEATURE_ASSETS = ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
 """What a month's rows go through."""

@@ -5,11 +5,11 @@ from collections import Counter
 
 import dagster as dg
 
-from nba_ml.assets.recording import OWNERS, markdown_table
-from nba_ml.core.pictures import coverage_heat_map
-from nba_ml.core.progress import Status, progress_table
-from nba_ml.partitions import month_keys
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+from nba_ml.data.progress import Status, progress_table
+from nba_ml.defs.assets.recording import OWNERS, markdown_table
+from nba_ml.defs.partitions import month_keys
+from nba_ml.evaluation.pictures import coverage_heat_map
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 CODE_VERSION = "1"
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.assets.recording import OWNERS
-from nba_ml.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.publication import list_published
-from nba_ml.release.bench import Bench
-from nba_ml.release.promotion import Promotion, promote
-from nba_ml.release.rollback import show
-from nba_ml.resources.compute import Compute
-from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.assets.recording import OWNERS
+from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
+from nba_ml.defs.compute import Compute
+from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.promotion import Promotion, promote
+from nba_ml.registry.publication import list_published
+from nba_ml.registry.rollback import show
 
 CODE_VERSION = "1"
 

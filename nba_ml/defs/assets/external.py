@@ -8,9 +8,9 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.core.progress import MonthProgress
-from nba_ml.partitions import month_keys
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+from nba_ml.data.progress import MonthProgress
+from nba_ml.defs.partitions import month_keys
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 _DESCRIPTIONS = {
     SUMMARY: "Box scores in BigQuery, one row per player and game: the target. An observation gives each month a data "

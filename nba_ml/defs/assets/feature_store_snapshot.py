@@ -6,13 +6,13 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import SnapshotRejectedError
-from nba_ml.core.snapshot import take_snapshot
-from nba_ml.core.tables import snapshot_schema
-from nba_ml.resources.month_rows import FEATURES, SUMMARY, MonthRowsSource
-from nba_ml.resources.store import Store
+from nba_ml.contract.errors import SnapshotRejectedError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import take_snapshot
+from nba_ml.data.tables import snapshot_schema
+from nba_ml.defs.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
+from nba_ml.defs.stores import Store
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 CODE_VERSION = "2"
 

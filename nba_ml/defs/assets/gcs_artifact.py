@@ -5,14 +5,15 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from nba_ml.assets.recording import OWNERS, recorded
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.checks.verdict import gather_verdict
-from nba_ml.core.errors import NotVerifiedError, OverrideError
-from nba_ml.core.gates import Override
-from nba_ml.core.publication import Bundle, publish
-from nba_ml.core.values import Artifact, DescribedModel
-from nba_ml.resources.store import ArtifactRoot
+from nba_ml.contract.errors import NotVerifiedError, OverrideError
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.defs.stores import ArtifactRoot
+from nba_ml.defs.verdict import gather_verdict
+from nba_ml.model.values import DescribedModel
+from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.publication import Bundle, publish
+from nba_ml.registry.verdict import Override
 
 CODE_VERSION = "1"
 

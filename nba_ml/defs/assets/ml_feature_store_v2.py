@@ -7,17 +7,17 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from nba_ml.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
-from nba_ml.core.contract import NOT_IN_BOX_SCORES, V2_33FEATURES
-from nba_ml.core.digest import DigestedTable, table_digest
-from nba_ml.core.features import compute_features, features_code_digest, match_lines
-from nba_ml.core.lines import FeatureMonth, LineCounts
-from nba_ml.core.season import month_bounds
-from nba_ml.core.tables import ML_FEATURE_STORE_V2
-from nba_ml.partitions import every_month_so_far
-from nba_ml.resources.compute import Compute
-from nba_ml.resources.feature_source import EmbeddedFeatureSource
-from nba_ml.resources.io_manager import BY_MONTH
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES
+from nba_ml.contract.season import month_bounds
+from nba_ml.data.features import compute_features, features_code_digest, match_lines
+from nba_ml.data.lines import FeatureMonth, LineCounts
+from nba_ml.data.table_digest import DigestedTable, table_digest
+from nba_ml.data.tables import ML_FEATURE_STORE_V2
+from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
+from nba_ml.defs.compute import Compute
+from nba_ml.defs.io_manager import BY_MONTH
+from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.sources.embedded import EmbeddedFeatureSource
 
 CODE_VERSION = f"1-{features_code_digest()[:12]}"
 """Follows the SQL and the contract: an edited query makes every month out of date."""

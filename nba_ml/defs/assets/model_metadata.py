@@ -4,10 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.assets.recording import OWNERS, recorded
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.model_record import make_record
-from nba_ml.core.values import DescribedModel, TrainedModel
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.model.record import make_record
+from nba_ml.model.values import DescribedModel, TrainedModel
 
 CODE_VERSION = "3"
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.assets.recording import OWNERS, column_schema, recorded
-from nba_ml.core.digest import DigestedTable, table_digest
-from nba_ml.core.tables import PLAYER_GAME_SUMMARY
-from nba_ml.resources.feature_source import EmbeddedFeatureSource
+from nba_ml.data.table_digest import DigestedTable, table_digest
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY
+from nba_ml.defs.assets.recording import OWNERS, column_schema, recorded
+from nba_ml.sources.embedded import EmbeddedFeatureSource
 
 CODE_VERSION = "1"
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.assets.recording import OWNERS, column_schema, markdown_table, recorded
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.grades import Breakdown, GradeReport, grade_month
-from nba_ml.core.predictions import MonthPredictions
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import PREDICTION_GRADES
-from nba_ml.core.walk_forward import summary_table
-from nba_ml.resources.store import Store
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.tables import PREDICTION_GRADES
+from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.defs.stores import Store
+from nba_ml.evaluation.grades import Breakdown, GradeReport, grade_month
+from nba_ml.evaluation.predictions import MonthPredictions
+from nba_ml.evaluation.walk_forward import summary_table
 
 CODE_VERSION = "1"
 

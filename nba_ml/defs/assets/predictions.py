@@ -5,16 +5,16 @@ from typing import Any
 import dagster as dg
 import pyarrow.compute as pc
 
-from nba_ml.assets.recording import OWNERS, column_schema, digests, recorded
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.predictions import MonthPredictions, make_predictions
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.tables import PREDICTIONS
-from nba_ml.core.values import TrainedModel
-from nba_ml.partitions import month_before
-from nba_ml.resources.compute import Compute
-from nba_ml.resources.io_manager import BY_MONTH
-from nba_ml.resources.store import Store
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.tables import PREDICTIONS
+from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, recorded
+from nba_ml.defs.compute import Compute
+from nba_ml.defs.io_manager import BY_MONTH
+from nba_ml.defs.partitions import month_before
+from nba_ml.defs.stores import Store
+from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
+from nba_ml.model.values import TrainedModel
 
 CODE_VERSION = "2"
 

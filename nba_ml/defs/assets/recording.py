@@ -7,10 +7,10 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
-from nba_ml.core.lineage import Inputs, inputs_digest
-from nba_ml.core.lines import LineCounts
-from nba_ml.core.values import HasDigest
-from nba_ml.previews import previews_in_use
+from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.lineage import Inputs, inputs_digest
+from nba_ml.data.lines import LineCounts
+from nba_ml.defs.internals import previews_in_use
 
 INPUTS = "nba_ml/inputs"
 """Metadata of a materialisation: the digest of everything it was made from."""

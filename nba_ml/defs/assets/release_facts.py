@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.assets.recording import markdown_table
-from nba_ml.core.channel import CHAMPION, Channel, Evidence
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.promotion import Condition
-from nba_ml.previews import previews_in_use
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.defs.assets.recording import markdown_table
+from nba_ml.defs.internals import previews_in_use
+from nba_ml.registry.channel import CHAMPION, Channel, Evidence
+from nba_ml.registry.promotion_rules import Condition
+from nba_ml.storage.objects import ObjectStore
 
 
 def recorded_channel(

@@ -5,16 +5,16 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.assets.recording import OWNERS
-from nba_ml.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
-from nba_ml.checks.thresholds import Thresholds
-from nba_ml.core.channel import Channel
-from nba_ml.core.errors import ReleaseError
-from nba_ml.release.bench import Bench
-from nba_ml.release.rollback import show
-from nba_ml.release.rollout import rollout_advance
-from nba_ml.resources.compute import Compute
-from nba_ml.resources.store import ArtifactRoot, Store
+from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.assets.recording import OWNERS
+from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
+from nba_ml.defs.compute import Compute
+from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.registry.bench import Bench
+from nba_ml.registry.channel import Channel
+from nba_ml.registry.rollback import show
+from nba_ml.registry.rollout import rollout_advance
 
 CODE_VERSION = "1"
 

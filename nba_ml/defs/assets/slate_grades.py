@@ -4,13 +4,13 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.assets.recording import OWNERS, column_schema, markdown_table
-from nba_ml.core.slate_grades import SlateGradeReport, compared_frame, grades_frame
-from nba_ml.core.tables import SLATE_GRADES
-from nba_ml.previews import previews_in_use
-from nba_ml.resources.slate_store import SlateStore
-from nba_ml.resources.store import Store
-from nba_ml.slates import grade_month_of_slates
+from nba_ml.data.tables import SLATE_GRADES
+from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
+from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.stores import Store
+from nba_ml.slates.grades import SlateGradeReport, compared_frame, grades_frame
+from nba_ml.slates.operations import grade_month_of_slates
+from nba_ml.slates.store import SlateStore
 
 CODE_VERSION = "1"
 

@@ -7,17 +7,17 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from nba_ml.assets.recording import OWNERS, column_schema, markdown_table
-from nba_ml.core.season import OFF_SEASON
-from nba_ml.core.slate import RECOMMENDATIONS, highest_edges, served_counts
-from nba_ml.core.tables import SLATE_PREDICTIONS
-from nba_ml.partitions import month_keys
-from nba_ml.previews import previews_in_use
-from nba_ml.resources.compute import Compute
-from nba_ml.resources.slate_rows import SlateRows
-from nba_ml.resources.slate_store import SlateStore
-from nba_ml.resources.store import ArtifactRoot, Store
-from nba_ml.slates import Desk, Predicted, PredictionTable, Sent, predict_slate, send_slate
+from nba_ml.contract.season import OFF_SEASON
+from nba_ml.data.tables import SLATE_PREDICTIONS
+from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
+from nba_ml.defs.compute import Compute
+from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.slates.operations import Desk, Predicted, PredictionTable, Sent, predict_slate, send_slate
+from nba_ml.slates.rows import SlateRows
+from nba_ml.slates.slate import RECOMMENDATIONS, highest_edges, served_counts
+from nba_ml.slates.store import SlateStore
 
 CODE_VERSION = "1"
 

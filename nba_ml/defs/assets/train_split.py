@@ -5,11 +5,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.split import split_by_date
-from nba_ml.partitions import every_month_so_far
-from nba_ml.resources.io_manager import BY_MONTH, COLUMNS
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.split import split_by_date
+from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
+from nba_ml.defs.io_manager import BY_MONTH, COLUMNS
+from nba_ml.defs.partitions import every_month_so_far
 
 CODE_VERSION = "1"
 

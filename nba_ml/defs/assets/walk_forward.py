@@ -5,16 +5,16 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.assets.recording import INPUTS, OWNERS, digests, markdown_table
-from nba_ml.core.grades import GradedMonth
-from nba_ml.core.lineage import inputs_digest
-from nba_ml.core.pictures import walk_forward_curve
-from nba_ml.core.walk_forward import WalkForward, summarise, summary_table
-from nba_ml.core.walk_forward_page.page import walk_forward_page
-from nba_ml.partitions import month_keys
-from nba_ml.previews import previews_in_use
-from nba_ml.resources.month_store import MonthStore
-from nba_ml.resources.store import Store
+from nba_ml.contract.lineage import inputs_digest
+from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table
+from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.stores import Store
+from nba_ml.evaluation.grades import GradedMonth
+from nba_ml.evaluation.pictures import walk_forward_curve
+from nba_ml.evaluation.report.page import walk_forward_page
+from nba_ml.evaluation.walk_forward import WalkForward, summarise, summary_table
+from nba_ml.storage.months import MonthStore
 
 CODE_VERSION = "1"
 

@@ -7,17 +7,17 @@ import dagster as dg
 import pandas as pd
 from pydantic import create_model
 
-from nba_ml.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import json_digest
-from nba_ml.core.model_record import Judgement, TrainingReport, report_training
-from nba_ml.core.snapshot import Snapshot
-from nba_ml.core.split import SplitManifest
-from nba_ml.core.training import Hyperparameters, fit, fit_all, gather
-from nba_ml.core.values import TrainedModel
-from nba_ml.partitions import every_month_so_far
-from nba_ml.resources.compute import Compute
-from nba_ml.resources.io_manager import BY_MONTH
+from nba_ml.contract.digest import json_digest
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.split import SplitManifest
+from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
+from nba_ml.defs.compute import Compute
+from nba_ml.defs.io_manager import BY_MONTH
+from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.model.record import Judgement, TrainingReport, report_training
+from nba_ml.model.training import Hyperparameters, fit, fit_all, gather
+from nba_ml.model.values import TrainedModel
 
 CODE_VERSION = "3"
 

@@ -30,8 +30,8 @@ from itertools import takewhile
 
 from pydantic import BaseModel
 
-from nba_ml.core.digest import json_digest
-from nba_ml.core.progress import MonthProgress, Status
+from nba_ml.contract.digest import json_digest
+from nba_ml.data.progress import MonthProgress, Status
 
 
 class RunStatus(StrEnum):

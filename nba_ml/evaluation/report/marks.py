@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import calendar
 
-from nba_ml.core.comparison import BaselineResult
-from nba_ml.core.grades import Slice
-from nba_ml.core.season import parse_month
+from nba_ml.contract.season import parse_month
+from nba_ml.evaluation.grades import Slice
+from nba_ml.model.comparison import BaselineResult
 
 
 def has_season(each: Slice) -> bool:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from html import escape
 from importlib import resources
 
-from nba_ml.core.grades import Breakdown, Slice
-from nba_ml.core.recommendation import BREAK_EVEN, EDGE, USUAL_ODDS
-from nba_ml.core.uncertainty import HIGH, LOW
-from nba_ml.core.walk_forward import WalkForward
-from nba_ml.core.walk_forward_page.marks import count, month_name, population, signed, tone
-from nba_ml.core.walk_forward_page.sentences import headline, odds_in_words, verdict
-from nba_ml.core.walk_forward_page.tables import bets_table, slices_table
+from nba_ml.contract.thresholds import BREAK_EVEN
+from nba_ml.evaluation.grades import Breakdown, Slice
+from nba_ml.evaluation.report.marks import count, month_name, population, signed, tone
+from nba_ml.evaluation.report.sentences import headline, odds_in_words, verdict
+from nba_ml.evaluation.report.tables import bets_table, slices_table
+from nba_ml.evaluation.walk_forward import WalkForward
+from nba_ml.model.recommendation import EDGE, USUAL_ODDS
+from nba_ml.model.uncertainty import HIGH, LOW
 
 
 def walk_forward_page(walk: WalkForward, *, wide_picture: bytes, narrow_picture: bytes) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nba_ml.core.grades import Proportion, Slice
-from nba_ml.core.recommendation import BREAK_EVEN
-from nba_ml.core.walk_forward import WalkForward
-from nba_ml.core.walk_forward_page.marks import count, has_season, signed
+from nba_ml.contract.thresholds import BREAK_EVEN
+from nba_ml.evaluation.grades import Proportion, Slice
+from nba_ml.evaluation.report.marks import count, has_season, signed
+from nba_ml.evaluation.walk_forward import WalkForward
 
 
 def headline(overall: Slice) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from nba_ml.core.comparison import BaselineResult
-from nba_ml.core.grades import LineResult, Slice
-from nba_ml.core.walk_forward_page.marks import has_season, number, signed, tone
+from nba_ml.evaluation.grades import LineResult, Slice
+from nba_ml.evaluation.report.marks import has_season, number, signed, tone
+from nba_ml.model.comparison import BaselineResult
 
 _SET_OFF = " class=all"
 

@@ -24,13 +24,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError, MissingExtraError, PublicationConflictError
-from nba_ml.core.object_store import ObjectExistsError, ObjectStore
-from nba_ml.core.season import parse_month
-from nba_ml.core.systems.interface import Columns, Floats, Seen, matrix_of
-from nba_ml.core.uncertainty import Calibration
+from nba_ml.contract.errors import BundleError, MissingExtraError, PublicationConflictError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import parse_month
+from nba_ml.model.uncertainty import Calibration
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.systems.interface import Columns, Floats, Seen, matrix_of
+from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
 SYSTEM_ID = "catboost_v8"
 """The platform's name for the system, and the folder that its models lie in."""
@@ -45,7 +45,7 @@ _UNNAMED = tuple(str(position) for position in range(V2_33FEATURES.count))
 
 _NAME_THEM = (
     "It was trained on an array, whose columns have no names. Name them, without training again: `from catboost import "
-    "CatBoostRegressor; from nba_ml.core.contract import V2_33FEATURES; model = CatBoostRegressor().load_model(FILE)`, "
+    "CatBoostRegressor; from nba_ml.contract.features import V2_33FEATURES; model = CatBoostRegressor().load_model(FILE)`, "
     "`model.set_feature_names(list(V2_33FEATURES.names))`, `model.save_model(NEW_FILE, format='cbm')`. Do so only if "
     "its columns were the contract's in the contract's order"
 )

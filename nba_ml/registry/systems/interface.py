@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nba_ml.core.contract import FeatureVersion
-from nba_ml.core.uncertainty import Calibration
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.model.uncertainty import Calibration
 
 if TYPE_CHECKING:  # the prediction worker imports this module, and has no Arrow
     import pyarrow as pa

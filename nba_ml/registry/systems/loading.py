@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.manifest import SYSTEM_ID as XGBOOST
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.core.systems.catboost_v8 import load_catboost, require_registered
-from nba_ml.core.systems.interface import PredictionSystem
-from nba_ml.core.systems.others import find_other, require_named
-from nba_ml.core.systems.rules import RULES, Rule
-from nba_ml.core.systems.xgboost_v1 import require_whole, system_of
+from nba_ml.contract.model_id import SYSTEM_ID as XGBOOST
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.registry.systems.catboost_v8 import load_catboost, require_registered
+from nba_ml.registry.systems.interface import PredictionSystem
+from nba_ml.registry.systems.others import find_other, require_named
+from nba_ml.registry.systems.rules import RULES, Rule
+from nba_ml.registry.systems.xgboost_v1 import require_whole, system_of
+from nba_ml.storage.objects import ObjectStore
 
 
 def find_model(store: ObjectStore, name: str) -> ChannelModel:

@@ -5,12 +5,12 @@ Imports what a prediction worker may import.
 
 from __future__ import annotations
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.errors import BundleError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.core.systems.catboost_v8 import Registered, require_registered
-from nba_ml.core.systems.rules import RULES, Rule
+from nba_ml.contract.errors import BundleError
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
+from nba_ml.registry.systems.catboost_v8 import Registered, require_registered
+from nba_ml.registry.systems.rules import RULES, Rule
+from nba_ml.storage.objects import ObjectStore
 
 
 def find_other(store: ObjectStore, model: ChannelModel) -> Rule | Registered:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nba_ml.core import baselines
-from nba_ml.core.systems.interface import NOTHING, Columns, Floats, Seen
+from nba_ml.model import baselines
+from nba_ml.registry.systems.interface import NOTHING, Columns, Floats, Seen
 
 
 @dataclass(frozen=True, slots=True)

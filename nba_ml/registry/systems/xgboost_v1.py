@@ -9,16 +9,17 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
-from nba_ml.core.channel import ChannelModel
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import BundleError, PublicationError, StaleInputError
-from nba_ml.core.manifest import SYSTEM_ID, BundleNames, Manifest
-from nba_ml.core.model_record import ModelRecord
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.core.systems.interface import Columns, Floats, Seen, matrix_of
-from nba_ml.core.training import fit, gather, predict
-from nba_ml.core.uncertainty import Calibration
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import BundleError, PublicationError, StaleInputError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.model_id import SYSTEM_ID
+from nba_ml.model.record import ModelRecord
+from nba_ml.model.training import fit, gather, predict
+from nba_ml.model.uncertainty import Calibration
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.manifest import BundleNames, Manifest
+from nba_ml.registry.systems.interface import Columns, Floats, Seen, matrix_of
+from nba_ml.storage.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from nba_ml.serving.problems import MEDIA_TYPE, Problem
+from nba_ml.serving.http.problems import MEDIA_TYPE, Problem
 
 HEAD_SECONDS = 10.0
 """From the opening of a connection, or the first byte of a further request, until its head is there."""

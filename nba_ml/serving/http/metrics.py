@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.serving.predictor import Predictor
 from nba_ml.serving.rows import KEYS, Fault
 from nba_ml.serving.watch import Watch

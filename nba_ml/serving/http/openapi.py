@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from nba_ml.core.contract import V2_33FEATURES, Feature
+from nba_ml.contract.features import V2_33FEATURES, Feature
+from nba_ml.serving.http.problems import MEDIA_TYPE
 from nba_ml.serving.prediction import Prediction
-from nba_ml.serving.problems import MEDIA_TYPE
 
 # Without a null, though some may be: FastAPI leaves nulls out of the document, and a row needs every name.
 EXAMPLE_ROW: dict[str, Any] = {

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
-from nba_ml.serving.problems import Problem
+from nba_ml.serving.http.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

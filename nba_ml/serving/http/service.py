@@ -28,16 +28,16 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nba_ml.core.errors import FeatureRowsError, NbaMlError, SettingsError
-from nba_ml.core.object_store import ObjectStore
-from nba_ml.serving.connections import BoundedHead
-from nba_ml.serving.logs import LOGGER, log_as_json, say
-from nba_ml.serving.metrics import Metrics
-from nba_ml.serving.openapi import predict_operation
+from nba_ml.contract.errors import FeatureRowsError, NbaMlError, SettingsError
+from nba_ml.serving.http.connections import BoundedHead
+from nba_ml.serving.http.logs import LOGGER, log_as_json, say
+from nba_ml.serving.http.metrics import Metrics
+from nba_ml.serving.http.openapi import predict_operation
+from nba_ml.serving.http.problems import Problem
+from nba_ml.serving.http.requests import Limits, parse_rows, read_body
 from nba_ml.serving.predictor import Predictor, Serving
-from nba_ml.serving.problems import Problem
-from nba_ml.serving.requests import Limits, parse_rows, read_body
 from nba_ml.serving.watch import Watch, WatchStatus, require_period
+from nba_ml.storage.objects import ObjectStore
 
 API_VERSION = "1.0.0"
 """Of the requests and answers, by semantic versioning: a client breaks with the first number only."""

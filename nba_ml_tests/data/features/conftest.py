@@ -11,12 +11,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from nba_ml.core.box_scores import normalise_prop_lines
-from nba_ml.core.features import compute_features
-from nba_ml.core.season import month_of, season_months
+from nba_ml.contract.season import month_of, season_months
+from nba_ml.data.box_scores import normalise_prop_lines
+from nba_ml.data.features import compute_features
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import summary_of
-from nba_ml_tests.core.features.reference import Games
+from nba_ml_tests.data.features.reference import Games
 
 COMPUTED_AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 FIRST, LAST = date(2021, 10, 1), date(2025, 6, 30)

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from nba_ml.core.contract import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES
 
 NAN = math.nan
 _Entry = TypeVar("_Entry")

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nba_ml.core import tables
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.features import backfill, compute_features
-from nba_ml_tests.core.features.conftest import COMPUTED_AT, between, matrix, same_rows
-from nba_ml_tests.core.features.reference import BoxScore, Games
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data import tables
+from nba_ml.data.features import backfill, compute_features
+from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, matrix, same_rows
+from nba_ml_tests.data.features.reference import BoxScore, Games
 
 TOLERANCE = 1e-6
 """Half a unit of the sixth decimal is rounding; nothing else may differ."""

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from nba_ml.core import tables
-from nba_ml.core.contract import NOT_IN_BOX_SCORES, V2_33FEATURES, FeatureVersion
-from nba_ml.core.errors import SourceDataError
-from nba_ml.core.features import backfill, compute_features
-from nba_ml.core.season import EARLY_SEASON_DAYS
-from nba_ml_tests.core.features.conftest import COMPUTED_AT, FIRST, LAST, between, matrix
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, FeatureVersion
+from nba_ml.contract.season import EARLY_SEASON_DAYS
+from nba_ml.data import tables
+from nba_ml.data.features import backfill, compute_features
+from nba_ml_tests.data.features.conftest import COMPUTED_AT, FIRST, LAST, between, matrix
 
 WEEK = (date(2024, 12, 2), date(2024, 12, 8))
 
@@ -85,7 +85,7 @@ def test_sql_columns_are_the_contract(recent: pa.Table, lines: pa.Table) -> None
 
 def test_every_sql_file_runs_and_none_can_hide() -> None:
     """Guards against a step whose file is forgotten in STEPS, or listed and not shipped."""
-    files = {path.name for path in (resources.files("nba_ml.core.features") / "sql").iterdir()}
+    files = {path.name for path in (resources.files("nba_ml.data.features") / "sql").iterdir()}
     assert files == {f"{step}.sql" for step in (*backfill.STEPS, "find_faults", "select_vectors")}
 
 

@@ -13,10 +13,10 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 
-from nba_ml.core import tables
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.features import compute_features
-from nba_ml_tests.core.features.conftest import COMPUTED_AT, matrix
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data import tables
+from nba_ml.data.features import compute_features
+from nba_ml_tests.data.features.conftest import COMPUTED_AT, matrix
 
 OPENING = date(2023, 11, 1)
 NO_LINES = tables.PROP_LINES.empty_table()

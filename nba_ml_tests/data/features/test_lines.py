@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nba_ml.core import tables
-from nba_ml.core.box_scores import player_lookup
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.features import compute_features, match_lines
-from nba_ml.core.lines import LineCounts, LineOutcome
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data import tables
+from nba_ml.data.box_scores import player_lookup
+from nba_ml.data.features import compute_features, match_lines
+from nba_ml.data.lines import LineCounts, LineOutcome
 from nba_ml.settings import SAMPLE_DATA
-from nba_ml_tests.core.features.conftest import COMPUTED_AT, FIRST, LAST, matrix
-from nba_ml_tests.core.features.reference import Games, Listed, three_years_before
-from nba_ml_tests.core.features.test_definitions import OPENING, Line, box_scores
+from nba_ml_tests.data.features.conftest import COMPUTED_AT, FIRST, LAST, matrix
+from nba_ml_tests.data.features.reference import Games, Listed, three_years_before
+from nba_ml_tests.data.features.test_definitions import OPENING, Line, box_scores
 
 LINE, FLAG = (V2_33FEATURES.index(name) for name in ("vegas_points_line", "has_vegas_line"))
 

@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 
-from nba_ml.serving.connections import BoundedHead
-from nba_ml.serving.service import create_app
+from nba_ml.serving.http.connections import BoundedHead
+from nba_ml.serving.http.service import create_app
+from nba_ml_tests.serving.client import Client, running
 from nba_ml_tests.serving.conftest import Published
-from nba_ml_tests.serving.http import Client, running
 
 HEALTH = b"GET /health HTTP/1.1\r\nhost: service\r\n\r\n"
 

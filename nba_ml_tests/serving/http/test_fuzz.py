@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nba_ml.core.digest import bytes_digest
-from nba_ml.core.errors import BundleError
-from nba_ml.core.manifest import BundleNames
-from nba_ml.core.model_record import ModelRecord
-from nba_ml.core.publication import Bundle
-from nba_ml.core.values import TrainedModel
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.errors import BundleError
+from nba_ml.model.record import ModelRecord
+from nba_ml.model.values import TrainedModel
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.publication import Bundle
+from nba_ml.registry.reader import read_bundle
+from nba_ml.registry.reference import predict_in_fresh_process
 from nba_ml.serving import Predictor
-from nba_ml.serving.bundle import read_bundle
 from nba_ml.serving.model import load_model
-from nba_ml.serving.reference import predict_in_fresh_process
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained
 from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.serving.conftest import bundle_with, lay_out

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 
-from nba_ml.serving.problems import Problem
-from nba_ml.serving.requests import Limits, _each_name_once, parse_rows
+from nba_ml.serving.http.problems import Problem
+from nba_ml.serving.http.requests import Limits, _each_name_once, parse_rows
 
 NAMES = 3_000
 

@@ -25,24 +25,24 @@ from hypothesis import strategies as st
 pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
 
-from nba_ml.core.channel import CHAMPION, Share
-from nba_ml.core.contract import V2_33FEATURES
-from nba_ml.core.errors import BundleError, PublicationError
-from nba_ml.core.predictions import make_predictions
-from nba_ml.resources.cloud_store import CloudStore
-from nba_ml.resources.directory_store import DirectoryStore
+from nba_ml.contract.errors import BundleError, PublicationError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.evaluation.predictions import make_predictions
+from nba_ml.registry.channel import CHAMPION, Share
 from nba_ml.serving import Predictor
-from nba_ml.serving.logs import LinesOut
-from nba_ml.serving.openapi import EXAMPLE_RECORD, EXAMPLE_ROW, RECORD, ROW
+from nba_ml.serving.http.logs import LinesOut
+from nba_ml.serving.http.openapi import EXAMPLE_RECORD, EXAMPLE_ROW, RECORD, ROW
+from nba_ml.serving.http.requests import Limits
+from nba_ml.serving.http.service import _end_at_hang_up, app_of, create_app
 from nba_ml.serving.predictor import Serving
-from nba_ml.serving.requests import Limits
-from nba_ml.serving.service import _end_at_hang_up, app_of, create_app
+from nba_ml.storage.cloud import CloudStore
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.processes import heed_signals
+from nba_ml_tests.serving.client import JSON, Answer, Client, running
 from nba_ml_tests.serving.conftest import Published, point
-from nba_ml_tests.serving.http import JSON, Answer, Client, running
 from nba_ml_tests.serving.test_predictor import until, with_none
 
 Row = Callable[..., dict[str, Any]]
@@ -443,7 +443,7 @@ class Server:
     """`nba-ml serve` in a process of its own."""
 
     def __init__(self, root: Path, *options: str) -> None:
-        code = "from nba_ml.commands.serve import serve; serve()"
+        code = "from nba_ml.cli.serve import serve; serve()"
         command = [sys.executable, "-c", code, "--source", str(root), "--port", "0", *options]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals
@@ -574,7 +574,7 @@ def test_many_clients_and_broken_ones(published: Published, row: Row) -> None:
 
 def test_the_command_refuses_in_one_paragraph(published: Published) -> None:
     """Guards the terminal: no model, an address that is taken, a wrong option: exit code 2 and words."""
-    code = "from nba_ml.commands.serve import serve; serve()"
+    code = "from nba_ml.cli.serve import serve; serve()"
     with served(published.root) as server:
         for options in (
             ["--source", str(published.root / "empty")],

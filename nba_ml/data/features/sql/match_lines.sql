@@ -3,7 +3,7 @@
 -- The id decides wherever a line has one. A name decides only where there is no id, and only if it is the
 -- name of exactly one player: a line given to the wrong namesake is worse than no line. Names are those that
 -- box scores used in the 3 years up to and including the date, so that no later game changes an earlier row.
--- The outcomes are those of LineOutcome in nba_ml/core/lines.py.
+-- The outcomes are those of LineOutcome in nba_ml/data/lines.py.
 CREATE OR REPLACE TEMP TABLE matched_lines AS
 WITH listed AS (
     SELECT * FROM lines WHERE game_date BETWEEN getvariable('first') AND getvariable('last')
