@@ -9,8 +9,6 @@ from functools import cache
 from typing import Any
 
 import pyarrow.compute as pc
-from nba_ml.data.table_digest import table_digest
-from nba_ml.registry.artifact import Artifact
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.features import V2_33FEATURES
@@ -18,10 +16,12 @@ from nba_ml.contract.season import month_of, season_months
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
+from nba_ml.data.table_digest import table_digest
 from nba_ml.defs.assets.xgboost_model import _train
 from nba_ml.model.record import ModelRecord, make_record
 from nba_ml.model.training import Hyperparameters
 from nba_ml.model.values import TrainedModel
+from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.publication import Bundle, publish

@@ -13,7 +13,13 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nba_ml.contract.errors import SettingsError
-from nba_ml.contract.thresholds import BREAK_EVEN, COMPLETE, SUBSTANTIAL
+
+SUBSTANTIAL, COMPLETE = 0.80, 0.95
+"""Coverage from which a month may be trained on, and from which it is done. Below 80% the rows that are there
+are no fair sample of the month."""
+
+BREAK_EVEN = 110 / 210
+"""Share of bets that must be right at the usual odds of -110: 110 are risked to win 100. 52.38%."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Points = Annotated[float, Field(ge=0)]

@@ -12,12 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from nba_ml.contract.thresholds import COMPLETE, SUBSTANTIAL
+
 if TYPE_CHECKING:
     import pandas as pd
-
-SUBSTANTIAL, COMPLETE = 0.80, 0.95
-"""Coverage from which a month may be trained on, and from which it is done. Below 80% the rows that are there
-are no fair sample of the month."""
 
 ROWS_PER_GAME = 21.5
 """Player rows of a game, on average."""

@@ -40,10 +40,6 @@ def break_even(odds: npt.ArrayLike) -> Floats:
     return np.asarray(np.where(prices < 0, -prices, 100.0) / (100.0 + np.abs(prices)), dtype=np.float64)
 
 
-BREAK_EVEN = float(break_even(USUAL_ODDS))
-"""Share of bets that must be right at the usual odds: 110 / 210, or 52.38%."""
-
-
 def publish_points(raw: npt.NDArray[np.floating]) -> Floats:
     """A model's output (n,) as points with two decimals, within 0 and 60.
 

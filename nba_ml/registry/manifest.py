@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,31 +10,10 @@ from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError, PublicationError
-from nba_ml.contract.features import FeatureVersion
-from nba_ml.contract.season import parse_month
+from nba_ml.contract.model_id import MODEL_ID, SYSTEM_ID
 from nba_ml.registry.verdict import Verdict
 
-SYSTEM_ID = "xgboost_v1"
-"""The platform's name for this prediction system, and the folder that its bundles lie in."""
-
-_MODEL_ID = re.compile(SYSTEM_ID + r"_\d+features_\d{6}_([0-9a-f]{12})")
 _MANIFEST_SUFFIX = "_manifest.json"
-
-
-def model_id(version: FeatureVersion, newest_month: str, booster: bytes) -> str:
-    """The name of a model: `xgboost_v1_33features_202206_0123456789ab`.
-
-    Args:
-        version: its feature version, of which the count goes into the name.
-        newest_month: `YYYY-MM` of the newest row it was given. An empty month adds no row, so it gives the
-            name of the month before: no clock takes part.
-        booster: its bytes; the first 12 hex digits of their sha256 end the name.
-
-    Raises:
-        MonthError: `newest_month` is no season month.
-    """
-    year, month = parse_month(newest_month)
-    return f"{SYSTEM_ID}_{version.count}features_{year:04d}{month:02d}_{bytes_digest(booster)[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +31,7 @@ class BundleNames:
         Raises:
             PublicationError: `model_id` is not of the form that `model_id()` gives.
         """
-        if not _MODEL_ID.fullmatch(model_id):
+        if not MODEL_ID.fullmatch(model_id):
             raise PublicationError(
                 f"{model_id!r} is no model id. One reads {SYSTEM_ID}_33features_<YYYYMM>_<12 hex digits>; "
                 "take it from the training record or from the list of what is published."
@@ -123,7 +101,7 @@ class Manifest(BaseModel):
 def model_id_of_manifest(name: str) -> str | None:
     """The model that an object of this name would be the manifest of; None if it is not named like one."""
     stem = name.removeprefix(f"{SYSTEM_ID}/").removesuffix(_MANIFEST_SUFFIX)
-    return stem if name == f"{SYSTEM_ID}/{stem}{_MANIFEST_SUFFIX}" and _MODEL_ID.fullmatch(stem) else None
+    return stem if name == f"{SYSTEM_ID}/{stem}{_MANIFEST_SUFFIX}" and MODEL_ID.fullmatch(stem) else None
 
 
 def _canonical(content: dict[str, Any]) -> bytes:

@@ -13,15 +13,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import HomeBusyError, SettingsError
 from nba_ml.settings import Settings
 
 # Dagster takes seconds to import. A busy home, or one that cannot be written to, says so without it.
 if TYPE_CHECKING:
     import dagster as dg
-
-PID_TAG = "nba_ml/pid"
-"""Tag of runs made by the command line: the process that made them."""
 
 _DAGSTER_YAML = """\
 # Written by nba_ml on first use; yours to change.

@@ -34,8 +34,8 @@ import psutil
 import pyarrow as pa
 import xgboost as xgb
 from dagster._core.execution.plan import compute_generator
-from nba_ml.contract.assets import CHAIN
 
+from nba_ml.contract.assets import CHAIN
 from nba_ml.contract.season import month_bounds
 from nba_ml.data.features import compute_features
 from nba_ml.defs.io_manager import MonthStoreIOManager

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from nba_ml.data.table_digest import table_digest
 
 from nba_ml.checks.check import Check, Severity
 from nba_ml.checks.feature_store_snapshot import checks
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.lines import LineCounts, LineOutcome
 from nba_ml.data.snapshot import Snapshot, SnapshotCounts
+from nba_ml.data.table_digest import table_digest
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import snapshot_of
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nba_ml.registry.artifact import Artifact
 
 from nba_ml.checks.check import Finding, Severity
 from nba_ml.checks.gcs_artifact import checks
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.publication import Bundle, publish
 from nba_ml.registry.verdict import CheckVerdict, Verdict

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import dagster as dg
 import pytest
-from nba_ml.contract.assets import MONTHLY_ASSETS
 
 from nba_ml.checks.check import Check, Consequence, Finding, Severity
 from nba_ml.checks.registry import all_checks, blocking_checks
+from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.checks import result_of
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import dagster as dg
 from click.testing import CliRunner
-from nba_ml.contract.assets import MONTHLY_ASSETS
 
 from nba_ml.cli.main import main
+from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.limits import LENIENT, written

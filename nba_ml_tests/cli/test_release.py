@@ -231,7 +231,8 @@ def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, argum
 
 def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     """Guards the second that a rollback may take: a graph takes three to load, tables and models half of one."""
-    code = "import sys, nba_ml.cli.main, nba_ml.cli.release, nba_ml.storage.opening, nba_ml.registry.rollback; print(*sys.modules)"
+    modules = "nba_ml.cli.main, nba_ml.cli.release, nba_ml.storage.opening, nba_ml.registry.rollback"
+    code = f"import sys, {modules}; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert "pydantic" in loaded

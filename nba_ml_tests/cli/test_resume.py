@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from dagster import DagsterRunStatus
 from dagster._utils.interrupts import capture_interrupts
-from nba_ml.contract.assets import FEATURE_ASSETS, MONTHLY_ASSETS
 
+from nba_ml.contract.assets import FEATURE_ASSETS, MONTHLY_ASSETS
 from nba_ml.runner.signals import signals_noticed
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cli.conftest import MONTHS, copy_months

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from nba_ml.data.table_digest import DigestedTable
 
 from nba_ml.cli.main import main
+from nba_ml.data.table_digest import DigestedTable
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollout import rollout_start
 from nba_ml.settings import Settings

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nba_ml.contract.model_id import SYSTEM_ID
-
 from nba_ml.contract.season import season_months
 from nba_ml.registry.publication import list_published
 from nba_ml.storage.cloud import open_cloud_store

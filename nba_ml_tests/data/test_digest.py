@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nba_ml.data.table_digest import table_digest
 
 from nba_ml.contract.digest import bytes_digest, json_digest
+from nba_ml.data.table_digest import table_digest
 
 TYPES = {
     "name": pa.string(),

@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nba_ml.data.table_digest import table_digest
 
 from nba_ml.contract.errors import SnapshotRejectedError
 from nba_ml.contract.features import V2_33FEATURES
@@ -25,6 +24,7 @@ from nba_ml.data.canonical import canonical_vectors
 from nba_ml.data.feature_rows import contract_faults
 from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, SnapshotCounts, take_snapshot
+from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, snapshot_schema
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of

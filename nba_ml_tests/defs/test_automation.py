@@ -17,13 +17,13 @@ import pytest
 from dagster._core.errors import ScheduleExecutionError
 from dagster._grpc.utils import default_schedule_grpc_timeout, default_sensor_grpc_timeout
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick
-from nba_ml.data.table_digest import DigestedTable, table_digest
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.lineage import Inputs
 from nba_ml.contract.season import season_months
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
+from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.definitions import build_defs, month_rows_of, partitions_of
 from nba_ml.defs.automation import _ANSWERED_WITHIN, NEW_YORK, STANDING_CHECKS, build_jobs, build_sensors
 from nba_ml.defs.freshness import HELD_FRESH, POLICY

@@ -16,13 +16,13 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pytest
-from nba_ml.contract.assets import CHAIN
-from nba_ml.data.table_digest import DigestedTable, table_digest
 
 from nba_ml.checks.registry import all_checks
+from nba_ml.contract.assets import CHAIN
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.definitions import build_defs
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.stores import open_store

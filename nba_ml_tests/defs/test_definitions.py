@@ -7,9 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 
 import nba_ml
+from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.definitions import build_defs
 from nba_ml.defs.compute import Compute

@@ -11,13 +11,13 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS
-from nba_ml.data.table_digest import table_digest
 
+from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.season import season_months
 from nba_ml.data.split import split_by_date
+from nba_ml.data.table_digest import table_digest
 from nba_ml.defs.assets import prediction_grades as grades_asset
 from nba_ml.defs.assets import predictions as predictions_asset
 from nba_ml.defs.assets.recording import INPUTS

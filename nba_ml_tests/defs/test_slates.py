@@ -13,8 +13,8 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
-from nba_ml.data.table_digest import DigestedTable
 
+from nba_ml.data.table_digest import DigestedTable
 from nba_ml.definitions import build_defs
 from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.partitions import season_months

@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 from nba_ml.contract.assets import CHAIN
-
 from nba_ml_tests.e2e import pages
 from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, opened, serving
 

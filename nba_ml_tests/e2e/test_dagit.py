@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS, FEATURE_ASSETS, ON_REQUEST
 from playwright.sync_api import Locator, Page, expect
 
 from nba_ml.checks.registry import all_checks
+from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS, FEATURE_ASSETS, ON_REQUEST
 from nba_ml.registry.reader import verify_bundle
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import source_months

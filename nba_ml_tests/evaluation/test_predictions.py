@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from nba_ml.data.table_digest import table_digest
 
 from nba_ml.contract.errors import SplitError, StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
+from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
 from nba_ml.model.published import published_columns

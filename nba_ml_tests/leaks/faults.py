@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-from nba_ml.data.table_digest import table_digest
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
+from nba_ml.data.table_digest import table_digest
 from nba_ml_tests.leaks.chain import MONTHS, Snapshots, Steps, Stored, StoredMonth
 
 Floats = npt.NDArray[np.float64]

@@ -10,10 +10,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import NotifyError, SettingsError
 from nba_ml.defs.sensors.failures import TOLD, build_notifier
 from nba_ml.monitoring.notify import Notice, post, send, targets_of
-from nba_ml.runner.home import PID_TAG
 from nba_ml.settings import MailSettings, NotifySettings, Settings
 from nba_ml_tests.mail import (
     HOST,

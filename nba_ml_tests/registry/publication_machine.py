@@ -20,10 +20,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nba_ml.contract.model_id import model_id
-
 from nba_ml.contract.errors import PublicationError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.model_id import model_id
 from nba_ml.registry.publication import Bundle, Published, publish
 from nba_ml.registry.verdict import CheckVerdict, Verdict
 from nba_ml.storage.directory import DirectoryStore

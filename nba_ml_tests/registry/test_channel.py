@@ -22,11 +22,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from nba_ml.contract.model_id import SYSTEM_ID, model_id
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.model_id import SYSTEM_ID, model_id
 from nba_ml.registry.channel import (
     CHAMPION,
     HISTORY,

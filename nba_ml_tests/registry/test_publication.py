@@ -31,10 +31,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from nba_ml.contract.model_id import model_id
 
 from nba_ml.contract.errors import BundleError, MonthError, NotVerifiedError, PublicationConflictError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.model_id import model_id
 from nba_ml.registry.manifest import BundleNames, Manifest
 from nba_ml.registry.publication import Bundle, list_published, publish, published
 from nba_ml.registry.verdict import Verdict

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nba_ml.data.table_digest import table_digest
 
 from nba_ml.contract.errors import (
     BundleError,
@@ -26,6 +25,7 @@ from nba_ml.contract.errors import (
     StaleInputError,
 )
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTION_GRADES, PREDICTIONS
 from nba_ml.evaluation.compare import shadow_month
 from nba_ml.evaluation.predictions import make_predictions

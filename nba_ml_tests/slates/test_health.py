@@ -13,9 +13,9 @@ from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from nba_ml.data.table_digest import DigestedTable
 
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.data.table_digest import DigestedTable
 from nba_ml.definitions import build_defs
 from nba_ml.monitoring.health import HOME, Level
 from nba_ml.settings import Settings

@@ -6,10 +6,10 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from nba_ml.data.table_digest import DigestedTable
 
 from nba_ml.contract.errors import BundleError, SettingsError, SlateError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.table_digest import DigestedTable
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollout import rollout_start

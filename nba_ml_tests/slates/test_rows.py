@@ -6,9 +6,9 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 import pytest
-from nba_ml.data.table_digest import DigestedTable
 
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, SLATE_ROWS
 from nba_ml.defs.stores import open_store
 from nba_ml.slates.bigquery_rows import BigQuerySlateRows

@@ -9,8 +9,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from nba_ml.data.table_digest import DigestedTable, table_digest
-from nba_ml.registry.artifact import Artifact
 
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.errors import StaleInputError
@@ -18,8 +16,10 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.data.split import split_by_date
+from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.values import DescribedModel, TrainedModel
+from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.verdict import CheckVerdict, Verdict
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore

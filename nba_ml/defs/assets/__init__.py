@@ -26,24 +26,6 @@ from nba_ml.defs.assets import (
 )
 from nba_ml.defs.assets.external import build_external
 
-FEATURE_ASSETS = ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
-"""What a month's rows go through."""
-
-TRAINING_ASSETS = ("train_split", "xgboost_model", "model_metadata", "gcs_artifact")
-"""What a month's model goes through."""
-
-EVALUATION_ASSETS = ("predictions", "prediction_grades")
-"""What a month says about the model of the month before."""
-
-MONTHLY_ASSETS = FEATURE_ASSETS + TRAINING_ASSETS + EVALUATION_ASSETS
-"""What a backfill makes of every month, in order."""
-
-ON_REQUEST = ("challengers",)
-"""What a month has only if somebody asks: other learners take longer than the model does."""
-
-CHAIN = FEATURE_ASSETS + TRAINING_ASSETS
-"""The whole chain, in order."""
-
 
 def build_assets(
     months: dg.MonthlyPartitionsDefinition, limits: Thresholds, *, external_feature_store: bool = False

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import NotifyError
 from nba_ml.defs.event_log import first_failure
 from nba_ml.monitoring.notify import Notice, Target, targets_of
-from nba_ml.runner.home import PID_TAG
 from nba_ml.settings import NotifySettings
 
 TOLD = "nba_ml/told_by_"

@@ -1,0 +1,24 @@
+"""`gcs_artifact` as the store keeps it: what was published, and under which verdict."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import BaseModel
+
+from nba_ml.contract.digest import bytes_digest
+from nba_ml.registry.verdict import Verdict
+
+
+class Artifact(BaseModel):
+    """What `gcs_artifact` published: empty where there is no model to publish yet."""
+
+    model_id: str | None = None
+    uris: dict[str, str] = {}
+    generations: dict[str, str] = {}
+    sha256: dict[str, str] = {}
+    verdict: Verdict | None = None
+
+    @property
+    def digest(self) -> str:
+        return bytes_digest(json.dumps([self.model_id, self.sha256], sort_keys=True).encode())
