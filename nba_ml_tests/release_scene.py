@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of, season_months
@@ -104,9 +105,9 @@ def changed(snapshot: Snapshot, keep: pc.Expression) -> Snapshot:
 def retrained(bench: Bench, months: Mapping[str, Snapshot]) -> str:
     """What a weekly training leaves: the months in the store as they are now, and their model published; its id."""
     for month, snapshot in months.items():
-        bench.months.save("feature_store_snapshot", month, snapshot)
+        bench.months.save(STORED["feature_store_snapshot"], month, snapshot)
     made = trained_on(months)
-    bench.months.save("gcs_artifact", made.record.newest_month, Artifact(model_id=made.model_id))
+    bench.months.save(STORED["gcs_artifact"], made.record.newest_month, Artifact(model_id=made.model_id))
     return publish_made(bench.objects, made)
 
 
@@ -136,7 +137,7 @@ def bench_of(objects: ObjectStore, store: ObjectStore, *months: str, limits: Thr
     """A bench whose store has the snapshots of the months, by default all four."""
     months_store = MonthStore(store)
     for month in months or MONTHS:
-        months_store.save("feature_store_snapshot", month, snapshot_of(month))
+        months_store.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
     return Bench(objects, months_store, limits, threads=1)
 
 

@@ -1,10 +1,14 @@
-"""Every check of a month. A module of checks is named here, and nowhere else.
+"""Every asset that has a value a month: how the store keeps it, and its checks. Registered here, and nowhere else.
 
 The checks of a date's slate (`slate_predictions`) and the standing ones (`champion`) have no month: `definitions` takes
 them as they are.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from nba_ml.checks import (
     feature_store_snapshot,
@@ -17,24 +21,44 @@ from nba_ml.checks import (
 )
 from nba_ml.checks.check import Check
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.stored import FEATURES, SNAPSHOT, SPLIT, SUMMARY
+from nba_ml.evaluation.stored import GRADES, PREDICTIONS
+from nba_ml.model.stored import CHALLENGERS, METADATA, MODEL
+from nba_ml.registry.artifact import ARTIFACT
+from nba_ml.storage.months import StoredAsset
 
-_MODULES = (
-    feature_store_snapshot,
-    train_split,
-    xgboost_model,
-    model_metadata,
-    gcs_artifact,
-    predictions,
-    prediction_grades,
+
+@dataclass(frozen=True, slots=True)
+class MonthlyAsset:
+    """An asset with a value a month, and its checks under given limits; None if it has no checks."""
+
+    stored: StoredAsset[Any]
+    checks: Callable[[Thresholds], tuple[Check, ...]] | None = None
+
+
+REGISTERED = (
+    MonthlyAsset(SUMMARY),
+    MonthlyAsset(FEATURES),
+    MonthlyAsset(SNAPSHOT, feature_store_snapshot.checks),
+    MonthlyAsset(SPLIT, train_split.checks),
+    MonthlyAsset(MODEL, xgboost_model.checks),
+    MonthlyAsset(METADATA, model_metadata.checks),
+    MonthlyAsset(ARTIFACT, gcs_artifact.checks),
+    MonthlyAsset(PREDICTIONS, predictions.checks),
+    MonthlyAsset(GRADES, prediction_grades.checks),
+    MonthlyAsset(CHALLENGERS),
 )
 """In the order of the graph."""
+
+STORED: Mapping[str, StoredAsset[Any]] = {asset.stored.name: asset.stored for asset in REGISTERED}
+"""By the asset's name, how the store keeps it."""
 
 _SHIPPED = Thresholds()
 
 
 def all_checks(limits: Thresholds = _SHIPPED) -> tuple[Check, ...]:
     """The registry, in the order of the graph, under the given limits. No limit changes which checks there are."""
-    return tuple(check for module in _MODULES for check in module.checks(limits))
+    return tuple(check for asset in REGISTERED if asset.checks for check in asset.checks(limits))
 
 
 def blocking_checks(asset: str, limits: Thresholds = _SHIPPED) -> tuple[Check, ...]:

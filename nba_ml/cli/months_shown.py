@@ -91,14 +91,12 @@ def _progress_bar() -> Progress:
 def show_model(runner: Backfill, month: str) -> None:
     """How good the month's model is beside its baselines."""
     from nba_ml.defs.assets.xgboost_model import comparison
-    from nba_ml.model.values import TrainedModel
+    from nba_ml.model.stored import MODEL
 
     store = runner.planner.store
-    model = store.load("xgboost_model", month)
-    if not isinstance(model, TrainedModel):
-        raise NbaMlError(
-            f"{store.uri('xgboost_model', month)} is not there, although its run succeeded: was it removed?"
-        )
+    model = store.load(MODEL, month)
+    if model is None:
+        raise NbaMlError(f"{store.uri(MODEL, month)} is not there, although its run succeeded: was it removed?")
     judgement, split = model.report.judgement, model.report.split
     if judgement is None:
         out.print(f"{month}: every row so far is early season, so there is no model yet.")
@@ -125,10 +123,10 @@ def show_model(runner: Backfill, month: str) -> None:
 
 def show_artifact(runner: Backfill, month: str) -> None:
     """What was published, and where."""
-    from nba_ml.registry.artifact import Artifact
+    from nba_ml.registry.artifact import ARTIFACT
 
-    artifact = runner.planner.store.load("gcs_artifact", month)
-    if not isinstance(artifact, Artifact) or artifact.model_id is None:
+    artifact = runner.planner.store.load(ARTIFACT, month)
+    if artifact is None or artifact.model_id is None:
         out.print(f"{month}: nothing was published.")
         return
     out.print(f"Published {artifact.model_id}", highlight=False, soft_wrap=True)

@@ -16,9 +16,10 @@ import dagster as dg
 import pandas as pd
 
 from nba_ml.checks.check import Check, Finding, Scene
-from nba_ml.checks.registry import all_checks
+from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.errors import CheckBrokenError
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.stored import results_of
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.stores import ArtifactRoot, Store
 
@@ -83,8 +84,8 @@ def scene_of(month: str, limits: Thresholds, store: Store, artifact_root: Artifa
         month=month,
         limits=limits,
         months=months,
-        load=values.load,
-        results=values.results,
+        load=lambda asset, at: values.load(STORED[asset], at),
+        results=lambda at: results_of(values, at),
         artifacts=artifact_root.objects,
     )
 

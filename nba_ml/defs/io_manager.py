@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
 from nba_ml.defs.stores import open_store
 from nba_ml.storage.months import MonthStore
@@ -33,8 +34,8 @@ class MonthStoreIOManager(dg.IOManager):
         """Opened when first used: loading the graph must need no credentials."""
         return open_store(self.root)
 
-    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        self.store.save(context.asset_key.to_user_string(), context.asset_partition_key, obj)
+    def handle_output(self, context: dg.OutputContext, obj: HasDigest) -> None:
+        self.store.save(STORED[context.asset_key.to_user_string()], context.asset_partition_key, obj)
 
     def load_input(self, context: dg.InputContext) -> HasDigest | dict[str, HasDigest]:
         """The value of the month, or all months of the window.
@@ -44,5 +45,5 @@ class MonthStoreIOManager(dg.IOManager):
         """
         wanted: Mapping[str, Any] = context.definition_metadata or {}
         months = sorted(context.asset_partition_keys)
-        values = self.store.require(context.asset_key.to_user_string(), months, wanted.get(COLUMNS))
+        values = self.store.require(STORED[context.asset_key.to_user_string()], months, wanted.get(COLUMNS))
         return values if wanted.get(BY_MONTH) else values[months[-1]]

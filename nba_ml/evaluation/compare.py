@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.stored import SNAPSHOT
 from nba_ml.evaluation.shadow import ShadowGrades, grade_systems, shadow_predictions
 from nba_ml.registry.backtest import backtest
-from nba_ml.registry.bench import SNAPSHOTS, Bench
+from nba_ml.registry.bench import Bench
 from nba_ml.registry.external import Backtest
 from nba_ml.registry.systems.loading import find_model, load_system
 
@@ -30,8 +30,8 @@ def shadow_month(bench: Bench, month: str, names: Sequence[str]) -> ShadowGrades
         ReleaseError: the month has no snapshot with samples, or one of the systems was given games of it or later.
         BundleError: one of them is not whole.
     """
-    snapshot = bench.months.load(SNAPSHOTS, month)
-    if not isinstance(snapshot, Snapshot) or not snapshot.table.num_rows:
+    snapshot = bench.months.load(SNAPSHOT, month)
+    if snapshot is None or not snapshot.table.num_rows:
         raise ReleaseError(f"The store has no samples of {month}. `nba-ml backfill --from {month} --to {month}` first.")
     systems = [load_system(bench.objects, find_model(bench.objects, name), bench.threads) for name in names]
     first = snapshot.table.column("game_date")[0].as_py()  # a snapshot is in date order

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.registry.verdict import Verdict
+from nba_ml.storage.months import stored_record
 
 
 class Artifact(BaseModel):
@@ -22,3 +23,6 @@ class Artifact(BaseModel):
     @property
     def digest(self) -> str:
         return bytes_digest(json.dumps([self.model_id, self.sha256], sort_keys=True).encode())
+
+
+ARTIFACT = stored_record("gcs_artifact", Artifact)

@@ -8,14 +8,12 @@ import pyarrow as pa
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.stored import SNAPSHOT
 from nba_ml.data.tables import snapshot_schema
 from nba_ml.registry.external import ExternalLimits
 from nba_ml.registry.promotion_rules import ReleaseLimits
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
-
-SNAPSHOTS = "feature_store_snapshot"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +44,9 @@ class Bench:
 
     def snapshots(self, first: str) -> dict[str, pa.Table]:
         """The snapshots in the store of the months from `first` on, '' being all: month -> rows."""
-        names = self.months.objects.names(f"{SNAPSHOTS}/")
-        stored = sorted(name.removeprefix(f"{SNAPSHOTS}/").removesuffix(".parquet") for name in names)
+        names = self.months.objects.names(f"{SNAPSHOT.name}/")
+        stored = sorted(name.removeprefix(f"{SNAPSHOT.name}/").removesuffix(".parquet") for name in names)
         wanted = [month for month in stored if "." not in month and month >= first]
         columns = snapshot_schema(V2_33FEATURES).names  # all of them, and not the rejects and results beside
-        loaded = {month: self.months.load(SNAPSHOTS, month, columns) for month in wanted}
-        return {month: value.table for month, value in loaded.items() if isinstance(value, Snapshot)}
+        loaded = {month: self.months.load(SNAPSHOT, month, columns) for month in wanted}
+        return {month: value.table for month, value in loaded.items() if value is not None}

@@ -14,7 +14,7 @@ from nba_ml.contract.errors import ReleaseError, StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.model_id import SYSTEM_ID
 from nba_ml.contract.season import month_of
-from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
 from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel, Evidence
@@ -160,8 +160,8 @@ def latest_published(bench: Bench) -> str:
     of_month = [each for each in ids if _month_in(each) == newest]
     if len(of_month) == 1:
         return of_month[0]
-    artifact = bench.months.load("gcs_artifact", f"{newest[:4]}-{newest[4:]}")
-    if isinstance(artifact, Artifact) and artifact.model_id in of_month:
+    artifact = bench.months.load(ARTIFACT, f"{newest[:4]}-{newest[4:]}")
+    if artifact is not None and artifact.model_id in of_month:
         return artifact.model_id
     raise ReleaseError(
         f"{len(of_month)} models of {newest} are published ({', '.join(of_month)}), and the store does not say which "

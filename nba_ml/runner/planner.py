@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from nba_ml.checks.registry import all_checks
+from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import NotVerifiedError, StaleInputError
 from nba_ml.contract.lineage import inputs_digest
@@ -22,9 +22,9 @@ from nba_ml.defs.assets.xgboost_model import parameters_digest
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.partitions import months_needed
 from nba_ml.defs.verdict import gather_verdict, latest_evaluations
+from nba_ml.model.stored import METADATA, MODEL
 from nba_ml.model.training import Hyperparameters
-from nba_ml.model.values import DescribedModel
-from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.storage.months import MonthStore
@@ -110,7 +110,7 @@ class Planner:
 
     def stored(self, asset: str, month: str) -> bool:
         """Whether there is a value of the asset for the month, from whatever inputs."""
-        return self.store.uri(asset, month) in {
+        return self.store.uri(STORED[asset], month) in {
             self.store.objects.uri(n) for n in self.store.objects.names(f"{asset}/")
         }
 
@@ -119,8 +119,8 @@ class Planner:
 
         Every check has spoken on these very bytes and one has failed: asking again would change nothing.
         """
-        described = self.store.load("model_metadata", month)
-        if not isinstance(described, DescribedModel) or described.record is None:
+        described = self.store.load(METADATA, month)
+        if described is None or described.record is None:
             return None
         verdict = gather_verdict(self.instance, month, described.record, self.limits)
         if any(check.final for check in verdict.failed):
@@ -155,22 +155,20 @@ class Planner:
     def _stored(self, asset: str) -> set[str]:
         """Months whose value is there, with all that it refers to: its booster, its published objects."""
         there = {self.store.objects.uri(name) for name in self.store.objects.names(f"{asset}/")}
-        months = {month for month in self.months if self.store.uri(asset, month) in there}
+        months = {month for month in self.months if self.store.uri(STORED[asset], month) in there}
         match asset:
             case "xgboost_model":
                 return {month for month in months if self._has_booster(month)}
             case "gcs_artifact":
                 published = {self.artifacts.uri(name) for name in self.artifacts.names("")}
-                values = {month: self.store.load(asset, month) for month in months}
-                return {
-                    m for m, a in values.items() if isinstance(a, Artifact) and published.issuperset(a.uris.values())
-                }
+                values = {month: self.store.load(ARTIFACT, month) for month in months}
+                return {m for m, a in values.items() if a is not None and published.issuperset(a.uris.values())}
             case _:
                 return months
 
     def _has_booster(self, month: str) -> bool:
         try:
-            return self.store.load("xgboost_model", month) is not None
+            return self.store.load(MODEL, month) is not None
         except StaleInputError:
             return False  # missing or damaged: to be trained again, which is what the error asks for
 

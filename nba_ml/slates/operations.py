@@ -11,7 +11,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from nba_ml.contract.errors import SettingsError, SlateError
-from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.stored import SNAPSHOT
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.systems.loading import load_system
 from nba_ml.settings import BigQuerySettings, Settings
@@ -154,8 +154,8 @@ def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) ->
             f"No slate of {month} was kept, so there is nothing to grade: `nba-ml slate predict --date {month}-15` "
             "scores and keeps one."
         )
-    snapshot = months.load("feature_store_snapshot", month)
-    if not isinstance(snapshot, Snapshot):
+    snapshot = months.load(SNAPSHOT, month)
+    if snapshot is None:
         raise SlateError(
             f"{len(days)} slates of {month} are kept, and its results are not there: the month has no snapshot yet. "
             f"`nba-ml backfill --from {month} --to {month} --assets feature_store_snapshot` takes one."

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import OFF_SEASON, month_of
 from nba_ml.data.snapshot import MonthRows
-from nba_ml.data.table_digest import DigestedTable
+from nba_ml.data.stored import FEATURES
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
@@ -60,16 +60,16 @@ class StoredSlateRows:
         return sorted(each for month in months for each in self._dates(month) if abs(each - day) <= NEAR)
 
     def _dates(self, month: str) -> list[date]:
-        value = self._store.load("ml_feature_store_v2", month, ["game_date"]) if _in_season(month) else None
-        if not isinstance(value, DigestedTable):
+        value = self._store.load(FEATURES, month, ["game_date"]) if _in_season(month) else None
+        if value is None:
             return []
         days: list[date] = value.table.column("game_date").unique().to_pylist()
         return days
 
     def _month(self, day: date) -> pa.Table:
         month = month_of(day)
-        value = self._store.load("ml_feature_store_v2", month) if _in_season(month) else None
-        if not isinstance(value, DigestedTable):
+        value = self._store.load(FEATURES, month) if _in_season(month) else None
+        if value is None:
             return SLATE_ROWS.empty_table()
         rows = MonthRows.of_tables(value.table, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
         return rows.append_column(

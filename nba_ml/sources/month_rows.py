@@ -4,7 +4,6 @@ What belongs here: what both have in common, and the first. The second is `bigqu
 """
 
 from abc import ABC, abstractmethod
-from typing import TypeGuard
 
 import dagster as dg
 import pyarrow as pa
@@ -12,14 +11,14 @@ import pyarrow.compute as pc
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
+from nba_ml.data import stored
 from nba_ml.data.lines import FeatureMonth
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
-from nba_ml.data.table_digest import DigestedTable
 from nba_ml.defs.stores import open_store
 from nba_ml.storage.months import MonthStore
 
-SUMMARY, FEATURES = "player_game_summary", "ml_feature_store_v2"
+SUMMARY, FEATURES = stored.SUMMARY.name, stored.FEATURES.name
 """The two assets that a snapshot is taken of."""
 
 
@@ -53,12 +52,10 @@ class StoredMonthRows(MonthRowsSource):
 
     def read(self, month: str) -> tuple[MonthRows, Inputs]:
         store = open_store(self.root)
-        values = {asset: store.require(asset, [month])[month] for asset in (SUMMARY, FEATURES)}
-        tables = {asset: value.table for asset, value in values.items() if isinstance(value, DigestedTable)}
-        features = values[FEATURES]
+        summary, features = (store.require(each, [month])[month] for each in (stored.SUMMARY, stored.FEATURES))
         lines = features.lines if isinstance(features, FeatureMonth) else None
-        rows = MonthRows.of_tables(tables[FEATURES], tables[SUMMARY], V2_33FEATURES, lines)
-        return rows, {asset: {month: value.digest} for asset, value in values.items()}
+        rows = MonthRows.of_tables(features.table, summary.table, V2_33FEATURES, lines)
+        return rows, {SUMMARY: {month: summary.digest}, FEATURES: {month: features.digest}}
 
     def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:  # noqa: ARG002 (asks nobody)
         store = open_store(self.root)
@@ -67,10 +64,10 @@ class StoredMonthRows(MonthRowsSource):
 
 def _stored_progress(store: MonthStore, month: str) -> MonthProgress:
     key = ["player_lookup", "game_date"]
-    summary = store.load(SUMMARY, month, [*key, "game_id", "minutes_played"])
-    features = store.load(FEATURES, month, [*key, "game_id", "feature_quality_score", "updated_at"])
-    played = summary.table.filter(pc.greater(summary.table.column("minutes_played"), 0)) if _is_table(summary) else None
-    there = features.table if _is_table(features) else None
+    summary = store.load(stored.SUMMARY, month, [*key, "game_id", "minutes_played"])
+    features = store.load(stored.FEATURES, month, [*key, "game_id", "feature_quality_score", "updated_at"])
+    played = summary.table.filter(pc.greater(summary.table.column("minutes_played"), 0)) if summary else None
+    there = features.table if features else None
     return MonthProgress(
         month=month,
         played=_state(played, summary.digest if summary else ""),
@@ -78,10 +75,6 @@ def _stored_progress(store: MonthStore, month: str) -> MonthProgress:
         covered=played.join(there.select(key), key, join_type="inner").num_rows if played and there else 0,
         quality=pc.mean(there.column("feature_quality_score").cast(pa.float64())).as_py() if there else None,
     )
-
-
-def _is_table(value: object) -> TypeGuard[DigestedTable]:
-    return isinstance(value, DigestedTable)
 
 
 def _state(table: pa.Table | None, version: str) -> TableState:

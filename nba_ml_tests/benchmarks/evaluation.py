@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from nba_ml.checks.registry import all_checks
+from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import season_months
 from nba_ml.contract.thresholds import Thresholds
@@ -38,7 +38,7 @@ def check_seconds(store: Store, artifacts: ArtifactRoot, months: list[str]) -> d
     scene = scene_of(months[-1], limits, store, artifacts, months)
     spent: defaultdict[str, float] = defaultdict(float)
     for check in all_checks(limits):
-        value = store.months().load(check.asset, scene.month)
+        value = store.months().load(STORED[check.asset], scene.month)
         if value is None:
             continue
         started = time.perf_counter()
@@ -54,7 +54,10 @@ def walk_seconds(store: MonthStore, months: list[str]) -> dict[str, float]:
     spent: defaultdict[str, float] = defaultdict(float)
     for before, month in zip([None, *months], months, strict=False):
         started = time.perf_counter()
-        snapshot, model = store.load("feature_store_snapshot", month), before and store.load("xgboost_model", before)
+        snapshot, model = (
+            store.load(STORED["feature_store_snapshot"], month),
+            before and store.load(STORED["xgboost_model"], before),
+        )
         assert isinstance(snapshot, Snapshot)
         read = time.perf_counter()
         made = make_predictions(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from nba_ml.checks.registry import STORED
 from nba_ml.cli.main import main
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.registry.promotion import promote
@@ -36,7 +37,9 @@ class Terminal:
         self.bench = bench_of(self.objects, DirectoryStore(home / "store"))
         self.champion = published_model(self.objects, "2021-12")
         promote(self.bench, AFTERWARDS, self.champion, WHY)
-        self.bench.months.save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+        self.bench.months.save(
+            STORED["ml_feature_store_v2"], "2022-01", DigestedTable(features_of("2022-01"), "a digest")
+        )
         self.environment = {"NBA_ML_HOME": str(home), "NBA_ML_THREADS": "1", **settings}
 
     def says(self, code: int, *arguments: str) -> str:
@@ -113,7 +116,7 @@ def test_what_was_set_aside_is_listed_with_its_reason(terminal: Terminal) -> Non
     for i in chosen:
         rows[i] = {**rows[i], "features": [-5.0, *rows[i]["features"][1:]]}
     broken = DigestedTable(features.from_pylist(rows, schema=features.schema), "another digest")
-    terminal.bench.months.save("ml_feature_store_v2", "2022-01", broken)
+    terminal.bench.months.save(STORED["ml_feature_store_v2"], "2022-01", broken)
     said = terminal.says(0, "slate", "predict", "--date", str(DAY))
     assert "12 set aside" in said
     assert f"set aside: {rows[chosen[0]]['player_lookup']}" in said
@@ -126,7 +129,9 @@ def test_a_slate_that_serves_nobody_is_no_success(terminal: Terminal) -> None:
     features = features_of("2022-01")
     early = [{**row, "early_season_flag": True} for row in features.to_pylist()]
     terminal.bench.months.save(
-        "ml_feature_store_v2", "2022-01", DigestedTable(features.from_pylist(early, schema=features.schema), "early")
+        STORED["ml_feature_store_v2"],
+        "2022-01",
+        DigestedTable(features.from_pylist(early, schema=features.schema), "early"),
     )
     assert "0 served" in terminal.says(1, "slate", "predict", "--date", str(DAY))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.season import season_months
 from nba_ml.defs.stores import open_store
 from nba_ml.registry.publication import list_published
@@ -63,7 +64,7 @@ def backfilled(clouds: Clouds) -> Clouds:
 def test_the_snapshots_are_those_of_the_embedded_source(backfilled: Clouds, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a model that depends on where its rows were kept on the way."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", backfilled.home.settings["STORAGE_EMULATOR_HOST"])
-    values = open_store(f"{backfilled.root}/store").require("feature_store_snapshot", MONTHS)
+    values = open_store(f"{backfilled.root}/store").require(STORED["feature_store_snapshot"], MONTHS)
     assert {month: value.digest for month, value in values.items()} == {m: snapshot_of(m).digest for m in MONTHS}
 
 

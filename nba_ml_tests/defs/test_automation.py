@@ -18,6 +18,7 @@ from dagster._core.errors import ScheduleExecutionError
 from dagster._grpc.utils import default_schedule_grpc_timeout, default_sensor_grpc_timeout
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.lineage import Inputs
 from nba_ml.contract.season import season_months
@@ -99,11 +100,11 @@ class Deployment:
     def change(self, month: str, column: str, values: Callable[[pa.ChunkedArray], pa.ChunkedArray]) -> None:
         """Other values in a column of the month's feature rows, as if the backfill had written them."""
         store = open_store(self.rows.root)
-        value = store.require(FEATURES, [month])[month]
+        value = store.require(STORED[FEATURES], [month])[month]
         assert isinstance(value, DigestedTable)
         index = value.table.column_names.index(column)
         table = value.table.set_column(index, value.table.schema.field(index), values(value.table.column(column)))
-        store.save(FEATURES, month, DigestedTable(table, table_digest(table)))
+        store.save(STORED[FEATURES], month, DigestedTable(table, table_digest(table)))
 
     def _job(self, request: dg.RunRequest) -> dg.JobDefinition:
         assert request.job_name is not None

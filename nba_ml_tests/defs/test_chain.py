@@ -17,7 +17,7 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from nba_ml.checks.registry import all_checks
+from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import CHAIN
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
@@ -220,7 +220,7 @@ def test_what_is_published_can_be_trusted_and_loaded(chain: Chain) -> None:
 def test_the_published_verdict_names_every_blocking_check(chain: Chain) -> None:
     """Guards against a manifest that vouches for less than it was gated by: every snapshot and the model."""
     with opened(chain.folder) as home:
-        artifact = home.months.load("gcs_artifact", LAST)
+        artifact = home.months.load(STORED["gcs_artifact"], LAST)
     verdict = getattr(artifact, "verdict", None)
     assert verdict is not None
     blocking = [(check.asset, check.name) for check in all_checks() if check.blocking]
@@ -300,7 +300,7 @@ def test_metadata_says_what_is_stored(chain: Chain) -> None:
     """Guards against a number in the UI that is not the one of the value: rows, digests, scores."""
     events = materialised(chain.results[LAST])
     with opened(chain.folder) as home:
-        values = {asset: home.months.load(asset, LAST) for asset in CHAIN}
+        values = {asset: home.months.load(STORED[asset], LAST) for asset in CHAIN}
     for asset, value in values.items():
         assert value is not None
         assert (events[asset].tags or {})["dagster/data_version"] == value.digest, asset
@@ -355,12 +355,12 @@ def test_a_hole_in_the_window_fails_and_names_the_month(home: Home) -> None:
 
 def test_a_refused_snapshot_leaves_the_old_one(home: Home) -> None:
     """Guards against a broken feature run destroying the good month: rows kept beside it, bytes untouched."""
-    stored = home.months.load("ml_feature_store_v2", LAST)
+    stored = home.months.load(STORED["ml_feature_store_v2"], LAST)
     assert isinstance(stored, DigestedTable)
     field = stored.table.schema.field("feature_version")
     versions = pa.array(["v1_25features"] * stored.table.num_rows)
     broken = stored.table.set_column(stored.table.schema.get_field_index(field.name), field, versions)
-    home.months.save("ml_feature_store_v2", LAST, DigestedTable(broken, "broken"))
+    home.months.save(STORED["ml_feature_store_v2"], LAST, DigestedTable(broken, "broken"))
     names = home.months.objects.names("feature_store_snapshot/")
     before = {name: home.months.objects.read(name) for name in names}
 
@@ -392,10 +392,10 @@ def test_a_model_that_failed_is_refused_by_the_publisher_in_its_own_run(home: Ho
 
 def test_a_check_that_stops_the_run_lets_nothing_be_made_of_it(home: Home) -> None:
     """Guards against a model trained on a month of which the checks said that it means nothing."""
-    snapshot = home.months.load("feature_store_snapshot", LAST)
+    snapshot = home.months.load(STORED["feature_store_snapshot"], LAST)
     assert isinstance(snapshot, Snapshot)
     twice = pa.concat_tables([snapshot.table, snapshot.table.slice(0, 50)]).sort_by("game_date")
-    home.months.save("feature_store_snapshot", LAST, replace(snapshot, table=twice, digest=table_digest(twice)))
+    home.months.save(STORED["feature_store_snapshot"], LAST, replace(snapshot, table=twice, digest=table_digest(twice)))
     result = home.run_checks(LAST, "feature_store_snapshot")
     assert not result.success
     assert "unique_keys" in failure(result, "feature_store_snapshot_checks")
@@ -521,13 +521,13 @@ def _checked_before_the_last_materialisation(home: Home) -> str:
 
 def _checked_other_bytes(home: Home) -> str:
     """The split was made again from other rows, and checked; the model still stands on the old one."""
-    snapshot = home.months.load("feature_store_snapshot", "2021-10")
-    november = home.months.load("feature_store_snapshot", "2021-11")
+    snapshot = home.months.load(STORED["feature_store_snapshot"], "2021-10")
+    november = home.months.load(STORED["feature_store_snapshot"], "2021-11")
     assert snapshot is not None
     assert november is not None
-    home.months.save("feature_store_snapshot", "2021-11", snapshot)
+    home.months.save(STORED["feature_store_snapshot"], "2021-11", snapshot)
     assert home.run(LAST, ["train_split"]).success
-    home.months.save("feature_store_snapshot", "2021-11", november)
+    home.months.save(STORED["feature_store_snapshot"], "2021-11", november)
     return f"dates_disjoint_and_ordered on train_split of {LAST} (it has not run"
 
 

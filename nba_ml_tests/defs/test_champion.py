@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nba_ml.checks.registry import STORED
 from nba_ml.registry.channel import CHAMPION, read_channel
 from nba_ml.registry.manifest import BundleNames
 from nba_ml_tests.conftest import snapshot_of
@@ -19,7 +20,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
     """The snapshots of four months, and nothing published."""
     with opened(tmp_path / "home") as home:
         for month in MONTHS:
-            home.months.save("feature_store_snapshot", month, snapshot_of(month))
+            home.months.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
         yield home
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import inputs_digest
@@ -41,10 +42,10 @@ def store(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
     nothing = TrainingReport(split=split_by_date({}), parameters=QUICK, feature_version="v2_33features")
     with opened(folder) as home:
         for month in MONTHS:
-            home.months.save("feature_store_snapshot", month, snapshot_of(month))
+            home.months.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
         for month in MONTHS[:2]:
-            home.months.save("xgboost_model", month, TrainedModel(nothing, None))
-        home.months.save("xgboost_model", "2021-12", TrainedModel(trained.report, trained.fitted.booster))
+            home.months.save(STORED["xgboost_model"], month, TrainedModel(nothing, None))
+        home.months.save(STORED["xgboost_model"], "2021-12", TrainedModel(trained.report, trained.fitted.booster))
     return folder
 
 
@@ -77,11 +78,11 @@ def test_a_month_is_scored_by_the_model_of_the_month_before_and_graded(home: Hom
     assert result.success
     model, snapshot = TrainedModel(trained.report, trained.fitted.booster), snapshot_of(LAST)
     expected = make_predictions(snapshot, model, LAST, V2_33FEATURES, threads=2)
-    stored = home.months.load("predictions", LAST)
+    stored = home.months.load(STORED["predictions"], LAST)
     assert isinstance(stored, MonthPredictions)
     assert (stored.digest, stored.model) == (expected.digest, expected.model)
     assert table_digest(stored.table) == table_digest(expected.table)
-    graded = home.months.load("prediction_grades", LAST)
+    graded = home.months.load(STORED["prediction_grades"], LAST)
     assert isinstance(graded, GradedMonth)
     wanted = grade_month(expected, snapshot, LAST, V2_33FEATURES)
     assert (graded.digest, graded.report) == (wanted.digest, wanted.report)
@@ -99,13 +100,13 @@ def test_what_is_recorded_is_what_the_planner_asks_for(home: Home, trained: Trai
     graded = inputs_digest(grades_asset.CODE_VERSION, {"predictions": {LAST: versions["predictions"]}, **snapshot}, {})
     assert facts(result, "predictions")[INPUTS] == predicted
     assert facts(result, "prediction_grades")[INPUTS] == graded
-    assert versions["predictions"] == home.months.load("predictions", LAST).digest  # type: ignore[union-attr]
+    assert versions["predictions"] == home.months.load(STORED["predictions"], LAST).digest  # type: ignore[union-attr]
 
 
 def test_the_numbers_of_a_month_are_there_to_plot(home: Home, trained: Trained) -> None:
     """Guards against a metric that the UI cannot plot over months, or without n, interval and what was promised."""
     found = facts(evaluate(home, LAST), "prediction_grades")
-    graded = home.months.load("prediction_grades", LAST)
+    graded = home.months.load(STORED["prediction_grades"], LAST)
     assert isinstance(graded, GradedMonth)
     assert graded.report.breakdown is not None
     overall = graded.report.breakdown.overall
@@ -169,7 +170,7 @@ def test_the_walk_forward_takes_what_is_graded_and_names_what_is_not(home: Home)
     assert found["report"] == home.months.objects.uri(PAGE)
     assert b"games it had not seen" in page.data
     walk = WalkForward.model_validate_json(summary.data)
-    graded = home.months.load("prediction_grades", LAST)
+    graded = home.months.load(STORED["prediction_grades"], LAST)
     assert isinstance(graded, GradedMonth)
     assert walk.months[LAST] == graded.report
     assert walk.overall == graded.report.breakdown

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from nba_ml.contract.assets import FEATURE_ASSETS
 
+from nba_ml.contract.assets import FEATURE_ASSETS
 from nba_ml.definitions import build_defs
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import SAMPLE_DATA

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel, read_channel
@@ -26,7 +27,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
     """The snapshots of four months, under limits that models of few steps can keep."""
     with opened(tmp_path / "home", limits=LIMITS) as home:
         for month in MONTHS:
-            home.months.save("feature_store_snapshot", month, snapshot_of(month))
+            home.months.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
         yield home
 
 
@@ -100,7 +101,7 @@ def test_a_rule_beside_the_champion_stays_at_its_last_step(tmp_path: Path) -> No
     """Guards the A/B against the mock: marked as such, never everybody's, and its last step is no red run."""
     with opened(tmp_path / "wide", limits=Thresholds(rollout_margin=9.0, bias=(-9.0, 9.0))) as home:
         for month in MONTHS:
-            home.months.save("feature_store_snapshot", month, snapshot_of(month))
+            home.months.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
         crowned(home)
         rollout_start(bench_in(home), "mock", AT, WHY, date(2021, 12, 1), share=10)
         bench = bench_of(home.artifacts, home.months.objects, limits=home.settings.thresholds)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
+from nba_ml.checks.registry import STORED
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.definitions import build_defs
 from nba_ml.defs.assets.slate_predictions import days_of
@@ -43,7 +44,7 @@ WHY = "for a test of the slates"
 def home(tmp_path: Path) -> Iterator[Home]:
     """Snapshots, the features of a month, a champion of December and the mock beside it."""
     with opened(tmp_path / "home") as home:
-        home.months.save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+        home.months.save(STORED["ml_feature_store_v2"], "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
         bench = bench_of(home.artifacts, home.months.objects)
         promote(bench, AFTERWARDS, published_model(home.artifacts, "2021-12"), WHY)
         rollout_start(bench, "mock", AFTERWARDS, WHY, DAYS[0], share=10)

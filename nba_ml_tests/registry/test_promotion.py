@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import BundleError, NotVerifiedError, ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
@@ -282,7 +283,7 @@ def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: Bench) -> N
     promote(bench, AT)
     months = as_of(WEEKS[1])
     retrained(bench, months)
-    bench.months.save("feature_store_snapshot", "2021-11", changed_month(months, "2021-11")["2021-11"])
+    bench.months.save(STORED["feature_store_snapshot"], "2021-11", changed_month(months, "2021-11")["2021-11"])
     done = promote(bench, AT)
     assert not done.moved
     assert "the booster that it was measured by cannot be made again: The snapshots of 2021-11" in done.said

@@ -14,6 +14,7 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteRepos
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, ScheduleInstigatorData
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.definitions import build_defs
@@ -47,7 +48,9 @@ class Scene:
     def __init__(self, folder: Path, instance: dg.DagsterInstance) -> None:
         self.root, self.instance = str(folder), instance
         objects = DirectoryStore(folder)
-        MonthStore(objects).save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+        MonthStore(objects).save(
+            STORED["ml_feature_store_v2"], "2022-01", DigestedTable(features_of("2022-01"), "a digest")
+        )
         self.slates, self.rows = SlateStore(objects), StoredSlateRows(self.root)
 
     def switch(self, schedule: str, status: InstigatorStatus) -> None:

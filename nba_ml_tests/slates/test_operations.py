@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import BundleError, SettingsError, SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.table_digest import DigestedTable
@@ -33,7 +34,7 @@ class Scene:
         self.bench = bench_of(self.objects, DirectoryStore(folder / "store"))
         self.ids = [published_model(self.objects, month) for month in ("2021-11", "2021-12")]
         self.months = self.bench.months
-        self.months.save("ml_feature_store_v2", "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+        self.months.save(STORED["ml_feature_store_v2"], "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
         self.slates = SlateStore(self.months.objects)
         self.desk = Desk(self.objects, StoredSlateRows(str(folder / "store")), self.slates, threads=1)
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, SLATE_ROWS
@@ -27,7 +28,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredSlateRows:
     """The features of two months, as the asset leaves them in the store."""
     root = tmp_path_factory.mktemp("store")
     for month in ("2022-01", "2022-02"):
-        open_store(str(root)).save("ml_feature_store_v2", month, DigestedTable(features_of(month), "a digest"))
+        open_store(str(root)).save(STORED["ml_feature_store_v2"], month, DigestedTable(features_of(month), "a digest"))
     return StoredSlateRows(str(root))
 
 

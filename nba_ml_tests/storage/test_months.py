@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.data.split import split_by_date
+from nba_ml.data.stored import results_of, save_refused
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.values import DescribedModel, TrainedModel
@@ -35,7 +37,7 @@ def store(tmp_path: Path) -> MonthStore:
 
 
 def loaded(store: MonthStore, asset: str, month: str = MONTH) -> HasDigest:
-    value = store.load(asset, month)
+    value = store.load(STORED[asset], month)
     assert value is not None
     return value
 
@@ -55,7 +57,7 @@ def snapshot_with_rejects() -> Snapshot:
 def test_tables_come_back_equal_with_their_digest(store: MonthStore, asset: str) -> None:
     """Guards against types or NaN lost in Parquet, and against a digest that no longer names what is stored."""
     table = (summary_of if asset == "player_game_summary" else features_of)(MONTH)
-    store.save(asset, MONTH, DigestedTable(table, table_digest(table)))
+    store.save(STORED[asset], MONTH, DigestedTable(table, table_digest(table)))
     value = loaded(store, asset)
     assert isinstance(value, DigestedTable)
     assert value.digest == table_digest(table) == table_digest(value.table)
@@ -67,7 +69,7 @@ def test_a_snapshot_comes_back_with_rejects_and_counts(store: MonthStore) -> Non
     """Guards against a snapshot that is judged by other counts, or trained on other bytes, than it was taken with."""
     snapshot = snapshot_with_rejects()
     assert snapshot.counts.rejected == 3
-    store.save("feature_store_snapshot", MONTH, snapshot)
+    store.save(STORED["feature_store_snapshot"], MONTH, snapshot)
     value = loaded(store, "feature_store_snapshot")
     assert isinstance(value, Snapshot)
     assert (value.digest, value.counts) == (snapshot.digest, snapshot.counts)
@@ -91,8 +93,8 @@ def test_counts_of_lines_come_back_with_features_and_snapshot(store: MonthStore)
 
 def test_named_columns_only_keep_the_digest_of_the_whole(store: MonthStore) -> None:
     """Guards against a split that names the digest of its one column instead of the snapshot's."""
-    store.save("feature_store_snapshot", MONTH, snapshot_of(MONTH))
-    value = store.load("feature_store_snapshot", MONTH, columns=["game_date"])
+    store.save(STORED["feature_store_snapshot"], MONTH, snapshot_of(MONTH))
+    value = store.load(STORED["feature_store_snapshot"], MONTH, columns=["game_date"])
     assert isinstance(value, Snapshot)
     assert value.table.column_names == ["game_date"]
     assert value.table["game_date"].equals(snapshot_of(MONTH).table["game_date"])
@@ -111,7 +113,7 @@ def test_split_model_record_and_artifact_come_back_equal(store: MonthStore, trai
         "gcs_artifact": Artifact(model_id="x", uris={"booster": "u"}, sha256={"booster": "d"}, verdict=verdict),
     }
     for asset, value in values.items():
-        store.save(asset, MONTH, value)
+        store.save(STORED[asset], MONTH, value)
         assert loaded(store, asset) == value
         assert loaded(store, asset).digest == value.digest
 
@@ -125,25 +127,25 @@ def test_no_model_yet_comes_back_as_none(store: MonthStore) -> None:
         "gcs_artifact": Artifact(),
     }
     for asset, value in values.items():
-        store.save(asset, MONTH, value)
+        store.save(STORED[asset], MONTH, value)
         assert loaded(store, asset) == value
 
 
 def test_months_and_assets_do_not_mix(store: MonthStore, trained: Trained) -> None:
     """Guards against a month that overwrites another, and against one booster stored once a month."""
     model = TrainedModel(trained.report, trained.fitted.booster)
-    store.save("xgboost_model", "2021-12", model)
-    store.save("xgboost_model", "2022-10", model)
-    assert store.load("xgboost_model", MONTH) is None
-    assert store.load("train_split", "2021-12") is None
+    store.save(STORED["xgboost_model"], "2021-12", model)
+    store.save(STORED["xgboost_model"], "2022-10", model)
+    assert store.load(STORED["xgboost_model"], MONTH) is None
+    assert store.load(STORED["train_split"], "2021-12") is None
     assert len(store.objects.names("boosters/")) == 1
-    assert store.uri("xgboost_model", "2021-12") != store.uri("xgboost_model", "2022-10")
+    assert store.uri(STORED["xgboost_model"], "2021-12") != store.uri(STORED["xgboost_model"], "2022-10")
 
 
 def test_saving_again_replaces_the_value(store: MonthStore) -> None:
     """Guards against the old rows, or the old rejects, staying behind a month that was corrected."""
-    store.save("feature_store_snapshot", MONTH, snapshot_with_rejects())
-    store.save("feature_store_snapshot", MONTH, snapshot_of(MONTH))
+    store.save(STORED["feature_store_snapshot"], MONTH, snapshot_with_rejects())
+    store.save(STORED["feature_store_snapshot"], MONTH, snapshot_of(MONTH))
     value = loaded(store, "feature_store_snapshot")
     assert isinstance(value, Snapshot)
     assert value.digest == snapshot_of(MONTH).digest
@@ -152,10 +154,10 @@ def test_saving_again_replaces_the_value(store: MonthStore) -> None:
 
 def test_refused_rows_lie_beside_a_snapshot_that_stays(store: MonthStore) -> None:
     """Guards against a refused month taking the good snapshot with it."""
-    store.save("feature_store_snapshot", MONTH, snapshot_of(MONTH))
+    store.save(STORED["feature_store_snapshot"], MONTH, snapshot_of(MONTH))
     before = {name: store.objects.read(name) for name in store.objects.names("feature_store_snapshot/")}
     refused = snapshot_with_rejects().rejects
-    uri = store.save_refused("feature_store_snapshot", MONTH, refused)
+    uri = save_refused(store, MONTH, refused)
     assert uri.endswith("feature_store_snapshot/2021-11.refused.parquet")
     assert {name: store.objects.read(name) for name in before} == before
     assert loaded(store, "feature_store_snapshot").digest == snapshot_of(MONTH).digest
@@ -174,17 +176,17 @@ def test_a_save_that_is_killed_leaves_the_old_snapshot_or_the_new_one(
     new = replace(new, results=new.results.slice(1))
     ends = set()
     for call in range(5):
-        store.save("feature_store_snapshot", MONTH, old)
+        store.save(STORED["feature_store_snapshot"], MONTH, old)
         done = False
         with suppress(Killed):
-            MonthStore(dying_at(store.objects, call, order)).save("feature_store_snapshot", MONTH, new)
+            MonthStore(dying_at(store.objects, call, order)).save(STORED["feature_store_snapshot"], MONTH, new)
             done = True
         value = loaded(store, "feature_store_snapshot")
         assert isinstance(value, Snapshot)
         whole = new if value.digest == new.digest else old
         assert (value.counts, value.results) == (whole.counts, whole.results)
         assert value.rejected_by_reason == whole.rejected_by_reason
-        assert store.results(MONTH) == whole.results
+        assert results_of(store, MONTH) == whole.results
         ends.add((done, whole is new))
     assert ends == {(False, False), (True, True)} | ({(False, True)} if order == "die after" else set())
 
@@ -192,7 +194,7 @@ def test_a_save_that_is_killed_leaves_the_old_snapshot_or_the_new_one(
 def test_a_snapshot_with_its_parts_beside_it_is_read(store: MonthStore) -> None:
     """Guards a home from before the parts were named by their digests."""
     snapshot = snapshot_with_rejects()
-    store.save("feature_store_snapshot", MONTH, snapshot)
+    store.save(STORED["feature_store_snapshot"], MONTH, snapshot)
     main = store.objects.read(f"feature_store_snapshot/{MONTH}.parquet")
     assert main is not None
     table = pq.read_table(pa.BufferReader(main.data))
@@ -211,7 +213,7 @@ def test_a_snapshot_with_its_parts_beside_it_is_read(store: MonthStore) -> None:
     assert (value.rejected_by_reason, value.results) == (snapshot.rejected_by_reason, snapshot.results)
     store.objects.delete(f"feature_store_snapshot/{MONTH}.results.parquet")
     with pytest.raises(StaleInputError, match="its results are not there"):
-        store.load("feature_store_snapshot", MONTH)
+        store.load(STORED["feature_store_snapshot"], MONTH)
 
 
 # --- what cannot be read --------------------------------------------------------------------------------------
@@ -229,7 +231,7 @@ def test_a_damaged_value_is_named_with_its_month(
         "train_split": trained.split,
         "xgboost_model": TrainedModel(trained.report, trained.fitted.booster),
     }
-    store.save(asset, MONTH, values[asset])
+    store.save(STORED[asset], MONTH, values[asset])
     [name] = [n for n in store.objects.names(f"{asset}/") if n.count(".") == 1]  # not what lies beside a snapshot
     found = store.objects.read(name)
     assert found is not None
@@ -238,7 +240,7 @@ def test_a_damaged_value_is_named_with_its_month(
     with pytest.raises(
         StaleInputError, match=rf"{asset}/{MONTH}\.\w+ cannot be read .* Materialise {asset} for {MONTH}"
     ):
-        store.load(asset, MONTH)
+        store.load(STORED[asset], MONTH)
 
 
 def test_a_table_without_its_digest_is_refused(store: MonthStore) -> None:
@@ -247,7 +249,7 @@ def test_a_table_without_its_digest_is_refused(store: MonthStore) -> None:
     pq.write_table(summary_of(MONTH), sink)
     store.objects.write(f"player_game_summary/{MONTH}.parquet", bytes(sink.getvalue()))
     with pytest.raises(StaleInputError, match="another version of nba_ml wrote it"):
-        store.load("player_game_summary", MONTH)
+        store.load(STORED["player_game_summary"], MONTH)
 
 
 @pytest.mark.parametrize("data", [None, b"{}"])
@@ -257,25 +259,25 @@ def test_a_missing_or_changed_booster_is_refused(store: MonthStore, trained: Tra
         ("xgboost_model", TrainedModel(trained.report, trained.fitted.booster)),
         ("model_metadata", DescribedModel(trained.record, trained.fitted.booster)),
     ):
-        store.save("xgboost_model", MONTH, TrainedModel(trained.report, trained.fitted.booster))
-        store.save(asset, MONTH, value)
+        store.save(STORED["xgboost_model"], MONTH, TrainedModel(trained.report, trained.fitted.booster))
+        store.save(STORED[asset], MONTH, value)
         [name] = store.objects.names("boosters/")
         store.objects.delete(name) if data is None else store.objects.write(name, data)
         with pytest.raises(
             StaleInputError, match=rf"{name} is missing or damaged.* Materialise xgboost_model for {MONTH}"
         ):
-            store.load(asset, MONTH)
+            store.load(STORED[asset], MONTH)
 
 
 @pytest.mark.parametrize("data", [None, b"{}"])
 def test_a_missing_or_changed_part_of_a_snapshot_is_refused(store: MonthStore, data: bytes | None) -> None:
     """Guards the checks of later months, which hold the averages against these results."""
-    store.save("feature_store_snapshot", MONTH, snapshot_with_rejects())
+    store.save(STORED["feature_store_snapshot"], MONTH, snapshot_with_rejects())
     parts = store.objects.names("parts/")
     assert len(parts) == 2
     for name in parts:
         store.objects.delete(name) if data is None else store.objects.write(name, data)
-    for read in (lambda: store.load("feature_store_snapshot", MONTH), lambda: store.results(MONTH)):
+    for read in (lambda: store.load(STORED["feature_store_snapshot"], MONTH), lambda: results_of(store, MONTH)):
         with pytest.raises(
             StaleInputError, match=rf"missing or damaged.* Materialise feature_store_snapshot for {MONTH}"
         ):
@@ -285,4 +287,4 @@ def test_a_missing_or_changed_part_of_a_snapshot_is_refused(store: MonthStore, d
 def test_a_value_without_a_form_is_a_fault_of_the_program(store: MonthStore) -> None:
     """Guards against a new asset whose value is pickled, or dropped, because nobody said how it is written."""
     with pytest.raises(TypeError, match="predictions cannot be stored: dict has no form in the store"):
-        store.save("predictions", MONTH, {})
+        store.save(STORED["predictions"], MONTH, {})

@@ -9,6 +9,7 @@ import pandas as pd
 from nba_ml.contract.errors import SnapshotRejectedError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import take_snapshot
+from nba_ml.data.stored import SNAPSHOT, save_refused
 from nba_ml.data.tables import snapshot_schema
 from nba_ml.defs.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
 from nba_ml.defs.stores import Store
@@ -44,7 +45,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         try:
             snapshot = take_snapshot(rows, month, V2_33FEATURES)
         except SnapshotRejectedError as error:
-            kept = store.months().save_refused("feature_store_snapshot", month, error.rejects)
+            kept = save_refused(store.months(), month, error.rejects)
             context.log.error(f"The rejected rows are in {kept}")
             raise
         counts = snapshot.counts
@@ -59,7 +60,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "coverage": round(counts.coverage, 6),
                 **{name: number for name, number in asdict(counts).items() if name not in ("samples", "covered")},
                 "digest": snapshot.digest,
-                "dagster/uri": store.months().uri("feature_store_snapshot", month),
+                "dagster/uri": store.months().uri(SNAPSHOT, month),
                 **(lines_metadata(snapshot.lines) if snapshot.lines else {}),
                 **({"rejected_by_reason": markdown_table(reasons)} if len(reasons) else {}),
             },

@@ -11,6 +11,7 @@ from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, 
 from nba_ml.defs.stores import Store
 from nba_ml.evaluation.grades import Breakdown, GradeReport, grade_month
 from nba_ml.evaluation.predictions import MonthPredictions
+from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import summary_table
 
 CODE_VERSION = "1"
@@ -46,7 +47,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 "predictions": {month: predictions.digest},
                 "feature_store_snapshot": {month: feature_store_snapshot.digest},
             },
-            metadata={**_facts(graded.report), "dagster/uri": store.months().uri("prediction_grades", month)},
+            metadata={**_facts(graded.report), "dagster/uri": store.months().uri(GRADES, month)},
         )
 
     return prediction_grades

@@ -13,6 +13,7 @@ from nba_ml.defs.compute import Compute
 from nba_ml.defs.io_manager import BY_MONTH
 from nba_ml.defs.partitions import month_before
 from nba_ml.defs.stores import Store
+from nba_ml.evaluation import stored
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
 from nba_ml.model.values import TrainedModel
 
@@ -52,7 +53,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 "xgboost_model": digests(xgboost_model),
                 "feature_store_snapshot": {month: feature_store_snapshot.digest},
             },
-            metadata={**_facts(made), "dagster/uri": store.months().uri("predictions", month)},
+            metadata={**_facts(made), "dagster/uri": store.months().uri(stored.PREDICTIONS, month)},
         )
 
     return predictions

@@ -13,12 +13,12 @@ from nba_ml.defs.stores import Store
 from nba_ml.evaluation.grades import GradedMonth
 from nba_ml.evaluation.pictures import walk_forward_curve
 from nba_ml.evaluation.report.page import walk_forward_page
+from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import WalkForward, summarise, summary_table
 from nba_ml.storage.months import MonthStore
 
 CODE_VERSION = "1"
 
-GRADES = "prediction_grades"
 PAGE = "walk_forward/report.html"
 SUMMARY = "walk_forward/summary.json"
 
@@ -27,7 +27,7 @@ _DIALOG_DPI = 90
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(group_name="evaluation", deps=[GRADES], kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION)
+    @dg.asset(group_name="evaluation", deps=[GRADES.name], kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION)
     def walk_forward(store: Store) -> dg.MaterializeResult[None]:
         """The curve to look at first: every graded month, scored by the model of the month before.
 
@@ -51,7 +51,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                     **({"curve": _inline(walk_forward_curve(curve, dpi=_DIALOG_DPI))} if curve else {}),
                     **_facts(walk),
                     "summary": dg.MetadataValue.path(values.objects.uri(SUMMARY)),
-                    INPUTS: inputs_digest(CODE_VERSION, {GRADES: digests(graded)}, {}),
+                    INPUTS: inputs_digest(CODE_VERSION, {GRADES.name: digests(graded)}, {}),
                 },
             )
 
@@ -61,7 +61,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
 def graded_months(store: MonthStore, months: list[str]) -> dict[str, GradedMonth]:
     """The grades of those of the months that have been graded."""
     found = {month: store.load(GRADES, month) for month in months}
-    return {month: value for month, value in found.items() if isinstance(value, GradedMonth)}
+    return {month: value for month, value in found.items() if value is not None}
 
 
 def _inline(picture: bytes) -> dg.MarkdownMetadataValue:

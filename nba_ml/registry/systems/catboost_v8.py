@@ -46,8 +46,8 @@ _UNNAMED = tuple(str(position) for position in range(V2_33FEATURES.count))
 _NAME_THEM = (
     "It was trained on an array, whose columns have no names. Name them, without training again: `from catboost import "
     "CatBoostRegressor; from nba_ml.contract.features import V2_33FEATURES; model = "
-    "CatBoostRegressor().load_model(FILE)`, `model.set_feature_names(list(V2_33FEATURES.names))`, `model.save_model(NEW_FILE, format='cbm')`. Do so only if "
-    "its columns were the contract's in the contract's order"
+    "CatBoostRegressor().load_model(FILE)`, `model.set_feature_names(list(V2_33FEATURES.names))`, "
+    "`model.save_model(NEW_FILE, format='cbm')`. Do so only if its columns were the contract's in the contract's order"
 )
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

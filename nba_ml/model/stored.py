@@ -1,0 +1,43 @@
+"""How the store keeps what training makes of a month: the report, the record, and the booster that both name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter
+
+from nba_ml.model.challengers import ChallengerReport
+from nba_ml.model.record import ModelRecord, TrainingReport
+from nba_ml.model.values import DescribedModel, TrainedModel
+from nba_ml.storage.months import Parts, StoredAsset, record_bytes, stored_record
+
+_RECORD: TypeAdapter[ModelRecord | None] = TypeAdapter(ModelRecord | None)
+
+
+def _trained_to_bytes(value: TrainedModel, parts: Parts) -> bytes:
+    if value.booster is not None:
+        parts.put("boosters", "json", value.booster)
+    return record_bytes(value.report)
+
+
+def _trained_from_bytes(data: bytes, parts: Parts, _: Sequence[str] | None) -> TrainedModel:
+    report = TrainingReport.model_validate_json(data)
+    return TrainedModel(report, _booster(report.model_sha256, parts))
+
+
+def _described_to_bytes(value: DescribedModel, _: Parts) -> bytes:
+    return value.record.to_bytes() if value.record else b"null\n"
+
+
+def _described_from_bytes(data: bytes, parts: Parts, _: Sequence[str] | None) -> DescribedModel:
+    record = _RECORD.validate_json(data)
+    return DescribedModel(record, _booster(record.model_sha256 if record else None, parts))
+
+
+def _booster(sha256: str | None, parts: Parts) -> bytes | None:
+    return None if sha256 is None else parts.get("boosters", "json", sha256, made_by=MODEL.name)
+
+
+MODEL = StoredAsset("xgboost_model", TrainedModel, _trained_to_bytes, _trained_from_bytes)
+METADATA = StoredAsset("model_metadata", DescribedModel, _described_to_bytes, _described_from_bytes)
+CHALLENGERS = stored_record("challengers", ChallengerReport)
