@@ -8,14 +8,16 @@ from nba_ml.defs import slate_checks as slate_predictions
 from nba_ml.defs import standing_checks as champion
 from nba_ml.defs.assets import build_assets
 from nba_ml.defs.assets.slate_predictions import days_of
-from nba_ml.defs.automation import build_jobs, build_schedules, build_sensors
 from nba_ml.defs.checks import build_checks
 from nba_ml.defs.compute import Compute
 from nba_ml.defs.freshness import with_freshness
 from nba_ml.defs.internals import previews_in_use
 from nba_ml.defs.io_manager import MonthStoreIOManager
+from nba_ml.defs.jobs import build_jobs
 from nba_ml.defs.partitions import season_months
+from nba_ml.defs.schedules import build_schedules
 from nba_ml.defs.sensors.failures import build_notifier
+from nba_ml.defs.sensors.feature_backfill import build_sensors
 from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
 from nba_ml.defs.stores import ArtifactRoot, Store
 from nba_ml.settings import Settings

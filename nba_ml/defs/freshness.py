@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from nba_ml.defs.automation import NEW_YORK
+from nba_ml.defs.schedules import NEW_YORK
 
 HELD_FRESH = frozenset({"feature_store_snapshot", "xgboost_model", "champion"})
 

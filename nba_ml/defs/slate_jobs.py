@@ -9,7 +9,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from nba_ml.contract.season import month_of
 from nba_ml.defs.assets.slate_predictions import days_of
-from nba_ml.defs.automation import NEW_YORK
+from nba_ml.defs.schedules import NEW_YORK
 from nba_ml.defs.stores import Store
 from nba_ml.slates.health_rules import SLATE_HOUR
 from nba_ml.slates.rows import SlateRows

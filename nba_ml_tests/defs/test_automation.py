@@ -26,8 +26,10 @@ from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.definitions import build_defs, month_rows_of, partitions_of
-from nba_ml.defs.automation import _ANSWERED_WITHIN, NEW_YORK, STANDING_CHECKS, build_jobs, build_sensors
 from nba_ml.defs.freshness import HELD_FRESH, POLICY
+from nba_ml.defs.jobs import STANDING_CHECKS, build_jobs
+from nba_ml.defs.schedules import ANSWERED_WITHIN, NEW_YORK
+from nba_ml.defs.sensors.feature_backfill import build_sensors
 from nba_ml.defs.sensors.follow import Followed
 from nba_ml.defs.stores import open_store
 from nba_ml.runner.home import open_instance
@@ -247,7 +249,7 @@ def older(feature_version: pa.ChunkedArray) -> pa.ChunkedArray:
 @pytest.fixture
 def silent_bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryFeatureSource]:
     """Tables of which nothing is heard, by a connection that would wait for 20 s where a tick waits for half of one."""
-    monkeypatch.setattr("nba_ml.defs.automation._ANSWERED_WITHIN", 0.5)
+    monkeypatch.setattr("nba_ml.defs.sensors.feature_backfill.ANSWERED_WITHIN", 0.5)
     with silent_server() as port:
         yield BigQueryFeatureSource(
             connection=BigQueryConnection(
@@ -278,7 +280,7 @@ def test_a_silent_source_is_named_before_dagster_kills_the_tick(
 
 def test_a_tick_gives_up_well_before_dagster_does() -> None:
     """Guards against a deadline that Dagster's own comes before."""
-    assert min(default_sensor_grpc_timeout(), default_schedule_grpc_timeout()) >= _ANSWERED_WITHIN + 15
+    assert min(default_sensor_grpc_timeout(), default_schedule_grpc_timeout()) >= ANSWERED_WITHIN + 15
 
 
 def later(updated_at: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -212,7 +212,7 @@ def test_a_snapshot_with_its_parts_beside_it_is_read(store: MonthStore) -> None:
     assert isinstance(value, Snapshot)
     assert (value.rejected_by_reason, value.results) == (snapshot.rejected_by_reason, snapshot.results)
     store.objects.delete(f"feature_store_snapshot/{MONTH}.results.parquet")
-    with pytest.raises(StaleInputError, match="its results are not there"):
+    with pytest.raises(StaleInputError, match="its results are missing"):
         store.load(STORED["feature_store_snapshot"], MONTH)
 
 

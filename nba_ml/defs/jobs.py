@@ -1,0 +1,77 @@
+"""The jobs of the UI's job pages.
+
+What belongs here: which assets or checks a job runs. When it runs is `schedules` and `sensors`.
+"""
+
+import dagster as dg
+
+# Dagster names it in its own signatures and exports it to type checkers only.
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+# No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
+from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS, TRAINING_ASSETS
+from nba_ml.sources.month_rows import FEATURES, SUMMARY
+
+SNAPSHOT = "feature_store_snapshot"
+
+SNAPSHOT_JOB, MODEL_JOB = "monthly_snapshot", "monthly_model"
+
+STANDING_CHECKS = ("no_month_left_failed", "champion_not_too_old", "retraining_ran", "slates_made")
+"""The checks of `champion` that speak of now, and so are run every day."""
+
+
+def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
+    """The jobs of the UI's job pages. `observable`: the feature store is external."""
+    jobs = [
+        dg.define_asset_job(
+            "monthly_chain",
+            selection=dg.AssetSelection.assets(*(CHAIN[2:] if observable else CHAIN)),
+            description="A month's rows to its published model, with every check.",
+        ),
+        dg.define_asset_job(
+            SNAPSHOT_JOB,
+            selection=dg.AssetSelection.assets(SNAPSHOT),
+            description="The snapshot of a month, with its checks.",
+        ),
+        dg.define_asset_job(
+            MODEL_JOB,
+            selection=dg.AssetSelection.assets(*TRAINING_ASSETS),
+            description="The model of a month, from the snapshots that are there, with its checks, to publication.",
+        ),
+        # One run holds both: the month's assets get its partition, the champion, which has none, comes after them.
+        # If the publisher refuses the month's model, the step fails and the champion's is not reached.
+        dg.define_asset_job(
+            "monthly_retraining",
+            selection=dg.AssetSelection.assets(*retrained_assets(observable=observable), *EVALUATION_ASSETS),
+            description="A month's rows to its published model and its grades; then the champion is decided. A refused "
+            "model leaves the champion as it is.",
+        ),
+        dg.define_asset_job(
+            "release",
+            selection=dg.AssetSelection.assets("champion", "rollout"),
+            description="Propose the latest published model as champion, and take the next step of a rollout if its "
+            "grades allow it.",
+        ),
+        dg.define_asset_job(
+            "standing_checks",
+            selection=dg.AssetSelection.checks(
+                *(dg.AssetCheckKey(dg.AssetKey("champion"), name) for name in STANDING_CHECKS)
+            ),
+            description="Is the release alive: no month left failed, the champion not too old, retraining really ran, "
+            "the slates made. Makes nothing.",
+        ),
+    ]
+    if observable:
+        jobs.append(
+            dg.define_asset_job(
+                "observe_feature_store",
+                selection=dg.AssetSelection.assets(SUMMARY, FEATURES),
+                description="Look at the platform's tables: a data version and the coverage of every month.",
+            )
+        )
+    return jobs
+
+
+def retrained_assets(*, observable: bool) -> tuple[str, ...]:
+    """What retraining makes of a month, whether or not there is a model of the month before to grade."""
+    return (*(CHAIN[2:] if observable else CHAIN), "champion")

@@ -1,0 +1,144 @@
+"""The sensor that follows the feature backfill in BigQuery. What to ask for is decided in `follow`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+
+# Dagster names it in its own signatures and exports it to type checkers only.
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+# No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+from nba_ml.checks.registry import all_checks
+from nba_ml.contract.lineage import inputs_digest
+from nba_ml.data.progress import MonthProgress
+from nba_ml.defs.assets import feature_store_snapshot
+from nba_ml.defs.assets.external import observation_of
+from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.event_log import latest_materialisations
+from nba_ml.defs.jobs import MODEL_JOB, SNAPSHOT, SNAPSHOT_JOB
+from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.schedules import ANSWERED_WITHIN
+from nba_ml.defs.sensors.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
+from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
+
+_AT_MOST = 6
+"""Runs asked for at a time. The rest is asked for at the next look, a few minutes later."""
+
+_LOOKS_EVERY = 300
+"""Seconds between two looks: one query each, which reads keys only."""
+
+_RUN_KEY = "dagster/run_key"
+"""Tag by which Dagster knows the run that a request became."""
+
+_ENDED = {
+    dg.DagsterRunStatus.SUCCESS: RunStatus.DONE,
+    dg.DagsterRunStatus.FAILURE: RunStatus.FAILED,
+    dg.DagsterRunStatus.CANCELED: RunStatus.FAILED,
+}
+
+
+def build_sensors(
+    months: dg.MonthlyPartitionsDefinition, jobs: Sequence[UnresolvedAssetJobDefinition], retrain: str
+) -> list[dg.SensorDefinition]:
+    """The sensor of the feature backfill, off until somebody turns it on. `retrain`: 'latest' or 'all'."""
+
+    @dg.sensor(
+        jobs=[job for job in jobs if job.name in (SNAPSHOT_JOB, MODEL_JOB)],
+        minimum_interval_seconds=_LOOKS_EVERY,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Follows the feature backfill: a month that becomes substantial, or is complete and changed, gets "
+        "a snapshot; when all are settled, the latest month gets a model. Off until you turn it on.",
+    )
+    def follow_backfill(
+        context: dg.SensorEvaluationContext, month_rows: MonthRowsSource
+    ) -> dg.SensorResult | dg.SkipReason:
+        progress = month_rows.progress(month_keys(months), within=ANSWERED_WITHIN)
+        followed = Followed.model_validate_json(context.cursor) if context.cursor else Followed()
+        seen = _seen(context.instance, progress, followed)
+        decision = decide(seen, followed, at_most=_AT_MOST, every_later_month=retrain == "all")
+        if decision.waiting:
+            return dg.SkipReason(" ".join(_sentence(each) for each in (decision.waiting, *decision.troubles)))
+        for trouble in decision.troubles:
+            context.log.warning(_sentence(trouble))
+        # With their versions, or the UI would call each new snapshot out of date.
+        for m in progress:
+            if m.month in decision.snapshots:
+                for observation in filter(None, (observation_of(asset, m) for asset in (SUMMARY, FEATURES))):
+                    context.instance.report_runless_asset_event(observation)
+        followed = followed.after(decision, seen.taken)
+        return dg.SensorResult(run_requests=list(_requests(decision, followed)), cursor=followed.model_dump_json())
+
+    return [follow_backfill]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _requests(decision: Decision, followed: Followed) -> Iterator[dg.RunRequest]:
+    snapshots, models = followed.snapshot_keys(), followed.model_keys()
+    for job, months, keys in (
+        (SNAPSHOT_JOB, decision.snapshots, snapshots),
+        (MODEL_JOB, decision.models, models),
+    ):
+        for month in months:
+            yield dg.RunRequest(run_key=f"{job}-{keys[month]}", job_name=job, partition_key=month)
+
+
+def _seen(instance: dg.DagsterInstance, progress: Sequence[MonthProgress], followed: Followed) -> Seen:
+    return Seen(
+        progress=progress,
+        wanted={m.month: _inputs_now(m) for m in progress},
+        taken=_taken(instance),
+        snapshot_runs=_runs(instance, SNAPSHOT_JOB, followed.snapshot_keys()),
+        model_runs=_runs(instance, MODEL_JOB, followed.model_keys()),
+    )
+
+
+def _runs(instance: dg.DagsterInstance, job: str, keys: Mapping[str, str]) -> dict[str, AskedRun]:
+    """Month -> the run that a request became; of several with one key, as when one is run again, the newest."""
+    if not keys:
+        return {}
+    months = {f"{job}-{key}": month for month, key in keys.items()}
+    found: dict[str, AskedRun] = {}
+    for run in instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: list(months)})):  # newest first
+        asked = AskedRun(run.run_id, _ENDED.get(run.status, RunStatus.OPEN))
+        found.setdefault(months[run.tags[_RUN_KEY]], asked)
+    return found
+
+
+def _inputs_now(progress: MonthProgress) -> str:
+    """The inputs digest that a snapshot of the month, taken now, would record."""
+    month = progress.month
+    versions = {SUMMARY: {month: progress.played.version}, FEATURES: {month: progress.features.version}}
+    return inputs_digest(feature_store_snapshot.CODE_VERSION, versions, {})
+
+
+def _taken(instance: dg.DagsterInstance) -> dict[str, Taken]:
+    """Month -> its latest snapshot."""
+    latest, stopped = latest_materialisations(instance, SNAPSHOT), _stopped(instance)
+    return {
+        month: Taken(
+            inputs=str(record.asset_materialization.metadata[INPUTS].value),
+            number=record.storage_id,
+            run_id=record.run_id,
+            stopped=month in stopped,
+        )
+        for month, record in latest.items()
+        if record.asset_materialization is not None
+    }
+
+
+def _stopped(instance: dg.DagsterInstance) -> set[str]:
+    """Months on whose latest snapshot a check failed that stops a run."""
+    asset = dg.AssetKey(SNAPSHOT)
+    keys = [dg.AssetCheckKey(asset, each.name) for each in all_checks() if each.asset == SNAPSHOT and each.stops_run]
+    return {
+        info.partition_key
+        for info in instance.event_log_storage.get_asset_check_partition_info(keys)
+        if info.partition_key is not None
+        and info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
+        and info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED
+    }
