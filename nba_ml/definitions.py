@@ -1,92 +1,29 @@
-"""The code location. `build_defs` makes fresh definitions from values; nothing else happens here."""
+"""The code location that Dagster loads: `nba_ml.definitions:defs`, made when somebody asks for it.
 
-from collections.abc import Mapping
+Importing this module reads no settings and builds no graph. `nba_ml.defs.build.build_defs` makes further ones.
+"""
+
+from __future__ import annotations
+
+from functools import cache
 
 import dagster as dg
 
-from nba_ml.defs import slate_checks as slate_predictions
-from nba_ml.defs import standing_checks as champion
-from nba_ml.defs.assets import build_assets
-from nba_ml.defs.assets.slate_predictions import days_of
-from nba_ml.defs.checks import build_checks
-from nba_ml.defs.compute import Compute
-from nba_ml.defs.freshness import with_freshness
-from nba_ml.defs.internals import previews_in_use
-from nba_ml.defs.io_manager import MonthStoreIOManager
-from nba_ml.defs.jobs import build_jobs
-from nba_ml.defs.partitions import season_months
-from nba_ml.defs.schedules import build_schedules
-from nba_ml.defs.sensors.failures import build_notifier
-from nba_ml.defs.sensors.feature_backfill import build_sensors
-from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.build import build_defs
 from nba_ml.settings import Settings
-from nba_ml.slates.operations import connection_of, prediction_table_of, slate_rows_of
-from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
-from nba_ml.sources.month_rows import MonthRowsSource, StoredMonthRows
 
 
-def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
-    """The whole graph for the given settings. `resource_overrides` replaces resources by name.
-
-    Raises:
-        SourceDataError: the embedded source has no months.
-    """
-    months, grows = partitions_of(settings), settings.bigquery is not None
-    resources: dict[str, object] = {
-        "feature_source": EmbeddedFeatureSource(data=str(settings.data)),
-        "month_rows": month_rows_of(settings),
-        "store": Store(root=settings.store),
-        "artifact_root": ArtifactRoot(root=settings.artifact_root),
-        "compute": Compute(threads=settings.threads),
-        "slate_rows": slate_rows_of(settings),
-        "prediction_table": prediction_table_of(settings),
-        "io_manager": MonthStoreIOManager(settings.store),
-        **(resource_overrides or {}),
-    }
-    jobs = build_jobs(observable=grows)
-    slate_job, grading = build_slate_job(), build_grading_job()
-    with previews_in_use():
-        assets = build_assets(months, settings.thresholds, external_feature_store=grows)
-        checks = build_checks(months, settings.thresholds)
-        standing = champion.build(months, settings.thresholds)
-        of_slates = slate_predictions.build(days_of(months), settings.thresholds)
-    slates = [build_slate_schedule(months, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
-    return dg.Definitions(
-        assets=with_freshness(assets) if grows else assets,
-        asset_checks=[*checks, standing, of_slates],
-        jobs=[*jobs, slate_job, grading],
-        schedules=[*build_schedules(months, jobs, observable=grows), *slates],
-        sensors=[*(build_sensors(months, jobs, settings.retrain) if grows else []), build_notifier(settings.notify)],
-        resources=resources,
-        # In process: importing Dagster costs seconds, and the multiprocess executor pays them at every step
-        # (40 s against 10 s for one asset and three checks).
-        executor=dg.in_process_executor,
-    )
+@cache
+def _made() -> dg.Definitions:
+    return build_defs(Settings.from_environment())
 
 
-def partitions_of(settings: Settings) -> dg.MonthlyPartitionsDefinition:
-    """The months that the configured source can have.
-
-    Raises:
-        SourceDataError: the embedded source has none.
-    """
-    if settings.bigquery is not None:
-        return season_months(settings.bigquery.first_month, None)
-    available = source_months(settings.data)
-    return season_months(available[0], available[-1])
+def __getattr__(name: str) -> dg.Definitions:
+    if name == "defs":
+        return _made()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def month_rows_of(settings: Settings) -> MonthRowsSource:
-    """Where snapshots are taken from."""
-    if settings.bigquery is None:
-        return StoredMonthRows(root=settings.store)
-    from nba_ml.sources.bigquery import BigQueryFeatureSource  # noqa: PLC0415 (imports Google's libraries)
-
-    there = settings.bigquery
-    return BigQueryFeatureSource(
-        connection=connection_of(there), feature_table=there.feature_table, summary_table=there.summary_table
-    )
-
-
-defs = build_defs(Settings.from_environment())
+def __dir__() -> list[str]:
+    # Dagster looks through a module's names for its definitions.
+    return [*globals(), "defs"]

@@ -69,13 +69,13 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
 
 
 def _look(settings: Settings) -> tuple[Said, ...]:
-    from nba_ml.definitions import build_defs, partitions_of
+    from nba_ml.defs.build import build_defs
     from nba_ml.defs.health import judge_clockwork, judge_release, limits_of, look_at_clockwork, look_at_release
-    from nba_ml.defs.partitions import month_keys
+    from nba_ml.defs.partitions import month_keys, partitions_of
+    from nba_ml.defs.resources import slate_rows_of
     from nba_ml.runner.home import open_instance
     from nba_ml.slates.health import look_at_slates
     from nba_ml.slates.health_rules import slates_made
-    from nba_ml.slates.operations import slate_rows_of
     from nba_ml.slates.store import SlateStore
     from nba_ml.storage.opening import open_objects
 

@@ -20,8 +20,8 @@ def progress() -> int:
     """
     settings = Settings.from_environment()
     from nba_ml.data.progress import progress_table
-    from nba_ml.definitions import month_rows_of, partitions_of
-    from nba_ml.defs.partitions import month_keys
+    from nba_ml.defs.partitions import month_keys, partitions_of
+    from nba_ml.defs.resources import month_rows_of
 
     frame = progress_table(month_rows_of(settings).progress(month_keys(partitions_of(settings))))
     out.print(frame.to_string(index=False), soft_wrap=True, highlight=False)

@@ -59,7 +59,8 @@ def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
     nba-ml slate predict --date 2025-01-15
     nba-ml slate predict --date 2025-01-15 --to-bigquery --out slate.parquet
     """
-    from nba_ml.slates.operations import Desk, predict_slate, prediction_table_of, send_slate, slate_rows_of
+    from nba_ml.defs.resources import prediction_table_of, slate_rows_of
+    from nba_ml.slates.operations import Desk, predict_slate, send_slate
     from nba_ml.slates.store import slate_parquet
 
     settings, games = Settings.from_environment(), _day(day)

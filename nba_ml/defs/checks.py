@@ -21,7 +21,7 @@ from nba_ml.contract.errors import CheckBrokenError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import results_of
 from nba_ml.defs.partitions import month_keys
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.resources import ArtifactRoot, Store
 
 
 def build_checks(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> list[dg.AssetChecksDefinition]:
@@ -37,7 +37,10 @@ def _checks_of(
 
     @dg.multi_asset_check(name=f"{asset}_checks", specs=specs, ins={"value": dg.AssetIn(asset)}, can_subset=True)
     def examine(
-        context: dg.AssetCheckExecutionContext, value: Any, store: Store, artifact_root: ArtifactRoot
+        context: dg.AssetCheckExecutionContext,
+        value: Any,
+        store: dg.ResourceParam[Store],
+        artifact_root: dg.ResourceParam[ArtifactRoot],
     ) -> Iterator[dg.AssetCheckResult]:
         selected = {key.name for key in context.selected_asset_check_keys}
         month = context.partition_key
@@ -77,7 +80,13 @@ def spec_of(check: Check, partitions: dg.PartitionsDefinition[str]) -> dg.AssetC
     )
 
 
-def scene_of(month: str, limits: Thresholds, store: Store, artifact_root: ArtifactRoot, months: list[str]) -> Scene:
+def scene_of(
+    month: str,
+    limits: Thresholds,
+    store: dg.ResourceParam[Store],
+    artifact_root: dg.ResourceParam[ArtifactRoot],
+    months: list[str],
+) -> Scene:
     """What stands around a month in a store."""
     values = store.months()
     return Scene(

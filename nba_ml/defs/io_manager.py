@@ -13,7 +13,7 @@ import dagster as dg
 
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
-from nba_ml.defs.stores import open_store
+from nba_ml.defs.resources import open_store
 from nba_ml.storage.months import MonthStore
 
 BY_MONTH = "nba_ml/by_month"

@@ -12,9 +12,23 @@ import dagster as dg
 from nba_ml.contract.errors import MonthError
 from nba_ml.contract.season import OFF_SEASON, parse_month
 from nba_ml.defs.internals import previews_in_use
+from nba_ml.settings import Settings
+from nba_ml.sources.embedded import source_months
 
 _MONTHS_TO_COME = 18
 """Two seasons: how long a code server may run on partitions that grow with the calendar."""
+
+
+def partitions_of(settings: Settings) -> dg.MonthlyPartitionsDefinition:
+    """The months that the configured source can have.
+
+    Raises:
+        SourceDataError: the embedded source has none.
+    """
+    if settings.bigquery is not None:
+        return season_months(settings.bigquery.first_month, None)
+    available = source_months(settings.data)
+    return season_months(available[0], available[-1])
 
 
 def season_months(first: str, last: str | None) -> dg.MonthlyPartitionsDefinition:

@@ -16,7 +16,7 @@ from nba_ml.contract.errors import CheckBrokenError
 from nba_ml.contract.season import month_of
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.checks import result_of, scene_of, spec_of
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.slates.slate import SetAside, Slate
 from nba_ml.slates.store import SlateStore
 
@@ -97,7 +97,9 @@ def build(days: dg.DailyPartitionsDefinition, limits: Thresholds) -> dg.AssetChe
 
     @dg.multi_asset_check(name=f"{ASSET}_checks", specs=[spec_of(check, days) for check in rules], can_subset=True)
     def examine(
-        context: dg.AssetCheckExecutionContext, store: Store, artifact_root: ArtifactRoot
+        context: dg.AssetCheckExecutionContext,
+        store: dg.ResourceParam[Store],
+        artifact_root: dg.ResourceParam[ArtifactRoot],
     ) -> Iterator[dg.AssetCheckResult]:
         day = date.fromisoformat(context.partition_key)
         kept = SlateStore(store.months().objects).newest(day)

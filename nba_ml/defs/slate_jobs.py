@@ -9,8 +9,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from nba_ml.contract.season import month_of
 from nba_ml.defs.assets.slate_predictions import days_of
+from nba_ml.defs.resources import Store
 from nba_ml.defs.schedules import NEW_YORK
-from nba_ml.defs.stores import Store
 from nba_ml.slates.health_rules import SLATE_HOUR
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.store import SlateStore
@@ -49,7 +49,9 @@ def build_grading_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefi
         description="On the 2nd, 13:00 in New York: grades the slates of the month that ended. Off until you turn it "
         "on.",
     )
-    def monthly_grading(context: dg.ScheduleEvaluationContext, store: Store) -> dg.RunRequest | dg.SkipReason:
+    def monthly_grading(
+        context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
+    ) -> dg.RunRequest | dg.SkipReason:
         month = month_of(context.scheduled_execution_time.date().replace(day=1) - timedelta(days=1))
         if not SlateStore(store.months().objects).days(month):
             return dg.SkipReason(f"No slate of {month} was kept, so there is nothing to grade.")

@@ -11,7 +11,7 @@ import dagster as dg
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.health import judge_release, limits_of, look_at_release
 from nba_ml.defs.partitions import month_keys
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.monitoring.health import Level, Said
 from nba_ml.slates.health import look_at_slates
 from nba_ml.slates.health_rules import slates_made
@@ -55,8 +55,8 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
     @dg.multi_asset_check(name=f"{ASSET}_checks", specs=specs, can_subset=True)
     def examine(
         context: dg.AssetCheckExecutionContext,
-        artifact_root: ArtifactRoot,
-        store: Store,
+        artifact_root: dg.ResourceParam[ArtifactRoot],
+        store: dg.ResourceParam[Store],
         slate_rows: dg.ResourceParam[SlateRows],
     ) -> Iterator[dg.AssetCheckResult]:
         now = datetime.now(UTC)

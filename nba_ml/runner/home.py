@@ -90,8 +90,8 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     What this process prints is not captured: that would take four child processes a run, swap the terminal away
     from the progress bar, and nothing here prints. Runs that the UI starts are captured as ever.
     """
-    import dagster as dg  # noqa: PLC0415 (see above)
-    from dagster._core.instance.ref import InstanceRef  # noqa: PLC0415
+    import dagster as dg
+    from dagster._core.instance.ref import InstanceRef
 
     prepare_home(settings)
     uncaptured = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -108,7 +108,7 @@ def event_log_kept_open(instance: dg.DagsterInstance, shard: str) -> Iterator[No
     the file, syncs and deletes it: three syncs for one. While this one is open, none is the last. Each commit is
     still synced.
     """
-    from dagster._core.storage.event_log import SqliteEventLogStorage  # noqa: PLC0415 (see above)
+    from dagster._core.storage.event_log import SqliteEventLogStorage
 
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):  # the user's own dagster.yaml says so
@@ -125,7 +125,7 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
 
     Call it under the home's lock: then no process that could still be at work on them holds it.
     """
-    import dagster as dg  # noqa: PLC0415 (see above)
+    import dagster as dg
 
     status = dg.DagsterRunStatus
     unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED, status.CANCELING]

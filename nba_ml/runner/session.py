@@ -42,13 +42,13 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
     # Both: another home may share this Dagster instance.
     for folder in dict.fromkeys((settings.home, settings.dagster_home)):
         stack.enter_context(exclusive(folder))
-    from nba_ml.definitions import build_defs, month_rows_of, partitions_of  # noqa: PLC0415
-    from nba_ml.defs.partitions import month_keys  # noqa: PLC0415
-    from nba_ml.defs.stores import open_store  # noqa: PLC0415
-    from nba_ml.runner.backfill import Backfill  # noqa: PLC0415 (and below: they import Dagster)
-    from nba_ml.runner.planner import Planner  # noqa: PLC0415
-    from nba_ml.sources.embedded import EmbeddedFeatureSource  # noqa: PLC0415
-    from nba_ml.storage.opening import open_objects  # noqa: PLC0415
+    from nba_ml.defs.build import build_defs
+    from nba_ml.defs.partitions import month_keys, partitions_of
+    from nba_ml.defs.resources import month_rows_of, open_store
+    from nba_ml.runner.backfill import Backfill
+    from nba_ml.runner.planner import Planner
+    from nba_ml.sources.embedded import EmbeddedFeatureSource
+    from nba_ml.storage.opening import open_objects
 
     defs = build_defs(settings)
     instance = stack.enter_context(open_instance(settings))

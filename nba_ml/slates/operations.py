@@ -14,16 +14,15 @@ from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.systems.loading import load_system
-from nba_ml.settings import BigQuerySettings, Settings
 from nba_ml.slates.grades import SlateGrades, grade_slates
-from nba_ml.slates.rows import SlateRows, StoredSlateRows
+from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.slate import SlateSystems, require_rows, score_slate
 from nba_ml.slates.store import KeptSlate, SlateStore
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
-    from nba_ml.sources.bigquery_connection import BigQueryConnection
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,34 +163,3 @@ def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) ->
     grades = grade_slates(standing, snapshot, month)
     slates.save_grades(grades)
     return grades
-
-
-def slate_rows_of(settings: Settings) -> SlateRows:
-    """Where a date's rows are read from."""
-    if settings.bigquery is None:
-        return StoredSlateRows(settings.store)
-    from nba_ml.slates.bigquery_rows import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
-
-    return BigQuerySlateRows(connection_of(settings.bigquery), settings.bigquery.feature_table)
-
-
-def prediction_table_of(settings: Settings) -> PredictionTable:
-    """Where served predictions are written to, besides the store."""
-    if settings.bigquery is None:
-        return NoPredictionTable()
-    from nba_ml.slates.prediction_table import BigQueryPredictionTable  # noqa: PLC0415 (as above)
-
-    return BigQueryPredictionTable(connection_of(settings.bigquery), settings.bigquery.prediction_table)
-
-
-def connection_of(there: BigQuerySettings) -> BigQueryConnection:
-    """The connection to BigQuery that the settings describe. Nothing is asked of it yet."""
-    from nba_ml.sources.bigquery_connection import BigQueryConnection  # noqa: PLC0415 (as above)
-
-    return BigQueryConnection(
-        project=there.project,
-        location=there.location,
-        endpoint=there.endpoint,
-        storage_endpoint=there.storage_endpoint,
-        maximum_bytes_billed=there.maximum_bytes_billed,
-    )

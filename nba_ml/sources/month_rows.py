@@ -15,7 +15,7 @@ from nba_ml.data import stored
 from nba_ml.data.lines import FeatureMonth
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
-from nba_ml.defs.stores import open_store
+from nba_ml.defs.resources import open_store
 from nba_ml.storage.months import MonthStore
 
 SUMMARY, FEATURES = stored.SUMMARY.name, stored.FEATURES.name

@@ -18,7 +18,7 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.defs.assets.walk_forward import graded_months
 from nba_ml.defs.checks import scene_of
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.evaluation.grades import grade_month
 from nba_ml.evaluation.pictures import walk_forward_curve
 from nba_ml.evaluation.predictions import make_predictions

@@ -13,7 +13,7 @@ import pytest
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.errors import ChecksFailedError, MissingMonthsError
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.defs.stores import open_store
+from nba_ml.defs.resources import open_store
 from nba_ml.settings import Settings
 from nba_ml.testing import check_month
 from nba_ml_tests.cli.command import Home

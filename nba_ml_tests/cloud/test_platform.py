@@ -10,7 +10,7 @@ import pytest
 
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.season import season_months
-from nba_ml.defs.stores import open_store
+from nba_ml.defs.resources import open_store
 from nba_ml.registry.publication import list_published
 from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cli.command import Home

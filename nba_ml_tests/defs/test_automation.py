@@ -25,13 +25,14 @@ from nba_ml.contract.season import season_months
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.table_digest import DigestedTable, table_digest
-from nba_ml.definitions import build_defs, month_rows_of, partitions_of
+from nba_ml.defs.build import build_defs
 from nba_ml.defs.freshness import HELD_FRESH, POLICY
 from nba_ml.defs.jobs import STANDING_CHECKS, build_jobs
+from nba_ml.defs.partitions import partitions_of
+from nba_ml.defs.resources import month_rows_of, open_store
 from nba_ml.defs.schedules import ANSWERED_WITHIN, NEW_YORK
 from nba_ml.defs.sensors.feature_backfill import build_sensors
 from nba_ml.defs.sensors.follow import Followed
-from nba_ml.defs.stores import open_store
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings
 from nba_ml.sources.bigquery import BigQueryFeatureSource

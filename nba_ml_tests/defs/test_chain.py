@@ -23,9 +23,9 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import DigestedTable, table_digest
-from nba_ml.definitions import build_defs
 from nba_ml.defs.assets.recording import INPUTS
-from nba_ml.defs.stores import open_store
+from nba_ml.defs.build import build_defs
+from nba_ml.defs.resources import open_store
 from nba_ml.registry.publication import list_published
 from nba_ml.registry.reader import verify_bundle
 from nba_ml.runner.backfill import checks_job

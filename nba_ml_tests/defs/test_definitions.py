@@ -11,8 +11,8 @@ import pytest
 import nba_ml
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.definitions import build_defs
-from nba_ml.defs.compute import Compute
+from nba_ml.defs.build import build_defs
+from nba_ml.defs.resources import Compute
 from nba_ml.settings import Settings
 
 # One line each, in order: a new asset, check or job is added here on purpose, never in passing.

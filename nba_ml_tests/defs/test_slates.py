@@ -16,12 +16,12 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 
 from nba_ml.checks.registry import STORED
 from nba_ml.data.table_digest import DigestedTable
-from nba_ml.definitions import build_defs
 from nba_ml.defs.assets.slate_predictions import days_of
+from nba_ml.defs.build import build_defs
 from nba_ml.defs.partitions import season_months
+from nba_ml.defs.resources import Store
 from nba_ml.defs.sensors.failures import notice_of
 from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
-from nba_ml.defs.stores import Store
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollback import rollout_stop
 from nba_ml.registry.rollout import rollout_start

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.definitions import build_defs, partitions_of
+from nba_ml.defs.build import build_defs
 from nba_ml.defs.health import look_at_clockwork, look_at_release
 from nba_ml.defs.jobs import STANDING_CHECKS
-from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.partitions import month_keys, partitions_of
 from nba_ml.defs.standing_checks import build
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings

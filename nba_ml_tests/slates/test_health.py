@@ -17,7 +17,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.data.table_digest import DigestedTable
-from nba_ml.definitions import build_defs
+from nba_ml.defs.build import build_defs
 from nba_ml.monitoring.health import HOME, Level
 from nba_ml.settings import Settings
 from nba_ml.slates.health import look_at_slates

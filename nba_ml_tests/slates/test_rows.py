@@ -11,7 +11,7 @@ from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, SLATE_ROWS
-from nba_ml.defs.stores import open_store
+from nba_ml.defs.resources import open_store
 from nba_ml.slates.bigquery_rows import BigQuerySlateRows
 from nba_ml.slates.rows import StoredSlateRows
 from nba_ml.slates.slate import Slate

@@ -9,9 +9,9 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.defs.compute import Compute
 from nba_ml.defs.io_manager import BY_MONTH
 from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.defs.resources import Compute
 from nba_ml.model.challengers import ChallengerReport, measure_challengers
 from nba_ml.model.training import fit, gather
 from nba_ml.model.values import TrainedModel
@@ -37,7 +37,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         train_split: SplitManifest,
         xgboost_model: TrainedModel,
         feature_store_snapshot: dict[str, Snapshot],
-        compute: Compute,
+        compute: dg.ResourceParam[Compute],
     ) -> dg.Output[Any]:
         """Ridge regression, LightGBM and CatBoost on the same split, measured on the same validation rows.
 

@@ -8,8 +8,7 @@ import dagster as dg
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
-from nba_ml.defs.compute import Compute
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.registry.bench import Bench
 from nba_ml.registry.promotion import Promotion, promote
 from nba_ml.registry.publication import list_published
@@ -26,7 +25,11 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
-    def champion(artifact_root: ArtifactRoot, store: Store, compute: Compute) -> dg.MaterializeResult[None]:
+    def champion(
+        artifact_root: dg.ResourceParam[ArtifactRoot],
+        store: dg.ResourceParam[Store],
+        compute: dg.ResourceParam[Compute],
+    ) -> dg.MaterializeResult[None]:
         """Which published model serves: the pointer that prediction workers follow.
 
         Proposes the latest published model. It becomes the champion if it was given later games, and on games

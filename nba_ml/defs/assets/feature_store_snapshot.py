@@ -12,7 +12,7 @@ from nba_ml.data.snapshot import take_snapshot
 from nba_ml.data.stored import SNAPSHOT, save_refused
 from nba_ml.data.tables import snapshot_schema
 from nba_ml.defs.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
-from nba_ml.defs.stores import Store
+from nba_ml.defs.resources import Store
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 CODE_VERSION = "2"
@@ -33,7 +33,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": _COLUMNS},
     )
     def feature_store_snapshot(
-        context: dg.AssetExecutionContext, month_rows: MonthRowsSource, store: Store
+        context: dg.AssetExecutionContext, month_rows: MonthRowsSource, store: dg.ResourceParam[Store]
     ) -> dg.Output[Any]:
         """Frozen, validated, canonical copy of the month: keys, 33 float columns, target, quality.
 

@@ -8,7 +8,7 @@ from pydantic import Field
 from nba_ml.contract.errors import NotVerifiedError, OverrideError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS, recorded
-from nba_ml.defs.stores import ArtifactRoot
+from nba_ml.defs.resources import ArtifactRoot
 from nba_ml.defs.verdict import gather_verdict
 from nba_ml.model.values import DescribedModel
 from nba_ml.registry.artifact import Artifact
@@ -43,7 +43,7 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
         context: dg.AssetExecutionContext,
         config: PublicationConfig,
         model_metadata: DescribedModel,
-        artifact_root: ArtifactRoot,
+        artifact_root: dg.ResourceParam[ArtifactRoot],
     ) -> dg.Output[Any]:
         """The published bundle: booster, record, and last the manifest that makes them visible.
 

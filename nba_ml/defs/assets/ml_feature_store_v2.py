@@ -14,9 +14,9 @@ from nba_ml.data.lines import FeatureMonth, LineCounts
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
-from nba_ml.defs.compute import Compute
 from nba_ml.defs.io_manager import BY_MONTH
 from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.defs.resources import Compute
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 
 CODE_VERSION = f"1-{features_code_digest()[:12]}"
@@ -43,7 +43,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         player_game_summary: dict[str, DigestedTable],
         feature_source: EmbeddedFeatureSource,
-        compute: Compute,
+        compute: dg.ResourceParam[Compute],
     ) -> dg.Output[Any]:
         month = context.partition_key
         outside = {"lines": feature_source.lines_fingerprint(month)}

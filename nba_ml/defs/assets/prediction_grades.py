@@ -8,7 +8,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
-from nba_ml.defs.stores import Store
+from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import Breakdown, GradeReport, grade_month
 from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.evaluation.stored import GRADES
@@ -30,7 +30,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         predictions: MonthPredictions,
         feature_store_snapshot: Snapshot,
-        store: Store,
+        store: dg.ResourceParam[Store],
     ) -> dg.Output[Any]:
         """The month's predictions graded against what happened: the only truth that no training has seen.
 

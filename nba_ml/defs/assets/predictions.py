@@ -9,10 +9,9 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, recorded
-from nba_ml.defs.compute import Compute
 from nba_ml.defs.io_manager import BY_MONTH
 from nba_ml.defs.partitions import month_before
-from nba_ml.defs.stores import Store
+from nba_ml.defs.resources import Compute, Store
 from nba_ml.evaluation import stored
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
 from nba_ml.model.values import TrainedModel
@@ -34,8 +33,8 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext,
         xgboost_model: dict[str, TrainedModel],
         feature_store_snapshot: Snapshot,
-        compute: Compute,
-        store: Store,
+        compute: dg.ResourceParam[Compute],
+        store: dg.ResourceParam[Store],
     ) -> dg.Output[Any]:
         """The month scored by the model of the month before, in the prediction worker's format.
 

@@ -9,8 +9,7 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
-from nba_ml.defs.compute import Compute
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel
 from nba_ml.registry.rollback import show
@@ -27,7 +26,11 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
-    def rollout(artifact_root: ArtifactRoot, store: Store, compute: Compute) -> dg.MaterializeResult[None]:
+    def rollout(
+        artifact_root: dg.ResourceParam[ArtifactRoot],
+        store: dg.ResourceParam[Store],
+        compute: dg.ResourceParam[Compute],
+    ) -> dg.MaterializeResult[None]:
         """The challenger's share of the player-games, and whether it took its next step: 10, 50, 100, champion.
 
         Grades champion and challenger on every game since the last step. Enough of them, and the challenger is not

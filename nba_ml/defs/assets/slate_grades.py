@@ -7,7 +7,7 @@ import dagster as dg
 from nba_ml.data.tables import SLATE_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
 from nba_ml.defs.internals import previews_in_use
-from nba_ml.defs.stores import Store
+from nba_ml.defs.resources import Store
 from nba_ml.slates.grades import SlateGradeReport, compared_frame, grades_frame
 from nba_ml.slates.operations import grade_month_of_slates
 from nba_ml.slates.store import SlateStore
@@ -28,7 +28,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         deps=[dg.AssetDep("slate_predictions", partition_mapping=days_of_month), "feature_store_snapshot"],
         metadata={"dagster/column_schema": column_schema(SLATE_GRADES)},
     )
-    def slate_grades(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+    def slate_grades(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult[None]:
         """The slates of a month, as they were kept, graded against its results.
 
         Champion and challenger, served and in shadow, apart; what was made ahead apart from what was replayed. A

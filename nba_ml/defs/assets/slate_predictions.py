@@ -10,10 +10,9 @@ from pydantic import Field
 from nba_ml.contract.season import OFF_SEASON
 from nba_ml.data.tables import SLATE_PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
-from nba_ml.defs.compute import Compute
 from nba_ml.defs.internals import previews_in_use
 from nba_ml.defs.partitions import month_keys
-from nba_ml.defs.stores import ArtifactRoot, Store
+from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.slates.operations import Desk, Predicted, PredictionTable, Sent, predict_slate, send_slate
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.slate import RECOMMENDATIONS, highest_edges, served_counts
@@ -58,9 +57,9 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     def slate_predictions(
         context: dg.AssetExecutionContext,
         config: SlateConfig,
-        artifact_root: ArtifactRoot,
-        store: Store,
-        compute: Compute,
+        artifact_root: dg.ResourceParam[ArtifactRoot],
+        store: dg.ResourceParam[Store],
+        compute: dg.ResourceParam[Compute],
         slate_rows: dg.ResourceParam[SlateRows],
         prediction_table: dg.ResourceParam[PredictionTable],
     ) -> dg.MaterializeResult[None]:

@@ -9,7 +9,7 @@ from nba_ml.contract.lineage import inputs_digest
 from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table
 from nba_ml.defs.internals import previews_in_use
 from nba_ml.defs.partitions import month_keys
-from nba_ml.defs.stores import Store
+from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import GradedMonth
 from nba_ml.evaluation.pictures import walk_forward_curve
 from nba_ml.evaluation.report.page import walk_forward_page
@@ -28,7 +28,7 @@ _DIALOG_DPI = 90
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(group_name="evaluation", deps=[GRADES.name], kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION)
-    def walk_forward(store: Store) -> dg.MaterializeResult[None]:
+    def walk_forward(store: dg.ResourceParam[Store]) -> dg.MaterializeResult[None]:
         """The curve to look at first: every graded month, scored by the model of the month before.
 
         MAE of the model, the averages and the line, gains with intervals, hit rate, coverage; by month, by

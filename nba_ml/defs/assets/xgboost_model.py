@@ -12,9 +12,9 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.defs.compute import Compute
 from nba_ml.defs.io_manager import BY_MONTH
 from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.defs.resources import Compute
 from nba_ml.model.record import Judgement, TrainingReport, report_training
 from nba_ml.model.training import Hyperparameters, fit, fit_all, gather
 from nba_ml.model.values import TrainedModel
@@ -52,7 +52,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         config: TrainingConfig,
         train_split: SplitManifest,
         feature_store_snapshot: dict[str, Snapshot],
-        compute: Compute,
+        compute: dg.ResourceParam[Compute],
     ) -> dg.Output[Any]:
         """XGBoost on absolute error, trained on every month so far.
 

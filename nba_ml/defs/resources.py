@@ -1,0 +1,98 @@
+"""What the graph needs from outside, and how the settings become it. The only place where the two meet.
+
+Resources are plain objects: the command line uses them without Dagster. Nothing is opened or asked when one is made,
+so that loading the graph needs no credentials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nba_ml.settings import BigQuerySettings, Settings
+from nba_ml.slates.operations import NoPredictionTable, PredictionTable
+from nba_ml.slates.rows import SlateRows, StoredSlateRows
+from nba_ml.sources.month_rows import MonthRowsSource, StoredMonthRows
+from nba_ml.storage.months import MonthStore
+from nba_ml.storage.objects import ObjectStore
+from nba_ml.storage.opening import open_objects
+
+if TYPE_CHECKING:
+    from nba_ml.sources.bigquery_connection import BigQueryConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where values pass between assets: a directory or `gs://bucket/prefix`."""
+
+    root: str
+
+    def months(self) -> MonthStore:
+        """Values by asset and month."""
+        return open_store(self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRoot:
+    """Where bundles are published: a directory or `gs://bucket/prefix`."""
+
+    root: str
+
+    def objects(self) -> ObjectStore:
+        """The objects under the root."""
+        return open_objects(self.root)
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Threads for DuckDB and XGBoost; None is all cores. Changes the speed, never the bytes."""
+
+    threads: int | None = None
+
+
+def open_store(root: str) -> MonthStore:
+    """Values by asset and month under a root."""
+    return MonthStore(open_objects(root))
+
+
+def month_rows_of(settings: Settings) -> MonthRowsSource:
+    """Where snapshots are taken from."""
+    if settings.bigquery is None:
+        return StoredMonthRows(root=settings.store)
+    from nba_ml.sources.bigquery import BigQueryFeatureSource  # noqa: PLC0415 (imports Google's libraries)
+
+    there = settings.bigquery
+    return BigQueryFeatureSource(
+        connection=connection_of(there), feature_table=there.feature_table, summary_table=there.summary_table
+    )
+
+
+def slate_rows_of(settings: Settings) -> SlateRows:
+    """Where a date's rows are read from."""
+    if settings.bigquery is None:
+        return StoredSlateRows(settings.store)
+    from nba_ml.slates.bigquery_rows import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
+
+    return BigQuerySlateRows(connection_of(settings.bigquery), settings.bigquery.feature_table)
+
+
+def prediction_table_of(settings: Settings) -> PredictionTable:
+    """Where served predictions are written to, besides the store."""
+    if settings.bigquery is None:
+        return NoPredictionTable()
+    from nba_ml.slates.prediction_table import BigQueryPredictionTable  # noqa: PLC0415 (as above)
+
+    return BigQueryPredictionTable(connection_of(settings.bigquery), settings.bigquery.prediction_table)
+
+
+def connection_of(there: BigQuerySettings) -> BigQueryConnection:
+    """The connection to BigQuery that the settings describe. Nothing is asked of it yet."""
+    from nba_ml.sources.bigquery_connection import BigQueryConnection  # noqa: PLC0415 (as above)
+
+    return BigQueryConnection(
+        project=there.project,
+        location=there.location,
+        endpoint=there.endpoint,
+        storage_endpoint=there.storage_endpoint,
+        maximum_bytes_billed=there.maximum_bytes_billed,
+    )
