@@ -70,7 +70,14 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
 
 def _look(settings: Settings) -> tuple[Said, ...]:
     from nba_ml.defs.build import build_defs
-    from nba_ml.defs.health import judge_clockwork, judge_release, limits_of, look_at_clockwork, look_at_release
+    from nba_ml.defs.health import (
+        judge_clockwork,
+        judge_release,
+        limits_of,
+        look_at_clockwork,
+        look_at_release,
+        slates_on_since,
+    )
     from nba_ml.defs.partitions import month_keys, partitions_of
     from nba_ml.defs.resources import slate_rows_of
     from nba_ml.runner.home import open_instance
@@ -86,7 +93,9 @@ def _look(settings: Settings) -> tuple[Said, ...]:
     objects = open_objects(settings.artifact_root)
     with open_instance(settings) as instance:
         release = look_at_release(instance, objects, month_keys(partitions_of(settings)))
-        slates = look_at_slates(instance, slate_rows_of(settings), SlateStore(open_objects(settings.store)), now)
+        slates = look_at_slates(
+            slates_on_since(instance), slate_rows_of(settings), SlateStore(open_objects(settings.store)), now
+        )
         clockwork = look_at_clockwork(instance, build_defs(settings), grows=settings.bigquery is not None)
     release_says, clockwork_says = judge_release(release, now, limits), judge_clockwork(clockwork, now, limits)
     return (*release_says, slates_made(slates, now), *clockwork_says)

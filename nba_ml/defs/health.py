@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorStatus
 
 from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.errors import BundleError, NotVerifiedError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.event_log import first_failure, latest_materialisations
+from nba_ml.defs.internals import InstigatorStatus, ScheduleInstigatorData
 from nba_ml.monitoring.health import (
     Clockwork,
     FailedMonth,
@@ -155,3 +155,13 @@ def _given_until(objects: ObjectStore, model: ChannelModel) -> date:
     if model.system_id == CATBOOST:
         return require_registered(objects, model.model_id).manifest.given_until
     return date.fromisoformat(json.loads(require_whole(objects, model.model_id).record)["last_date"])
+
+
+def slates_on_since(instance: dg.DagsterInstance) -> datetime | None:
+    """Since when the schedule `daily_slate` is on; None if it is off, as it is until somebody turns it on."""
+    for state in instance.all_instigator_state():
+        if state.instigator_name == "daily_slate" and state.is_running:
+            data = state.instigator_data
+            since = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None
+            return datetime.fromtimestamp(since or 0.0, UTC)
+    return None

@@ -1,4 +1,8 @@
-"""The features of Dagster that nba_ml uses although they are in preview or beta, silenced by name, here only."""
+"""What nba_ml uses of Dagster that is not, or not yet, a promise of Dagster's: its private modules and its previews.
+
+The only module that imports `dagster._core`, so that an upgrade of Dagster is checked here. Each name says why there
+is no public way.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+
+# The version of each month, for many months at once: there is no public call; this is what the UI itself asks.
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+
+# Dagster names it in its own signatures and exports it to type checkers only.
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+# Which checks failed on the latest materialisation, of many months at once: likewise.
+from dagster._core.event_api import PartitionKeyFilter
+from dagster._core.events import DagsterEventType
+
+# An instance with settings beside those of its dagster.yaml.
+from dagster._core.instance.ref import InstanceRef
+
+# Whether a schedule was switched by a person, and since when.
+from dagster._core.scheduler.instigation import InstigatorStatus, ScheduleInstigatorData
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+
+# To keep a connection to its files open.
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+# An id for a run that is known before the run begins.
+from dagster._core.utils import make_new_run_id
+
+__all__ = [
+    "DATA_VERSION_TAG",
+    "AssetCheckExecutionRecordStatus",
+    "DagsterEventType",
+    "InstanceRef",
+    "InstigatorStatus",
+    "PartitionKeyFilter",
+    "ScheduleInstigatorData",
+    "SqliteEventLogStorage",
+    "UnresolvedAssetJobDefinition",
+    "make_new_run_id",
+    "previews_in_use",
+]
 
 _USED = {
     # One result per month and check: without it a check speaks of whichever month ran last.

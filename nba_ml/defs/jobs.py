@@ -5,11 +5,9 @@ What belongs here: which assets or checks a job runs. When it runs is `schedules
 
 import dagster as dg
 
-# Dagster names it in its own signatures and exports it to type checkers only.
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-
 # No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
 from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS, TRAINING_ASSETS
+from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.sources.month_rows import FEATURES, SUMMARY
 
 SNAPSHOT = "feature_store_snapshot"

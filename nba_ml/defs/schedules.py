@@ -6,13 +6,11 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-# Dagster names it in its own signatures and exports it to type checkers only.
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-
 # No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
 from nba_ml.contract.assets import EVALUATION_ASSETS
 from nba_ml.contract.season import month_of
 from nba_ml.defs.event_log import latest_materialisations
+from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import retrained_assets
 from nba_ml.defs.partitions import month_keys
 from nba_ml.sources.month_rows import MonthRowsSource

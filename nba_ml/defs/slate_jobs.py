@@ -4,11 +4,9 @@ from datetime import date, timedelta
 
 import dagster as dg
 
-# Dagster names it in its own signatures and exports it to type checkers only.
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-
 from nba_ml.contract.season import month_of
 from nba_ml.defs.assets.slate_predictions import days_of
+from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.defs.resources import Store
 from nba_ml.defs.schedules import NEW_YORK
 from nba_ml.slates.health_rules import SLATE_HOUR

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.defs.health import judge_release, limits_of, look_at_release
+from nba_ml.defs.health import judge_release, limits_of, look_at_release, slates_on_since
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.monitoring.health import Level, Said
@@ -66,7 +66,9 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
             if said.name in selected:
                 yield _result(said, rules[said.name][0])
         if "slates_made" in selected:
-            days = look_at_slates(context.instance, slate_rows, SlateStore(store.months().objects), now)
+            days = look_at_slates(
+                slates_on_since(context.instance), slate_rows, SlateStore(store.months().objects), now
+            )
             yield _result(slates_made(days, now), rules["slates_made"][0])
 
     return examine

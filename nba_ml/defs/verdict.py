@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-# No public call returns the latest checks of many partitions at once; these two are what the UI itself asks.
-from dagster._core.definitions.data_version import DATA_VERSION_TAG
-from dagster._core.event_api import PartitionKeyFilter
-from dagster._core.events import DagsterEventType
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-
 from nba_ml.checks.check import Check
 from nba_ml.checks.registry import blocking_checks
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.internals import (
+    DATA_VERSION_TAG,
+    AssetCheckExecutionRecordStatus,
+    DagsterEventType,
+    PartitionKeyFilter,
+)
 from nba_ml.model.record import ModelRecord
 from nba_ml.registry.verdict import CheckVerdict, Override, Verdict
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
-from dagster._core.utils import make_new_run_id
 
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.assets import EVALUATION_ASSETS, PID_TAG
 from nba_ml.contract.errors import NbaMlError, NotVerifiedError
 from nba_ml.defs.event_log import StepFailure, step_failure
+from nba_ml.defs.internals import make_new_run_id
 from nba_ml.registry.verdict import Override
 from nba_ml.runner.home import event_log_kept_open, fail_orphaned_runs
 from nba_ml.runner.memory import give_back

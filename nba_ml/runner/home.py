@@ -91,7 +91,8 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     from the progress bar, and nothing here prints. Runs that the UI starts are captured as ever.
     """
     import dagster as dg
-    from dagster._core.instance.ref import InstanceRef
+
+    from nba_ml.defs.internals import InstanceRef
 
     prepare_home(settings)
     uncaptured = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
@@ -108,7 +109,7 @@ def event_log_kept_open(instance: dg.DagsterInstance, shard: str) -> Iterator[No
     the file, syncs and deletes it: three syncs for one. While this one is open, none is the last. Each commit is
     still synced.
     """
-    from dagster._core.storage.event_log import SqliteEventLogStorage
+    from nba_ml.defs.internals import SqliteEventLogStorage
 
     storage = instance.event_log_storage
     if not isinstance(storage, SqliteEventLogStorage):  # the user's own dagster.yaml says so

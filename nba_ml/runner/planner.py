@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
@@ -20,6 +19,7 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.assets.xgboost_model import parameters_digest
 from nba_ml.defs.event_log import latest_materialisations
+from nba_ml.defs.internals import AssetCheckExecutionRecordStatus
 from nba_ml.defs.partitions import months_needed
 from nba_ml.defs.verdict import gather_verdict, latest_evaluations
 from nba_ml.model.stored import METADATA, MODEL

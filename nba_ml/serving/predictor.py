@@ -183,7 +183,7 @@ class Predictor:
             SettingsError: `seconds` is not above 0 and at most a day, or another process loaded the predictor.
         """
         self._require_own_process()
-        return Watch(self, channel, seconds, tell)
+        return Watch(self.refresh, channel, seconds, checked_at=self.model.loaded_at, tell=tell)
 
 
 def _lacking(error: MissingExtraError, ref: ChannelModel, named: Named) -> str:

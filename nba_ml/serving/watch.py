@@ -11,12 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from nba_ml.contract.errors import NbaMlError, SettingsError
-
-if TYPE_CHECKING:
-    from nba_ml.serving.predictor import Predictor
 
 GRACE_SECONDS = 10.0
 """Beside two looks at the channel, before having heard nothing of it is too long: a model takes seconds to load."""
@@ -60,15 +56,27 @@ def require_period(seconds: float) -> None:
 
 
 class Watch:
-    """A thread that refreshes a predictor. A context manager: leaving it stops the thread."""
+    """A thread that follows a channel. A context manager: leaving it stops the thread.
+
+    Args:
+        refresh: looks at the channel once and follows it; returns whether another model serves.
+        checked_at: when the channel was last read, UTC.
+        tell: called in the thread after each swap, each failure and each recovery. It must not raise.
+    """
 
     def __init__(
-        self, predictor: Predictor, channel: str, seconds: float, tell: Callable[[WatchStatus], object] | None
+        self,
+        refresh: Callable[[str], bool],
+        channel: str,
+        seconds: float,
+        *,
+        checked_at: datetime,
+        tell: Callable[[WatchStatus], object] | None = None,
     ) -> None:
         require_period(seconds)
-        self._predictor = predictor
+        self._refresh = refresh
         self._tell = tell
-        self._status = WatchStatus(channel, seconds, checked_at=predictor.model.loaded_at)
+        self._status = WatchStatus(channel, seconds, checked_at=checked_at)
         self._followed = monotonic()
         self._stopped = threading.Event()
         # A daemon: a store that does not answer must not keep a worker from ending.
@@ -119,7 +127,7 @@ class Watch:
     def _check(self) -> None:
         before = self._status
         try:
-            swapped = self._predictor.refresh(before.channel)
+            swapped = self._refresh(before.channel)
         except NbaMlError as error:
             self._failed(str(error))
         except Exception as error:  # whatever it was, the watch goes on, and says so: a dead one would look healthy

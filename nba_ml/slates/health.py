@@ -5,10 +5,7 @@ What belongs here: looking. What it means is `slates.health_rules`.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-import dagster as dg
-from dagster._core.scheduler.instigation import ScheduleInstigatorData
+from datetime import datetime
 
 from nba_ml.contract.errors import NbaMlError
 from nba_ml.monitoring.health import HOME
@@ -16,11 +13,9 @@ from nba_ml.slates.health_rules import SlateDays
 from nba_ml.slates.rows import NEAR, SlateRows, months_of
 from nba_ml.slates.store import SlateStore
 
-_SCHEDULE = "daily_slate"
 
-
-def look_at_slates(instance: dg.DagsterInstance, rows: SlateRows, slates: SlateStore, now: datetime) -> SlateDays:
-    """What is there of the slates of the last weeks.
+def look_at_slates(on: datetime | None, rows: SlateRows, slates: SlateStore, now: datetime) -> SlateDays:
+    """What is there of the slates of the last weeks. `on`: since when the schedule `daily_slate` is on, if it is.
 
     Where a slate can be due at all, the feature store is asked for its dates: with BigQuery one query, which reads the
     partition column alone. If it does not answer, the release can be looked at all the same; so that is a fact too.
@@ -28,20 +23,9 @@ def look_at_slates(instance: dg.DagsterInstance, rows: SlateRows, slates: SlateS
     today = now.astimezone(HOME).date()
     kept = (day for month in months_of(today - NEAR, today) for day in slates.days(month))
     made = [day for day in kept if day >= today - NEAR]
-    on = _turned_on(instance)
     if on is None and not made:
         return SlateDays(None, (), ())
     try:
         return SlateDays(on, made, rows.days_near(today))
     except NbaMlError as error:
         return SlateDays(on, made, (), unread=str(error))
-
-
-def _turned_on(instance: dg.DagsterInstance) -> datetime | None:
-    """Since when the schedule is on; None if it is off, as it is until somebody turns it on."""
-    for state in instance.all_instigator_state():
-        if state.instigator_name == _SCHEDULE and state.is_running:
-            data = state.instigator_data
-            since = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None
-            return datetime.fromtimestamp(since or 0.0, UTC)
-    return None

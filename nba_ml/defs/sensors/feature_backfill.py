@@ -4,12 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
-# Dagster names it in its own signatures and exports it to type checkers only.
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-
-# No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
-
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.data.progress import MonthProgress
@@ -17,6 +11,7 @@ from nba_ml.defs.assets import feature_store_snapshot
 from nba_ml.defs.assets.external import observation_of
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.event_log import latest_materialisations
+from nba_ml.defs.internals import AssetCheckExecutionRecordStatus, UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import MODEL_JOB, SNAPSHOT, SNAPSHOT_JOB
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.schedules import ANSWERED_WITHIN
