@@ -68,8 +68,9 @@ emulator: ## The BigQuery emulator's environment, where there is a Python 3.13 (
 	HOME="$$PWD/$(EMULATOR)/home" $(EMULATOR)/bin/python -c 'from duckdb_extensions import import_extension as put; [put(name) for name in ("icu", "ducklake", "spatial")]'; \
 	touch $(EMULATOR_READY)
 
-lint: $(READY) ## Lint, format and types
+lint: $(READY) ## Lint, format, types and which package may import which
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 

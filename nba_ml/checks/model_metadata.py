@@ -8,7 +8,7 @@ from importlib import resources
 
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from nba_ml import core
+from nba_ml import model as model_package
 from nba_ml.checks.check import Check, Consequence, Finding, Scene
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.model.record import ModelRecord
@@ -43,7 +43,7 @@ def _valid_schema(model: DescribedModel, scene: Scene) -> Finding:
 @cache
 def _validator() -> Draft202012Validator:
     """Of the schema as it is shipped."""
-    file = resources.files(core) / "schemas" / "model_metadata.schema.json"
+    file = resources.files(model_package) / "schemas" / "model_metadata.schema.json"
     return Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
 
 

@@ -1,0 +1,1 @@
+"""`nba-ml`: one module per command. Arguments in, words and an exit code out."""

@@ -1,0 +1,1 @@
+"""From box scores to the split: features in SQL, the validated month, the chronological split. Plain functions."""

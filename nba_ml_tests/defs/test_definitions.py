@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-import nba_ml
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.defs.build import build_defs
@@ -192,48 +190,3 @@ def test_with_bigquery_the_two_tables_are_external_and_the_rest_is_the_same(tmp_
     assert all(graph.get(dg.AssetKey(asset)).is_observable for asset in external)
     assert [sensor.name for sensor in defs.sensors or ()] == ["follow_backfill", "notify_failures"]
     assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in defs.sensors or ())
-
-
-# --- what may import what -------------------------------------------------------------------------------------
-
-THIRD_PARTY = {
-    "core": {"pyarrow", "duckdb", "numpy", "pandas", "pydantic", "xgboost", "matplotlib"},
-    "serving": {"numpy", "xgboost", "pydantic"},
-}
-LIGHT = (
-    *("canonical", "channel", "contract", "errors", "object_store", "published"),
-    *("recommendation", "rollout", "uncertainty"),
-    *(f"systems.{name}" for name in ("catboost_v8", "interface", "others", "published", "rules")),
-)
-"""What of `core` a worker may load: nothing that brings Arrow, pandas or DuckDB along."""
-
-OURS = {
-    "core": ("nba_ml.core",),
-    "serving": (*(f"nba_ml.core.{name}" for name in LIGHT), "nba_ml.storage.opening", "nba_ml.serving"),
-}
-
-
-@pytest.mark.parametrize("part", ["core", "serving"])
-def test_the_inner_parts_do_not_import_the_outer_ones(part: str) -> None:
-    """Guards against Dagster in the prediction worker, and against core functions that no plain test can call."""
-    package = Path(nba_ml.__file__).parent
-    foreign = THIRD_PARTY["core"] | THIRD_PARTY["serving"] | {"dagster", "google", "click", "rich", "grpc", "requests"}
-    wrong = []
-    for file in (package / part).rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module or "."]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            else:
-                continue
-            for name in names:
-                root = name.partition(".")[0]
-                allowed = (
-                    name.startswith(OURS[part])
-                    if root == "nba_ml"
-                    else root in THIRD_PARTY[part] or root not in foreign
-                )
-                if not allowed:
-                    wrong.append(f"{file.relative_to(package)}: {name}")
-    assert wrong == []

@@ -159,8 +159,8 @@ def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     banned = {"dagster", "pydantic", "pyarrow", "pandas", "duckdb", "google.cloud", "click", "rich"}
     assert loaded & banned == set()
     ours = {name for name in loaded if name.startswith("nba_ml.")}
-    serving = {"nba_ml.serving", *(f"nba_ml.serving.{name}" for name in ("apart", "bundle", "reference"))}
-    assert ours - serving == {"nba_ml.core", "nba_ml.contract.features", "nba_ml.contract.errors"}
+    reader = {"nba_ml.registry", *(f"nba_ml.registry.{name}" for name in ("fresh_process", "reader", "reference"))}
+    assert ours - reader == {"nba_ml.contract", "nba_ml.contract.features", "nba_ml.contract.errors"}
 
 
 # -- damage ------------------------------------------------------------------------------------------
