@@ -86,12 +86,16 @@ REJECTS_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class MonthRows:
-    """A month's rows of the feature store, in `tables.FEATURE_ROWS`, and its results, in `tables.RESULTS`."""
+    """A month's rows of the feature store, in `tables.FEATURE_ROWS`, and its results, in `tables.RESULTS`.
+
+    `notes` report what the source left out, for whoever keeps a log.
+    """
 
     features: pa.Table
     results: pa.Table
     lines: LineCounts | None = None
     """What became of the lines behind the features; None if the source does not say."""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_tables(

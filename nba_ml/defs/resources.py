@@ -87,9 +87,12 @@ def prediction_table_of(settings: Settings) -> PredictionTable:
 
 def connection_of(there: BigQuerySettings) -> BigQueryConnection:
     """The connection to BigQuery that the settings describe. Nothing is asked of it yet."""
-    from nba_ml.sources.bigquery_connection import BigQueryConnection  # noqa: PLC0415 (as above)
+    from dagster_gcp import BigQueryResource  # noqa: PLC0415 (as above)
+
+    from nba_ml.sources.bigquery_connection import BigQueryConnection  # noqa: PLC0415
 
     return BigQueryConnection(
+        open_client=BigQueryResource(project=there.project, location=there.location).get_client,
         project=there.project,
         location=there.location,
         endpoint=there.endpoint,

@@ -5,10 +5,10 @@ What belongs here: the two questions. How they are asked is `bigquery_connection
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,7 @@ from nba_ml.sources.queries import query
 _EMPTY = TableState(0, 0, 0, 0, None, "")
 
 
+@dataclass(frozen=True)
 class BigQueryFeatureSource(MonthRowsSource):
     """The platform's own tables: `ml_feature_store_v2` and `player_game_summary`."""
 
@@ -48,7 +49,7 @@ class BigQueryFeatureSource(MonthRowsSource):
         )
         have = pc.fill_null(table.column("has_features"), False)
         features = table if pc.all(have).as_py() else table.filter(have)
-        results = self._results(month, table.filter(pc.is_valid(table.column("minutes_played"))))
+        results, notes = self._results(month, table.filter(pc.is_valid(table.column("minutes_played"))))
         self._require_reached(month, features.num_rows, results.num_rows)
         _require_one_result(month, results, self.summary_table)
         # A player-game with two feature rows brings its result twice.
@@ -62,6 +63,7 @@ class BigQueryFeatureSource(MonthRowsSource):
         rows = MonthRows(
             features=features.select(FEATURE_ROWS.names).cast(FEATURE_ROWS),
             results=once.drop_columns(["result_identity_min"]).rename_columns(RESULTS.names).cast(RESULTS),
+            notes=notes,
         )
         return rows, versions
 
@@ -78,13 +80,13 @@ class BigQueryFeatureSource(MonthRowsSource):
         found = {row["month"]: _progress(row) for row in rows}
         return [found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None) for month in months]
 
-    def _results(self, month: str, found: pa.Table) -> pa.Table:
-        """Those of a player. A few without one are set aside and told of, as the snapshot does with feature rows.
+    def _results(self, month: str, found: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+        """Those of a player. A few without one are left out and reported.
 
         One row that nobody can use would otherwise end the training: every later month's window has this month in it.
         """
         if found.column("player_lookup").null_count == 0:
-            return found
+            return found, ()
         results = found.filter(pc.is_valid(found.column("player_lookup")))
         nobodys = found.select(["game_date", "box_scores"]).filter(pc.is_null(found.column("player_lookup")))
         rows = sum(nobodys.column("box_scores").to_pylist())
@@ -94,11 +96,11 @@ class BigQueryFeatureSource(MonthRowsSource):
         told = f"{month}: {self.summary_table} has {rows:,} results without a player_lookup, on {days}"
         if rows > MAX_REJECTED_SHARE * (rows + results.num_rows):
             raise SourceDataError(
-                f"{told}. They can be nobody's, and are more than {MAX_REJECTED_SHARE:.0%} of the month's; name their "
+                f"{told}. Without a player nothing can be joined to them, and they are more than "
+                f"{MAX_REJECTED_SHARE:.0%} of the month's; name their "
                 "players or remove the rows, then materialise the month again. What was there is untouched."
             )
-        dg.get_dagster_logger().warning(f"{told}. They can be nobody's, and were left out.")
-        return results
+        return results, (f"{told}. They were left out: without a player nothing can be joined to them.",)
 
     def _require_reached(self, month: str, feature_rows: int, results: int) -> None:
         if feature_rows == 0:

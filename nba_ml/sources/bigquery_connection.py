@@ -3,21 +3,20 @@
 import math
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 import grpc
 import pyarrow as pa
 import requests
-from dagster_gcp import BigQueryResource
 from google.api_core.retry import Retry, if_exception_type
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery_storage import BigQueryReadClient
 from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
-from pydantic import Field
 from requests.adapters import HTTPAdapter
 
 from nba_ml.contract.errors import SettingsError
@@ -33,28 +32,43 @@ _STOP_SECONDS = 2.0
 """For each request that it takes to stop a query: an error is waiting to be told."""
 
 
-class BigQueryConnection(BigQueryResource):
-    """dagster-gcp's resource, and what it lacks: an endpoint (an emulator's), limits, labels, a deadline."""
+@dataclass(frozen=True)
+class BigQueryConnection:
+    """How BigQuery is asked: as which project, where, and within which limits. Nothing is opened before it is asked.
 
-    endpoint: str | None = Field(default=None, description="URL of an emulator's REST service. None: Google.")
-    storage_endpoint: str | None = Field(default=None, description="host:port of an emulator's Storage Read service.")
-    maximum_bytes_billed: int = Field(default=2**30, description="A query that would read more is refused, unbilled.")
-    deadline_seconds: float = Field(default=120.0, description="The longest that a query may take, retries included.")
-    request_seconds: float = Field(default=30.0, description="The longest that one request may be without an answer.")
+    Attributes:
+        endpoint: URL of an emulator's REST service. None: Google.
+        storage_endpoint: host:port of an emulator's Storage Read service.
+        maximum_bytes_billed: a query that would read more is refused, unbilled.
+        deadline_seconds: the longest that a query may take, retries included.
+        request_seconds: the longest that one request may be without an answer.
+        open_client: opens a client with credentials of the caller's own. None: with the default credentials.
+    """
+
+    project: str | None = None
+    location: str | None = None
+    endpoint: str | None = None
+    storage_endpoint: str | None = None
+    maximum_bytes_billed: int = 2**30
+    deadline_seconds: float = 120.0
+    request_seconds: float = 30.0
+    open_client: Callable[[], AbstractContextManager[bigquery.Client]] | None = None
 
     @contextmanager
     def get_client(self) -> Iterator[bigquery.Client]:
         """A client; an emulator's knows no credentials."""
-        if self.endpoint is None:
-            with super().get_client() as client:
-                yield client
-        else:
+        if self.endpoint is not None:
             yield bigquery.Client(
                 project=self.project,
                 location=self.location,
                 credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
                 client_options={"api_endpoint": self.endpoint},
             )
+        elif self.open_client is not None:
+            with self.open_client() as client:
+                yield client
+        else:
+            yield bigquery.Client(project=self.project, location=self.location)
 
     @contextmanager
     def read_client(self, client: bigquery.Client) -> Iterator[BigQueryReadClient]:

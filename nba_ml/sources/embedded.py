@@ -4,10 +4,10 @@ What belongs here: finding, reading and fingerprinting the source's files. What 
 `data.box_scores`.
 """
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -45,7 +45,8 @@ def source_months(data: Path) -> list[str]:
     return season.season_months(files[0].stem, files[-1].stem)
 
 
-class EmbeddedFeatureSource(dg.ConfigurableResource):  # type: ignore[type-arg]
+@dataclass(frozen=True)
+class EmbeddedFeatureSource:
     """Box scores and lines from Parquet files: the shipped ones, or a user's own in the same layout."""
 
     data: str

@@ -4,8 +4,8 @@ What belongs here: what both have in common, and the first. The second is `bigqu
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
-import dagster as dg
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,14 +15,14 @@ from nba_ml.data import stored
 from nba_ml.data.lines import FeatureMonth
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
-from nba_ml.defs.resources import open_store
 from nba_ml.storage.months import MonthStore
+from nba_ml.storage.opening import open_objects
 
 SUMMARY, FEATURES = stored.SUMMARY.name, stored.FEATURES.name
 """The two assets that a snapshot is taken of."""
 
 
-class MonthRowsSource(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
+class MonthRowsSource(ABC):
     """A month's feature rows with their results, and the versions of the two tables that they came from."""
 
     @abstractmethod
@@ -45,20 +45,21 @@ class MonthRowsSource(dg.ConfigurableResource, ABC):  # type: ignore[type-arg]
         """
 
 
+@dataclass(frozen=True)
 class StoredMonthRows(MonthRowsSource):
     """The rows that `player_game_summary` and `ml_feature_store_v2` left in the store."""
 
     root: str
 
     def read(self, month: str) -> tuple[MonthRows, Inputs]:
-        store = open_store(self.root)
+        store = MonthStore(open_objects(self.root))
         summary, features = (store.require(each, [month])[month] for each in (stored.SUMMARY, stored.FEATURES))
         lines = features.lines if isinstance(features, FeatureMonth) else None
         rows = MonthRows.of_tables(features.table, summary.table, V2_33FEATURES, lines)
         return rows, {SUMMARY: {month: summary.digest}, FEATURES: {month: features.digest}}
 
     def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:  # noqa: ARG002 (asks nobody)
-        store = open_store(self.root)
+        store = MonthStore(open_objects(self.root))
         return [_stored_progress(store, month) for month in months]
 
 

@@ -22,7 +22,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
-    def backfill_progress(month_rows: MonthRowsSource) -> dg.MaterializeResult[None]:
+    def backfill_progress(month_rows: dg.ResourceParam[MonthRowsSource]) -> dg.MaterializeResult[None]:
         """How far the feature backfill is: one row a month, what was played against what has features.
 
         A month is complete at 95% of its player-games, substantial at 80%. That a date has a row says

@@ -36,7 +36,9 @@ def build_external(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
         group_name="feature_store",
         can_subset=True,
     )
-    def observe_tables(context: dg.AssetExecutionContext, month_rows: MonthRowsSource) -> Iterator[dg.AssetObservation]:
+    def observe_tables(
+        context: dg.AssetExecutionContext, month_rows: dg.ResourceParam[MonthRowsSource]
+    ) -> Iterator[dg.AssetObservation]:
         some = context.has_partition_key or context.has_partition_key_range
         for progress in month_rows.progress(list(context.partition_keys) if some else month_keys(months)):
             for asset in sorted(key.to_user_string() for key in context.selected_asset_keys):

@@ -33,7 +33,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         metadata={"dagster/column_schema": _COLUMNS},
     )
     def feature_store_snapshot(
-        context: dg.AssetExecutionContext, month_rows: MonthRowsSource, store: dg.ResourceParam[Store]
+        context: dg.AssetExecutionContext, month_rows: dg.ResourceParam[MonthRowsSource], store: dg.ResourceParam[Store]
     ) -> dg.Output[Any]:
         """Frozen, validated, canonical copy of the month: keys, 33 float columns, target, quality.
 
@@ -42,6 +42,8 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         """
         month = context.partition_key
         rows, inputs = month_rows.read(month)
+        for note in rows.notes:
+            context.log.warning(note)
         try:
             snapshot = take_snapshot(rows, month, V2_33FEATURES)
         except SnapshotRejectedError as error:

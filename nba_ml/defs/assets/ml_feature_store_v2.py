@@ -42,7 +42,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     def ml_feature_store_v2(
         context: dg.AssetExecutionContext,
         player_game_summary: dict[str, DigestedTable],
-        feature_source: EmbeddedFeatureSource,
+        feature_source: dg.ResourceParam[EmbeddedFeatureSource],
         compute: dg.ResourceParam[Compute],
     ) -> dg.Output[Any]:
         month = context.partition_key

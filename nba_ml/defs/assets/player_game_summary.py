@@ -21,7 +21,9 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         metadata={"dagster/column_schema": column_schema(PLAYER_GAME_SUMMARY)},
     )
-    def player_game_summary(context: dg.AssetExecutionContext, feature_source: EmbeddedFeatureSource) -> dg.Output[Any]:
+    def player_game_summary(
+        context: dg.AssetExecutionContext, feature_source: dg.ResourceParam[EmbeddedFeatureSource]
+    ) -> dg.Output[Any]:
         """Box scores of the month, one row per player who appeared: target, and raw material of features.
 
         A file with a row that no box score can have is refused whole.

@@ -47,7 +47,7 @@ def build_sensors(
         "a snapshot; when all are settled, the latest month gets a model. Off until you turn it on.",
     )
     def follow_backfill(
-        context: dg.SensorEvaluationContext, month_rows: MonthRowsSource
+        context: dg.SensorEvaluationContext, month_rows: dg.ResourceParam[MonthRowsSource]
     ) -> dg.SensorResult | dg.SkipReason:
         progress = month_rows.progress(month_keys(months), within=ANSWERED_WITHIN)
         followed = Followed.model_validate_json(context.cursor) if context.cursor else Followed()
