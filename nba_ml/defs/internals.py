@@ -35,16 +35,23 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 # An id for a run that is known before the run begins.
 from dagster._core.utils import make_new_run_id
 
+# The code location as the web server's application is made over it.
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
+
 __all__ = [
     "DATA_VERSION_TAG",
     "AssetCheckExecutionRecordStatus",
     "DagsterEventType",
     "InstanceRef",
     "InstigatorStatus",
+    "ModuleTarget",
     "PartitionKeyFilter",
     "ScheduleInstigatorData",
     "SqliteEventLogStorage",
     "UnresolvedAssetJobDefinition",
+    "WorkspaceFileTarget",
+    "WorkspaceProcessContext",
     "make_new_run_id",
     "previews_in_use",
 ]

@@ -19,13 +19,12 @@ from pathlib import Path
 import dagster as dg
 import uvicorn
 from dagster._cli.proxy_server_manager import ProxyServerManager
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
 from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from nba_ml.contract.errors import UiError
+from nba_ml.defs.internals import ModuleTarget, WorkspaceFileTarget, WorkspaceProcessContext
 from nba_ml.ui.guard import Guard
 
 _DAEMON_STOPS_WITHIN = 60

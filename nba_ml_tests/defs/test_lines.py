@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.contract.assets import FEATURE_ASSETS
-from nba_ml.definitions import build_defs
+from nba_ml.defs.build import build_defs
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import games_of
