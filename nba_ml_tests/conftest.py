@@ -40,12 +40,12 @@ LONGEST_FIRST = (
     "cloud/test_full_loop.py",
     "e2e/test_dagit.py",
     "e2e/test_bigquery_mode.py",
-    "assets/test_chain.py",
+    "defs/test_chain.py",
     "cloud/test_platform.py",
     "cli/test_resume.py",
     "leaks/test_leaks.py",
     "cli/test_check.py",
-    "resources/test_bigquery_source.py",
+    "sources/test_bigquery.py",
     "faults/test_snapshot_faults.py",
 )
 """A file is one worker's. Begun last, any of these would leave the other without work for a minute or two."""
