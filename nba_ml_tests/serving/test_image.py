@@ -16,9 +16,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.registry.systems.catboost_v8 import Registered
 from nba_ml_tests.serving.conftest import Published, point
 from nba_ml_tests.serving.test_others import MOCK, cbm, needs_catboost, theirs
@@ -78,7 +75,7 @@ def pins(lock: Path) -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize("options", [(), ("--source", "")])
 def test_without_a_source_it_says_what_to_give(image: Path, environ: dict[str, str], options: tuple[str, ...]) -> None:
     """Guards the first start of a container: a forgotten variable was a traceback about a module of ours."""
-    done = run(image, "-m", "nba_ml.cli.serve", *options, **environ)
+    done = run(image, "-m", "nba_ml.cli.main.serve", *options, **environ)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert "Give --source or set NBA_ML_ARTIFACT_ROOT" in done.stderr
@@ -116,7 +113,7 @@ def test_what_the_dockerfile_copies_serves(image: Path, published: Published) ->
     """
     point(published.store, published.first, challenger=MOCK, share=10)
     code = f"""
-import nba_ml.cli.serve, nba_ml.storage.cloud, uvloop
+import nba_ml.cli.main.serve, nba_ml.storage.cloud, uvloop
 from nba_ml.serving.http.service import config_of, create_app
 config_of(create_app({str(published.root)!r}, channel="champion")).load()
 """

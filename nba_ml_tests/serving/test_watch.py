@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.contract.errors import PublicationError
 from nba_ml.registry.channel import CHAMPION
 from nba_ml.serving import Predictor, predictor, watch

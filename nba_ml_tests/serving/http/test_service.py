@@ -22,9 +22,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.contract.errors import BundleError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.evaluation.predictions import make_predictions
@@ -443,7 +440,7 @@ class Server:
     """`nba-ml serve` in a process of its own."""
 
     def __init__(self, root: Path, *options: str) -> None:
-        code = "from nba_ml.cli.serve import serve; serve()"
+        code = "from nba_ml.cli.main.serve import serve; serve()"
         command = [sys.executable, "-c", code, "--source", str(root), "--port", "0", *options]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals
@@ -574,7 +571,7 @@ def test_many_clients_and_broken_ones(published: Published, row: Row) -> None:
 
 def test_the_command_refuses_in_one_paragraph(published: Published) -> None:
     """Guards the terminal: no model, an address that is taken, a wrong option: exit code 2 and words."""
-    code = "from nba_ml.cli.serve import serve; serve()"
+    code = "from nba_ml.cli.main.serve import serve; serve()"
     with served(published.root) as server:
         for options in (
             ["--source", str(published.root / "empty")],
