@@ -19,7 +19,7 @@ from nba_ml.contract.errors import PublicationError
 from nba_ml.storage.objects import ObjectStore, StoredObject
 
 Result = TypeVar("Result")
-Order = Literal["go", "die before", "die after"]
+Order = Literal["go", "die before", "die after", "lose the answer"]
 
 
 class Killed(BaseException):
@@ -118,7 +118,10 @@ class SteppedUser:
         raise NotImplementedError
 
     def step(self, order: Order = "go") -> None:
-        """Let it make one store call, or die before or after that. One that has ended takes no more orders."""
+        """Let it make one store call, die before or after that, or hear nothing of what came of it.
+
+        One that has ended takes no more orders.
+        """
         if not self.ended:
             self._order = order
             self._may_go.release()
@@ -132,6 +135,8 @@ class SteppedUser:
         result = perform()
         if self._order == "die after":
             raise Killed
+        if self._order == "lose the answer":
+            raise PublicationError("The store could not be reached.")
         return result
 
     def _run(self, store: ObjectStore) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -101,6 +102,17 @@ def promoting(number: int, author: str = "somebody") -> Callable[[Channel | None
 def move_channel(store: ObjectStore, decide: Decide) -> Moved:
     """A move between models that have no bundles here: every one of them is taken to be whole."""
     return move_verified_channel(store, decide, verify=lambda *_: None)
+
+
+def without(*numbers: int) -> Verify:
+    """Verifies all models but these."""
+    gone = [model(number) for number in numbers]
+
+    def verify(_: ObjectStore, named: ChannelModel) -> None:
+        if named in gone:
+            raise BundleError(f"{named.model_id} is missing.")
+
+    return verify
 
 
 def states(place: Place) -> tuple[int, int]:
@@ -462,19 +474,21 @@ def test_movers_at_once(make_home: MakeHome, movers: int, record_property: Calla
 class SteppedMover(SteppedUser):
     """A mover, one store call at a time."""
 
-    def __init__(self, store: ObjectStore, number: int, author: str) -> None:
-        self.number, self.author = number, author
+    def __init__(self, store: ObjectStore, number: int, author: str, verify: Verify) -> None:
+        self.number, self.author, self.verify = number, author, verify
         self.result: Moved | None = None
         super().__init__(store)
 
     def work(self, store: ObjectStore) -> None:
-        self.result = move_channel(store, promoting(self.number, self.author))
+        with suppress(PublicationError, BundleError):  # its command ends with an error, and it was told of nothing done
+            self.result = move_verified_channel(store, promoting(self.number, self.author), self.verify)
 
 
 class InterleavedMovers(InterleavedUsers):
     """Movers of one channel, one store call at a time, some of them killed."""
 
     make_home: MakeHome
+    verify: Verify = staticmethod(lambda *_: None)
 
     @initialize()
     def open_store(self) -> None:
@@ -487,7 +501,7 @@ class InterleavedMovers(InterleavedUsers):
     @rule(number=st.integers(1, 3))
     def start(self, number: int) -> None:
         self.started += 1
-        self.running.append(SteppedMover(self.store, number, f"mover {self.started}"))
+        self.running.append(SteppedMover(self.store, number, f"mover {self.started}", self.verify))
 
     @invariant()
     def all_is_well(self) -> None:
@@ -505,6 +519,11 @@ class InterleavedMovers(InterleavedUsers):
     def not_far_apart(self, serial: int, decided: int) -> None:
         assert decided <= serial + 1, "more than one move was decided before the pointer followed"
 
+    def retire(self, user: SteppedMover) -> None:
+        if user.ended and user.result is not None and user.result.moved and user.result.channel is not None:
+            assert states(self.place)[0] >= user.result.channel.serial, "it was told that it serves, and it does not"
+        super().retire(user)
+
     def teardown(self) -> None:
         if not hasattr(self, "place"):
             return
@@ -512,7 +531,7 @@ class InterleavedMovers(InterleavedUsers):
             while not mover.ended:
                 mover.step()
         self.all_is_well()
-        move_channel(self.store, promoting(9, "the last"))
+        move_verified_channel(self.store, promoting(9, "the last"), self.verify)
         self.all_is_well()
         assert self.serial == self.decided, "a later mover left the pointer behind"
         told = [mover.result.channel for mover in [*self.ended, *self.running] if mover.result and mover.result.moved]
@@ -544,7 +563,49 @@ class MoversOfAPointerSetBack(InterleavedMovers):
             assert decided <= serial + 1, "more than one move was decided before the pointer followed"
 
 
-@pytest.mark.parametrize("machine", [InterleavedMovers, MoversOfAPointerSetBack])
+class DisturbedMovers(InterleavedMovers):
+    """The same, where answers are lost, something else writes the pointer, and a dead mover's model is gone."""
+
+    verify = staticmethod(without(3))
+
+    @initialize()
+    def open_store(self) -> None:
+        home = type(self).make_home()
+        for number in (1, 2):
+            move_channel(home.store, promoting(number))
+        with suppress(Killed):
+            move_channel(dying_at(home.store, 3, "die before"), promoting(3))
+        self.store, self.place = home.store, home.place
+        self.serial, self.decided, self.started = 2, 3, 0
+        self.history: dict[str, bytes] = {}
+
+    @precondition(lambda self: self.running)
+    @rule(who=st.integers(0, 3))
+    def lose_an_answer(self, who: int) -> None:
+        user = self.running[who % len(self.running)]
+        user.step("lose the answer")
+        self.retire(user)
+
+    @rule(back=st.integers(0, 3))
+    def write_the_pointer(self, back: int) -> None:
+        """The same bytes once more, or an older state that may serve."""
+        serial = max(1, self.serial - back)
+        if serial == 3:  # the one that nobody may carry out
+            return
+        self.place.put(CHAMPION, self.place.read(history_name(serial)))
+        self.serial = serial
+
+    @invariant()
+    def all_is_well(self) -> None:
+        super().all_is_well()
+        if hasattr(self, "place"):
+            assert json.loads(self.place.read(CHAMPION))["champion"]["model_id"] != model(3).model_id
+
+    def not_far_apart(self, serial: int, decided: int) -> None:
+        """It may be: states are recorded that nobody carried out, and the pointer was set back."""
+
+
+@pytest.mark.parametrize("machine", [InterleavedMovers, MoversOfAPointerSetBack, DisturbedMovers])
 def test_interleaved_movers(
     make_home: MakeHome, request: pytest.FixtureRequest, machine: type[InterleavedMovers]
 ) -> None:
@@ -639,17 +700,6 @@ def test_a_lost_answer_alone_is_no_failure(make_home: MakeHome, write: int) -> N
 
 
 # -- models that are gone ----------------------------------------------------------------------------
-
-
-def without(*numbers: int) -> Verify:
-    """Verifies all models but these."""
-    gone = [model(number) for number in numbers]
-
-    def verify(_: ObjectStore, named: ChannelModel) -> None:
-        if named in gone:
-            raise BundleError(f"{named.model_id} is missing.")
-
-    return verify
 
 
 def test_the_pointer_never_moves_to_a_model_that_is_gone(make_home: MakeHome) -> None:
