@@ -43,8 +43,8 @@ CHROMIUM_ARGUMENTS = (
     "--disable-sync",
 )
 
-STARTS_WITHIN = 180
-"""Seconds for the servers to answer: 8 s on an idle machine of two cores, 25 s on a busy one."""
+STARTS_WITHIN = 600
+"""Seconds for the servers to answer: 8 s on an idle machine of two cores, 180 s at a load of 20."""
 
 STOPS_WITHIN = 60
 """Seconds for the servers to end: 8 s on a busy machine."""
@@ -99,9 +99,19 @@ def serving(home: Path, log: Path, settings: Mapping[str, str] | None = None) ->
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    process = start(home, log, port, settings)
+    try:
+        location = loaded_location(url, process, log)
+        yield Dagit(url, home, log, location, process.pid)
+    finally:
+        left = _stop(process)
+    assert not left, f"still running after the UI was stopped: {left}"
+
+
+def start(home: Path, log: Path, port: int, settings: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start `nba-ml ui`, in a session of its own: one signal then reaches all that it starts."""
     with log.open("w") as output:
-        # A session of its own: one signal then reaches the web server, the daemon and the code server.
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [BIN / "nba-ml", "ui", "--port", str(port)],
             env={**environment(home), **(settings or {})},
             stdout=output,
@@ -109,12 +119,6 @@ def serving(home: Path, log: Path, settings: Mapping[str, str] | None = None) ->
             start_new_session=True,
             preexec_fn=heed_signals,
         )
-    try:
-        location = _loaded_location(url, process, log)
-        yield Dagit(url, home, log, location, process.pid)
-    finally:
-        left = _stop(process)
-    assert not left, f"still running after the UI was stopped: {left}"
 
 
 @contextmanager
@@ -177,7 +181,7 @@ def _post(url: str, query: str, variables: dict[str, Any]) -> Any:
         return json.load(response)
 
 
-def _loaded_location(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
+def loaded_location(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
     """Wait until the one code location is loaded; its name."""
     query = """{ workspaceOrError { ... on Workspace { locationEntries {
         name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""

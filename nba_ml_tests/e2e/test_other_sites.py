@@ -9,8 +9,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Response
+from playwright.sync_api import Browser, Page, Response, expect
 
+from nba_ml_tests.e2e import pages
 from nba_ml_tests.e2e.elsewhere import (
     FRAME,
     OTHER_NAME,
@@ -21,10 +22,20 @@ from nba_ml_tests.e2e.elsewhere import (
     launching,
     other_site,
 )
-from nba_ml_tests.e2e.servers import Dagit, browsing, serving
+from nba_ml_tests.e2e.servers import PAGE_SHOWS_WITHIN, Dagit, browsing, serving
 
 SITES = {"name": OTHER_NAME, "port": "127.0.0.1", "port by name": "localhost"}
 """A site elsewhere, and another server on this machine (the same site to the browser, but another origin)."""
+
+RUN_ENDS_WITHIN = 300_000
+"""Milliseconds for a run of one asset, started by the daemon, or for loading the code: 10 s on an idle machine."""
+
+DOWNLOAD = """address => {
+    const link = document.createElement("a");
+    Object.assign(link, {href: address, download: ""});
+    link.click();
+}"""
+"""What the UI's own download links do."""
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +156,45 @@ def test_a_link_on_another_site_opens_the_ui(fresh: Dagit, page: Page, site_port
     assert isinstance(response, Response)
     assert response.status == 200
     assert response.headers["x-frame-options"] == "SAMEORIGIN"
+
+
+def test_the_uis_own_pages_launch_follow_and_download_a_run(fresh: Dagit, page: Page) -> None:
+    """The guard refuses the UI's own pages, or the subscription that brings a run's events as they happen."""
+    page.set_default_timeout(PAGE_SHOWS_WITHIN)
+    page.goto(f"{fresh.url}/assets/backfill_progress")
+    page.get_by_role("button", name="Materialize").first.click()
+    with page.expect_response(
+        lambda response: "launchPipelineExecution" in (response.request.post_data or "")
+    ) as answer:
+        page.get_by_role("button", name="Confirm").click()
+    launched = answer.value.json()["data"]["launchPipelineExecution"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    run = launched["run"]["id"]
+
+    frames: list[str] = []
+    page.on("websocket", lambda opened: opened.on("framereceived", lambda frame: frames.append(str(frame))))
+    page.goto(f"{fresh.url}/runs/{run}")
+    expect(page.get_by_text("RUN_SUCCESS")).to_be_visible(timeout=RUN_ENDS_WITHIN)
+    events = [frame for frame in frames if '"pipelineRunLogs"' in frame]
+    assert any("RunSuccessEvent" in frame for frame in events), "they came, but not over the WebSocket"
+
+    [log] = (fresh.home / "dagster" / "storage" / run / "compute_logs").glob("*.err")
+    for address in (f"/logs/{run}/compute_logs/{log.stem}/err", f"/download_debug/{run}"):
+        with page.expect_download() as download:
+            page.evaluate(DOWNLOAD, address)
+        assert run in download.value.suggested_filename
+        assert download.value.path().stat().st_size > 0
+
+
+def test_the_uis_own_pages_reload_the_code_location(fresh: Dagit, page: Page) -> None:
+    """A change in the code can be seen only after starting everything anew."""
+    page.set_default_timeout(PAGE_SHOWS_WITHIN)
+    page.goto(f"{fresh.url}/locations")
+    page.get_by_text("Loaded", exact=True).wait_for()
+    with page.expect_response(pages.answers("ReloadWorkspaceMutation"), timeout=RUN_ENDS_WITHIN) as answer:
+        page.get_by_role("button", name="Reload all").click()
+    [entry] = answer.value.json()["data"]["reloadWorkspace"]["locationEntries"]
+    assert (entry["name"], entry["loadStatus"]) == (fresh.location, "LOADED")
 
 
 def _refusals(dagit: Dagit) -> int:
