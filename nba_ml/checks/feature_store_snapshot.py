@@ -106,13 +106,23 @@ def _covers(limit: float) -> Callable[[Snapshot, Scene], Finding]:
 
     def examine(snapshot: Snapshot, scene: Scene) -> Finding:
         counts = snapshot.counts
+        steps = []
+        if counts.missing_results:
+            steps.append(
+                f"{counts.missing_results:,} player-games of {scene.month} have features and no results, on "
+                f"{counts.missing_dates}: load the box scores of these dates, then materialise the month again."
+            )
+        if counts.played > counts.covered or not steps:
+            steps.append(
+                f"{counts.played - counts.covered:,} player-games of {scene.month} have no valid feature row: wait for "
+                "the backfill to reach them, then materialise the month again."
+            )
         return Finding(
             passed=counts.coverage >= limit,
             metric="coverage",
             value=round(counts.coverage, 4),
-            n=counts.played,
-            next_step=f"{counts.played - counts.covered:,} player-games of {scene.month} have no valid feature row: "
-            "wait for the backfill to reach them, then materialise the month again.",
+            n=counts.played + counts.missing_results,
+            next_step=" ".join(steps),
         )
 
     return examine
@@ -262,7 +272,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             asset=ASSET,
             name="coverage",
             consequence=Consequence.STOPS_RUN,
-            threshold=f"at least {limits.min_coverage:.0%} of the player-games played have a valid feature row",
+            threshold=f"at least {limits.min_coverage:.0%} of the player-games have a result and valid features",
             reason="A month that is half there is not a fair sample of its games.",
             examine=_covers(limits.min_coverage),
         ),
@@ -270,7 +280,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             asset=ASSET,
             name="coverage_complete",
             consequence=Consequence.WARNS,
-            threshold=f"at least {limits.complete_coverage:.0%} of the player-games played have a valid feature row",
+            threshold=f"at least {limits.complete_coverage:.0%} of the player-games have a result and valid features",
             reason=f"The backfill calls a month complete at {limits.complete_coverage:.0%}.",
             examine=_covers(limits.complete_coverage),
         ),

@@ -6,13 +6,14 @@ feature row of the current version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from nba_ml.contract.thresholds import COMPLETE, SUBSTANTIAL
+from nba_ml.data.results_due import named_dates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +36,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """One month of one table: counts, when it was last written, and a version that changes when a row does."""
+    """One month of one table: counts, when it was last written, and a version that changes when a row does.
+
+    `duplicates` are the rows beyond the first of each player and date.
+    """
 
     rows: int
     players: int
@@ -43,6 +47,7 @@ class TableState:
     games: int
     newest_update: datetime | None
     version: str
+    duplicates: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ class MonthProgress:
 
     `played` are the player-games with a result, `features` the rows of the feature store, of whatever version,
     and `covered` the player-games played that have a row of the current version. `quality` is the mean
-    quality score, 0 to 100.
+    quality score, 0 to 100. `missing` and `awaited` are the players with features, by date, of games without a single
+    result: of those whose results are due, and of those whose are not yet. `undated` are the feature rows without an
+    `updated_at`.
     """
 
     month: str
@@ -59,15 +66,24 @@ class MonthProgress:
     features: TableState
     covered: int
     quality: float | None
+    missing: Mapping[date, int] = field(default_factory=dict)
+    awaited: Mapping[date, int] = field(default_factory=dict)
+    undated: int = 0
+
+    @property
+    def missing_results(self) -> int:
+        """Player-games with features whose results are due and not there."""
+        return sum(self.missing.values())
 
     @property
     def coverage(self) -> float:
-        """Share of the player-games played that have features; 0 where nothing was played yet."""
-        return self.covered / self.played.rows if self.played.rows else 0.0
+        """Share of the player-games, played or with results missing, that have both; 0 where nothing was played yet."""
+        expected = self.played.rows + self.missing_results
+        return self.covered / expected if expected else 0.0
 
     @property
     def status(self) -> Status:
-        """By the share of the player-games played that have features."""
+        """By the coverage."""
         if self.features.rows == 0 or self.covered == 0:
             return Status.MISSING
         if self.coverage >= COMPLETE:
@@ -84,6 +100,18 @@ class MonthProgress:
         """The results look incomplete themselves, so that coverage says less than it seems to."""
         return self.played.games > 0 and self.played.rows < _THIN * ROWS_PER_GAME * self.played.games
 
+    def notes(self) -> Iterator[str]:
+        """What is wrong with the rows, or still to come, a sentence without its full stop each."""
+        if self.missing:
+            yield f"results missing: {named_dates(self.missing)} ({self.missing_results:,} player-games with features)"
+        if self.awaited:
+            yield f"results not due yet: {named_dates(self.awaited)}"
+        for what, state in (("feature rows", self.features), ("results", self.played)):
+            if state.duplicates:
+                yield f"{state.duplicates:,} duplicate {what}"
+        if self.undated:
+            yield f"{self.undated:,} feature rows without updated_at: corrections of them may go unnoticed"
+
 
 def progress_table(months: Iterable[MonthProgress]) -> pd.DataFrame:
     """One row a month, for people."""
@@ -99,6 +127,7 @@ def progress_table(months: Iterable[MonthProgress]) -> pd.DataFrame:
             "dates": f"{m.features.dates:,} of {m.played.dates:,}",
             "quality": "" if m.quality is None else f"{m.quality:.1f}",
             "last update": "" if m.features.newest_update is None else f"{m.features.newest_update:%Y-%m-%d}",
+            "notes": "; ".join(m.notes()),
         }
         for m in months
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.contract.errors import SnapshotRejectedError
+from nba_ml.contract.errors import SnapshotRejectedError, SourceDataError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.feature_rows import KEY, Floats, Mask, Reasons, validate_rows
 from nba_ml.data.lines import LineCounts
+from nba_ml.data.results_due import RESULTS_DUE_AT, dates_without_results, named_dates, split_by_due
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import FEATURE_ROWS, RESULTS, snapshot_schema
 
@@ -33,7 +35,8 @@ class SnapshotCounts:
     """What became of a month's rows. Every row of the feature store is in exactly one of the first four.
 
     `played` counts player-games with a result (minutes above 0) in the box scores, `covered` those of
-    them that have a feature row which keeps the contract.
+    them that have a feature row which keeps the contract. `missing_results` are the player-games with features of games
+    without a single result although it is due, and `missing_dates` names their dates.
     """
 
     samples: int
@@ -42,11 +45,14 @@ class SnapshotCounts:
     rejected: int
     played: int
     covered: int
+    missing_results: int = 0
+    missing_dates: str = ""
 
     @property
     def coverage(self) -> float:
-        """Share of the games played that have a valid feature row; 1.0 for a month without games."""
-        return self.covered / self.played if self.played else 1.0
+        """Share of the player-games, played or with results missing, that have both; 1.0 for a month without games."""
+        expected = self.played + self.missing_results
+        return self.covered / expected if expected else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,7 @@ class MonthRows:
         )
 
 
-def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snapshot:
+def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion, due: date = date.max) -> Snapshot:
     """Freeze the month's rows of the feature store, with their results.
 
     Early-season rows are set aside first, then duplicates and rows that break the contract
@@ -126,8 +132,10 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
         rows: what was read.
         month: for messages.
         version: the contract that the rows must keep.
+        due: the last game date whose results must be there; every date if not given.
 
     Raises:
+        SourceDataError: there are feature rows, and not one result.
         SnapshotRejectedError: more than `MAX_REJECTED_SHARE` of the rows break the contract. The
             error carries the rejected rows as `rejects`.
     """
@@ -136,6 +144,9 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
     keys, early, valid = read.keys, read.early, read.valid
     joined = keys.merge(rows.results.to_pandas(date_as_object=False), on=KEY, how="left", validate="many_to_one")
     has_result = joined["minutes_played"].notna().to_numpy()
+    missing, awaited = split_by_due(dates_without_results(keys, has_result), due)
+    if rows.results.num_rows == 0 and features.num_rows:
+        raise _no_results(month, features.num_rows, missing, awaited)
     sample = valid & has_result
 
     rejected = ~valid & ~early
@@ -147,6 +158,8 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
         rejected=int(rejected.sum()),
         played=rows.results.num_rows,
         covered=len(covered_keys),
+        missing_results=sum(missing.values()),
+        missing_dates=named_dates(missing),
     )
     rejects = _rejects(features, read.reasons, rejected)
     _require_few_rejected(counts, rejects, month)
@@ -159,6 +172,20 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion) -> Snaps
         counts=counts,
         digest=table_digest(table),
         lines=rows.lines,
+    )
+
+
+def _no_results(month: str, rows: int, missing: Mapping[date, int], awaited: Mapping[date, int]) -> SourceDataError:
+    found = f"{month} has no results yet: {rows:,} feature rows and not one box score."
+    if missing:
+        return SourceDataError(
+            f"{found} Results are due by {RESULTS_DUE_AT}:00 in New York on the day after a game; missing: "
+            f"{named_dates(missing)}. Load the box scores into player_game_summary, then materialise the month again. "
+            "What was there is untouched."
+        )
+    return SourceDataError(
+        f"{found} None is due: the games are those of {named_dates(awaited)}. Materialise the month when their box "
+        "scores are there. What was there is untouched."
     )
 
 

@@ -23,6 +23,11 @@ ANSWERED_WITHIN = 40
 """Seconds. After 60 Dagster kills the tick of a sensor or a schedule, and nobody hears what the source said."""
 
 
+def sentence(words: str) -> str:
+    """The words with a capital in front and a full stop behind."""
+    return f"{words[0].upper()}{words[1:]}."
+
+
 def build_schedules(
     months: dg.MonthlyPartitionsDefinition, jobs: Sequence[UnresolvedAssetJobDefinition], *, observable: bool
 ) -> list[dg.ScheduleDefinition]:
@@ -122,5 +127,5 @@ def _not_yet_substantial(month_rows: MonthRowsSource, month: str) -> dg.SkipReas
         return None
     return dg.SkipReason(
         f"{month} has {progress.played.rows:,} player-games with a result so far and features for "
-        f"{progress.covered:,} of them, too few to train on."
+        f"{progress.covered:,} of them, too few to train on." + "".join(f" {sentence(n)}" for n in progress.notes())
     )

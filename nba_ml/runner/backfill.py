@@ -70,12 +70,23 @@ class Backfill:
             left_out = EVALUATION_ASSETS if grade_where_possible and not self.planner.can_grade(month) else ()
             here = tuple(asset for asset in self.planner.chain if asset in assets and asset not in left_out)
             needed = self.planner.out_of_date(month, here) if only_missing else here
+            before = MonthResult(month, ())
+            if only_missing and (first := self.planner.first_of(month, needed)):
+                before = self.run_month(month, first)
+                if before.problems:
+                    yield replace(before, left_out=left_out)
+                    return
+                needed = self.planner.out_of_date(month, here)
             if only_missing and (again := self.planner.unjudged(month, [a for a in here if a not in needed])):
                 self.check(month, again)
             refused = self._refused_before(month, needed) if only_missing else ""
             if refused:
                 needed = tuple(asset for asset in needed if asset != PUBLISHER)
-            result = self.run_month(month, needed) if needed else MonthResult(month, ())
+            result = self.run_month(month, needed) if needed else before
+            if needed and before.assets:
+                result = replace(
+                    result, assets=before.assets + result.assets, warnings=before.warnings + result.warnings
+                )
             give_back()
             yield replace(result, refused=result.refused or refused, left_out=left_out)
             if result.problems:

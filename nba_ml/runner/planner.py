@@ -16,6 +16,7 @@ from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import NotVerifiedError, StaleInputError
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.stored import SNAPSHOT
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.assets.xgboost_model import parameters_digest
 from nba_ml.defs.event_log import latest_materialisations
@@ -72,10 +73,10 @@ class Planner:
 
     @property
     def last_month(self) -> str:
-        """The last month that has feature rows; where they are made here, the last that the source has."""
+        """The last month that has feature rows and results; where they are made here, the last that the source has."""
         if self.source is not None:
             return self.months[-1]
-        return max(self._state[FEATURES], default=self.months[0])
+        return max(self._state[FEATURES].keys() & self._state[SUMMARY].keys(), default=self.months[0])
 
     def observe(self) -> None:
         """Look at the tables that are not made here."""
@@ -93,6 +94,15 @@ class Planner:
             if done is None or made_anew & set(needed) or done.inputs != self._inputs(asset, month):
                 needed.append(asset)
         return tuple(needed)
+
+    def first_of(self, month: str, needed: Sequence[str]) -> tuple[str, ...]:
+        """Those to make first, and then to look again: a snapshot that was there before may come out the same.
+
+        Nothing that stands on it is out of date then. None if that cannot save anything.
+        """
+        first = tuple(asset for asset in needed if asset in (SUMMARY, FEATURES, SNAPSHOT.name))
+        worth_it = SNAPSHOT.name in first and len(first) < len(needed) and month in self._state[SNAPSHOT.name]
+        return first if worth_it else ()
 
     def can_grade(self, month: str) -> bool:
         """Whether the month before, if there is one, has a model to predict this month with."""

@@ -6,10 +6,9 @@ What belongs here: the two questions. How they are asked is `bigquery_connection
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +17,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
 from nba_ml.contract.season import month_bounds
 from nba_ml.data.progress import MonthProgress, TableState
+from nba_ml.data.results_due import last_date_due, split_by_due
 from nba_ml.data.snapshot import MAX_REJECTED_SHARE, MonthRows
 from nba_ml.data.tables import FEATURE_ROWS, RESULTS
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
@@ -25,6 +25,9 @@ from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.sources.queries import query
 
 _EMPTY = TableState(0, 0, 0, 0, None, "")
+
+_OF_RESULTS = ("box_scores", "result_high", "result_low")
+"""What the version of the results is made of: a player-game's rows, and the sums over the halves of their digests."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,26 @@ class BigQueryFeatureSource(MonthRowsSource):
         _require_one_result(month, results, self.summary_table)
         # A player-game with two feature rows brings its result twice.
         grouped = results.group_by(["player_lookup", "game_date"])
-        once = grouped.aggregate([(name, "min") for name in ("points", "minutes_played", "result_identity")])
+        once = grouped.aggregate([(name, "min") for name in ("points", "minutes_played", *_OF_RESULTS)])
+        box_scores, *played = (pc.sum(once.column(f"{name}_min")).as_py() for name in _OF_RESULTS)
+        high, low = (pc.sum(features.column(f"feature_{half}")).as_py() for half in ("high", "low"))
         newest = pc.max(features.column("updated_at")).as_py()
         versions = {
-            SUMMARY: {month: _version(once.num_rows, _xor(once.column("result_identity_min")))},
-            FEATURES: {month: _version(features.num_rows, _folded(features.column("feature_identity")), newest)},
+            SUMMARY: {month: _version(box_scores, *played)},
+            FEATURES: {month: _version(features.num_rows, high, low, newest)},
         }
         rows = MonthRows(
             features=features.select(FEATURE_ROWS.names).cast(FEATURE_ROWS),
-            results=once.drop_columns(["result_identity_min"]).rename_columns(RESULTS.names).cast(RESULTS),
+            results=once.drop_columns([f"{name}_min" for name in _OF_RESULTS])
+            .rename_columns(RESULTS.names)
+            .cast(RESULTS),
             notes=notes,
         )
         return rows, versions
 
-    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:
+    def progress(
+        self, months: list[str], within: float | None = None, now: datetime | None = None
+    ) -> list[MonthProgress]:
         """One query over the months' keys, without a feature array."""
         first, last = month_bounds(months[0])[0], month_bounds(months[-1])[1]
         parameters: dict[str, str | int | date] = {
@@ -77,7 +86,8 @@ class BigQueryFeatureSource(MonthRowsSource):
             "feature_count": V2_33FEATURES.count,
         }
         rows = self.connection.rows(self._sql("observe_months"), parameters, "observe-months", within).to_pylist()
-        found = {row["month"]: _progress(row) for row in rows}
+        due = last_date_due(now or datetime.now(UTC))
+        found = {row["month"]: _progress(row, due) for row in rows}
         return [found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None) for month in months]
 
     def _results(self, month: str, found: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
@@ -128,33 +138,30 @@ def _require_one_result(month: str, results: pa.Table, table: str) -> None:
         )
 
 
-def _progress(row: Mapping[str, Any]) -> MonthProgress:
+def _progress(row: Mapping[str, Any], due: date) -> MonthProgress:
     def state(kind: str, version: str, newest: Any = None) -> TableState:
-        counts = {what: row[f"{kind}_{what}"] or 0 for what in ("rows", "players", "dates", "games")}
+        counts = {what: row[f"{kind}_{what}"] or 0 for what in ("rows", "players", "dates", "games", "duplicates")}
         return TableState(**counts, newest_update=newest, version=version)
 
-    newest = row["newest_update"]
+    def version(kind: str, rows: int, newest: Any = None) -> str:
+        return _version(rows, row[f"{kind}_high"], row[f"{kind}_low"], newest)
+
+    newest, box_scores = row["newest_update"], (row["played_rows"] or 0) + (row["played_duplicates"] or 0)
+    days, players = (row[f"{what}_without_results"] or () for what in ("dates", "players"))
+    missing, awaited = split_by_due(dict(zip(days, players, strict=True)), due)
     return MonthProgress(
         month=row["month"],
-        played=state("played", _version(row["played_rows"], row["result_fingerprint"])),
-        features=state("feature", _version(row["feature_rows"], row["feature_fingerprint"], newest), newest),
+        played=state("played", version("played", box_scores)),
+        features=state("feature", version("feature", row["feature_rows"], newest), newest),
         covered=row["covered"] or 0,
         quality=row["quality"],
+        missing=missing,
+        awaited=awaited,
+        undated=row["undated"] or 0,
     )
 
 
-def _version(rows: int | None, fingerprint: int | None, newest: datetime | None = None) -> str:
-    """A month's data version: it changes when a row comes, goes, or is written again."""
-    parts = [str(rows or 0), f"{fingerprint or 0:015x}", *([newest.isoformat()] if newest else [])]
+def _version(rows: int | None, high: int | None, low: int | None, newest: datetime | None = None) -> str:
+    """A month's data version: it changes when a row comes, goes, or is written again, be it there twice."""
+    parts = [str(rows or 0), f"{high or 0:x}", f"{low or 0:x}", *([newest.isoformat()] if newest else [])]
     return "-".join(parts)
-
-
-def _folded(digests: pa.ChunkedArray) -> int:
-    """The exclusive or of the first 60 bits of MD5 digests."""
-    whole = digests.combine_chunks().cast(pa.binary(16))
-    halves = np.frombuffer(whole.buffers()[1], ">u8").reshape(-1, 2)[whole.offset : whole.offset + len(whole)]
-    return int(np.bitwise_xor.reduce(halves[:, 0].astype(np.uint64) >> np.uint64(4)))
-
-
-def _xor(identities: pa.ChunkedArray) -> int:
-    return int(np.bitwise_xor.reduce(identities.to_numpy().astype(np.int64)))

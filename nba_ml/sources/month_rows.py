@@ -5,15 +5,19 @@ What belongs here: what both have in common, and the first. The second is `bigqu
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
 from nba_ml.data import stored
+from nba_ml.data.feature_rows import KEY
 from nba_ml.data.lines import FeatureMonth
 from nba_ml.data.progress import MonthProgress, TableState
+from nba_ml.data.results_due import dates_without_results, last_date_due, split_by_due
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
@@ -34,8 +38,12 @@ class MonthRowsSource(ABC):
         """
 
     @abstractmethod
-    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:
+    def progress(
+        self, months: list[str], within: float | None = None, now: datetime | None = None
+    ) -> list[MonthProgress]:
         """How far the backfill is, for each of the months, in order.
+
+        `now` decides which results are due (`data.results_due`). None: the present.
 
         `within` is for who cannot wait as long as the source may: the most seconds until there is an answer or an
         error. None: the source's own deadline.
@@ -58,24 +66,43 @@ class StoredMonthRows(MonthRowsSource):
         rows = MonthRows.of_tables(features.table, summary.table, V2_33FEATURES, lines)
         return rows, {SUMMARY: {month: summary.digest}, FEATURES: {month: features.digest}}
 
-    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:  # noqa: ARG002 (asks nobody)
-        store = MonthStore(open_objects(self.root))
-        return [_stored_progress(store, month) for month in months]
+    def progress(
+        self,
+        months: list[str],
+        within: float | None = None,  # noqa: ARG002 (asks nobody)
+        now: datetime | None = None,
+    ) -> list[MonthProgress]:
+        store, due = MonthStore(open_objects(self.root)), last_date_due(now or datetime.now(UTC))
+        return [_stored_progress(store, month, due) for month in months]
 
 
-def _stored_progress(store: MonthStore, month: str) -> MonthProgress:
-    key = ["player_lookup", "game_date"]
-    summary = store.load(stored.SUMMARY, month, [*key, "game_id", "minutes_played"])
-    features = store.load(stored.FEATURES, month, [*key, "game_id", "feature_quality_score", "updated_at"])
+def _stored_progress(store: MonthStore, month: str, due: date) -> MonthProgress:
+    summary = store.load(stored.SUMMARY, month, [*KEY, "game_id", "minutes_played"])
+    features = store.load(stored.FEATURES, month, [*KEY, "game_id", "feature_quality_score", "updated_at"])
     played = summary.table.filter(pc.greater(summary.table.column("minutes_played"), 0)) if summary else None
     there = features.table if features else None
+    missing, awaited = split_by_due(_without_results(there, played) if there else {}, due)
     return MonthProgress(
         month=month,
         played=_state(played, summary.digest if summary else ""),
         features=_state(there, features.digest if features else ""),
-        covered=played.join(there.select(key), key, join_type="inner").num_rows if played and there else 0,
+        covered=played.join(there.select(KEY), KEY, join_type="inner").num_rows if played and there else 0,
         quality=pc.mean(there.column("feature_quality_score").cast(pa.float64())).as_py() if there else None,
+        missing=missing,
+        awaited=awaited,
+        undated=there.column("updated_at").null_count if there else 0,
     )
+
+
+def _without_results(features: pa.Table, played: pa.Table | None) -> dict[date, int]:
+    """As `results_due.dates_without_results`."""
+    rows = features.select([*KEY, "game_id"]).to_pandas(date_as_object=False)
+    if played is None:
+        return dates_without_results(rows, np.zeros(len(rows), dtype=bool))
+    found = rows.merge(
+        played.select(KEY).to_pandas(date_as_object=False).drop_duplicates(), on=KEY, how="left", indicator=True
+    )
+    return dates_without_results(rows, (found["_merge"] == "both").to_numpy())
 
 
 def _state(table: pa.Table | None, version: str) -> TableState:
@@ -83,4 +110,5 @@ def _state(table: pa.Table | None, version: str) -> TableState:
         return TableState(0, 0, 0, 0, None, version)
     players, dates, games = (len(pc.unique(table.column(n))) for n in ("player_lookup", "game_date", "game_id"))
     updated = pc.max(table.column("updated_at")).as_py() if "updated_at" in table.column_names else None
-    return TableState(table.num_rows, players, dates, games, updated, version)
+    duplicates = table.num_rows - table.group_by(KEY).aggregate([]).num_rows
+    return TableState(table.num_rows, players, dates, games, updated, version, duplicates)

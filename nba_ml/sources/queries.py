@@ -1,10 +1,12 @@
-"""BigQuery's statements: the files under `sql/`, with the part that two of them share put in."""
+"""BigQuery's statements: the files under `sql/`, with the parts that several of them share put in."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "sql"
+
+_PARTS = ("feature_columns", "feature_identity", "result_identity")
 
 
 def query(name: str, **tables: str) -> str:
@@ -13,7 +15,7 @@ def query(name: str, **tables: str) -> str:
     Args:
         tables: quoted, in place of `{feature_table}` and `{summary_table}`.
     """
-    return _text(name).format(feature_columns=_text("feature_columns").rstrip(), **tables)
+    return _text(name).format(**{part: _text(part).rstrip() for part in _PARTS}, **tables)
 
 
 def _text(name: str) -> str:

@@ -3,7 +3,8 @@
     python -m nba_ml_tests.cloud.full_loop
 
 Both clouds are emulators on 127.0.0.1. BigQuery holds the platform's tables with the shipped months 2021-10 to
-2022-02, and of March the features without results: the games are still to come. Then, in this order:
+2022-02. Of March the features of a date come before it is predicted or played, and its results afterwards: a date with
+features whose results are overdue would count as missing. Then, in this order:
 
  1. backfill the snapshots from BigQuery; train, check and publish the model of February to gs://; check it again
     as CI would, verify it from its address; promote it; serve it.
@@ -28,7 +29,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,12 +86,22 @@ class Clouds:
     objects: CloudStore
     settings: Mapping[str, str]
     table: str
+    with_features: set[date] = field(default_factory=set)
+
+    def features(self, first: str, last: str) -> None:
+        """The features of these days are computed, where they are not there yet."""
+        rows = features_of(NEXT)
+        there = pc.and_(
+            _within(rows, first, last), pc.invert(pc.is_in(rows.column("game_date"), _days(self.with_features)))
+        )
+        self.platform.load(rows.filter(there))
+        self.with_features.update(rows.filter(there).column("game_date").to_pylist())
 
     def results(self, first: str, last: str) -> None:
-        """Results of the games of these days arrive."""
+        """Results of the games of these days arrive, and whatever features of them were still to come."""
+        self.features(first, last)
         rows = summary_of(NEXT)
-        days = rows.column("game_date")
-        there = pc.and_(pc.greater_equal(days, _day(first)), pc.less_equal(days, _day(last)))
+        there = _within(rows, first, last)
         self.platform.load(summary=rows.filter(there))
         say(f"\n# Results of {first} to {last} arrive in BigQuery: {pc.sum(there).as_py():,} player-games.")
 
@@ -112,8 +123,14 @@ class Clouds:
         ]
 
 
-def _day(text: str) -> pa.Scalar:
-    return pa.scalar(date.fromisoformat(text))
+def _within(rows: pa.Table, first: str, last: str) -> pa.ChunkedArray:
+    first_day, last_day = (pa.scalar(date.fromisoformat(text)) for text in (first, last))
+    days = rows.column("game_date")
+    return pc.and_(pc.greater_equal(days, first_day), pc.less_equal(days, last_day))
+
+
+def _days(days: set[date]) -> pa.Array:
+    return pa.array(sorted(days), pa.date32())
 
 
 def what_is_missing() -> str | None:
@@ -129,12 +146,11 @@ def what_is_missing() -> str | None:
 
 @contextmanager
 def clouds(folder: Path) -> Iterator[Clouds]:
-    """Both emulators, with results up to the month that is trained on, and the features of the next."""
+    """Both emulators, with features and results up to the month that is trained on."""
     with running_emulator(folder) as bigquery, running_server() as storage:
         platform = make_platform(bigquery)
         for month in season_months(FIRST, TRAINED):
             platform.load(features_of(month), summary_of(month))
-        platform.load(features_of(NEXT))
         table = f"{platform.dataset}.player_prop_predictions"
         bigquery.client.query_and_wait(create_table(f"`{PROJECT}.{table}`"))
         bucket = make_bucket(storage)
@@ -148,7 +164,9 @@ def clouds(folder: Path) -> Iterator[Clouds]:
             "NBA_ML_THRESHOLDS": str(written(LIMITS)),
             "NBA_ML_THREADS": "1",
         }
-        yield Clouds(platform, CloudStore(bucket, "models", emulator_client(storage)), settings, table)
+        there = Clouds(platform, CloudStore(bucket, "models", emulator_client(storage)), settings, table)
+        there.features(SLATES[0], SLATES[0])
+        yield there
 
 
 def publish_and_promote(there: Clouds, terminal: Terminal) -> str:
@@ -181,6 +199,7 @@ def _serving(there: Clouds) -> tuple[int, str, int]:
 def predict_a_slate(there: Clouds, terminal: Terminal, service: Service, share: int) -> dict[str, int]:
     """A date over HTTP and by the coordinator's command: equal in every value. Records by system."""
     day = SLATES[share]
+    there.features(day, day)
     rows = there.rows(day)
     over_http = service.predict(rows)
     file = terminal.folder / f"{day}.parquet"

@@ -131,3 +131,52 @@ def test_the_record_names_what_it_was_made_from(backfilled: Clouds) -> None:
     digests = {ref["month"]: ref["digest"] for ref in record["split"]["snapshots"]}
     assert digests.items() <= {m: snapshot_of(m).digest for m in MONTHS}.items()
     assert set(digests) >= set(MONTHS[1:])
+
+
+@pytest.fixture
+def small(bigquery_emulator: BigQueryEmulator, tmp_path: Path) -> tuple[Platform, Home]:
+    """Two months of which all is there, and features of one night of the next."""
+    platform = make_platform(bigquery_emulator)
+    for month in MONTHS[:2]:
+        platform.load(features_of(month), summary_of(month))
+    platform.load(features_of(MONTHS[2]).slice(0, 100))
+    return platform, Home(tmp_path / "home", settings={**platform.environment, "NBA_ML_DATA": "/nowhere"})
+
+
+def test_the_last_month_has_results_and_is_not_trained_twice(small: tuple[Platform, Home]) -> None:
+    """Guards against a model of tonight's features and no result, against a correction of doubled results that nobody
+    sees, and against training anew on the same rows because they were written again."""
+    platform, home = small
+    first = home.run("run")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "202111" in first.stdout
+    assert "202112" not in first.stdout
+    trained = _stamp(home, "xgboost_model")
+
+    platform.sql(
+        "UPDATE {features} SET updated_at = TIMESTAMP_ADD(updated_at, INTERVAL 1 DAY) WHERE game_date > '2021-01-01'"
+    )
+    platform.load(summary=summary_of(MONTHS[1]))
+    taken = _stamp(home, "feature_store_snapshot")
+    again = home.run("run")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert _stamp(home, "feature_store_snapshot") != taken
+    assert _stamp(home, "xgboost_model") == trained
+
+    platform.sql("UPDATE {summary} SET points = points + 1 WHERE game_date >= '2021-11-20'")
+    corrected = home.run("run")
+    assert corrected.returncode == 0, corrected.stdout + corrected.stderr
+    assert _stamp(home, "xgboost_model") != trained
+
+    refused = home.run("backfill", "--from", MONTHS[2], "--to", MONTHS[2])
+    assert refused.returncode == 1
+    assert "2021-12 has no results yet: 100 feature rows and not one box score" in refused.stderr
+    shown = home.run("progress").stdout
+    assert "duplicate results" in shown
+    assert "results missing: 2021-12-01" in shown
+
+
+def _stamp(home: Home, asset: str) -> int:
+    """When the asset's value of the second month was last written."""
+    [file] = (home.root / "store" / asset).glob(f"{MONTHS[1]}.*")
+    return file.stat().st_mtime_ns

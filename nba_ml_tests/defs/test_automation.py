@@ -192,6 +192,25 @@ def test_rows_that_come_in_between_look_and_run_do_not_stop_it(deployment: Deplo
     assert deployment.says() == "Nothing changed."
 
 
+def test_a_snapshot_that_comes_out_the_same_is_no_reason_to_train(deployment: Deployment) -> None:
+    """Guards against every model trained anew because the tables were written again, or their versions are computed
+    in another way than before an upgrade: the snapshot is taken again, and its digest is what counts."""
+    deployment.materialise("2021-10", SUMMARY, FEATURES)
+    for _ in ("the snapshot", "the model"):
+        [request] = deployment.requests()
+        deployment.run(request)
+    for _ in range(2):
+        deployment.change("2021-10", "updated_at", later)
+        [snapshot] = deployment.requests()
+        assert snapshot.job_name == "monthly_snapshot"
+        deployment.run(snapshot)
+        assert deployment.says() == "Nothing changed."
+    deployment.change("2021-10", "feature_quality_score", better)
+    [snapshot] = deployment.requests()
+    deployment.run(snapshot)
+    assert [r.job_name for r in deployment.requests()] == ["monthly_model"]
+
+
 def test_a_snapshot_taken_by_hand_settles_what_was_asked_for(deployment: Deployment) -> None:
     """Guards against a sensor that only believes its own runs: this one was cancelled, and somebody helped."""
     deployment.materialise("2021-10", SUMMARY, FEATURES, "feature_store_snapshot")
@@ -240,6 +259,11 @@ def test_no_model_is_asked_for_on_a_snapshot_that_a_check_stopped(deployment: De
     assert (model.job_name, model.partition_key) == ("monthly_model", "2021-10")
     deployment.run(model)
     assert f"The snapshot of 2021-11 did not pass its checks (run {by_hand.run_id})" in deployment.says()
+
+
+def better(feature_quality_score: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Another quality in every row: it is part of a snapshot."""
+    return pa.chunked_array([pa.array([1] * len(feature_quality_score), feature_quality_score.type)])
 
 
 def older(feature_version: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -365,7 +389,12 @@ class Tables(MonthRowsSource):
     def read(self, month: str) -> tuple[MonthRows, Inputs]:
         raise NotImplementedError(month)
 
-    def progress(self, months: list[str], within: float | None = None) -> list[MonthProgress]:  # noqa: ARG002 (the interface)
+    def progress(
+        self,
+        months: list[str],
+        within: float | None = None,  # noqa: ARG002 (the interface)
+        now: datetime | None = None,  # noqa: ARG002 (the interface)
+    ) -> list[MonthProgress]:
         state = TableState(self.played, 1, 1, 1, None, "v")
         return [MonthProgress(month, state, state, self.covered, None) for month in months]
 

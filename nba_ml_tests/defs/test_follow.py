@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import settings
@@ -462,3 +464,20 @@ class Following(RuleBasedStateMachine):
 
 TestFollowing = Following.TestCase
 TestFollowing.settings = settings(max_examples=80, stateful_step_count=30)
+
+
+def test_a_hole_says_that_its_results_are_missing() -> None:
+    """Guards against "a hole in the backfill" where the backfill is done and the box scores are not there."""
+    platform = Platform(["2021-10", "2021-11"])
+    full, none = TableState(100, 50, 10, 5, None, "v"), TableState(0, 0, 0, 0, None, "")
+    progress = [
+        MonthProgress("2021-10", none, full, 0, 80.0, missing={date(2021, 10, 20): 100}),
+        MonthProgress("2021-11", full, full, 100, 80.0),
+    ]
+    platform.coverage["2021-11"] = 100
+    seen = replace(platform.seen(), progress=progress)
+    taken = {"2021-11": Taken(platform.wanted()["2021-11"], 1, "r")}
+    first = decide(replace(seen, taken=taken), Followed(), at_most=AT_MOST)
+    assert first.waiting == (
+        "the first month is not substantial yet (results missing: 2021-10-20 (100 player-games with features))"
+    )

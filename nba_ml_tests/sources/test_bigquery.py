@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ import pytest
 from nba_ml.contract.errors import SettingsError, SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.progress import Status
+from nba_ml.data.results_due import last_date_due
 from nba_ml.data.snapshot import Snapshot, take_snapshot
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
 from nba_ml.sources.bigquery import BigQueryFeatureSource
@@ -377,3 +378,170 @@ def test_a_look_at_the_backfill_ends_when_its_caller_must() -> None:
         scripted.never_finish()
         with pytest.raises(SourceDataError, match=r"(after the|within) 1 s"):
             scripted_source(scripted, deadline_seconds=20.0).progress(["2021-11"], within=1.0)
+
+
+# --- doubled rows ---------------------------------------------------------------------------------------------
+
+
+def versions_of(made: Platform, month: str) -> tuple[str, str]:
+    """The versions of the features and of the results, the same whether observed or read."""
+    (state,) = made.source().progress([month])
+    return state.features.version, state.played.version
+
+
+SHORT = "2022-06"
+"""A month of six games."""
+
+
+@pytest.fixture
+def short(bigquery_emulator: BigQueryEmulator) -> Platform:
+    made = make_platform(bigquery_emulator)
+    made.load(features_of(SHORT), summary_of(SHORT))
+    return made
+
+
+@pytest.mark.parametrize("times", [2, 4])
+@pytest.mark.parametrize("change", ["points = points + 1", "minutes_played = minutes_played + 1"])
+def test_a_correction_of_doubled_results_is_seen(short: Platform, times: int, change: str) -> None:
+    """Guards against rows that cancel one another out, so that a month never changes again whatever becomes of it."""
+    seen = {versions_of(short, SHORT)[1]}
+    for _ in range(times - 1):
+        short.load(summary=summary_of(SHORT))
+    seen.add(versions_of(short, SHORT)[1])
+    (state,) = short.source().progress([SHORT])
+    assert state.played.rows == summary_of(SHORT).num_rows
+    assert state.played.duplicates == (times - 1) * state.played.rows
+    assert f"{state.played.duplicates:,} duplicate results" in list(state.notes())
+    short.sql(f"UPDATE {{summary}} SET {change} WHERE game_date >= '2022-06-01'")
+    seen.add(versions_of(short, SHORT)[1])
+    assert len(seen) == 3
+    _, inputs = short.source().read(SHORT)
+    assert inputs["player_game_summary"][SHORT] in seen
+
+
+FEATURE_CHANGES = (
+    "feature_version = 'v1_baseline_25'",
+    "feature_quality_score = feature_quality_score - 1",
+    "game_id = CONCAT(game_id, '_2')",
+    "early_season_flag = NOT early_season_flag",
+    "feature_count = 25",
+    "updated_at = TIMESTAMP_SUB(updated_at, INTERVAL 1 HOUR)",
+)
+
+
+@pytest.mark.parametrize("where", ["game_date >= '2022-06-01'", "game_date = '2022-06-02'"])
+def test_a_change_of_doubled_feature_rows_is_seen(short: Platform, where: str) -> None:
+    """Guards as above, for whatever is read of a row beside its arrays: the newest update may stay what it was."""
+    short.load(features_of(SHORT))
+    (state,) = short.source().progress([SHORT])
+    assert state.features.duplicates == features_of(SHORT).num_rows
+    assert f"{state.features.duplicates:,} duplicate feature rows" in list(state.notes())
+    seen = {state.features.version}
+    for n, change in enumerate(FEATURE_CHANGES, 2):
+        short.sql(f"UPDATE {{features}} SET {change} WHERE {where}")
+        features, played = versions_of(short, SHORT)
+        assert played == state.played.version
+        seen.add(features)
+        assert len(seen) == n, change
+    _, inputs = short.source().read(SHORT)
+    assert (inputs["ml_feature_store_v2"][SHORT], inputs["player_game_summary"][SHORT]) == (features, played)
+
+
+def test_rows_without_some_values_count_too(short: Platform) -> None:
+    """Guards against one NULL that takes a row, and its corrections, out of the version; and against a silent one."""
+    short.sql("UPDATE {features} SET updated_at = NULL, game_id = NULL WHERE game_date = '2022-06-02'")
+    before = versions_of(short, SHORT)
+    (state,) = short.source().progress([SHORT])
+    assert state.undated == sum(str(day) == "2022-06-02" for day in features_of(SHORT).column("game_date").to_pylist())
+    assert any("without updated_at" in note for note in state.notes())
+    short.sql("UPDATE {features} SET feature_quality_score = 1 WHERE game_date = '2022-06-02'")
+    assert versions_of(short, SHORT)[0] != before[0]
+    _, inputs = short.source().read(SHORT)
+    assert inputs["ml_feature_store_v2"][SHORT] == versions_of(short, SHORT)[0]
+
+
+def test_values_do_not_run_into_one_another(short: Platform) -> None:
+    """Guards against two different rows with one digest, because what parts their values stands in one of them."""
+    seen = set()
+    for game_id, version in (("a|b", "c"), ("a", "b|c"), ('a","feature_version":"b', "c"), ("a", "c")):
+        short.sql(
+            f"UPDATE {{features}} SET game_id = '{game_id}', feature_version = '{version}' "
+            "WHERE game_date >= '2022-06-01'"
+        )
+        seen.add(versions_of(short, SHORT)[0])
+    assert len(seen) == 4
+
+
+# --- results that are not there -------------------------------------------------------------------------------
+
+MORNING_AFTER = datetime(2022, 6, 11, 15, 59, tzinfo=UTC)
+"""11:59 in New York, the day after the game of June 10th."""
+NOON_AFTER = datetime(2022, 6, 11, 16, 0, tzinfo=UTC)
+
+
+def players_on(*days: str) -> int:
+    return sum(str(day) in days for day in features_of(SHORT).column("game_date").to_pylist())
+
+
+@pytest.mark.parametrize("gone", ["TRUE", "points"])
+@pytest.mark.parametrize("now", [MORNING_AFTER, NOON_AFTER])
+def test_results_of_a_day_that_are_not_there(short: Platform, gone: str, now: datetime) -> None:
+    """Guards against a day without box scores that reads as complete, and against blaming tonight's games."""
+    if gone == "TRUE":
+        short.sql("DELETE FROM {summary} WHERE game_date IN ('2022-06-05', '2022-06-10')")
+    else:
+        short.sql("UPDATE {summary} SET points = NULL WHERE game_date IN ('2022-06-05', '2022-06-10')")
+    (state,) = short.source().progress([SHORT], now=now)
+    due = ["2022-06-05", "2022-06-10"] if now == NOON_AFTER else ["2022-06-05"]
+    assert [str(day) for day in state.missing] == due
+    assert [str(day) for day in state.awaited] == [d for d in ("2022-06-10",) if d not in due]
+    assert state.missing_results == players_on(*due)
+    assert state.coverage == state.covered / (state.played.rows + state.missing_results) < 0.9
+    assert f"results missing: {', '.join(due)} ({players_on(*due)} player-games with features)" in list(state.notes())
+    rows, _ = short.source().read(SHORT)
+    counts = take_snapshot(rows, SHORT, V2_33FEATURES, last_date_due(now)).counts
+    assert (counts.missing_results, counts.missing_dates) == (players_on(*due), ", ".join(due))
+    assert counts.coverage == state.coverage
+
+
+@pytest.mark.parametrize("without", ["game_id = game_id", "game_id = NULL", "game_id = 'elsewhere'"])
+def test_who_did_not_play_has_no_result_to_miss(short: Platform, without: str) -> None:
+    """Guards against a bench that counts as missing, and against tables that write the id of a game differently."""
+    short.sql(f"UPDATE {{features}} SET {without} WHERE game_date >= '2022-06-01'")
+    short.sql("UPDATE {summary} SET minutes_played = 0, points = 0 WHERE game_date = '2022-06-05' AND points < 20")
+    short.sql("DELETE FROM {summary} WHERE game_date = '2022-06-10' AND points < 20")
+    (state,) = short.source().progress([SHORT], now=NOON_AFTER)
+    assert (state.missing, state.awaited) == ({}, {})
+    rows, _ = short.source().read(SHORT)
+    assert take_snapshot(rows, SHORT, V2_33FEATURES).counts.missing_results == 0
+
+
+def test_of_two_games_on_a_day_the_one_without_results_is_missing(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against one game's box scores that stand for all of the night's."""
+    made = make_platform(bigquery_emulator)
+    made.load(features_of("2021-10"), summary_of("2021-10"))
+    made.sql("DELETE FROM {summary} WHERE game_date = '2021-10-20' AND game_id LIKE '%_CHI_%'")
+    (state,) = made.source().progress(["2021-10"])
+    games = zip(*(features_of("2021-10").column(n).to_pylist() for n in ("game_date", "game_id")), strict=True)
+    expected = sum(str(day) == "2021-10-20" and "_CHI_" in game for day, game in games)
+    assert {str(day): n for day, n in state.missing.items()} == {"2021-10-20": expected}
+    assert 0 < expected < 40
+    rows, _ = made.source().read("2021-10")
+    assert take_snapshot(rows, "2021-10", V2_33FEATURES).counts.missing_results == expected
+
+
+@pytest.mark.parametrize(
+    ("due", "message"),
+    [
+        (date.max, r"^2022-06 has no results yet: \d+ feature rows.*missing: 2022-06-02, .*Load the box scores"),
+        (date(2022, 6, 1), r"^2022-06 has no results yet: .*None is due: the games are those of 2022-06-02, "),
+    ],
+)
+def test_a_month_with_features_and_no_results(short: Platform, due: date, message: str) -> None:
+    """Guards against a snapshot of nothing with a coverage of 100%, published as the last month's model."""
+    short.sql("DELETE FROM {summary} WHERE game_date >= '2022-06-01'")
+    (state,) = short.source().progress([SHORT])
+    assert (state.status, state.trainable, state.coverage) == (Status.MISSING, False, 0.0)
+    rows, _ = short.source().read(SHORT)
+    with pytest.raises(SourceDataError, match=message):
+        take_snapshot(rows, SHORT, V2_33FEATURES, due)

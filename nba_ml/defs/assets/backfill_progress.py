@@ -26,7 +26,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         """How far the feature backfill is: one row a month, what was played against what has features.
 
         A month is complete at 95% of its player-games, substantial at 80%. That a date has a row says
-        nothing.
+        nothing, and a game with features counts as not covered once its results are due and not there.
         """
         states = month_rows.progress(month_keys(months))
         counted = Counter(state.status for state in states)
@@ -36,6 +36,8 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 **{f"months_{status}": counted[status] for status in Status},
                 "player_games_covered": sum(state.covered for state in states),
                 "player_games_played": sum(state.played.rows for state in states),
+                "player_games_without_results": sum(state.missing_results for state in states),
+                "duplicate_rows": sum(state.features.duplicates + state.played.duplicates for state in states),
                 "calendar": dg.MetadataValue.md(f"![coverage by month](data:image/png;base64,{picture})"),
                 "months": markdown_table(progress_table(states)),
             }

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from nba_ml.data.progress import MonthProgress
+from nba_ml.data.results_due import named_dates
 from nba_ml.defs.partitions import month_keys
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
@@ -60,13 +61,18 @@ def observation_of(asset: str, progress: MonthProgress) -> dg.AssetObservation |
         "players": state.players,
         "dates": state.dates,
         "games": state.games,
+        "duplicate_rows": state.duplicates,
+        "results_missing": progress.missing_results,
     }
+    if progress.missing:
+        metadata["results_missing_dates"] = named_dates(progress.missing)
     if asset == FEATURES:
         metadata |= {
             "games_expected": progress.played.games,
-            "rows_expected": progress.played.rows,
+            "rows_expected": progress.played.rows + progress.missing_results,
             "coverage": round(progress.coverage, 6),
             "status": str(progress.status),
+            "rows_without_updated_at": progress.undated,
         }
         if progress.quality is not None:
             metadata["mean_quality"] = round(progress.quality, 2)

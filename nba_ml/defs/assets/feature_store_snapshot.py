@@ -1,20 +1,25 @@
 """`feature_store_snapshot`: the month frozen, validated and canonical."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from nba_ml.contract.errors import SnapshotRejectedError
+from nba_ml.contract.errors import SnapshotRejectedError, StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.data.snapshot import take_snapshot
+from nba_ml.contract.lineage import inputs_digest
+from nba_ml.data.results_due import last_date_due
+from nba_ml.data.snapshot import Snapshot, take_snapshot
 from nba_ml.data.stored import SNAPSHOT, save_refused
 from nba_ml.data.tables import snapshot_schema
 from nba_ml.defs.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
+from nba_ml.defs.assets.snapshot_history import STANDS_FOR, Before, changed_rows, latest, stands_for
 from nba_ml.defs.resources import Store
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
+ASSET = "feature_store_snapshot"
 CODE_VERSION = "2"
 
 _COLUMNS = column_schema(
@@ -45,12 +50,20 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         for note in rows.notes:
             context.log.warning(note)
         try:
-            snapshot = take_snapshot(rows, month, V2_33FEATURES)
+            snapshot = take_snapshot(rows, month, V2_33FEATURES, last_date_due(datetime.now(UTC)))
         except SnapshotRejectedError as error:
             kept = save_refused(store.months(), month, error.rejects)
             context.log.error(f"The rejected rows are in {kept}")
             raise
         counts = snapshot.counts
+        before, taken_from = latest(context.instance, ASSET, month), inputs_digest(CODE_VERSION, inputs, {})
+        undated = _undated_changes(before, snapshot, taken_from, store, month)
+        if undated:
+            context.log.warning(
+                f"{month}: {undated:,} rows have other values than in the snapshot before, and nothing that an "
+                f"observation reads has changed. Such a change reaches neither the sensor nor --only-missing: whoever "
+                f"writes {FEATURES} must set updated_at with every value."
+            )
         reasons = pd.DataFrame(snapshot.rejected_by_reason.items(), columns=["reason", "rows"])
         return recorded(
             snapshot,
@@ -62,10 +75,23 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "coverage": round(counts.coverage, 6),
                 **{name: number for name, number in asdict(counts).items() if name not in ("samples", "covered")},
                 "digest": snapshot.digest,
-                "dagster/uri": store.months().uri(SNAPSHOT, month),
                 **(lines_metadata(snapshot.lines) if snapshot.lines else {}),
+                "dagster/uri": store.months().uri(SNAPSHOT, month),
+                STANDS_FOR: stands_for(before, snapshot.digest, taken_from),
+                "rows_changed_without_updated_at": undated,
                 **({"rejected_by_reason": markdown_table(reasons)} if len(reasons) else {}),
             },
         )
 
     return feature_store_snapshot
+
+
+def _undated_changes(before: Before | None, snapshot: Snapshot, taken_from: str, store: Store, month: str) -> int:
+    """Rows that changed since the snapshot before, though its inputs have the same versions."""
+    if before is None or before.inputs != taken_from or before.digest == snapshot.digest:
+        return 0
+    try:
+        stored = store.months().load(SNAPSHOT, month)
+    except StaleInputError:  # it is written anew now
+        return 0
+    return changed_rows(stored, snapshot) if stored is not None and stored.digest == before.digest else 0

@@ -9,12 +9,12 @@ from nba_ml.contract.lineage import inputs_digest
 from nba_ml.data.progress import MonthProgress
 from nba_ml.defs.assets import feature_store_snapshot
 from nba_ml.defs.assets.external import observation_of
-from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.assets.snapshot_history import Before
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import AssetCheckExecutionRecordStatus, UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import MODEL_JOB, SNAPSHOT, SNAPSHOT_JOB
 from nba_ml.defs.partitions import month_keys
-from nba_ml.defs.schedules import ANSWERED_WITHIN
+from nba_ml.defs.schedules import ANSWERED_WITHIN, sentence
 from nba_ml.defs.sensors.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
@@ -54,9 +54,9 @@ def build_sensors(
         seen = _seen(context.instance, progress, followed)
         decision = decide(seen, followed, at_most=_AT_MOST, every_later_month=retrain == "all")
         if decision.waiting:
-            return dg.SkipReason(" ".join(_sentence(each) for each in (decision.waiting, *decision.troubles)))
+            return dg.SkipReason(" ".join(sentence(each) for each in (decision.waiting, *decision.troubles)))
         for trouble in decision.troubles:
-            context.log.warning(_sentence(trouble))
+            context.log.warning(sentence(trouble))
         # With their versions, or the UI would call each new snapshot out of date.
         for m in progress:
             if m.month in decision.snapshots:
@@ -66,10 +66,6 @@ def build_sensors(
         return dg.SensorResult(run_requests=list(_requests(decision, followed)), cursor=followed.model_dump_json())
 
     return [follow_backfill]
-
-
-def _sentence(words: str) -> str:
-    return f"{words[0].upper()}{words[1:]}."
 
 
 def _requests(decision: Decision, followed: Followed) -> Iterator[dg.RunRequest]:
@@ -116,10 +112,11 @@ def _taken(instance: dg.DagsterInstance) -> dict[str, Taken]:
     latest, stopped = latest_materialisations(instance, SNAPSHOT), _stopped(instance)
     return {
         month: Taken(
-            inputs=str(record.asset_materialization.metadata[INPUTS].value),
+            inputs=(before := Before.of(record.asset_materialization)).inputs,
             number=record.storage_id,
             run_id=record.run_id,
             stopped=month in stopped,
+            stands_for=before.stands_for,
         )
         for month, record in latest.items()
         if record.asset_materialization is not None

@@ -54,13 +54,20 @@ class AskedRun:
 class Taken:
     """The latest snapshot of a month: the digest of its inputs, a number that grows, and its run.
 
-    `stopped`: a check that stops a run has failed on it.
+    `stopped`: a check that stops a run has failed on it. `stands_for`: the inputs that these very rows were first taken
+    from. A snapshot that is taken again and comes out the same is no reason to train anew.
     """
 
     inputs: str
     number: int
     run_id: str
     stopped: bool = False
+    stands_for: str = ""
+
+    @property
+    def rows_from(self) -> str:
+        """What tells its rows from others."""
+        return self.stands_for or self.inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +154,15 @@ def decide(seen: Seen, followed: Followed, *, at_most: int, every_later_month: b
 
     reached = list(takewhile(months.__contains__, (m.month for m in seen.progress)))
     if not reached:
-        return Decision(waiting="the first month is not substantial yet", troubles=troubles)
+        why = "".join(map(_unplayed, seen.progress[:1]))
+        return Decision(waiting=f"the first month is not substantial yet{why}", troubles=troubles)
     if taking := [name for name in reached if months[name].state is _State.OPEN]:
         named = ", ".join(f"{name} (run {seen.snapshot_runs[name].run_id})" for name in taking[:6])
         return Decision(waiting=f"the snapshot of {named} was asked for and is not there yet", troubles=troubles)
 
     within_reach = list(takewhile(lambda name: months[name].usable, reached))
     windows = {
-        name: json_digest([(earlier, seen.taken[earlier].inputs) for earlier in within_reach[: i + 1]])
+        name: json_digest([(earlier, seen.taken[earlier].rows_from) for earlier in within_reach[: i + 1]])
         for i, name in enumerate(within_reach)
     }
     candidates = windows if every_later_month else _latest(windows, reached, followed)
@@ -265,7 +273,13 @@ def _hole(seen: Seen, reached: Sequence[str]) -> Iterator[str]:
     """Names the month that the later ones wait for, if there are later ones."""
     behind = seen.progress[len(reached) :]
     if any(month.trainable for month in behind):
-        yield f"{behind[0].month} is a hole in the backfill, and no later month is trained before it is filled"
+        hole = f"{behind[0].month} is a hole in the backfill{_unplayed(behind[0])}"
+        yield f"{hole}, and no later month is trained before it is filled"
+
+
+def _unplayed(month: MonthProgress) -> str:
+    """What the month lacks beside features, in brackets."""
+    return f" ({'; '.join(month.notes())})" if month.missing or month.awaited else ""
 
 
 def _failed_model(latest: Sequence[str], seen: Seen) -> Iterator[str]:

@@ -3,39 +3,46 @@
 -- worker sort all vectors, and one stream bring them.
 -- Results without a player are nobody's: a date's come as one row, counted (box_scores), for the reader to set aside.
 -- Parameters: @first, @last (dates, inclusive), @feature_names (the contract's names, in order, joined by commas).
+-- The halves of the rows' digests are those that observe_months sums: what was read has the version that is observed.
 WITH features AS (
   SELECT
     TRUE AS has_features,
     {feature_columns},
-    -- As in observe_months, where 60 bits of it are folded: the fingerprint of what was read is that of what is observed.
-    MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|',
-      IFNULL(CAST(UNIX_MICROS(updated_at) AS STRING), ''), '|',
-      IFNULL(feature_version, '')
-    )) AS feature_identity
+    {feature_identity} AS feature_identity
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
 ),
 
-results AS (
+box_scores AS (
   SELECT
     NULLIF(REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', ''), '') AS player_lookup,
+    game_date,
+    points,
+    minutes_played,
+    {result_identity} AS identity
+  FROM {summary_table}
+  WHERE game_date BETWEEN @first AND @last
+    AND minutes_played > 0
+    AND points IS NOT NULL
+),
+
+results AS (
+  SELECT
+    player_lookup,
     game_date,
     COUNT(*) AS box_scores,
     CAST(MAX(points) AS FLOAT64) AS points,
     CAST(MAX(minutes_played) AS FLOAT64) AS minutes_played,
     MIN(points) != MAX(points) OR MIN(minutes_played) != MAX(minutes_played) AS contradictory,
-    BIT_XOR(CAST(CONCAT('0x', SUBSTR(TO_HEX(MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|', CAST(points AS STRING), '|',
-      CAST(minutes_played AS STRING)
-    ))), 1, 15)) AS INT64)) AS result_identity
-  FROM {summary_table}
-  WHERE game_date BETWEEN @first AND @last
-    AND minutes_played > 0
-    AND points IS NOT NULL
-  GROUP BY 1, game_date
+    SUM(CAST(CONCAT('0x', SUBSTR(identity, 1, 8)) AS INT64)) AS result_high,
+    SUM(CAST(CONCAT('0x', SUBSTR(identity, 9, 8)) AS INT64)) AS result_low
+  FROM box_scores
+  GROUP BY player_lookup, game_date
 )
 
-SELECT *
+SELECT
+  * EXCEPT (feature_identity),
+  CAST(CONCAT('0x', SUBSTR(feature_identity, 1, 8)) AS INT64) AS feature_high,
+  CAST(CONCAT('0x', SUBSTR(feature_identity, 9, 8)) AS INT64) AS feature_low
 FROM features
 FULL OUTER JOIN results USING (player_lookup, game_date)

@@ -1,6 +1,7 @@
 -- The state of both tables, month by month, without reading a feature array.
 -- Parameters: @first, @last (dates, inclusive), @feature_version, @feature_count (the contract's).
--- A month's fingerprint is the exclusive or over its rows of 60 bits of a digest of what tells that a row changed.
+-- A month's fingerprint is the sum of its rows' digests, in two halves of 32 bits: a sum of INT64 that overflows is an
+-- error in BigQuery, and two billion such halves do not. A sum, because rows that are there twice count twice in it.
 WITH features AS (
   SELECT
     FORMAT_DATE('%Y-%m', game_date) AS month,
@@ -12,11 +13,7 @@ WITH features AS (
     -- An early-season row may be empty; it was computed all the same.
     feature_version = @feature_version
       AND (feature_count = @feature_count OR IFNULL(early_season_flag, FALSE)) AS current_version,
-    MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|',
-      IFNULL(CAST(UNIX_MICROS(updated_at) AS STRING), ''), '|',
-      IFNULL(feature_version, '')
-    )) AS identity
+    {feature_identity} AS identity
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
 ),
@@ -27,15 +24,17 @@ results AS (
     REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
     game_date,
     game_id,
-    MD5(CONCAT(
-      IFNULL(player_lookup, ''), '|', CAST(UNIX_DATE(game_date) AS STRING), '|', CAST(points AS STRING), '|',
-      CAST(minutes_played AS STRING)
-    )) AS identity
+    {result_identity} AS identity
   FROM {summary_table}
   WHERE game_date BETWEEN @first AND @last
     AND minutes_played > 0
     AND points IS NOT NULL
     AND REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') != ''  -- as in month_rows' reader: nobody's is none
+),
+
+played AS (
+  SELECT DISTINCT player_lookup, game_date
+  FROM results
 ),
 
 feature_months AS (
@@ -45,9 +44,13 @@ feature_months AS (
     COUNT(DISTINCT player_lookup) AS feature_players,
     COUNT(DISTINCT game_date) AS feature_dates,
     COUNT(DISTINCT game_id) AS feature_games,
+    COUNTIF(player_lookup IS NOT NULL)
+      - COUNT(DISTINCT CONCAT(player_lookup, '|', CAST(game_date AS STRING))) AS feature_duplicates,
+    COUNTIF(updated_at IS NULL) AS undated,
     MAX(updated_at) AS newest_update,
     AVG(CAST(feature_quality_score AS FLOAT64)) AS quality,
-    BIT_XOR(CAST(CONCAT('0x', SUBSTR(TO_HEX(identity), 1, 15)) AS INT64)) AS feature_fingerprint
+    SUM(CAST(CONCAT('0x', SUBSTR(identity, 1, 8)) AS INT64)) AS feature_high,
+    SUM(CAST(CONCAT('0x', SUBSTR(identity, 9, 8)) AS INT64)) AS feature_low
   FROM features
   GROUP BY month
 ),
@@ -59,7 +62,9 @@ result_months AS (
     COUNT(DISTINCT player_lookup) AS played_players,
     COUNT(DISTINCT game_date) AS played_dates,
     COUNT(DISTINCT game_id) AS played_games,
-    BIT_XOR(CAST(CONCAT('0x', SUBSTR(TO_HEX(identity), 1, 15)) AS INT64)) AS result_fingerprint
+    COUNT(*) - COUNT(DISTINCT CONCAT(player_lookup, '|', CAST(game_date AS STRING))) AS played_duplicates,
+    SUM(CAST(CONCAT('0x', SUBSTR(identity, 1, 8)) AS INT64)) AS played_high,
+    SUM(CAST(CONCAT('0x', SUBSTR(identity, 9, 8)) AS INT64)) AS played_low
   FROM results
   GROUP BY month
 ),
@@ -70,10 +75,40 @@ covered_months AS (
   INNER JOIN features ON results.player_lookup = features.player_lookup AND results.game_date = features.game_date
   WHERE features.current_version
   GROUP BY results.month
+),
+
+-- By game, and not by player: whoever sat out has features and, by right, no result. Joined by player and date: the
+-- two tables may write the id of a game differently.
+games AS (
+  SELECT
+    features.month,
+    features.game_date,
+    COUNT(DISTINCT features.player_lookup) AS players,
+    COUNT(played.player_lookup) AS results
+  FROM features
+  LEFT JOIN played ON features.player_lookup = played.player_lookup AND features.game_date = played.game_date
+  GROUP BY features.month, features.game_date, features.game_id
+),
+
+dates_without_results AS (
+  SELECT month, game_date, SUM(players) AS players
+  FROM games
+  WHERE results = 0 AND players > 0
+  GROUP BY month, game_date
+),
+
+months_without_results AS (
+  SELECT
+    month,
+    ARRAY_AGG(game_date ORDER BY game_date) AS dates_without_results,
+    ARRAY_AGG(players ORDER BY game_date) AS players_without_results
+  FROM dates_without_results
+  GROUP BY month
 )
 
 SELECT *
 FROM feature_months
 FULL OUTER JOIN result_months USING (month)
 LEFT JOIN covered_months USING (month)
+LEFT JOIN months_without_results USING (month)
 ORDER BY month

@@ -1,0 +1,62 @@
+"""Which games must have results by now, and which of those have none.
+
+A game has results if one of its players has one. Whoever sat out has feature rows and, by right, no result, so single
+players say nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nba_ml.data.feature_rows import Mask
+
+RESULTS_DUE_AT = 12
+"""Hour of New York's day after a game by which its results must be there. The last game ends before 2, and its box
+score is corrected by 9."""
+
+_NEW_YORK = ZoneInfo("America/New_York")
+_SHOWN = 5
+
+
+def last_date_due(now: datetime) -> date:
+    """The latest game date whose results are due. `now` is aware of its time zone."""
+    local = now.astimezone(_NEW_YORK)
+    return local.date() - timedelta(days=1 if local.hour >= RESULTS_DUE_AT else 2)
+
+
+def dates_without_results(rows: pd.DataFrame, has_result: Mask) -> dict[date, int]:
+    """Date -> players with feature rows, of the games in which not one of them has a result; in order.
+
+    Args:
+        rows: n feature rows: player_lookup, game_date (datetime64), game_id. Rows without a player are left out; those
+            without a game_id are one game a date.
+        has_result: (n,) whether the row's player has a result on its date.
+    """
+    import pandas as pd  # noqa: PLC0415 (`progress` imports this, and --help answers without pandas)
+
+    named = rows.assign(has_result=has_result, game_id=rows["game_id"].fillna(""))
+    named = named[named["player_lookup"].fillna("") != ""]
+    games = named.groupby(["game_date", "game_id"]).agg(
+        players=("player_lookup", "nunique"), has_result=("has_result", "any")
+    )
+    players = games[~games["has_result"]].groupby("game_date")["players"].sum()
+    return {pd.Timestamp(day).date(): int(n) for day, n in zip(players.index, players, strict=True)}
+
+
+def split_by_due(without_results: Mapping[date, int], due: date) -> tuple[dict[date, int], dict[date, int]]:
+    """(missing, awaited): the dates whose results are due, and those whose are not yet."""
+    missing = {day: n for day, n in without_results.items() if day <= due}
+    return missing, {day: n for day, n in without_results.items() if day > due}
+
+
+def named_dates(days: Mapping[date, int]) -> str:
+    """`2022-01-15, 2022-01-16 and 3 more dates`, in order."""
+    every = sorted(days)
+    more = len(every) - _SHOWN
+    return ", ".join(map(str, every[:_SHOWN])) + (f" and {more} more date{'s' * (more > 1)}" if more > 0 else "")
