@@ -46,7 +46,8 @@ def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snap
             value=round(share, 4) if len(both) else "the results that it needs are not there",
             n=len(both),
             worst=first_rows(differing.drop(columns=["known", "off"]).rename(columns={"average": "recomputed"})),
-            next_step=f"{len(differing):,} of {len(both):,} rows differ. Look at the worst: if the stored average lies "
+            next_step=("" if share >= limit else _missing_results(snapshot, scene))
+            + f"{len(differing):,} of {len(both):,} rows differ. Look at the worst: if the stored average lies "
             "towards the points of the game itself, the window includes the game that it predicts, and every score "
             f"of a model trained on it is too good. Mend the query, compute {scene.month} again.",
         )
@@ -61,6 +62,20 @@ def _season_so_far(snapshot: Snapshot, scene: Scene) -> tuple[pa.Table, bool]:
     there = list(takewhile(lambda table: table is not None, found))
     whole = len(there) == len(season) - 1 and season[0].endswith(OPENING_MONTH)
     return pa.concat_tables([*there, snapshot.results]), whole
+
+
+def _missing_results(snapshot: Snapshot, scene: Scene) -> str:
+    """Names the results of the season that are missing: without them an average cannot be recomputed, leak or not."""
+    season = {
+        m: scene.load("feature_store_snapshot", m) for m in scene.months if season_of(m) == season_of(scene.month)
+    }
+    season[scene.month] = snapshot
+    named = [
+        f"{month}: {value.counts.missing_results:,} player-games on {value.counts.missing_dates}"
+        for month, value in season.items()
+        if isinstance(value, Snapshot) and value.counts.missing_results
+    ]
+    return f"Results are missing ({'; '.join(named)}): load these box scores first. " if named else ""
 
 
 def last_5_correlation(snapshot: Snapshot, scene: Scene) -> Finding:

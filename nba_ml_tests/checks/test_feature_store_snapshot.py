@@ -14,12 +14,13 @@ import pytest
 
 from nba_ml.checks.check import Check, Severity
 from nba_ml.checks.feature_store_snapshot import checks
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.lines import LineCounts, LineOutcome
-from nba_ml.data.snapshot import Snapshot, SnapshotCounts
+from nba_ml.data.snapshot import MonthRows, Snapshot, SnapshotCounts, take_snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml_tests.checks.scenes import scene, told
-from nba_ml_tests.conftest import snapshot_of
+from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
 
 MONTH = "2021-11"
 CHECKS = checks(Thresholds())
@@ -457,3 +458,40 @@ def test_nothing_to_compare_with_passes_and_says_so(
     """Guards against a first season, or an empty October, that warns for ever."""
     finding = check("drift").examine(snapshot, scene("2022-11", months=[MONTH, "2022-11"], values=values))
     assert (finding.passed, finding.value) == (True, said)
+
+
+# --- results that are missing ---------------------------------------------------------------------------------
+
+
+def without_results(month: str, *days: str) -> Snapshot:
+    """The month's snapshot, taken without the box scores of these dates."""
+    summary = summary_of(month)
+    there = pa.array([str(day) not in days for day in summary.column("game_date").to_pylist()])
+    rows = MonthRows.of_tables(features_of(month), summary.filter(there), V2_33FEATURES)
+    return take_snapshot(rows, month, V2_33FEATURES)
+
+
+def test_missing_results_are_named_as_such() -> None:
+    """Guards against advice to wait for the backfill, which is done, where box scores are not there."""
+    days = [f"2021-11-{n:02}" for n in range(1, 8)]
+    passed, message, _ = described("coverage", without_results(MONTH, *days))
+    assert not passed
+    assert "player-games of 2021-11 have features and no results, on 2021-11-01, 2021-11-02, " in message
+    assert "2021-11-05 and 2 more dates: load the box scores" in message
+    assert "wait for the backfill" not in message
+
+
+def test_missing_results_of_an_earlier_month_are_no_leak() -> None:
+    """Guards against a month that fails in words about a leak because the month before lacks results."""
+    november = without_results("2021-11", "2021-11-28", "2021-11-29", "2021-11-30")
+    around = scene(
+        "2021-12",
+        values={("feature_store_snapshot", "2021-11"): november},
+        results={"2021-11": november.results},
+    )
+    finding = check("last_5_recomputes").examine(snapshot_of("2021-12"), around)
+    assert not finding.passed
+    assert finding.next_step.startswith(
+        f"Results are missing (2021-11: {november.counts.missing_results:,} player-games on 2021-11-28, 2021-11-29, "
+        "2021-11-30): load these box scores first. "
+    )
