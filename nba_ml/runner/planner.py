@@ -98,7 +98,7 @@ class Planner:
     def first_of(self, month: str, needed: Sequence[str]) -> tuple[str, ...]:
         """Those to make first, and then to look again: a snapshot that was there before may come out the same.
 
-        Nothing that stands on it is out of date then. None if that cannot save anything.
+        Nothing that stands on it is out of date then. Empty if that cannot save anything.
         """
         first = tuple(asset for asset in needed if asset in (SUMMARY, FEATURES, SNAPSHOT.name))
         worth_it = SNAPSHOT.name in first and len(first) < len(needed) and month in self._state[SNAPSHOT.name]
