@@ -195,17 +195,17 @@ def test_rows_that_come_in_between_look_and_run_do_not_stop_it(deployment: Deplo
 def test_a_snapshot_that_comes_out_the_same_is_no_reason_to_train(deployment: Deployment) -> None:
     """Guards against every model trained anew because the tables were written again, or their versions are computed
     in another way than before an upgrade: the snapshot is taken again, and its digest is what counts."""
-    deployment.materialise("2021-10", SUMMARY, FEATURES)
-    for _ in ("the snapshot", "the model"):
-        [request] = deployment.requests()
-        deployment.run(request)
-    for _ in range(2):
-        deployment.change("2021-10", "updated_at", later)
-        [snapshot] = deployment.requests()
-        assert snapshot.job_name == "monthly_snapshot"
-        deployment.run(snapshot)
-        assert deployment.says() == "Nothing changed."
-    deployment.change("2021-10", "feature_quality_score", better)
+    for month in ("2021-10", "2021-11"):
+        deployment.materialise(month, SUMMARY, FEATURES)
+    for _ in ("the snapshots", "the model"):
+        for request in deployment.requests():
+            deployment.run(request)
+    deployment.change("2021-11", "updated_at", later)
+    [snapshot] = deployment.requests()
+    assert snapshot.job_name == "monthly_snapshot"
+    deployment.run(snapshot)
+    assert deployment.says() == "Nothing changed."
+    deployment.change("2021-11", "feature_quality_score", better)
     [snapshot] = deployment.requests()
     deployment.run(snapshot)
     assert [r.job_name for r in deployment.requests()] == ["monthly_model"]
