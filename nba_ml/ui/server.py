@@ -6,7 +6,7 @@ What belongs here: starting and ending them. `dagster dev` does the same, and ha
 from __future__ import annotations
 
 import json
-import signal
+import os
 import socket
 import subprocess
 import sys
@@ -21,6 +21,7 @@ import uvicorn
 from dagster._cli.proxy_server_manager import ProxyServerManager
 from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
+from dagster_shared.ipc import get_ipc_shutdown_pipe, send_ipc_shutdown_message
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from nba_ml.contract.errors import UiError
@@ -100,13 +101,17 @@ def _code_server(instance: dg.DagsterInstance) -> Iterator[Path]:
 def _daemon(workspace: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Dagster's daemon, told to end afterwards, and killed where it does not."""
     options = ["--workspace", str(workspace), "--log-level", "info", "--log-format", "colored"]
-    daemon = subprocess.Popen([sys.executable, "-m", "dagster._daemon", "run", *options])
+    # Not a signal: one that comes while the daemon still starts ends in a traceback.
+    told, tell = get_ipc_shutdown_pipe()
+    command = [sys.executable, "-m", "dagster._daemon", "run", *options, "--shutdown-pipe", str(told)]
+    daemon = subprocess.Popen(command, pass_fds=[told])
     try:
         yield daemon
     finally:
-        daemon.send_signal(signal.SIGINT)  # does nothing where it has ended
+        send_ipc_shutdown_message(tell)
         try:
             with suppress(subprocess.TimeoutExpired):
                 daemon.wait(_DAEMON_STOPS_WITHIN)
         finally:
             daemon.kill()
+            os.close(told)

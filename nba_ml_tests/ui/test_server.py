@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,13 +24,16 @@ from nba_ml_tests.ports import free_port
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process], Path]]:
-    """The command, its code location loaded; what it started; its log. Afterwards none of these processes is left."""
+    """The command, its daemon at work; what it started; its log. Afterwards none of these processes is left."""
     port, log = free_port(), folder / "servers.log"
     process = start(folder / "home", log, port)
     servers: list[psutil.Process] = []
     try:
         loaded_location(f"http://127.0.0.1:{port}", process, log)
         servers = psutil.Process(process.pid).children(recursive=True)
+        while "Instance is configured with the following daemons" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.5)
         yield process, servers, log
     finally:
         for each in servers:
