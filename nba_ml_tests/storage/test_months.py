@@ -81,8 +81,8 @@ def test_a_snapshot_comes_back_with_rejects_and_counts(store: MonthStore) -> Non
 def test_counts_of_lines_come_back_with_features_and_snapshot(store: MonthStore) -> None:
     """Guards a check that judges no lines, or those of another month, because their counts were lost on the way."""
     counts = LineCounts({LineOutcome.BY_ID: 7, LineOutcome.DAY_BEFORE: 2}, named_otherwise=1)
-    store.save("ml_feature_store_v2", MONTH, FeatureMonth(features_of(MONTH), "digest", counts))
-    store.save("feature_store_snapshot", MONTH, replace(snapshot_of(MONTH), lines=counts))
+    store.save(STORED["ml_feature_store_v2"], MONTH, FeatureMonth(features_of(MONTH), "digest", counts))
+    store.save(STORED["feature_store_snapshot"], MONTH, replace(snapshot_of(MONTH), lines=counts))
     features = loaded(store, "ml_feature_store_v2")
     assert isinstance(features, FeatureMonth)
     assert (features.lines, features.digest) == (counts, "digest")
