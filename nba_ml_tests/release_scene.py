@@ -23,12 +23,12 @@ from nba_ml.model.record import ModelRecord, make_record
 from nba_ml.model.training import Hyperparameters
 from nba_ml.model.values import TrainedModel
 from nba_ml.registry.artifact import Artifact
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.publication import Bundle, publish
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
 from nba_ml.registry.systems.catboost_v8 import CatBoostManifest, KnownRow, StatedFile, registered_id
-from nba_ml.registry.systems.interface import Seen
+from nba_ml.registry.systems.interface import TrainingExtent
 from nba_ml.registry.verdict import CheckVerdict, Verdict
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
@@ -102,7 +102,7 @@ def changed(snapshot: Snapshot, keep: pc.Expression) -> Snapshot:
     return replace(snapshot, table=table, digest=table_digest(table))
 
 
-def retrained(bench: Bench, months: Mapping[str, Snapshot]) -> str:
+def retrained(bench: ReleaseContext, months: Mapping[str, Snapshot]) -> str:
     """What a weekly training leaves: the months in the store as they are now, and their model published; its id."""
     for month, snapshot in months.items():
         bench.months.save(STORED["feature_store_snapshot"], month, snapshot)
@@ -111,7 +111,7 @@ def retrained(bench: Bench, months: Mapping[str, Snapshot]) -> str:
     return publish_made(bench.objects, made)
 
 
-def registered_file(objects: ObjectStore, seen: Seen) -> str:
+def registered_file(objects: ObjectStore, seen: TrainingExtent) -> str:
     """Put something beside our models as a CatBoost, whole by its digests, that nobody can load; its id."""
     data = b"CBM1 and nothing more"
     identity = registered_id(data, seen)
@@ -133,21 +133,21 @@ def registered_file(objects: ObjectStore, seen: Seen) -> str:
     return identity
 
 
-def bench_of(objects: ObjectStore, store: ObjectStore, *months: str, limits: Thresholds = LIMITS) -> Bench:
+def bench_of(objects: ObjectStore, store: ObjectStore, *months: str, limits: Thresholds = LIMITS) -> ReleaseContext:
     """A bench whose store has the snapshots of the months, by default all four."""
     months_store = MonthStore(store)
     for month in months or MONTHS:
         months_store.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
-    return Bench(objects, months_store, limits, threads=1)
+    return ReleaseContext(objects, months_store, limits, threads=1)
 
 
-def champion_of(bench: Bench) -> str:
+def champion_of(bench: ReleaseContext) -> str:
     """The id of the champion, which there must be."""
     channel = read_channel(bench.objects)
     assert channel is not None
     return channel.champion.model_id
 
 
-def strict(bench: Bench, **limits: Any) -> Bench:
+def strict(bench: ReleaseContext, **limits: Any) -> ReleaseContext:
     """The bench under `LIMITS`, but for those given."""
     return replace(bench, limits=LIMITS.model_copy(update=limits))

@@ -55,7 +55,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class CheckContext:
     """Where a check stands: its month, the limits, and what lies around the value that it examines.
 
     `months` are the partitions up to and including the month. `load(asset, month)` is the stored value of
@@ -84,7 +84,7 @@ class Check:
     consequence: Consequence
     threshold: str
     reason: str
-    examine: Callable[[Any, Scene], Finding]
+    examine: Callable[[Any, CheckContext], Finding]
 
     @property
     def stops_run(self) -> bool:

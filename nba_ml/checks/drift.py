@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from nba_ml.checks.check import Scene
+from nba_ml.checks.check import CheckContext
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.model.drift import population_stability_index
@@ -22,10 +22,12 @@ Ranked = list[tuple[str, float]]
 """Features with their PSI, the largest first."""
 
 
-def same_month_of_earlier_seasons(scene: Scene, newest: str = "9999-12") -> list[pa.Table]:
+def same_month_of_earlier_seasons(context: CheckContext, newest: str = "9999-12") -> list[pa.Table]:
     """The samples of the scene's calendar month in earlier seasons, up to the month `newest`, where there are any."""
-    past = [each for each in scene.months if each < scene.month and each <= newest and each[-2:] == scene.month[-2:]]
-    found = [scene.load(SNAPSHOT, month) for month in past]
+    past = [
+        each for each in context.months if each < context.month and each <= newest and each[-2:] == context.month[-2:]
+    ]
+    found = [context.load(SNAPSHOT, month) for month in past]
     return [each.table for each in found if isinstance(each, Snapshot) and each.table.num_rows]
 
 

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.checks.check import Check, Consequence, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.checks.leaks import last_5_correlation, line_error, recomputes
-from nba_ml.checks.offenders import first_rows, keys_of
+from nba_ml.checks.worst_rows import first_rows, keys_of
 from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, Feature
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.feature_rows import contract_faults
@@ -35,7 +35,7 @@ ROWS_FOR_COARSE_UNITS = 500
 """A level or a number of days can be the same in every row of a final between two teams, not in a full month."""
 
 
-def _contract(snapshot: Snapshot, scene: Scene) -> Finding:
+def _contract(snapshot: Snapshot, context: CheckContext) -> Finding:
     expected, found = snapshot_schema(V2_33FEATURES), snapshot.table.schema
     differing = [f"column {f.name} {f.type}" for f in found if f not in list(expected)]
     differing += [f"column {name} is not there" for name in expected.names if name not in found.names]
@@ -49,11 +49,11 @@ def _contract(snapshot: Snapshot, scene: Scene) -> Finding:
         value=len(differing),
         n=snapshot.table.num_rows,
         worst=[{"difference": difference} for difference in differing],
-        next_step=f"Materialise feature_store_snapshot for {scene.month} again with this version of the code.",
+        next_step=f"Materialise feature_store_snapshot for {context.month} again with this version of the code.",
     )
 
 
-def _unique_keys(snapshot: Snapshot, scene: Scene) -> Finding:
+def _unique_keys(snapshot: Snapshot, context: CheckContext) -> Finding:
     keys = snapshot.table.select(KEY).group_by(KEY).aggregate([([], "count_all")])
     repeated = keys.filter(pc.greater(keys.column("count_all"), 1))
     return Finding(
@@ -62,12 +62,12 @@ def _unique_keys(snapshot: Snapshot, scene: Scene) -> Finding:
         value=repeated.num_rows,
         n=snapshot.table.num_rows,
         worst=[{k: str(v) for k, v in row.items()} for row in repeated.slice(0, 5).to_pylist()],
-        next_step=f"Find out which job wrote {scene.month} twice, remove the older rows, and materialise the month "
+        next_step=f"Find out which job wrote {context.month} twice, remove the older rows, and materialise the month "
         "again.",
     )
 
 
-def _ranges(snapshot: Snapshot, scene: Scene) -> Finding:
+def _ranges(snapshot: Snapshot, context: CheckContext) -> Finding:
     found = contract_faults(_vectors(snapshot.table), V2_33FEATURES)
     faults = {row: fault for row, fault in enumerate(found) if fault}
     first = list(faults)[:5]
@@ -77,12 +77,12 @@ def _ranges(snapshot: Snapshot, scene: Scene) -> Finding:
         value=len(faults),
         n=snapshot.table.num_rows,
         worst=[{**key, "fault": faults[row]} for key, row in zip(keys_of(snapshot.table, first), first, strict=True)],
-        next_step=f"Materialise feature_store_snapshot for {scene.month} again: a snapshot taken by this code has no "
+        next_step=f"Materialise feature_store_snapshot for {context.month} again: a snapshot taken by this code has no "
         "such row.",
     )
 
 
-def _samples_are_results(snapshot: Snapshot, scene: Scene) -> Finding:
+def _samples_are_results(snapshot: Snapshot, context: CheckContext) -> Finding:
     rows = snapshot.table.select([*KEY, "points", "minutes_played"]).to_pandas(date_as_object=False)
     results = snapshot.results.to_pandas(date_as_object=False)
     both = rows.merge(results, on=KEY, how="left", suffixes=("", "_in_results"))
@@ -96,26 +96,26 @@ def _samples_are_results(snapshot: Snapshot, scene: Scene) -> Finding:
         value=len(wrong),
         n=len(rows),
         worst=first_rows(wrong),
-        next_step=f"Find out what changed the targets of {scene.month}: only players with minutes above 0 are samples, "
-        "with the points that they scored in that game. Then materialise the month again.",
+        next_step=f"Find out what changed the targets of {context.month}: only players with minutes above 0 are "
+        "samples, with the points that they scored in that game. Then materialise the month again.",
     )
 
 
-def _covers(limit: float) -> Callable[[Snapshot, Scene], Finding]:
+def _covers(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
     """The rule that at least so large a share of the player-games played have a valid feature row."""
 
-    def examine(snapshot: Snapshot, scene: Scene) -> Finding:
+    def examine(snapshot: Snapshot, context: CheckContext) -> Finding:
         counts = snapshot.counts
         steps = []
         if counts.missing_results:
             steps.append(
-                f"{counts.missing_results:,} player-games of {scene.month} have features and no results, on "
+                f"{counts.missing_results:,} player-games of {context.month} have features and no results, on "
                 f"{counts.missing_dates}: load the box scores of these dates, then materialise the month again."
             )
         if counts.played > counts.covered or not steps:
             steps.append(
-                f"{counts.played - counts.covered:,} player-games of {scene.month} have no valid feature row: wait for "
-                "the backfill to reach them, then materialise the month again."
+                f"{counts.played - counts.covered:,} player-games of {context.month} have no valid feature row: wait "
+                "for the backfill to reach them, then materialise the month again."
             )
         return Finding(
             passed=counts.coverage >= limit,
@@ -128,7 +128,7 @@ def _covers(limit: float) -> Callable[[Snapshot, Scene], Finding]:
     return examine
 
 
-def _no_constant_column(snapshot: Snapshot, scene: Scene) -> Finding:
+def _no_constant_column(snapshot: Snapshot, context: CheckContext) -> Finding:
     table = snapshot.table
     constant = [
         {"feature": feature.name, "value in every row": _only_value(table.column(feature.name))}
@@ -141,7 +141,7 @@ def _no_constant_column(snapshot: Snapshot, scene: Scene) -> Finding:
         value=len(constant),
         n=table.num_rows,
         worst=constant,
-        next_step=f"Find out why the feature store's job wrote one value for all of {scene.month} (a source that was "
+        next_step=f"Find out why the feature store's job wrote one value for all of {context.month} (a source that was "
         "empty, a default that was never replaced), compute the features again, and materialise the month.",
     )
 
@@ -166,7 +166,7 @@ def _only_value(column: pa.ChunkedArray) -> str:
     return f"{there[0]:g}" if len(there) else "missing"
 
 
-def _line_flag(snapshot: Snapshot, scene: Scene) -> Finding:
+def _line_flag(snapshot: Snapshot, context: CheckContext) -> Finding:
     line, flag = (snapshot.table.column(name).to_numpy() for name in ("vegas_points_line", "has_vegas_line"))
     wrong = np.flatnonzero((flag == 1) == np.isnan(line)).tolist()
     return Finding(
@@ -178,15 +178,15 @@ def _line_flag(snapshot: Snapshot, scene: Scene) -> Finding:
             {**key, "has_vegas_line": flag[row], "vegas_points_line": line[row]}
             for key, row in zip(keys_of(snapshot.table, wrong[:5]), wrong, strict=False)
         ],
-        next_step=f"Somebody filled in missing lines of {scene.month}. Materialise the month again: a snapshot taken "
+        next_step=f"Somebody filled in missing lines of {context.month}. Materialise the month again: a snapshot taken "
         "by this code has no line where the flag is 0.",
     )
 
 
-def _lines_matched(limit: float) -> Callable[[Snapshot, Scene], Finding]:
+def _lines_matched(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
     """The rule that at least so large a share of the lines belongs to a player who appeared on their date."""
 
-    def examine(snapshot: Snapshot, scene: Scene) -> Finding:
+    def examine(snapshot: Snapshot, context: CheckContext) -> Finding:
         metric, lines = "share of the lines matched with a player who appeared", snapshot.lines
         if lines is None or not lines.judged:
             return Finding(passed=True, metric=metric, value="no lines to match", n=0)
@@ -197,7 +197,7 @@ def _lines_matched(limit: float) -> Callable[[Snapshot, Scene], Finding]:
             value=round(lines.matched / lines.judged, 4),
             n=lines.judged,
             worst=[{"reason": reason, "lines": n} for reason, n in lines.unmatched.items()],
-            next_step=f"{lines.judged - lines.matched:,} of {lines.judged:,} lines of {scene.month} are nobody's: "
+            next_step=f"{lines.judged - lines.matched:,} of {lines.judged:,} lines of {context.month} are nobody's: "
             f"{reasons}. Write the box scores' player_id and the Eastern date of the game into the lines, then "
             "materialise the month again.",
         )
@@ -211,23 +211,23 @@ def _vectors(table: pa.Table) -> npt.NDArray[np.float64]:
     return np.column_stack(columns) if table.num_rows else np.empty((0, len(columns)))
 
 
-def _drift(snapshot: Snapshot, scene: Scene) -> Finding:
+def _drift(snapshot: Snapshot, context: CheckContext) -> Finding:
     metric = "largest PSI of a feature against the same month of earlier seasons"
-    tables = same_month_of_earlier_seasons(scene)
+    tables = same_month_of_earlier_seasons(context)
     if not tables:
         return Finding(passed=True, metric=metric, value="no earlier season to compare with", n=0)
-    if snapshot.table.num_rows < scene.limits.min_rows_for_psi:
+    if snapshot.table.num_rows < context.limits.min_rows_for_psi:
         return Finding(passed=True, metric=metric, value="too few rows to compare", n=snapshot.table.num_rows)
     ranked = psi_of_features(pa.concat_tables(tables), snapshot.table)
-    named = moved(ranked, scene.limits.max_psi)
+    named = moved(ranked, context.limits.max_psi)
     return Finding(
         passed=not named,
         metric=metric,
         value=round(ranked[0][1], 4),
         n=snapshot.table.num_rows,
         worst=most_moved(ranked),
-        next_step=f"{scene.month} looks like another population in {named}. If a source began or ended (lines, injury "
-        "reports), that is why; if nothing is known to have changed, look at the job that writes these features.",
+        next_step=f"{context.month} looks like another population in {named}. If a source began or ended (lines, "
+        "injury reports), that is why; if nothing is known to have changed, look at the job that writes these features.",
     )
 
 

@@ -5,7 +5,7 @@ They come after publication, so they block nothing: a failure says that the bund
 
 from __future__ import annotations
 
-from nba_ml.checks.check import Check, Consequence, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.thresholds import Thresholds
@@ -16,11 +16,11 @@ from nba_ml.registry.reader import verify_bundle
 ASSET = "gcs_artifact"
 
 
-def _reads_back(artifact: Artifact, scene: Scene) -> Finding:
+def _reads_back(artifact: Artifact, context: CheckContext) -> Finding:
     metric = "published objects that are not there, or have other bytes"
     if artifact.model_id is None:
         return Finding(passed=True, metric=metric, value="nothing published yet", n=0)
-    objects, names = scene.artifacts(), BundleNames.of(artifact.model_id)
+    objects, names = context.artifacts(), BundleNames.of(artifact.model_id)
     differing = []
     for part, name in (("booster", names.booster), ("metadata", names.record), ("manifest", names.manifest)):
         stored = objects.read(name)
@@ -36,15 +36,15 @@ def _reads_back(artifact: Artifact, scene: Scene) -> Finding:
         n=len(artifact.uris),
         worst=differing,
         next_step=f"Do not serve {artifact.model_id}. Restore the objects from a backup, or move the bundle away and "
-        f"materialise gcs_artifact for {scene.month} again.",
+        f"materialise gcs_artifact for {context.month} again.",
     )
 
 
-def _loads_from_its_uri(artifact: Artifact, scene: Scene) -> Finding:
+def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
     metric = "reference rows predicted from the published bytes, to the last bit"
     if artifact.model_id is None:
         return Finding(passed=True, metric=metric, value="nothing published yet", n=0)
-    objects = scene.artifacts()
+    objects = context.artifacts()
 
     def read(name: str) -> bytes | None:
         stored = objects.read(name)

@@ -9,8 +9,8 @@ from itertools import takewhile
 import numpy as np
 import pyarrow as pa
 
-from nba_ml.checks.check import Finding, Scene
-from nba_ml.checks.offenders import first_rows, keys_of
+from nba_ml.checks.check import CheckContext, Finding
+from nba_ml.checks.worst_rows import first_rows, keys_of
 from nba_ml.contract.season import season_of
 from nba_ml.data.recomputation import KEY, averages_before
 from nba_ml.data.snapshot import Snapshot
@@ -23,7 +23,7 @@ LEAST_DATES_WITH_LINES = 5
 """An interval over days needs days."""
 
 
-def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snapshot, Scene], Finding]:
+def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
     """The rule that a stored average is that of the results before the game, in at least `limit` of the rows.
 
     Args:
@@ -31,13 +31,13 @@ def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snap
         window: the latest games that it takes; None is the season so far.
     """
 
-    def examine(snapshot: Snapshot, scene: Scene) -> Finding:
-        season, whole = _season_so_far(snapshot, scene)
+    def examine(snapshot: Snapshot, context: CheckContext) -> Finding:
+        season, whole = _season_so_far(snapshot, context)
         again = averages_before(season, window, whole_season=whole)
         rows = snapshot.table.select([*KEY, feature]).to_pandas(date_as_object=False)
         both = rows.merge(again[again["known"]], on=KEY)
         off = (both[feature] - both["average"]).abs()
-        agrees = (off <= scene.limits.average_tolerance) | (both[feature].isna() & both["average"].isna())
+        agrees = (off <= context.limits.average_tolerance) | (both[feature].isna() & both["average"].isna())
         share = float(agrees.mean()) if len(both) else 1.0
         differing = both.assign(off=off)[~agrees].sort_values("off", ascending=False)
         return Finding(
@@ -46,30 +46,30 @@ def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snap
             value=round(share, 4) if len(both) else "the results that it needs are not there",
             n=len(both),
             worst=first_rows(differing.drop(columns=["known", "off"]).rename(columns={"average": "recomputed"})),
-            next_step=("" if share >= limit else _missing_results(snapshot, scene))
+            next_step=("" if share >= limit else _missing_results(snapshot, context))
             + f"{len(differing):,} of {len(both):,} rows differ. Look at the worst: if the stored average lies "
             "towards the points of the game itself, the window includes the game that it predicts, and every score "
-            f"of a model trained on it is too good. Mend the query, compute {scene.month} again.",
+            f"of a model trained on it is too good. Mend the query, compute {context.month} again.",
         )
 
     return examine
 
 
-def _season_so_far(snapshot: Snapshot, scene: Scene) -> tuple[pa.Table, bool]:
+def _season_so_far(snapshot: Snapshot, context: CheckContext) -> tuple[pa.Table, bool]:
     """Results of the season up to the month, and whether they reach back to its opening: not beyond a hole."""
-    season = [month for month in scene.months if season_of(month) == season_of(scene.month)]
-    found = (scene.results(month) for month in reversed(season) if month < scene.month)
+    season = [month for month in context.months if season_of(month) == season_of(context.month)]
+    found = (context.results(month) for month in reversed(season) if month < context.month)
     there = list(takewhile(lambda table: table is not None, found))
     whole = len(there) == len(season) - 1 and season[0].endswith(OPENING_MONTH)
     return pa.concat_tables([*there, snapshot.results]), whole
 
 
-def _missing_results(snapshot: Snapshot, scene: Scene) -> str:
+def _missing_results(snapshot: Snapshot, context: CheckContext) -> str:
     """Names the results of the season that are missing: without them an average cannot be recomputed, leak or not."""
     season = {
-        m: scene.load("feature_store_snapshot", m) for m in scene.months if season_of(m) == season_of(scene.month)
+        m: context.load("feature_store_snapshot", m) for m in context.months if season_of(m) == season_of(context.month)
     }
-    season[scene.month] = snapshot
+    season[context.month] = snapshot
     named = [
         f"{month}: {value.counts.missing_results:,} player-games on {value.counts.missing_dates}"
         for month, value in season.items()
@@ -78,9 +78,9 @@ def _missing_results(snapshot: Snapshot, scene: Scene) -> str:
     return f"Results are missing ({'; '.join(named)}): load these box scores first. " if named else ""
 
 
-def last_5_correlation(snapshot: Snapshot, scene: Scene) -> Finding:
+def last_5_correlation(snapshot: Snapshot, context: CheckContext) -> Finding:
     """The rule that recent form says no more about a game than it honestly can: Pearson's r, with its 95% interval."""
-    limit = scene.limits.max_last_5_correlation
+    limit = context.limits.max_last_5_correlation
     average, points = (snapshot.table.column(name).to_numpy() for name in ("points_avg_last_5", "points"))
     there = ~np.isnan(average)
     n = int(there.sum())
@@ -96,14 +96,14 @@ def last_5_correlation(snapshot: Snapshot, scene: Scene) -> Finding:
         value=round(correlation, 4),
         n=n,
         interval=f"{low:.3f} to {high:.3f} (95%, Fisher)",
-        next_step=f"Form says less than that about a single game. Something of the results of {scene.month} is in the "
-        "feature: look at its window, and at how the target was joined.",
+        next_step=f"Form says less than that about a single game. Something of the results of {context.month} is in "
+        "the feature: look at its window, and at how the target was joined.",
     )
 
 
-def line_error(snapshot: Snapshot, scene: Scene) -> Finding:
+def line_error(snapshot: Snapshot, context: CheckContext) -> Finding:
     """The rule that the line is better than the season average, on the same rows, by about as much as a book can be."""
-    limits = scene.limits
+    limits = context.limits
     names = ("vegas_points_line", "points_avg_season", "points")
     line, season, points = (snapshot.table.column(name).to_numpy() for name in names)
     days = snapshot.table.column("game_date").to_numpy()

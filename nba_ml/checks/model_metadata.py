@@ -9,7 +9,7 @@ from importlib import resources
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from nba_ml import model as model_package
-from nba_ml.checks.check import Check, Consequence, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.model.record import ModelRecord
 from nba_ml.model.values import DescribedModel
@@ -18,7 +18,7 @@ from nba_ml.registry.reference import predict_in_fresh_process
 ASSET = "model_metadata"
 
 
-def _valid_schema(model: DescribedModel, scene: Scene) -> Finding:
+def _valid_schema(model: DescribedModel, context: CheckContext) -> Finding:
     metric = "ways in which the record breaks its JSON schema"
     if model.record is None:
         return Finding(passed=True, metric=metric, value="no model yet", n=0)
@@ -35,7 +35,7 @@ def _valid_schema(model: DescribedModel, scene: Scene) -> Finding:
         value=len(faults),
         n=1,
         worst=faults[:5],
-        next_step=f"Materialise model_metadata for {scene.month} again. If it stays, the record changed and the "
+        next_step=f"Materialise model_metadata for {context.month} again. If it stays, the record changed and the "
         "shipped schema did not: readers in other languages rely on it.",
     )
 
@@ -47,7 +47,7 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
 
 
-def _loads_in_fresh_process(model: DescribedModel, scene: Scene) -> Finding:
+def _loads_in_fresh_process(model: DescribedModel, context: CheckContext) -> Finding:
     if model.record is None or model.booster is None:
         return Finding(passed=True, metric="reference rows that differ", value="no model yet", n=0)
     rows = model.record.reference_rows
@@ -64,7 +64,7 @@ def _loads_in_fresh_process(model: DescribedModel, scene: Scene) -> Finding:
         n=len(rows),
         worst=differing,
         next_step="The saved booster is not the one that was measured. Materialise xgboost_model for "
-        f"{scene.month} again.",
+        f"{context.month} again.",
     )
 
 

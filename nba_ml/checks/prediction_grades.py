@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nba_ml.checks.check import Check, Consequence, Finding, Scene, shown
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, shown
 from nba_ml.contract.thresholds import Range, Thresholds
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
 from nba_ml.model.uncertainty import Coverage
@@ -16,14 +16,14 @@ from nba_ml.model.uncertainty import Coverage
 ASSET = "prediction_grades"
 
 
-def _mae_as_promised(graded: GradedMonth, scene: Scene) -> Finding:
+def _mae_as_promised(graded: GradedMonth, context: CheckContext) -> Finding:
     breakdown, model = graded.report.breakdown, graded.report.model
     metric = "MAE relative to the model's validation MAE"
     if breakdown is None or model is None:
         return _nothing(metric, graded)
     overall, promised = breakdown.overall, model.validation.mae
     drift = overall.metrics.mae / promised - 1
-    passed = abs(drift) <= scene.limits.max_grade_drift
+    passed = abs(drift) <= context.limits.max_grade_drift
     return Finding(
         passed=passed,
         metric=metric,
@@ -31,17 +31,17 @@ def _mae_as_promised(graded: GradedMonth, scene: Scene) -> Finding:
         n=overall.metrics.n,
         interval=shown(overall.mae_interval),
         worst=() if passed else _furthest_off(graded),
-        next_step=f"If the interval of the MAE reaches {promised:.3f}, {scene.month} had few or unusual games: wait "
+        next_step=f"If the interval of the MAE reaches {promised:.3f}, {context.month} had few or unusual games: wait "
         "for the next month. If not, and above: look for features that changed in feature_store_snapshot. If below: "
         "look for a feature that knows the result.",
     )
 
 
-def _bias_against_line(graded: GradedMonth, scene: Scene) -> Finding:
+def _bias_against_line(graded: GradedMonth, context: CheckContext) -> Finding:
     metric, line = "mean prediction minus line", _line_of(graded)
     if line is None:
         return _no_line(metric, graded)
-    passed = abs(line.bias) <= scene.limits.max_line_bias
+    passed = abs(line.bias) <= context.limits.max_line_bias
     return Finding(
         passed=passed,
         metric=metric,
@@ -54,7 +54,7 @@ def _bias_against_line(graded: GradedMonth, scene: Scene) -> Finding:
     )
 
 
-def _hit_rate(graded: GradedMonth, scene: Scene) -> Finding:
+def _hit_rate(graded: GradedMonth, context: CheckContext) -> Finding:
     metric, line = "hit rate of the bets", _line_of(graded)
     if line is None:
         return _no_line(metric, graded)
@@ -62,7 +62,7 @@ def _hit_rate(graded: GradedMonth, scene: Scene) -> Finding:
     if rate is None:
         return Finding(passed=True, metric=metric, value=f"no bet on {line.n:,} lines, {line.pushes} push", n=0)
     return Finding(
-        passed=rate.high >= scene.limits.break_even_hit_rate,
+        passed=rate.high >= context.limits.break_even_hit_rate,
         metric=metric,
         value=rate.share,
         n=rate.n,
@@ -72,13 +72,13 @@ def _hit_rate(graded: GradedMonth, scene: Scene) -> Finding:
     )
 
 
-def _interval_coverage(graded: GradedMonth, scene: Scene) -> Finding:
+def _interval_coverage(graded: GradedMonth, context: CheckContext) -> Finding:
     metric = "share of results inside the 80% interval"
     breakdown = graded.report.breakdown
     if breakdown is None:
         return _nothing(metric, graded)
     coverage = breakdown.overall.coverage
-    passed = _may_lie_in(coverage, scene.limits.interval_coverage)
+    passed = _may_lie_in(coverage, context.limits.interval_coverage)
     return Finding(
         passed=passed,
         metric=metric,
@@ -91,13 +91,13 @@ def _interval_coverage(graded: GradedMonth, scene: Scene) -> Finding:
     )
 
 
-def _tier_coverage(graded: GradedMonth, scene: Scene) -> Finding:
+def _tier_coverage(graded: GradedMonth, context: CheckContext) -> Finding:
     metric = "tiers whose 80% interval does not hold 80%"
     breakdown = graded.report.breakdown
     if breakdown is None:
         return _nothing(metric, graded)
     tiers = {name: each.coverage for name, each in breakdown.by["tier"].items()}
-    wrong = {name: each for name, each in tiers.items() if not _may_lie_in(each, scene.limits.tier_coverage)}
+    wrong = {name: each for name, each in tiers.items() if not _may_lie_in(each, context.limits.tier_coverage)}
     return Finding(
         passed=not wrong,
         metric=metric,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from nba_ml.checks.check import Check, Consequence, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import SNAPSHOT, most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.contract.errors import BundleError, ChannelError, MissingExtraError
 from nba_ml.contract.features import V2_33FEATURES
@@ -52,13 +52,13 @@ class _Compared:
     reference: pa.Table
 
 
-def _feature_drift(made: MonthPredictions, scene: Scene) -> Finding:
+def _feature_drift(made: MonthPredictions, context: CheckContext) -> Finding:
     metric = "largest PSI of a feature against the model's training rows of the same calendar month"
-    compared = _compare(made, scene, metric)
+    compared = _compare(made, context, metric)
     if isinstance(compared, Finding):
         return compared
     ranked = psi_of_features(compared.reference, compared.rows)
-    named = moved(ranked, scene.limits.max_psi)
+    named = moved(ranked, context.limits.max_psi)
     return Finding(
         passed=not named,
         metric=metric,
@@ -72,9 +72,9 @@ def _feature_drift(made: MonthPredictions, scene: Scene) -> Finding:
     )
 
 
-def _prediction_drift(made: MonthPredictions, scene: Scene) -> Finding:
+def _prediction_drift(made: MonthPredictions, context: CheckContext) -> Finding:
     metric = "PSI of the predicted points against the model's own on its training rows of the same calendar month"
-    compared = _compare(made, scene, metric)
+    compared = _compare(made, context, metric)
     if isinstance(compared, Finding):
         return compared
     before, now = (
@@ -82,7 +82,7 @@ def _prediction_drift(made: MonthPredictions, scene: Scene) -> Finding:
     )
     psi = population_stability_index(before, now)
     return Finding(
-        passed=psi <= scene.limits.max_prediction_psi,
+        passed=psi <= context.limits.max_prediction_psi,
         metric=metric,
         value=round(psi, 4),
         n=compared.rows.num_rows,
@@ -93,14 +93,14 @@ def _prediction_drift(made: MonthPredictions, scene: Scene) -> Finding:
     )
 
 
-def _compare(made: MonthPredictions, scene: Scene, metric: str) -> _Compared | Finding:
+def _compare(made: MonthPredictions, context: CheckContext, metric: str) -> _Compared | Finding:
     """What is to be compared, or the finding that there is nothing to."""
-    now = scene.load(SNAPSHOT, scene.month)
-    if made.model is None or not isinstance(now, Snapshot) or now.table.num_rows < scene.limits.min_rows_for_psi:
+    now = context.load(SNAPSHOT, context.month)
+    if made.model is None or not isinstance(now, Snapshot) or now.table.num_rows < context.limits.min_rows_for_psi:
         rows = now.table.num_rows if isinstance(now, Snapshot) else 0
         return Finding(passed=True, metric=metric, value="too few predictions to compare", n=rows)
     try:
-        who, model, newest = _model(made, scene)
+        who, model, newest = _model(made, context)
     except (BundleError, ChannelError, MissingExtraError) as error:
         # Not an error of this month: a run that trains the next model must not die of the present one.
         return Finding(
@@ -110,31 +110,31 @@ def _compare(made: MonthPredictions, scene: Scene, metric: str) -> _Compared | F
             n=now.table.num_rows,
             next_step=f"{error} `nba-ml champion rollback` lets the one before serve.",
         )
-    tables = same_month_of_earlier_seasons(scene, newest)
-    if sum(table.num_rows for table in tables) < scene.limits.min_rows_for_psi:
+    tables = same_month_of_earlier_seasons(context, newest)
+    if sum(table.num_rows for table in tables) < context.limits.min_rows_for_psi:
         said = f"{who} has learnt from too few rows of this calendar month"
         return Finding(passed=True, metric=metric, value=said, n=now.table.num_rows)
     return _Compared(who, model, now.table, pa.concat_tables(tables))
 
 
-def _model(made: MonthPredictions, scene: Scene) -> tuple[str, PredictionSystem | _Booster, str]:
+def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, PredictionSystem | _Booster, str]:
     """In words, to predict with, and its newest month: the champion, unless it has seen the month; else who scored it.
 
     Raises:
         BundleError, ChannelError, MissingExtraError: the champion cannot be loaded.
     """
-    objects = scene.artifacts()
+    objects = context.artifacts()
     channel = read_channel(objects)
     if channel is not None:
         champion = load_system(objects, channel.champion, threads=1)
-        if champion.newest_month < scene.month:
+        if champion.newest_month < context.month:
             return f"the champion {champion.version}", champion, champion.newest_month
     if made.model is None:
-        raise BundleError(f"The predictions of {scene.month} name no model.")
-    scored = scene.load("xgboost_model", made.model.newest_month)
+        raise BundleError(f"The predictions of {context.month} name no model.")
+    scored = context.load("xgboost_model", made.model.newest_month)
     if not isinstance(scored, TrainedModel) or scored.booster is None:
         raise BundleError(
-            f"{made.model.model_version}, which scored {scene.month}, is not in the store any more. Materialise "
+            f"{made.model.model_version}, which scored {context.month}, is not in the store any more. Materialise "
             f"xgboost_model for {made.model.newest_month} again."
         )
     return f"the model {made.model.model_version}", _Booster(scored.booster), made.model.newest_month

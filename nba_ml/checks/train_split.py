@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from nba_ml.checks.check import Check, Consequence, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import EARLY_STOPPING_SHARE, SIDES, VALIDATION_SHARE, SplitManifest
@@ -20,7 +20,7 @@ MEANT_SHARES = {
 }
 
 
-def _dates(split: SplitManifest, scene: Scene) -> Finding:
+def _dates(split: SplitManifest, context: CheckContext) -> Finding:
     sides = list(split.sides().items())
     overlaps = [
         {"earlier": a, "its last date": str(left.last), "later": b, "its first date": str(right.first)}
@@ -37,18 +37,18 @@ def _dates(split: SplitManifest, scene: Scene) -> Finding:
         value=len(faults),
         n=split.rows,
         worst=faults,
-        next_step=f"Materialise train_split for {scene.month} again; its {counted:,} rows must be those of its "
+        next_step=f"Materialise train_split for {context.month} again; its {counted:,} rows must be those of its "
         f"snapshots ({split.rows:,}).",
     )
 
 
-def _shares(split: SplitManifest, scene: Scene) -> Finding:
+def _shares(split: SplitManifest, context: CheckContext) -> Finding:
     sides = split.sides()
     shares = {name: side.rows / split.rows for name, side in sides.items()}
     off = {name: abs(share - MEANT_SHARES[name]) for name, share in shares.items()}
     # Cuts fall between dates: with 28 dates, as in the first month, one of them is more than two points.
     dates = sum(side.dates for side in sides.values())
-    tolerance = max(scene.limits.split_share_tolerance, 1 / dates) if dates else 0.0
+    tolerance = max(context.limits.split_share_tolerance, 1 / dates) if dates else 0.0
     faults = [
         {"side": name, "share": round(shares[name], 4), "meant": round(MEANT_SHARES[name], 4)}
         for name in off
@@ -60,36 +60,38 @@ def _shares(split: SplitManifest, scene: Scene) -> Finding:
         value=round(max(off.values(), default=0.0), 4),
         n=split.rows,
         worst=faults,
-        next_step=f"Materialise train_split for {scene.month} again: a cut of this code lies at the date nearest to "
+        next_step=f"Materialise train_split for {context.month} again: a cut of this code lies at the date nearest to "
         f"its share, at most {tolerance:.3f} off here.",
     )
 
 
-def _at_least(limit: int, advice: str) -> Callable[[SplitManifest, Scene], Finding]:
+def _at_least(limit: int, advice: str) -> Callable[[SplitManifest, CheckContext], Finding]:
     """The rule that there are so many rows, or none yet; `advice` ends the sentence that says how many there are."""
 
-    def examine(split: SplitManifest, scene: Scene) -> Finding:
+    def examine(split: SplitManifest, context: CheckContext) -> Finding:
         validation = split.validation.rows if split.validation else 0
         return Finding(
             passed=split.empty or split.rows >= limit,
             metric="rows",
             value=split.rows,
             n=split.rows,
-            next_step=f"Up to {scene.month} there are {split.rows:,} samples, {validation:,} of them to validate on"
+            next_step=f"Up to {context.month} there are {split.rows:,} samples, {validation:,} of them to validate on"
             f"{advice}",
         )
 
     return examine
 
 
-def _window(split: SplitManifest, scene: Scene) -> Finding:
+def _window(split: SplitManifest, context: CheckContext) -> Finding:
     named = {ref.month for ref in split.snapshots}
     faults = [
         {"month": month, "fault": fault}
-        for month in scene.months
-        if month not in named and (fault := _why_missing(month, scene))
+        for month in context.months
+        if month not in named and (fault := _why_missing(month, context))
     ]
-    faults += [{"month": month, "fault": f"later than {scene.month}"} for month in sorted(named) if month > scene.month]
+    faults += [
+        {"month": month, "fault": f"later than {context.month}"} for month in sorted(named) if month > context.month
+    ]
     return Finding(
         passed=not faults,
         metric="months that are missing from the window, or do not belong to it",
@@ -97,13 +99,13 @@ def _window(split: SplitManifest, scene: Scene) -> Finding:
         n=split.rows,
         worst=faults,
         next_step="A model trained around a hole does not know of it. Materialise feature_store_snapshot for these "
-        f"months, then train_split for {scene.month}.",
+        f"months, then train_split for {context.month}.",
     )
 
 
-def _why_missing(month: str, scene: Scene) -> str:
+def _why_missing(month: str, context: CheckContext) -> str:
     """Why a month that the split does not name should be in it; '' for a month without samples."""
-    snapshot = scene.load("feature_store_snapshot", month)
+    snapshot = context.load("feature_store_snapshot", month)
     if not isinstance(snapshot, Snapshot):
         return "it has no snapshot"
     return f"its {snapshot.table.num_rows:,} samples were left out" if snapshot.table.num_rows else ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nba_ml.checks.check import Check, Consequence, Finding, Scene, shown
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, shown
 from nba_ml.contract.thresholds import Range, Thresholds
-from nba_ml.model.metrics import Z_95, Metrics
+from nba_ml.model.metrics import Z_95, PredictionMetrics
 from nba_ml.model.record import Judgement
 from nba_ml.model.uncertainty import Coverage
 from nba_ml.model.values import TrainedModel
@@ -21,17 +21,17 @@ BEATEN = {
 }
 """The baselines that a model has to beat, as people call them."""
 
-_Rule = Callable[[Judgement, Scene], Finding]
+_Rule = Callable[[Judgement, CheckContext], Finding]
 
 
-def _of_a_model(metric: str, rule: _Rule) -> Callable[[TrainedModel, Scene], Finding]:
+def _of_a_model(metric: str, rule: _Rule) -> Callable[[TrainedModel, CheckContext], Finding]:
     """A rule about what a model was judged to be; while there is no model it has nothing to say."""
 
-    def examine(model: TrainedModel, scene: Scene) -> Finding:
+    def examine(model: TrainedModel, context: CheckContext) -> Finding:
         judgement = model.report.judgement
         if judgement is None:
             return Finding(passed=True, metric=metric, value="no model yet", n=0)
-        return rule(judgement, scene)
+        return rule(judgement, context)
 
     return examine
 
@@ -48,14 +48,14 @@ def _check(name: str, consequence: Consequence, metric: str, threshold: str, rea
 
 
 def _validation_mae(*, holds: Callable[[float], bool], next_step: str) -> _Rule:
-    def rule(judgement: Judgement, scene: Scene) -> Finding:
+    def rule(judgement: Judgement, context: CheckContext) -> Finding:
         return Finding(
             passed=holds(judgement.validation.mae),
             metric="validation MAE",
             value=judgement.validation.mae,
             n=judgement.validation.n,
             interval=shown(judgement.validation_mae_interval),
-            next_step=next_step.format(month=scene.month),
+            next_step=next_step.format(month=context.month),
         )
 
     return rule
@@ -65,7 +65,7 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
     called = BEATEN[baseline]
     metric = f"points of MAE by which the model is better than {called}"
 
-    def rule(judgement: Judgement, scene: Scene) -> Finding:
+    def rule(judgement: Judgement, context: CheckContext) -> Finding:
         result = judgement.baselines.get(baseline)
         if result is None:
             return Finding(
@@ -73,7 +73,7 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
                 metric=metric,
                 value="not measured",
                 n=0,
-                next_step=f"{called.capitalize()} has no value on any validation row of {scene.month}: look at the "
+                next_step=f"{called.capitalize()} has no value on any validation row of {context.month}: look at the "
                 "snapshots' averages, which should be there from a player's second game on.",
             )
         rows = f"on the same {result.metrics.n:,} rows"
@@ -84,7 +84,7 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
             f"interval is {shown(result.gain_interval)}."
         )
         return Finding(
-            passed=result.gain_interval.low > scene.limits.min_gain,
+            passed=result.gain_interval.low > context.limits.min_gain,
             metric=metric,
             value=result.gain,
             n=result.metrics.n,
@@ -103,10 +103,10 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
     )
 
 
-def _train_gap(judgement: Judgement, scene: Scene) -> Finding:
+def _train_gap(judgement: Judgement, context: CheckContext) -> Finding:
     train, validation = judgement.train, judgement.validation
     return Finding(
-        passed=validation.mae - train.mae <= scene.limits.max_train_gap,
+        passed=validation.mae - train.mae <= context.limits.max_train_gap,
         metric="validation MAE minus train MAE",
         value=round(validation.mae - train.mae, 6),
         n=validation.n,
@@ -115,8 +115,8 @@ def _train_gap(judgement: Judgement, scene: Scene) -> Finding:
     )
 
 
-def _results_above_prediction(judgement: Judgement, scene: Scene) -> Finding:
-    low, high = scene.limits.results_above_prediction
+def _results_above_prediction(judgement: Judgement, context: CheckContext) -> Finding:
+    low, high = context.limits.results_above_prediction
     above, equal = judgement.above_prediction, judgement.equal_to_prediction
     return Finding(
         # Results equal to the prediction lie on neither side: of a median they may count for either.
@@ -125,13 +125,13 @@ def _results_above_prediction(judgement: Judgement, scene: Scene) -> Finding:
         value=above,
         n=judgement.validation.n,
         next_step=f"The predictions lie too {'low' if above > high else 'high'}: {above:.1%} of the results are above "
-        f"them, where a median has half. Bets on {scene.month}'s model would lean to one side. Look at the bias by "
+        f"them, where a median has half. Bets on {context.month}'s model would lean to one side. Look at the bias by "
         "tier, and whether validation holds games of another kind than training (playoffs, another season).",
     )
 
 
-def _bias(judgement: Judgement, scene: Scene) -> Finding:
-    low, high = scene.limits.bias
+def _bias(judgement: Judgement, context: CheckContext) -> Finding:
+    low, high = context.limits.bias
     validation = judgement.validation
     return Finding(
         passed=low <= validation.bias <= high,
@@ -144,8 +144,8 @@ def _bias(judgement: Judgement, scene: Scene) -> Finding:
     )
 
 
-def _tier_bias(judgement: Judgement, scene: Scene) -> Finding:
-    limit = scene.limits.max_tier_bias
+def _tier_bias(judgement: Judgement, context: CheckContext) -> Finding:
+    limit = context.limits.max_tier_bias
     sure = {name: _sure_bias(tier, judgement.validation) for name, tier in judgement.tiers.items()}
     ranked = sorted(judgement.tiers.items(), key=lambda item: -sure[item[0]])
     off = [name for name, _ in ranked if sure[name] > limit]
@@ -160,20 +160,20 @@ def _tier_bias(judgement: Judgement, scene: Scene) -> Finding:
     )
 
 
-def _sure_bias(tier: Metrics, everybody: Metrics) -> float:
+def _sure_bias(tier: PredictionMetrics, everybody: PredictionMetrics) -> float:
     """The size of a tier's bias less what the chance of its rows explains: the near end of its 95% interval."""
     # One row has no spread of its own, and two or three too little: never less than that of all rows.
     spread = max(_spread(tier), _spread(everybody))
     return abs(tier.bias) - Z_95 * spread / math.sqrt(tier.n)
 
 
-def _spread(metrics: Metrics) -> float:
+def _spread(metrics: PredictionMetrics) -> float:
     """Standard deviation of the errors, in points."""
     return math.sqrt(max(metrics.rmse**2 - metrics.bias**2, 0.0))
 
 
-def _predictions_in_range(judgement: Judgement, scene: Scene) -> Finding:
-    (low, high), overshoot = scene.limits.prediction_range, scene.limits.prediction_overshoot
+def _predictions_in_range(judgement: Judgement, context: CheckContext) -> Finding:
+    (low, high), overshoot = context.limits.prediction_range, context.limits.prediction_overshoot
     lowest, highest = judgement.lowest_prediction, judgement.highest_prediction
     return Finding(
         # A NaN is in no range.
@@ -182,26 +182,26 @@ def _predictions_in_range(judgement: Judgement, scene: Scene) -> Finding:
         value=f"{lowest:.2f} to {highest:.2f}",
         n=judgement.validation.n,
         next_step="No player scores that. The booster was trained on other units, or on targets that are no points: "
-        f"look at the targets of the snapshots up to {scene.month}.",
+        f"look at the targets of the snapshots up to {context.month}.",
     )
 
 
-def _refit_agrees(judgement: Judgement, scene: Scene) -> Finding:
+def _refit_agrees(judgement: Judgement, context: CheckContext) -> Finding:
     return Finding(
-        passed=judgement.refit_distance <= scene.limits.max_refit_distance,
+        passed=judgement.refit_distance <= context.limits.max_refit_distance,
         metric="mean distance of the shipped booster's predictions from the measured one's",
         value=judgement.refit_distance,
         n=judgement.validation.n,
         next_step="The numbers were measured on a booster of the train side, and what would ship predicts otherwise: "
-        f"look at what the last dates up to {scene.month} have that those before have not. `refit: false` ships the "
+        f"look at what the last dates up to {context.month} have that those before have not. `refit: false` ships the "
         "measured one.",
     )
 
 
-def _interval_coverage(judgement: Judgement, scene: Scene) -> Finding:
+def _interval_coverage(judgement: Judgement, context: CheckContext) -> Finding:
     overall = judgement.coverage.overall
     return Finding(
-        passed=_covers(overall, scene.limits.interval_coverage),
+        passed=_covers(overall, context.limits.interval_coverage),
         metric="share of results inside the 80% interval",
         value=overall.inside,
         n=overall.n,
@@ -211,8 +211,8 @@ def _interval_coverage(judgement: Judgement, scene: Scene) -> Finding:
     )
 
 
-def _tier_coverage(judgement: Judgement, scene: Scene) -> Finding:
-    limits, nominal = scene.limits.tier_coverage, judgement.coverage.overall.nominal
+def _tier_coverage(judgement: Judgement, context: CheckContext) -> Finding:
+    limits, nominal = context.limits.tier_coverage, judgement.coverage.overall.nominal
     ranked = sorted(judgement.coverage.tiers.items(), key=lambda item: _chance(item[1]) - abs(item[1].inside - nominal))
     off = [name for name, tier in ranked if not _covers(tier, limits)]
     return Finding(

@@ -27,12 +27,12 @@ def check(month: str | None, junit: Path | None, summary: Path | None) -> int:
     require_form(month)
     with open_backfill() as runner:
         from nba_ml.defs.partitions import require_month
-        from nba_ml.runner.check_run import Status, check_month
+        from nba_ml.runner.check_run import CheckStatus, check_month
 
         months = list(runner.planner.months)
         trained = [m for m in months if runner.planner.stored("xgboost_model", m)]
         report = check_month(runner, require_month(month or (trained or months)[-1], months))
-    for status, colour in ((Status.ERROR, "red"), (Status.FAILED, "red"), (Status.WARNED, "yellow")):
+    for status, colour in ((CheckStatus.ERROR, "red"), (CheckStatus.FAILED, "red"), (CheckStatus.WARNED, "yellow")):
         for outcome in report.of(status):
             out.print(f"[{colour}]{outcome.check.key}[/{colour}] {escaped(outcome.said)}", soft_wrap=True)
     out.print(report.headline, soft_wrap=True, highlight=False)
@@ -41,4 +41,4 @@ def check(month: str | None, junit: Path | None, summary: Path | None) -> int:
     if summary:
         with summary.open("a", encoding="utf-8") as file:  # a summary of several steps is one file
             file.write(report.markdown())
-    return FAILED if report.of(Status.FAILED) else COULD_NOT_RUN if report.of(Status.ERROR) else 0
+    return FAILED if report.of(CheckStatus.FAILED) else COULD_NOT_RUN if report.of(CheckStatus.ERROR) else 0

@@ -15,7 +15,7 @@ import click
 
 from nba_ml.cli.wrapper import command, out
 from nba_ml.contract.errors import NbaMlError, SettingsError
-from nba_ml.monitoring.health import Level, Said
+from nba_ml.monitoring.health import HealthFinding, Level
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
         findings = _look(settings)
     except NbaMlError as error:
         if notify:  # a release that cannot be looked at is the worst news of all
-            _tell(targets, _bad_news([Said("health", Level.RED, f"The release could not be looked at. {error}")]))
+            _tell(
+                targets, _bad_news([HealthFinding("health", Level.RED, f"The release could not be looked at. {error}")])
+            )
         raise
     red = [each for each in findings if each.level == "red"]
     if notify and red:
@@ -68,14 +70,14 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
     return RED if red or any(told.values()) else 0
 
 
-def _look(settings: Settings) -> tuple[Said, ...]:
+def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     from nba_ml.defs.build import build_defs
     from nba_ml.defs.health import (
-        judge_clockwork,
         judge_release,
+        judge_scheduler,
         limits_of,
-        look_at_clockwork,
         look_at_release,
+        look_at_scheduler,
         slates_on_since,
     )
     from nba_ml.defs.partitions import month_keys, partitions_of
@@ -96,8 +98,8 @@ def _look(settings: Settings) -> tuple[Said, ...]:
         slates = look_at_slates(
             slates_on_since(instance), slate_rows_of(settings), SlateStore(open_objects(settings.store)), now
         )
-        clockwork = look_at_clockwork(instance, build_defs(settings), grows=settings.bigquery is not None)
-    release_says, clockwork_says = judge_release(release, now, limits), judge_clockwork(clockwork, now, limits)
+        clockwork = look_at_scheduler(instance, build_defs(settings), grows=settings.bigquery is not None)
+    release_says, clockwork_says = judge_release(release, now, limits), judge_scheduler(clockwork, now, limits)
     return (*release_says, slates_made(slates, now), *clockwork_says)
 
 
@@ -119,7 +121,7 @@ def _test_message() -> Notice:
     return Notice("warning", "nba-ml health: a test message", "Somebody tries this target.", "Nothing: it arrived.")
 
 
-def _bad_news(red: list[Said]) -> Notice:
+def _bad_news(red: list[HealthFinding]) -> Notice:
     from nba_ml.monitoring.notify import Notice
 
     return Notice(

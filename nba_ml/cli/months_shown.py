@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Went:
+class BackfillSummary:
     """How a command's months went: how many were run, whether one failed, whose model the publisher refused."""
 
     ran: int = 0
@@ -32,10 +32,10 @@ def run_months(
     *,
     only_missing: bool,
     grade_where_possible: bool = False,
-) -> Went:
+) -> BackfillSummary:
     """Run the jobs (months, assets) with a progress bar; say what failed."""
     jobs = [(months, assets) for months, assets in jobs if months]
-    went, skipped = Went(), 0
+    went, skipped = BackfillSummary(), 0
     with _progress_bar() as bar:
         task = bar.add_task("", total=sum(len(months) for months, _ in jobs))
         for months, assets in jobs:

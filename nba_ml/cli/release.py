@@ -20,9 +20,9 @@ from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    from nba_ml.registry.bench import Bench
     from nba_ml.registry.channel import Channel, Evidence
     from nba_ml.registry.moves import Moved
+    from nba_ml.registry.release_context import ReleaseContext
     from nba_ml.storage.objects import ObjectStore
 
 NOT_DONE = 1
@@ -88,7 +88,7 @@ def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], f
     from nba_ml.registry.promotion import promote as propose
 
     with _asked_for_again():
-        done = propose(_bench(), datetime.now(UTC), model_id, reason, waived, from_serial)
+        done = propose(_release_context(), datetime.now(UTC), model_id, reason, waived, from_serial)
     say(done.said)
     if done.decision is not None and done.decision.evidence is not None:
         _print_evidence(done.decision.evidence)
@@ -172,7 +172,7 @@ def start(model_id: str, reason: str | None, graded_from: str | None, share: str
     first: FirstShare = 10 if share == "10" else 0
     with _asked_for_again():
         done = rollout_start(
-            _bench(), model_id, datetime.now(UTC), _given(reason), _day(graded_from), from_serial, first
+            _release_context(), model_id, datetime.now(UTC), _given(reason), _day(graded_from), from_serial, first
         )
     _say_followed(done)
     state = done.serving
@@ -199,7 +199,7 @@ def advance(until: str | None, from_serial: int | None) -> int:
     from nba_ml.registry.rollout import rollout_advance
 
     with _asked_for_again():
-        status, done = rollout_advance(_bench(), datetime.now(UTC), _day(until), from_serial)
+        status, done = rollout_advance(_release_context(), datetime.now(UTC), _day(until), from_serial)
     _say_followed(done)
     say(f"{status.step.action}: {status.step.said}.")
     if done.serving is not None:
@@ -231,10 +231,10 @@ def status(until: str | None) -> int:
     """Show how champion and challenger do on the games since the last step, and what that means."""
     from nba_ml.registry.rollout import rollout_status
 
-    bench = _bench()
-    found = rollout_status(bench, _day(until))
+    context = _release_context()
+    found = rollout_status(context, _day(until))
     _print_state(found.channel)
-    _is_newest(bench.objects, found.channel)
+    _is_newest(context.objects, found.channel)
     if found.evidence is not None:
         _print_evidence(found.evidence)
     say(f"{found.step.action}: {found.step.said}.")
@@ -258,7 +258,7 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
     teach its interval; else it has none. Needs the extra nba_ml[catboost].
     """
     from nba_ml.registry.registration import register as put
-    from nba_ml.registry.systems.interface import Seen
+    from nba_ml.registry.systems.interface import TrainingExtent
 
     given = _day(given_until)
     fitted = _day(fitted_until) or given
@@ -270,7 +270,7 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
             f"--given-until {given} is in the future: no training was given games that are not played yet, and the "
             f"model would be graded on nothing until then. Today is {today} (UTC)."
         )
-    model = put(_bench(), file.read_bytes(), Seen(fitted, given))
+    model = put(_release_context(), file.read_bytes(), TrainingExtent(fitted, given))
     say(
         f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` scores and grades it beside the "
         f"champion without serving. Before it serves, it is held to conditions on stored games after {given}. Nobody "
@@ -291,14 +291,14 @@ def compare(model_ids: tuple[str, ...], month: str) -> int:
     """
     from nba_ml.evaluation.compare import backtests, shadow_month
 
-    bench = _bench()
-    for grade in shadow_month(bench, month, model_ids).systems:
+    context = _release_context()
+    for grade in shadow_month(context, month, model_ids).systems:
         metrics, interval = grade.metrics, grade.gain_interval
         say(
             f"MAE {metrics.mae:.3f}  bias {metrics.bias:+.2f}  gain {grade.gain:+.3f} (95%: {interval.low:+.3f} to "
             f"{interval.high:+.3f})  {metrics.n:,} rows  {grade.model_version}"
         )
-    for found in backtests(bench, model_ids):
+    for found in backtests(context, model_ids):
         say(f"{found.model} {'may serve' if found.passed else 'may not serve'}, by all stored rows after its training:")
         for condition in found.conditions:
             say(f"  {'met' if condition.met else 'NOT MET':8}{condition.name}: {condition.said}")
@@ -311,14 +311,14 @@ def _objects() -> ObjectStore:
     return open_objects(Settings.from_environment().artifact_root)
 
 
-def _bench() -> Bench:
-    from nba_ml.registry.bench import Bench
+def _release_context() -> ReleaseContext:
+    from nba_ml.registry.release_context import ReleaseContext
     from nba_ml.storage.months import MonthStore
     from nba_ml.storage.opening import open_objects
 
     settings = Settings.from_environment()
     store = MonthStore(open_objects(settings.store))
-    return Bench(open_objects(settings.artifact_root), store, settings.thresholds, settings.threads)
+    return ReleaseContext(open_objects(settings.artifact_root), store, settings.thresholds, settings.threads)
 
 
 @contextmanager

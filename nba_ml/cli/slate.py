@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nba_ml.slates.grades import SlateGradeReport
-    from nba_ml.slates.operations import Predicted, Sent, Written
+    from nba_ml.slates.operations import Predicted, Sent, WriteResult
     from nba_ml.slates.store import SlateStore
     from nba_ml.storage.objects import ObjectStore
 
@@ -60,18 +60,18 @@ def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
     nba-ml slate predict --date 2025-01-15 --to-bigquery --out slate.parquet
     """
     from nba_ml.defs.resources import prediction_table_of, slate_rows_of
-    from nba_ml.slates.operations import Desk, predict_slate, send_slate
+    from nba_ml.slates.operations import SlateContext, predict_slate, send_slate
     from nba_ml.slates.store import slate_parquet
 
     settings, games = Settings.from_environment(), _day(day)
-    desk = Desk(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
-    done = predict_slate(desk, games, datetime.now(UTC))
+    context = SlateContext(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
+    done = predict_slate(context, games, datetime.now(UTC))
     _print_slate(done)
     if out is not None:
         _write(out, slate_parquet(done.kept.slate), done.kept.uri)
         say(f"Written    {out}")
     if to_bigquery:
-        _print_sent(send_slate(prediction_table_of(settings), desk.slates, done.kept))
+        _print_sent(send_slate(prediction_table_of(settings), context.slates, done.kept))
     return 0 if done.kept.slate.report.served else NOT_DONE
 
 
@@ -174,7 +174,7 @@ def _print_sent(sent: Sent) -> None:
         say(f"BigQuery   {_came(sent.written)}, none of them active")
 
 
-def _came(written: Written) -> str:
+def _came(written: WriteResult) -> str:
     return f"{written.table}: {written.rows:,} rows {'loaded' if written.loaded else 'there already'}"
 
 

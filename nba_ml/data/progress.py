@@ -25,7 +25,7 @@ _THIN = 0.85
 """Box scores with fewer rows a game than this share of the average are incomplete themselves."""
 
 
-class Status(StrEnum):
+class BackfillStatus(StrEnum):
     """What a month may be used for."""
 
     COMPLETE = "complete"
@@ -82,18 +82,18 @@ class MonthProgress:
         return self.covered / expected if expected else 0.0
 
     @property
-    def status(self) -> Status:
+    def status(self) -> BackfillStatus:
         """By the coverage."""
         if self.features.rows == 0 or self.covered == 0:
-            return Status.MISSING
+            return BackfillStatus.MISSING
         if self.coverage >= COMPLETE:
-            return Status.COMPLETE
-        return Status.SUBSTANTIAL if self.coverage >= SUBSTANTIAL else Status.PARTIAL
+            return BackfillStatus.COMPLETE
+        return BackfillStatus.SUBSTANTIAL if self.coverage >= SUBSTANTIAL else BackfillStatus.PARTIAL
 
     @property
     def trainable(self) -> bool:
         """Whether enough of the month is there for a snapshot of it to pass."""
-        return self.status in (Status.SUBSTANTIAL, Status.COMPLETE)
+        return self.status in (BackfillStatus.SUBSTANTIAL, BackfillStatus.COMPLETE)
 
     @property
     def thin_box_scores(self) -> bool:

@@ -9,7 +9,7 @@ from nba_ml.defs.assets import build_assets
 from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.checks import build_checks
 from nba_ml.defs.freshness import with_freshness
-from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.io_manager import MonthStoreIOManager
 from nba_ml.defs.jobs import build_jobs
 from nba_ml.defs.partitions import partitions_of
@@ -42,7 +42,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     }
     jobs = build_jobs(observable=grows)
     slate_job, grading = build_slate_job(), build_grading_job()
-    with previews_in_use():
+    with silence_preview_warnings():
         assets = build_assets(months, settings.thresholds, external_feature_store=grows)
         checks = build_checks(months, settings.thresholds)
         standing = standing_checks.build(months, settings.thresholds)

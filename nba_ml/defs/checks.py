@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.checks.check import Check, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Finding
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.errors import CheckBrokenError
 from nba_ml.contract.thresholds import Thresholds
@@ -86,10 +86,10 @@ def scene_of(
     store: dg.ResourceParam[Store],
     artifact_root: dg.ResourceParam[ArtifactRoot],
     months: list[str],
-) -> Scene:
+) -> CheckContext:
     """What stands around a month in a store."""
     values = store.months()
-    return Scene(
+    return CheckContext(
         month=month,
         limits=limits,
         months=months,

@@ -18,16 +18,16 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.event_log import first_failure, latest_materialisations
 from nba_ml.defs.internals import InstigatorStatus, ScheduleInstigatorData
 from nba_ml.monitoring.health import (
-    Clockwork,
     FailedMonth,
+    HealthFinding,
     HealthLimits,
     Release,
-    Said,
+    SchedulerState,
     ServingModel,
     champion_not_too_old,
-    clockwork_runs,
     no_month_left_failed,
     retraining_ran,
+    scheduler_runs,
     switched_on,
 )
 from nba_ml.registry.channel import ChannelModel, read_channel
@@ -48,7 +48,7 @@ def limits_of(thresholds: Thresholds) -> HealthLimits:
     return HealthLimits(thresholds.max_champion_age_days, thresholds.max_retraining_delay_days, SILENCE_MINUTES)
 
 
-def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tuple[Said, ...]:
+def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
     """What Dagster's own checks of `champion` say."""
     return (
         no_month_left_failed(release),
@@ -57,9 +57,9 @@ def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tupl
     )
 
 
-def judge_clockwork(clockwork: Clockwork, now: datetime, limits: HealthLimits) -> tuple[Said, ...]:
+def judge_scheduler(clockwork: SchedulerState, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
     """What can only be said from outside: a dead daemon runs no check."""
-    return clockwork_runs(clockwork, now, limits), switched_on(clockwork)
+    return scheduler_runs(clockwork, now, limits), switched_on(clockwork)
 
 
 def look_at_release(instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str]) -> Release:
@@ -77,10 +77,10 @@ def look_at_release(instance: dg.DagsterInstance, objects: ObjectStore, months: 
     )
 
 
-def look_at_clockwork(instance: dg.DagsterInstance, defs: dg.Definitions, *, grows: bool) -> Clockwork:
+def look_at_scheduler(instance: dg.DagsterInstance, defs: dg.Definitions, *, grows: bool) -> SchedulerState:
     """The daemons that the instance needs, and the schedules and sensors of the code location."""
     heard = instance.get_daemon_heartbeats()
-    return Clockwork(
+    return SchedulerState(
         heartbeats={
             daemon: datetime.fromtimestamp(heard[daemon].timestamp, UTC) if daemon in heard else None
             for daemon in instance.get_required_daemon_types()

@@ -53,7 +53,7 @@ __all__ = [
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
     "make_new_run_id",
-    "previews_in_use",
+    "silence_preview_warnings",
 ]
 
 _USED = {
@@ -69,7 +69,7 @@ _USED = {
 
 
 @contextmanager
-def previews_in_use() -> Iterator[None]:
+def silence_preview_warnings() -> Iterator[None]:
     """Leave out the warnings about the named features; any other warning still shows."""
     with warnings.catch_warnings():
         for message, category in _USED.items():

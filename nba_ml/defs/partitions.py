@@ -11,7 +11,7 @@ import dagster as dg
 
 from nba_ml.contract.errors import MonthError
 from nba_ml.contract.season import OFF_SEASON, parse_month
-from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import source_months
 
@@ -57,7 +57,7 @@ def every_month_so_far(months: dg.MonthlyPartitionsDefinition) -> dg.TimeWindowP
     It reaches back as far as there are months, and no further: Dagster walks through every month of the
     window each time that it looks, and a window of a hundred years cost 1.5 s a run.
     """
-    with previews_in_use():
+    with silence_preview_warnings():
         return dg.TimeWindowPartitionMapping(
             start_offset=-len(month_keys(months)) - _MONTHS_TO_COME, allow_nonexistent_upstream_partitions=True
         )
@@ -65,7 +65,7 @@ def every_month_so_far(months: dg.MonthlyPartitionsDefinition) -> dg.TimeWindowP
 
 def month_before() -> dg.TimeWindowPartitionMapping:
     """The season month before: June before an October. The first month has none, and reads nothing."""
-    with previews_in_use():
+    with silence_preview_warnings():
         return dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
 
 

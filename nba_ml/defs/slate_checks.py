@@ -11,7 +11,7 @@ from datetime import date
 
 import dagster as dg
 
-from nba_ml.checks.check import Check, Consequence, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.contract.errors import CheckBrokenError
 from nba_ml.contract.season import month_of
 from nba_ml.contract.thresholds import Thresholds
@@ -23,7 +23,7 @@ from nba_ml.slates.store import SlateStore
 ASSET = "slate_predictions"
 
 
-def _somebody_predicted(slate: Slate, _: Scene) -> Finding:
+def _somebody_predicted(slate: Slate, _: CheckContext) -> Finding:
     served, left_out = slate.report.served, _left_out(slate)
     early = "; every row is early season" if not served and not left_out else ""
     return Finding(
@@ -31,12 +31,12 @@ def _somebody_predicted(slate: Slate, _: Scene) -> Finding:
         metric="players predicted",
         value=f"{served:,}{early}",
         n=slate.report.rows,
-        worst=_offenders(left_out),
+        worst=_worst_rows(left_out),
         next_step=_next_step(slate),
     )
 
 
-def _few_set_aside(slate: Slate, scene: Scene) -> Finding:
+def _few_set_aside(slate: Slate, scene: CheckContext) -> Finding:
     left_out = _left_out(slate)
     due = slate.report.served + len(left_out)
     share = len(left_out) / due if due else 0.0
@@ -45,7 +45,7 @@ def _few_set_aside(slate: Slate, scene: Scene) -> Finding:
         metric="share of the players set aside",
         value=f"{share:.1%} ({len(left_out):,} of {due:,})",
         n=slate.report.rows,
-        worst=_offenders(left_out),
+        worst=_worst_rows(left_out),
         next_step=_next_step(slate),
     )
 
@@ -57,7 +57,7 @@ def _left_out(slate: Slate) -> list[SetAside]:
     return list(by_player.values())
 
 
-def _offenders(left_out: list[SetAside]) -> list[dict[str, str]]:
+def _worst_rows(left_out: list[SetAside]) -> list[dict[str, str]]:
     return [each.model_dump() for each in left_out]
 
 

@@ -12,7 +12,7 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.health import judge_release, limits_of, look_at_release, slates_on_since
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Store
-from nba_ml.monitoring.health import Level, Said
+from nba_ml.monitoring.health import HealthFinding, Level
 from nba_ml.slates.health import look_at_slates
 from nba_ml.slates.health_rules import slates_made
 from nba_ml.slates.rows import SlateRows
@@ -74,7 +74,7 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
     return examine
 
 
-def _result(said: Said, threshold: str) -> dg.AssetCheckResult:
+def _result(said: HealthFinding, threshold: str) -> dg.AssetCheckResult:
     passed = said.level is Level.FINE
     return dg.AssetCheckResult(
         passed=passed,

@@ -8,32 +8,34 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.evaluation.shadow import ShadowGrades, grade_systems, shadow_predictions
 from nba_ml.registry.backtest import backtest
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.external import Backtest
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.loading import find_model, load_system
 
 
-def backtests(bench: Bench, names: Sequence[str]) -> list[Backtest]:
+def backtests(context: ReleaseContext, names: Sequence[str]) -> list[Backtest]:
     """The backtest of each of the systems that is external, on all stored rows that it was not given.
 
     Raises:
         BundleError: one of them is not whole.
     """
-    models = [find_model(bench.objects, name) for name in names]
-    return [backtest(bench, load_system(bench.objects, model, bench.threads)) for model in models if model.is_external]
+    models = [find_model(context.objects, name) for name in names]
+    return [
+        backtest(context, load_system(context.objects, model, context.threads)) for model in models if model.is_external
+    ]
 
 
-def shadow_month(bench: Bench, month: str, names: Sequence[str]) -> ShadowGrades:
+def shadow_month(context: ReleaseContext, month: str, names: Sequence[str]) -> ShadowGrades:
     """Score a month with several systems, and grade them on the same rows; the first is what others are held against.
 
     Raises:
         ReleaseError: the month has no snapshot with samples, or one of the systems was given games of it or later.
         BundleError: one of them is not whole.
     """
-    snapshot = bench.months.load(SNAPSHOT, month)
+    snapshot = context.months.load(SNAPSHOT, month)
     if snapshot is None or not snapshot.table.num_rows:
         raise ReleaseError(f"The store has no samples of {month}. `nba-ml backfill --from {month} --to {month}` first.")
-    systems = [load_system(bench.objects, find_model(bench.objects, name), bench.threads) for name in names]
+    systems = [load_system(context.objects, find_model(context.objects, name), context.threads) for name in names]
     first = snapshot.table.column("game_date")[0].as_py()  # a snapshot is in date order
     for system in systems:
         if system.seen.given >= first:

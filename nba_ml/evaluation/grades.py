@@ -25,7 +25,7 @@ from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
 from nba_ml.model.baselines import BASELINES, predict_baselines
 from nba_ml.model.comparison import BaselineResult, compare
-from nba_ml.model.metrics import LEVEL, Interval, Metrics, interval_over_days, measure
+from nba_ml.model.metrics import LEVEL, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
 from nba_ml.model.tiers import TIER_NAMES, tier_of
 from nba_ml.model.uncertainty import Coverage
@@ -80,7 +80,7 @@ class Slice(BaseModel):
 
     model_config = _FROZEN
 
-    metrics: Metrics
+    metrics: PredictionMetrics
     mae_interval: Interval = Field(description="95%, bootstrap over days")
     days: int
     baselines: dict[str, BaselineResult]

@@ -7,7 +7,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from nba_ml.contract.season import parse_month, season_of
-from nba_ml.data.progress import MonthProgress, Status
+from nba_ml.data.progress import BackfillStatus, MonthProgress
 from nba_ml.evaluation.grades import Slice
 
 # Forty megabytes and half a second that a month's run does without: it draws nothing.
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {
-    Status.COMPLETE: "#1a7f4b",
-    Status.SUBSTANTIAL: "#8fc93a",
-    Status.PARTIAL: "#f4a259",
-    Status.MISSING: "#e6e6e6",
+    BackfillStatus.COMPLETE: "#1a7f4b",
+    BackfillStatus.SUBSTANTIAL: "#8fc93a",
+    BackfillStatus.PARTIAL: "#f4a259",
+    BackfillStatus.MISSING: "#e6e6e6",
 }
 _CALENDAR = (10, 11, 12, 1, 2, 3, 4, 5, 6)
 _NAMES = ("Oct", "Nov", "Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun")
@@ -33,8 +33,8 @@ def coverage_heat_map(months: Sequence[MonthProgress]) -> bytes:
     for m in months:
         x, y = _CALENDAR.index(parse_month(m.month)[1]), seasons.index(season_of(m.month))
         axes.fill_between([x - 0.47, x + 0.47], y - 0.45, y + 0.45, color=_COLOURS[m.status])
-        light = m.status in (Status.MISSING, Status.SUBSTANTIAL, Status.PARTIAL)
-        text = "-" if m.status == Status.MISSING else f"{int(m.coverage * 100)}%"  # 94.9% is not 95%
+        light = m.status in (BackfillStatus.MISSING, BackfillStatus.SUBSTANTIAL, BackfillStatus.PARTIAL)
+        text = "-" if m.status == BackfillStatus.MISSING else f"{int(m.coverage * 100)}%"  # 94.9% is not 95%
         axes.text(x, y, text, ha="center", va="center", fontsize=9, color="#333333" if light else "white")
     axes.set(xlim=(-0.6, 8.6), ylim=(len(seasons) - 0.4, -0.6), title="Player-games with features, by month")
     axes.set_xticks(range(9), _NAMES)

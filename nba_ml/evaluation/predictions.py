@@ -21,7 +21,7 @@ from nba_ml.contract.model_id import SYSTEM_ID, model_id
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTIONS
-from nba_ml.model.metrics import Interval, Metrics
+from nba_ml.model.metrics import Interval, PredictionMetrics
 from nba_ml.model.published import published_columns
 from nba_ml.model.training import KEY_COLUMNS, predict
 from nba_ml.model.values import TrainedModel
@@ -40,7 +40,7 @@ class PredictingModel(BaseModel):
     model_sha256: str
     newest_month: str
     feature_version: str
-    validation: Metrics
+    validation: PredictionMetrics
     validation_mae_interval: Interval
 
 

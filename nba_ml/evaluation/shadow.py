@@ -16,7 +16,7 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.grades import grade_rows
 from nba_ml.evaluation.predictions import MonthPredictions
-from nba_ml.model.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.model.metrics import Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.training import KEY_COLUMNS
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
 from nba_ml.registry.systems.published import system_columns
@@ -74,7 +74,7 @@ class SystemGrade(BaseModel):
 
     system_id: str
     model_version: str
-    metrics: Metrics
+    metrics: PredictionMetrics
     gain: float
     gain_interval: Interval
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.model.metrics import Array, Interval, Metrics, interval_over_days, measure
+from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 
 
 class BaselineResult(BaseModel):
@@ -17,7 +17,7 @@ class BaselineResult(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    metrics: Metrics
+    metrics: PredictionMetrics
     model_mae: float
     gain: float
     gain_interval: Interval

@@ -26,7 +26,7 @@ class Interval(BaseModel):
     high: float
 
 
-class Metrics(BaseModel):
+class PredictionMetrics(BaseModel):
     """How far `n` predictions lie from the points scored.
 
     `bias` is the mean of prediction minus result: negative predicts too low. `within_3` and
@@ -43,13 +43,13 @@ class Metrics(BaseModel):
     within_5: float
 
 
-def measure(predicted: Array, actual: Array) -> Metrics:
+def measure(predicted: Array, actual: Array) -> PredictionMetrics:
     """Metrics of predictions (n,) against results (n,), in points. Raises ValueError if n is 0."""
     if not len(actual):
         raise ValueError("no rows to measure")
     error = predicted.astype(np.float64) - actual
     size = np.abs(error)
-    return Metrics(
+    return PredictionMetrics(
         n=len(error),
         mae=_rounded(size.mean()),
         rmse=_rounded(np.sqrt(np.square(error).mean())),

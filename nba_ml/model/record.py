@@ -22,7 +22,7 @@ from nba_ml.contract.model_id import SYSTEM_ID, model_id
 from nba_ml.data.split import SplitManifest
 from nba_ml.model import baselines
 from nba_ml.model.comparison import BaselineResult, compare
-from nba_ml.model.metrics import Array, Interval, Metrics, interval_over_days, measure
+from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.tiers import TIER_NAMES, tier_of
 from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, importance, predict
@@ -56,12 +56,12 @@ class Judgement(BaseModel):
 
     model_config = _FROZEN
 
-    train: Metrics
-    early_stopping: Metrics
-    validation: Metrics
+    train: PredictionMetrics
+    early_stopping: PredictionMetrics
+    validation: PredictionMetrics
     validation_mae_interval: Interval = Field(description="95%, bootstrap over days")
     baselines: dict[str, BaselineResult]
-    tiers: dict[str, Metrics] = Field(description="validation by tier of season average, lowest first")
+    tiers: dict[str, PredictionMetrics] = Field(description="validation by tier of season average, lowest first")
     above_prediction: float = Field(description="share of validation results above the prediction")
     equal_to_prediction: float = Field(description="share of validation results equal to the prediction")
     lowest_prediction: float = Field(description="on validation, in points")

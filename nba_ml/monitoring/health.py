@@ -79,7 +79,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
-class Clockwork:
+class SchedulerState:
     """What is to keep the release alive.
 
     `heartbeats` is daemon -> when it was last heard of, for the daemons that this instance needs, None if never.
@@ -101,7 +101,7 @@ class HealthLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class HealthFinding:
     """What was found under a name. `worst` are the offenders, `next_step` is what to do unless all is fine."""
 
     name: str
@@ -111,7 +111,7 @@ class Said:
     worst: Sequence[dict[str, str]] = field(default_factory=tuple)
 
 
-def no_month_left_failed(release: Release) -> Said:
+def no_month_left_failed(release: Release) -> HealthFinding:
     """Whether every month that was tried was made in the end.
 
     A refused month is passed over, as a backfill does, once a later one is published: its verdict is final and
@@ -123,10 +123,10 @@ def no_month_left_failed(release: Release) -> Said:
     left = [f for f in release.failed if not (f.refused and f.month < newest)]
     aside = f" Refused, and passed over since: {_listed(passed_over)}." if passed_over else ""
     if not left:
-        return Said(name, Level.FINE, f"No month was left failed.{aside}")
+        return HealthFinding(name, Level.FINE, f"No month was left failed.{aside}")
     months = sorted({f.month for f in left})
     first = min(left, key=lambda f: f.month)
-    return Said(
+    return HealthFinding(
         name,
         Level.RED,
         f"The last attempt at {_listed(months)} failed and was not made good. {first.asset} of {first.month}: "
@@ -137,7 +137,7 @@ def no_month_left_failed(release: Release) -> Said:
     )
 
 
-def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) -> Said:
+def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) -> HealthFinding:
     """Whether the champion has learnt from games that are recent, as far as there were games since.
 
     Counted are days with games that teach something after the last date that it was given, whatever the month in its
@@ -145,10 +145,12 @@ def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) 
     """
     name = "champion_not_too_old"
     if release.champion is None:
-        return Said(name, Level.RED, "There is no champion, so nothing serves.", "Run `nba-ml champion promote`.")
+        return HealthFinding(
+            name, Level.RED, "There is no champion, so nothing serves.", "Run `nba-ml champion promote`."
+        )
     model = release.champion
     if model.learnt_until is None:
-        return Said(
+        return HealthFinding(
             name,
             Level.RED,
             f"How old {model.model_id} is cannot be told: {model.unread}",
@@ -158,8 +160,8 @@ def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) 
     age = playing_days(model.learnt_until, until)
     said = f"{model.model_id} has learnt from games up to {model.learnt_until}: {age} playing days ago"
     if age <= limits.champion_age:
-        return Said(name, Level.FINE, f"{said}, at most {limits.champion_age} are allowed.")
-    return Said(
+        return HealthFinding(name, Level.FINE, f"{said}, at most {limits.champion_age} are allowed.")
+    return HealthFinding(
         name,
         Level.RED,
         f"{said}, more than the {limits.champion_age} that are allowed.",
@@ -168,19 +170,21 @@ def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) 
     )
 
 
-def retraining_ran(release: Release, now: datetime, limits: HealthLimits) -> Said:
+def retraining_ran(release: Release, now: datetime, limits: HealthLimits) -> HealthFinding:
     """Whether the newest month that is over was trained after its end: red if not, although nothing failed."""
     name, today = "retraining_ran", _day(now)
     due = [m for m in release.months if (today - month_bounds(m)[1]).days > limits.retraining_delay]
     if not due:
-        return Said(name, Level.FINE, f"No month of the source is due yet; the first is {release.months[0]}.")
+        return HealthFinding(name, Level.FINE, f"No month of the source is due yet; the first is {release.months[0]}.")
     month, ended = due[-1], month_bounds(due[-1])[1]
     # A later month's model has learnt from this one too.
     made = max((at for each, at in release.trained.items() if each >= month), default=None)
     if made is not None and _day(made) > ended:
-        return Said(name, Level.FINE, f"{month} was trained after its end: the newest model was made on {_day(made)}.")
+        return HealthFinding(
+            name, Level.FINE, f"{month} was trained after its end: the newest model was made on {_day(made)}."
+        )
     when = f"was last trained on {_day(made)}, before it ended" if made else "was never trained"
-    return Said(
+    return HealthFinding(
         name,
         Level.RED,
         f"{month} ended {(today - ended).days} days ago and {when}. {limits.retraining_delay} days are allowed.",
@@ -189,18 +193,18 @@ def retraining_ran(release: Release, now: datetime, limits: HealthLimits) -> Sai
     )
 
 
-def clockwork_runs(clockwork: Clockwork, now: datetime, limits: HealthLimits) -> Said:
+def scheduler_runs(clockwork: SchedulerState, now: datetime, limits: HealthLimits) -> HealthFinding:
     """Whether the daemons that schedules and sensors hang on were heard of lately. Silent ones only matter if
     something is on that needs them."""
     name = "daemons"
     oldest = now - timedelta(minutes=limits.silence)
     silent = [daemon for daemon, heard in clockwork.heartbeats.items() if heard is None or heard < oldest]
     if not silent:
-        return Said(name, Level.FINE, "Dagster's daemon is alive.")
+        return HealthFinding(name, Level.FINE, "Dagster's daemon is alive.")
     last = max((heard for heard in clockwork.heartbeats.values() if heard is not None), default=None)
     heard = f"was last heard of at {last:%Y-%m-%d %H:%M} UTC" if last else "was never heard of"
     on = [each for each, running in clockwork.switches.items() if running]
-    return Said(
+    return HealthFinding(
         name,
         Level.RED if on else Level.WARNING,
         f"Dagster's daemon {heard} ({_listed(silent)}). "
@@ -210,21 +214,21 @@ def clockwork_runs(clockwork: Clockwork, now: datetime, limits: HealthLimits) ->
     )
 
 
-def switched_on(clockwork: Clockwork) -> Said:
+def switched_on(clockwork: SchedulerState) -> HealthFinding:
     """Which schedules and sensors are off, and whether anything retrains by itself where new months come."""
     name = "switches"
     off = sorted(each for each, running in clockwork.switches.items() if not running)
     on = sorted(each for each, running in clockwork.switches.items() if running)
     said = f"On: {_listed(on) or 'none'}. Off: {_listed(off) or 'none'}."
     if clockwork.grows and not {"monthly_training", "follow_backfill"} & set(on):
-        return Said(
+        return HealthFinding(
             name,
             Level.WARNING,
             f"Nothing retrains by itself. {said}",
             "Turn monthly_training or follow_backfill on, on the UI's Automation page, unless something else runs "
             "`nba-ml run`.",
         )
-    return Said(name, Level.FINE, said)
+    return HealthFinding(name, Level.FINE, said)
 
 
 def playing_days(after: date, until: date) -> int:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.season import month_of
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.external import Backtest, backtest_external
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import PredictionSystem
 from nba_ml.registry.systems.loading import load_system
 
 
-def backtest(bench: Bench, system: PredictionSystem) -> Backtest:
+def backtest(context: ReleaseContext, system: PredictionSystem) -> Backtest:
     """Score an external model on every stored row after the last game that it was given.
 
     Raises:
         BundleError: its output is infinite.
     """
-    later = bench.snapshots(month_of(system.seen.given))
-    return backtest_external(system, list(later.values()), bench.external)
+    later = context.snapshots(month_of(system.seen.given))
+    return backtest_external(system, list(later.values()), context.external)
 
 
-def require_evidence(bench: Bench, model: ChannelModel, share: int) -> Backtest:
+def require_evidence(context: ReleaseContext, model: ChannelModel, share: int) -> Backtest:
     """The backtest of an external model that is to serve `share` percent, passed.
 
     Raises:
@@ -29,7 +29,7 @@ def require_evidence(bench: Bench, model: ChannelModel, share: int) -> Backtest:
         BundleError: the model is not whole, or its output is infinite.
         MissingExtraError: CatBoost is not installed.
     """
-    found = backtest(bench, load_system(bench.objects, model, bench.threads))
+    found = backtest(context, load_system(context.objects, model, context.threads))
     if not found.passed:
         raise ReleaseError(
             f"{model.model_id} may not serve {share}% of the player-games, because no check of ours stands behind it "

@@ -16,11 +16,10 @@ from nba_ml.contract.model_id import SYSTEM_ID
 from nba_ml.contract.season import month_of
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel, Evidence
 from nba_ml.registry.promotion_rules import (
     WAIVABLE,
-    Decision,
+    PromotionDecision,
     compare_systems,
     decide_promotion,
     held_out_rows,
@@ -29,8 +28,9 @@ from nba_ml.registry.promotion_rules import (
     too_few,
 )
 from nba_ml.registry.publication import list_published
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.repeatable import described, move_from, starting_serial
-from nba_ml.registry.states import crowned, require_reason
+from nba_ml.registry.states import promoted_state, require_reason
 from nba_ml.registry.systems.interface import PredictionSystem
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
@@ -49,7 +49,7 @@ class Promotion:
     """
 
     candidate: str
-    decision: Decision | None
+    decision: PromotionDecision | None
     channel: Channel | None
     moved: bool
     followed: str = ""
@@ -72,7 +72,7 @@ class Promotion:
 
 
 def promote(
-    bench: Bench,
+    context: ReleaseContext,
     at: datetime,
     model_id: str | None = None,
     reason: str | None = None,
@@ -101,32 +101,32 @@ def promote(
     if waived or reason is not None:
         require_reason(reason or "")
     let_pass = (*waived, *(NAMED if model_id and reason else ()))
-    start = from_serial if reason is None else starting_serial(bench.objects, from_serial)
+    start = from_serial if reason is None else starting_serial(context.objects, from_serial)
     candidate = load_system(
-        bench.objects, find_model(bench.objects, model_id or latest_published(bench)), bench.threads
+        context.objects, find_model(context.objects, model_id or latest_published(context)), context.threads
     )
-    model = find_model(bench.objects, candidate.version)
+    model = find_model(context.objects, candidate.version)
     if model.manifest_sha256 is None:
         raise ReleaseError(f"{model.model_id} is a rule to compare with and never becomes the champion.")
     compared: dict[str, Evidence | str] = {}
-    proof = cache(partial(backtest, bench, candidate)) if model.is_external else None
-    decision: Decision | None = None
+    proof = cache(partial(backtest, context, candidate)) if model.is_external else None
+    decision: PromotionDecision | None = None
 
     def decide(present: Channel | None) -> Channel | None:
         nonlocal decision
         decision = None
         if present is not None and present.champion == model:
             return None
-        champion = load_system(bench.objects, present.champion, bench.threads) if present else None
+        champion = load_system(context.objects, present.champion, context.threads) if present else None
 
         def compare() -> Evidence | str:
             if champion is None:
                 return "there is nobody to compare it with"
             if champion.version not in compared:  # a race may be lost to a move that left the champion as it is
-                compared[champion.version] = _compared(bench, champion, candidate)
+                compared[champion.version] = _compared(context, champion, candidate)
             return compared[champion.version]
 
-        decision = decide_promotion(present, champion, candidate, compare, bench.promotion, let_pass, proof)
+        decision = decide_promotion(present, champion, candidate, compare, context.promotion, let_pass, proof)
         if not decision.promoted:
             return None
         said = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
@@ -134,33 +134,33 @@ def promote(
             return Channel(
                 serial=1, champion=model, kind="promote", reason=said, evidence=decision.evidence, moved_at=at
             )
-        return crowned(present, model, at, "promote", said, decision.evidence, decision.waived)
+        return promoted_state(present, model, at, "promote", said, decision.evidence, decision.waived)
 
     def is_ours(_: Channel | None, after: Channel) -> bool:
         return after.kind == "promote" and after.champion == model
 
-    done = move_from(bench.objects, start, decide, is_ours)
+    done = move_from(context.objects, start, decide, is_ours)
     followed = done.said_of_following
     return Promotion(candidate.version, decision, done.channel, done.moved, followed, done.already, done.serving)
 
 
-def latest_published(bench: Bench) -> str:
+def latest_published(context: ReleaseContext) -> str:
     """The id of the published model of the newest month; where a month has several, the one that its asset names.
 
     Raises:
         ReleaseError: there is none, or nothing says which of several.
     """
-    ids = list_published(bench.objects)
+    ids = list_published(context.objects)
     if not ids:
         raise ReleaseError(
-            f"Nothing is published under {bench.objects.uri(SYSTEM_ID)}, so there is nothing to promote. `nba-ml run` "
-            "makes, checks and publishes a model."
+            f"Nothing is published under {context.objects.uri(SYSTEM_ID)}, so there is nothing to promote. `nba-ml "
+            "run` makes, checks and publishes a model."
         )
     newest = max(_month_in(each) for each in ids)
     of_month = [each for each in ids if _month_in(each) == newest]
     if len(of_month) == 1:
         return of_month[0]
-    artifact = bench.months.load(ARTIFACT, f"{newest[:4]}-{newest[4:]}")
+    artifact = context.months.load(ARTIFACT, f"{newest[:4]}-{newest[4:]}")
     if artifact is not None and artifact.model_id in of_month:
         return artifact.model_id
     raise ReleaseError(
@@ -173,13 +173,13 @@ def _month_in(model_id: str) -> str:
     return model_id.split("_")[-2]
 
 
-def _compared(bench: Bench, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
+def _compared(context: ReleaseContext, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
     """The first comparison of `registry.promotion_rules` that can be made, or why there is none."""
-    limits = bench.promotion
-    later = bench.snapshots(month_of(max(champion.seen.given, candidate.seen.given)))
+    limits = context.promotion
+    later = context.snapshots(month_of(max(champion.seen.given, candidate.seen.given)))
     rows = out_of_time_rows(champion, candidate, list(later.values()), limits.rows)
     if rows is None:
-        every = bench.snapshots("")
+        every = context.snapshots("")
         tables = list(every.values())
         try:
             candidate = _measured(candidate, every)

@@ -62,7 +62,7 @@ class ReleaseLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ComparisonRows:
     """Snapshot rows that neither of two systems has learnt from, and in which sense."""
 
     table: pa.Table
@@ -71,37 +71,41 @@ class Rows:
 
 def out_of_time_rows(
     champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table], fewest: int
-) -> Rows | None:
+) -> ComparisonRows | None:
     """The rows of some months (`tables.snapshot_schema`) after everything that either system was given.
 
     None if they are fewer than `fewest`, or on fewer than 5 dates.
     """
     later = _after(snapshots, max(champion.seen.given, candidate.seen.given))
     enough = later.num_rows >= fewest and _dates(later) >= FEWEST_DAYS
-    return Rows(later, "out_of_time") if enough else None
+    return ComparisonRows(later, "out_of_time") if enough else None
 
 
-def held_out_rows(champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table]) -> Rows:
+def held_out_rows(
+    champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table]
+) -> ComparisonRows:
     """The rows after everything that shaped either system; possibly none."""
-    return Rows(_after(snapshots, max(champion.seen.fitted, candidate.seen.fitted)), "held_out")
+    return ComparisonRows(_after(snapshots, max(champion.seen.fitted, candidate.seen.fitted)), "held_out")
 
 
-def mixed_rows(champion: PredictionSystem, measured: PredictionSystem, snapshots: Sequence[pa.Table]) -> Rows:
+def mixed_rows(champion: PredictionSystem, measured: PredictionSystem, snapshots: Sequence[pa.Table]) -> ComparisonRows:
     """The rows after everything that the champion was given, as published, and everything that shaped the booster
     that the candidate was measured by; possibly none."""
-    return Rows(_after(snapshots, max(champion.seen.given, measured.seen.fitted)), "mixed")
+    return ComparisonRows(_after(snapshots, max(champion.seen.given, measured.seen.fitted)), "mixed")
 
 
 def rows_later_than(
     champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table], first: date, last: date
-) -> Rows:
+) -> ComparisonRows:
     """The out-of-time rows of dates from `first` to `last`, both inclusive: what a rollout is judged on."""
     later = _after(snapshots, max(champion.seen.given, candidate.seen.given))
     dates = later.column("game_date")
-    return Rows(later.filter(pc.and_(pc.greater_equal(dates, first), pc.less_equal(dates, last))), "out_of_time")
+    return ComparisonRows(
+        later.filter(pc.and_(pc.greater_equal(dates, first), pc.less_equal(dates, last))), "out_of_time"
+    )
 
 
-def too_few(rows: Rows, fewest: int) -> str | None:
+def too_few(rows: ComparisonRows, fewest: int) -> str | None:
     """What is missing to a comparison in words; None if there are `fewest` rows on 5 dates."""
     return _too_few(rows.table.num_rows, _dates(rows.table), fewest)
 
@@ -127,7 +131,11 @@ def _after(snapshots: Sequence[pa.Table], day: date) -> pa.Table:
 
 
 def compare_systems(
-    champion: PredictionSystem, candidate: PredictionSystem, rows: Rows, margin: float, version: FeatureVersion
+    champion: PredictionSystem,
+    candidate: PredictionSystem,
+    rows: ComparisonRows,
+    margin: float,
+    version: FeatureVersion,
 ) -> Evidence | None:
     """Both systems' published points on the same rows; None if there is no row for which both have a value.
 
@@ -193,7 +201,7 @@ def listed(conditions: Sequence[Condition]) -> str:
     return ". ".join(f"{how}: {said}" for how, said in parts if said)
 
 
-class Decision(BaseModel):
+class PromotionDecision(BaseModel):
     """Whether a candidate becomes the champion, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -234,7 +242,7 @@ def decide_promotion(
     limits: ReleaseLimits,
     waived: Sequence[str] = (),
     backtest: Callable[[], Backtest] | None = None,
-) -> Decision:
+) -> PromotionDecision:
     """Hold a candidate, which is whole and allowed by its verdict if it is ours, to the conditions.
 
     - `not_set_aside`: nobody rolled back from it, and no rollout of it was stopped.
@@ -252,14 +260,14 @@ def decide_promotion(
     if present is None or champion is None:
         if backtest is not None:
             first, proof = Condition(name="first", met=True, said="there is no champion yet"), backtest()
-            return Decision(
+            return PromotionDecision(
                 candidate=candidate.version,
                 champion=None,
                 conditions=(first, *proof.conditions),
                 evidence=proof.evidence,
             )
         first = Condition(name="verdict", met=True, said="it is the first, and its checks have passed")
-        return Decision(candidate=candidate.version, champion=None, conditions=(first,), evidence=None)
+        return PromotionDecision(candidate=candidate.version, champion=None, conditions=(first,), evidence=None)
 
     def considered(*conditions: Condition) -> tuple[Condition, ...]:
         return tuple(c.model_copy(update={"waived": c.name in waived and c.name in WAIVABLE}) for c in conditions)
@@ -272,7 +280,9 @@ def decide_promotion(
         compared = compare()
         evidence = compared if isinstance(compared, Evidence) else None
         conditions += considered(_grade(compared, limits), *([_bias(evidence, limits)] if evidence else []))
-    return Decision(candidate=candidate.version, champion=champion.version, conditions=conditions, evidence=evidence)
+    return PromotionDecision(
+        candidate=candidate.version, champion=champion.version, conditions=conditions, evidence=evidence
+    )
 
 
 def _no_rollout(present: Channel) -> Condition:

@@ -12,10 +12,10 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.uncertainty import Calibration, calibrate
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.catboost_v8 import find_registered, predict_file, register_catboost
-from nba_ml.registry.systems.interface import Seen, columns_of, matrix_of
+from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
 
 REFERENCE_ROWS = 20
 """Rows that a registered model must predict again, as many as our own bundles have."""
@@ -24,7 +24,7 @@ CALIBRATION_ROWS = 500
 """Held-out rows that an interval is learnt from, at least: its ends are quantiles of a tenth of them."""
 
 
-def register(bench: Bench, data: bytes, seen: Seen) -> ChannelModel:
+def register(context: ReleaseContext, data: bytes, seen: TrainingExtent) -> ChannelModel:
     """Put a CatBoost file beside ours: from then on it can be scored in shadow and rolled out like a model of ours.
 
     Registered again, though the store may have more months by then, it is what it was.
@@ -48,10 +48,10 @@ def register(bench: Bench, data: bytes, seen: Seen) -> ChannelModel:
             "what it was given includes what it was fitted on. Give the last date of all its rows, and that of the "
             "rows that fitting or early stopping looked at, which is the same or an earlier one."
         )
-    known = find_registered(bench.objects, data, seen)
+    known = find_registered(context.objects, data, seen)
     if known is not None:
         return known.model
-    filled = [table for table in bench.snapshots("").values() if table.num_rows]
+    filled = [table for table in context.snapshots("").values() if table.num_rows]
     if not filled:
         raise ReleaseError("The store has no rows to take reference rows from: `nba-ml backfill` makes some.")
     rows = filled[-1]
@@ -60,10 +60,10 @@ def register(bench: Bench, data: bytes, seen: Seen) -> ChannelModel:
     vectors = matrix_of(columns_of(taken, V2_33FEATURES), V2_33FEATURES)
     players, days = (taken.column(name).to_pylist() for name in ("player_lookup", "game_date"))
     reference = list(zip(players, days, vectors.tolist(), strict=True))
-    return register_catboost(bench.objects, data, seen, reference, _held_out_calibration(filled, data, seen)).model
+    return register_catboost(context.objects, data, seen, reference, _held_out_calibration(filled, data, seen)).model
 
 
-def _held_out_calibration(tables: Sequence[pa.Table], data: bytes, seen: Seen) -> Calibration | None:
+def _held_out_calibration(tables: Sequence[pa.Table], data: bytes, seen: TrainingExtent) -> Calibration | None:
     """How far results spread around a CatBoost's predictions on the rows that its trainer held out."""
     rows = pa.concat_tables(tables)
     days = rows.column("game_date")

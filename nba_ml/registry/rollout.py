@@ -14,14 +14,14 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
 from nba_ml.registry.backtest import backtest, require_evidence
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel, Evidence, next_state, read_channel
 from nba_ml.registry.external import Backtest
 from nba_ml.registry.moves import Moved
 from nba_ml.registry.promotion_rules import compare_systems, rows_later_than
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.repeatable import move_from, starting_serial
 from nba_ml.registry.rollout_rules import Step, judge_step, next_share
-from nba_ml.registry.states import crowned, require_reason, stopped
+from nba_ml.registry.states import promoted_state, require_reason, stopped
 from nba_ml.registry.systems.loading import find_model, load_system
 
 FirstShare = Literal[0, 10]
@@ -29,7 +29,7 @@ FirstShare = Literal[0, 10]
 
 
 def rollout_start(
-    bench: Bench,
+    context: ReleaseContext,
     challenger: str,
     at: datetime,
     reason: str,
@@ -52,8 +52,8 @@ def rollout_start(
         BundleError: the challenger is not whole.
     """
     require_reason(reason)
-    model = find_model(bench.objects, challenger)
-    prove = cache(partial(require_evidence, bench, model, share))
+    model = find_model(context.objects, challenger)
+    prove = cache(partial(require_evidence, context, model, share))
 
     def decide(present: Channel | None) -> Channel | None:
         if present is None:
@@ -83,7 +83,7 @@ def rollout_start(
         same = (after.kind, after.challenger, after.share) == ("rollout_start", model, share)
         return same and graded_from in (None, after.graded_from)
 
-    return move_from(bench.objects, starting_serial(bench.objects, from_serial), decide, is_ours)
+    return move_from(context.objects, starting_serial(context.objects, from_serial), decide, is_ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class RolloutStatus:
     backtest: Backtest | None = None
 
 
-def rollout_status(bench: Bench, until: date | None = None) -> RolloutStatus:
+def rollout_status(context: ReleaseContext, until: date | None = None) -> RolloutStatus:
     """Grade champion and challenger on the games since the last step, up to `until` (inclusive; None is all).
 
     Both are scored on every one of these games, whoever served it.
@@ -108,24 +108,24 @@ def rollout_status(bench: Bench, until: date | None = None) -> RolloutStatus:
         ReleaseError: there is no challenger.
         BundleError: one of the two is not whole.
     """
-    present = read_channel(bench.objects)
+    present = read_channel(context.objects)
     if present is None:
         raise ReleaseError("There is no champion yet, and so no rollout.")
-    return _status(bench, present, until)
+    return _status(context, present, until)
 
 
-def _status(bench: Bench, present: Channel, until: date | None) -> RolloutStatus:
+def _status(context: ReleaseContext, present: Channel, until: date | None) -> RolloutStatus:
     if present.challenger is None or present.graded_from is None:
         raise ReleaseError("No challenger is named. `nba-ml rollout start MODEL_ID` begins a rollout.")
     champion, challenger = (
-        load_system(bench.objects, each, bench.threads) for each in (present.champion, present.challenger)
+        load_system(context.objects, each, context.threads) for each in (present.champion, present.challenger)
     )
-    tables = bench.snapshots(month_of(present.graded_from))
-    margin = bench.limits.rollout_margin
+    tables = context.snapshots(month_of(present.graded_from))
+    margin = context.limits.rollout_margin
     rows = rows_later_than(champion, challenger, list(tables.values()), present.graded_from, until or date.max)
     evidence = compare_systems(champion, challenger, rows, margin, V2_33FEATURES)
-    step = judge_step(evidence, bench.limits.min_rows_per_step, margin, bench.limits.bias)
-    proof = backtest(bench, challenger) if present.challenger.is_external else None
+    step = judge_step(evidence, context.limits.min_rows_per_step, margin, context.limits.bias)
+    proof = backtest(context, challenger) if present.challenger.is_external else None
     return RolloutStatus(present, evidence, step if proof is None else _proven(step, proof, present), proof)
 
 
@@ -143,7 +143,7 @@ def _proven(step: Step, proof: Backtest, present: Channel) -> Step:
 
 
 def rollout_advance(
-    bench: Bench, at: datetime, until: date | None = None, from_serial: int | None = None
+    context: ReleaseContext, at: datetime, until: date | None = None, from_serial: int | None = None
 ) -> tuple[RolloutStatus, Moved]:
     """Take the next step if the grades allow it, go back to a share of 0 if they forbid it, else leave it.
 
@@ -169,7 +169,7 @@ def rollout_advance(
             raise ReleaseError("There is no champion yet, and so no rollout.")
         if not present.rolling_out:
             next_share(present)  # says that there is none
-        status = _status(bench, present, until)
+        status = _status(context, present, until)
         evidence, challenger = status.evidence, present.challenger
         if status.step.action == "stop":
             return stopped(present, at, status.step.said, evidence)
@@ -177,7 +177,7 @@ def rollout_advance(
             return None
         share = next_share(present)
         if share is None:
-            return crowned(present, challenger, at, "rollout_finish", status.step.said, evidence, ())
+            return promoted_state(present, challenger, at, "rollout_finish", status.step.said, evidence, ())
         return next_state(
             present,
             kind="rollout_advance",
@@ -192,7 +192,7 @@ def rollout_advance(
         graded = after.kind == "rollout_stop" and after.evidence is not None
         return graded or after.kind in ("rollout_advance", "rollout_finish")
 
-    moved = move_from(bench.objects, from_serial, decide, is_ours)
+    moved = move_from(context.objects, from_serial, decide, is_ours)
     if moved.already is not None:
         state = moved.already
         step = Step(action="stop" if state.kind == "rollout_stop" else "advance", said=state.reason.rstrip("."))

@@ -13,7 +13,7 @@ from nba_ml.registry.channel import EARLIER, SET_ASIDE, Channel, ChannelModel, E
 from nba_ml.registry.verdict import SHORTEST_REASON
 
 
-def crowned(
+def promoted_state(
     present: Channel,
     model: ChannelModel,
     at: datetime,

@@ -20,7 +20,7 @@ from nba_ml.defs.event_log import StepFailure, step_failure
 from nba_ml.defs.internals import make_new_run_id
 from nba_ml.registry.verdict import Override
 from nba_ml.runner.home import event_log_kept_open, fail_orphaned_runs
-from nba_ml.runner.memory import give_back
+from nba_ml.runner.memory import release_memory
 from nba_ml.runner.planner import Planner
 from nba_ml.runner.signals import signals_noticed
 
@@ -87,7 +87,7 @@ class Backfill:
                 result = replace(
                     result, assets=before.assets + result.assets, warnings=before.warnings + result.warnings
                 )
-            give_back()
+            release_memory()
             yield replace(result, refused=result.refused or refused, left_out=left_out)
             if result.problems:
                 return

@@ -18,7 +18,7 @@ from nba_ml.contract.errors import ChecksFailedError, MissingMonthsError
 from nba_ml.runner.backfill import Backfill, step_failures
 
 
-class Status(StrEnum):
+class CheckStatus(StrEnum):
     """What became of a check. `ERROR`: it could not be run, which is never a pass."""
 
     PASSED = "passed"
@@ -33,7 +33,7 @@ class Outcome:
     """A check and what it said, in words."""
 
     check: Check
-    status: Status
+    status: CheckStatus
     said: str
 
 
@@ -45,14 +45,14 @@ class CheckReport:
     outcomes: tuple[Outcome, ...]
     run_id: str
 
-    def of(self, status: Status) -> tuple[Outcome, ...]:
+    def of(self, status: CheckStatus) -> tuple[Outcome, ...]:
         """The outcomes of one kind."""
         return tuple(outcome for outcome in self.outcomes if outcome.status is status)
 
     @property
     def headline(self) -> str:
         """The counts: `2025-06: 31 passed, 2 warned`."""
-        counts = ((status, len(self.of(status))) for status in Status)
+        counts = ((status, len(self.of(status))) for status in CheckStatus)
         return f"{self.month}: " + ", ".join(f"{n} {status}" for status, n in counts if n)
 
     def require_passed(self) -> None:
@@ -61,7 +61,7 @@ class CheckReport:
         Raises:
             ChecksFailedError: names the checks with what they said.
         """
-        bad = (*self.of(Status.FAILED), *self.of(Status.ERROR))
+        bad = (*self.of(CheckStatus.FAILED), *self.of(CheckStatus.ERROR))
         if bad:
             listed = "; ".join(f"{outcome.check.key}: {outcome.said}" for outcome in bad)
             raise ChecksFailedError(f"{self.headline}. {listed}")
@@ -72,16 +72,16 @@ class CheckReport:
             "testsuite",
             name=f"nba_ml {self.month}",
             tests=str(len(self.outcomes)),
-            failures=str(len(self.of(Status.FAILED))),
-            errors=str(len(self.of(Status.ERROR))),
-            skipped=str(len(self.of(Status.SKIPPED))),
+            failures=str(len(self.of(CheckStatus.FAILED))),
+            errors=str(len(self.of(CheckStatus.ERROR))),
+            skipped=str(len(self.of(CheckStatus.SKIPPED))),
         )
         for outcome in self.outcomes:
             case = ElementTree.SubElement(suite, "testcase", classname=outcome.check.asset, name=outcome.check.name)
             if (element := _ELEMENTS.get(outcome.status)) is not None:
                 ElementTree.SubElement(case, element, message=outcome.said).text = outcome.check.reason
             else:
-                word = "warning: " if outcome.status is Status.WARNED else ""
+                word = "warning: " if outcome.status is CheckStatus.WARNED else ""
                 ElementTree.SubElement(case, "system-out").text = word + outcome.said
         root = ElementTree.Element("testsuites")
         root.append(suite)
@@ -90,9 +90,9 @@ class CheckReport:
 
     def markdown(self) -> str:
         """The report for people: what is wrong first, then everything."""
-        red = bool(self.of(Status.FAILED) or self.of(Status.ERROR))
+        red = bool(self.of(CheckStatus.FAILED) or self.of(CheckStatus.ERROR))
         lines = [f"## {'❌' if red else '✅'} {self.headline}", ""]
-        for outcome in (*self.of(Status.ERROR), *self.of(Status.FAILED), *self.of(Status.WARNED)):
+        for outcome in (*self.of(CheckStatus.ERROR), *self.of(CheckStatus.FAILED), *self.of(CheckStatus.WARNED)):
             lines += [
                 f"- {_MARKS[outcome.status]} **{outcome.check.key}** ({outcome.check.consequence}): {outcome.said}"
             ]
@@ -109,13 +109,13 @@ class CheckReport:
         return "\n".join([*lines, "", "</details>", ""])
 
 
-_ELEMENTS = {Status.FAILED: "failure", Status.ERROR: "error", Status.SKIPPED: "skipped"}
+_ELEMENTS = {CheckStatus.FAILED: "failure", CheckStatus.ERROR: "error", CheckStatus.SKIPPED: "skipped"}
 _MARKS = {
-    Status.PASSED: "✅",
-    Status.WARNED: "⚠️",
-    Status.FAILED: "❌",
-    Status.ERROR: "💥",
-    Status.SKIPPED: "⬜",
+    CheckStatus.PASSED: "✅",
+    CheckStatus.WARNED: "⚠️",
+    CheckStatus.FAILED: "❌",
+    CheckStatus.ERROR: "💥",
+    CheckStatus.SKIPPED: "⬜",
 }
 
 
@@ -144,12 +144,12 @@ def _outcomes(result: dg.ExecuteInProcessResult, checks: Sequence[Check], presen
     for check in checks:
         evaluation = found.get((check.asset, check.name))
         if evaluation is not None:
-            bad = Status.FAILED if check.severity is Severity.ERROR else Status.WARNED
-            yield Outcome(check, Status.PASSED if evaluation.passed else bad, evaluation.description or "")
+            bad = CheckStatus.FAILED if check.severity is Severity.ERROR else CheckStatus.WARNED
+            yield Outcome(check, CheckStatus.PASSED if evaluation.passed else bad, evaluation.description or "")
         elif check.asset not in present:
-            yield Outcome(check, Status.SKIPPED, f"{check.asset} is not materialised")
+            yield Outcome(check, CheckStatus.SKIPPED, f"{check.asset} is not materialised")
         else:
             failure = failures.get(f"{check.asset}_checks")
             yield Outcome(
-                check, Status.ERROR, f"could not run: {failure.message if failure else 'see the run in the UI'}"
+                check, CheckStatus.ERROR, f"could not run: {failure.message if failure else 'see the run in the UI'}"
             )

@@ -9,7 +9,7 @@ _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """glibc's; other C libraries give back by themselves what they no longer use."""
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Free what only cycles hold, and return free pages to the system.
 
     A run's values are in cycles of Dagster's: left to themselves, a month's tables outlive those of the next ones.

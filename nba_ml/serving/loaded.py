@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nba_ml.serving.prediction import ModelIdentity, Prediction
-from nba_ml.serving.rows import Rows
+from nba_ml.serving.rows import FeatureRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Loaded(ABC):
         return self.identity.model_sha256
 
     @abstractmethod
-    def predict(self, rows: Rows) -> list[Prediction]:
+    def predict(self, rows: FeatureRows) -> list[Prediction]:
         """The records (n,) of rows that keep the contract.
 
         Raises:

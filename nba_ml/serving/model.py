@@ -19,7 +19,7 @@ from nba_ml.registry.reader import ReadBundle, Reader, read_bundle, refuse
 from nba_ml.registry.reference import load_booster, predict_in_fresh_process, predict_loaded
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records
-from nba_ml.serving.rows import Rows
+from nba_ml.serving.rows import FeatureRows
 
 _LINE = V2_33FEATURES.index("vegas_points_line")
 _RELEASE = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
@@ -33,7 +33,7 @@ class LoadedModel(Loaded):
     booster: xgb.Booster
     calibration: Calibration
 
-    def predict(self, rows: Rows) -> list[Prediction]:
+    def predict(self, rows: FeatureRows) -> list[Prediction]:
         if not len(rows.features):
             return []
         raw = self.booster.inplace_predict(rows.features.astype(np.float32), missing=np.nan)

@@ -15,7 +15,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.recommendation import NO_LINE, PASS
 from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.systems.published import system_columns
-from nba_ml.serving.rows import Rows
+from nba_ml.serving.rows import FeatureRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class ModelIdentity:
 def make_records(
     raw: npt.NDArray[np.floating],
     line: npt.NDArray[np.float64],
-    rows: Rows,
+    rows: FeatureRows,
     who: ModelIdentity,
     spread: Calibration | None,
 ) -> list[Prediction]:
@@ -97,7 +97,7 @@ def make_records(
     return [Prediction(*identity, *key, *value) for key, value in zip(keys, values, strict=True)]
 
 
-def unpredicted(rows: Rows, who: ModelIdentity) -> Prediction:
+def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
     """The record of one row that a rule has nothing to say of: who was asked, the row's key and line, and no number."""
     line = float(rows.features[0, V2_33FEATURES.index("vegas_points_line")])
     return Prediction(

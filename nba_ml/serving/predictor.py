@@ -16,12 +16,12 @@ from typing import Any, overload
 from nba_ml.contract.errors import ChannelError, MissingExtraError, SettingsError
 from nba_ml.registry.channel import Channel, ChannelModel
 from nba_ml.registry.rollout_rules import bucket_of
+from nba_ml.serving.external import load_other
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.model import load_model
-from nba_ml.serving.others import load_other
 from nba_ml.serving.prediction import Prediction
-from nba_ml.serving.rows import Rows, read_rows
-from nba_ml.serving.sources import ManifestRef, Named, Ref, locate, read_named, reader, within
+from nba_ml.serving.rows import FeatureRows, read_rows
+from nba_ml.serving.sources import ManifestRef, ModelSelection, Ref, locate, read_named, reader, within
 from nba_ml.serving.watch import Watch, WatchStatus
 from nba_ml.storage.objects import ObjectStore
 
@@ -33,7 +33,7 @@ channel is not, as the next one comes soon and until then nobody knows that it f
 class Predictor:
     """Predicts points with a published model. Made by `load`; safe to share between threads."""
 
-    def __init__(self, store: ObjectStore, named: Named, threads: int | None, try_apart: bool) -> None:
+    def __init__(self, store: ObjectStore, named: ModelSelection, threads: int | None, try_apart: bool) -> None:
         """Use `load`."""
         self._store = store
         self._threads = threads
@@ -142,7 +142,7 @@ class Predictor:
             self._current = now = self._loaded(store, named, before.by_ref())
             return now.model is not before.model or now.challenger is not before.challenger
 
-    def _loaded(self, store: ObjectStore, named: Named, loaded: Mapping[Ref, Loaded]) -> Serving:
+    def _loaded(self, store: ObjectStore, named: ModelSelection, loaded: Mapping[Ref, Loaded]) -> Serving:
         """The models that are named, each loaded unless it is already, from the very same manifest."""
 
         def model_of(ref: Ref) -> Loaded:
@@ -186,7 +186,7 @@ class Predictor:
         return Watch(self.refresh, channel, seconds, checked_at=self.model.loaded_at, tell=tell)
 
 
-def _lacking(error: MissingExtraError, ref: ChannelModel, named: Named) -> str:
+def _lacking(error: MissingExtraError, ref: ChannelModel, named: ModelSelection) -> str:
     """What to do about a library that a model needs: install it, or do without the model, as a person decides."""
     said = f"{error} In the serving image: docker build --build-arg EXTRA=catboost."
     if named.channel is None:
@@ -198,7 +198,7 @@ def _lacking(error: MissingExtraError, ref: ChannelModel, named: Named) -> str:
     )
 
 
-def _require_no_older(before: Named, named: Named) -> None:
+def _require_no_older(before: ModelSelection, named: ModelSelection) -> None:
     """A channel's serial only rises. An older state is a stale read or an old copy: a champion long replaced."""
     was, now = before.state, named.state
     if was is not None and now is not None and before.channel == named.channel and now.serial < was.serial:
@@ -216,7 +216,7 @@ class Serving:
 
     model: Loaded
     challenger: Loaded | None
-    named: Named
+    named: ModelSelection
 
     @property
     def state(self) -> Channel | None:
@@ -230,7 +230,7 @@ class Serving:
             loaded[self.named.challenger] = self.challenger
         return loaded
 
-    def predict(self, rows: Rows) -> list[Prediction]:
+    def predict(self, rows: FeatureRows) -> list[Prediction]:
         """Each row by the model that serves it: in a rollout the hash of player and date decides.
 
         A row that does not say whose it is, and when, is the champion's.

@@ -62,7 +62,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class FeatureRows:
     """Rows that keep the contract. `features` (n, 33) in its order, NaN for missing; the keys where given."""
 
     features: Floats
@@ -70,9 +70,9 @@ class Rows:
     game_date: Sequence[date | None]
     game_id: Sequence[str | None]
 
-    def take(self, indices: Sequence[int]) -> Rows:
+    def take(self, indices: Sequence[int]) -> FeatureRows:
         """Some of the rows, in this order."""
-        return Rows(
+        return FeatureRows(
             self.features[list(indices)],
             [self.player_lookup[index] for index in indices],
             [self.game_date[index] for index in indices],
@@ -80,7 +80,7 @@ class Rows:
         )
 
 
-def read_rows(given: object) -> Rows:
+def read_rows(given: object) -> FeatureRows:
     """Read rows of any accepted kind: a mapping of names to values, a list of those, a DataFrame, an Arrow table.
 
     Every one of the 33 names must be there, in any order, and no other but `KEYS`. None and NaN are missing.
@@ -125,7 +125,7 @@ def _refusal(faults: list[Fault], rows: int) -> FeatureRowsError:
     )
 
 
-def _of_mappings(given: Sequence[object]) -> Rows:
+def _of_mappings(given: Sequence[object]) -> FeatureRows:
     faults: list[Fault] = []
     vectors: list[list[Any]] = []
     keys: list[tuple[Any, ...]] = []
@@ -208,7 +208,7 @@ def _readable(form: Callable[[object], str], value: object) -> str:
         return "something too large to be shown"
 
 
-def _of_columns(rows: int, names: Sequence[Any], values_of: Any) -> Rows:
+def _of_columns(rows: int, names: Sequence[Any], values_of: Any) -> FeatureRows:
     """Rows of a table: checked column by column."""
     faults = [
         Fault(None, name, "is there more than once")
@@ -253,7 +253,7 @@ def _arrow_values(column: Any) -> Floats | list[Any]:
     return list(column.to_pylist())
 
 
-def _checked(values: Floats, players: Sequence[Any], dates: Sequence[Any], games: Sequence[Any]) -> Rows:
+def _checked(values: Floats, players: Sequence[Any], dates: Sequence[Any], games: Sequence[Any]) -> FeatureRows:
     """The rows, if they keep the contract as they are, made canonical as training does it."""
     missing = np.isnan(values)
     outside = (values < _LOW) | (values > _HIGH)  # of which infinity is
@@ -272,7 +272,7 @@ def _checked(values: Floats, players: Sequence[Any], dates: Sequence[Any], games
         ]
     if faults:
         raise _refusal(faults, len(values))
-    return Rows(canonical_vectors(values, V2_33FEATURES), players, days, games)
+    return FeatureRows(canonical_vectors(values, V2_33FEATURES), players, days, games)
 
 
 def _is_key(text: object) -> bool:

@@ -35,7 +35,7 @@ Ref = ManifestRef | ChannelModel
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ModelSelection:
     """What a source names: the model that serves, and the channel with its state where a channel named it.
 
     `challenger` is there while it has a share of what is served. One that is scored in shadow only is not: whoever
@@ -50,7 +50,7 @@ class Named:
 
 def locate(
     source: str | ObjectStore, *, channel: str | None = None, model_id: str | None = None
-) -> tuple[ObjectStore, Named]:
+) -> tuple[ObjectStore, ModelSelection]:
     """The store and the model that a source means.
 
     Args:
@@ -83,24 +83,24 @@ def locate(
     return store, _of_model(store, model_id)
 
 
-def _of_model(store: ObjectStore, model_id: str, folder: str = "") -> Named:
+def _of_model(store: ObjectStore, model_id: str, folder: str = "") -> ModelSelection:
     """The model of an id; ours by its name alone, as nothing else says which manifest is meant."""
     if CATBOOST in (folder, model_id[: len(CATBOOST)]):
-        return Named(require_registered(store, model_id).model)
-    return Named(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
+        return ModelSelection(require_registered(store, model_id).model)
+    return ModelSelection(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
 
 
-def _of_manifest(address: str) -> tuple[ObjectStore, Named]:
+def _of_manifest(address: str) -> tuple[ObjectStore, ModelSelection]:
     """The root above the system's folder, where the channels are too; a bundle elsewhere is its own root."""
     folder, _, name = address.rpartition("/")
     root, _, last = folder.rpartition("/")
     if last in (SYSTEM_FOLDER, CATBOOST):
         store = open_objects(root or ("/" if folder.startswith("/") else "."))
         return store, _of_model(store, name.removesuffix(_MANIFEST_SUFFIX), last)
-    return open_objects(folder or ("/" if address.startswith("/") else ".")), Named(ManifestRef(name))
+    return open_objects(folder or ("/" if address.startswith("/") else ".")), ModelSelection(ManifestRef(name))
 
 
-def read_named(store: ObjectStore, channel: str) -> Named:
+def read_named(store: ObjectStore, channel: str) -> ModelSelection:
     """The models that a channel names: its champion, and its challenger while that has a share.
 
     Raises:
@@ -126,7 +126,9 @@ def read_named(store: ObjectStore, channel: str) -> Named:
             f"{store.uri(name)} lets {challenger.model_id} serve everybody. It is a rule to compare a model with: it "
             "serves a part beside a champion, and never in its place. `nba-ml rollout stop` ends the comparison."
         )
-    return Named(_of_channel(state.champion), None if challenger is None else _of_channel(challenger), state, channel)
+    return ModelSelection(
+        _of_channel(state.champion), None if challenger is None else _of_channel(challenger), state, channel
+    )
 
 
 def _of_channel(model: ChannelModel) -> Ref:

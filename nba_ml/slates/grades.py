@@ -27,7 +27,7 @@ from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTIONS, SLATE_GRADES, SLATE_PREDICTIONS
 from nba_ml.evaluation.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
 from nba_ml.evaluation.predictions import MonthPredictions
-from nba_ml.model.metrics import Interval, Metrics, interval_over_days, measure
+from nba_ml.model.metrics import Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED, Slate
 
 AHEAD, REPLAYED = "ahead", "replayed"
@@ -62,7 +62,7 @@ class SlateGrade(BaseModel):
     void: int
     unmatched: int
     days: int
-    metrics: Metrics | None
+    metrics: PredictionMetrics | None
     mae_interval: Interval | None
     hit_rate: Proportion | None
     pushes: int

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from nba_ml.monitoring.health import HOME, Level, Said
+from nba_ml.monitoring.health import HOME, HealthFinding, Level
 
 SLATE_HOUR = 17
 """Hour in New York at which `daily_slate` asks: lines and injury reports are in, and few games have begun."""
@@ -36,7 +36,7 @@ class SlateDays:
     unread: str = ""
 
 
-def slates_made(days: SlateDays, now: datetime) -> Said:
+def slates_made(days: SlateDays, now: datetime) -> HealthFinding:
     """Whether every date of the last week that has feature rows has a slate, however late it was made.
 
     Due are dates since `daily_slate` is on. Where it is off and slates were made all the same, by somebody else's
@@ -44,10 +44,12 @@ def slates_made(days: SlateDays, now: datetime) -> Said:
     """
     name = "slates_made"
     if days.on is None and not days.made:
-        return Said(name, Level.FINE, "No slate is due: daily_slate is off, and none was made of the last weeks.")
+        return HealthFinding(
+            name, Level.FINE, "No slate is due: daily_slate is off, and none was made of the last weeks."
+        )
     level = Level.WARNING if days.on is None else Level.RED
     if days.unread:
-        return Said(
+        return HealthFinding(
             name,
             level,
             f"Of which dates a slate is due could not be looked at. {days.unread}",
@@ -57,9 +59,11 @@ def slates_made(days: SlateDays, now: datetime) -> Said:
     due = [day for day in sorted(days.with_rows) if day >= earliest and _is_due(day, days, now)]
     missing = [day for day in due if day not in days.made]
     if not missing:
-        return Said(name, Level.FINE, f"Each of the {len(due)} dates of the last week that were due has a slate.")
+        return HealthFinding(
+            name, Level.FINE, f"Each of the {len(due)} dates of the last week that were due has a slate."
+        )
     since = "daily_slate is off, and others were made" if days.on is None else "daily_slate is on"
-    return Said(
+    return HealthFinding(
         name,
         level,
         f"{len(missing)} of the {len(due)} dates of the last week that were due have no slate, though their features "

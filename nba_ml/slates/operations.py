@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class SlateContext:
     """What a slate is scored with: published models, the dates' rows, and the place where slates are kept."""
 
     objects: ObjectStore
@@ -51,7 +51,7 @@ class Predicted:
 class PredictionTable(Protocol):
     """Where served predictions go besides the store (`slates.prediction_table`)."""
 
-    def write(self, kept: KeptSlate, *, stands: bool) -> Written:
+    def write(self, kept: KeptSlate, *, stands: bool) -> WriteResult:
         """Bring a kept slate there, once; if it `stands`, its rows are the active ones of its date from then on.
 
         Raises SlateError where it cannot.
@@ -59,7 +59,7 @@ class PredictionTable(Protocol):
         ...
 
 
-class Written(Protocol):
+class WriteResult(Protocol):
     """What came of it: whose table, how many rows, whether they came just now, how many others are active no more."""
 
     @property
@@ -79,14 +79,14 @@ class Written(Protocol):
 class Sent:
     """A slate that was sent: what came of it, and of the version that counts, `standing`, where that is another."""
 
-    written: Written
-    standing: tuple[KeptSlate, Written] | None = None
+    written: WriteResult
+    standing: tuple[KeptSlate, WriteResult] | None = None
 
 
 class NoPredictionTable:
     """The table of a home whose source is embedded: there is none."""
 
-    def write(self, kept: KeptSlate, *, stands: bool) -> Written:  # noqa: ARG002 (as the protocol has it)
+    def write(self, kept: KeptSlate, *, stands: bool) -> WriteResult:  # noqa: ARG002 (as the protocol has it)
         """Raises SettingsError."""
         raise SettingsError(
             "There is no BigQuery to write predictions to: NBA_ML_SOURCE is 'embedded'. Set it to 'bigquery', with "
@@ -94,7 +94,7 @@ class NoPredictionTable:
         )
 
 
-def predict_slate(desk: Desk, day: date, at: datetime) -> Predicted:
+def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
     """Score a date's rows with what the channel names, and keep the slate.
 
     Again with the same rows and the same state of the channel, it is the same slate: nothing new is kept. Otherwise
@@ -107,19 +107,19 @@ def predict_slate(desk: Desk, day: date, at: datetime) -> Predicted:
         SlateError: the date has no rows, nothing serves, or a model has learnt from the date's games.
         BundleError: a model that the channel names is not whole.
     """
-    rows = desk.rows.read(day)
+    rows = context.rows.read(day)
     if not rows.num_rows:
-        require_rows(rows, day, desk.rows.days_near(day))
-    channel = read_channel(desk.objects)
+        require_rows(rows, day, context.rows.days_near(day))
+    channel = read_channel(context.objects)
     if channel is None:
         raise SlateError(
             f"Nothing serves yet, so the slate of {day} has nobody to score it. `nba-ml champion promote` makes the "
             "latest published model the champion."
         )
-    champion = load_system(desk.objects, channel.champion, desk.threads)
-    challenger = load_system(desk.objects, channel.challenger, desk.threads) if channel.challenger else None
-    kept = desk.slates.keep(score_slate(rows, SlateSystems(channel, champion, challenger), day, at))
-    return Predicted(kept, desk.slates.standing(day) or kept)
+    champion = load_system(context.objects, channel.champion, context.threads)
+    challenger = load_system(context.objects, channel.challenger, context.threads) if channel.challenger else None
+    kept = context.slates.keep(score_slate(rows, SlateSystems(channel, champion, challenger), day, at))
+    return Predicted(kept, context.slates.standing(day) or kept)
 
 
 def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> Sent:

@@ -24,7 +24,7 @@ from nba_ml.slates.prediction_columns import load_file, load_schema, require_col
 from nba_ml.slates.served_table import create_table, served_rows
 from nba_ml.slates.slate import SERVED
 from nba_ml.slates.store import KeptSlate
-from nba_ml.sources.bigquery_connection import ONCE, BigQueryConnection, Impatient, mount, quoted_table
+from nba_ml.sources.bigquery_connection import ONCE, BigQueryConnection, TimeoutAdapter, mount, quoted_table
 from nba_ml.sources.bigquery_errors import TRANSIENT, is_denied, is_transient, remedy, said
 
 P = ParamSpec("P")
@@ -38,7 +38,7 @@ _CONCURRENT = "due to concurrent update"
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class TableWrite:
     """A slate in the table. `loaded` is False if it was there already; `retired` are rows of other versions that
     are no longer active since."""
 
@@ -55,7 +55,7 @@ class BigQueryPredictionTable:
         self.connection = connection
         self.table = table
 
-    def write(self, kept: KeptSlate, *, stands: bool) -> Written:
+    def write(self, kept: KeptSlate, *, stands: bool) -> TableWrite:
         """Bring a kept slate into the table, and see that it is there.
 
         Its rows are appended; no row is ever replaced. If the slate is the version of its date that counts, its
@@ -69,7 +69,7 @@ class BigQueryPredictionTable:
         name = quoted_table(self.table, self.connection.project)
         rows = served_rows(kept.slate, kept.number, kept.slate_id)
         with self._explained(name), self.connection.get_client() as client:
-            mount(client, Impatient(self.connection.request_seconds))
+            mount(client, TimeoutAdapter(self.connection.request_seconds))
             reference = bigquery.TableReference.from_string(name.strip("`"))
             there = self._patiently(client.get_table, reference, retry=ONCE)
             require_columns(name, there.schema)
@@ -84,7 +84,7 @@ class BigQueryPredictionTable:
                     f"whole at {kept.uri}."
                 )
             retired = self._activate(client, name, kept) if stands else 0
-        return Written(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
+        return TableWrite(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
 
     def _load(self, client: bigquery.Client, name: str, there: bigquery.Table, rows: pa.Table, kept: KeptSlate) -> None:
         """One load job that ended well, be it this call's or one before it."""

@@ -119,7 +119,7 @@ class BigQueryConnection:
         label: str,
         ends: float,
     ) -> pa.Table:
-        mount(client, Impatient(self.request_seconds, ends))
+        mount(client, TimeoutAdapter(self.request_seconds, ends))
         config = bigquery.QueryJobConfig(
             query_parameters=[bigquery.ScalarQueryParameter(n, _TYPES[type(v)], v) for n, v in parameters.items()],
             maximum_bytes_billed=self.maximum_bytes_billed,
@@ -142,19 +142,19 @@ class BigQueryConnection:
         """Whoever gives a query up, be it by Ctrl-C, need not pay for the rest of it. Within a few seconds, or not."""
         if job.state == "DONE":
             return
-        mount(client, Impatient(min(_STOP_SECONDS, self.request_seconds)))
+        mount(client, TimeoutAdapter(min(_STOP_SECONDS, self.request_seconds)))
         with suppress(Exception):  # whatever it is, the error that led here is the one to tell of
             job.cancel(retry=ONCE)
 
 
-def mount(client: bigquery.Client, impatient: "Impatient") -> None:
+def mount(client: bigquery.Client, impatient: "TimeoutAdapter") -> None:
     """Have all of a client's requests made so, those for its access tokens too."""
     for session in (client._http, client._http._auth_request_session):
         for scheme in ("https://", "http://"):
             session.mount(scheme, impatient)
 
 
-class Impatient(HTTPAdapter):
+class TimeoutAdapter(HTTPAdapter):
     """No request waits longer than so many seconds for a sign of life.
 
     The library waits 120 s and more for a query's results, whatever its caller says. Nor does one wait beyond `ends`,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from nba_ml.checks.check import Check, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Finding
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.season import season_months
@@ -24,7 +24,7 @@ def scene(
     results: Mapping[str, pa.Table | None] | None = None,
     limits: Thresholds | None = None,
     artifacts: ObjectStore | None = None,
-) -> Scene:
+) -> CheckContext:
     """The scene of a month.
 
     Args:
@@ -45,7 +45,7 @@ def scene(
         assert artifacts is not None, "this test has no published objects"
         return artifacts
 
-    return Scene(
+    return CheckContext(
         month=month,
         limits=limits or Thresholds(),
         months=months if months is not None else season_months(FIRST_MONTH, month),

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from nba_ml.checks.check import Finding, Scene, Severity
+from nba_ml.checks.check import CheckContext, Finding, Severity
 from nba_ml.checks.predictions import checks
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
@@ -55,7 +55,7 @@ def shifted(by: float) -> Snapshot:
     return replace(rows, table=table.set_column(at, "game_date", pa.array(dates).cast(pa.date32())))
 
 
-def around(now: Snapshot, artifacts: DirectoryStore, month: str = NOW) -> Scene:
+def around(now: Snapshot, artifacts: DirectoryStore, month: str = NOW) -> CheckContext:
     values = {(SNAPSHOT, month): now, ("xgboost_model", BEFORE): scoring_model()}
     months = ["2021-10", "2021-11", BEFORE, month]
     return scene(month, months=months, values=values, artifacts=artifacts)

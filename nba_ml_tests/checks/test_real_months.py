@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from nba_ml.checks.check import Scene
+from nba_ml.checks.check import CheckContext
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.features import V2_33FEATURES
@@ -48,7 +48,7 @@ def failed(asset: str, month: str, value: HasDigest, snapshots: dict[str, Snapsh
         raise AssertionError("these assets come before publication")
 
     limits = Thresholds()
-    scene = Scene(
+    scene = CheckContext(
         month=month,
         limits=limits,
         months=[each for each in MONTHS if each <= month],

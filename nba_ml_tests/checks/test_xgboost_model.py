@@ -10,7 +10,7 @@ from nba_ml.checks.check import Finding, Severity
 from nba_ml.checks.xgboost_model import BEATEN, checks
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.split import split_by_date
-from nba_ml.model.metrics import Interval, Metrics
+from nba_ml.model.metrics import Interval, PredictionMetrics
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.uncertainty import Coverage, CoverageReport
 from nba_ml.model.values import TrainedModel
@@ -180,8 +180,8 @@ def test_a_bias_warns(trained: Trained, bias: float, passes: bool) -> None:
         assert f"{abs(bias):.2f} points too {'low' if bias < 0 else 'high'}" in message
 
 
-def tier(n: int, bias: float) -> Metrics:
-    return Metrics(n=n, mae=5.0, rmse=6.0, bias=bias, within_3=0.4, within_5=0.6)
+def tier(n: int, bias: float) -> PredictionMetrics:
+    return PredictionMetrics(n=n, mae=5.0, rmse=6.0, bias=bias, within_3=0.4, within_5=0.6)
 
 
 def test_a_tier_that_is_priced_wrongly_warns_by_name(trained: Trained) -> None:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from nba_ml.cli.main import main
-from nba_ml.monitoring.health import Level, Said
+from nba_ml.monitoring.health import HealthFinding, Level
 from nba_ml.registry.channel import CHAMPION
 from nba_ml.runner.home import prepare_home
 from nba_ml.settings import Settings
@@ -85,7 +85,7 @@ def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str],
 def test_nobody_is_told_that_all_is_well(environ: dict[str, str], hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against the hourly message that nothing is red, among which nobody sees the one that is."""
     environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
-    monkeypatch.setattr("nba_ml.cli.health._look", lambda _: (Said("daemons", Level.FINE, "It is alive."),))
+    monkeypatch.setattr("nba_ml.cli.health._look", lambda _: (HealthFinding("daemons", Level.FINE, "It is alive."),))
     assert run(environ, "--notify").exit_code == 0
     assert hook.posts == []
     told = json.loads(run(environ, "--notify", "--json").output)

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from nba_ml.cli.main import main
 from nba_ml.registry.channel import CHAMPION, history_name, read_channel
-from nba_ml.registry.systems.interface import Seen
+from nba_ml.registry.systems.interface import TrainingExtent
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.limits import written
 from nba_ml_tests.registry.stoppable import Outage
@@ -200,7 +200,7 @@ def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: T
 
     Starting looks at digests and loads nothing, so neither CatBoost nor a file that it would load is needed here.
     """
-    identity = registered_file(terminal.objects, Seen(date(2021, 11, 30), date(2021, 11, 30)))
+    identity = registered_file(terminal.objects, TrainingExtent(date(2021, 11, 30), date(2021, 11, 30)))
     terminal.says(0, "champion", "promote", terminal.ids[0])
     started = terminal.says(0, "rollout", "start", identity, *WHY)
     assert f"challenger {identity} at 0%, in shadow" in started

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nba_ml.contract.season import season_months
-from nba_ml.data.progress import MonthProgress, Status, TableState, progress_table
+from nba_ml.data.progress import BackfillStatus, MonthProgress, TableState, progress_table
 from nba_ml.evaluation.pictures import coverage_heat_map
 
 EMPTY = TableState(0, 0, 0, 0, None, "")
@@ -27,29 +27,29 @@ def month(
 @pytest.mark.parametrize(
     ("covered", "status"),
     [
-        (0, Status.MISSING),
-        (1, Status.PARTIAL),
-        (3199, Status.PARTIAL),
-        (3200, Status.SUBSTANTIAL),
-        (3799, Status.SUBSTANTIAL),
-        (3800, Status.COMPLETE),
-        (4000, Status.COMPLETE),
+        (0, BackfillStatus.MISSING),
+        (1, BackfillStatus.PARTIAL),
+        (3199, BackfillStatus.PARTIAL),
+        (3200, BackfillStatus.SUBSTANTIAL),
+        (3799, BackfillStatus.SUBSTANTIAL),
+        (3800, BackfillStatus.COMPLETE),
+        (4000, BackfillStatus.COMPLETE),
     ],
 )
-def test_the_status_follows_the_share_of_player_games(covered: int, status: Status) -> None:
+def test_the_status_follows_the_share_of_player_games(covered: int, status: BackfillStatus) -> None:
     """Guards against a month called complete because each of its dates has some row."""
     assert month(covered=covered).status == status
 
 
 def test_rows_of_another_version_cover_nothing() -> None:
     """Guards against a month full of old rows being called done."""
-    assert month(covered=0, rows=4000).status == Status.MISSING
+    assert month(covered=0, rows=4000).status == BackfillStatus.MISSING
 
 
 def test_nothing_played_is_nothing_covered() -> None:
     """Guards against a division by no games, and against next month being complete already."""
     ahead = MonthProgress("2022-01", EMPTY, EMPTY, 0, None)
-    assert (ahead.coverage, ahead.status, ahead.trainable) == (0.0, Status.MISSING, False)
+    assert (ahead.coverage, ahead.status, ahead.trainable) == (0.0, BackfillStatus.MISSING, False)
 
 
 def test_thin_box_scores_are_told() -> None:
@@ -64,7 +64,7 @@ def test_only_what_is_covered_enough_is_trained_on(played: int, data: st.DataObj
     covered = data.draw(st.integers(0, played))
     found = month(played=played, covered=covered)
     assert found.trainable == (5 * covered >= 4 * played)
-    assert (found.status == Status.COMPLETE) == (20 * covered >= 19 * played)
+    assert (found.status == BackfillStatus.COMPLETE) == (20 * covered >= 19 * played)
 
 
 def test_the_table_rounds_down() -> None:

@@ -31,8 +31,8 @@ from nba_ml.defs.jobs import STANDING_CHECKS, build_jobs
 from nba_ml.defs.partitions import partitions_of
 from nba_ml.defs.resources import month_rows_of, open_store
 from nba_ml.defs.schedules import ANSWERED_WITHIN, NEW_YORK
+from nba_ml.defs.sensors.backfill_decision import Followed
 from nba_ml.defs.sensors.feature_backfill import build_sensors
-from nba_ml.defs.sensors.follow import Followed
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings
 from nba_ml.sources.bigquery import BigQueryFeatureSource

@@ -9,12 +9,12 @@ import dagster as dg
 
 from nba_ml.defs.health import look_at_release
 from nba_ml.monitoring.health import HealthLimits, Level, champion_not_too_old
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import move_channel
 from nba_ml.registry.promotion import promote
-from nba_ml.registry.systems.interface import Seen
+from nba_ml.registry.release_context import ReleaseContext
+from nba_ml.registry.systems.interface import TrainingExtent
 from nba_ml.registry.systems.loading import find_model
 from nba_ml_tests.release_scene import AT, as_of, registered_file, retrained
 
@@ -22,7 +22,7 @@ MONTHS = ("2021-11", "2021-12", "2022-01")
 LIMITS = HealthLimits(champion_age=15, retraining_delay=7, silence=30)
 
 
-def test_a_model_of_half_a_month_is_as_old_as_its_games(bench: Bench) -> None:
+def test_a_model_of_half_a_month_is_as_old_as_its_games(bench: ReleaseContext) -> None:
     """Guards against '0 playing days ago' of a champion that was given a third of the month, for ever."""
     retrained(bench, as_of(date(2022, 1, 12)))
     promote(bench, AT)
@@ -35,9 +35,9 @@ def test_a_model_of_half_a_month_is_as_old_as_its_games(bench: Bench) -> None:
     assert "has learnt from games up to 2022-01-12: 19 playing days ago" in found.said
 
 
-def test_a_catboost_is_as_old_as_its_trainer_says_and_is_not_loaded(bench: Bench) -> None:
+def test_a_catboost_is_as_old_as_its_trainer_says_and_is_not_loaded(bench: ReleaseContext) -> None:
     """Guards the standing checks on a machine without the extra: they read a manifest, and need no CatBoost."""
-    identity = registered_file(bench.objects, Seen(date(2021, 12, 1), date(2021, 12, 20)))
+    identity = registered_file(bench.objects, TrainingExtent(date(2021, 12, 1), date(2021, 12, 20)))
     model = find_model(bench.objects, identity)
     move_channel(bench.objects, lambda _: Channel(serial=1, champion=model, kind="promote", reason="x", moved_at=AT))
     with dg.DagsterInstance.ephemeral() as instance:
@@ -46,7 +46,7 @@ def test_a_catboost_is_as_old_as_its_trainer_says_and_is_not_loaded(bench: Bench
     assert (champion.model_id, champion.learnt_until) == (identity, date(2021, 12, 20))
 
 
-def test_a_champion_whose_bundle_is_damaged_is_a_finding(bench: Bench, root: Path) -> None:
+def test_a_champion_whose_bundle_is_damaged_is_a_finding(bench: ReleaseContext, root: Path) -> None:
     """Guards the other findings: a damaged bundle is red by name, and hides none of them."""
     identity = retrained(bench, as_of(date(2022, 1, 12)))
     promote(bench, AT)

@@ -10,9 +10,9 @@ import pytest
 
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel, read_channel
 from nba_ml.registry.promotion import promote
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import rollout_stop
 from nba_ml.registry.rollout import rollout_advance, rollout_start
 from nba_ml_tests.conftest import snapshot_of
@@ -38,8 +38,8 @@ def crowned(home: Home, month: str = "2021-11") -> str:
     return model_id
 
 
-def bench_in(home: Home) -> Bench:
-    return Bench(home.artifacts, home.months, home.settings.thresholds, threads=1)
+def bench_in(home: Home) -> ReleaseContext:
+    return ReleaseContext(home.artifacts, home.months, home.settings.thresholds, threads=1)
 
 
 def state(home: Home) -> Channel:

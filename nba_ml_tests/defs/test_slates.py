@@ -25,7 +25,7 @@ from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, bu
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollback import rollout_stop
 from nba_ml.registry.rollout import rollout_start
-from nba_ml.slates.operations import Desk, predict_slate
+from nba_ml.slates.operations import SlateContext, predict_slate
 from nba_ml.slates.rows import StoredSlateRows
 from nba_ml.slates.store import SlateStore
 from nba_ml_tests.conftest import features_of
@@ -150,7 +150,7 @@ def test_a_late_slate_brings_the_one_that_counts(home: Home, table: Table) -> No
     """Guards against a date without an active row: what was said before the games was never sent, this one is."""
     rows = StoredSlateRows(home.settings.store)
     slates = SlateStore(home.months.objects)
-    predict_slate(Desk(home.artifacts, rows, slates, threads=1), DAY, BEFORE_THE_GAMES)
+    predict_slate(SlateContext(home.artifacts, rows, slates, threads=1), DAY, BEFORE_THE_GAMES)
     rollout_stop(home.artifacts, AFTERWARDS, WHY)
     there = replace(home, defs=build_defs(home.settings, resource_overrides={"prediction_table": table.writer()}))
     late = facts(run(there, "slate_predictions", DAY.isoformat(), {"to_bigquery": True}), "slate_predictions")

@@ -9,7 +9,7 @@ import pytest
 
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.build import build_defs
-from nba_ml.defs.health import look_at_clockwork, look_at_release
+from nba_ml.defs.health import look_at_release, look_at_scheduler
 from nba_ml.defs.jobs import STANDING_CHECKS
 from nba_ml.defs.partitions import month_keys, partitions_of
 from nba_ml.defs.standing_checks import build
@@ -81,7 +81,7 @@ def test_a_failed_month_is_red_until_it_is_made_good_and_then_all_is_fine(home: 
 
 def test_the_switches_are_as_somebody_set_them(home: Home) -> None:
     """Guards the one thing that shows a deleted or a stopped schedule from outside."""
-    clockwork = look_at_clockwork(home.instance, home.defs, grows=True)
+    clockwork = look_at_scheduler(home.instance, home.defs, grows=True)
     assert clockwork.switches["monthly_training"] is False
     repository = home.defs.get_repository_def()
     assert set(clockwork.switches) == {each.name for each in (*repository.schedule_defs, *repository.sensor_defs)}

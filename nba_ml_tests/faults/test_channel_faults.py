@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from nba_ml.contract.errors import PublicationError, ReleaseError
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import read_channel, read_history
 from nba_ml.registry.moves import Moved, UnfinishedMoveError
 from nba_ml.registry.promotion import Promotion, promote
 from nba_ml.registry.publication import list_published
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import rollback, rollout_stop
 from nba_ml.registry.rollout import rollout_advance, rollout_start
 from nba_ml.registry.wholeness import require_still_whole
@@ -36,13 +36,13 @@ from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import AT, WHY, bench_of, published_model
 
 Record = Callable[[str, object], None]
-Act = Callable[[Bench, list[str], int | None], Moved | Promotion]
+Act = Callable[[ReleaseContext, list[str], int | None], Moved | Promotion]
 """A command on a bench with three published models, from a serial or, with None, as it was typed."""
 
 UNTIL = (date(2022, 1, 9), date(2022, 1, 17), date(2022, 1, 31))
 
 
-def started(bench: Bench, ids: list[str], serial: int | None) -> Moved:
+def started(bench: ReleaseContext, ids: list[str], serial: int | None) -> Moved:
     return rollout_start(bench, ids[1], AT, WHY, date(2022, 1, 1), serial, share=10)
 
 
@@ -107,7 +107,7 @@ COMMANDS = {
 class Stage:
     """Where the commands are tried: a bench whose models lie elsewhere for each trial, and the scenes to begin with."""
 
-    bench: Bench
+    bench: ReleaseContext
     ids: list[str]
     scenes: dict[str, dict[str, bytes]]
 

@@ -8,7 +8,7 @@ from functools import cache
 
 import pyarrow as pa
 
-from nba_ml.checks.check import Check, Finding, Scene
+from nba_ml.checks.check import Check, CheckContext, Finding
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.features import V2_33FEATURES
@@ -136,7 +136,7 @@ def _findings(values: Mapping[tuple[str, str], HasDigest], snapshots: Snapshots)
     limits = Thresholds()
     found = []
     for (asset, month), value in values.items():
-        scene = Scene(
+        scene = CheckContext(
             month=month,
             limits=limits,
             months=[each for each in MONTHS if each <= month],

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.model.metrics import Metrics, interval_over_days, measure
+from nba_ml.model.metrics import PredictionMetrics, interval_over_days, measure
 
 scores = st.lists(st.tuples(st.floats(0, 60), st.integers(0, 80)), min_size=1, max_size=50)
 
@@ -30,7 +30,9 @@ def test_metrics_are_what_their_names_say(pairs: list[tuple[float, int]]) -> Non
 def test_bias_is_negative_where_predictions_are_too_low_and_bounds_are_inclusive() -> None:
     """Guards against a bias read the wrong way round, and against 3.0 points off not counting as within 3."""
     predicted, actual = np.array([10.0, 10.0, 10.0, 10.0]), np.array([10.0, 13.0, 15.0, 16.0])
-    assert measure(predicted, actual) == Metrics(n=4, mae=3.5, rmse=4.1833, bias=-3.5, within_3=0.5, within_5=0.75)
+    assert measure(predicted, actual) == PredictionMetrics(
+        n=4, mae=3.5, rmse=4.1833, bias=-3.5, within_3=0.5, within_5=0.75
+    )
 
 
 def test_no_rows_have_no_metrics() -> None:

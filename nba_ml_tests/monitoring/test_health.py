@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.season import season_months
 from nba_ml.monitoring.health import (
-    Clockwork,
     FailedMonth,
     HealthLimits,
     Level,
     Release,
+    SchedulerState,
     ServingModel,
     champion_not_too_old,
-    clockwork_runs,
     no_month_left_failed,
     playing_days,
     retraining_ran,
+    scheduler_runs,
     switched_on,
 )
 
@@ -189,8 +189,8 @@ def test_a_silent_daemon_is_red_if_something_waits_for_it(minutes: int | None, o
     """Guards against a dead daemon, which no check inside of Dagster can tell."""
     now = at("2025-01-10")
     heard = None if minutes is None else now - timedelta(minutes=minutes)
-    clockwork = Clockwork({"SENSOR": now, "SCHEDULER": heard}, {"monthly_training": on}, grows=True)
-    found = clockwork_runs(clockwork, now, LIMITS)
+    clockwork = SchedulerState({"SENSOR": now, "SCHEDULER": heard}, {"monthly_training": on}, grows=True)
+    found = scheduler_runs(clockwork, now, LIMITS)
     assert found.level is level
     assert ("SCHEDULER" in found.said) is (level is not Level.FINE)
 
@@ -203,6 +203,6 @@ def test_a_silent_daemon_is_red_if_something_waits_for_it(minutes: int | None, o
 def test_a_source_that_grows_without_anybody_retraining_warns(on: set[str], grows: bool, level: Level) -> None:
     """Guards against a deployment in which nobody turned the switch."""
     names = ("monthly_training", "weekly_training", "follow_backfill", "daily_health")
-    found = switched_on(Clockwork({}, {name: name in on for name in names}, grows))
+    found = switched_on(SchedulerState({}, {name: name in on for name in names}, grows))
     assert found.level is level
     assert all(name in found.said for name in names)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.promotion import promote
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.release_scene import (
@@ -28,13 +28,13 @@ def objects(root: Path) -> ObjectStore:
 
 
 @pytest.fixture
-def bench(objects: ObjectStore, tmp_path: Path) -> Bench:
+def bench(objects: ObjectStore, tmp_path: Path) -> ReleaseContext:
     """All four months are there; nothing is published."""
     return bench_of(objects, DirectoryStore(tmp_path / "store"))
 
 
 @pytest.fixture
-def three(bench: Bench) -> tuple[str, str, str]:
+def three(bench: ReleaseContext) -> tuple[str, str, str]:
     """Three champions, one after the other."""
     ids = tuple(published_model(bench.objects, month) for month in ("2021-11", "2021-12", "2022-01"))
     for identity in ids:
@@ -43,7 +43,7 @@ def three(bench: Bench) -> tuple[str, str, str]:
 
 
 @pytest.fixture
-def pair(bench: Bench) -> tuple[str, str]:
+def pair(bench: ReleaseContext) -> tuple[str, str]:
     """A champion of November and a published challenger of December; January is new to both."""
     champion, challenger = (published_model(bench.objects, month) for month in ("2021-11", "2021-12"))
     promote(bench, AT, champion)

@@ -13,9 +13,9 @@ import pytest
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.external import SEASON_AVERAGE, Backtest, ExternalLimits, backtest_external
-from nba_ml.registry.systems.interface import Columns, Floats, Seen
+from nba_ml.registry.release_context import ReleaseContext
+from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent
 from nba_ml.registry.systems.rules import Rule
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore
@@ -28,11 +28,11 @@ DECEMBER = date(2021, 12, 31)
 def limits() -> ExternalLimits:
     """The shipped ones."""
     nowhere = DirectoryStore(Path("nowhere"))
-    return Bench(nowhere, MonthStore(nowhere), Thresholds()).external
+    return ReleaseContext(nowhere, MonthStore(nowhere), Thresholds()).external
 
 
 def backtest(formula: Callable[[Columns], Floats], given: date = DECEMBER, *tables: pa.Table) -> Backtest:
-    system = Rule("formula", formula, seen=Seen(given, given))
+    system = Rule("formula", formula, seen=TrainingExtent(given, given))
     return backtest_external(system, tables or [snapshot_of("2022-01").table], limits())
 
 
@@ -114,7 +114,7 @@ def test_only_rows_after_what_it_was_given_count() -> None:
 @pytest.mark.parametrize("tables", [[], [snapshot_of("2022-01").table]], ids=["no month", "no later row"])
 def test_without_a_row_every_condition_is_unmet(tables: list[pa.Table]) -> None:
     """Guards against conditions that hold of nothing."""
-    found = backtest_external(Rule("f", average, seen=Seen(date.max, date.max)), tables, limits())
+    found = backtest_external(Rule("f", average, seen=TrainingExtent(date.max, date.max)), tables, limits())
     assert len(unmet(found)) == len(found.conditions) == 6
     assert (found.passed, found.evidence) == (False, None)
     nothing = backtest(lambda c: np.full(len(average(c)), np.nan))

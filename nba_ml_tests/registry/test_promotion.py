@@ -20,13 +20,13 @@ from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import BundleError, NotVerifiedError, ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import read_channel, read_history
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.promotion import _measured, latest_published, promote
 from nba_ml.registry.promotion_rules import compare_systems, held_out_rows, mixed_rows, out_of_time_rows, too_few
 from nba_ml.registry.publication import Bundle, publish
-from nba_ml.registry.systems.interface import Seen
+from nba_ml.registry.release_context import ReleaseContext
+from nba_ml.registry.systems.interface import TrainingExtent
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.rules import RULES
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
@@ -52,7 +52,7 @@ from nba_ml_tests.release_scene import (
 )
 
 
-def test_the_first_champion_needs_its_verdict_and_nothing_else(bench: Bench) -> None:
+def test_the_first_champion_needs_its_verdict_and_nothing_else(bench: ReleaseContext) -> None:
     """Guards against a new home that can never have a champion, for want of one to be compared with."""
     with pytest.raises(ReleaseError, match="Nothing is published"):
         promote(bench, AT)
@@ -64,7 +64,7 @@ def test_the_first_champion_needs_its_verdict_and_nothing_else(bench: Bench) -> 
     assert states(Folder(bench.objects.root)) == (1, 1)  # type: ignore[attr-defined]
 
 
-def test_a_newer_model_that_is_not_worse_becomes_the_champion(bench: Bench) -> None:
+def test_a_newer_model_that_is_not_worse_becomes_the_champion(bench: ReleaseContext) -> None:
     """Guards the monthly promotion, and that what it was decided by is in the history."""
     older = published_model(bench.objects, "2021-12")
     promote(bench, AT)
@@ -81,7 +81,7 @@ def test_a_newer_model_that_is_not_worse_becomes_the_champion(bench: Bench) -> N
     assert state.waived == ()
 
 
-def test_the_rows_of_a_comparison_are_new_to_both(bench: Bench) -> None:
+def test_the_rows_of_a_comparison_are_new_to_both(bench: ReleaseContext) -> None:
     """Guards against the leak that matters: a candidate graded on games that it was fitted on."""
     pair = []
     for month in ("2021-12", "2022-01"):
@@ -111,7 +111,7 @@ def pa_between(table: Any, first: date, last: date) -> Any:
     return pc.and_(pc.greater_equal(table["game_date"], first), pc.less_equal(table["game_date"], last))
 
 
-def test_later_games_are_preferred_and_are_later_than_all_either_was_given(bench: Bench) -> None:
+def test_later_games_are_preferred_and_are_later_than_all_either_was_given(bench: ReleaseContext) -> None:
     """Guards the better of the two comparisons: once there are games after both, those decide."""
     published_model(bench.objects, "2021-11")
     promote(bench, AT)
@@ -122,7 +122,7 @@ def test_later_games_are_preferred_and_are_later_than_all_either_was_given(bench
     assert (evidence.unseen, evidence.first, evidence.rows) == ("out_of_time", date(2022, 1, 1), 4901)
 
 
-def test_the_paired_gain_is_that_of_the_two_errors(bench: Bench) -> None:
+def test_the_paired_gain_is_that_of_the_two_errors(bench: ReleaseContext) -> None:
     """Guards the sign, the pairing and the population of the number that promotions hang on."""
     system = load_system(bench.objects, find_model(bench.objects, published_model(bench.objects, "2021-12")), 1)
     rows = out_of_time_rows(RULES["mock"], system, list(bench.snapshots("").values()), 1)
@@ -141,7 +141,7 @@ def test_the_paired_gain_is_that_of_the_two_errors(bench: Bench) -> None:
     assert found.rows == there.sum() < len(points)
 
 
-def test_an_old_month_never_becomes_the_champion_by_itself(bench: Bench) -> None:
+def test_an_old_month_never_becomes_the_champion_by_itself(bench: ReleaseContext) -> None:
     """Guards against 'the latest file wins': a backfilled month is the newest file and the oldest data."""
     newest = published_model(bench.objects, "2022-01")
     promote(bench, AT)
@@ -158,7 +158,7 @@ def test_an_old_month_never_becomes_the_champion_by_itself(bench: Bench) -> None
     assert state.reason.startswith(WHY)
 
 
-def test_a_worse_model_is_not_promoted_though_it_is_newer(bench: Bench) -> None:
+def test_a_worse_model_is_not_promoted_though_it_is_newer(bench: ReleaseContext) -> None:
     """Guards against freshness for its own sake: the interval of the paired gain decides."""
     published_model(bench.objects, "2021-12")
     promote(bench, AT)
@@ -175,7 +175,7 @@ def test_a_worse_model_is_not_promoted_though_it_is_newer(bench: Bench) -> None:
     assert "grade" in read_history(bench.objects)[-1].waived
 
 
-def test_what_cannot_be_compared_is_not_promoted(bench: Bench) -> None:
+def test_what_cannot_be_compared_is_not_promoted(bench: ReleaseContext) -> None:
     """Guards against a promotion on a handful of rows, and on none."""
     published_model(bench.objects, "2021-12")
     promote(bench, AT)
@@ -189,13 +189,13 @@ WEEKS = (date(2022, 1, 9), date(2022, 1, 16), date(2022, 1, 23), date(2022, 1, 3
 A_PLAYER = pc.field("player_lookup") != "lebronjames"
 
 
-def system_of_id(bench: Bench, identity: str) -> XGBoostSystem:
+def system_of_id(bench: ReleaseContext, identity: str) -> XGBoostSystem:
     system = load_system(bench.objects, find_model(bench.objects, identity), 1)
     assert isinstance(system, XGBoostSystem)
     return system
 
 
-def test_the_champion_follows_a_running_month_week_by_week(bench: Bench) -> None:
+def test_the_champion_follows_a_running_month_week_by_week(bench: ReleaseContext) -> None:
     """Guards against a champion of a running month that no later model replaces: of the same month, as they all are."""
     retrained(bench, as_of(WEEKS[0]))
     promote(bench, AT)
@@ -216,7 +216,7 @@ def test_the_champion_follows_a_running_month_week_by_week(bench: Bench) -> None
     assert not promote(bench, AT, early.version).moved  # nor does the week before come back
 
 
-def test_a_model_of_the_same_games_is_not_newer(bench: Bench) -> None:
+def test_a_model_of_the_same_games_is_not_newer(bench: ReleaseContext) -> None:
     """Guards against a champion that changes whenever somebody trains again."""
     retrained(bench, as_of(WEEKS[1]))
     promote(bench, AT)
@@ -226,7 +226,7 @@ def test_a_model_of_the_same_games_is_not_newer(bench: Bench) -> None:
     assert f"it was given games up to {WEEKS[1]}, the champion up to {WEEKS[1]}" in done.said
 
 
-def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(bench: Bench) -> None:
+def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(bench: ReleaseContext) -> None:
     """Guards against the champion that serves for ever because a row of last season was corrected.
 
     What is compared is the champion as it serves and the candidate's measured booster, on games new to both.
@@ -254,7 +254,7 @@ def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(benc
         assert mae == pytest.approx(np.abs(np.round(system.predict(columns), 2) - points).mean(), abs=1e-4)
 
 
-def test_a_correction_that_leaves_few_new_games_promotes_nobody_and_says_why(bench: Bench) -> None:
+def test_a_correction_that_leaves_few_new_games_promotes_nobody_and_says_why(bench: ReleaseContext) -> None:
     """Guards against a promotion on a few days' luck, and an advice (train again) that cannot help."""
     older = retrained(bench, as_of(WEEKS[0]))
     promote(bench, AT)
@@ -267,7 +267,7 @@ def test_a_correction_that_leaves_few_new_games_promotes_nobody_and_says_why(ben
     assert "train_split" not in done.said
 
 
-def test_a_correction_to_held_out_games_is_no_hindrance(bench: Bench) -> None:
+def test_a_correction_to_held_out_games_is_no_hindrance(bench: ReleaseContext) -> None:
     """Guards against the lesser comparison where the better one can be made: both boosters, on all held-out games."""
     retrained(bench, as_of(WEEKS[0]))
     promote(bench, AT)
@@ -277,7 +277,7 @@ def test_a_correction_to_held_out_games_is_no_hindrance(bench: Bench) -> None:
     assert "held out from both" in done.said
 
 
-def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: Bench) -> None:
+def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: ReleaseContext) -> None:
     """Guards the one case in which training again helps: the candidate's own rows are no longer what they were."""
     older = retrained(bench, as_of(WEEKS[0]))
     promote(bench, AT)
@@ -290,7 +290,7 @@ def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: Bench) -> N
     assert champion_of(bench) == older
 
 
-def test_a_measured_booster_made_of_fewer_months_keeps_its_whole_record(bench: Bench) -> None:
+def test_a_measured_booster_made_of_fewer_months_keeps_its_whole_record(bench: ReleaseContext) -> None:
     """Guards what is said of it: it is made again of the months up to early stopping, and was given all of them."""
     system = system_of_id(bench, retrained(bench, as_of(WEEKS[0])))  # its early stopping ended in December
     measured = _measured(system, bench.snapshots(""))
@@ -311,8 +311,8 @@ def test_no_row_that_either_has_learnt_from_is_ever_compared_on(
     until: date, back: int, fitted: date, fewest: int
 ) -> None:
     """Guards the one promise of every comparison, whatever two systems have seen."""
-    champion = replace(RULES["mock"], seen=Seen(until - timedelta(days=back), until))
-    measured = replace(RULES["mock"], seen=Seen(fitted, date(2022, 1, 31)))
+    champion = replace(RULES["mock"], seen=TrainingExtent(until - timedelta(days=back), until))
+    measured = replace(RULES["mock"], seen=TrainingExtent(fitted, date(2022, 1, 31)))
     tables = [snapshot_of("2021-12").table, snapshot_of("2022-01").table]
     every = pa.concat_tables(tables).column("game_date").to_pylist()
     mixed = mixed_rows(champion, measured, tables)
@@ -332,7 +332,7 @@ def changed_month(months: dict[str, Snapshot], month: str) -> dict[str, Snapshot
     return {**months, month: corrected}
 
 
-def test_a_bundle_that_is_not_whole_or_not_allowed_is_not_promoted(bench: Bench, root: Path) -> None:
+def test_a_bundle_that_is_not_whole_or_not_allowed_is_not_promoted(bench: ReleaseContext, root: Path) -> None:
     """Guards the pointer against a model that no worker could load, whatever a person says."""
     identity = published_model(bench.objects, "2021-12")
     names = BundleNames.of(identity)
@@ -355,7 +355,7 @@ def test_a_bundle_that_is_not_whole_or_not_allowed_is_not_promoted(bench: Bench,
         publish(bench.objects, Bundle(made.model_id, made.booster, made.record.to_bytes(), verdict_on(b"another")))
 
 
-def test_a_lost_race_is_decided_again(bench: Bench) -> None:
+def test_a_lost_race_is_decided_again(bench: ReleaseContext) -> None:
     """Guards against a promotion that was right against the old champion and is wrong against the new one."""
     published_model(bench.objects, "2021-11")
     promote(bench, AT)

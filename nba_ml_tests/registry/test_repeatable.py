@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from nba_ml.contract.errors import BundleError, ReleaseError
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import read_channel, read_history
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import UnfinishedMoveError
 from nba_ml.registry.promotion import promote
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import rollback, rollout_stop
 from nba_ml.registry.rollout import rollout_start
 from nba_ml.storage.objects import ObjectStore
@@ -31,7 +31,7 @@ def left_half_way(objects: ObjectStore, act: Callable[[ObjectStore], Any]) -> No
         act(Outage(objects, 1, landed=False).store)
 
 
-def test_a_serial_that_others_moved_on_from_is_refused(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_a_serial_that_others_moved_on_from_is_refused(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards against a command that was meant for another state: who moved it, when and why is said."""
     assert promote(bench, AT, three[0], reason=WHY, waived=["grade", "bias"]).moved
     for act in (
@@ -47,7 +47,7 @@ def test_a_serial_that_others_moved_on_from_is_refused(bench: Bench, three: tupl
     assert read_history(bench.objects)[-1].serial == 4
 
 
-def test_a_rollout_after_a_rollback_does_not_hide_it(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_a_rollout_after_a_rollback_does_not_hide_it(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards against going back twice because a rollout was started and stopped in between."""
     rollback(bench.objects, AT, WHY)
     rollout_start(bench, "mock", AT, WHY, date(2022, 1, 1), share=10)
@@ -58,7 +58,7 @@ def test_a_rollout_after_a_rollback_does_not_hide_it(bench: Bench, three: tuple[
 
 
 def test_a_recorded_champion_whose_bundle_is_gone_is_passed_over(
-    bench: Bench, three: tuple[str, str, str], root: Path
+    bench: ReleaseContext, three: tuple[str, str, str], root: Path
 ) -> None:
     """Guards the healthy pointer: it stays where it is, and goes straight to the next good state."""
     left_half_way(bench.objects, lambda store: rollback(store, AT, WHY, to=three[0]))
@@ -81,7 +81,7 @@ def test_a_recorded_champion_whose_bundle_is_gone_is_passed_over(
 
 
 def test_a_recorded_challenger_whose_bundle_is_gone_is_forgotten(
-    bench: Bench, pair: tuple[str, str], root: Path
+    bench: ReleaseContext, pair: tuple[str, str], root: Path
 ) -> None:
     """Guards against a rollout that nobody can start, stop or pass over."""
     left_half_way(bench.objects, lambda store: rollout_start(replace(bench, objects=store), pair[1], AT, WHY))

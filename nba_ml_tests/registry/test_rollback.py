@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from nba_ml.contract.errors import BundleError, ReleaseError
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import CHAMPION, Channel, history_name, read_channel, read_history
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.promotion import promote
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import rollback, rollout_stop
 from nba_ml.registry.rollout import rollout_start
 from nba_ml.registry.systems.loading import find_model
@@ -24,7 +24,7 @@ from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, published_model
 
 
-def test_rolling_back_goes_further_back_each_time(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_rolling_back_goes_further_back_each_time(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards against the see-saw: a rollback never brings back by itself what was thrown out before."""
     first, second, third = three
     assert rollback(bench.objects, AT, WHY).moved
@@ -37,7 +37,7 @@ def test_rolling_back_goes_further_back_each_time(bench: Bench, three: tuple[str
 
 
 @pytest.mark.usefixtures("three")
-def test_rolling_back_is_quick(bench: Bench) -> None:
+def test_rolling_back_is_quick(bench: ReleaseContext) -> None:
     """Guards the promise of an incident: what it reads does not grow with the history, and no row is scored."""
     asked: list[str] = []
 
@@ -51,7 +51,9 @@ def test_rolling_back_is_quick(bench: Bench) -> None:
     assert asked == ["read", *["read"] * 2, *["read"] * 3, "create", "swap", "read"]
 
 
-def test_a_named_champion_can_be_gone_back_to_and_nothing_else(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_a_named_champion_can_be_gone_back_to_and_nothing_else(
+    bench: ReleaseContext, three: tuple[str, str, str]
+) -> None:
     """Guards against a rollback as a back door for models that never passed a promotion."""
     first, _, third = three
     assert rollback(bench.objects, AT, WHY, to=first).moved
@@ -64,7 +66,9 @@ def test_a_named_champion_can_be_gone_back_to_and_nothing_else(bench: Bench, thr
     assert rollback(bench.objects, AT, WHY, to=third).moved  # forward again, by name
 
 
-def test_a_model_rolled_back_from_does_not_come_back_by_itself(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_a_model_rolled_back_from_does_not_come_back_by_itself(
+    bench: ReleaseContext, three: tuple[str, str, str]
+) -> None:
     """Guards against the scheduler that promotes at night what somebody threw out in the afternoon."""
     rollback(bench.objects, AT, WHY)
     done = promote(bench, AT)
@@ -74,7 +78,9 @@ def test_a_model_rolled_back_from_does_not_come_back_by_itself(bench: Bench, thr
     assert three[2] not in read_channel(bench.objects).set_aside  # type: ignore[union-attr]
 
 
-def test_a_rollback_to_a_damaged_bundle_is_refused(bench: Bench, root: Path, three: tuple[str, str, str]) -> None:
+def test_a_rollback_to_a_damaged_bundle_is_refused(
+    bench: ReleaseContext, root: Path, three: tuple[str, str, str]
+) -> None:
     """Guards the pointer in the hour in which everything is wrong at once."""
     (root / BundleNames.of(three[1]).booster).write_bytes(b"{}")
     with pytest.raises(BundleError, match="damaged"):
@@ -83,7 +89,7 @@ def test_a_rollback_to_a_damaged_bundle_is_refused(bench: Bench, root: Path, thr
     assert rollback(bench.objects, AT, WHY, to=three[0]).moved
 
 
-def test_two_people_who_roll_back_at_once_go_back_once(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_two_people_who_roll_back_at_once_go_back_once(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards an incident with two heroes: the second must not undo more than both meant to."""
     armed = [True]
 
@@ -97,7 +103,7 @@ def test_two_people_who_roll_back_at_once_go_back_once(bench: Bench, three: tupl
     assert champion_of(bench) == three[1]
 
 
-def test_a_rollback_that_lost_to_a_promotion_says_so(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_a_rollback_that_lost_to_a_promotion_says_so(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards against rolling back a model that nobody has complained about."""
     armed = [True]
     rollback(bench.objects, AT, WHY)
@@ -113,7 +119,7 @@ def test_a_rollback_that_lost_to_a_promotion_says_so(bench: Bench, three: tuple[
     assert champion_of(bench) == three[2]
 
 
-def killed_before_the_pointer_follows(bench: Bench) -> None:
+def killed_before_the_pointer_follows(bench: ReleaseContext) -> None:
     """A rollback that the history has, and the pointer has not."""
 
     def kill(what: str, perform: Callable[[], Any]) -> Any:
@@ -126,7 +132,7 @@ def killed_before_the_pointer_follows(bench: Bench) -> None:
 
 
 def test_a_rollback_that_died_half_way_is_finished_and_not_done_twice(
-    bench: Bench, three: tuple[str, str, str]
+    bench: ReleaseContext, three: tuple[str, str, str]
 ) -> None:
     """Guards whoever tries again after a kill: they see the bad model serve still, and mean the one before it."""
     killed_before_the_pointer_follows(bench)
@@ -139,7 +145,7 @@ def test_a_rollback_that_died_half_way_is_finished_and_not_done_twice(
     assert champion_of(bench) == three[0]
 
 
-def test_a_promotion_finishes_a_rollback_that_died_half_way(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_a_promotion_finishes_a_rollback_that_died_half_way(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards against 'is the champion already' of a model that was rolled back from, and exit code 0."""
     killed_before_the_pointer_follows(bench)
     done = promote(bench, AT)
@@ -153,7 +159,7 @@ def test_a_promotion_finishes_a_rollback_that_died_half_way(bench: Bench, three:
 
 
 def test_a_rollback_of_a_pointer_that_was_set_back_shows_who_serves_first(
-    bench: Bench, three: tuple[str, str, str], root: Path
+    bench: ReleaseContext, three: tuple[str, str, str], root: Path
 ) -> None:
     """Guards against rolling back, from the newest state, a model that the person has not seen serve."""
     (root / CHAMPION).write_bytes((root / history_name(1)).read_bytes())
@@ -169,7 +175,7 @@ def test_a_rollback_of_a_pointer_that_was_set_back_shows_who_serves_first(
 
 
 def test_whatever_happens_at_once_the_pointer_names_a_whole_bundle(
-    bench: Bench, three: tuple[str, str, str], root: Path
+    bench: ReleaseContext, three: tuple[str, str, str], root: Path
 ) -> None:
     """Guards the worker: promotions, rollbacks and rollouts race, and every state ever taken is one that can serve."""
     acts: list[Callable[[], object]] = [

@@ -7,9 +7,9 @@ from datetime import date
 import pytest
 
 from nba_ml.contract.errors import BundleError, ReleaseError
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import read_history
 from nba_ml.registry.promotion import promote
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import rollback, rollout_stop
 from nba_ml.registry.rollout import rollout_advance, rollout_start, rollout_status
 from nba_ml.storage.objects import ObjectStore
@@ -20,7 +20,9 @@ from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, publi
 JANUARY = date(2022, 1, 1)
 
 
-def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(bench: Bench, pair: tuple[str, str]) -> None:
+def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(
+    bench: ReleaseContext, pair: tuple[str, str]
+) -> None:
     """Guards the whole path: each step on games of its own, and a champion at the end that can be rolled back."""
     started = rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10).channel
     assert started is not None
@@ -43,7 +45,7 @@ def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(bench: Ben
     assert champion_of(bench) == pair[0]
 
 
-def test_a_step_waits_for_its_grades(bench: Bench, pair: tuple[str, str]) -> None:
+def test_a_step_waits_for_its_grades(bench: ReleaseContext, pair: tuple[str, str]) -> None:
     """Guards against advancing on a night's luck, and on games that a model was given."""
     rollout_start(bench, pair[1], AT, WHY, graded_from=date(2021, 12, 1), share=10)
     before = rollout_status(bench, date(2021, 12, 31))
@@ -55,7 +57,7 @@ def test_a_step_waits_for_its_grades(bench: Bench, pair: tuple[str, str]) -> Non
 
 
 @pytest.mark.usefixtures("pair")
-def test_a_bad_challenger_is_taken_back_to_0(bench: Bench) -> None:
+def test_a_bad_challenger_is_taken_back_to_0(bench: ReleaseContext) -> None:
     """Guards the slate: beyond doubt worse means nobody is served by it, and it does not come back by itself."""
     bad = published_model(bench.objects, "2021-12", SLOW_LEARNER)
     rollout_start(bench, bad, AT, WHY, graded_from=JANUARY, share=10)
@@ -74,7 +76,7 @@ def test_a_bad_challenger_is_taken_back_to_0(bench: Bench) -> None:
 
 
 @pytest.mark.usefixtures("pair")
-def test_the_mock_may_serve_a_part_and_is_marked(bench: Bench) -> None:
+def test_the_mock_may_serve_a_part_and_is_marked(bench: ReleaseContext) -> None:
     """Guards the A/B against the mock: it is named as the mock, is graded, and can never become the model."""
     state = rollout_start(bench, "mock", AT, WHY, graded_from=JANUARY, share=10).channel
     assert state is not None
@@ -90,7 +92,7 @@ def test_the_mock_may_serve_a_part_and_is_marked(bench: Bench) -> None:
         rollout_advance(generous, AT)
 
 
-def test_a_rollout_and_a_promotion_do_not_cross(bench: Bench, pair: tuple[str, str]) -> None:
+def test_a_rollout_and_a_promotion_do_not_cross(bench: ReleaseContext, pair: tuple[str, str]) -> None:
     """Guards against a monthly promotion that ends a rollout without a word, and two rollouts at once."""
     rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10)
     newest = published_model(bench.objects, "2022-01")
@@ -105,7 +107,7 @@ def test_a_rollout_and_a_promotion_do_not_cross(bench: Bench, pair: tuple[str, s
     assert promote(bench, AT).moved
 
 
-def test_a_rollback_ends_a_rollout(bench: Bench, three: tuple[str, str, str]) -> None:
+def test_a_rollback_ends_a_rollout(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards an incident: after a rollback one model serves everybody."""
     rollout_start(bench, "moving_average", AT, WHY, share=10)
     state = rollback(bench.objects, AT, WHY).channel
@@ -113,7 +115,7 @@ def test_a_rollback_ends_a_rollout(bench: Bench, three: tuple[str, str, str]) ->
     assert (state.challenger, state.share, state.champion.model_id) == (None, 0, three[1])
 
 
-def test_rollouts_that_make_no_sense_are_refused(bench: Bench, objects: ObjectStore) -> None:
+def test_rollouts_that_make_no_sense_are_refused(bench: ReleaseContext, objects: ObjectStore) -> None:
     """Guards each precondition with its own words."""
     with pytest.raises(ReleaseError, match="no champion yet"):
         rollout_status(bench)

@@ -38,7 +38,7 @@ from nba_ml.registry.rollback import rollback
 from nba_ml.registry.rollout import rollout_advance, rollout_start
 from nba_ml.registry.systems import catboost_v8
 from nba_ml.registry.systems.catboost_v8 import CatBoostManifest, load_catboost, register_catboost, require_registered
-from nba_ml.registry.systems.interface import Seen, columns_of, matrix_of
+from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
@@ -99,10 +99,10 @@ def test_what_a_model_has_seen_is_what_it_was_fitted_on(store: DirectoryStore, o
     """Guards every comparison: a booster fitted anew on all rows has seen the last, its measured twin has not."""
     sides = ours.record.split.sides()
     assert ours.record.measured_sha256 != ours.record.model_sha256
-    assert ours.seen == Seen(fitted=sides["validation"].last, given=sides["validation"].last)
+    assert ours.seen == TrainingExtent(fitted=sides["validation"].last, given=sides["validation"].last)
     bench = bench_of(store, store)
     measured = measured_system(ours, bench.snapshots(""))
-    assert measured.seen == Seen(fitted=sides["early_stopping"].last, given=sides["validation"].last)
+    assert measured.seen == TrainingExtent(fitted=sides["early_stopping"].last, given=sides["validation"].last)
     assert measured_system(measured, {}) is measured
 
 
@@ -198,7 +198,7 @@ needs_catboost = pytest.mark.skipif(
     find_spec("catboost") is None, reason="needs CatBoost: pip install 'nba_ml[catboost]'"
 )
 
-SEEN = Seen(date(2021, 12, 31), date(2021, 12, 31))
+SEEN = TrainingExtent(date(2021, 12, 31), date(2021, 12, 31))
 
 
 def fitted_cbm(rows: Samples, names: list[str] | None, **parameters: Any) -> bytes:
@@ -252,7 +252,7 @@ def test_a_registered_catboost_predicts_as_its_trainer_saw_it(store: DirectorySt
     assert np.array_equal(system.predict(columns), theirs.predict(matrix_of(columns, V2_33FEATURES)))
     assert (system.system_id, system.model_type, system.seen) == ("catboost_v8", "catboost", SEEN)
     with pytest.raises(PublicationConflictError, match="other bytes"):
-        register_catboost(store, cbm, Seen(date(2021, 12, 1), SEEN.given), reference())
+        register_catboost(store, cbm, TrainingExtent(date(2021, 12, 1), SEEN.given), reference())
 
 
 @needs_catboost
@@ -368,7 +368,7 @@ def test_a_catboost_registered_again_is_what_it_was(store: DirectoryStore, cbm: 
     assert register(bench_of(store, store), cbm, SEEN) == model
     assert {name: (store.root / name).read_bytes() for name in store.names("catboost_v8/")} == stored
     with pytest.raises(PublicationConflictError, match="other bytes"):
-        register(bench_of(store, store), cbm, Seen(date(2021, 12, 1), SEEN.given))
+        register(bench_of(store, store), cbm, TrainingExtent(date(2021, 12, 1), SEEN.given))
 
 
 @needs_catboost
@@ -378,7 +378,7 @@ def test_the_interval_of_a_catboost_is_learnt_from_what_its_trainer_held_out(
     """Guards the interval: not from rows it was fitted on, nor from games it will be graded on; without such, none."""
     bench = bench_of(store, store)
     fitted = trained.split.sides()["train"].last
-    held = require_registered(store, register(bench, cbm, Seen(fitted, date(2021, 12, 31))).model_id).manifest
+    held = require_registered(store, register(bench, cbm, TrainingExtent(fitted, date(2021, 12, 31))).model_id).manifest
     rows = pa.concat_tables([snapshot_of("2021-11").table, snapshot_of("2021-12").table])
     days = rows.column("game_date")
     rows = rows.filter(pc.and_(pc.greater(days, pa.scalar(fitted)), pc.less_equal(days, pa.scalar(held.given_until))))

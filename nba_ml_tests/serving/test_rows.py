@@ -21,7 +21,7 @@ from nba_ml.contract.errors import FeatureRowsError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.canonical import canonical_vectors
 from nba_ml.data.feature_rows import contract_faults
-from nba_ml.serving.rows import MOST_FAULTS, Rows, _name_faults, read_rows
+from nba_ml.serving.rows import MOST_FAULTS, FeatureRows, _name_faults, read_rows
 from nba_ml_tests.faults.summary import PREFIX
 
 NAMES = V2_33FEATURES.names
@@ -38,7 +38,7 @@ def faults_of(rows: object) -> dict[str | None, str]:
     return {fault.field: fault.problem for fault in caught.value.faults}
 
 
-def same(one: Rows, other: Rows) -> None:
+def same(one: FeatureRows, other: FeatureRows) -> None:
     np.testing.assert_array_equal(one.features, other.features)
     assert list(one.player_lookup) == list(other.player_lookup)
     assert list(one.game_date) == list(other.game_date)

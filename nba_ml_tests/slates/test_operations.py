@@ -15,7 +15,7 @@ from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollout import rollout_start
 from nba_ml.serving import Predictor
-from nba_ml.slates.operations import Desk, NoPredictionTable, grade_month_of_slates, predict_slate
+from nba_ml.slates.operations import NoPredictionTable, SlateContext, grade_month_of_slates, predict_slate
 from nba_ml.slates.rows import StoredSlateRows
 from nba_ml.slates.store import SlateStore
 from nba_ml.storage.directory import DirectoryStore
@@ -36,7 +36,7 @@ class Scene:
         self.months = self.bench.months
         self.months.save(STORED["ml_feature_store_v2"], "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
         self.slates = SlateStore(self.months.objects)
-        self.desk = Desk(self.objects, StoredSlateRows(str(folder / "store")), self.slates, threads=1)
+        self.desk = SlateContext(self.objects, StoredSlateRows(str(folder / "store")), self.slates, threads=1)
 
     def promote(self, model_id: str) -> None:
         assert promote(self.bench, BEFORE_THE_GAMES, model_id, WHY, ("grade",)).moved

@@ -20,7 +20,7 @@ from google.cloud import bigquery
 
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.slates.prediction_columns import load_file
-from nba_ml.slates.prediction_table import BigQueryPredictionTable, Written, _job_name
+from nba_ml.slates.prediction_table import BigQueryPredictionTable, TableWrite, _job_name
 from nba_ml.slates.served_table import COLUMNS, create_table, served_rows
 from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
 from nba_ml.storage.directory import DirectoryStore
@@ -151,7 +151,7 @@ def test_an_answer_that_is_lost_loads_nothing_twice(table: Table, proxy: FaultPr
 def test_writers_at_one_moment_load_a_slate_once(table: Table, proxy: FaultProxy) -> None:
     """Guards against several coordinators: the job's id is the slate's, so all but one meet a job that is there."""
     kept = table.kept()
-    together, written = Barrier(4, timeout=60), list[Written]()
+    together, written = Barrier(4, timeout=60), list[TableWrite]()
 
     class Racer(BigQueryPredictionTable):
         """Loads when all have seen that nothing is there."""

@@ -12,7 +12,7 @@ import pytest
 
 from nba_ml.contract.errors import SettingsError, SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.data.progress import Status
+from nba_ml.data.progress import BackfillStatus
 from nba_ml.data.results_due import last_date_due
 from nba_ml.data.snapshot import Snapshot, take_snapshot
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
@@ -167,7 +167,7 @@ def test_the_progress_of_every_month(platform: Platform) -> None:
     months = ["2021-10", "2021-11", "2021-12", "2022-01"]
     found = platform.source().progress(months)
     assert [m.month for m in found] == months
-    assert [m.status for m in found] == [Status.COMPLETE] * 3 + [Status.MISSING]
+    assert [m.status for m in found] == [BackfillStatus.COMPLETE] * 3 + [BackfillStatus.MISSING]
     november = found[1]
     counts = snapshot_of("2021-11").counts
     assert (november.played.rows, november.covered) == (counts.played, counts.covered)
@@ -202,7 +202,7 @@ def test_a_half_backfilled_month(bigquery_emulator: BigQueryEmulator, share: flo
     made = make_platform(bigquery_emulator)
     made.load(features.slice(0, int(share * features.num_rows)), summary_of(OLD))
     (found,) = made.source().progress([OLD])
-    expected = {0.5: Status.PARTIAL, 0.85: Status.SUBSTANTIAL, 0.99: Status.COMPLETE}
+    expected = {0.5: BackfillStatus.PARTIAL, 0.85: BackfillStatus.SUBSTANTIAL, 0.99: BackfillStatus.COMPLETE}
     assert found.status == expected[share]
     assert found.coverage == pytest.approx(share, abs=0.01)
 
@@ -214,10 +214,10 @@ def test_rows_of_another_version_cover_nothing(bigquery_emulator: BigQueryEmulat
     made.sql("UPDATE {features} SET feature_version = 'v1_baseline_25' WHERE game_date > '2022-01-15'")
     (found,) = made.source().progress([OLD])
     assert found.features.rows == features_of(OLD).num_rows
-    assert found.status == Status.PARTIAL
+    assert found.status == BackfillStatus.PARTIAL
     made.sql("UPDATE {features} SET feature_version = 'v1_baseline_25' WHERE game_date <= '2022-01-15'")
     (found,) = made.source().progress([OLD])
-    assert (found.covered, found.status) == (0, Status.MISSING)
+    assert (found.covered, found.status) == (0, BackfillStatus.MISSING)
 
 
 def test_versions_follow_the_rows(bigquery_emulator: BigQueryEmulator) -> None:
@@ -541,7 +541,7 @@ def test_a_month_with_features_and_no_results(short: Platform, due: date, messag
     """Guards against a snapshot of nothing with a coverage of 100%, published as the last month's model."""
     short.sql("DELETE FROM {summary} WHERE game_date >= '2022-06-01'")
     (state,) = short.source().progress([SHORT])
-    assert (state.status, state.trainable, state.coverage) == (Status.MISSING, False, 0.0)
+    assert (state.status, state.trainable, state.coverage) == (BackfillStatus.MISSING, False, 0.0)
     rows, _ = short.source().read(SHORT)
     with pytest.raises(SourceDataError, match=message):
         take_snapshot(rows, SHORT, V2_33FEATURES, due)

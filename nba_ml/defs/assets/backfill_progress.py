@@ -5,7 +5,7 @@ from collections import Counter
 
 import dagster as dg
 
-from nba_ml.data.progress import Status, progress_table
+from nba_ml.data.progress import BackfillStatus, progress_table
 from nba_ml.defs.assets.recording import OWNERS, markdown_table
 from nba_ml.defs.partitions import month_keys
 from nba_ml.evaluation.pictures import coverage_heat_map
@@ -33,7 +33,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         picture = base64.b64encode(coverage_heat_map(states)).decode()
         return dg.MaterializeResult(
             metadata={
-                **{f"months_{status}": counted[status] for status in Status},
+                **{f"months_{status}": counted[status] for status in BackfillStatus},
                 "player_games_covered": sum(state.covered for state in states),
                 "player_games_played": sum(state.played.rows for state in states),
                 "player_games_without_results": sum(state.missing_results for state in states),

@@ -9,9 +9,9 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.promotion import Promotion, promote
 from nba_ml.registry.publication import list_published
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import show
 
 CODE_VERSION = "1"
@@ -39,8 +39,8 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         The job monthly_retraining ends with it, unless the month's model is refused; daily_release asks for it too.
         """
         objects = artifact_root.objects()
-        bench = Bench(objects, store.months(), limits, compute.threads)
-        proposed = promote(bench, datetime.now(UTC)) if list_published(objects) else None
+        release = ReleaseContext(objects, store.months(), limits, compute.threads)
+        proposed = promote(release, datetime.now(UTC)) if list_published(objects) else None
         channel = proposed.channel if proposed else show(objects)
         outcome = _proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}
         return recorded_channel(objects, channel, {**outcome, **(channel_facts(channel) if channel else {})})

@@ -10,7 +10,7 @@ import pyarrow as pa
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.lineage import Inputs, inputs_digest
 from nba_ml.data.lines import LineCounts
-from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.internals import silence_preview_warnings
 
 INPUTS = "nba_ml/inputs"
 """Metadata of a materialisation: the digest of everything it was made from."""
@@ -45,7 +45,7 @@ def recorded(
     metadata: Mapping[str, Any],
 ) -> dg.Output[Any]:
     """An output whose data version is the value's digest, with the digest of what it was made from."""
-    with previews_in_use():
+    with silence_preview_warnings():
         return dg.Output(
             value,
             data_version=dg.DataVersion(value.digest),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.defs.assets.recording import markdown_table
-from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.registry.channel import CHAMPION, Channel, Evidence
 from nba_ml.registry.promotion_rules import Condition
 from nba_ml.storage.objects import ObjectStore
@@ -21,7 +21,7 @@ def recorded_channel(
 
     `objects`: where models are published. `channel`: None before the first champion.
     """
-    with previews_in_use():
+    with silence_preview_warnings():
         return dg.MaterializeResult(
             data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
             metadata={**facts, "pointer": dg.MetadataValue.path(objects.uri(CHAMPION))},

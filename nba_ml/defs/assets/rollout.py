@@ -10,8 +10,8 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
-from nba_ml.registry.bench import Bench
 from nba_ml.registry.channel import Channel
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import show
 from nba_ml.registry.rollout import rollout_advance
 
@@ -39,22 +39,22 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         rows is passed. `nba-ml rollout start` begins a rollout.
         """
         objects = artifact_root.objects()
-        bench = Bench(objects, store.months(), limits, compute.threads)
-        outcome = _step(bench, show(objects))
+        release = ReleaseContext(objects, store.months(), limits, compute.threads)
+        outcome = _step(release, show(objects))
         channel = show(objects)
         return recorded_channel(objects, channel, {**outcome, **(_rollout_facts(channel) if channel else {})})
 
     return rollout
 
 
-def _step(bench: Bench, present: Channel | None) -> dict[str, Any]:
+def _step(release: ReleaseContext, present: Channel | None) -> dict[str, Any]:
     """What came of it: `action` is advance, wait or stop, or none where no rollout is under way."""
     if present is None:
         return {"action": "none", "moved": False, "decision": "there is no champion yet, and so no rollout"}
     if not present.rolling_out:
         return {"action": "none", "moved": False, "decision": _no_rollout(present)}
     try:
-        status, done = rollout_advance(bench, datetime.now(UTC))
+        status, done = rollout_advance(release, datetime.now(UTC))
     except ReleaseError as error:  # the answer is no, and says why: a rule at its last step, or stopped meanwhile
         return {"action": "wait", "moved": False, "decision": str(error)}
     judged = evidence_facts(status.evidence) if status.evidence else {}

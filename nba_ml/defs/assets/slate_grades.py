@@ -6,7 +6,7 @@ import dagster as dg
 
 from nba_ml.data.tables import SLATE_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
-from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.resources import Store
 from nba_ml.slates.grades import SlateGradeReport, compared_frame, grades_frame
 from nba_ml.slates.operations import grade_month_of_slates
@@ -16,7 +16,7 @@ CODE_VERSION = "1"
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
-    with previews_in_use():
+    with silence_preview_warnings():
         days_of_month = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
     @dg.asset(
@@ -36,7 +36,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         """
         slates = SlateStore(store.months().objects)
         grades = grade_month_of_slates(store.months(), slates, context.partition_key)
-        with previews_in_use():
+        with silence_preview_warnings():
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(grades.digest),
                 metadata={**_facts(grades.report), "dagster/uri": slates.grades_uri(context.partition_key)},

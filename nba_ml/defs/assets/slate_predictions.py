@@ -10,10 +10,10 @@ from pydantic import Field
 from nba_ml.contract.season import OFF_SEASON
 from nba_ml.data.tables import SLATE_PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
-from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
-from nba_ml.slates.operations import Desk, Predicted, PredictionTable, Sent, predict_slate, send_slate
+from nba_ml.slates.operations import Predicted, PredictionTable, Sent, SlateContext, predict_slate, send_slate
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.slate import RECOMMENDATIONS, highest_edges, served_counts
 from nba_ml.slates.store import SlateStore
@@ -42,7 +42,7 @@ def days_of(months: dg.MonthlyPartitionsDefinition) -> dg.DailyPartitionsDefinit
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
-    with previews_in_use():
+    with silence_preview_warnings():
         month_of_day = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
     @dg.asset(
@@ -69,10 +69,10 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         reason. Every version is kept; the newest of those made before midnight UTC counts when it is graded.
         """
         slates = SlateStore(store.months().objects)
-        desk = Desk(artifact_root.objects(), slate_rows, slates, compute.threads)
-        done = predict_slate(desk, datetime.fromisoformat(context.partition_key).date(), datetime.now(UTC))
+        slate_context = SlateContext(artifact_root.objects(), slate_rows, slates, compute.threads)
+        done = predict_slate(slate_context, datetime.fromisoformat(context.partition_key).date(), datetime.now(UTC))
         sent = _sent_facts(send_slate(prediction_table, slates, done.kept), done) if config.to_bigquery else {}
-        with previews_in_use():
+        with silence_preview_warnings():
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(done.kept.slate.digest), metadata={**_facts(done), **sent}
             )

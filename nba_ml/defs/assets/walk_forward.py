@@ -7,7 +7,7 @@ import dagster as dg
 
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table
-from nba_ml.defs.internals import previews_in_use
+from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import GradedMonth
@@ -43,7 +43,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         page = walk_forward_page(walk, wide_picture=wide, narrow_picture=narrow)
         values.objects.write(SUMMARY, walk.model_dump_json(indent=1).encode() + b"\n")
         values.objects.write(PAGE, page.encode())
-        with previews_in_use():
+        with silence_preview_warnings():
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(walk.digest),
                 metadata={

@@ -15,7 +15,15 @@ from nba_ml.defs.internals import AssetCheckExecutionRecordStatus, UnresolvedAss
 from nba_ml.defs.jobs import MODEL_JOB, SNAPSHOT, SNAPSHOT_JOB
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.schedules import ANSWERED_WITHIN, sentence
-from nba_ml.defs.sensors.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
+from nba_ml.defs.sensors.backfill_decision import (
+    AskedRun,
+    BackfillState,
+    Followed,
+    RunStatus,
+    SensorDecision,
+    Taken,
+    decide,
+)
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 _AT_MOST = 6
@@ -68,7 +76,7 @@ def build_sensors(
     return [follow_backfill]
 
 
-def _requests(decision: Decision, followed: Followed) -> Iterator[dg.RunRequest]:
+def _requests(decision: SensorDecision, followed: Followed) -> Iterator[dg.RunRequest]:
     snapshots, models = followed.snapshot_keys(), followed.model_keys()
     for job, months, keys in (
         (SNAPSHOT_JOB, decision.snapshots, snapshots),
@@ -78,8 +86,8 @@ def _requests(decision: Decision, followed: Followed) -> Iterator[dg.RunRequest]
             yield dg.RunRequest(run_key=f"{job}-{keys[month]}", job_name=job, partition_key=month)
 
 
-def _seen(instance: dg.DagsterInstance, progress: Sequence[MonthProgress], followed: Followed) -> Seen:
-    return Seen(
+def _seen(instance: dg.DagsterInstance, progress: Sequence[MonthProgress], followed: Followed) -> BackfillState:
+    return BackfillState(
         progress=progress,
         wanted={m.month: _inputs_now(m) for m in progress},
         taken=_taken(instance),

@@ -29,7 +29,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import parse_month
 from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.channel import ChannelModel
-from nba_ml.registry.systems.interface import Columns, Floats, Seen, matrix_of
+from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, matrix_of
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
 SYSTEM_ID = "catboost_v8"
@@ -75,7 +75,7 @@ class KnownRow(BaseModel):
 
 
 class CatBoostManifest(BaseModel):
-    """What makes a registered model exist. `seen` dates: see `interface.Seen`."""
+    """What makes a registered model exist. `seen` dates: see `interface.TrainingExtent`."""
 
     model_config = _FROZEN
 
@@ -142,7 +142,7 @@ class Registered:
     data: bytes
 
 
-def registered_id(data: bytes, seen: Seen) -> str:
+def registered_id(data: bytes, seen: TrainingExtent) -> str:
     """What a file is registered as: the month of the newest game it was given, and the head of its digest.
 
     Raises:
@@ -152,7 +152,7 @@ def registered_id(data: bytes, seen: Seen) -> str:
     return f"{SYSTEM_ID}_{V2_33FEATURES.count}features_{year:04d}{month:02d}_{_sha256(data)[:12]}"
 
 
-def find_registered(store: ObjectStore, data: bytes, seen: Seen) -> Registered | None:
+def find_registered(store: ObjectStore, data: bytes, seen: TrainingExtent) -> Registered | None:
     """The file, if it is registered already, as having seen as much; None if it is not.
 
     Raises:
@@ -162,14 +162,14 @@ def find_registered(store: ObjectStore, data: bytes, seen: Seen) -> Registered |
     if store.read(_manifest(identity)) is None:
         return None
     found = require_registered(store, identity)
-    same = Seen(found.manifest.fitted_until, found.manifest.given_until) == seen and found.data == data
+    same = TrainingExtent(found.manifest.fitted_until, found.manifest.given_until) == seen and found.data == data
     return found if same else None
 
 
 def register_catboost(
     store: ObjectStore,
     data: bytes,
-    seen: Seen,
+    seen: TrainingExtent,
     reference: Sequence[tuple[str, date, Sequence[float]]],
     calibration: Calibration | None = None,
 ) -> Registered:
@@ -291,8 +291,8 @@ class CatBoostSystem:
         return self.manifest.newest_month
 
     @property
-    def seen(self) -> Seen:
-        return Seen(self.manifest.fitted_until, self.manifest.given_until)
+    def seen(self) -> TrainingExtent:
+        return TrainingExtent(self.manifest.fitted_until, self.manifest.given_until)
 
     @property
     def calibration(self) -> Calibration | None:

@@ -22,7 +22,7 @@ Columns = Mapping[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class TrainingExtent:
     """Which games a system owes itself to.
 
     `fitted` is the last date that fitting or early stopping looked at: nothing after it shaped a prediction.
@@ -33,7 +33,7 @@ class Seen:
     given: date
 
 
-NOTHING = Seen(date.min, date.min)
+NOTHING = TrainingExtent(date.min, date.min)
 """What a rule has seen."""
 
 
@@ -59,7 +59,7 @@ class PredictionSystem(Protocol):
     def newest_month(self) -> str: ...
 
     @property
-    def seen(self) -> Seen: ...
+    def seen(self) -> TrainingExtent: ...
 
     @property
     def calibration(self) -> Calibration | None: ...

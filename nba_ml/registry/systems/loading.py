@@ -6,8 +6,8 @@ from nba_ml.contract.model_id import SYSTEM_ID as XGBOOST
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
 from nba_ml.registry.systems.catboost_v8 import load_catboost, require_registered
+from nba_ml.registry.systems.external import find_other, require_named
 from nba_ml.registry.systems.interface import PredictionSystem
-from nba_ml.registry.systems.others import find_other, require_named
 from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import require_whole, system_of
 from nba_ml.storage.objects import ObjectStore

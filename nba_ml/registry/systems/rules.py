@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nba_ml.model import baselines
-from nba_ml.registry.systems.interface import NOTHING, Columns, Floats, Seen
+from nba_ml.registry.systems.interface import NOTHING, Columns, Floats, TrainingExtent
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Rule:
     model_type: str = "rule"
     model_sha256: str = ""
     newest_month: str = ""
-    seen: Seen = NOTHING
+    seen: TrainingExtent = NOTHING
     calibration: None = None
 
     @property

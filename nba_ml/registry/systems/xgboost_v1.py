@@ -18,7 +18,7 @@ from nba_ml.model.training import fit, gather, predict
 from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.manifest import BundleNames, Manifest
-from nba_ml.registry.systems.interface import Columns, Floats, Seen, matrix_of
+from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, matrix_of
 from nba_ml.storage.objects import ObjectStore
 
 
@@ -104,11 +104,11 @@ class XGBoostSystem:
         return self.record.newest_month
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> TrainingExtent:
         """A booster of the train side was stopped on early stopping; one of all rows has learnt from the last one."""
         sides = self.record.split.sides()
         given = sides["validation"].last
-        return Seen(fitted=sides["early_stopping"].last if self.held_out else given, given=given)
+        return TrainingExtent(fitted=sides["early_stopping"].last if self.held_out else given, given=given)
 
     @property
     def calibration(self) -> Calibration:

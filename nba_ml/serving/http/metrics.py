@@ -19,7 +19,7 @@ _BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0,
 _FIELDS = frozenset((*V2_33FEATURES.names, *KEYS))
 
 
-class Metrics:
+class ServiceMetrics:
     """The counters of one application, in a registry of its own."""
 
     def __init__(self, predictor: Predictor, watch: Callable[[], Watch | None]) -> None:

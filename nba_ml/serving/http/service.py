@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from nba_ml.contract.errors import FeatureRowsError, NbaMlError, SettingsError
 from nba_ml.serving.http.connections import BoundedHead
 from nba_ml.serving.http.logs import LOGGER, log_as_json, say
-from nba_ml.serving.http.metrics import Metrics
+from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.openapi import predict_operation
 from nba_ml.serving.http.problems import Problem
 from nba_ml.serving.http.requests import Limits, parse_rows, read_body
@@ -93,7 +93,7 @@ def create_app(
 
 def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float, limits: Limits) -> FastAPI:
     """The service over a predictor; it follows the channel while it runs, if there is one."""
-    state = _State(predictor)
+    state = _ServiceState(predictor)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -149,13 +149,13 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
     return app
 
 
-class _State:
+class _ServiceState:
     """What the routes share."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.watch: Watch | None = None
-        self.metrics = Metrics(predictor, lambda: self.watch)
+        self.metrics = ServiceMetrics(predictor, lambda: self.watch)
         self._started = time.monotonic()
 
     def tell(self, status: WatchStatus) -> None:
@@ -241,7 +241,7 @@ def _text(value: object) -> str:
 class _Observed:
     """Counts, times and logs every answer, and turns what nobody foresaw into a 500 in words."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
         self._app = app
         self._metrics = metrics
 

@@ -31,7 +31,7 @@ from itertools import takewhile
 from pydantic import BaseModel
 
 from nba_ml.contract.digest import json_digest
-from nba_ml.data.progress import MonthProgress, Status
+from nba_ml.data.progress import BackfillStatus, MonthProgress
 
 
 class RunStatus(StrEnum):
@@ -71,7 +71,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class BackfillState:
     """What is there at a look.
 
     `progress` are all months, in order; `wanted` and `taken`, by month, the digest of the inputs that a snapshot would
@@ -86,7 +86,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class SensorDecision:
     """Months to take a snapshot of, months to train, each with its digest; or, in words, what is waited for.
 
     `troubles`, in words: what failed and is not mended, whether or not something else is asked for.
@@ -111,7 +111,7 @@ class Followed(BaseModel):
     had: dict[str, int] = {}
     stands_on: dict[str, int] = {}
 
-    def after(self, decision: Decision, taken: Mapping[str, Taken]) -> Followed:
+    def after(self, decision: SensorDecision, taken: Mapping[str, Taken]) -> Followed:
         """With what a decision asks for; `taken` as it was decided on."""
         had = {month: n for month, n in self.had.items() if month not in decision.snapshots}
         had |= {month: taken[month].number for month in decision.snapshots if month in taken}
@@ -137,7 +137,7 @@ def _keys(asked: Mapping[str, str], on_top_of: Mapping[str, int]) -> dict[str, s
     return {month: f"{month}-{digest[:16]}{ends.get(month, '')}" for month, digest in asked.items()}
 
 
-def decide(seen: Seen, followed: Followed, *, at_most: int, every_later_month: bool = False) -> Decision:
+def decide(seen: BackfillState, followed: Followed, *, at_most: int, every_later_month: bool = False) -> SensorDecision:
     """What to ask for now.
 
     Args:
@@ -150,15 +150,15 @@ def decide(seen: Seen, followed: Followed, *, at_most: int, every_later_month: b
     troubles = tuple(trouble for month in months.values() if (trouble := month.trouble()))
     due = {name: month.wanted for name, month in months.items() if month.due}
     if due:
-        return Decision(snapshots=dict(list(due.items())[:at_most]), troubles=troubles)
+        return SensorDecision(snapshots=dict(list(due.items())[:at_most]), troubles=troubles)
 
     reached = list(takewhile(months.__contains__, (m.month for m in seen.progress)))
     if not reached:
         why = "".join(map(_unplayed, seen.progress[:1]))
-        return Decision(waiting=f"the first month is not substantial yet{why}", troubles=troubles)
+        return SensorDecision(waiting=f"the first month is not substantial yet{why}", troubles=troubles)
     if taking := [name for name in reached if months[name].state is _State.OPEN]:
         named = ", ".join(f"{name} (run {seen.snapshot_runs[name].run_id})" for name in taking[:6])
-        return Decision(waiting=f"the snapshot of {named} was asked for and is not there yet", troubles=troubles)
+        return SensorDecision(waiting=f"the snapshot of {named} was asked for and is not there yet", troubles=troubles)
 
     within_reach = list(takewhile(lambda name: months[name].usable, reached))
     windows = {
@@ -172,8 +172,8 @@ def decide(seen: Seen, followed: Followed, *, at_most: int, every_later_month: b
         if followed.models.get(name) != digest or name not in seen.model_runs
     }
     if models:
-        return Decision(models=dict(list(models.items())[:at_most]), troubles=troubles)
-    return Decision(
+        return SensorDecision(models=dict(list(models.items())[:at_most]), troubles=troubles)
+    return SensorDecision(
         waiting="; ".join(["nothing changed", *_hole(seen, reached)]),
         troubles=(*troubles, *_failed_model(list(candidates)[-1:], seen)),
     )
@@ -202,12 +202,12 @@ class _Month:
     state: _State
 
     @classmethod
-    def of(cls, progress: MonthProgress, seen: Seen, followed: Followed) -> _Month:
+    def of(cls, progress: MonthProgress, seen: BackfillState, followed: Followed) -> _Month:
         name = progress.month
         taken, run, asked = seen.taken.get(name), seen.snapshot_runs.get(name), followed.snapshots.get(name)
         return cls(
             name=name,
-            complete=progress.status == Status.COMPLETE,
+            complete=progress.status == BackfillStatus.COMPLETE,
             wanted=seen.wanted[name],
             asked=asked,
             taken=taken,
@@ -269,7 +269,7 @@ def _latest(windows: Mapping[str, str], reached: Sequence[str], followed: Follow
     return {} if left_behind else {name: windows[name]}
 
 
-def _hole(seen: Seen, reached: Sequence[str]) -> Iterator[str]:
+def _hole(seen: BackfillState, reached: Sequence[str]) -> Iterator[str]:
     """Names the month that the later ones wait for, if there are later ones."""
     behind = seen.progress[len(reached) :]
     if any(month.trainable for month in behind):
@@ -282,7 +282,7 @@ def _unplayed(month: MonthProgress) -> str:
     return f" ({'; '.join(month.notes())})" if month.missing or month.awaited else ""
 
 
-def _failed_model(latest: Sequence[str], seen: Seen) -> Iterator[str]:
+def _failed_model(latest: Sequence[str], seen: BackfillState) -> Iterator[str]:
     """Names the run of the latest model if it failed."""
     for name in latest:
         run = seen.model_runs.get(name)

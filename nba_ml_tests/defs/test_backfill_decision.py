@@ -12,8 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from nba_ml.contract.season import season_months
-from nba_ml.data.progress import MonthProgress, Status, TableState
-from nba_ml.defs.sensors.follow import AskedRun, Decision, Followed, RunStatus, Seen, Taken, decide
+from nba_ml.data.progress import BackfillStatus, MonthProgress, TableState
+from nba_ml.defs.sensors.backfill_decision import (
+    AskedRun,
+    BackfillState,
+    Followed,
+    RunStatus,
+    SensorDecision,
+    Taken,
+    decide,
+)
 
 MONTHS = season_months("2021-10", "2022-06")
 AT_MOST = 3
@@ -42,11 +50,11 @@ class Platform:
             for m in self.months
         ]
 
-    def seen(self) -> Seen:
+    def seen(self) -> BackfillState:
         def found(keys: dict[str, str]) -> dict[str, AskedRun]:
             return {month: self.runs[key] for month, key in keys.items() if key in self.runs}
 
-        return Seen(
+        return BackfillState(
             progress=self.progress(),
             wanted=self.wanted(),
             taken=dict(self.taken),
@@ -60,7 +68,7 @@ class Platform:
     def model_keys(self) -> dict[str, str]:
         return {month: f"model-{key}" for month, key in self.followed.model_keys().items()}
 
-    def look(self, *, submitted: bool = True) -> Decision:
+    def look(self, *, submitted: bool = True) -> SensorDecision:
         """One evaluation of the sensor; its runs are waiting in the queue then, unless they were not `submitted`."""
         seen = self.seen()
         decision = decide(seen, self.followed, at_most=AT_MOST, every_later_month=self.every_later_month)
@@ -88,7 +96,7 @@ class Platform:
             self.runs[key] = AskedRun(run.run_id, RunStatus.FAILED if failed else RunStatus.DONE)
 
 
-def settled(platform: Platform) -> list[Decision]:
+def settled(platform: Platform) -> list[SensorDecision]:
     """Look and run until nothing more is asked for."""
     platform.run()
     decisions = []
@@ -105,7 +113,7 @@ def test_a_month_gets_its_snapshot_when_it_is_substantial() -> None:
     """Guards against a snapshot of a month that is half there."""
     platform = Platform()
     platform.coverage["2021-10"] = 79
-    assert platform.look() == Decision(waiting="the first month is not substantial yet")
+    assert platform.look() == SensorDecision(waiting="the first month is not substantial yet")
     platform.coverage["2021-10"] = 80
     assert list(platform.look().snapshots) == ["2021-10"]
 
@@ -150,7 +158,7 @@ def test_a_substantial_month_is_taken_once_and_again_when_complete() -> None:
     platform.coverage["2021-10"] = 85
     settled(platform)
     platform.coverage["2021-10"] = 90
-    assert settled(platform) == [Decision(waiting="nothing changed")]
+    assert settled(platform) == [SensorDecision(waiting="nothing changed")]
     platform.coverage["2021-10"] = 95
     assert [list(d.snapshots) for d in settled(platform)] == [["2021-10"], [], []]
 
@@ -205,7 +213,7 @@ def test_rows_that_come_in_before_the_run_do_not_leave_it_waiting(coverage: int)
     assert platform.taken["2021-11"].inputs != asked.snapshots["2021-11"]
     assert list(platform.look().models) == ["2021-11"]
     platform.run()
-    assert platform.look() == Decision(waiting="nothing changed")
+    assert platform.look() == SensorDecision(waiting="nothing changed")
 
 
 def test_a_snapshot_that_somebody_else_took_settles_a_request() -> None:
@@ -242,7 +250,7 @@ def test_a_failed_snapshot_of_a_running_month_can_be_mended(mended: str, *, chec
         platform.edits["2021-11"] += 1
     decisions = settled(platform)
     assert [list(d.models) for d in decisions if d.models] == [["2021-11"]]
-    assert decisions[-1] == Decision(waiting="nothing changed")
+    assert decisions[-1] == SensorDecision(waiting="nothing changed")
 
 
 def test_a_failed_correction_holds_up_what_stands_on_it_and_nothing_else() -> None:
@@ -302,7 +310,7 @@ def test_a_request_without_a_run_is_made_again() -> None:
         assert before
         assert getattr(platform.look(), kind) == before
         platform.run()
-    assert platform.look() == Decision(waiting="nothing changed")
+    assert platform.look() == SensorDecision(waiting="nothing changed")
 
 
 def test_rows_that_change_back_are_another_request() -> None:
@@ -451,7 +459,7 @@ class Following(RuleBasedStateMachine):
             assert ("failed" in trouble or "checks" in trouble) == (month.month in self.unmended), trouble
             if not trouble:
                 changed = seen.taken[month.month].inputs != seen.wanted[month.month]
-                assert month.status is Status.SUBSTANTIAL or not changed
+                assert month.status is BackfillStatus.SUBSTANTIAL or not changed
         if not hole and not last.troubles:
             assert seen.model_runs[reached[-1]].status is RunStatus.DONE
 

@@ -17,7 +17,7 @@ from nba_ml.storage.objects import ObjectStore
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class ReleaseContext:
     """Where models and graded months are, and what candidates are held to."""
 
     objects: ObjectStore

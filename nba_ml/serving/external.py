@@ -1,7 +1,7 @@
 """Other systems beside our bundles: a rule as a challenger, a registered CatBoost, loaded after every check.
 
 A CatBoost is loaded by a fresh process before this one: a `.cbm` that somebody forged, digests and all, can kill
-CatBoost's parser, as a forged booster kills XGBoost's. `python -m nba_ml.serving.others` is that process: it reads
+CatBoost's parser, as a forged booster kills XGBoost's. `python -m nba_ml.serving.external` is that process: it reads
 `{"model": <base64>, "rows": [[33 numbers or null], ...]}` on its standard input and prints the predictions as a JSON
 list.
 """
@@ -28,12 +28,12 @@ from nba_ml.registry.systems.catboost_v8 import (
     require_installed,
     require_reproduced,
 )
+from nba_ml.registry.systems.external import find_other
 from nba_ml.registry.systems.interface import Columns, PredictionSystem
-from nba_ml.registry.systems.others import find_other
 from nba_ml.registry.systems.rules import Rule
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records, unpredicted
-from nba_ml.serving.rows import Rows
+from nba_ml.serving.rows import FeatureRows
 from nba_ml.storage.objects import ObjectStore
 
 _LINE = V2_33FEATURES.index("vegas_points_line")
@@ -45,7 +45,7 @@ class LoadedSystem(Loaded):
 
     system: PredictionSystem
 
-    def predict(self, rows: Rows) -> list[Prediction]:
+    def predict(self, rows: FeatureRows) -> list[Prediction]:
         """The records (n,) of rows that keep the contract. Without an interval, what needs one is None.
 
         A rule has nothing to go by before a player's first game of the season: the record says so with None for the
@@ -69,7 +69,7 @@ class LoadedSystem(Loaded):
         ]
 
 
-def _columns(rows: Rows) -> Columns:
+def _columns(rows: FeatureRows) -> Columns:
     return {name: rows.features[:, position] for position, name in enumerate(V2_33FEATURES.names)}
 
 
@@ -107,7 +107,7 @@ def _catboost(registered: Registered, threads: int | None, try_apart: bool) -> P
     if try_apart:
         manifest = registered.manifest
         rows = [row.features for row in manifest.reference_rows]
-        predicted = predict_apart("nba_ml.serving.others", registered.data, rows, manifest.model_id)
+        predicted = predict_apart("nba_ml.serving.external", registered.data, rows, manifest.model_id)
         require_reproduced(manifest, predicted)
     return load_catboost(registered, threads)
 

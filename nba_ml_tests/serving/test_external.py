@@ -27,12 +27,12 @@ from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, Share
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.registry.systems import catboost_v8
 from nba_ml.registry.systems.catboost_v8 import Registered, StatedFile, load_catboost, register_catboost
-from nba_ml.registry.systems.interface import Seen, columns_of, matrix_of
+from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.rules import RULES
 from nba_ml.serving import Prediction, Predictor
+from nba_ml.serving.external import LoadedSystem, load_other
 from nba_ml.serving.http.requests import Limits
 from nba_ml.serving.http.service import app_of, create_app
-from nba_ml.serving.others import LoadedSystem, load_other
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of
 from nba_ml_tests.faults.summary import PREFIX
@@ -73,7 +73,7 @@ def registered(store: DirectoryStore, cbm: bytes, trained: Trained, *, interval:
     held = trained.side("early_stopping")
     predicted = np.array(catboost_v8.predict_file(cbm, held.features.tolist(), threads=1))
     calibration = calibrate(predicted, held.points.astype(np.float64)) if interval else None
-    return register_catboost(store, cbm, Seen(fitted, date(2021, 12, 31)), rows, calibration)
+    return register_catboost(store, cbm, TrainingExtent(fitted, date(2021, 12, 31)), rows, calibration)
 
 
 @pytest.fixture
