@@ -60,7 +60,7 @@ FIRST, TRAINED, NEXT = "2021-10", "2022-02", "2022-03"
 
 LIMITS = Thresholds(min_rows_per_step=1_200, rollout_margin=0.1, external_margin=0.2)
 """The shipped limits, but for a rollout's steps: how many rows each needs, and a margin that ten days of one March can
-tell two models apart by. A CatBoost of two months is not held to the season average as closely as one of a season."""
+tell two models apart by. A CatBoost of three months is not held to the season average as closely as one of a season."""
 
 STEPS = (("2022-03-10", 50), ("2022-03-20", 100), ("2022-03-31", 0))
 """The last day of results that a step is judged on, and the share after it; 0 is the challenger as the champion."""
@@ -68,8 +68,9 @@ STEPS = (("2022-03-10", 50), ("2022-03-20", 100), ("2022-03-31", 0))
 SLATES = {0: "2022-03-01", 10: "2022-03-04", 50: "2022-03-14", 100: "2022-03-25"}
 """The date that is predicted at each share."""
 
-FITTED_UNTIL, GIVEN_UNTIL = date(2021, 12, 31), date(2022, 1, 31)
-"""How far the challenger's training looked: January was held out and teaches its interval; February is its backtest."""
+FITTED_UNTIL, GIVEN_UNTIL = date(2022, 1, 20), date(2022, 1, 31)
+"""How far the challenger's training looked. The rest of January was held out and teaches its interval; February is its
+backtest."""
 
 WHY = ("--reason", "the full loop of the tests")
 MISSING = 3
