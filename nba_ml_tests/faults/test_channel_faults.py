@@ -43,7 +43,7 @@ UNTIL = (date(2022, 1, 9), date(2022, 1, 17), date(2022, 1, 31))
 
 
 def started(bench: Bench, ids: list[str], serial: int | None) -> Moved:
-    return rollout_start(bench.objects, ids[1], AT, WHY, date(2022, 1, 1), serial)
+    return rollout_start(bench, ids[1], AT, WHY, date(2022, 1, 1), serial, share=10)
 
 
 def advanced(step: int) -> Act:
