@@ -125,6 +125,7 @@ WORLD = (
     player("jalenwilliams", DAY, "2"),
     player("jaylinwilliams", OPENING, "3", "CCC", "DDD"),
     player("twin", OPENING, "4"),
+    player("twinjr", DAY, "4"),  # both play: whoever guesses gives the line to one of them
     player("twin", DAY, "5"),
     player("rested", OPENING, "6"),
     player("traveller", DAY - timedelta(days=1), "7", "EEE", "FFF"),
@@ -146,7 +147,7 @@ WORLD = (
         ("3", "jalenwilliams", OPENING, LineOutcome.BY_ID, True),
         (None, "twin", OPENING, LineOutcome.BY_NAME, False),  # the other one has not been seen yet
         (None, "twin", DAY, LineOutcome.NAME_AMBIGUOUS, False),
-        ("4", "twin", DAY, LineOutcome.DID_NOT_PLAY, False),
+        ("4", "twin", DAY, LineOutcome.BY_ID, False),
         ("5", "twin", DAY, LineOutcome.BY_ID, False),
         ("99", "jalenwilliams", DAY, LineOutcome.ID_UNKNOWN, True),
         ("6", "rested", DAY, LineOutcome.DID_NOT_PLAY, False),
