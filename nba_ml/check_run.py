@@ -123,15 +123,16 @@ def check_month(backfill: Backfill, month: str) -> CheckReport:
     """Run every check of the month's materialised assets, in one Dagster run that materialises nothing.
 
     Raises:
-        MissingMonthsError: no asset with checks was ever materialised for the month.
+        MissingMonthsError: no model was ever materialised for the month. Its checks would be skipped, not passed.
     """
     planner = backfill.planner
     checks = all_checks(planner.limits)
     present = {asset for asset in {check.asset for check in checks} if planner.stored(asset, month)}
-    if not present:
+    if "xgboost_model" not in present:
+        there = f"only {', '.join(sorted(present))}" if present else "nothing that has checks"
         raise MissingMonthsError(
-            f"Nothing that has checks is materialised for {month}. Run `nba-ml run --month {month}` first, or give "
-            "--month a month that is there."
+            f"{month} has no model: {there} is materialised. Run `nba-ml run --month {month}` first, or give --month "
+            "a month that has a model."
         )
     result = backfill.check(month, present)
     return CheckReport(month, tuple(_outcomes(result, checks, present)), result.run_id)

@@ -76,7 +76,7 @@ def build_notifier(settings: NotifySettings) -> dg.SensorDefinition:
             # A tick that fails keeps its old cursor, so these runs are looked at again.
             raise NotifyError(
                 f"Not everybody could be told. {said}. It is tried again in {_LOOKS_EVERY} seconds, for a day; who was "
-                "told is not told again. `nba-ml health --notify` tries every target with a test message."
+                "told is not told again. `nba-ml health --test` sends every target a test message."
             )
         return dg.SkipReason(f"{len(finished)} run(s) ended since the last look, {told} to be told of.")
 

@@ -1,11 +1,13 @@
 """`gcs_artifact`: the published bundle, and the gate in front of it."""
 
+from enum import StrEnum
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
 from nba_ml.assets.recording import OWNERS, recorded
+from nba_ml.checks.registry import OVERRIDABLE
 from nba_ml.checks.thresholds import Thresholds
 from nba_ml.checks.verdict import gather_verdict
 from nba_ml.core.errors import NotVerifiedError, OverrideError
@@ -17,10 +19,14 @@ from nba_ml.resources.store import ArtifactRoot
 CODE_VERSION = "1"
 
 
+OverridableCheck = StrEnum("OverridableCheck", [(key, key) for key in OVERRIDABLE])  # type: ignore[misc]
+"""An enumeration, so that the launchpad completes the name and Dagster refuses a wrong one before a run starts."""
+
+
 class OverrideConfig(dg.Config):
     """A named check that failed, and why the model may be published all the same."""
 
-    check: str = Field(description="The failed check, as asset.check: xgboost_model.beats_last_10.")
+    check: OverridableCheck = Field(description="The failed check: xgboost_model.beats_last_10_average.")
     reason: str = Field(description="Why it may be published all the same: written into the manifest.")
 
 
@@ -55,7 +61,7 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
             artifact = Artifact()
             facts = {"note": "no model up to this month, so nothing to publish"}
         else:
-            overrides = [Override(check=each.check, reason=each.reason) for each in config.overrides]
+            overrides = [Override(check=str(each.check), reason=each.reason) for each in config.overrides]
             try:
                 verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
                 done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))

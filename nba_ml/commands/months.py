@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from nba_ml.commands.months_shown import run_months, show_artifact, show_model
 from nba_ml.commands.session import open_backfill, require_form
 from nba_ml.commands.wrapper import FAILED, command, out
+
+if TYPE_CHECKING:
+    from nba_ml.core.gates import Override
 
 
 @click.command()
@@ -23,11 +28,9 @@ def run(month: str | None, override: str | None, reason: str | None) -> int:
     require_form(month)
     if (override is None) is not (reason is None):
         raise click.UsageError("--override and --reason belong together: name the check, and say why.")
+    overrides = _overrides(override, reason)
     with open_backfill() as backfill:
-        from nba_ml.core.gates import Override
-
-        if override is not None and reason is not None:
-            backfill.overrides = (Override(check=override, reason=reason),)
+        backfill.overrides = overrides
         from nba_ml.assets import CHAIN, FEATURE_ASSETS
         from nba_ml.partitions import require_month
 
@@ -43,6 +46,19 @@ def run(month: str | None, override: str | None, reason: str | None) -> int:
             return FAILED
         show_artifact(backfill, last)
     return 0
+
+
+def _overrides(check: str | None, reason: str | None) -> tuple[Override, ...]:
+    """The override that was asked for, looked at before anything starts: a refused run turns the month red."""
+    if check is None or reason is None:
+        return ()
+    from nba_ml.checks.registry import require_overridable
+    from nba_ml.core.gates import Override
+
+    require_overridable(check)
+    override = Override(check=check, reason=reason)
+    override.require_reason()
+    return (override,)
 
 
 @click.command()

@@ -102,7 +102,8 @@ def serve(
             if error.name is None or error.name.partition(".")[0] == "nba_ml":
                 raise
             raise MissingExtraError(
-                f"The HTTP service needs {error.name}, which is not installed: pip install 'nba_ml[serve]'."
+                f"The HTTP service needs {error.name}, a dependency of nba_ml that is not installed: pip install "
+                f"{error.name}."
             ) from error
         source = source or _published_here()
         if channel is None and model_id is None and not source.endswith("_manifest.json"):

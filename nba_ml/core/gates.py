@@ -40,7 +40,7 @@ class CheckVerdict(BaseModel):
 
     @property
     def key(self) -> str:
-        """`xgboost_model.beats_last_10`: how an override names it."""
+        """`xgboost_model.beats_last_10_average`: how an override names it."""
         return f"{self.asset}.{self.check}"
 
     def __str__(self) -> str:
@@ -52,8 +52,20 @@ class Override(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    check: str = Field(description="The check, as asset.check: xgboost_model.beats_last_10.")
+    check: str = Field(description="The check, as asset.check: xgboost_model.beats_last_10_average.")
     reason: str = Field(description="Why it may be published all the same. It is written into the manifest.")
+
+    def require_reason(self) -> None:
+        """Pass silently if the reason is one.
+
+        Raises:
+            OverrideError: it is shorter than `SHORTEST_REASON`.
+        """
+        if len(self.reason.strip()) < SHORTEST_REASON:
+            raise OverrideError(
+                f"The override of {self.check} gives no reason ({self.reason!r}). It is published with the model: say "
+                "in a sentence why the failure may be accepted."
+            )
 
 
 class Verdict(BaseModel):
@@ -84,11 +96,7 @@ class Verdict(BaseModel):
         by_key = {check.key: check for check in self.checks}
         failed = {check.key: check for check in self.checks if not check.passed}
         for override in overrides:
-            if len(override.reason.strip()) < SHORTEST_REASON:
-                raise OverrideError(
-                    f"The override of {override.check} gives no reason ({override.reason!r}). It is published with "
-                    "the model: say in a sentence why the failure may be accepted."
-                )
+            override.require_reason()
             if override.check not in by_key:
                 raise OverrideError(
                     f"There is no blocking check {override.check!r} behind this model. They are: "

@@ -88,6 +88,32 @@ def test_an_override_needs_both_its_options(shipped: Home, options: list[str]) -
     assert "--override and --reason belong together" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("check", "reason", "says"),
+    [
+        ("xgboost_model.validation_mea", "It is only a slip of the pen.", "Did you mean xgboost_model.validation_mae?"),
+        ("validation_mae", "It is only a slip of the pen.", "There is no check 'validation_mae'."),
+        ("*", "Everything, please, for the demo.", "There is no check '*'."),
+        (
+            "train_split.dates_disjoint_and_ordered",
+            "One shared date will not matter.",
+            "stops the run: that cannot be overridden",
+        ),
+        ("xgboost_model.train_gap", "It fits the train rows too well.", "warns and does not block publication"),
+        ("xgboost_model.validation_mae", "ok", "gives no reason"),
+    ],
+)
+def test_an_override_that_cannot_be_is_refused_before_anything_starts(
+    tmp_path: Path, check: str, reason: str, says: str
+) -> None:
+    """Guards a published month, and `health`, which a slip of the pen turned red by a run that had to fail."""
+    home = Home(tmp_path / "home", tmp_path / "no data", limits=None)
+    ended = home.run_here("run", "--override", check, "--reason", reason)
+    assert ended.returncode == 2
+    assert says in " ".join(ended.stderr.split())
+    assert not home.root.exists()
+
+
 # -- check: one test for each exit code ---------------------------------------------------------------
 
 
@@ -128,10 +154,16 @@ def test_exit_2_where_nothing_is_there_to_check(shipped: Home) -> None:
     """Guards against a month that passes because it has nothing to fail."""
     ended = shipped.run_here("check", "--month", "2022-01")
     assert ended.returncode == 2
+    features = dataclasses.replace(shipped, root=shipped.root.parent / "features only")
+    made = ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
+    assert features.run_here("backfill", "--to", "2021-11", "--assets", ",".join(made)).returncode == 0
+    ended = features.run_here("check", "--month", "2021-11")
+    assert ended.returncode == 2
+    assert "2021-11 has no model: only feature_store_snapshot is materialised" in " ".join(ended.stderr.split())
     empty = dataclasses.replace(shipped, root=shipped.root.parent / "another home")
     ended = empty.run_here("check", "--month", REFUSED)
     assert ended.returncode == 2
-    assert f"Nothing that has checks is materialised for {REFUSED}. Run `nba-ml run" in ended.stderr
+    assert f"{REFUSED} has no model: nothing that has checks is materialised. Run `nba-ml run" in ended.stderr
 
 
 def test_exit_2_where_a_check_could_not_run(shipped: Home, tmp_path: Path) -> None:

@@ -9,9 +9,6 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.serving.connections import BoundedHead
 from nba_ml.serving.service import create_app
 from nba_ml_tests.serving.conftest import Published

@@ -16,9 +16,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.core.systems.catboost_v8 import Registered
 from nba_ml_tests.serving.conftest import Published, point
 from nba_ml_tests.serving.test_others import MOCK, cbm, needs_catboost, theirs

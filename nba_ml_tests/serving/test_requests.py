@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.serving.problems import Problem
 from nba_ml.serving.requests import Limits, _each_name_once, parse_rows
 

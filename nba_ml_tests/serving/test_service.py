@@ -22,9 +22,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.core.channel import CHAMPION, Share
 from nba_ml.core.contract import V2_33FEATURES
 from nba_ml.core.errors import BundleError, PublicationError

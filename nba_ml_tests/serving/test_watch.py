@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-pytest.importorskip("prometheus_client", reason="needs the extra 'serve': pip install 'nba_ml[serve]'")
-
 from nba_ml.core.channel import CHAMPION
 from nba_ml.core.errors import PublicationError
 from nba_ml.core.object_store import StoredObject

@@ -1,0 +1,212 @@
+"""Every name that a text quotes exists: in docstrings, help, errors, the README and the reasons of skipped tests.
+
+Check keys are held against the registry, commands and options against click, extras against pyproject.toml, settings
+against what the settings read, headings and links against the README.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+import pytest
+
+import nba_ml
+from nba_ml.assets.slate_predictions import days_of
+from nba_ml.checks import champion, slate_predictions
+from nba_ml.checks.registry import all_checks
+from nba_ml.checks.thresholds import Thresholds
+from nba_ml.cli import main
+from nba_ml.partitions import season_months
+from nba_ml.settings import Settings
+
+ROOT = Path(nba_ml.__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def strings(file: Path) -> Iterator[tuple[str, str]]:
+    """Where, and every string of a module; what an f-string fills in is a `{}`."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        where = f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.JoinedStr):
+            parts = (str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
+            yield where, "".join(parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            yield where, node.value
+
+
+@cache
+def texts(folder: str = "nba_ml") -> tuple[tuple[str, str], ...]:
+    """Where and what: the strings of a package, and the README."""
+    modules = sorted((ROOT / folder).rglob("*.py"))
+    return (("README.md", README), *(found for file in modules for found in strings(file)))
+
+
+# --- check keys ----------------------------------------------------------------------------------------------
+
+
+@cache
+def check_keys() -> set[str]:
+    limits, months = Thresholds(), season_months("2021-10", "2021-12")
+    graph = (champion.build(months, limits), slate_predictions.build(days_of(months), limits))
+    others = {f"{key.asset_key.to_user_string()}.{key.name}" for each in graph for key in each.check_keys}
+    return {check.key for check in all_checks(limits)} | others
+
+
+def is_attribute(asset: str, name: str) -> bool:
+    """Whether it is a name of a module that is called as the asset is: `predictions.make_predictions`."""
+    for room in ("assets", "checks", "core"):
+        spec = find_spec(f"nba_ml.{room}.{asset}")
+        if spec is not None and spec.origin is not None and re.search(rf"\b{name}\b", Path(spec.origin).read_text()):
+            return True
+    return False
+
+
+def wrong_checks(text: str) -> list[str]:
+    """Check keys in a text that are none."""
+    keys = check_keys()
+    assets = "|".join(sorted({key.partition(".")[0] for key in keys}))
+    quoted = re.findall(rf"(?<![\w./])({assets})\.([a-z][a-z0-9_]*)\b(?!\()", text)
+    endings = {"py", "json", "parquet"}
+    return [
+        f"{asset}.{name}"
+        for asset, name in quoted
+        if name not in endings and f"{asset}.{name}" not in keys and not is_attribute(asset, name)
+    ]
+
+
+def test_every_check_that_is_quoted_exists() -> None:
+    """Guards the launchpad's example: an override of `xgboost_model.beats_last_10`, which is not a check."""
+    assert [(where, wrong) for where, text in texts() if (wrong := wrong_checks(text))] == []
+
+
+# --- commands and options ------------------------------------------------------------------------------------
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """The words of each `nba-ml ...` in backquotes or on a line of code of its own."""
+    for quoted in re.findall(r"`(nba-ml [^`]+)`", text):
+        yield quoted.split()
+    for line in re.findall(r"^\s*(?:\$ )?(?:[A-Z]\w+ [a-z]+:\s+)?(nba-ml [a-z][^#`\n]*)", text, re.MULTILINE):
+        yield line.split()
+
+
+def wrong_command(words: list[str]) -> str | None:
+    """What of a command line click does not know; None if it knows all."""
+    at: click.Command = main
+    options = {name for parameter in main.params for name in parameter.opts} | {"--help", "-h"}
+    for word in words[1:]:
+        name = word.strip("[]").rstrip(".,;")
+        if name.endswith(":"):  # a sentence goes on
+            return wrong_command([words[0], name[:-1]]) if at is main else None
+        if name.startswith("-") and name.strip("-"):
+            options |= {each for parameter in at.params for each in (*parameter.opts, *parameter.secondary_opts)}
+            if name.partition("=")[0] not in options:
+                return name
+        elif isinstance(at, click.Group):
+            if name in ("...", "{}") or name.isupper():
+                return None
+            several = name.split("\\|")  # a table's "a or b"
+            if wrong := [each for each in several if each not in at.commands]:
+                return wrong[0]
+            at = at.commands[several[0]]
+    return None
+
+
+def test_every_command_and_option_that_is_quoted_exists() -> None:
+    """Guards `nba-ml health --notify tries every target`, which is what --test does, and an option that was renamed."""
+    wrong = {
+        (where, " ".join(words), bad)
+        for where, text in texts()
+        for words in commands(text)
+        if (bad := wrong_command(words)) is not None
+    }
+    assert wrong == set()
+
+
+# --- extras, settings, headings ------------------------------------------------------------------------------
+
+
+def test_every_extra_that_is_quoted_exists() -> None:
+    """Guards `serve`, and the reasons of nine skipped tests, which named an extra that does not exist."""
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    quoted = [
+        (where, name)
+        for where, text in {*texts(), *texts("nba_ml_tests")}
+        for listed in re.findall(r"nba[_-]ml\[([\w, -]+)\]", text)
+        for name in re.split(r",\s*", listed)
+    ]
+    assert len(quoted) > 3
+    assert [(where, name) for where, name in quoted if name not in extras] == []
+
+
+class Asked(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self, content: Mapping[str, str]) -> None:
+        super().__init__(content)
+        self.names: set[str] = set(content)
+
+    def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
+        self.names.add(key)
+        return super().get(key, default)
+
+
+def settings_read(tmp_path: Path) -> set[str]:
+    """The settings that `Settings` reads, with everything switched on."""
+    asked = Asked(
+        {
+            "NBA_ML_HOME": str(tmp_path),
+            "NBA_ML_SOURCE": "bigquery",
+            "NBA_ML_BIGQUERY_PROJECT": "p",
+            "NBA_ML_NOTIFY_EMAIL": "a@example.com",
+            "NBA_ML_SMTP_HOST": "localhost",
+        }
+    )
+    Settings.from_environment(asked)
+    return asked.names
+
+
+def test_every_setting_that_is_quoted_is_read_and_each_is_in_the_readme(tmp_path: Path) -> None:
+    """Guards a setting that a message recommends and nothing reads, and one that only the source knows."""
+    known = settings_read(tmp_path)
+    # A setting that a command's option takes from the environment.
+    known |= {str(each) for name in main.commands for p in main.commands[name].params if (each := p.envvar)}
+    quoted = {(where, name) for where, text in texts() for name in re.findall(r"\bNBA_ML_[A-Z_]*[A-Z]\b(?!\*)", text)}
+    assert [(where, name) for where, name in sorted(quoted) if name not in known] == []
+    assert [name for name in sorted(known) if name.startswith("NBA_ML_") and name not in README] == []
+
+
+def headings() -> set[str]:
+    return {line.lstrip("# ") for line in README.splitlines() if re.match(r"#+ ", line)}
+
+
+def anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+def test_every_heading_that_is_quoted_exists() -> None:
+    """Guards a message that sends its reader to a part of the README that is not there."""
+    quoted = [(where, name) for where, text in texts() for name in re.findall(r"README(?:\.md)? under '([^']+)'", text)]
+    assert quoted
+    assert [(where, name) for where, name in quoted if name not in headings()] == []
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)\s]+)\)", README))))
+def test_every_link_of_the_readme_leads_somewhere(link: str) -> None:
+    """Guards a link to a file that was moved or a heading that was renamed."""
+    path, _, fragment = link.partition("#")
+    if link.startswith("http"):
+        assert link.startswith("https://")
+        return
+    assert (ROOT / path).exists()
+    assert not fragment or path or fragment in {anchor(each) for each in headings()}
