@@ -54,6 +54,8 @@ feature_store_snapshot.last_5_correlation: stops the run
 feature_store_snapshot.last_5_recomputes: stops the run
 feature_store_snapshot.line_error: stops the run
 feature_store_snapshot.line_flag_agrees: stops the run
+feature_store_snapshot.lines_matched: stops the run
+feature_store_snapshot.lines_matched_complete: warns
 feature_store_snapshot.no_constant_column: stops the run
 feature_store_snapshot.ranges: stops the run
 feature_store_snapshot.samples_are_results: stops the run
