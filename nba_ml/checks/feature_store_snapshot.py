@@ -227,7 +227,8 @@ def _drift(snapshot: Snapshot, context: CheckContext) -> Finding:
         n=snapshot.table.num_rows,
         worst=most_moved(ranked),
         next_step=f"{context.month} looks like another population in {named}. If a source began or ended (lines, "
-        "injury reports), that is why; if nothing is known to have changed, look at the job that writes these features.",
+        "injury reports), that is why; if nothing is known to have changed, look at the job that writes "
+        "these features.",
     )
 
 
