@@ -152,7 +152,7 @@ def test_a_month_that_is_not_there_yet_fails_below_its_limit(name: str, enough: 
     assert described(name, with_coverage(enough))[0]
     passed, message, _ = described(name, with_coverage(enough - 1))
     assert not passed
-    assert f"at least {limit} of the player-games have a result and valid features" in message
+    assert f"at least {limit} of the player-games played have a valid feature row" in message
     assert f"{1000 - enough + 1} player-games of 2021-11 have no valid feature row: wait for the backfill" in message
 
 
