@@ -9,13 +9,16 @@ READY := $(VENV)/.ready
 # The BigQuery emulator of the tests: it needs Python 3.13 and another DuckDB than ours, so it lives apart.
 EMULATOR := .venv-bigquery
 EMULATOR_READY := $(EMULATOR)/.ready
+# MkDocs and its theme share nothing with the package.
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready
 PORT ?= 3000
 
 # Nothing leaves the machine: no usage statistics, no look for updates.
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
-.PHONY: help setup run backfill check test emulator lint bench drills loop ui clouds challengers lock clean
+.PHONY: help setup run backfill check test emulator lint bench drills loop ui clouds challengers docs lock clean
 
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -94,6 +97,14 @@ clouds: $(READY) emulator ## Try it on emulators of BigQuery and Cloud Storage: 
 challengers: $(READY) ## LightGBM and CatBoost for the asset of that name (a hundred megabytes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/challengers.lock
 
+docs: $(DOCS_READY) ## The documentation site, in docs/site; a broken link or anchor is an error
+	@$(DOCS)/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
+$(DOCS_READY): .ci/docs.lock $(READY)
+	@echo "Setting up $(DOCS) ..."; rm -rf $(DOCS); $(BIN)/python -m venv $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/docs.lock
+	@touch $@
+
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra dev --custom-compile-command "make lock" \
@@ -109,6 +120,8 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --overrides .ci/lock-overrides.txt -c .ci/challengers.lock --custom-compile-command "make lock" \
 	  nba_ml/serving/requirements-catboost.in -o nba_ml/serving/requirements-catboost.lock
+	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" --group docs -o .ci/docs.lock
 
 clean: ## Remove the environment and the caches; the home (.nba_ml) stays
-	rm -rf $(VENV) $(EMULATOR) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR) $(DOCS) docs/site .mypy_cache .ruff_cache .pytest_cache .hypothesis
