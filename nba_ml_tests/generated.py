@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from nba_ml.checks.registry import all_checks
-from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.contract.thresholds import Thresholds
-from nba_ml.defs import slate_checks as slate_predictions
 from nba_ml.model.record import ModelRecord
 from nba_ml.slates.served_table import columns_table
+from nba_ml_tests.docs import tables
+from nba_ml_tests.docs.markdown import ROOT, pages
 
-ROOT = Path(__file__).parent.parent
-README = ROOT / "README.md"
-SCHEMA = ROOT / "nba_ml" / "core" / "schemas" / "model_metadata.schema.json"
+SCHEMA = ROOT / "nba_ml" / "model" / "schemas" / "model_metadata.schema.json"
 
+PARTS: Mapping[str, Callable[[], str]] = {
+    "features": tables.features,
+    "checks": tables.checks,
+    "standing checks": tables.standing_table,
+    "limits": tables.limits,
+    "player games": tables.player_games,
+    "prop lines": tables.prop_lines,
+    "snapshot": tables.snapshot,
+    "predictions": columns_table,
+    "commands": tables.commands,
+    "make": tables.make,
+    "http": tables.http,
+    "automation": tables.automation,
+    "jobs": tables.jobs,
+}
+"""Name of a generated part of the documentation -> what makes it."""
 
-def features_table() -> str:
-    """The feature contract as a Markdown table."""
-    rows = [
-        f"| {i} | `{f.name}` | {f.group} | {f.definition} | {f.unit} "
-        f"| {f.low:g} to {f.high:g} | {f.missing_when or 'no'} |"
-        for i, f in enumerate(V2_33FEATURES.features)
-    ]
-    return "\n".join(
-        ["| i | name | group | definition | unit | range | may be missing |", "|---|---|---|---|---|---|---|", *rows]
-    )
-
-
-def checks_table() -> str:
-    """The registry of asset checks, and those of slates, as a Markdown table."""
-    every = (*all_checks(), *slate_predictions.checks(Thresholds()))
-    rows = [f"| `{c.asset}` | `{c.name}` | {c.threshold} | {c.consequence} | {c.reason} |" for c in every]
-    return "\n".join(["| asset | check | threshold | a failure | why |", "|---|---|---|---|---|", *rows])
+_PART = re.compile(r"(<!-- generated: ([a-z ]+) -->\n).*?(<!-- end: \2 -->)", re.S)
 
 
 def schema() -> str:
@@ -42,22 +39,18 @@ def schema() -> str:
     return json.dumps(ModelRecord.model_json_schema(), indent=2, sort_keys=True) + "\n"
 
 
-PARTS: Mapping[str, str] = {"features": features_table(), "checks": checks_table(), "predictions": columns_table()}
-"""Name of a generated part of the README -> its content."""
-
-
 def with_parts(text: str) -> str:
-    """The README with its generated parts as they should be. Raises ValueError if a marker is missing."""
-    for name, content in PARTS.items():
-        start, end = f"<!-- generated: {name} -->", f"<!-- end: {name} -->"
-        before, found, rest = text.partition(start)
-        _, ended, after = rest.partition(end)
-        if not found or not ended:
-            raise ValueError(f"README.md has no part between {start} and {end}")
-        text = f"{before}{start}\n{content}\n{end}{after}"
-    return text
+    """A page with its generated parts as they should be. Raises KeyError for a part that nothing makes."""
+    return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
+
+
+def generated_pages() -> dict[Path, list[str]]:
+    """The pages that have generated parts, and which."""
+    found = {page: [match[2] for match in _PART.finditer(page.read_text())] for page in pages()}
+    return {page: parts for page, parts in found.items() if parts}
 
 
 if __name__ == "__main__":
-    README.write_text(with_parts(README.read_text()))
+    for page in generated_pages():
+        page.write_text(with_parts(page.read_text()))
     SCHEMA.write_text(schema())

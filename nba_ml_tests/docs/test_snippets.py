@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -44,7 +43,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_tutorial_and_the_readme_run_as_printed(folder: Path) -> None:
     """Someone follows the tutorial, then the README, and a command fails or prints something else."""
     shell = Shell(folder)
-    run = [b for page in (TUTORIAL, README) for b in blocks(page) if b.language in (SHELL, PYTHON) and not b.why_not_run]
+    run = [
+        b for page in (TUTORIAL, README) for b in blocks(page) if b.language in (SHELL, PYTHON) and not b.why_not_run
+    ]
     with shell.background():
         for block in run:
             shell.run(block)
@@ -57,12 +58,13 @@ class Shell:
         self.folder = folder
         self.state = folder / ".exported"
         self.state.write_text("")
-        self.ports: dict[str, str] = {}
+        self.ports = {"3000": str(free_port())}
         self.servers: list[subprocess.Popen[bytes]] = []
         ours = re.compile(r"NBA_ML_|DAGSTER_|MAKE|PYTEST")
         self.environment = {name: value for name, value in os.environ.items() if not ours.match(name)}
-        # A table as wide as the one in the page; two threads at most wait for each other on a busy machine.
-        self.environment |= {"COLUMNS": "120", "NBA_ML_THREADS": "1"}
+        # A table as wide as the one in the page. Two threads wait for each other where two workers share the cores.
+        # PORT is what `make ui` takes instead of 3000.
+        self.environment |= {"COLUMNS": "120", "NBA_ML_THREADS": "1", "PORT": self.ports["3000"]}
 
     def run(self, block: Block) -> None:
         """Run a block; raises AssertionError with its output if it does not do what the page says."""
@@ -71,9 +73,7 @@ class Shell:
             self._start(block, text)
             return
         argv = [self.folder / ".venv/bin/python", "-c", text] if block.language == PYTHON else self._bash(text)
-        done = subprocess.run(
-            argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
         printed = f"{block.place}\n{block.text}\nprinted, with exit code {done.returncode}:\n{done.stdout}{done.stderr}"
         assert done.returncode == block.exit_code, printed
         missing = missing_line(self._with_free_ports(block.output), done.stdout + done.stderr)
@@ -133,12 +133,3 @@ def _answers(address: str) -> bool:
         return True
     except OSError:
         return False
-
-
-def test_python_snippets_of_all_pages_compile() -> None:
-    """A snippet of a how-to guide is no Python."""
-    from nba_ml_tests.docs.markdown import pages
-
-    for block in (b for page in pages() for b in blocks(page) if b.language == PYTHON):
-        compile(block.text, block.place, "exec")
-    assert sys.version_info >= (3, 11)

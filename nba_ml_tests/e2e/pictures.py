@@ -3,7 +3,7 @@
     nba-ml backfill --only-missing
     python -m nba_ml_tests.e2e.pictures .nba_ml [FOLDER]
 
-FOLDER is .github/images unless another is given.
+FOLDER is docs/pages/images unless another is given.
 """
 
 from __future__ import annotations
