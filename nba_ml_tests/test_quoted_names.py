@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -64,11 +63,8 @@ def check_keys() -> set[str]:
 
 def is_attribute(asset: str, name: str) -> bool:
     """Whether it is a name of a module that is called as the asset is: `predictions.make_predictions`."""
-    for room in ("assets", "checks", "core"):
-        spec = find_spec(f"nba_ml.{room}.{asset}")
-        if spec is not None and spec.origin is not None and re.search(rf"\b{name}\b", Path(spec.origin).read_text()):
-            return True
-    return False
+    modules = (ROOT / "nba_ml").rglob(f"{asset}.py")
+    return any(re.search(rf"\b{name}\b", module.read_text(encoding="utf-8")) for module in modules)
 
 
 def wrong_checks(text: str) -> list[str]:
