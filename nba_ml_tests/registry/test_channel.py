@@ -595,6 +595,18 @@ class DisturbedMovers(InterleavedMovers):
         self.place.put(CHAMPION, self.place.read(history_name(serial)))
         self.serial = serial
 
+    @rule(number=st.integers(1, 2), calls=st.integers(1, 8), back=st.integers(1, 3))
+    def write_the_pointer_during_a_move(self, number: int, calls: int, back: int) -> None:
+        """From beginning to end, since chance alone rarely writes between a mover's read and its swap."""
+        self.start(number)
+        mover = self.running[-1]
+        for call in range(16):
+            if call == calls:
+                self.write_the_pointer(back)
+            mover.step()
+            self.all_is_well()
+        self.retire(mover)
+
     @invariant()
     def all_is_well(self) -> None:
         super().all_is_well()
