@@ -197,9 +197,7 @@ class Thresholds(BaseModel):
             ) from error
         except ValidationError as error:
             said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise SettingsError(
-                f"{path}: {said}. The names and their limits are in the README under 'Reference: the asset checks'."
-            ) from error
+            raise SettingsError(f"{path}: {said}. All names are in docs/pages/reference/limits.md.") from error
         except ValueError as error:
             raise SettingsError(f"{path} is no TOML file of `name = value` lines: {error}.") from error
 

@@ -37,7 +37,7 @@ _SPELT = {"BOOLEAN": "BOOL", "INTEGER": "INT64"}
 def require_columns(name: str, schema: Sequence[bigquery.SchemaField]) -> None:
     """Pass silently for a table that takes a slate's rows.
 
-    Each column is of the type that the README names. A BIGNUMERIC could hold the values too, and is refused: decimals
+    Each column is of the type that `served_table` names. A BIGNUMERIC could hold the values too, and is refused: decimals
     of a Parquet file with so few digits become NUMERIC by BigQuery's rule, which is then another type than the table's.
 
     Args:

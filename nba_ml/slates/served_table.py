@@ -1,6 +1,6 @@
 """The columns of BigQuery's `player_prop_predictions` that a slate fills, and a slate as rows of them.
 
-The one place that names them: the writer, its complaints about a table, and the README's list read it.
+The one place that names them: the writer, its complaints about a table, and the documentation read it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def add_columns(table: str, names: list[str]) -> str:
 
 
 def columns_table() -> str:
-    """The columns as a Markdown table, for the README."""
+    """The columns as a Markdown table, for the documentation."""
     lines = [f"| `{c.name}` | {c.type} | {'yes' if c.nullable else 'no'} | {c.holds} |" for c in COLUMNS]
     return "\n".join(["| column | type | NULL | holds |", "|---|---|---|---|", *lines])
 

@@ -6,15 +6,15 @@ A comment directly above a block says how a test treats it:
     <!-- snippet: in the background until http://... -->      started, and left running once the address answers
     <!-- snippet: not run: REASON -->                         checked for names only
 
-A `text` block directly below a block that runs is its output: every line must appear, in that order. `...` in a line
-stands for any text, and a line of `...` alone for any lines.
+A `text` block is the output of the block above it: every line must appear, in that order. `...` in a line stands for
+any text, and a line of `...` alone for any lines.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ _DIRECTIVE = re.compile(r"<!-- snippet: (.+?) -->\s*\Z")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced code block. `directive` is its comment, `output` the `text` block below it; '' if there is none."""
+    """A fenced code block. `directive` is its comment, `output` the `text` blocks up to the next; '' if there is none."""
 
     page: Path
     line: int
@@ -75,8 +75,8 @@ def blocks(page: Path) -> list[Block]:
         between = text[end : match.start()]
         end = match.end()
         content = re.sub(rf"^{match['indent']}", "", match["text"], flags=re.M)
-        if match["language"] == OUTPUT and found and not between.strip():
-            found[-1] = Block(**{**found[-1].__dict__, "output": content})
+        if match["language"] == OUTPUT and found:
+            found[-1] = replace(found[-1], output=found[-1].output + content)
             continue
         directive = _DIRECTIVE.search(between)
         line = text.count("\n", 0, match.start()) + 1
