@@ -85,7 +85,8 @@ class Shell:
         try:
             yield
         finally:
-            for server in self.servers:
+            while self.servers:
+                server = self.servers.pop()
                 os.killpg(server.pid, signal.SIGTERM)
                 try:
                     server.wait(timeout=60)

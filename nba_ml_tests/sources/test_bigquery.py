@@ -327,7 +327,7 @@ def test_many_results_of_nobody_are_refused(bigquery_emulator: BigQueryEmulator)
     [
         ("nowhere.ml_feature_store_v2", "not found: .*nowhere.*NBA_ML_FEATURE_TABLE"),
         ("{dataset}.no_such_table", "not found: .*no_such_table"),
-        ("{dataset}.player_game_summary", "refused the query: .*must have the columns that the README lists"),
+        ("{dataset}.player_game_summary", "refused the query: .*must have the columns listed in docs"),
     ],
 )
 def test_a_dataset_table_or_column_that_is_not_there(platform: Platform, table: str, message: str) -> None:

@@ -47,7 +47,7 @@ REFUSALS = {
         "Query exceeded limit for bytes billed: 1000. 20971520 or higher required.",
         "The limit is NBA_ML_BIGQUERY_MAX_BYTES, 1,073,741,824 bytes",
     ),
-    "invalidQuery": (400, "Unrecognized name: player_lookup", "must have the columns that the README lists"),
+    "invalidQuery": (400, "Unrecognized name: player_lookup", "must have the columns listed in docs"),
     "notFound": (404, "Not found: Project no-such-project", "Check NBA_ML_BIGQUERY_PROJECT"),
     "timeout": (400, "Operation timed out after 0.02 hours.", "still running after the 60 s .* was told to stop"),
     "stopped": (400, "Job execution was cancelled: Job timed out", "still running after the 60 s .* was told to stop"),
