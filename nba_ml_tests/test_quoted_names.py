@@ -1,7 +1,8 @@
-"""Every name that a text quotes exists: in docstrings, help, errors, the README and the reasons of skipped tests.
+"""Every name that a text quotes exists: in docstrings, help, errors, the documentation, the reasons of skipped tests.
 
 Check keys are held against the registry, commands and options against click, extras against pyproject.toml, settings
-against what the settings read, headings and links against the README.
+against what the settings read, targets against the Makefile, limits, paths and links against what there is. Links
+between the pages of the site are checked when it is built (`make docs`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -25,9 +27,11 @@ from nba_ml.defs import standing_checks as champion
 from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.partitions import season_months
 from nba_ml.settings import Settings
+from nba_ml_tests.docs.markdown import blocks, pages, prose
 
 ROOT = Path(nba_ml.__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = (*pages(), *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")))
+"""What a reader of the project sees, apart from the code."""
 
 
 def strings(file: Path) -> Iterator[tuple[str, str]]:
@@ -45,9 +49,15 @@ def strings(file: Path) -> Iterator[tuple[str, str]]:
 
 @cache
 def texts(folder: str = "nba_ml") -> tuple[tuple[str, str], ...]:
-    """Where and what: the strings of a package, and the README."""
+    """Where and what: the strings of a package, and the documents."""
     modules = sorted((ROOT / folder).rglob("*.py"))
-    return (("README.md", README), *(found for file in modules for found in strings(file)))
+    return (*documents(), *(found for file in modules for found in strings(file)))
+
+
+@cache
+def documents() -> tuple[tuple[str, str], ...]:
+    """Where and what: the documents, the lines that continue a command joined with it."""
+    return tuple((str(each.relative_to(ROOT)), each.read_text().replace("\\\n", " ")) for each in DOCUMENTS)
 
 
 # --- check keys ----------------------------------------------------------------------------------------------
@@ -172,38 +182,103 @@ def settings_read(tmp_path: Path) -> set[str]:
     return asked.names
 
 
-def test_every_setting_that_is_quoted_is_read_and_each_is_in_the_readme(tmp_path: Path) -> None:
+def test_every_setting_that_is_quoted_is_read_and_each_is_in_the_reference(tmp_path: Path) -> None:
     """Guards a setting that a message recommends and nothing reads, and one that only the source knows."""
     known = settings_read(tmp_path)
     # A setting that a command's option takes from the environment.
     known |= {str(each) for name in main.commands for p in main.commands[name].params if (each := p.envvar)}
     quoted = {(where, name) for where, text in texts() for name in re.findall(r"\bNBA_ML_[A-Z_]*[A-Z]\b(?!\*)", text)}
     assert [(where, name) for where, name in sorted(quoted) if name not in known] == []
-    assert [name for name in sorted(known) if name.startswith("NBA_ML_") and name not in README] == []
+    listed = (ROOT / "docs" / "pages" / "reference" / "settings.md").read_text()
+    assert [name for name in sorted(known) if name.startswith("NBA_ML_") and f"`{name}`" not in listed] == []
 
 
-def headings() -> set[str]:
-    return {line.lstrip("# ") for line in README.splitlines() if re.match(r"#+ ", line)}
+def test_every_limit_of_a_snippet_exists() -> None:
+    """Guards an example of a thresholds file with a limit that was renamed."""
+    snippets = [block for page in pages() for block in blocks(page) if block.language == "toml"]
+    assert snippets
+    for block in snippets:
+        Thresholds.model_validate(tomllib.loads(block.text))
+
+
+def test_every_python_snippet_compiles() -> None:
+    """Guards a snippet that cannot even be read; those of the tutorial are also run."""
+    for block in (block for page in pages() for block in blocks(page) if block.language == "python"):
+        compile(block.text, block.place, "exec")
+        for module in re.findall(r"^from (nba_ml[\w.]*) import", block.text, re.MULTILINE):
+            assert find_spec(module) is not None, block.place
+
+
+# --- targets, modules, identifiers ---------------------------------------------------------------------------
+
+
+def test_every_target_and_module_that_is_quoted_exists() -> None:
+    """Guards `make` targets and `python -m` modules that were renamed."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for where, text in texts():
+        assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets, where
+        for module in re.findall(r"python -m (nba_ml[\w.]*\w)", text):
+            assert find_spec(module) is not None, (where, module)
+
+
+@cache
+def words_of_the_code() -> set[str]:
+    files = [each for kind in ("*.py", "*.sql", "*.in") for each in (ROOT / "nba_ml").rglob(kind)]
+    words = {word for file in files for word in re.findall(r"\w+", file.read_text(encoding="utf-8"))}
+    return (
+        words | {path.stem for path in (ROOT / "nba_ml").rglob("*")} | {key.partition(".")[2] for key in check_keys()}
+    )
+
+
+def test_every_identifier_that_a_page_quotes_is_in_the_code() -> None:
+    """Guards the name of a check, column, asset, schedule or field that was renamed, quoted without its asset."""
+    quoted = {
+        (str(page.relative_to(ROOT)), name)
+        for page in pages()
+        for code in re.findall(r"`([^`\n]+)`", prose(page))
+        for name in re.findall(r"(?<![\w/.-])[a-z]+(?:_[a-z0-9]+)+(?![\w/.-])", code)
+    }
+    assert len(quoted) > 100
+    unknown = {(where, name) for where, name in quoted if name not in words_of_the_code() | NOT_OURS}
+    assert unknown == set()
+
+
+NOT_OURS = {"nba_ml_tests", "has_nans", "max_concurrent_runs"}
+"""Names that pages quote and nba_ml does not define."""
+
+
+# --- headings, paths, links ----------------------------------------------------------------------------------
+
+
+def headings(page: Path) -> set[str]:
+    return {line.lstrip("# ") for line in prose(page).splitlines() if re.match(r"#+ ", line)}
 
 
 def anchor(heading: str) -> str:
-    """As GitHub makes it."""
+    """As GitHub makes it, and the site."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
-def test_every_heading_that_is_quoted_exists() -> None:
-    """Guards a message that sends its reader to a part of the README that is not there."""
-    quoted = [(where, name) for where, text in texts() for name in re.findall(r"README(?:\.md)? under '([^']+)'", text)]
-    assert quoted
-    assert [(where, name) for where, name in quoted if name not in headings()] == []
+def test_every_path_that_is_quoted_exists() -> None:
+    """Guards an error or a page that sends its reader to a file that was moved."""
+    path = re.compile(r"(?<![\w/.-])((?:nba_ml|nba_ml_tests|docs|\.ci|\.github)/[\w./-]*\w)")
+    quoted = {(where, found) for where, text in texts() for found in path.findall(text)}
+    # `nba_ml/pid` is a tag of Dagster's runs; `docs/site` is built.
+    files = {(where, each) for where, each in quoted if where.endswith(".md") or "." in each} - {
+        ("README.md", "docs/site")
+    }
+    assert len(files) > 20
+    assert [(where, each) for where, each in sorted(files) if not (ROOT / each).exists()] == []
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)\s]+)\)", README))))
-def test_every_link_of_the_readme_leads_somewhere(link: str) -> None:
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+def test_every_link_of_a_document_leads_somewhere(document: str) -> None:
     """Guards a link to a file that was moved or a heading that was renamed."""
-    path, _, fragment = link.partition("#")
-    if link.startswith("http"):
-        assert link.startswith("https://")
-        return
-    assert (ROOT / path).exists()
-    assert not fragment or path or fragment in {anchor(each) for each in headings()}
+    for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / document).read_text()):
+        path, _, fragment = link.partition("#")
+        if link.startswith("http"):
+            assert link.startswith("https://")
+            continue
+        target = ROOT / path if path else ROOT / document
+        assert target.exists(), link
+        assert not fragment or fragment in {anchor(each) for each in headings(target)}, link

@@ -37,8 +37,8 @@ _SPELT = {"BOOLEAN": "BOOL", "INTEGER": "INT64"}
 def require_columns(name: str, schema: Sequence[bigquery.SchemaField]) -> None:
     """Pass silently for a table that takes a slate's rows.
 
-    Each column is of the type that `served_table` names. A BIGNUMERIC could hold the values too, and is refused: decimals
-    of a Parquet file with so few digits become NUMERIC by BigQuery's rule, which is then another type than the table's.
+    Each column has the type that `served_table` names. A BIGNUMERIC could hold the values too, and is refused: decimals
+    of a Parquet file with so few digits become NUMERIC by BigQuery's rule, which is then not the table's type.
 
     Args:
         name: the table's, quoted, for the message.

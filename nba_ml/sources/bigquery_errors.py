@@ -223,8 +223,8 @@ def _refusal(error: Exception, where: str, why: str | None, words: str) -> NbaMl
         )
     if isinstance(error, gexc.BadRequest) and why in _NO_QUERY:
         return SourceDataError(
-            f"{where} refused the query: {words} The tables must have the columns listed in docs/pages/how-to/cloud.md, and a "
-            "partition on game_date."
+            f"{where} refused the query: {words} The tables must have the columns listed in "
+            "docs/pages/how-to/cloud.md, and a partition on game_date."
         )
     return SourceDataError(f"{where} failed: {words} Nothing was written; run it again.")
 

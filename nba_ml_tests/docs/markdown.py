@@ -30,7 +30,7 @@ _DIRECTIVE = re.compile(r"<!-- snippet: (.+?) -->\s*\Z")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced code block. `directive` is its comment, `output` the `text` blocks up to the next; '' if there is none."""
+    """A fenced code block. `directive` is its comment, `output` the `text` blocks below it; '' for none."""
 
     page: Path
     line: int

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import time
 import urllib.error
@@ -19,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from nba_ml_tests.docs.markdown import PYTHON, README, ROOT, SHELL, TUTORIAL, Block, blocks, missing_line
+from nba_ml_tests.e2e.servers import stop
 from nba_ml_tests.ports import free_port
 from nba_ml_tests.processes import heed_signals
 
@@ -86,12 +86,7 @@ class Shell:
             yield
         finally:
             while self.servers:
-                server = self.servers.pop()
-                os.killpg(server.pid, signal.SIGTERM)
-                try:
-                    server.wait(timeout=60)
-                except subprocess.TimeoutExpired:
-                    os.killpg(server.pid, signal.SIGKILL)
+                stop(self.servers.pop())
 
     def _start(self, block: Block, text: str) -> None:
         log = self.folder / f".{block.line}.log"

@@ -104,7 +104,7 @@ def serving(home: Path, log: Path, settings: Mapping[str, str] | None = None) ->
         location = loaded_location(url, process, log)
         yield Dagit(url, home, log, location, process.pid)
     finally:
-        left = _stop(process)
+        left = stop(process)
     assert not left, f"still running after the UI was stopped: {left}"
 
 
@@ -202,7 +202,7 @@ def loaded_location(url: str, process: subprocess.Popen[bytes], log: Path) -> st
     raise AssertionError(f"nba-ml ui did not answer within {STARTS_WITHIN} s:\n{log.read_text()}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> list[str]:
+def stop(process: subprocess.Popen[bytes]) -> list[str]:
     """End the servers; kill, and return, those that have not ended a minute later."""
     servers = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     os.killpg(process.pid, signal.SIGTERM)
