@@ -601,6 +601,8 @@ class DisturbedMovers(InterleavedMovers):
         self.start(number)
         mover = self.running[-1]
         for call in range(16):
+            if mover.ended:  # before anything else wrote: what it was told is looked at now
+                break
             if call == calls:
                 self.write_the_pointer(back)
             mover.step()
