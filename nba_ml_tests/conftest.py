@@ -120,9 +120,7 @@ def trained() -> Trained:
     tables = {month: snapshot_of(month).table for month in months}
     split = split_of(months)
     samples = gather(tables, split, V2_33FEATURES)
-    train, stopping = (
-        samples.between(s.first, s.last) for s in (split.sides()["train"], split.sides()["early_stopping"])
-    )
-    fitted = fit(train, stopping, QUICK, V2_33FEATURES, threads=1)
+    sides = samples.sides(split)
+    fitted = fit(sides["train"], sides["early_stopping"], QUICK, V2_33FEATURES, threads=1)
     report = report_training(fitted, fitted.booster, samples, split, QUICK, V2_33FEATURES, threads=1)
     return Trained(tables, split, samples, fitted, report, make_record(report, fitted.booster, V2_33FEATURES))

@@ -18,10 +18,9 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
 from nba_ml.data.table_digest import table_digest
-from nba_ml.defs.assets.xgboost_model import _train
 from nba_ml.model.record import ModelRecord, make_record
+from nba_ml.model.train import train
 from nba_ml.model.training import Hyperparameters
-from nba_ml.model.values import TrainedModel
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.publication import Bundle, publish
@@ -70,8 +69,7 @@ def trained_on(snapshots: Mapping[str, Snapshot], parameters: Hyperparameters = 
     """A model of these months, as they are."""
     days = {month: snapshot.table.column("game_date").to_numpy() for month, snapshot in snapshots.items()}
     split = split_by_date({month: (snapshots[month].digest, days[month]) for month in snapshots})
-    model, _ = _train(parameters, split, dict(snapshots), threads=1)
-    assert isinstance(model, TrainedModel)
+    model = train(split, snapshots, parameters, threads=1)
     assert model.booster is not None
     return Made(model.booster, make_record(model.report, model.booster, V2_33FEATURES))
 

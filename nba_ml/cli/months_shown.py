@@ -90,8 +90,8 @@ def _progress_bar() -> Progress:
 
 def show_model(runner: Backfill, month: str) -> None:
     """How good the month's model is beside its baselines."""
-    from nba_ml.defs.assets.xgboost_model import comparison
     from nba_ml.model.stored import MODEL
+    from nba_ml.model.summary import comparison
 
     store = runner.planner.store
     model = store.load(MODEL, month)

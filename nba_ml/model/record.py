@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.contract.digest import bytes_digest
@@ -25,13 +26,16 @@ from nba_ml.model.comparison import BaselineResult, compare
 from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.tiers import TIER_NAMES, tier_of
-from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, importance, predict
+from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, importance, load, predict
 from nba_ml.model.uncertainty import Calibration, CoverageReport, calibrate, measure_coverage
 
 REFERENCE_ROWS = 20
 """Rows whose predictions a loader must reproduce: enough to walk many leaves, few enough to read."""
 
 LIBRARIES = ("xgboost", "numpy", "pyarrow", "duckdb", "pandas", "dagster", "nba_ml")
+
+Predictions = npt.NDArray[np.float32]
+"""Points (n,), as a booster puts them out."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -139,26 +143,24 @@ class ModelRecord(BaseModel):
 
 
 def judge(
-    booster: bytes,
-    shipped: bytes,
-    sides: dict[str, Samples],
+    predicted: Mapping[str, Predictions],
+    shipped: Predictions,
+    sides: Mapping[str, Samples],
     calibration: Calibration,
     version: FeatureVersion,
-    threads: int | None,
 ) -> Judgement:
-    """Measure a booster, from its saved bytes, on the sides of its split, and the baselines on validation.
+    """Measure a booster by what it predicted for the sides of its split, and the baselines on validation.
 
     Args:
-        booster: fitted on the train side.
-        shipped: fitted on all rows, so that nothing measured on them would say how good it is.
+        predicted: side -> points (n,) of the booster fitted on the train side, as it puts them out.
+        shipped: points (n,) for validation of the booster fitted on all rows. They show how far the two differ;
+            they say nothing of how good it is, because it was fitted on these rows.
         sides: train, early_stopping and validation.
         calibration: learnt on early stopping, so that its coverage on validation is of rows it has not seen.
     """
-    predicted = {name: predict(booster, side.features, threads) for name, side in sides.items()}
     validation, ours = sides["validation"], predicted["validation"]
     season_average = validation.features[:, version.index("points_avg_season")]
     tiers = tier_of(season_average)
-    theirs = predict(shipped, validation.features, threads)
     return Judgement(
         **{name: measure(predicted[name], side.points) for name, side in sides.items()},
         validation_mae_interval=interval_over_days(
@@ -170,9 +172,9 @@ def judge(
         },
         above_prediction=round(float((validation.points > ours).mean()), 6),
         equal_to_prediction=round(float((validation.points == ours).mean()), 6),
-        lowest_prediction=float(min(ours.min(), theirs.min())),
-        highest_prediction=float(max(ours.max(), theirs.max())),
-        refit_distance=round(float(np.abs(theirs.astype(np.float64) - ours).mean()), 6),
+        lowest_prediction=float(min(ours.min(), shipped.min())),
+        highest_prediction=float(max(ours.max(), shipped.max())),
+        refit_distance=round(float(np.abs(shipped.astype(np.float64) - ours).mean()), 6),
         coverage=measure_coverage(calibration, publish_points(ours), validation.points, season_average),
     )
 
@@ -193,11 +195,15 @@ def report_training(
     version: FeatureVersion,
     threads: int | None,
 ) -> TrainingReport:
-    """Everything worth saying about a fitted booster, the one that is shipped for it, and the rows they came from."""
-    sides = {name: samples.between(side.first, side.last) for name, side in split.sides().items()}
-    held_out = sides["early_stopping"]
+    """Measure a fitted booster and the one that is shipped for it. Each is parsed from its saved bytes once."""
+    sides = samples.sides(split)
+    held_out, validation = sides["early_stopping"], sides["validation"]
+    measured = load(fitted.booster, threads)
+    ships = measured if shipped == fitted.booster else load(shipped, threads)
+    predicted = {name: predict(measured, side.features) for name, side in sides.items()}
+    theirs = predicted["validation"] if ships is measured else predict(ships, validation.features)
     calibration = calibrate(
-        publish_points(predict(fitted.booster, held_out.features, threads)),
+        publish_points(predicted["early_stopping"]),
         held_out.points,
         held_out.features[:, version.index("vegas_points_line")],
     )
@@ -209,11 +215,11 @@ def report_training(
         measured_sha256=bytes_digest(fitted.booster),
         best_iteration=fitted.best_iteration,
         rounds_run=fitted.rounds_run,
-        judgement=judge(fitted.booster, shipped, sides, calibration, version, threads),
+        judgement=judge(predicted, theirs, sides, calibration, version),
         calibration=calibration,
-        importance=importance(shipped, version),
+        importance=importance(ships, version),
         players=len(samples.keys.column("player_lookup").unique()),
-        reference_rows=_reference_rows(shipped, sides["validation"]),
+        reference_rows=_reference_rows(validation, theirs),
     )
 
 
@@ -263,8 +269,8 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
     )
 
 
-def _reference_rows(booster: bytes, validation: Samples) -> tuple[ReferenceRow, ...]:
-    """Rows spread evenly over the validation rows, so over its months, players and missing values."""
+def _reference_rows(validation: Samples, predicted: Predictions) -> tuple[ReferenceRow, ...]:
+    """Validation rows, spread evenly so over months, players and missing values, with their predictions (n,)."""
     chosen = np.unique(np.linspace(0, len(validation) - 1, REFERENCE_ROWS).round().astype(int))
     features = validation.features[chosen]
     keys = validation.keys.take(chosen).to_pylist()
@@ -275,7 +281,7 @@ def _reference_rows(booster: bytes, validation: Samples) -> tuple[ReferenceRow, 
             features=_numbers(row),
             prediction=float(prediction),
         )
-        for key, row, prediction in zip(keys, features, predict(booster, features), strict=True)
+        for key, row, prediction in zip(keys, features, predicted[chosen], strict=True)
     )
 
 

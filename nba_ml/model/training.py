@@ -15,6 +15,7 @@ import pyarrow as pa
 import xgboost as xgb
 from pydantic import BaseModel, ConfigDict, Field
 
+from nba_ml.contract.digest import json_digest
 from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.split import SplitManifest
@@ -47,6 +48,11 @@ class Hyperparameters(BaseModel):
     seed: int = Field(42, ge=0, description="Seed of row and column sampling.")
     refit: bool = Field(True, description="Ship a booster of as many trees, fitted on all rows of the split.")
 
+    @property
+    def digest(self) -> str:
+        """Names these values: a model of other parameters is out of date."""
+        return json_digest(self.model_dump(mode="json"))
+
     def booster_params(self, threads: int | None) -> dict[str, object]:
         """For `xgb.train`. `threads` changes the speed only, never the bytes; None is all cores."""
         params = self.model_dump(exclude={"num_boost_round", "early_stopping_rounds", "refit"})
@@ -75,6 +81,10 @@ class Samples:
             dates=self.dates[start:stop],
             keys=self.keys.slice(start, stop - start),
         )
+
+    def sides(self, split: SplitManifest) -> dict[str, Samples]:
+        """The rows of each side of the split: train, early_stopping and validation."""
+        return {name: self.between(side.first, side.last) for name, side in split.sides().items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +172,20 @@ def fit_all(
     return bytes(booster.save_raw("json"))
 
 
-def predict(booster: bytes, features: Matrix, threads: int | None = None) -> npt.NDArray[np.float32]:
-    """Predicted points (n,) from the saved bytes, as a worker would compute them."""
-    loaded = xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
+def load(booster: bytes, threads: int | None = None) -> xgb.Booster:
+    """Parse the saved bytes, as a worker would. A parse costs more than predicting a month: do it once."""
+    return xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
+
+
+def predict(booster: bytes | xgb.Booster, features: Matrix, threads: int | None = None) -> npt.NDArray[np.float32]:
+    """Predicted points (n,) for features (n, features). `threads` is for bytes; a loaded booster keeps its own."""
+    loaded = load(booster, threads) if isinstance(booster, bytes) else booster
     return np.asarray(loaded.inplace_predict(features, missing=np.nan), dtype=np.float32)
 
 
-def importance(booster: bytes, version: FeatureVersion) -> dict[str, float]:
+def importance(booster: xgb.Booster, version: FeatureVersion) -> dict[str, float]:
     """Share of the total gain of each feature, highest first; a feature never split on has 0."""
-    loaded = xgb.Booster(model_file=bytearray(booster))
-    gain = {name: float(value) for name, value in loaded.get_score(importance_type="total_gain").items()}  # type: ignore[arg-type]
+    gain = {name: float(value) for name, value in booster.get_score(importance_type="total_gain").items()}  # type: ignore[arg-type]
     total = sum(gain.values()) or 1.0
     shares = {name: round(gain.get(name, 0.0) / total, 6) for name in version.names}
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))

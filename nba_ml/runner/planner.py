@@ -18,7 +18,6 @@ from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.defs.assets.recording import INPUTS
-from nba_ml.defs.assets.xgboost_model import parameters_digest
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import AssetCheckExecutionRecordStatus
 from nba_ml.defs.partitions import months_needed
@@ -225,7 +224,7 @@ class Planner:
             case "ml_feature_store_v2" if self.source is not None:
                 return {"lines": self.source.lines_fingerprint(month)}
             case "xgboost_model":
-                return {"parameters": parameters_digest(Hyperparameters())}
+                return {"parameters": Hyperparameters().digest}
             case _:
                 return {}
 

@@ -35,11 +35,10 @@ BEFORE, NOW = "2021-12", "2022-12"
 @cache
 def scoring_model() -> TrainedModel:
     """The model of December 2021."""
-    from nba_ml.defs.assets.xgboost_model import _train
+    from nba_ml.model.train import train
 
     months = ["2021-10", "2021-11", BEFORE]
-    model, _ = _train(QUICK, split_of(months), {each: snapshot_of(each) for each in months}, threads=1)
-    return model
+    return train(split_of(months), {each: snapshot_of(each) for each in months}, QUICK, threads=1)
 
 
 @cache

@@ -115,9 +115,8 @@ def run(steps: Steps) -> Outcome:
         split_by_date({m: (each.digest, each.table.column("game_date").to_numpy()) for m, each in seen.items()})
     )
     samples = gather({month: each.table for month, each in seen.items()}, split, V2_33FEATURES)
-    sides = split.sides()
-    train, stopping = (samples.between(sides[n].first, sides[n].last) for n in ("train", "early_stopping"))
-    fitted = fit(train, stopping, RECIPE, V2_33FEATURES, THREADS)
+    sides = samples.sides(split)
+    fitted = fit(sides["train"], sides["early_stopping"], RECIPE, V2_33FEATURES, THREADS)
     report = report_training(fitted, fitted.booster, samples, split, RECIPE, V2_33FEATURES, THREADS)
     assert report.judgement is not None
     model = TrainedModel(report, fitted.booster)

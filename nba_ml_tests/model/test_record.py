@@ -168,8 +168,8 @@ def test_a_baseline_without_a_value_is_left_out(trained: Trained) -> None:
     features[:, V2_33FEATURES.index("points_avg_season")] = np.nan
     blind = type(validation)(features, validation.points, validation.dates, validation.keys)
     calibration = trained.record.calibration
-    booster = trained.fitted.booster
-    judgement = judge(booster, booster, {**sides, "validation": blind}, calibration, V2_33FEATURES, threads=2)
+    predicted = {name: predict(trained.fitted.booster, side.features) for name, side in sides.items()}
+    judgement = judge(predicted, predicted["validation"], {**sides, "validation": blind}, calibration, V2_33FEATURES)
     assert set(judgement.baselines) == {"last_10_average", "last_5_average"}
 
 

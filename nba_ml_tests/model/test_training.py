@@ -14,7 +14,17 @@ from pydantic import ValidationError
 from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.metrics import measure
-from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, fit, fit_all, gather, importance, predict
+from nba_ml.model.training import (
+    FittedBooster,
+    Hyperparameters,
+    Samples,
+    fit,
+    fit_all,
+    gather,
+    importance,
+    load,
+    predict,
+)
 from nba_ml_tests.conftest import QUICK, Trained
 
 
@@ -169,7 +179,7 @@ def test_a_row_is_predicted_alike_alone_and_among_others(trained: Trained) -> No
 
 def test_importance_is_each_features_share_of_the_gain(trained: Trained) -> None:
     """Guards against features lost from the list because no tree splits on them, and against other shares."""
-    shares = importance(trained.fitted.booster, V2_33FEATURES)
+    shares = importance(load(trained.fitted.booster), V2_33FEATURES)
     assert set(shares) == set(V2_33FEATURES.names)
     assert sum(shares.values()) == pytest.approx(1.0, abs=1e-4)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)

@@ -31,7 +31,6 @@ from nba_ml.evaluation.compare import shadow_month
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.evaluation.shadow import grade_systems, shadow_predictions
 from nba_ml.model.training import Samples
-from nba_ml.model.values import TrainedModel
 from nba_ml.registry.promotion import promote as promote_model
 from nba_ml.registry.registration import register
 from nba_ml.registry.rollback import rollback
@@ -81,12 +80,11 @@ def test_a_published_model_predicts_as_the_predictions_asset_does(ours: XGBoostS
     """Guards shadow numbers against being of another model, other rounding or other columns than what is served."""
     made = model_of("2021-12")
     from nba_ml.contract.season import season_months
-    from nba_ml.defs.assets.xgboost_model import _train
+    from nba_ml.model.train import train
     from nba_ml_tests.conftest import FIRST_MONTH, split_of
 
     months = season_months(FIRST_MONTH, "2021-12")
-    model, _ = _train(REFITTED, split_of(months), {each: snapshot_of(each) for each in months}, threads=1)
-    assert isinstance(model, TrainedModel)
+    model = train(split_of(months), {each: snapshot_of(each) for each in months}, REFITTED, threads=1)
     expected = make_predictions(snapshot_of(JANUARY), model, JANUARY, V2_33FEATURES, threads=1).table
     found = shadow_predictions([ours], january())
     assert found.schema == PREDICTIONS

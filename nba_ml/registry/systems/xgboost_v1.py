@@ -162,10 +162,8 @@ def measured_system(system: XGBoostSystem, tables: Mapping[str, pa.Table]) -> XG
     if system.held_out:
         return system
     record = system.record
-    samples = gather(tables, record.split, V2_33FEATURES)
-    sides = record.split.sides()
-    train, stopping = (samples.between(sides[n].first, sides[n].last) for n in ("train", "early_stopping"))
-    fitted = fit(train, stopping, record.parameters, V2_33FEATURES, system.threads).booster
+    sides = gather(tables, record.split, V2_33FEATURES).sides(record.split)
+    fitted = fit(sides["train"], sides["early_stopping"], record.parameters, V2_33FEATURES, system.threads).booster
     if bytes_digest(fitted) != record.measured_sha256:
         raise StaleInputError(
             f"The booster that {record.model_id} was measured by cannot be made again: its sha256 was "

@@ -1,0 +1,53 @@
+"""What training measured, as tables for people: the terminal and the UI show them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from nba_ml.model.record import Judgement
+
+
+def comparison(judgement: Judgement) -> pd.DataFrame:
+    """The model and its baselines on the validation rows, one row each; the model's own MAE on the rows of each."""
+    ours, interval = judgement.validation, judgement.validation_mae_interval
+    rows: list[dict[str, Any]] = [
+        {
+            "predictor": "xgboost",
+            "rows": ours.n,
+            "MAE": ours.mae,
+            "model's MAE": ours.mae,
+            "95% interval": f"{interval.low:.3f} to {interval.high:.3f}",
+        }
+    ]
+    for name, result in judgement.baselines.items():
+        gain = result.gain_interval
+        verb = "better" if result.gain >= 0 else "worse"
+        low, high = (gain.low, gain.high) if result.gain >= 0 else (-gain.high, -gain.low)
+        rows.append(
+            {
+                "predictor": name,
+                "rows": result.metrics.n,
+                "MAE": result.metrics.mae,
+                "model's MAE": result.model_mae,
+                "95% interval": f"model {verb} by {abs(result.gain):.3f} ({low:.3f} to {high:.3f})",
+            }
+        )
+    return pd.DataFrame(rows).round(3)
+
+
+def by_tier(judgement: Judgement) -> pd.DataFrame:
+    """The validation rows by tier of season average: error, bias, and how much the 80% interval holds."""
+    coverage = judgement.coverage.tiers
+    rows = [
+        {
+            "season average": name,
+            "rows": tier.n,
+            "MAE": tier.mae,
+            "bias": tier.bias,
+            "in interval": coverage[name].inside,
+        }
+        for name, tier in judgement.tiers.items()
+    ]
+    return pd.DataFrame(rows).round(3)

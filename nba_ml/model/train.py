@@ -1,0 +1,39 @@
+"""From a split and its snapshots to a trained model: the one step that the asset, tests and benchmarks share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.split import SplitManifest
+from nba_ml.model.record import TrainingReport, report_training
+from nba_ml.model.training import Hyperparameters, fit, fit_all, gather
+from nba_ml.model.values import TrainedModel
+
+
+def train(
+    split: SplitManifest, snapshots: Mapping[str, Snapshot], parameters: Hyperparameters, threads: int | None = None
+) -> TrainedModel:
+    """Fit on the split's train side, stop on early stopping, measure on validation, and refit on all rows to ship.
+
+    Args:
+        split: which rows, from which snapshots; without rows there is no booster.
+        snapshots: month -> snapshot, at least the months of the split.
+        parameters: `refit=False` ships the booster that was measured.
+        threads: None for all cores. They change the speed only, never the bytes.
+
+    Raises:
+        StaleInputError: a snapshot is not the one that the split was made from.
+        CalibrationError: a prediction or a result on the early-stopping side is not finite.
+    """
+    if split.empty:
+        report = TrainingReport(split=split, parameters=parameters, feature_version=V2_33FEATURES.name)
+        return TrainedModel(report, None)
+    samples = gather({month: snapshot.table for month, snapshot in snapshots.items()}, split, V2_33FEATURES)
+    sides = samples.sides(split)
+    fitted = fit(sides["train"], sides["early_stopping"], parameters, V2_33FEATURES, threads)
+    rounds = fitted.best_iteration + 1
+    shipped = fit_all(samples, rounds, parameters, V2_33FEATURES, threads) if parameters.refit else fitted.booster
+    report = report_training(fitted, shipped, samples, split, parameters, V2_33FEATURES, threads)
+    return TrainedModel(report, shipped)
