@@ -12,7 +12,6 @@ from functools import cache
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import settings
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_bounds, season_months
@@ -21,19 +20,27 @@ from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.data.tables import PROP_LINES
+from nba_ml.machine import available_cores
 from nba_ml.model.record import ModelRecord, TrainingReport, make_record, report_training
 from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, fit, gather
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import bigquery_emulator
 from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint
 from nba_ml_tests.faults.summary import pytest_terminal_summary
+from nba_ml_tests.profiles import load_profile
 
 # Fixtures, here for every test, and the line that counts the faults.
 __all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "pytest_terminal_summary"]
 
-# A busy machine is no failure: no test has a time limit.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+load_profile()
+
+SLOW = (
+    "cli/test_check.py",
+    "cli/test_resume.py",
+    "defs/test_chain.py",
+    "leaks/",
+)
+"""Files and folders of tests that take a minute or more: months trained by Dagster, chains of processes."""
 
 LONGEST_FIRST = (
     "e2e/test_freshness.py",  # waits for Dagster's daemon, most of the time
@@ -55,6 +62,37 @@ COMPUTED_AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 
 QUICK = Hyperparameters(num_boost_round=60, learning_rate=0.15, early_stopping_rounds=5, refit=False)
 """Few large steps: a tenth of a second on two months, and still better than the averages. Ships what it measures."""
+
+
+MOST_WORKERS = 8
+"""Each worker reads and computes the months for itself: with more, the suite waits for that."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker for each core that the tests may use, quotas of the container considered."""
+    return min(available_cores(), MOST_WORKERS)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the test by where it lies and what it needs; what is left is a unit test."""
+    place = item.nodeid.removeprefix("nba_ml_tests/")
+    if place.startswith("e2e/"):
+        item.add_marker("e2e")
+    if place.startswith("cloud/") or _needs_emulator(item):
+        item.add_marker("cloud")
+    if place.startswith(SLOW):
+        item.add_marker("slow")
+    if not any(item.get_closest_marker(name) for name in ("e2e", "cloud", "slow")):
+        item.add_marker("unit")
+
+
+def _needs_emulator(item: pytest.Item) -> bool:
+    """Whether an emulator is among its fixtures, or in the parameter by which it asks for one when it runs."""
+    if not isinstance(item, pytest.Function):
+        return False
+    asked = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    by_name = not {"gcs_endpoint", "bigquery_emulator"}.isdisjoint(item.fixturenames)
+    return by_name or any(isinstance(value, str) and value == "cloud" for value in asked)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,6 +28,7 @@ from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, snapshot_schema
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of
+from nba_ml_tests.profiles import examples
 
 MONTH = "2021-11"
 ROWS = 300
@@ -385,7 +386,7 @@ def awkward() -> pa.Table:
     return pa.concat_tables([with_changes(changes), as_stored([sorts_first, tie])])
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.randoms(use_true_random=False), st.integers(0, ROWS + 2))
 def test_permuted_rows_give_the_same_snapshot(shuffle: random.Random, cut: int) -> None:
     """Guards against training that depends on the order or the chunks in which rows arrive."""
@@ -402,7 +403,7 @@ AWKWARD = awkward()
 FROZEN = freeze(AWKWARD)
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     early=st.sets(st.integers(0, 99)),
     broken=st.sets(st.integers(0, ROWS - 1), max_size=2),

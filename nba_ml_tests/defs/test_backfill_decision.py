@@ -22,6 +22,7 @@ from nba_ml.defs.sensors.backfill_decision import (
     Taken,
     decide,
 )
+from nba_ml_tests.profiles import examples
 
 MONTHS = season_months("2021-10", "2022-06")
 AT_MOST = 3
@@ -471,7 +472,7 @@ class Following(RuleBasedStateMachine):
 
 
 TestFollowing = Following.TestCase
-TestFollowing.settings = settings(max_examples=80, stateful_step_count=30)
+TestFollowing.settings = settings(max_examples=examples(80), stateful_step_count=30)
 
 
 def test_a_hole_says_that_its_results_are_missing() -> None:

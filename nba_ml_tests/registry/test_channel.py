@@ -46,6 +46,7 @@ from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import Decide, Moved, UnfinishedMoveError, Verify
 from nba_ml.registry.moves import move_channel as move_verified_channel
 from nba_ml.storage.objects import ObjectStore
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.registry.places import Home, MakeHome, Place
 from nba_ml_tests.registry.stoppable import HookedStore, InterleavedUsers, Killed, Order, Outage, SteppedUser, dying_at
 
@@ -164,7 +165,7 @@ def test_a_state_goes_through_its_bytes_and_back() -> None:
     assert json.loads(data)["challenger"]["model_id"] == model(2).model_id
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(data=st.data())
 def test_a_state_with_any_bit_flipped_or_any_part_lost_is_refused(data: st.DataObject) -> None:
     """Guards every worker against a damaged pointer: no flipped bit, no cut and no insertion is taken for a state."""
@@ -629,7 +630,7 @@ def test_interleaved_movers(
         over_this_store,
         settings=settings(
             # The steps are the same over both; over the network they take longer.
-            max_examples=60 if "directory" in request.node.name else 15,
+            max_examples=examples(60 if "directory" in request.node.name else 15),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -40,6 +40,7 @@ from nba_ml.registry.publication import Bundle, list_published, publish, publish
 from nba_ml.registry.verdict import Verdict
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import ObjectStore
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.registry.places import Folder, Home, MakeHome, Place, Seen, contents, in_directory
 from nba_ml_tests.registry.publication_machine import (
     CHAMPION,
@@ -595,7 +596,7 @@ def test_interleaved_publishers(machine: type[InterleavedPublishers], home: Home
         machine,
         settings=settings(
             # The steps are the same over both; over the network they take four times as long.
-            max_examples=40 if isinstance(home.store, DirectoryStore) else 15,
+            max_examples=examples(40 if isinstance(home.store, DirectoryStore) else 15),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),

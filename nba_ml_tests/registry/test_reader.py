@@ -27,6 +27,7 @@ from nba_ml.registry.publication import publish
 from nba_ml.registry.reader import verify_bundle
 from nba_ml.registry.reference import predict_in_fresh_process, predict_rows
 from nba_ml.storage.directory import DirectoryStore
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.registry.publication_machine import bundle_of
 
 NAMES = list(V2_33FEATURES.names)
@@ -166,7 +167,7 @@ def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
 # -- damage ------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
 def test_no_flipped_bit_goes_through(published: tuple[str, Objects], data: st.DataObject) -> None:
     """Guards against bit rot and tampering, at any place of any of the three objects."""

@@ -43,6 +43,7 @@ from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.release_scene import AT, REFITTED, bench_of, model_of, published_model
 
 JANUARY = "2022-01"
@@ -298,7 +299,7 @@ def test_a_damaged_catboost_is_refused(store: DirectoryStore, cbm: bytes) -> Non
     identity = registered.model.model_id
     tried = 0
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(name=st.sampled_from(store.names("catboost_v8/")), data=st.data())
     def damaged(name: str, data: st.DataObject) -> None:
         nonlocal tried

@@ -23,6 +23,7 @@ from nba_ml.data.canonical import canonical_vectors
 from nba_ml.data.feature_rows import contract_faults
 from nba_ml.serving.rows import MOST_FAULTS, FeatureRows, _name_faults, read_rows
 from nba_ml_tests.faults.summary import PREFIX
+from nba_ml_tests.profiles import examples
 
 NAMES = V2_33FEATURES.names
 NEVER_MISSING = [feature.name for feature in V2_33FEATURES.features if not feature.nullable]
@@ -249,7 +250,7 @@ def test_whatever_is_given_it_is_refused_or_keeps_the_contract(row: Row, record_
     """Guards the parser as a whole: only a FeatureRowsError comes out of it, or rows that a snapshot would hold."""
     tried = 0
 
-    @settings(max_examples=500)
+    @settings(max_examples=examples(500))
     @given(
         changes=st.dictionaries(
             st.one_of(st.sampled_from([*NAMES, "player_lookup", "game_id"]), st.text(st.characters(), max_size=8)),

@@ -30,6 +30,7 @@ from nba_ml.slates.slate import (
     standing_version,
 )
 from nba_ml_tests.conftest import snapshot_of
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, champion, slate, slate_rows_of, systems
 
 Row = dict[str, Any]
@@ -249,7 +250,7 @@ def stores(draw: st.DrawFn) -> tuple[list[Row], list[Row]]:
     return made, draw(st.permutations(made))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(stores(), st.sampled_from([None, "mock", "moving_average"]), st.sampled_from([0, 10, 50, 100]))
 def test_every_row_is_accounted_for_and_every_player_served_once(
     rows: tuple[list[Row], list[Row]], rule: str | None, share: Share

@@ -18,6 +18,7 @@ from nba_ml.data import tables
 from nba_ml.data.features import backfill, compute_features
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, matrix, same_rows
 from nba_ml_tests.data.features.reference import BoxScore, Games
+from nba_ml_tests.profiles import examples
 
 TOLERANCE = 1e-6
 """Half a unit of the sixth decimal is rounding; nothing else may differ."""
@@ -113,7 +114,7 @@ def slice_features(season_slice: pa.Table, lines: pa.Table) -> pa.Table:
     return compute_features(season_slice, lines, *SLICE, computed_at=COMPUTED_AT)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     day=st.dates(SLICE[0], SLICE[1] - timedelta(days=1)),
     seed=st.integers(0, 2**32 - 1),

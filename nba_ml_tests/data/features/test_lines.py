@@ -21,6 +21,7 @@ from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, FIRST, LAST, matrix
 from nba_ml_tests.data.features.reference import Games, Listed, three_years_before
 from nba_ml_tests.data.features.test_definitions import OPENING, Line, box_scores
+from nba_ml_tests.profiles import examples
 
 LINE, FLAG = (V2_33FEATURES.index(name) for name in ("vegas_points_line", "has_vegas_line"))
 
@@ -236,7 +237,7 @@ listings = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(summary=worlds(), listed=st.lists(listings, max_size=12))
 def test_any_lines_go_where_the_reference_puts_them(summary: pa.Table, listed: list[Listed]) -> None:
     """Guards every combination of ids, names and dates: each line is his who has it for certain, or is nobody's."""

@@ -26,6 +26,7 @@ from nba_ml.serving.model import load_model
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained
 from nba_ml_tests.faults.summary import PREFIX
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.serving.conftest import bundle_with, lay_out
 
 Objects = dict[str, bytes]
@@ -68,7 +69,7 @@ def test_any_damage_at_all(whole: tuple[str, Objects], record_property: Record) 
     name, objects = whole
     tried = 0
 
-    @settings(max_examples=300)
+    @settings(max_examples=examples(300))
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         nonlocal tried
@@ -111,7 +112,7 @@ def test_a_record_of_anything_with_every_digest_right(
     tried, record = 0, trained.record
     root = tmp_path_factory.mktemp("forged")
 
-    @settings(max_examples=150)
+    @settings(max_examples=examples(150))
     @given(field=st.sampled_from(NEEDED), value=anything)
     def check(field: str, value: Any) -> None:
         nonlocal tried
@@ -140,7 +141,7 @@ def test_numbers_of_a_calibration_that_cannot_be(trained: Trained, tmp_path_fact
     whole = record.calibration.model_dump(mode="json")
     count = 0
 
-    @settings(max_examples=60)
+    @settings(max_examples=examples(60))
     @given(field=st.sampled_from(["scale", "levels", "knots"]), values=st.lists(st.floats(-1e6, 1e6), max_size=5))
     def check(field: str, values: list[float]) -> None:
         nonlocal count

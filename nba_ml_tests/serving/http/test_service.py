@@ -38,6 +38,7 @@ from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_prog
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.processes import heed_signals
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.serving.client import JSON, Answer, Client, running
 from nba_ml_tests.serving.conftest import Published, point
 from nba_ml_tests.serving.test_predictor import until, with_none
@@ -295,7 +296,7 @@ def test_fuzzed_requests(client: Client, row: Row, record_property: Record) -> N
     good = json.dumps(as_json(row())).encode()
     counts: Counter[int] = Counter()
 
-    @settings(max_examples=400)
+    @settings(max_examples=examples(400))
     @given(data=st.data())
     def check(data: st.DataObject) -> None:
         if data.draw(st.booleans()):
@@ -338,7 +339,7 @@ def test_fuzzed_values(published: Published, row: Row, record_property: Record, 
 
     with running(create_app(str(published.root), channel="champion")) as client:
 
-        @settings(max_examples=400)
+        @settings(max_examples=examples(400))
         @given(changes=st.dictionaries(names, json_values, min_size=1, max_size=3))
         @example(changes={"player_lookup": "\ud800"})
         @example(changes={"game_id": "2025\udfff"})
