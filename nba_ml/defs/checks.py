@@ -50,7 +50,7 @@ def _checks_of(
             if check.name in selected:
                 try:
                     yield result_of(check, check.examine(value, scene))
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 (raised after the other checks have reported)
                     broken[check.key] = error
         if broken:
             # After the others have spoken. Without a result the check has not passed for anybody.

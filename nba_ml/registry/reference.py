@@ -111,7 +111,7 @@ def predict_in_fresh_process(
 
 
 def _matrix(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
-    """n x 33 float32, missing as NaN."""
+    """float32 (n, 33), missing as NaN."""
     expected = V2_33FEATURES.count
     for index, row in enumerate(rows):
         if len(row) != expected:

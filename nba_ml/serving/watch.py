@@ -130,7 +130,7 @@ class Watch:
             swapped = self._refresh(before.channel)
         except NbaMlError as error:
             self._failed(str(error))
-        except Exception as error:  # whatever it was, the watch goes on, and says so: a dead one would look healthy
+        except Exception as error:  # noqa: BLE001 (the watch goes on and reports it: a dead one would look healthy)
             self._failed(f"{type(error).__name__}: {error}")
         else:
             now = datetime.now(UTC)

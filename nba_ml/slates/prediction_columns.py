@@ -89,10 +89,10 @@ def load_file(rows: pa.Table, schema: Sequence[bigquery.SchemaField]) -> io.Byte
     digits = {field.name: _precision_and_scale(field) for field in schema if field.precision is not None}
     columns = {}
     for name, values in zip(rows.column_names, rows.columns, strict=True):
+        columns[name] = values
         if name in digits:
             precision, scale = digits[name]
-            values = pc.round(values, scale, "half_towards_infinity").cast(pa.decimal128(precision, scale))
-        columns[name] = values
+            columns[name] = pc.round(values, scale, "half_towards_infinity").cast(pa.decimal128(precision, scale))
     data = io.BytesIO()
     pq.write_table(pa.table(columns), data, compression="zstd")
     return data

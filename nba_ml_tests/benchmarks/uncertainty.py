@@ -144,8 +144,8 @@ def walk(months: Months, scored: Sequence[str], *, everything: bool, threads: in
             }
         for name, (low, high) in ends.items():
             # Every method knows as much: no result is below 0, and the prediction is inside.
-            low, high = np.minimum(np.maximum(low, 0.0), new), np.maximum(high, new)
-            rows = Bounded(low, high, target.points.astype(np.float64), _column(target, SEASON_AVERAGE))
+            bounds = np.minimum(np.maximum(low, 0.0), new), np.maximum(high, new)
+            rows = Bounded(*bounds, target.points.astype(np.float64), _column(target, SEASON_AVERAGE))
             parts.setdefault(name, []).append(rows)
         averages.append(_state(booster, sides.early_stopping, target, _average_as_line))
         lines.append(_state(booster, sides.early_stopping, target, _line))

@@ -158,7 +158,7 @@ class FaultProxy:
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in unwanted}
         return answer.status, {**kept, "Content-Length": str(len(data))}, data
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
+    def _handler(self) -> type[BaseHTTPRequestHandler]:  # noqa: C901 (one class whose methods share the proxy)
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import nba_ml.model.uncertainty as uncertainty
 from nba_ml.contract.errors import CalibrationError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model import uncertainty
 from nba_ml.model.tiers import NO_HISTORY, TIER_NAMES, TIERS, tier_of
 from nba_ml.model.training import predict
 from nba_ml.model.uncertainty import Calibration, calibrate, measure_coverage

@@ -22,6 +22,8 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Answer:
+    """A response, read to its end."""
+
     status: int
     headers: dict[str, str]
     body: bytes

@@ -292,6 +292,8 @@ def test_the_digest_names_everything_but_the_time() -> None:
 
 @dataclass(frozen=True)
 class Version:
+    """A slate as the store lists it."""
+
     slate: Slate
 
 

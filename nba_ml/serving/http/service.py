@@ -259,7 +259,7 @@ class _Observed:
 
         try:
             await self._app(scope, receive, observed)
-        except Exception:  # the outermost layer: whatever it was, it is logged, and answered in words
+        except Exception:  # noqa: BLE001 (the outermost layer: any error is logged, and answered in words)
             LOGGER.exception("unforeseen")
             if status == 0:
                 said = "This should not happen. The log of the service says more."
