@@ -18,7 +18,7 @@ import pytest
 
 from nba_ml.registry.systems.catboost_v8 import Registered
 from nba_ml_tests.serving.conftest import Published, point
-from nba_ml_tests.serving.test_others import MOCK, cbm, needs_catboost, theirs
+from nba_ml_tests.serving.test_external import MOCK, cbm, needs_catboost, theirs
 
 __all__ = ["cbm", "theirs"]  # fixtures
 
