@@ -121,20 +121,15 @@ def _another(value: Any) -> Any:
 
 
 def checks() -> str:
-    """The registry of asset checks."""
+    """The registry of asset checks, a table for each asset."""
     used = limits_of_checks()
-    rows = [
-        (
-            f"`{check.asset}`",
-            f"`{check.name}`",
-            check.threshold,
-            str(check.consequence),
-            ", ".join(f"`{name}`" for name in used[check.key]),
-            check.reason,
-        )
-        for check in every_check()
-    ]
-    return markdown_table(("asset", "check", "threshold", "a failure", "limits", "why"), rows)
+    rows: dict[str, list[tuple[str, ...]]] = {}
+    for check in every_check():
+        names = ", ".join(f"`{name}`" for name in used[check.key])
+        row = (f"`{check.name}`", check.threshold, str(check.consequence), names, check.reason)
+        rows.setdefault(check.asset, []).append(row)
+    header = ("check", "threshold", "a failure", "limits", "why")
+    return "\n\n".join(f"## `{asset}`\n\n{markdown_table(header, each)}" for asset, each in rows.items())
 
 
 def standing_table() -> str:
