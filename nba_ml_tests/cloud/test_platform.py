@@ -163,7 +163,7 @@ def test_the_last_month_has_results_and_is_not_trained_twice(small: tuple[Platfo
     assert _stamp(home, "feature_store_snapshot") != taken
     assert _stamp(home, "xgboost_model") == trained
 
-    platform.sql("UPDATE {summary} SET points = points + 1 WHERE game_date >= '2021-11-20'")
+    platform.sql("UPDATE {summary} SET points = points + 1 WHERE game_date = '2021-11-30'")
     corrected = home.run("run")
     assert corrected.returncode == 0, corrected.stdout + corrected.stderr
     assert _stamp(home, "xgboost_model") != trained
