@@ -18,10 +18,10 @@ PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
-.PHONY: help setup run backfill check test emulator lint bench drills loop ui clouds challengers docs lock clean
+.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs lock clean
 
 help: ## What there is to make
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(READY) ## The environment (the other targets make it when it is needed)
 
@@ -48,14 +48,20 @@ backfill: $(READY) ## The whole chain for every month, where it is missing
 check: $(READY) ## The asset checks of the last month that has a model
 	@$(BIN)/nba-ml check
 
-test: $(READY) emulator ## All tests
-	@# Dagster opens, syncs and closes its database for every event, tens of thousands of times: 20 ms each on a disk,
-	@# half of one in memory. So the tests' files lie there, where 6 GB of it are free.
-	@if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 4000000 ] 2>/dev/null && \
-	  [ "$$(awk '/^MemAvailable/ {print $$2}' /proc/meminfo 2>/dev/null)" -gt 6000000 ] 2>/dev/null; then \
-	  export TMPDIR="$$(mktemp -d /dev/shm/nba_ml_tests_XXXXXX)"; chmod 755 "$$TMPDIR"; trap 'rm -rf "$$TMPDIR"' EXIT; \
-	fi; \
-	$(BIN)/python -m pytest
+# Dagster opens, syncs and closes its database for every event, tens of thousands of times: 20 ms each on a disk, half of
+# one in memory. So the tests' files are kept there, where 6 GB of it are free.
+define IN_MEMORY
+if [ "$$(df -Pk /dev/shm 2>/dev/null | awk 'END {print $$4}')" -gt 4000000 ] 2>/dev/null && \
+  [ "$$(awk '/^MemAvailable/ {print $$2}' /proc/meminfo 2>/dev/null)" -gt 6000000 ] 2>/dev/null; then \
+  export TMPDIR="$$(mktemp -d /dev/shm/nba_ml_tests_XXXXXX)"; chmod 755 "$$TMPDIR"; trap 'rm -rf "$$TMPDIR"' EXIT; \
+fi
+endef
+
+test: $(READY) emulator ## All tests (SELECT="slow and not e2e": some of them, by their markers)
+	@$(IN_MEMORY); $(BIN)/python -m pytest $(if $(SELECT),-m "$(SELECT)")
+
+test-fast: $(READY) ## The unit tests: no emulator, no browser, nothing that takes a minute (COVERAGE=1: with its floor)
+	@$(IN_MEMORY); $(BIN)/python -m pytest -m unit $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 emulator: ## The BigQuery emulator's environment, where there is a Python 3.13 (the tests say if not)
 	@if [ -e $(EMULATOR_READY) ] && [ ! .ci/bigquery-emulator.lock -nt $(EMULATOR_READY) ]; then exit 0; fi; \
