@@ -70,6 +70,13 @@ def _published_here() -> str:
 @click.option(
     "--max-body-bytes", default=4 * 2**20, show_default=True, type=click.IntRange(1_000), help="Bytes of a request."
 )
+@click.option(
+    "--client-connections",
+    default=256,
+    show_default=True,
+    type=click.IntRange(1, 1_000),
+    help="Connections of one address at once. A proxy that stands in front is one address.",
+)
 @click.pass_context
 def serve(
     context: click.Context,
@@ -82,6 +89,7 @@ def serve(
     threads: int,
     max_rows: int,
     max_body_bytes: int,
+    client_connections: int,
 ) -> None:
     """Serve predictions over HTTP: POST /predict, GET /health, GET /metrics, GET /openapi.json.
 
@@ -95,7 +103,7 @@ def serve(
     """
     with _in_words(debug=bool(context.find_root().obj)):
         try:
-            from nba_ml.serving.http.requests import Limits
+            from nba_ml.serving.http.limits import Limits
             from nba_ml.serving.http.service import create_app
             from nba_ml.serving.http.service import serve as serve_app
         except ModuleNotFoundError as error:
@@ -114,7 +122,7 @@ def serve(
             model_id=model_id,
             refresh_seconds=refresh_seconds,
             threads=threads,
-            limits=Limits(body_bytes=max_body_bytes, rows=max_rows),
+            limits=Limits(body_bytes=max_body_bytes, rows=max_rows, client_connections=client_connections),
         )
         serve_app(app, host, port)
 

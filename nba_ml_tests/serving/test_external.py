@@ -31,7 +31,7 @@ from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix
 from nba_ml.registry.systems.rules import RULES
 from nba_ml.serving import Prediction, Predictor
 from nba_ml.serving.external import LoadedSystem, load_other
-from nba_ml.serving.http.requests import Limits
+from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.service import app_of, create_app
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of

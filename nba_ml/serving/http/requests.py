@@ -7,33 +7,60 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
+from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.problems import Problem
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a request may be: bytes of its body, rows in a slate, seconds until the body is there.
+class LargeBodies:
+    """Bytes of the larger bodies that are held now, within `Limits.large_bodies_bytes`."""
 
-    A slate of 450 players, the largest evening of a season, is half a megabyte.
-    """
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held: Counter[str] = Counter()
 
-    body_bytes: int = 4 * 2**20
-    rows: int = 1_000
-    body_seconds: float = 10.0
+    @contextmanager
+    def held(self, client: str) -> Iterator[Callable[[int], None]]:
+        """Count a body until it has been answered. Call what is given with its length as it grows.
+
+        Raises:
+            Problem: too much is held already, by this client or by all.
+        """
+        mine = 0
+
+        def grown(length: int) -> None:
+            nonlocal mine
+            more = length - mine
+            if length <= self._limits.small_body_bytes:
+                return
+            most = self._limits.large_bodies_bytes
+            if self._held.total() + more > most or self._held[client] + more > max(most // 2, self._limits.body_bytes):
+                raise Problem(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "Too many large bodies at once. Try again, or send fewer rows."
+                )
+            self._held[client] += more
+            mine = length
+
+        try:
+            yield grown
+        finally:
+            self._held[client] -= mine
+            if not self._held[client]:
+                del self._held[client]
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
-    """The body, as far as it is JSON by its own account and within the limits.
+async def read_body(request: Request, limits: Limits, grown: Callable[[int], None]) -> bytearray:
+    """The body, as far as it is JSON by its own account and within the limits. `grown` is told its length so far.
 
     Raises:
-        Problem: another content type, too long, too slow, or broken off.
+        Problem: another content type, too long, too slow, or broken off; whatever `grown` raises.
     """
     stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if stated != "application/json" or request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -48,13 +75,14 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                 body += chunk
                 if len(body) > limits.body_bytes:
                     raise _too_long(limits)
+                grown(len(body))
     except TimeoutError:
         raise Problem(
             HTTPStatus.REQUEST_TIMEOUT, f"The body was not there within {limits.body_seconds:g} seconds."
         ) from None
     except ClientDisconnect:
         raise Problem(HTTPStatus.BAD_REQUEST, "The body broke off.") from None
-    return bytes(body)
+    return body
 
 
 def _too_long(limits: Limits) -> Problem:
@@ -64,12 +92,18 @@ def _too_long(limits: Limits) -> Problem:
     )
 
 
-def parse_rows(body: bytes, limits: Limits) -> Mapping[str, Any] | list[Any]:
+def parse_rows(body: bytes | bytearray, limits: Limits) -> Mapping[str, Any] | list[Any]:
     """One row, or the rows of a slate, `{"rows": [...]}`.
 
     Raises:
-        Problem: no JSON in the strict sense, no object, a slate with other members, or too many rows.
+        Problem: no JSON in the strict sense, no object, a slate with other members, too many rows or values.
     """
+    values, most = sum(map(body.count, (b",", b"[", b"{"))), limits.values_per_row * max(limits.rows, 100)
+    if values > most:  # before it is parsed: that is what takes the memory
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"A body may hold {most:,} values; this one has about {values:,}. Send fewer rows at once.",
+        )
     content = _json(body)
     if not isinstance(content, dict):
         raise Problem(
@@ -93,7 +127,7 @@ def parse_rows(body: bytes, limits: Limits) -> Mapping[str, Any] | list[Any]:
     return rows
 
 
-def _json(body: bytes) -> object:
+def _json(body: bytes | bytearray) -> object:
     """JSON in the strict sense: UTF-8, no NaN, no Infinity, no name twice."""
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_each_name_once)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import resource
 import signal
 import socket
 import threading
@@ -20,21 +21,23 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import uvicorn
 import xgboost as xgb
 from fastapi import FastAPI, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nba_ml.contract.errors import FeatureRowsError, NbaMlError, SettingsError
-from nba_ml.serving.http.connections import BoundedHead
+from nba_ml.serving.http.connections import Connections
+from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.logs import LOGGER, log_as_json, say
 from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.openapi import predict_operation
 from nba_ml.serving.http.problems import Problem
-from nba_ml.serving.http.requests import Limits, parse_rows, read_body
+from nba_ml.serving.http.requests import LargeBodies, parse_rows, read_body
 from nba_ml.serving.predictor import Predictor, Serving
 from nba_ml.serving.watch import Watch, WatchStatus, require_period
 from nba_ml.storage.objects import ObjectStore
@@ -50,21 +53,24 @@ _METHODS = {"/predict": "POST", **dict.fromkeys(("/health", "/metrics", "/openap
 _QUIET = ("/health", "/metrics")
 """Asked every few seconds by machines: logged only when they fail."""
 
+_BUSY = HTTPStatus.SERVICE_UNAVAILABLE
+
 _NOT_READ = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.REQUEST_TIMEOUT,
+    _BUSY,
 )
 """Answered while some of the body may still be on its way: the connection is of no further use."""
 
-_AT_ONCE = 32 * 1024
-"""Bytes of a body up to which it is answered where it is read: about a millisecond. Longer ones go to a thread."""
+_ROWS_AT_ONCE = 32
+"""Of a small body that is answered on the event loop: a few milliseconds, if each of its values is wrong."""
+
+_QUEUE = 64
+"""Bodies that may wait for the thread that answers the others; it does so in some 20 milliseconds each."""
 
 _DRAIN_SECONDS = 10
 """How long requests under way may take after the signal to end."""
-
-_MOST_CONNECTIONS = 1_000
-"""At once; further ones are answered 503."""
 
 
 def create_app(
@@ -94,6 +100,9 @@ def create_app(
 def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float, limits: Limits) -> FastAPI:
     """The service over a predictor; it follows the channel while it runs, if there is one."""
     state = _ServiceState(predictor)
+    large_bodies = LargeBodies(limits)
+    # One thread: parsing holds Python's lock, and several at once would hold up /health and each other.
+    thread = anyio.CapacityLimiter(1)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,14 +123,18 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
         redoc_url=None,
         redirect_slashes=False,  # behind a proxy it would name another host, and few clients post a body twice
     )
+    app.state.limits = limits
     app.add_middleware(_Observed, metrics=state.metrics)
 
     @app.post("/predict", openapi_extra=predict_operation(limits.rows), summary="Predict one player or a slate.")
     async def predict(request: Request) -> Response:
-        body = await read_body(request, limits)
-        if len(body) <= _AT_ONCE:
-            return state.predict(body, limits, request.scope)
-        return await run_in_threadpool(state.predict, body, limits, request.scope)
+        with large_bodies.held(request.client.host if request.client else "") as grown:
+            body = await read_body(request, limits, grown)
+            if len(body) <= limits.small_body_bytes and body.count(b"{") <= _ROWS_AT_ONCE:
+                return state.predict(body, limits, request.scope)
+            if thread.statistics().tasks_waiting >= _QUEUE:
+                raise Problem(_BUSY, "Too many slates at once. Try again.")
+            return await anyio.to_thread.run_sync(state.predict, body, limits, request.scope, limiter=thread)
 
     @app.head("/health", include_in_schema=False)
     @app.get("/health", summary="Whether a verified model is loaded, which, since when, and how following it goes.")
@@ -135,7 +148,8 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> Response:
-        return error.response({"connection": "close"} if error.status in _NOT_READ else None)
+        headers = {"connection": "close"} if error.status in _NOT_READ else {}
+        return error.response(headers | ({"retry-after": "1"} if error.status is _BUSY else {}))
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -166,7 +180,7 @@ class _ServiceState:
             serving = self.predictor.serving
             say(logging.INFO, "refreshed", **_channel(serving), **_model(serving))
 
-    def predict(self, body: bytes, limits: Limits, scope: Scope) -> Response:
+    def predict(self, body: bytes | bytearray, limits: Limits, scope: Scope) -> Response:
         """The answer to a body."""
         rows = parse_rows(body, limits)
         try:
@@ -288,16 +302,25 @@ def _end_at_hang_up() -> None:
 
 def config_of(app: FastAPI) -> uvicorn.Config:
     """How uvicorn serves it: within limits, with the service's own log, to the end of what is under way."""
+    limits: Limits = app.state.limits
     return uvicorn.Config(
         app,
-        http=BoundedHead,
+        http=Connections(limits).protocol,  # type: ignore[arg-type] # called as a class would be
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type] # a float is as good
         timeout_graceful_shutdown=_DRAIN_SECONDS,
-        limit_concurrency=_MOST_CONNECTIONS,
     )
+
+
+def _allow_connections(limits: Limits) -> None:
+    """Let this process have a file for each connection: the usual limit, 1,024, is meant for programs with select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    due = 2 * limits.burst_connections
+    if soft != resource.RLIM_INFINITY and soft < due:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (due if hard == resource.RLIM_INFINITY else min(due, hard), hard))
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
@@ -314,6 +337,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         raise SettingsError(f"Cannot listen on {host}:{port}: {error}. Choose another --host or --port.") from error
     log_as_json()
     _end_at_hang_up()
+    _allow_connections(app.state.limits)
     with listening:
         say(logging.INFO, "listening", host=host, port=listening.getsockname()[1])
         uvicorn.Server(config_of(app)).run(sockets=[listening])

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.problems import Problem
-from nba_ml.serving.http.requests import Limits, _each_name_once, parse_rows
+from nba_ml.serving.http.requests import _each_name_once, parse_rows
 
 NAMES = 3_000
 

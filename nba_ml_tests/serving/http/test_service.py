@@ -27,9 +27,9 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.registry.channel import CHAMPION, Share
 from nba_ml.serving import Predictor
+from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.logs import LinesOut
 from nba_ml.serving.http.openapi import EXAMPLE_RECORD, EXAMPLE_ROW, RECORD, ROW
-from nba_ml.serving.http.requests import Limits
 from nba_ml.serving.http.service import _end_at_hang_up, app_of, create_app
 from nba_ml.serving.predictor import Serving
 from nba_ml.storage.cloud import CloudStore
