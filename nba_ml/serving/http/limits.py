@@ -57,8 +57,9 @@ class Limits:
     body_seconds: float = 10.0
     """From the head until the body is complete."""
 
-    idle_seconds: float = 5.0
-    """Between two requests of a connection."""
+    idle_seconds: int = 75
+    """Between two requests of a connection: longer than the 60 seconds after which proxies close one by default, so
+    that none sends a request to a connection that is being closed."""
 
     write_seconds: float = 10.0
     """Until a client has taken what was written to it: the largest answer has half a megabyte."""

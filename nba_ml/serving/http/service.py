@@ -310,7 +310,7 @@ def config_of(app: FastAPI) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=limits.idle_seconds,  # type: ignore[arg-type] # a float is as good
+        timeout_keep_alive=limits.idle_seconds,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
     )
 

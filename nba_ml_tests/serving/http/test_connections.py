@@ -231,7 +231,7 @@ def test_a_few_requests_in_a_row_are_answered_in_order(client: Client) -> None:
 
 def test_who_does_not_read_is_disconnected(served: Served) -> None:
     """Guards the service from readers that never read: 999 of them held every connection, for ever."""
-    client = served(write_seconds=0.3, pipelined=10_000, idle_seconds=3600.0)
+    client = served(write_seconds=0.3, pipelined=10_000, idle_seconds=3600)
     metrics = HEALTH.replace(b"/health", b"/metrics")  # whose answers together are more than the kernel keeps
     with connected(client, metrics * 4_000, receive_buffer=4096) as connection:
         poll = select.poll()
