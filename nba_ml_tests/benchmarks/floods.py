@@ -101,63 +101,66 @@ def slate(row: bytes, rows: int = 1_000) -> bytes:
     return b'{"rows": [' + b",".join([row] * rows) + b"]}"
 
 
+def opened(send: bytes = b"", then: bytes = b"", *, drip: bytes = b"") -> Attack:
+    """Send this, then that without end or drop by drop, then stay; never read."""
+
+    async def attack(line: Line) -> None:
+        await line.open(4096)
+        if send:
+            await line.send(send)
+        if then:
+            await line.endless(then)
+        if drip:
+            await line.drip(drip)
+        await line.hold()
+
+    return attack
+
+
+def asked(request: bytes) -> Attack:
+    """Ask again and again, on new connections where the last was closed, and read the answers."""
+
+    async def attack(line: Line) -> None:
+        while time.monotonic() < line.ends:
+            line.sock.close()
+            line.sock = socket.socket()
+            with suppress(OSError):
+                await line.open()
+                while True:
+                    await line.send(request)
+                    while len(data := await line.read()) == 2**18:
+                        pass
+                    if not data:
+                        break
+            await asyncio.sleep(0.01)
+
+    return attack
+
+
+async def churn(line: Line) -> None:
+    while time.monotonic() < line.ends:
+        with suppress(OSError):
+            await line.open()
+            if line.number % 2:
+                await line.send(GET)
+        line.sock.close()
+        line.sock = socket.socket()
+        await asyncio.sleep(0.002)
+
+
+def half_closed(send: bytes) -> Attack:
+    async def attack(line: Line) -> None:
+        await line.open(4096)
+        await line.send(send)
+        line.sock.shutdown(socket.SHUT_WR)
+        await line.hold()
+
+    return attack
+
+
 def attacks(row: bytes) -> dict[str, tuple[int, Attack]]:
     """Name of each flood: how many connections, and what each does. `row` is a good row as JSON."""
     good = posted(slate(row))
-
-    def opened(send: bytes = b"", then: bytes = b"", *, drip: bytes = b"") -> Attack:
-        """Send this, then that without end or drop by drop, then stay; never read."""
-
-        async def attack(line: Line) -> None:
-            await line.open(4096)
-            if send:
-                await line.send(send)
-            if then:
-                await line.endless(then)
-            if drip:
-                await line.drip(drip)
-            await line.hold()
-
-        return attack
-
-    def asked(request: bytes) -> Attack:
-        """Ask again and again, on new connections where the last was closed, and read the answers."""
-
-        async def attack(line: Line) -> None:
-            while time.monotonic() < line.ends:
-                line.sock.close()
-                line.sock = socket.socket()
-                with suppress(OSError):
-                    await line.open()
-                    while True:
-                        await line.send(request)
-                        while len(data := await line.read()) == 2**18:
-                            pass
-                        if not data:
-                            break
-                await asyncio.sleep(0.01)
-
-        return attack
-
-    async def churn(line: Line) -> None:
-        while time.monotonic() < line.ends:
-            with suppress(OSError):
-                await line.open()
-                if line.number % 2:
-                    await line.send(GET)
-            line.sock.close()
-            line.sock = socket.socket()
-            await asyncio.sleep(0.002)
-
-    def half_closed(send: bytes) -> Attack:
-        async def attack(line: Line) -> None:
-            await line.open(4096)
-            await line.send(send)
-            line.sock.shutdown(socket.SHUT_WR)
-            await line.hold()
-
-        return attack
-
     length = b"content-length: %d\r\n" % BODY
     hello = bytes.fromhex("16030102000100010001fc0303") + bytes(512)
     return {
