@@ -284,7 +284,7 @@ class _Observed:
             self._metrics.answered(path, status, seconds)
             if path not in _QUIET or status != HTTPStatus.OK:
                 say(
-                    logging.INFO if status < 500 else logging.ERROR,
+                    logging.INFO if status < 500 or status == _BUSY else logging.ERROR,
                     "answered",
                     method=scope["method"],
                     path=scope["path"][:200],
