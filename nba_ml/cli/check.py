@@ -30,8 +30,8 @@ def check(month: str | None, junit: Path | None, summary: Path | None) -> int:
         from nba_ml.runner.check_run import CheckStatus, check_month
 
         months = list(runner.planner.months)
-        trained = [m for m in months if runner.planner.stored("xgboost_model", m)]
-        report = check_month(runner, require_month(month or (trained or months)[-1], months))
+        latest = month or max(runner.planner.stored_months("xgboost_model"), default=months[-1])
+        report = check_month(runner, require_month(latest, months))
     for status, colour in ((CheckStatus.ERROR, "red"), (CheckStatus.FAILED, "red"), (CheckStatus.WARNED, "yellow")):
         for outcome in report.of(status):
             out.print(f"[{colour}]{outcome.check.key}[/{colour}] {escaped(outcome.said)}", soft_wrap=True)

@@ -73,7 +73,7 @@ def _verdicts(
     for check in checks:
         for month in months:
             same_bytes = versions.get(month, {}).get(DATA_VERSION_TAG) == digests[month]
-            evaluation = spoken.get((check.name, month)) if same_bytes else None
+            evaluation = spoken.get((check.key, month)) if same_bytes else None
             failed = evaluation is not None and not evaluation.passed
             yield CheckVerdict(
                 asset=asset,
@@ -89,9 +89,9 @@ def _verdicts(
 def latest_evaluations(
     instance: dg.DagsterInstance, checks: Sequence[Check], months: Sequence[str]
 ) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-    """(check, month) -> what the check, of one asset and under its threshold, said of the latest materialisation.
+    """(check's key, month) -> its result on the latest materialisation, under its current threshold.
 
-    Not there: it never ran, ran on an older materialisation, under another threshold, or raised.
+    Missing if it never ran, ran on an older materialisation, ran under another threshold, or raised.
     """
     if not checks:
         return {}
@@ -109,12 +109,13 @@ def latest_evaluations(
         latest = storage.get_latest_asset_check_execution_by_key(there, partition_filter=PartitionKeyFilter(key=month))
         for key, record in latest.items():
             event = record.event.dagster_event if record.event else None
-            if event is None:
+            # Dagster selects by asset and by name, each by itself: two keys may bring a third.
+            if event is None or (key, month) not in fresh:
                 continue
             evaluation = event.asset_check_evaluation_data
             stated = evaluation.metadata.get("threshold")
             if stated is not None and stated.value == keys[key].threshold:
-                found[key.name, month] = evaluation
+                found[keys[key].key, month] = evaluation
     return found
 
 

@@ -66,6 +66,7 @@ class Backfill:
         A refused model does not stop it: the months after it have more data, and their own verdict. With
         `grade_where_possible` a month is not graded if the month before has no model; else that is a failure.
         """
+        unjudged = self.planner.unjudged(months, assets) if only_missing else set()
         for month in months:
             left_out = EVALUATION_ASSETS if grade_where_possible and not self.planner.can_grade(month) else ()
             here = tuple(asset for asset in self.planner.chain if asset in assets and asset not in left_out)
@@ -77,7 +78,8 @@ class Backfill:
                     yield replace(before, left_out=left_out)
                     return
                 needed = self.planner.out_of_date(month, here)
-            if only_missing and (again := self.planner.unjudged(month, [a for a in here if a not in needed])):
+            kept = (asset for asset in here if asset not in needed and asset not in before.assets)
+            if again := [asset for asset in kept if (asset, month) in unjudged]:
                 self.check(month, again)
             refused = self._refused_before(month, needed) if only_missing else ""
             if refused:

@@ -127,7 +127,7 @@ def check_month(backfill: Backfill, month: str) -> CheckReport:
     """
     planner = backfill.planner
     checks = all_checks(planner.limits)
-    present = {asset for asset in {check.asset for check in checks} if planner.stored(asset, month)}
+    present = {check.asset for check in checks} & planner.stored_assets(month)
     if "xgboost_model" not in present:
         there = f"only {', '.join(sorted(present))}" if present else "nothing that has checks"
         raise MissingMonthsError(

@@ -1,13 +1,17 @@
 """Which assets of a month are out of date: what `--only-missing` and the sensor ask.
 
 An asset is up to date if its latest materialisation was made from the same inputs by the same code, its
-value is whole in the store, and its checks ran on it. What does not belong here: running anything.
+value is in the store, and its checks ran on it. What does not belong here: running anything.
+
+Making a planner lists the store once and reads no values. A month's model and published objects are verified when
+that month is first asked about: a missing or damaged one is out of date, and is made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import dagster as dg
 
@@ -56,11 +60,14 @@ class Planner:
     months: Sequence[str]
     limits: Thresholds
     _state: dict[str, dict[str, Materialised]] = field(default_factory=dict)
+    _unverified: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._graph = self.defs.resolve_asset_graph()
+        names = set(self.store.objects.names(""))
         for asset in self.chain:
-            self._state[asset] = self._completed(asset)
+            self._state[asset] = self._completed(asset, names)
+        self._unverified = {(asset, month) for asset in (MODEL.name, ARTIFACT.name) for month in self._state[asset]}
         if self.source is None:
             self.observe()
 
@@ -88,7 +95,7 @@ class Planner:
         """Those of the assets that were never materialised for the month, from other inputs, or never checked."""
         needed: list[str] = []
         for asset in (a for a in self.chain if a in assets):
-            done = self._state[asset].get(month)
+            done = self._materialised(asset, month)
             made_anew = {parent for parent, months in self._parents(asset, month).items() if month in months}
             if done is None or made_anew & set(needed) or done.inputs != self._inputs(asset, month):
                 needed.append(asset)
@@ -106,22 +113,23 @@ class Planner:
     def can_grade(self, month: str) -> bool:
         """Whether the month before, if there is one, has a model to predict this month with."""
         before = [m for m in self.months if m < month]
-        return not before or before[-1] in self._state["xgboost_model"]
+        return not before or self._materialised(MODEL.name, before[-1]) is not None
 
-    def unjudged(self, month: str, assets: Sequence[str]) -> tuple[str, ...]:
-        """Those of the assets that a check has not spoken on under the limits of now: they changed since."""
-        return tuple(
-            asset
-            for asset in assets
-            if (checks := [check for check in all_checks(self.limits) if check.asset == asset])
-            and len(latest_evaluations(self.instance, checks, [month])) < len(checks)
-        )
+    def unjudged(self, months: Sequence[str], assets: Collection[str]) -> set[tuple[str, str]]:
+        """(asset, month) of those whose latest materialisation lacks a check result under the current thresholds."""
+        checks = [check for check in all_checks(self.limits) if check.asset in assets]
+        judged = latest_evaluations(self.instance, checks, months)
+        return {(check.asset, month) for check in checks for month in months if (check.key, month) not in judged}
 
-    def stored(self, asset: str, month: str) -> bool:
-        """Whether there is a value of the asset for the month, from whatever inputs."""
-        return self.store.uri(STORED[asset], month) in {
-            self.store.objects.uri(n) for n in self.store.objects.names(f"{asset}/")
-        }
+    def stored_months(self, asset: str) -> set[str]:
+        """The months that have a value of the asset, from whatever inputs."""
+        names = set(self.store.objects.names(f"{asset}/"))
+        return {month for month in self.months if STORED[asset].file(month) in names}
+
+    def stored_assets(self, month: str) -> set[str]:
+        """The assets that have a value for the month, from whatever inputs."""
+        names = set(self.store.objects.names(""))
+        return {name for name, asset in STORED.items() if asset.file(month) in names}
 
     def refusal(self, month: str) -> str | None:
         """Why the publisher would refuse the month's model as it is, in words; None if it might take it.
@@ -144,45 +152,49 @@ class Planner:
         """Take note of a run of these assets: what it made, by asset. What it did not make is out of date."""
         for asset in assets:
             self._state[asset].pop(month, None)
+            self._unverified.discard((asset, month))
         for asset, event in made.items():
             self._state[asset][month] = _materialised(event)
 
-    def _completed(self, asset: str) -> dict[str, Materialised]:
-        """Month -> latest materialisation, where its value is whole in the store and its checks ran on it.
+    def _completed(self, asset: str, names: Collection[str]) -> dict[str, Materialised]:
+        """Month -> latest materialisation, where its value is among the store's names and its checks ran on it.
 
         A process killed between a materialisation and its checks left something that no publisher
         would accept: it is not complete, and is run again.
         """
-        complete = self._stored(asset) & self._checked(asset)
+        checked = self._checked(asset)
         latest = latest_materialisations(self.instance, asset)
         return {
             month: _materialised(record.asset_materialization)
             for month, record in latest.items()
-            if month in complete and record.asset_materialization is not None
+            if month in checked and STORED[asset].file(month) in names and record.asset_materialization is not None
         }
 
-    def _stored(self, asset: str) -> set[str]:
-        """Months whose value is there, with all that it refers to: its booster, its published objects."""
-        there = {self.store.objects.uri(name) for name in self.store.objects.names(f"{asset}/")}
-        months = {month for month in self.months if self.store.uri(STORED[asset], month) in there}
-        match asset:
-            case "xgboost_model":
-                return {month for month in months if self._has_booster(month)}
-            case "gcs_artifact":
-                published = {self.artifacts.uri(name) for name in self.artifacts.names("")}
-                values = {month: self.store.load(ARTIFACT, month) for month in months}
-                return {m for m, a in values.items() if a is not None and published.issuperset(a.uris.values())}
-            case _:
-                return months
+    def _materialised(self, asset: str, month: str) -> Materialised | None:
+        """The month's latest complete materialisation; reads what its value refers to when first asked."""
+        if (asset, month) in self._unverified:
+            self._unverified.discard((asset, month))
+            if not self._intact(asset, month):
+                del self._state[asset][month]
+        return self._state[asset].get(month)
 
-    def _has_booster(self, month: str) -> bool:
+    def _intact(self, asset: str, month: str) -> bool:
+        """Whether all that the value refers to is in its place: the booster, or the published objects."""
         try:
-            return self.store.load(MODEL, month) is not None
+            if asset == MODEL.name:
+                return self.store.load(MODEL, month) is not None
+            artifact = self.store.load(ARTIFACT, month)
         except StaleInputError:
-            return False  # missing or damaged: to be trained again, which is what the error asks for
+            return False  # missing or damaged: made again, as the error asks
+        return artifact is not None and self._published.issuperset(artifact.uris.values())
+
+    @cached_property
+    def _published(self) -> frozenset[str]:
+        """Addresses of the objects under the artifact root. What this process publishes is not looked up here."""
+        return frozenset(self.artifacts.uri(name) for name in self.artifacts.names(""))
 
     def _checked(self, asset: str) -> set[str]:
-        """Months whose latest materialisation every check of the asset has seen, and none that stops a run failed."""
+        """Months whose latest materialisation has a result of every check, and no failed check that stops a run."""
         stopping = {check.name: check.stops_run for check in all_checks() if check.asset == asset}
         if not stopping:
             return set(self.months)
@@ -201,9 +213,10 @@ class Planner:
         """The inputs digest that a materialisation now would have; None if an input is not there."""
         inputs: dict[str, dict[str, str]] = {}
         for name, needed in self._parents(asset, month).items():
-            if any(m not in self._state[name] for m in needed):
+            found = {m: made.digest for m in needed if (made := self._materialised(name, m)) is not None}
+            if len(found) < len(needed):
                 return None
-            inputs[name] = {m: self._state[name][m].digest for m in needed}
+            inputs[name] = found
         return inputs_digest(
             self._graph.get(dg.AssetKey(asset)).code_version or "", inputs, self._outside(asset, month)
         )

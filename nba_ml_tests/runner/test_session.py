@@ -1,0 +1,92 @@
+"""What opening a home asks of the store and of Dagster: it must not grow with the number of months."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from nba_ml.contract.assets import MONTHLY_ASSETS
+from nba_ml.defs import build
+from nba_ml.defs.internals import SqliteEventLogStorage
+from nba_ml.runner.check_run import check_month
+from nba_ml.runner.session import open_session
+from nba_ml_tests.cli.command import Home
+from nba_ml_tests.runner.conftest import THREE, Calls, count, settings_of
+
+
+def test_a_session_builds_the_graph_once(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a graph that is built at an import and then once more."""
+    built = count(monkeypatch, build, "build_assets")
+    with open_session(settings_of(trained)):
+        pass
+    assert len(built) == 1
+
+
+def test_given_settings_are_the_only_ones_that_are_read(trained: Home) -> None:
+    """Guards a user's own test suite: a setting in the environment, which it does not use, failed its import."""
+    code = (
+        "import os, sys\n"
+        "from nba_ml.settings import Settings\n"
+        "mine = Settings.from_environment(dict(os.environ))\n"
+        "os.environ['NBA_ML_THREADS'] = 'zero'\n"
+        "from nba_ml.defs import build\n"
+        "built, original = [], build.build_assets\n"
+        "def counting(*args, **named):\n"
+        "    built.append(args)\n"
+        "    return original(*args, **named)\n"
+        "build.build_assets = counting\n"
+        "from nba_ml.testing import check_month\n"
+        f"report = check_month('{THREE[1]}', settings=mine)\n"
+        "report.require_passed()\n"
+        "print(len(built), len(report.outcomes) > 0, 'nba_ml.definitions' in sys.modules)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=trained.environment(), cwd=trained.root.parent, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (0, "1 True False\n"), ended.stderr
+
+
+def test_opening_a_session_lists_the_store_once_and_reads_nothing(trained: Home, calls: Calls) -> None:
+    """Guards a home of 36 months: opening it downloaded and hashed every month's model."""
+    with open_session(settings_of(trained)):
+        assert calls == {"names": 1}
+
+
+def test_only_the_models_that_a_month_needs_are_read(trained: Home, calls: Calls) -> None:
+    """Guards against a look at one month that hashes the models of all: it needs its own and the one before."""
+    with open_session(settings_of(trained)) as session:
+        for _ in range(2):
+            assert session.planner.out_of_date(THREE[2], MONTHLY_ASSETS) == ()
+            assert session.planner.can_grade(THREE[2])
+    assert calls == {
+        "names": 2,  # the store's and the published ones
+        "read xgboost_model": 2,
+        "read boosters": 2,
+        "read gcs_artifact": 1,
+    }
+
+
+def test_which_months_have_a_model_is_one_listing(trained: Home, calls: Calls) -> None:
+    """Guards `nba-ml check`, which listed the bucket once for each month."""
+    with open_session(settings_of(trained)) as session:
+        calls.clear()
+        assert session.planner.stored_months("xgboost_model") == set(THREE)
+        assert calls == {"names": 1}
+        calls.clear()
+        assert session.planner.stored_assets(THREE[0]) == {*MONTHLY_ASSETS}
+        assert calls == {"names": 1}
+        calls.clear()
+        check_month(session, THREE[1])
+        assert calls["names"] == 1
+
+
+def test_results_of_checks_are_asked_for_all_months_at_once(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against two queries for each month and asset, where nothing is to be done."""
+    with open_session(settings_of(trained)) as session:
+        infos = count(monkeypatch, SqliteEventLogStorage, "get_asset_check_partition_info")
+        results = count(monkeypatch, SqliteEventLogStorage, "get_latest_asset_check_execution_by_key")
+        done = list(session.run(THREE, MONTHLY_ASSETS, only_missing=True))
+    assert [(each.month, each.assets) for each in done] == [(month, ()) for month in THREE]
+    assert (len(infos), len(results)) == (1, len(THREE))
