@@ -43,6 +43,7 @@ SLOW = (
 """Files and folders of tests that take a minute or more: months trained by Dagster, chains of processes."""
 
 LONGEST_FIRST = (
+    "docs/test_snippets.py",  # the chain of 36 months, then a dozen commands
     "e2e/test_freshness.py",  # waits for Dagster's daemon, most of the time
     "cloud/test_full_loop.py",
     "e2e/test_dagit.py",
