@@ -149,8 +149,8 @@ def test_the_environment_is_read_in_one_place() -> None:
         or (isinstance(node, ast.ImportFrom) and {"environ", "getenv"} & {alias.name for alias in node.names})
     }
     assert "settings.py" in readers
-    # cli/look.py hands it on to Dagster's UI; machine.py sets what OpenMP reads when it is loaded.
-    assert readers <= {"settings.py", "cli/look.py", "machine.py"}
+    # cli/ui.py hands it on to Dagster's UI; machine.py sets what OpenMP reads when it is loaded.
+    assert readers <= {"settings.py", "cli/ui.py", "machine.py"}
 
 
 @pytest.mark.parametrize("name", ["BIGQUERY_EMULATOR_HOST", "BIGQUERY_STORAGE_EMULATOR_HOST"])

@@ -1,7 +1,7 @@
 """nba-ml: the graph from the terminal.
 
-What belongs here: the command line as a whole. Each command stands in a module of `commands`, and imports Dagster when
-it runs, so that `--help` answers at once.
+What belongs here: the command line as a whole. Each command is in its own module and imports Dagster only when it runs,
+so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import click
 
 from nba_ml.cli.check import check
 from nba_ml.cli.health import health
-from nba_ml.cli.look import progress, ui
 from nba_ml.cli.months import backfill, run
+from nba_ml.cli.progress import progress
 from nba_ml.cli.release import champion, rollout
 from nba_ml.cli.serve import serve
 from nba_ml.cli.slate import slate
+from nba_ml.cli.ui import ui
 from nba_ml.cli.verify import verify
 
 

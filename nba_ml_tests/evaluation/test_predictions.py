@@ -160,6 +160,18 @@ def test_a_month_that_the_model_has_seen_is_refused(trained: Trained, month: str
         make_predictions(snapshot_of(month), model_of(trained), month, V2_33FEATURES, threads=1)
 
 
+@pytest.mark.parametrize("dates", [1, 10])
+def test_a_model_that_was_given_part_of_the_month_is_refused(trained: Trained, dates: int) -> None:
+    """Guards against grades of memories: the model of a running month, though its last game is the month's first."""
+    days = {each: snapshot_of(each).table.column("game_date").to_numpy() for each in ("2021-11", "2021-12", MONTH)}
+    last = np.unique(days[MONTH])[dates - 1]
+    days[MONTH] = days[MONTH][days[MONTH] <= last]
+    split = split_by_date({each: (snapshot_of(each).digest, days[each]) for each in days})
+    running = TrainedModel(trained.report.model_copy(update={"split": split}), trained.fitted.booster)
+    with pytest.raises(SplitError, match=rf"given games up to {last}, and the first game of {MONTH} is on"):
+        make_predictions(snapshot_of(MONTH), running, MONTH, V2_33FEATURES, threads=1)
+
+
 def test_a_model_without_a_calibration_says_what_to_do(trained: Trained) -> None:
     """Guards against intervals of NaN from a model that an earlier version trained."""
     old = TrainedModel(trained.report.model_copy(update={"calibration": None}), trained.fitted.booster)

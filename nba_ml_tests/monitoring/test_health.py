@@ -79,6 +79,13 @@ def test_a_refused_newest_month_is_red() -> None:
     assert [each["month"] for each in found.worst] == ["2024-12"]
 
 
+def test_a_month_refused_after_it_was_published_is_red() -> None:
+    """Guards against silence about a running month whose newer model was refused: its older one is published."""
+    found = no_month_left_failed(release(failed=(refused("2024-12"),), published=("2024-11", "2024-12")))
+    assert found.level is Level.RED
+    assert [each["month"] for each in found.worst] == ["2024-12"]
+
+
 # --- the champion's age ---------------------------------------------------------------------------------------
 
 

@@ -253,6 +253,23 @@ def test_a_manifest_that_states_something_else(
     refused(forged(published, change), published[0], expecting)
 
 
+def overridden(manifest: dict[str, Any], **override: object) -> None:
+    """The first check has failed, and its override has these fields beside its name."""
+    verdict = manifest["verdict"]
+    failed = verdict["checks"][0]
+    failed.update(passed=False, final=False)
+    verdict["overrides"] = [{"check": f"{failed['asset']}.{failed['check']}", **override}]
+
+
+@pytest.mark.parametrize("override", [{}, {"reason": ""}, {"reason": None}])
+def test_an_override_needs_a_reason(published: tuple[str, Objects], override: dict[str, object]) -> None:
+    """Guards against a failed check that somebody let pass without a word; with one, the same bundle is trusted."""
+    objects = forged(published, lambda manifest: overridden(manifest, **override))
+    refused(objects, published[0], "2 blocking checks passed; found 1 not passed")
+    reasoned = forged(published, lambda manifest: overridden(manifest, reason="Wanted for a rehearsal only."))
+    assert verify_bundle(reasoned.get, published[0]).model_id
+
+
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"\xff", b'{"a": NaN}', b"[" * 100_000, pickle.dumps({})])
 def test_what_is_no_manifest(published: tuple[str, Objects], data: bytes) -> None:
     """Guards the parser: whatever bytes lie there, the answer is a BundleError."""

@@ -64,6 +64,8 @@ def test_a_named_champion_can_be_gone_back_to_and_nothing_else(
         with pytest.raises(ReleaseError, match="never was the champion"):
             rollback(bench.objects, AT, WHY, to=other)
     assert rollback(bench.objects, AT, WHY, to=third).moved  # forward again, by name
+    # Only what was left is set aside: who serves is not, though it was rolled back from before.
+    assert read_channel(bench.objects).set_aside == (first,)  # type: ignore[union-attr]
 
 
 def test_a_model_rolled_back_from_does_not_come_back_by_itself(

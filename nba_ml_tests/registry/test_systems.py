@@ -44,7 +44,16 @@ from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of
 from nba_ml_tests.profiles import examples
-from nba_ml_tests.release_scene import AT, REFITTED, bench_of, model_of, published_model
+from nba_ml_tests.release_scene import (
+    AT,
+    REFITTED,
+    as_of,
+    bench_of,
+    model_of,
+    publish_made,
+    published_model,
+    trained_on,
+)
 
 JANUARY = "2022-01"
 WHY = "a reason of a sentence"
@@ -189,6 +198,10 @@ def test_a_month_that_a_system_was_given_is_refused(store: DirectoryStore) -> No
     with pytest.raises(ReleaseError, match="no samples of 2022-02"):
         shadow_month(bench, "2022-02", ["mock", december])
     assert len(shadow_month(bench, JANUARY, [december, "mock"]).systems) == 2
+    first = january().column("game_date")[0].as_py()
+    running = publish_made(store, trained_on(as_of(first)))
+    with pytest.raises(ReleaseError, match=f"given games up to {first}, and {JANUARY} begins on {first}"):
+        shadow_month(bench, JANUARY, ["mock", running])
 
 
 # -- CatBoost ----------------------------------------------------------------------------------------

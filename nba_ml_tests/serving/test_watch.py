@@ -100,11 +100,15 @@ def test_after_a_failure_the_next_look_is_soon(published: Published, monkeypatch
     with Predictor.load(str(published.root), channel="champion").watch("champion", 0.2) as begun:
         assert begun.pause == 0.2
         pointer.write_bytes(good[:-9])
-        until(lambda: begun.status.failure is not None)
+        until(lambda: begun.status.failures >= 2)
+        assert begun.status.failed_at is not None
         assert begun.pause == 0.01
         pointer.write_bytes(good)
         until(lambda: begun.status.failure is None)
         assert begun.pause == 0.2
+        # Those in a row begin again at 0, and all of them are kept.
+        assert (begun.status.failures, begun.status.failed_at) == (0, None)
+        assert begun.status.failures_ever >= 2
 
 
 @pytest.fixture

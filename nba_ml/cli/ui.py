@@ -1,4 +1,4 @@
-"""`nba-ml progress` and `nba-ml ui`: what is there, as a table or in Dagster's web UI."""
+"""`nba-ml ui`: Dagster's web UI and daemon on a home."""
 
 from __future__ import annotations
 
@@ -9,23 +9,6 @@ import click
 
 from nba_ml.cli.wrapper import command, out
 from nba_ml.settings import Settings
-
-
-@click.command()
-@command
-def progress() -> int:
-    """Show how far the feature backfill is, month by month.
-
-    A month is complete when 95% of the player-games played in it have features, substantial from 80%.
-    """
-    settings = Settings.from_environment()
-    from nba_ml.data.progress import progress_table
-    from nba_ml.defs.partitions import month_keys, partitions_of
-    from nba_ml.defs.resources import month_rows_of
-
-    frame = progress_table(month_rows_of(settings).progress(month_keys(partitions_of(settings))))
-    out.print(frame.to_string(index=False), soft_wrap=True, highlight=False)
-    return 0
 
 
 @click.command()
@@ -45,7 +28,7 @@ def ui(port: int) -> int:
 
     settings = Settings.from_environment()
     prepare_home(settings)
-    # A shell's background job ignores SIGINT from birth; so then would all that is started here, and SIGTERM as well.
+    # A shell starts a background job with SIGINT ignored, and everything started here would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ |= {"DAGSTER_HOME": str(settings.dagster_home), "NBA_ML_HOME": str(settings.home)}
     with loopback_listener(port) as listener:
