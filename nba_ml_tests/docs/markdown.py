@@ -25,6 +25,7 @@ TUTORIAL = PAGES / "tutorial.md"
 SHELL, PYTHON, OUTPUT = "sh", "python", "text"
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
+_KNOWN = re.compile(r"exit \d+|in the background until http://\S+|not run: .+")
 _DIRECTIVE = re.compile(r"<!-- snippet: (.+?) -->\s*\Z")
 
 
@@ -78,9 +79,11 @@ def blocks(page: Path) -> list[Block]:
         if match["language"] == OUTPUT and found:
             found[-1] = replace(found[-1], output=found[-1].output + content)
             continue
-        directive = _DIRECTIVE.search(between)
-        line = text.count("\n", 0, match.start()) + 1
-        found.append(Block(page, line, match["language"], content, directive[1] if directive else ""))
+        comment = _DIRECTIVE.search(between)
+        directive, line = comment[1] if comment else "", text.count("\n", 0, match.start()) + 1
+        if directive and not _KNOWN.fullmatch(directive):
+            raise ValueError(f"{page}:{line}: no test understands '{directive}'")
+        found.append(Block(page, line, match["language"], content, directive))
     return found
 
 

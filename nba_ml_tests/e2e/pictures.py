@@ -1,4 +1,4 @@
-"""Make the README's pictures anew, from a home whose months are all materialised.
+"""Make the documentation's pictures anew, from a home whose months are all materialised.
 
     nba-ml backfill --only-missing
     python -m nba_ml_tests.e2e.pictures .nba_ml [FOLDER]
@@ -9,6 +9,8 @@ FOLDER is docs/pages/images unless another is given.
 from __future__ import annotations
 
 import argparse
+import base64
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +19,7 @@ from nba_ml.contract.assets import CHAIN
 from nba_ml_tests.e2e import pages
 from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, opened, serving
 
-IMAGES = Path(__file__).parents[2] / ".github" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "pages" / "images"
 
 REPORT = "store/walk_forward/report.html"
 REPORT_WINDOW = (1200, 1060)
@@ -28,8 +30,10 @@ SCALE = 2
 
 
 def take(home: Path, folder: Path, chromium: str) -> list[Path]:
-    """`graph.png`, `validation_mae.png` and `walk_forward.png` of the home, in the folder."""
-    graph, plots, walk = (folder / f"{name}.png" for name in ("graph", "validation_mae", "walk_forward"))
+    """`graph.png`, `validation_mae.png`, `walk_forward.png` and `mae_by_month.png` of the home, in the folder."""
+    names = ("graph", "validation_mae", "walk_forward", "mae_by_month")
+    graph, plots, walk, curve = (folder / f"{name}.png" for name in names)
+    report = home / REPORT
     with (
         tempfile.TemporaryDirectory() as scratch,
         serving(home, Path(scratch) / "servers.log") as dagit,
@@ -41,9 +45,11 @@ def take(home: Path, folder: Path, chromium: str) -> list[Path]:
         page = opened(browser, dagit.url + pages.PLOTS, *pages.PLOTS_WINDOW, scale=SCALE)
         pages.show_plots(page)
         pages.picture_of_plots(page, plots)
-        page = opened(browser, (home / REPORT).as_uri(), *REPORT_WINDOW, scale=1)
+        page = opened(browser, report.as_uri(), *REPORT_WINDOW, scale=1)
         page.screenshot(path=walk)
-    return [graph, plots, walk]
+    # The curve that the report shows on a phone: its letters are legible in a column of text.
+    curve.write_bytes(base64.b64decode(re.findall(r'srcset="data:image/png;base64,([^"]+)"', report.read_text())[0]))
+    return [graph, plots, walk, curve]
 
 
 def main() -> None:
