@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ def _metadata(spec: dg.AssetCheckSpec) -> Iterator[tuple[str, Any]]:
         yield name, value if hasattr(value, "value") else dg.MetadataValue.text(str(value))
 
 
+@cache
 def limits_of_checks() -> dict[str, list[str]]:
     """Check key -> the limits that it uses: those that change its threshold, and those of `USED_ELSEWHERE`."""
     shipped = {check.key: check.threshold for check in every_check()}
@@ -289,6 +291,7 @@ def _type(schema: dict[str, Any]) -> str:
 # --- automation ----------------------------------------------------------------------------------------------
 
 
+@cache
 def _definitions() -> dg.Definitions:
     """The graph on BigQuery, which has everything."""
     return build_defs(Settings.from_environment({"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "my-project"}))
