@@ -11,7 +11,7 @@ from nba_ml.contract.errors import BundleError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.manifest import BundleNames
-from nba_ml.registry.reader import verify_bundle
+from nba_ml.registry.reader import reads_from, verify_bundle
 
 ASSET = "gcs_artifact"
 
@@ -44,14 +44,8 @@ def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
     metric = "reference rows predicted from the published bytes, to the last bit"
     if artifact.model_id is None:
         return Finding(passed=True, metric=metric, value="nothing published yet", n=0)
-    objects = context.artifacts()
-
-    def read(name: str) -> bytes | None:
-        stored = objects.read(name)
-        return stored.data if stored else None
-
     try:
-        verified = verify_bundle(read, BundleNames.of(artifact.model_id).manifest)
+        verified = verify_bundle(reads_from(context.artifacts()), BundleNames.of(artifact.model_id).manifest)
     except BundleError as error:
         # What the reader refuses is this check's finding. Whatever else goes wrong is an error of the check.
         return Finding(passed=False, metric=metric, value="refused by the reader", n=0, next_step=str(error))

@@ -13,7 +13,7 @@ from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.model.record import ModelRecord
 from nba_ml.model.values import DescribedModel
-from nba_ml.registry.reference import predict_in_fresh_process
+from nba_ml.registry.fresh_process import predict_in_fresh_process
 
 ASSET = "model_metadata"
 

@@ -19,18 +19,12 @@ def verify(uri: str) -> int:
 
     URI is the bundle's manifest, as `nba-ml run` prints it.
     """
-    from nba_ml.registry.reader import verify_bundle
+    from nba_ml.registry.reader import reads_from, verify_bundle
 
     folder, manifest = _folder_and_name(uri)
     from nba_ml.storage.opening import open_objects
 
-    objects = open_objects(folder)
-
-    def read(name: str) -> bytes | None:
-        found = objects.read(name)
-        return found.data if found else None
-
-    bundle = verify_bundle(read, manifest)
+    bundle = verify_bundle(reads_from(open_objects(folder)), manifest)
     out.print(
         f"{bundle.model_id}: whole. Digests agree, and a fresh process predicts its {bundle.reference_rows} reference "
         "rows to the last bit.",

@@ -6,7 +6,6 @@ work on the home.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 
@@ -33,7 +32,7 @@ from nba_ml.monitoring.health import (
 from nba_ml.registry.channel import ChannelModel, read_channel
 from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
 from nba_ml.registry.systems.catboost_v8 import require_registered
-from nba_ml.registry.systems.xgboost_v1 import require_whole
+from nba_ml.registry.systems.xgboost_v1 import read_published
 from nba_ml.storage.objects import ObjectStore
 
 PUBLISHER = "gcs_artifact"
@@ -146,15 +145,15 @@ def _champion(objects: ObjectStore) -> ServingModel | None:
     model = state.champion
     try:
         return ServingModel(model.model_id, _given_until(objects, model), state.moved_at)
-    except (BundleError, NotVerifiedError) as error:
+    except BundleError as error:
         return ServingModel(model.model_id, None, state.moved_at, str(error))
 
 
 def _given_until(objects: ObjectStore, model: ChannelModel) -> date:
     """The last date of all rows that a model was given: a model of a running month has not seen the whole of it."""
     if model.system_id == CATBOOST:
-        return require_registered(objects, model.model_id).manifest.given_until
-    return date.fromisoformat(json.loads(require_whole(objects, model.model_id).record)["last_date"])
+        return require_registered(objects, model.model_id, model.manifest_sha256).manifest.given_until
+    return date.fromisoformat(read_published(objects, model.model_id, model.manifest_sha256).record["last_date"])
 
 
 def slates_on_since(instance: dg.DagsterInstance) -> datetime | None:

@@ -58,3 +58,16 @@ def predict_apart(
         )
     predicted: list[float] = json.loads(child.stdout)
     return predicted
+
+
+def predict_in_fresh_process(
+    booster: bytes, rows: Sequence[Sequence[float | None]], *, time_limit_seconds: float = TIME_LIMIT_SECONDS
+) -> list[float]:
+    """As `reference.predict_rows`, computed by a new Python process that has loaded nothing else.
+
+    Raises:
+        BundleError: the process failed, with the last lines of its output, or it took too long.
+    """
+    return predict_apart(
+        "nba_ml.registry.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
+    )

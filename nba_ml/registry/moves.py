@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError, SettingsError
 from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, history_name, newest_state_ahead, read_state
-from nba_ml.registry.wholeness import require_still_whole
+from nba_ml.registry.reader import reads_from, require_intact
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, ObjectStore
 
 SWAPS = 5
@@ -45,6 +45,16 @@ Decide = Callable[[Channel | None], Channel | None]
 
 Verify = Callable[[ObjectStore, ChannelModel], None]
 """Raises BundleError for a model whose bundle is missing or damaged."""
+
+
+def require_model_intact(store: ObjectStore, model: ChannelModel) -> None:
+    """Pass silently where the model is, byte for byte, what the channel names.
+
+    Raises:
+        BundleError: a part of it is missing or damaged.
+        ChannelError: it is a rule, which has no manifest.
+    """
+    require_intact(reads_from(store), model.manifest, model.manifest_sha256)
 
 
 class UnfinishedMoveError(PublicationError):
@@ -109,7 +119,7 @@ class _Pointer:
         return cls(Channel.from_bytes(found.data, store.uri(CHAMPION)), found.generation)
 
 
-def move_channel(store: ObjectStore, decide: Decide, verify: Verify = require_still_whole) -> Moved:
+def move_channel(store: ObjectStore, decide: Decide, verify: Verify = require_model_intact) -> Moved:
     """Bring the channel into the state that `decide` makes of the present one.
 
     Killed at any point it has moved or not, and whoever moves next finishes what was begun, whatever it decides then.
@@ -154,7 +164,7 @@ def move_channel(store: ObjectStore, decide: Decide, verify: Verify = require_st
 
 
 def why_not_carried_out(
-    store: ObjectStore, held: Channel | None, ahead: Channel, verify: Verify = require_still_whole
+    store: ObjectStore, held: Channel | None, ahead: Channel, verify: Verify = require_model_intact
 ) -> str:
     """Why the pointer, which holds `held`, cannot be brought to a recorded state, and the way out; '' if it can."""
     try:

@@ -1,7 +1,15 @@
-"""Trusting a published bundle: everything is checked before XGBoost parses a byte.
+"""The one reader of published models: everything is checked before a library parses a byte of one.
 
-The reader's own copy of the rules, on purpose. It shares no code with the publisher, whose mistakes
-it would then share, and needs neither pydantic nor a store: one function that reads a name.
+Each depth is a step of the next:
+
+- `read_manifest`: the manifest's form, its own digest, and the one that a channel names;
+- `require_intact`: and its objects are there, with the size and sha256 that it states. A rollback needs no more;
+- `read_bundle`: and, for a bundle of ours, its verdict, its record and the record's reference rows;
+- `verify_bundle`: and a fresh process predicts those rows as recorded.
+
+Promotion, rollback, checks, health, `nba-ml verify` and the predictor all read through it. It shares no code with the
+publisher, so that a mistake there is found here, and needs neither pydantic, nor NumPy, nor a store: one function that
+reads a name.
 """
 
 from __future__ import annotations
@@ -11,12 +19,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS
-from nba_ml.registry.reference import predict_in_fresh_process
+from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS, predict_in_fresh_process
+
+if TYPE_CHECKING:  # the reader needs no store: whoever has one may read through it
+    from nba_ml.storage.objects import ObjectStore
 
 FORMAT_VERSION = 1
 """The manifest format that this reader knows."""
@@ -26,6 +36,17 @@ MODEL_ID = re.compile(r"[A-Za-z0-9_]+_[0-9a-f]{12}")
 
 Reader = Callable[[str], bytes | None]
 """Gives the bytes of an object by its name, None if there is none."""
+
+
+def reads_from(store: ObjectStore) -> Reader:
+    """A reader of the objects in a store."""
+
+    def read(name: str) -> bytes | None:
+        found = store.read(name)
+        return found.data if found else None
+
+    return read
+
 
 _MANIFEST_NAME = re.compile(rf"(?P<folder>(?:[^/]+/)*)(?P<model_id>{MODEL_ID.pattern})_manifest\.json")
 
@@ -40,6 +61,39 @@ class _Stated:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadManifest:
+    """A manifest whose own digest holds. `sha256` is of its bytes, `content` is without its own digest."""
+
+    name: str
+    sha256: str
+    content: dict[str, Any]
+    objects: tuple[_Stated, ...]
+
+    @property
+    def folder(self) -> str:
+        """'' or a path that ends in '/': its objects lie in the same folder."""
+        return self.name[: self.name.rfind("/") + 1]
+
+    def require_objects(self, names: Sequence[str]) -> None:
+        """Pass silently where it states these objects, in this order, and no other.
+
+        Raises:
+            BundleError: it does not.
+        """
+        found = [each.name for each in self.objects]
+        if found != list(names):
+            refuse(self.name, f"the objects {list(names)}", repr(found))
+
+    def read_objects(self, read: Reader) -> list[bytes]:
+        """The bytes of its objects, of the size and sha256 that it states.
+
+        Raises:
+            BundleError: one is missing or damaged.
+        """
+        return [_verified(_read(read, self.folder + each.name), self.folder, each) for each in self.objects]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadBundle:
     """A bundle whose bytes are those that were published. Whether they predict as recorded is still to be seen.
 
@@ -48,6 +102,7 @@ class ReadBundle:
     """
 
     manifest_name: str
+    manifest_sha256: str
     model_id: str
     model_sha256: str
     feature_version: str
@@ -84,7 +139,11 @@ class VerifiedBundle:
 
 
 def verify_bundle(
-    read: Reader, manifest_name: str, *, time_limit_seconds: float = TIME_LIMIT_SECONDS
+    read: Reader,
+    manifest_name: str,
+    *,
+    manifest_sha256: str | None = None,
+    time_limit_seconds: float = TIME_LIMIT_SECONDS,
 ) -> VerifiedBundle:
     """Verify a published bundle from its manifest to its predictions.
 
@@ -92,12 +151,13 @@ def verify_bundle(
     last bit.
 
     Args:
+        manifest_sha256: of the manifest, where somebody recorded it.
         time_limit_seconds: for the fresh process.
 
     Raises:
         BundleError: anything is missing, damaged, or not as stated.
     """
-    bundle = read_bundle(read, manifest_name)
+    bundle = read_bundle(read, manifest_name, manifest_sha256)
     bundle.require_reproduced(
         predict_in_fresh_process(bundle.booster, bundle.rows, time_limit_seconds=time_limit_seconds)
     )
@@ -111,7 +171,38 @@ def verify_bundle(
     )
 
 
-def read_bundle(read: Reader, manifest_name: str) -> ReadBundle:
+def require_intact(read: Reader, manifest_name: str, manifest_sha256: str | None) -> None:
+    """Pass silently where a model of any system is as it was when a channel named it, by digests alone.
+
+    A channel names a manifest by its sha256, and everything else about that manifest was verified when it was named
+    first. So no model is parsed and no row predicted: a rollback has no time for more.
+
+    Raises:
+        BundleError: the manifest is missing or another, or one of its objects is missing or damaged.
+    """
+    read_manifest(read, manifest_name, manifest_sha256).read_objects(read)
+
+
+def read_manifest(read: Reader, manifest_name: str, manifest_sha256: str | None = None) -> ReadManifest:
+    """Read the manifest of a model of any system: its form, its own digest, and names within its own folder.
+
+    Args:
+        manifest_sha256: of its bytes, where a channel or a publisher names it; None takes the one that is there.
+
+    Raises:
+        BundleError: it is missing or damaged, or another.
+    """
+    data = _read(read, manifest_name)
+    digest = hashlib.sha256(data).hexdigest()
+    if manifest_sha256 not in (None, digest):
+        refuse(manifest_name, f"the manifest of sha256 {manifest_sha256}, as the channel names it", digest)
+    manifest = _manifest(data, manifest_name)
+    objects = _stated_objects(manifest, manifest_name)
+    content = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    return ReadManifest(manifest_name, digest, content, objects)
+
+
+def read_bundle(read: Reader, manifest_name: str, manifest_sha256: str | None = None) -> ReadBundle:
     """Read a published bundle and check everything that can be checked before XGBoost parses a byte.
 
     In this order: the manifest's form, its own digest, its verdict and the names in it; size and sha256 of
@@ -120,6 +211,7 @@ def read_bundle(read: Reader, manifest_name: str) -> ReadBundle:
     Args:
         read: gives the bytes of an object by its name, None if there is none. What it raises passes through.
         manifest_name: e.g. `xgboost_v1/<model_id>_manifest.json`; the objects lie in the same folder.
+        manifest_sha256: of the manifest, where a channel or a publisher names it.
 
     Raises:
         BundleError: anything is missing, damaged, or not as stated.
@@ -127,25 +219,26 @@ def read_bundle(read: Reader, manifest_name: str) -> ReadBundle:
     match = _MANIFEST_NAME.fullmatch(manifest_name)
     if match is None:
         refuse(manifest_name, "a name that ends in <model_id>_manifest.json", repr(manifest_name))
-    folder, model_id = match["folder"], match["model_id"]
-
-    manifest = _manifest(_read(read, manifest_name), manifest_name)
-    if manifest.get("model_id") != model_id:
-        refuse(manifest_name, f"the manifest of {model_id}", f"one of {manifest.get('model_id')!r}")
-    stated = _stated_objects(manifest, manifest_name, [f"{model_id}.json", f"{model_id}_metadata.json"])
-    model_sha256 = stated[0].sha256
+    model_id = match["model_id"]
+    manifest = read_manifest(read, manifest_name, manifest_sha256)
+    if manifest.content.get("model_id") != model_id:
+        refuse(manifest_name, f"the manifest of {model_id}", f"one of {manifest.content.get('model_id')!r}")
+    manifest.require_objects([f"{model_id}.json", f"{model_id}_metadata.json"])
+    model_sha256 = manifest.objects[0].sha256
     if not model_sha256.startswith(model_id[-12:]):
         refuse(manifest_name, f"a booster with a sha256 that begins with {model_id[-12:]}", model_sha256)
-    _require_passed(manifest, manifest_name, model_sha256)
+    _require_passed(manifest.content, manifest_name, model_sha256)
 
-    booster, record_bytes = (_verified(_read(read, folder + each.name), folder, each) for each in stated)
-    booster_name, record_name = (folder + each.name for each in stated)
+    booster, record_bytes = manifest.read_objects(read)
+    booster_name, record_name = (manifest.folder + each.name for each in manifest.objects)
     if not booster.startswith(b"{"):  # as no pickle does
         refuse(booster_name, "XGBoost's JSON or UBJ, which begin with '{'", repr(booster[:4]))
 
     record = _json_object(record_bytes, record_name)
     rows, predictions = _record_content(record, record_name, model_id, model_sha256)
-    return ReadBundle(manifest_name, model_id, model_sha256, V2_33FEATURES.name, booster, record, rows, predictions)
+    return ReadBundle(
+        manifest_name, manifest.sha256, model_id, model_sha256, V2_33FEATURES.name, booster, record, rows, predictions
+    )
 
 
 def refuse(name: str, expected: str, found: str) -> NoReturn:
@@ -205,8 +298,8 @@ def _canonical(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
 
 
-def _stated_objects(manifest: dict[str, Any], name: str, expected: list[str]) -> list[_Stated]:
-    """What the manifest states of the booster and the record, and of nothing else."""
+def _stated_objects(manifest: dict[str, Any], name: str) -> tuple[_Stated, ...]:
+    """The objects that the manifest states, all of them in its own folder."""
     objects = manifest.get("objects")
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
         refuse(name, "a list of objects", repr(objects))
@@ -214,10 +307,7 @@ def _stated_objects(manifest: dict[str, Any], name: str, expected: list[str]) ->
         path = str(each.get("name"))
         if "/" in path or "\\" in path or path.startswith("."):
             refuse(name, "objects in the manifest's own folder", repr(path))
-    names = [each.get("name") for each in objects]
-    if names != expected:
-        refuse(name, f"the objects {expected}", repr(names))
-    return [_Stated(each["name"], each.get("size"), str(each.get("sha256"))) for each in objects]
+    return tuple(_Stated(str(each.get("name")), each.get("size"), str(each.get("sha256"))) for each in objects)
 
 
 def _verified(data: bytes, folder: str, stated: _Stated) -> bytes:

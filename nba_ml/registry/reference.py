@@ -26,7 +26,6 @@ import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS, predict_apart
 
 Row = Sequence[float | None]
 """One feature vector in the order of the contract; None is missing."""
@@ -95,19 +94,6 @@ def _predict(model: xgb.Booster, values: npt.NDArray[np.float32]) -> list[float]
     if not np.isfinite(predicted).all():
         raise BundleError(f"The model predicts {predicted[~np.isfinite(predicted)][0]} points. It must not serve.")
     return [float(value) for value in predicted]
-
-
-def predict_in_fresh_process(
-    booster: bytes, rows: Sequence[Row], *, time_limit_seconds: float = TIME_LIMIT_SECONDS
-) -> list[float]:
-    """As `predict_rows`, computed by a new Python process that has loaded nothing else.
-
-    Raises:
-        BundleError: the process failed, with the last lines of what it said, or it took too long.
-    """
-    return predict_apart(
-        "nba_ml.registry.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
-    )
 
 
 def _matrix(rows: Sequence[Row]) -> npt.NDArray[np.float32]:

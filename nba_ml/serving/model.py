@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.published import published_columns
 from nba_ml.model.uncertainty import HIGH, LOW, Calibration
+from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.reader import ReadBundle, Reader, read_bundle, refuse
-from nba_ml.registry.reference import load_booster, predict_in_fresh_process, predict_loaded
+from nba_ml.registry.reference import load_booster, predict_loaded
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records
 from nba_ml.serving.rows import FeatureRows
@@ -42,7 +43,14 @@ class LoadedModel(Loaded):
         )
 
 
-def load_model(read: Reader, manifest_name: str, *, threads: int | None = 1, try_apart: bool = True) -> LoadedModel:
+def load_model(
+    read: Reader,
+    manifest_name: str,
+    *,
+    manifest_sha256: str | None = None,
+    threads: int | None = 1,
+    try_apart: bool = True,
+) -> LoadedModel:
     """Load a published model, or refuse it.
 
     In this order: what `read_bundle` checks, before XGBoost parses a byte; that this XGBoost is no older than the
@@ -56,6 +64,7 @@ def load_model(read: Reader, manifest_name: str, *, threads: int | None = 1, try
     Args:
         read: gives the bytes of an object by its name, None if there is none. What it raises passes through.
         manifest_name: `xgboost_v1/<model_id>_manifest.json`.
+        manifest_sha256: of the manifest, where a channel names it.
         threads: that the booster predicts with; None for all cores. They change the speed only.
         try_apart: let a fresh process load it first, half a second. XGBoost's parser can be killed by a booster that
             somebody forged, digests and all; then it kills the other one. False is for a place that only the
@@ -64,7 +73,7 @@ def load_model(read: Reader, manifest_name: str, *, threads: int | None = 1, try
     Raises:
         BundleError: anything is missing, damaged, or not as stated.
     """
-    bundle = read_bundle(read, manifest_name)
+    bundle = read_bundle(read, manifest_name, manifest_sha256)
     _require_xgboost(bundle)
     calibration = _calibration(bundle)
     _require_publishable(bundle, calibration)

@@ -15,13 +15,14 @@ from typing import Any, overload
 
 from nba_ml.contract.errors import ChannelError, MissingExtraError, SettingsError
 from nba_ml.registry.channel import Channel, ChannelModel
+from nba_ml.registry.reader import reads_from
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.serving.external import load_other
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.model import load_model
 from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.rows import FeatureRows, read_rows
-from nba_ml.serving.sources import ManifestRef, ModelSelection, Ref, locate, read_named, reader, within
+from nba_ml.serving.sources import ManifestRef, ModelSelection, Ref, locate, read_named, within
 from nba_ml.serving.watch import Watch, WatchStatus
 from nba_ml.storage.objects import ObjectStore
 
@@ -149,7 +150,13 @@ class Predictor:
             if ref in loaded:
                 return loaded[ref]
             if isinstance(ref, ManifestRef):
-                return load_model(reader(store, ref), ref.name, threads=self._threads, try_apart=self._try_apart)
+                return load_model(
+                    reads_from(store),
+                    ref.name,
+                    manifest_sha256=ref.sha256,
+                    threads=self._threads,
+                    try_apart=self._try_apart,
+                )
             try:
                 return load_other(store, ref, threads=self._threads, try_apart=self._try_apart)
             except MissingExtraError as error:

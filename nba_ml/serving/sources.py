@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from nba_ml.contract.errors import BundleError, SettingsError
 from nba_ml.registry.channel import CHAMPION, FOLDER, Channel, ChannelModel, require_no_history
-from nba_ml.registry.reader import MODEL_ID, refuse
+from nba_ml.registry.reader import MODEL_ID
 from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
 from nba_ml.registry.systems.catboost_v8 import require_registered
 from nba_ml.storage.objects import ObjectStore
@@ -145,23 +144,3 @@ class _Remote(Protocol):
 def within(store: ObjectStore, seconds: float) -> ObjectStore:
     """The same objects, with an answer or a failure in about so many seconds, where the store can be told so."""
     return store.within(seconds) if isinstance(store, _Remote) else store
-
-
-def reader(store: ObjectStore, manifest: ManifestRef) -> _Reader:
-    """What `load_model` reads with: the manifest's bytes are those that the channel names."""
-    return _Reader(store, manifest)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    store: ObjectStore
-    manifest: ManifestRef
-
-    def __call__(self, name: str) -> bytes | None:
-        found = self.store.read(name)
-        if found is None:
-            return None
-        digest = hashlib.sha256(found.data).hexdigest()
-        if name == self.manifest.name and self.manifest.sha256 not in (None, digest):
-            refuse(name, f"the manifest of sha256 {self.manifest.sha256}, as the channel names it", digest)
-        return found.data

@@ -68,4 +68,4 @@ def test_a_champion_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:
     published_model(home.artifacts, "2022-01")
     result = home.make("champion")
     assert not result.success
-    assert "is damaged" in failure(result, "champion")
+    assert "bytes; found 2." in failure(result, "champion")

@@ -121,5 +121,5 @@ def test_a_challenger_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:
     (home.artifacts.root / f"xgboost_v1/{challenger}.json").write_bytes(b"{}")
     result = home.make("rollout")
     assert not result.success
-    assert "is damaged" in failure(result, "rollout")
+    assert "bytes; found 2." in failure(result, "rollout")
     assert state(home).share == 10

@@ -17,13 +17,12 @@ import pytest
 
 from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.registry.channel import read_channel, read_history
-from nba_ml.registry.moves import Moved, UnfinishedMoveError
+from nba_ml.registry.moves import Moved, UnfinishedMoveError, require_model_intact
 from nba_ml.registry.promotion import Promotion, promote
 from nba_ml.registry.publication import list_published
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.rollback import rollback, rollout_stop
 from nba_ml.registry.rollout import rollout_advance, rollout_start
-from nba_ml.registry.wholeness import require_still_whole
 from nba_ml.storage.cloud import CloudStore
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import ObjectStore
@@ -161,7 +160,7 @@ def run_again(
     assert (state.kind, state.share) == command.makes
     assert [each.serial for each in read_history(objects)] == list(range(1, began + 2))
     for model in filter(None, (state.champion, state.challenger)):
-        require_still_whole(objects, model)
+        require_model_intact(objects, model)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

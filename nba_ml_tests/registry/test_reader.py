@@ -22,10 +22,15 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.moves import require_model_intact
 from nba_ml.registry.publication import publish
-from nba_ml.registry.reader import verify_bundle
-from nba_ml.registry.reference import predict_in_fresh_process, predict_rows
+from nba_ml.registry.reader import read_bundle, read_manifest, reads_from, require_intact, verify_bundle
+from nba_ml.registry.reference import predict_rows
+from nba_ml.registry.systems.loading import find_model, load_system
+from nba_ml.serving.model import load_model
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.profiles import examples
 from nba_ml_tests.registry.publication_machine import bundle_of
@@ -161,7 +166,16 @@ def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     assert loaded & banned == set()
     ours = {name for name in loaded if name.startswith("nba_ml.")}
     reader = {"nba_ml.registry", *(f"nba_ml.registry.{name}" for name in ("fresh_process", "reader", "reference"))}
-    assert ours - reader == {"nba_ml.contract", "nba_ml.contract.features", "nba_ml.contract.errors"}
+    assert ours - reader == {"nba_ml.machine", *(f"nba_ml.contract{each}" for each in ("", ".features", ".errors"))}
+
+
+def test_reading_a_bundle_loads_no_library_of_numbers() -> None:
+    """Guards the second that a rollback has: digests need neither NumPy nor XGBoost."""
+    code = "import sys, nba_ml.registry.reader, nba_ml.registry.rollback; print('\\n'.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    loaded = set(done.stdout.split())
+    assert "nba_ml.registry.moves" in loaded
+    assert loaded & {"numpy", "xgboost", "dagster", "pyarrow", "pandas", "duckdb", "google.cloud", "click"} == set()
 
 
 # -- damage ------------------------------------------------------------------------------------------
@@ -195,6 +209,56 @@ def test_a_missing_object_is_named(published: tuple[str, Objects]) -> None:
     for which in objects:
         others = {key: data for key, data in objects.items() if key != which}
         refused(others, name, f"{which}: expected an object; found")
+
+
+def test_whoever_reads_refuses_the_same_damage_in_the_same_words(
+    published: tuple[str, Objects], tmp_path: Path
+) -> None:
+    """Guards against a second verifier: rollback, promotion, the predictor and `verify` go by one reader."""
+    name, objects = published
+    model_id = name.rpartition("/")[2].removesuffix("_manifest.json")
+    named = ChannelModel(
+        system_id="xgboost_v1", model_id=model_id, manifest_sha256=hashlib.sha256(objects[name]).hexdigest()
+    )
+    readers: list[Callable[[DirectoryStore], object]] = [
+        lambda store: require_model_intact(store, named),
+        lambda store: find_model(store, model_id),
+        lambda store: load_system(store, named, 1),
+        lambda store: load_model(reads_from(store), name, manifest_sha256=named.manifest_sha256),
+        lambda store: verify_bundle(reads_from(store), name, manifest_sha256=named.manifest_sha256),
+    ]
+    for which in (other for other in objects if other != name):
+        good = objects[which]
+        for number, damaged in enumerate((None, good[:-1], good[:-1] + b"?")):
+            store = DirectoryStore(tmp_path / f"{which.rpartition('/')[2]}{number}")
+            for each, data in {**objects, which: damaged}.items():
+                if data is not None:
+                    store.create(each, data)
+            found = {_refusal(reader, store) for reader in readers}
+            assert len(found) == 1, found
+            assert which in found.pop()
+
+
+def test_a_manifest_other_than_the_one_named_is_refused_at_every_depth(
+    published: tuple[str, Objects], tmp_path: Path
+) -> None:
+    """Guards the pointer's word: another manifest, sealed and valid, is not the one that was promoted."""
+    name, objects = published
+    store = DirectoryStore(tmp_path)
+    changed = forged(published, lambda manifest: manifest["verdict"].update(thresholds={"min_rows": 1}))
+    for each, data in changed.items():
+        store.create(each, data)
+    sha256 = hashlib.sha256(objects[name]).hexdigest()
+    assert read_bundle(reads_from(store), name).manifest_sha256 != sha256
+    for read in (require_intact, read_manifest, read_bundle):
+        with pytest.raises(BundleError, match=f"expected the manifest of sha256 {sha256}"):
+            read(reads_from(store), name, sha256)
+
+
+def _refusal(read: Callable[[DirectoryStore], object], store: DirectoryStore) -> str:
+    with pytest.raises(BundleError) as caught:
+        read(store)
+    return str(caught.value)
 
 
 def test_objects_of_another_bundle_are_refused(published: tuple[str, Objects], tmp_path: Path) -> None:

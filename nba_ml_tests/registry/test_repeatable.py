@@ -63,7 +63,7 @@ def test_a_recorded_champion_whose_bundle_is_gone_is_passed_over(
     """Guards the healthy pointer: it stays where it is, and goes straight to the next good state."""
     left_half_way(bench.objects, lambda store: rollback(store, AT, WHY, to=three[0]))
     (root / BundleNames.of(three[0]).booster).unlink()
-    out = rf"cannot be carried out: .* is missing.*`nba-ml champion rollback --to {three[2]} --from-serial 4 --reason"
+    out = rf"cannot be carried out: .* an object; found.*champion rollback --to {three[2]} --from-serial 4 --reason"
     for act in (
         lambda: rollback(bench.objects, AT, WHY),
         lambda: rollout_start(bench, "mock", AT, WHY, share=10),

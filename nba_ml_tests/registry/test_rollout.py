@@ -128,5 +128,5 @@ def test_rollouts_that_make_no_sense_are_refused(bench: ReleaseContext, objects:
     for act in (lambda: rollout_advance(bench, AT), lambda: rollout_stop(objects, AT, WHY)):
         with pytest.raises(ReleaseError, match="No rollout is under way"):
             act()
-    with pytest.raises(BundleError, match="was never published whole"):
+    with pytest.raises(BundleError, match="was never published completely"):
         rollout_start(bench, "xgboost_v1_33features_202201_000000000000", AT, WHY, share=10)

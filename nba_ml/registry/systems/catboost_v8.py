@@ -22,13 +22,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from nba_ml.contract.errors import BundleError, MissingExtraError, PublicationConflictError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import parse_month
 from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.reader import ReadManifest, read_manifest, reads_from, refuse
 from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, matrix_of
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
@@ -107,22 +108,16 @@ class CatBoostManifest(BaseModel):
         return _canonical({**content, "manifest_sha256": _sha256(_canonical(content))})
 
     @classmethod
-    def from_bytes(cls, data: bytes, uri: str) -> CatBoostManifest:
-        """The manifest that `to_bytes` wrote, byte for byte.
+    def of(cls, read: ReadManifest) -> CatBoostManifest:
+        """The content of a manifest that `to_bytes` wrote.
 
         Raises:
-            BundleError: it is not.
+            BundleError: it is not one of a CatBoost model.
         """
         try:
-            content = json.loads(data)
-            content.pop("manifest_sha256")
-            manifest = cls.model_validate(content)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise BundleError(f"{uri} is no manifest of a CatBoost model ({said}). Do not load it.") from error
-        if manifest.to_bytes() != data:
-            raise BundleError(f"{uri} is damaged: its content and its own digest differ. Do not load the model.")
-        return manifest
+            return cls.model_validate(read.content)
+        except ValidationError as error:
+            refuse(read.name, "the manifest of a CatBoost model", " ".join(str(error).split()))
 
 
 def _sha256(data: bytes) -> str:
@@ -229,32 +224,25 @@ def _create(store: ObjectStore, name: str, data: bytes) -> None:
             ) from error
 
 
-def require_registered(store: ObjectStore, model_id: str) -> Registered:
-    """A registered model, if it is there whole.
+def require_registered(store: ObjectStore, model_id: str, manifest_sha256: str | None = None) -> Registered:
+    """A registered model, as `registry.reader` reads it: its manifest, then its file by size and digest.
+
+    Args:
+        manifest_sha256: of its manifest, where a channel names it.
 
     Raises:
-        BundleError: it is not.
+        BundleError: it is missing or damaged, or of other features.
     """
-    found = store.read(_manifest(model_id))
-    if found is None:
-        raise BundleError(
-            f"{store.uri(_manifest(model_id))} is not there: no CatBoost model {model_id} was registered."
-        )
-    manifest = CatBoostManifest.from_bytes(found.data, store.uri(_manifest(model_id)))
-    identity = (manifest.model_id, manifest.feature_version, manifest.feature_names)
-    if identity != (model_id, V2_33FEATURES.name, V2_33FEATURES.names):
-        raise BundleError(
-            f"{store.uri(_manifest(model_id))} speaks for {manifest.model_id} of {manifest.feature_version}: expected "
-            f"{model_id} of {V2_33FEATURES.name}. Do not load it."
-        )
-    stated, file = manifest.objects[0], store.read(_file(model_id))
-    if file is None or (len(file.data), _sha256(file.data)) != (stated.size, stated.sha256):
-        raise BundleError(
-            f"{store.uri(_file(model_id))} is missing or damaged: its manifest states {stated.size:,} bytes of "
-            f"sha256 {stated.sha256}. Restore it, or register the model again under another root."
-        )
-    model = ChannelModel(system_id=SYSTEM_ID, model_id=model_id, manifest_sha256=_sha256(found.data))
-    return Registered(model, manifest, file.data)
+    read, name = reads_from(store), _manifest(model_id)
+    sealed = read_manifest(read, name, manifest_sha256)
+    manifest = CatBoostManifest.of(sealed)
+    found = (manifest.model_id, manifest.feature_version, manifest.feature_names)
+    if found != (model_id, V2_33FEATURES.name, V2_33FEATURES.names):
+        expected = f"the manifest of {model_id} of {V2_33FEATURES.name}"
+        refuse(name, expected, f"one of {manifest.model_id} of {manifest.feature_version}")
+    (data,) = sealed.read_objects(read)
+    model = ChannelModel(system_id=SYSTEM_ID, model_id=model_id, manifest_sha256=sealed.sha256)
+    return Registered(model, manifest, data)
 
 
 def _file(model_id: str) -> str:

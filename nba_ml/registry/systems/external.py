@@ -27,19 +27,4 @@ def find_other(store: ObjectStore, model: ChannelModel) -> Rule | Registered:
             f"{model.model_id} is a model of {model.system_id}, a system that this version of nba_ml does not have. "
             "Nothing predicts in its place. Update nba_ml here, or name another model."
         )
-    registered = require_registered(store, model.model_id)
-    require_named(store, model, registered.model)
-    return registered
-
-
-def require_named(store: ObjectStore, named: ChannelModel, found: ChannelModel) -> None:
-    """Pass silently where the manifest found is the one that the channel names.
-
-    Raises:
-        BundleError: it is another.
-    """
-    if named != found:
-        raise BundleError(
-            f"{store.uri(named.manifest)} has sha256 {found.manifest_sha256}, and the channel names one of "
-            f"{named.manifest_sha256}. The manifest was replaced after the move; restore it."
-        )
+    return require_registered(store, model.model_id, model.manifest_sha256)

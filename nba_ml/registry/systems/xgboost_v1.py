@@ -1,4 +1,4 @@
-"""A published bundle of ours as a prediction system, and the look that makes sure it is whole."""
+"""A published bundle of ours as a prediction system."""
 
 from __future__ import annotations
 
@@ -17,57 +17,43 @@ from nba_ml.model.record import ModelRecord
 from nba_ml.model.training import fit, gather, predict
 from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.channel import ChannelModel
-from nba_ml.registry.manifest import BundleNames, Manifest
+from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.reader import ReadBundle, read_bundle, reads_from
+from nba_ml.registry.reference import load_booster, predict_loaded
 from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, matrix_of
 from nba_ml.storage.objects import ObjectStore
 
 
-@dataclass(frozen=True, slots=True)
-class WholeBundle:
-    """A bundle whose objects are what its manifest says, and whose verdict allows exactly this booster."""
+def read_published(store: ObjectStore, model_id: str, manifest_sha256: str | None = None) -> ReadBundle:
+    """A published bundle by its model's id, as `registry.reader.read_bundle` reads it.
 
-    model: ChannelModel
-    booster: bytes
-    record: bytes
-
-
-def require_whole(store: ObjectStore, model_id: str) -> WholeBundle:
-    """A published bundle, if it is there whole: manifest, its verdict, sizes and digests.
+    Args:
+        manifest_sha256: of its manifest, where a channel names it.
 
     Raises:
-        BundleError: there is no such bundle, or a part is missing or damaged.
-        NotVerifiedError: the verdict does not allow this booster.
+        BundleError: there is no such bundle, a part is missing or damaged, or its verdict does not allow it.
     """
     try:
-        names = BundleNames.of(model_id)
+        manifest = BundleNames.of(model_id).manifest
     except PublicationError as error:
         raise BundleError(str(error)) from error
-    found = store.read(names.manifest)
-    if found is None:
-        raise BundleError(
-            f"{store.uri(names.manifest)} is not there: {model_id} was never published whole. Publish it, or take an "
-            "id from `nba-ml champion history`."
-        )
-    manifest = Manifest.from_bytes(found.data, store.uri(names.manifest))
-    stated = {f"{SYSTEM_ID}/{each.name}": (each.size, each.sha256) for each in manifest.objects}
-    if manifest.model_id != model_id or list(stated) != [names.booster, names.record]:
-        raise BundleError(f"{store.uri(names.manifest)} is the manifest of another model. Do not load the bundle.")
-    booster, record = (_stated_object(store, name, *stated[name]) for name in (names.booster, names.record))
-    manifest.verdict.require(bytes_digest(booster))
-    return WholeBundle(
-        ChannelModel(system_id=SYSTEM_ID, model_id=model_id, manifest_sha256=bytes_digest(found.data)), booster, record
-    )
+    objects = reads_from(store)
+
+    def read(name: str) -> bytes | None:
+        data = objects(name)
+        if data is None and name == manifest:
+            raise BundleError(
+                f"{store.uri(manifest)} is missing: {model_id} was never published completely. Publish it, or take an "
+                "id from `nba-ml champion history`."
+            )
+        return data
+
+    return read_bundle(read, manifest, manifest_sha256)
 
 
-def _stated_object(store: ObjectStore, name: str, size: int, sha256: str) -> bytes:
-    found = store.read(name)
-    if found is None or (len(found.data), bytes_digest(found.data)) != (size, sha256):
-        what = "is missing" if found is None else "is damaged"
-        raise BundleError(
-            f"{store.uri(name)} {what}: its manifest states {size:,} bytes of sha256 {sha256}. Restore it, or publish "
-            "the model again under another root."
-        )
-    return found.data
+def named_by(bundle: ReadBundle) -> ChannelModel:
+    """How a channel names this bundle."""
+    return ChannelModel(system_id=SYSTEM_ID, model_id=bundle.model_id, manifest_sha256=bundle.manifest_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,34 +105,21 @@ class XGBoostSystem:
         return predict(self.booster, matrix_of(columns, V2_33FEATURES), self.threads).astype(np.float64)
 
 
-def system_of(bundle: WholeBundle, threads: int | None = None) -> XGBoostSystem:
-    """A whole bundle as a system: its record read, and its reference rows predicted again.
+def system_of(bundle: ReadBundle, threads: int | None = None) -> XGBoostSystem:
+    """A bundle as a system: its record parsed, and its reference rows predicted in this process, to the last bit.
 
     Raises:
-        BundleError: the record is not one of this version of nba_ml, is of other features or of another booster, or
-            its reference rows predict something else.
+        BundleError: the record is not one of this version of nba_ml, XGBoost cannot load the booster, or the reference
+            rows are predicted otherwise.
     """
-    model_id = bundle.model.model_id
     try:
-        record = ModelRecord.model_validate_json(bundle.record)
+        record = ModelRecord.model_validate(bundle.record)
     except ValidationError as error:
         raise BundleError(
-            f"The record of {model_id} cannot be read by this version of nba_ml ({error.error_count()} fields, the "
-            f"first {'.'.join(map(str, error.errors()[0]['loc']))}). Train and publish the month again."
+            f"The record of {bundle.model_id} cannot be read by this version of nba_ml ({error.error_count()} fields, "
+            f"the first {'.'.join(map(str, error.errors()[0]['loc']))}). Train and publish the month again."
         ) from error
-    stated = (record.model_id, record.model_sha256, record.feature_version, record.feature_names)
-    if stated != (model_id, bytes_digest(bundle.booster), V2_33FEATURES.name, V2_33FEATURES.names):
-        raise BundleError(
-            f"The record published with {model_id} is of {record.model_id} with features {record.feature_version}. Do "
-            f"not load it: this version of nba_ml knows {V2_33FEATURES.name}."
-        )
-    rows = np.array([reference.features for reference in record.reference_rows], dtype=np.float32)
-    expected = np.array([reference.prediction for reference in record.reference_rows], dtype=np.float32)
-    if not np.array_equal(predict(bundle.booster, rows, threads), expected):
-        raise BundleError(
-            f"{model_id} does not predict its own reference rows: XGBoost here and XGBoost there differ, or the record "
-            "is not this booster's. Do not load it; run `nba-ml verify` on its manifest."
-        )
+    bundle.require_reproduced(predict_loaded(load_booster(bundle.booster, threads), bundle.rows))
     return XGBoostSystem(record, bundle.booster, record.measured_sha256 == record.model_sha256, threads)
 
 

@@ -17,10 +17,10 @@ from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError
 from nba_ml.model.record import ModelRecord
 from nba_ml.model.values import TrainedModel
+from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.publication import Bundle
 from nba_ml.registry.reader import read_bundle
-from nba_ml.registry.reference import predict_in_fresh_process
 from nba_ml.serving import Predictor
 from nba_ml.serving.model import load_model
 from nba_ml.storage.directory import DirectoryStore
