@@ -104,7 +104,7 @@ challengers: $(READY) ## LightGBM and CatBoost for the asset of that name (a hun
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/challengers.lock
 
 docs: $(DOCS_READY) ## The documentation site, in docs/site; a broken link or anchor is an error
-	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --config-file docs/mkdocs.yml
 	@if grep -rnoE '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//[^">]+' docs/site --include='*.html'; then \
 	  echo "These pages load something from another server." >&2; exit 1; \
 	fi

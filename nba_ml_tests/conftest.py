@@ -35,12 +35,14 @@ __all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "py
 load_profile()
 
 SLOW = (
+    "checks/test_real_months.py",
     "cli/test_check.py",
     "cli/test_resume.py",
+    "data/features/test_against_reference.py",
     "defs/test_chain.py",
     "leaks/",
 )
-"""Files and folders of tests that take a minute or more: months trained by Dagster, chains of processes."""
+"""Files and folders of tests that take long: all shipped months, months trained by Dagster, chains of processes."""
 
 LONGEST_FIRST = (
     "docs/test_snippets.py",  # the chain of 36 months, then a dozen commands
@@ -81,7 +83,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("e2e")
     if place.startswith("cloud/") or _needs_emulator(item):
         item.add_marker("cloud")
-    if place.startswith(SLOW):
+    if place.startswith(SLOW) or "built" in getattr(item, "fixturenames", ()):  # `built`: a home trained by the command
         item.add_marker("slow")
     if not any(item.get_closest_marker(name) for name in ("e2e", "cloud", "slow")):
         item.add_marker("unit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import takewhile
@@ -274,7 +275,8 @@ def older(feature_version: pa.ChunkedArray) -> pa.ChunkedArray:
 @pytest.fixture
 def silent_bigquery(monkeypatch: pytest.MonkeyPatch) -> Iterator[BigQueryFeatureSource]:
     """Tables of which nothing is heard, by a connection that would wait for 20 s where a tick waits for half of one."""
-    monkeypatch.setattr("nba_ml.defs.sensors.feature_backfill.ANSWERED_WITHIN", 0.5)
+    for asker in ("schedules", "sensors.feature_backfill"):
+        monkeypatch.setattr(f"nba_ml.defs.{asker}.ANSWERED_WITHIN", 0.5)
     with silent_server() as port:
         yield BigQueryFeatureSource(
             connection=BigQueryConnection(
@@ -380,6 +382,7 @@ def test_a_year_of_monthly_training(tmp_path: Path) -> None:
 BIGQUERY = {"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "some-project"}
 
 
+@dataclass(frozen=True)
 class Tables(MonthRowsSource):
     """A source that says how far a month is, and has no rows."""
 

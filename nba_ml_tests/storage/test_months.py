@@ -286,5 +286,5 @@ def test_a_missing_or_changed_part_of_a_snapshot_is_refused(store: MonthStore, d
 
 def test_a_value_without_a_form_is_a_fault_of_the_program(store: MonthStore) -> None:
     """Guards against a new asset whose value is pickled, or dropped, because nobody said how it is written."""
-    with pytest.raises(TypeError, match="predictions cannot be stored: dict has no form in the store"):
+    with pytest.raises(TypeError, match="predictions is a MonthPredictions and cannot be a dict"):
         store.save(STORED["predictions"], MONTH, {})
