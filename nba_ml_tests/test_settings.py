@@ -181,7 +181,7 @@ def test_a_setting_of_bigquery_that_cannot_work_is_named(name: str, value: str) 
         ("max_validation_mea = 4.9", "max_validation_mea: Extra inputs are not permitted"),
         ("max_validation_mae = -1", "max_validation_mae: Input should be greater than or equal to 0"),
         ("bias = 3", "bias: Input should be a valid tuple"),
-        ("max_validation_mae: 4.9", "is no TOML file of `name = value` lines"),
+        ("max_validation_mae: 4.9", "is not valid TOML"),
     ],
 )
 def test_a_file_of_limits_that_cannot_work_is_named(tmp_path: Path, content: str | None, said: str) -> None:

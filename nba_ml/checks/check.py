@@ -1,7 +1,6 @@
-"""What a check is: a rule with its threshold and its reason, and what it found.
+"""Checks and their findings.
 
-What does not belong here: the rules (each stands in the module of its asset) and Dagster's machinery
-(`build`).
+The rules are in the module of each asset. The Dagster check definitions are in `defs.checks`.
 """
 
 from __future__ import annotations
@@ -21,18 +20,17 @@ if TYPE_CHECKING:
 
 
 class Severity(StrEnum):
-    """A failed ERROR turns CI red; a failed WARN is shown."""
+    """A failed ERROR check fails CI. A failed WARN check is only reported."""
 
     ERROR = "ERROR"
     WARN = "WARN"
 
 
 class Consequence(StrEnum):
-    """What a failure does, in words; the gravest first.
+    """The effect of a failure, most severe first.
 
-    `STOPS_RUN`: nothing more is computed from the value in the same run, because it would mean nothing, and nothing
-    is published on it. `BLOCKS`: nothing is published on it. `FAILS_CI`: what is published already must not be
-    served. `WARNS`: people are shown it.
+    `STOPS_RUN`: the run computes nothing more from the value, and nothing based on it is published. `BLOCKS`: nothing
+    based on the value is published. `FAILS_CI`: the published model must not be served. `WARNS`: reported only.
     """
 
     STOPS_RUN = "stops the run"
@@ -43,7 +41,7 @@ class Consequence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check saw: `value` of `metric` over a population of `n`, the worst offenders, and what to do next."""
+    """A check's result: the `value` of `metric` over `n` rows, the worst rows, and what to do next."""
 
     passed: bool
     metric: str
@@ -56,11 +54,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """Where a check stands: its month, the limits, and what lies around the value that it examines.
+    """The month of a check, the limits, and access to other stored values.
 
-    `months` are the partitions up to and including the month. `load(asset, month)` is the stored value of
-    another asset or month, `results(month)` everybody who played in it (`tables.RESULTS`); None if never made.
-    `artifacts()` opens what is published.
+    `months` are the partitions up to and including the month. `load(asset, month)` returns the stored value of
+    another asset or month. `results(month)` returns all results of a month (`tables.RESULTS`). Both return None if the
+    value was never materialised. `artifacts()` opens the store of published models.
     """
 
     month: str
@@ -73,10 +71,10 @@ class CheckContext:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A rule that a materialisation must keep.
+    """A rule for the materialisations of an asset.
 
-    `threshold` in words and `reason` are shown with every result. `examine` gets the stored value of the asset and
-    the scene. It never catches its own errors: a check that raises is an error, never a pass.
+    Every result shows `threshold` (in words) and `reason`. `examine` gets the stored value and the context. It does not
+    catch its own errors: a check that raises is an error, never a pass.
     """
 
     asset: str
@@ -88,25 +86,25 @@ class Check:
 
     @property
     def stops_run(self) -> bool:
-        """Whether nothing is computed, in the same run, from a value that failed it."""
+        """Whether a failure stops the run."""
         return self.consequence is Consequence.STOPS_RUN
 
     @property
     def blocking(self) -> bool:
-        """Whether nothing is published on a value that failed it."""
+        """Whether a failure blocks publication."""
         return self.consequence in (Consequence.STOPS_RUN, Consequence.BLOCKS)
 
     @property
     def severity(self) -> Severity:
-        """How Dagster and CI show a failure."""
+        """Severity of a failure in Dagster and CI."""
         return Severity.WARN if self.consequence is Consequence.WARNS else Severity.ERROR
 
     @property
     def key(self) -> str:
-        """How people and reports name it: `xgboost_model.validation_mae`."""
+        """The name in reports and commands, for example `xgboost_model.validation_mae`."""
         return f"{self.asset}.{self.name}"
 
 
 def shown(interval: Interval) -> str:
-    """A bootstrap interval in words."""
+    """A bootstrap interval as text."""
     return f"{interval.low:.3f} to {interval.high:.3f} (95%, bootstrap over days)"

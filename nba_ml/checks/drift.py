@@ -1,6 +1,6 @@
-"""How far the players' features of a month have moved from those of earlier seasons, each by its PSI.
+"""Drift of a month's player features against earlier seasons, measured by PSI.
 
-What two assets' rules share: which rows are a fair reference, which features are measured, and what is shown.
+Shared by the checks of two assets: the choice of reference rows and features, and the text of findings.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from nba_ml.model.drift import population_stability_index
 SNAPSHOT = "feature_store_snapshot"
 
 SHARED_BY_A_TEAM = ("team", "opponent", "matchup")
-"""Groups of features that a team's players share: thirty values a month, whose deciles differ by chance."""
+"""Feature groups with one value per team. Thirty values a month are too few: their deciles differ by chance."""
 
 
 Ranked = list[tuple[str, float]]
-"""Features with their PSI, the largest first."""
+"""(feature, PSI), largest first."""
 
 
 def same_month_of_earlier_seasons(context: CheckContext, newest: str = "9999-12") -> list[pa.Table]:
-    """The samples of the scene's calendar month in earlier seasons, up to the month `newest`, where there are any."""
+    """Non-empty samples of the same calendar month in earlier seasons, up to the month `newest`."""
     past = [
         each for each in context.months if each < context.month and each <= newest and each[-2:] == context.month[-2:]
     ]
@@ -32,7 +32,7 @@ def same_month_of_earlier_seasons(context: CheckContext, newest: str = "9999-12"
 
 
 def psi_of_features(reference: pa.Table, rows: pa.Table) -> Ranked:
-    """PSI of every feature that is a player's own: a team's come in too few values for ten bins.
+    """PSI of every feature that is not shared by a team (see `SHARED_BY_A_TEAM`).
 
     Raises:
         ValueError: either table is empty.
@@ -48,10 +48,10 @@ def psi_of_features(reference: pa.Table, rows: pa.Table) -> Ranked:
 
 
 def moved(ranked: Ranked, limit: float) -> str:
-    """The names of the features above the limit; '' if none is."""
+    """Names of the features above the limit, or ''."""
     return ", ".join(name for name, psi in ranked if psi > limit)
 
 
 def most_moved(ranked: Ranked) -> list[dict[str, object]]:
-    """The five that moved most, as a finding shows them."""
+    """The five features with the largest PSI, for a finding."""
     return [{"feature": name, "PSI": round(psi, 3)} for name, psi in ranked[:5]]

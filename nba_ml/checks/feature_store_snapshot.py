@@ -1,4 +1,4 @@
-"""Checks of a frozen month: it keeps the contract, covers its games, and knows nothing of the results it predicts."""
+"""Checks of a month's snapshot: it follows the contract, covers the games played, and has no leak."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from nba_ml.data.tables import snapshot_schema
 ASSET = "feature_store_snapshot"
 
 MAY_BE_ABSENT = (*NOT_IN_BOX_SCORES, "vegas_points_line")
-"""Features that may be missing in a whole month: no source for them, or no book was followed."""
+"""Features that may be missing for a whole month, because there is no source or no book was recorded."""
 
 MAY_STAND_STILL = ("playoff_game", "back_to_back", "has_vegas_line")
-"""Flags that are the same for everybody in a whole month by right: no playoffs before April, no second nights in
-the conference finals, no lines."""
+"""Flags that may be constant for a whole month: no playoffs before April, no back-to-backs in the conference finals,
+no lines."""
 
 COARSE_UNITS = ("0/1", "level", "days", "games", "score")
 ROWS_FOR_COARSE_UNITS = 500
-"""A level or a number of days can be the same in every row of a final between two teams, not in a full month."""
+"""A level or a number of days can be constant in the Finals between two teams, but not in a full month."""
 
 
 def _contract(snapshot: Snapshot, context: CheckContext) -> Finding:
     expected, found = snapshot_schema(V2_33FEATURES), snapshot.table.schema
     differing = [f"column {f.name} {f.type}" for f in found if f not in list(expected)]
-    differing += [f"column {name} is not there" for name in expected.names if name not in found.names]
+    differing += [f"column {name} is missing" for name in expected.names if name not in found.names]
     if not differing and found.names != expected.names:
         differing.append("the order of the columns")
     if table_digest(snapshot.table) != snapshot.digest:
-        differing.append("the rows are not those of the digest")
+        differing.append("the rows do not match the digest")
     return Finding(
         passed=not differing,
         metric="differences from the contract",
@@ -58,7 +58,7 @@ def _unique_keys(snapshot: Snapshot, context: CheckContext) -> Finding:
     repeated = keys.filter(pc.greater(keys.column("count_all"), 1))
     return Finding(
         passed=repeated.num_rows == 0,
-        metric="player-games that stand more than once",
+        metric="duplicate player-games",
         value=repeated.num_rows,
         n=snapshot.table.num_rows,
         worst=[{k: str(v) for k, v in row.items()} for row in repeated.slice(0, 5).to_pylist()],
@@ -77,8 +77,7 @@ def _ranges(snapshot: Snapshot, context: CheckContext) -> Finding:
         value=len(faults),
         n=snapshot.table.num_rows,
         worst=[{**key, "fault": faults[row]} for key, row in zip(keys_of(snapshot.table, first), first, strict=True)],
-        next_step=f"Materialise feature_store_snapshot for {context.month} again: a snapshot taken by this code has no "
-        "such row.",
+        next_step=f"Materialise feature_store_snapshot for {context.month} again: this version excludes such rows.",
     )
 
 
@@ -92,24 +91,24 @@ def _samples_are_results(snapshot: Snapshot, context: CheckContext) -> Finding:
     wrong = both[~agree]
     return Finding(
         passed=wrong.empty,
-        metric="samples whose points or minutes are not those of the box score, or who did not play",
+        metric="samples whose points or minutes differ from the box score, or without minutes",
         value=len(wrong),
         n=len(rows),
         worst=first_rows(wrong),
-        next_step=f"Find out what changed the targets of {context.month}: only players with minutes above 0 are "
-        "samples, with the points that they scored in that game. Then materialise the month again.",
+        next_step=f"Find out what changed the targets of {context.month}. A sample is a player with minutes above 0, "
+        "and its target is the points scored in that game. Then materialise the month again.",
     )
 
 
 def _covers(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
-    """The rule that at least so large a share of the player-games played have a valid feature row."""
+    """Rule: at least `limit` of the player-games played have a valid feature row."""
 
     def examine(snapshot: Snapshot, context: CheckContext) -> Finding:
         counts = snapshot.counts
         steps = []
         if counts.missing_results:
             steps.append(
-                f"{counts.missing_results:,} player-games of {context.month} have features and no results, on "
+                f"{counts.missing_results:,} player-games of {context.month} have features but no results, on "
                 f"{counts.missing_dates}: load the box scores of these dates, then materialise the month again."
             )
         if counts.played > counts.covered or not steps:
@@ -137,12 +136,12 @@ def _no_constant_column(snapshot: Snapshot, context: CheckContext) -> Finding:
     ]
     return Finding(
         passed=not constant,
-        metric="features that are the same in every row",
+        metric="features that are constant",
         value=len(constant),
         n=table.num_rows,
         worst=constant,
-        next_step=f"Find out why the feature store's job wrote one value for all of {context.month} (a source that was "
-        "empty, a default that was never replaced), compute the features again, and materialise the month.",
+        next_step=f"Find out why the feature store's job wrote one value for all of {context.month} (an empty source, "
+        "a default that was never replaced). Compute the features again, then materialise the month.",
     )
 
 
@@ -155,15 +154,15 @@ def _should_vary(feature: Feature, table: pa.Table) -> bool:
 
 
 def _distinct(column: pa.ChunkedArray) -> int:
-    """How many values other than NaN."""
+    """Number of distinct values, without NaN."""
     values = column.to_numpy()
     return len(np.unique(values[~np.isnan(values)]))
 
 
 def _only_value(column: pa.ChunkedArray) -> str:
     values = column.to_numpy()
-    there = values[~np.isnan(values)]
-    return f"{there[0]:g}" if len(there) else "missing"
+    known = values[~np.isnan(values)]
+    return f"{known[0]:g}" if len(known) else "missing"
 
 
 def _line_flag(snapshot: Snapshot, context: CheckContext) -> Finding:
@@ -171,23 +170,23 @@ def _line_flag(snapshot: Snapshot, context: CheckContext) -> Finding:
     wrong = np.flatnonzero((flag == 1) == np.isnan(line)).tolist()
     return Finding(
         passed=not wrong,
-        metric="rows with a line and no flag, or a flag and no line",
+        metric="rows with a line but no flag, or a flag but no line",
         value=len(wrong),
         n=len(line),
         worst=[
             {**key, "has_vegas_line": flag[row], "vegas_points_line": line[row]}
             for key, row in zip(keys_of(snapshot.table, wrong[:5]), wrong, strict=False)
         ],
-        next_step=f"Somebody filled in missing lines of {context.month}. Materialise the month again: a snapshot taken "
-        "by this code has no line where the flag is 0.",
+        next_step=f"Missing lines of {context.month} were filled in. Materialise the month again: this version stores "
+        "no line where the flag is 0.",
     )
 
 
 def _lines_matched(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
-    """The rule that at least so large a share of the lines belongs to a player who appeared on their date."""
+    """Rule: at least `limit` of the lines match a player who appeared on their date."""
 
     def examine(snapshot: Snapshot, context: CheckContext) -> Finding:
-        metric, lines = "share of the lines matched with a player who appeared", snapshot.lines
+        metric, lines = "share of the lines that match a player who appeared", snapshot.lines
         if lines is None or not lines.judged:
             return Finding(passed=True, metric=metric, value="no lines to match", n=0)
         reasons = ", ".join(f"{reason} ({n:,})" for reason, n in lines.unmatched.items())
@@ -197,16 +196,16 @@ def _lines_matched(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
             value=round(lines.matched / lines.judged, 4),
             n=lines.judged,
             worst=[{"reason": reason, "lines": n} for reason, n in lines.unmatched.items()],
-            next_step=f"{lines.judged - lines.matched:,} of {lines.judged:,} lines of {context.month} are nobody's: "
-            f"{reasons}. Write the box scores' player_id and the Eastern date of the game into the lines, then "
-            "materialise the month again.",
+            next_step=f"{lines.judged - lines.matched:,} of {lines.judged:,} lines of {context.month} match no player: "
+            f"{reasons}. Use the box scores' player_id and the game's Eastern date in the lines, then materialise the "
+            "month again.",
         )
 
     return examine
 
 
 def _vectors(table: pa.Table) -> npt.NDArray[np.float64]:
-    """The features (n, 33)."""
+    """The feature matrix, (n, 33)."""
     columns = [table.column(name).to_numpy() for name in V2_33FEATURES.names]
     return np.column_stack(columns) if table.num_rows else np.empty((0, len(columns)))
 
@@ -219,21 +218,20 @@ def _drift(snapshot: Snapshot, context: CheckContext) -> Finding:
     if snapshot.table.num_rows < context.limits.min_rows_for_psi:
         return Finding(passed=True, metric=metric, value="too few rows to compare", n=snapshot.table.num_rows)
     ranked = psi_of_features(pa.concat_tables(tables), snapshot.table)
-    named = moved(ranked, context.limits.max_psi)
+    drifted = moved(ranked, context.limits.max_psi)
     return Finding(
-        passed=not named,
+        passed=not drifted,
         metric=metric,
         value=round(ranked[0][1], 4),
         n=snapshot.table.num_rows,
         worst=most_moved(ranked),
-        next_step=f"{context.month} looks like another population in {named}. If a source began or ended (lines, "
-        "injury reports), that is why; if nothing is known to have changed, look at the job that writes "
-        "these features.",
+        next_step=f"{drifted} differ from the same month of earlier seasons in {context.month}. If a source began or "
+        "ended (lines, injury reports), no action is needed. Otherwise check the job that writes these features.",
     )
 
 
 def checks(limits: Thresholds) -> tuple[Check, ...]:
-    """The checks of this asset, under the given limits."""
+    """The checks of this asset with the given limits."""
     agreement = limits.min_recomputed_agreement
     low, high = limits.line_error
     return (
@@ -242,7 +240,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="contract",
             consequence=Consequence.STOPS_RUN,
             threshold="columns, types and digest as v2_33features has them",
-            reason="A model trained on other columns, or in another order, predicts nonsense without an error.",
+            reason="A model trained on other columns, or another order, predicts nonsense without an error.",
             examine=_contract,
         ),
         Check(
@@ -258,7 +256,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="ranges",
             consequence=Consequence.STOPS_RUN,
             threshold="every value in its range, none missing where the contract forbids it",
-            reason="Units that changed (a share stored as percent) show here first.",
+            reason="Changed units (a share stored as a percentage) show up here first.",
             examine=_ranges,
         ),
         Check(
@@ -266,7 +264,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="samples_are_results",
             consequence=Consequence.STOPS_RUN,
             threshold="every sample is a player who played, with the points of that game",
-            reason="A player who did not play is no sample, and a target of another game teaches nothing.",
+            reason="A player who did not play is not a sample, and the target of another game is noise.",
             examine=_samples_are_results,
         ),
         Check(
@@ -274,7 +272,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="coverage",
             consequence=Consequence.STOPS_RUN,
             threshold=f"at least {limits.min_coverage:.0%} of the player-games played have a valid feature row",
-            reason="A month that is half there is not a fair sample of its games.",
+            reason="Half a month is not a representative sample of its games.",
             examine=_covers(limits.min_coverage),
         ),
         Check(
@@ -290,7 +288,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="no_constant_column",
             consequence=Consequence.STOPS_RUN,
             threshold="no feature that should vary is the same in every row",
-            reason="A source that was empty, or a default that was never replaced, looks like a feature and is none.",
+            reason="An empty source or an unreplaced default looks like a feature but has no information.",
             examine=_no_constant_column,
         ),
         *(
@@ -300,7 +298,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
                 consequence=Consequence.STOPS_RUN,
                 threshold=f"{feature} equals the mean points of {games}, strictly before the date, in at least "
                 f"{agreement:.0%} of the rows",
-                reason="A window that includes the game it predicts once made a model look twice as good as it was.",
+                reason="A window that included the predicted game once made a model look twice as good as it was.",
                 examine=recomputes(feature, window, agreement),
             )
             for name, feature, window, games in (
@@ -315,7 +313,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             consequence=Consequence.STOPS_RUN,
             threshold=f"correlation of points_avg_last_5 with the target at most {limits.max_last_5_correlation}, as "
             "far as its 95% interval tells",
-            reason="Nothing that is known before a game says that much about it: more is a leak.",
+            reason="Nothing known before a game predicts it that well. A higher correlation is a leak.",
             examine=last_5_correlation,
         ),
         Check(
@@ -323,7 +321,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="line_flag_agrees",
             consequence=Consequence.STOPS_RUN,
             threshold="has_vegas_line is 1 exactly where there is a line",
-            reason="Missing is missing: a made-up line would be bet against.",
+            reason="People would bet against a made-up line.",
             examine=_line_flag,
         ),
         *(
@@ -332,7 +330,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
                 name=name,
                 consequence=consequence,
                 threshold=f"at least {share:.0%} of the lines are matched with a player who appeared on their date",
-                reason="A line that matches nobody is lost without a word, for some players in every game.",
+                reason="Without this check, unmatched lines would be lost silently.",
                 examine=_lines_matched(share),
             )
             for name, consequence, share in (
@@ -346,7 +344,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             consequence=Consequence.STOPS_RUN,
             threshold=f"the line's MAE lies {low:+.0%} to {high:+.0%} below the season average's on the same rows, as "
             "far as its 95% interval tells",
-            reason="A line that is far better than form was taken after tip-off, one far worse is a placeholder.",
+            reason="A line far better than form was taken after tip-off. A line far worse is a placeholder.",
             examine=line_error,
         ),
         Check(
@@ -355,7 +353,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             consequence=Consequence.WARNS,
             threshold=f"no player's feature has a PSI above {limits.max_psi} against the same month of earlier seasons "
             f"(from {limits.min_rows_for_psi} rows on)",
-            reason="A model is only known to be good on players and games like those it was trained on.",
+            reason="A model is only known to work on players and games like those it was trained on.",
             examine=_drift,
         ),
     )

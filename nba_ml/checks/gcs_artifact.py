@@ -1,6 +1,6 @@
-"""Checks of what was published: it is there as it was written, and a reader who trusts nothing can use it.
+"""Checks of a published bundle: its objects are unchanged, and an independent reader can use it.
 
-They come after publication, so they block nothing: a failure says that the bundle must not be served.
+They run after publication and block nothing. A failure means that the bundle must not be served.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ASSET = "gcs_artifact"
 
 
 def _reads_back(artifact: Artifact, context: CheckContext) -> Finding:
-    metric = "published objects that are not there, or have other bytes"
+    metric = "published objects that are missing or changed"
     if artifact.model_id is None:
         return Finding(passed=True, metric=metric, value="nothing published yet", n=0)
     objects, names = context.artifacts(), BundleNames.of(artifact.model_id)
@@ -35,32 +35,32 @@ def _reads_back(artifact: Artifact, context: CheckContext) -> Finding:
         value=len(differing),
         n=len(artifact.uris),
         worst=differing,
-        next_step=f"Do not serve {artifact.model_id}. Restore the objects from a backup, or move the bundle away and "
+        next_step=f"Do not serve {artifact.model_id}. Restore the objects from a backup, or move the bundle and "
         f"materialise gcs_artifact for {context.month} again.",
     )
 
 
 def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
-    metric = "reference rows predicted from the published bytes, to the last bit"
+    metric = "reference rows predicted exactly from the published bundle"
     if artifact.model_id is None:
         return Finding(passed=True, metric=metric, value="nothing published yet", n=0)
     try:
         verified = verify_bundle(reads_from(context.artifacts()), BundleNames.of(artifact.model_id).manifest)
     except BundleError as error:
-        # What the reader refuses is this check's finding. Whatever else goes wrong is an error of the check.
-        return Finding(passed=False, metric=metric, value="refused by the reader", n=0, next_step=str(error))
+        # A bundle that the reader rejects is a finding. Any other exception is an error of the check.
+        return Finding(passed=False, metric=metric, value="rejected by the reader", n=0, next_step=str(error))
     return Finding(passed=True, metric=metric, value=verified.reference_rows, n=verified.reference_rows)
 
 
 def checks(_limits: Thresholds) -> tuple[Check, ...]:
-    """The checks of this asset. None of them has a limit to set."""
+    """The checks of this asset. They use no limits."""
     return (
         Check(
             asset=ASSET,
             name="reads_back",
             consequence=Consequence.FAILS_CI,
             threshold="every object is there with the digest it was published with",
-            reason="What a store lost or changed since would be found by the prediction worker first.",
+            reason="Otherwise the prediction worker would be the first to find a lost or changed object.",
             examine=_reads_back,
         ),
         Check(
@@ -68,7 +68,7 @@ def checks(_limits: Thresholds) -> tuple[Check, ...]:
             name="loads_from_its_uri",
             consequence=Consequence.FAILS_CI,
             threshold="manifest, digests, record and reference predictions hold, seen from a fresh process",
-            reason="A bundle is only published when somebody who trusts nothing can load it and predict the same.",
+            reason="A bundle counts as published only if an independent reader loads it and gets the same predictions.",
             examine=_loads_from_its_uri,
         ),
     )

@@ -1,4 +1,4 @@
-"""Checks of the record: it keeps its schema, and another process comes to the same predictions with it."""
+"""Checks of the model record: it matches its schema, and a new process reproduces its predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASSET = "model_metadata"
 
 
 def _valid_schema(model: DescribedModel, context: CheckContext) -> Finding:
-    metric = "ways in which the record breaks its JSON schema"
+    metric = "violations of the JSON schema"
     if model.record is None:
         return Finding(passed=True, metric=metric, value="no model yet", n=0)
     data = model.record.to_bytes()
@@ -28,21 +28,21 @@ def _valid_schema(model: DescribedModel, context: CheckContext) -> Finding:
         for error in _validator().iter_errors(json.loads(data))
     ]
     if not faults and ModelRecord.model_validate_json(data).to_bytes() != data:
-        faults.append({"at": "the record", "fault": "read and written again it has other bytes"})
+        faults.append({"at": "the record", "fault": "its bytes change when it is read and written again"})
     return Finding(
         passed=not faults,
         metric=metric,
         value=len(faults),
         n=1,
         worst=faults[:5],
-        next_step=f"Materialise model_metadata for {context.month} again. If it stays, the record changed and the "
-        "shipped schema did not: readers in other languages rely on it.",
+        next_step=f"Materialise model_metadata for {context.month} again. If the check still fails, the record changed "
+        "and the shipped schema did not. Readers in other languages rely on the schema: update it.",
     )
 
 
 @cache
 def _validator() -> Draft202012Validator:
-    """Of the schema as it is shipped."""
+    """Validator for the shipped schema."""
     file = resources.files(model_package) / "schemas" / "model_metadata.schema.json"
     return Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
 
@@ -63,20 +63,20 @@ def _loads_in_fresh_process(model: DescribedModel, context: CheckContext) -> Fin
         value=len(differing),
         n=len(rows),
         worst=differing,
-        next_step="The saved booster is not the one that was measured. Materialise xgboost_model for "
+        next_step="The saved booster differs from the one that was measured. Materialise xgboost_model for "
         f"{context.month} again.",
     )
 
 
 def checks(_limits: Thresholds) -> tuple[Check, ...]:
-    """The checks of this asset. None of them has a limit to set."""
+    """The checks of this asset. They use no limits."""
     return (
         Check(
             asset=ASSET,
             name="valid_schema",
             consequence=Consequence.STOPS_RUN,
             threshold="valid against the shipped JSON schema, and the same bytes when read and written again",
-            reason="What reads the record beside the booster, in whatever language, goes by the schema.",
+            reason="Readers in any language rely on the schema.",
             examine=_valid_schema,
         ),
         Check(
@@ -84,8 +84,8 @@ def checks(_limits: Thresholds) -> tuple[Check, ...]:
             name="loads_in_fresh_process",
             consequence=Consequence.STOPS_RUN,
             threshold="every reference row predicted to the last bit",
-            reason="A booster that predicts otherwise once saved and loaded (all trees instead of the best, another "
-            "feature order) is what the prediction worker would get.",
+            reason="The prediction worker loads the saved booster, which can differ: all trees instead of the best "
+            "ones, or another feature order.",
             examine=_loads_in_fresh_process,
         ),
     )

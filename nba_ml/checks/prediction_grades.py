@@ -1,7 +1,7 @@
-"""Checks of a month's grades: did the model do what its validation promised. They warn; a month is not a verdict.
+"""Checks of a month's grades: whether the model is as accurate as its validation. They only warn.
 
-A month alone is small, and a tier of it smaller. Where a share is held to a range it fails only if its 95%
-Wilson interval lies outside of the range: noise alone then warns in fewer than one month in twenty.
+One month is a small sample, and a tier of it smaller. A share fails only if its whole 95% Wilson interval is outside
+the range, so noise alone warns in fewer than one month in twenty.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def _mae_as_promised(graded: GradedMonth, context: CheckContext) -> Finding:
         n=overall.metrics.n,
         interval=shown(overall.mae_interval),
         worst=() if passed else _furthest_off(graded),
-        next_step=f"If the interval of the MAE reaches {promised:.3f}, {context.month} had few or unusual games: wait "
-        "for the next month. If not, and above: look for features that changed in feature_store_snapshot. If below: "
-        "look for a feature that knows the result.",
+        next_step=f"If the interval of the MAE contains {promised:.3f}, {context.month} had few or unusual games: wait "
+        "for the next month. If it is above, look for features that changed in feature_store_snapshot. If it is below, "
+        "look for a feature that contains the result.",
     )
 
 
@@ -49,8 +49,8 @@ def _bias_against_line(graded: GradedMonth, context: CheckContext) -> Finding:
         n=line.n,
         interval=f"{line.over:,} recommended over, {line.under:,} under",
         worst=() if passed else _tier_biases(graded.report.breakdown),
-        next_step="Nearly every bet would be on one side. Do not let this model recommend; compare its bias with that "
-        "of the model before it, and train it again.",
+        next_step="Nearly every bet would be on one side. Do not use this model's recommendations. Compare its bias "
+        "with the previous model's, and train it again.",
     )
 
 
@@ -67,8 +67,8 @@ def _hit_rate(graded: GradedMonth, context: CheckContext) -> Finding:
         value=rate.share,
         n=rate.n,
         interval=_wilson(rate),
-        next_step="Bets on these recommendations lost money, and not by chance alone. Do not bet on them; gather more "
-        "months of lines before judging again: 53.4% and 52.4% cannot be told apart under about 9,000 bets.",
+        next_step="Bets on these recommendations lost money, and not only by chance. Do not bet on them. Collect more "
+        "months of lines before you decide: it takes about 9,000 bets to distinguish 53.4% from 52.4%.",
     )
 
 
@@ -86,13 +86,13 @@ def _interval_coverage(graded: GradedMonth, context: CheckContext) -> Finding:
         n=coverage.n,
         interval=_wilson_of(coverage),
         worst=() if passed else [{"below": coverage.below, "above": coverage.above}],
-        next_step="The spread of results is not what it was on the days the calibration was learnt from. If it goes on "
-        "for a second month, train again on the newer months.",
+        next_step="The spread of results differs from that on the calibration days. If it persists for a second "
+        "month, train on the newer months.",
     )
 
 
 def _tier_coverage(graded: GradedMonth, context: CheckContext) -> Finding:
-    metric = "tiers whose 80% interval does not hold 80%"
+    metric = "tiers whose 80% interval does not contain 80%"
     breakdown = graded.report.breakdown
     if breakdown is None:
         return _nothing(metric, graded)
@@ -105,13 +105,13 @@ def _tier_coverage(graded: GradedMonth, context: CheckContext) -> Finding:
         n=breakdown.overall.metrics.n,
         interval="; ".join(f"{name}: {each.inside:.1%} of {each.n:,}" for name, each in tiers.items()),
         worst=_worst_first(wrong),
-        next_step="Confidence is misstated for the players of these tiers. If it goes on for a second month, train "
-        "again on the newer months.",
+        next_step="Confidence scores are wrong for the players of these tiers. If it persists for a second month, "
+        "train on the newer months.",
     )
 
 
 def _may_lie_in(coverage: Coverage, limits: Range) -> bool:
-    """Whether the interval of the share reaches into the range."""
+    """Whether the share's interval overlaps the range."""
     share = _proportion(coverage)
     return share.low <= limits[1] and share.high >= limits[0]
 
@@ -132,7 +132,7 @@ def _wilson_of(coverage: Coverage) -> str:
 
 
 def _furthest_off(graded: GradedMonth) -> list[dict[str, object]]:
-    """The five predictions that were furthest off."""
+    """The five predictions with the largest error."""
     columns = ["player_lookup", "game_date", "predicted_points", "points"]
     order = [("absolute_error", "descending"), ("player_lookup", "ascending")]
     rows: list[dict[str, object]] = graded.table.sort_by(order).slice(0, 5).select(columns).to_pylist()
@@ -153,8 +153,8 @@ def _line_of(graded: GradedMonth) -> LineResult | None:
 
 def _tier_biases(breakdown: Breakdown | None) -> list[dict[str, object]]:
     tiers = {name: each.against_line for name, each in breakdown.by["tier"].items()} if breakdown else {}
-    there = sorted(((n, line) for n, line in tiers.items() if line is not None), key=lambda item: -abs(item[1].bias))
-    return [{"tier": name, "n": line.n, "bias": line.bias} for name, line in there]
+    ranked = sorted(((n, line) for n, line in tiers.items() if line is not None), key=lambda item: -abs(item[1].bias))
+    return [{"tier": name, "n": line.n, "bias": line.bias} for name, line in ranked]
 
 
 def _nothing(metric: str, graded: GradedMonth) -> Finding:
@@ -168,40 +168,40 @@ def _no_line(metric: str, graded: GradedMonth) -> Finding:
 
 
 def checks(limits: Thresholds) -> tuple[Check, ...]:
-    """The checks of this asset, under the given limits."""
+    """The checks of this asset with the given limits."""
     overall, tier = limits.interval_coverage, limits.tier_coverage
     rules = (
         (
             "mae_as_promised",
             f"MAE within {limits.max_grade_drift:.0%} of the validation MAE of the model that predicted",
-            "Validation is a promise about days to come; a month far above it means that something changed, far below "
-            "that something leaks.",
+            "Validation predicts the error on future days. A month far above it means that something changed; far "
+            "below it means a leak.",
             _mae_as_promised,
         ),
         (
             "bias_against_line",
             f"mean of prediction minus line within +-{limits.max_line_bias} points",
-            "A retrain with a better MAE lost money through a bias: it bet one side.",
+            "A retrained model with a better MAE once lost money because its bias put the bets on one side.",
             _bias_against_line,
         ),
         (
             "hit_rate",
             f"the 95% Wilson interval of the hit rate reaches {limits.break_even_hit_rate:.2%}",
-            "Below that, bets at the usual odds of -110 lose money.",
+            "Below it, bets at the usual odds of -110 lose money.",
             _hit_rate,
         ),
         (
             "interval_coverage",
             f"coverage of the 10-90% interval between {overall[0]:.0%} and {overall[1]:.0%}, give or take its own 95% "
             "Wilson interval",
-            "confidence_score and over_probability are read off the same calibration.",
+            "confidence_score and over_probability come from the same calibration.",
             _interval_coverage,
         ),
         (
             "interval_coverage_by_tier",
             f"coverage in each tier of season average between {tier[0]:.0%} and {tier[1]:.0%}, give or take its own "
             "95% Wilson interval",
-            "An interval right on average and wrong for stars is wrong where the bets are.",
+            "An interval that is right on average but wrong for stars is wrong where most bets are.",
             _tier_coverage,
         ),
     )

@@ -1,11 +1,11 @@
-"""Checks of a month's predictions: whether the rows are like those that the serving model has learnt from.
+"""Checks of a month's predictions: whether the rows resemble the serving model's training rows.
 
-They warn, block nothing and take no part in the publisher's verdict: what they say depends on which model serves.
+They only warn, and the publication verdict ignores them, because they depend on which model serves.
 
-The reference is the champion's training rows of the same calendar months. Against all its training rows every month
-but two of 2021-22 to 2023-24 warned, for `playoff_game` (0.3 in January, 12 in May), `minutes_change` (0.6 in November)
-or `fatigue_score` (4 in May): that is the calendar, and no drift. Against the same calendar months none did (the
-largest PSI of a feature 0.13, of the predicted points 0.10), and in 2024-25 only November to January, in which lines
+The reference is the champion's training rows of the same calendar month. Against all its training rows, all but two
+months of 2021-22 to 2023-24 warned because of the calendar, not drift: `playoff_game` (0.3 in January, 12 in May),
+`minutes_change` (0.6 in November) or `fatigue_score` (4 in May). Against the same calendar month none of them warned
+(largest PSI: 0.13 for a feature, 0.10 for the predicted points). In 2024-25 only November to January did, when lines
 began to be recorded.
 """
 
@@ -34,7 +34,7 @@ ASSET = "predictions"
 
 @dataclass(frozen=True, slots=True)
 class _Booster:
-    """The model that scored the month, where no champion can be compared with."""
+    """The model that scored the month. Used if there is no suitable champion."""
 
     booster: bytes
 
@@ -44,7 +44,7 @@ class _Booster:
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """The month's rows, the reference's, and the model that has learnt from the latter. `who` in words."""
+    """The month's rows, and the reference rows that the model was trained on. `who` describes the model."""
 
     who: str
     model: PredictionSystem | _Booster
@@ -58,17 +58,17 @@ def _feature_drift(made: MonthPredictions, context: CheckContext) -> Finding:
     if isinstance(compared, Finding):
         return compared
     ranked = psi_of_features(compared.reference, compared.rows)
-    named = moved(ranked, context.limits.max_psi)
+    drifted = moved(ranked, context.limits.max_psi)
     return Finding(
-        passed=not named,
+        passed=not drifted,
         metric=metric,
         value=round(ranked[0][1], 4),
         n=compared.rows.num_rows,
         interval=f"reference: {compared.reference.num_rows:,} rows of {compared.who}",
         worst=most_moved(ranked),
-        next_step=f"{compared.who} has not learnt from rows like these: {named}. If a source began or ended (lines, "
-        "injury reports), train again with the new months and promote; if nothing is known to have changed, look at "
-        "the job that writes these features before you believe a prediction.",
+        next_step=f"{compared.who} was not trained on rows like these: {drifted}. If a source began or ended (lines, "
+        "injury reports), train on the new months and promote the model. Otherwise check the job that writes these "
+        "features before you use the predictions.",
     )
 
 
@@ -86,15 +86,15 @@ def _prediction_drift(made: MonthPredictions, context: CheckContext) -> Finding:
         metric=metric,
         value=round(psi, 4),
         n=compared.rows.num_rows,
-        interval=f"mean {now.mean():.2f} points, was {before.mean():.2f}; reference: {compared.who}",
+        interval=f"mean {now.mean():.2f} points, {before.mean():.2f} in the reference of {compared.who}",
         worst=most_moved(psi_of_features(compared.reference, compared.rows)),
-        next_step="The model sees other players than it has learnt from, or features that mean something else. The "
-        "features that moved most are listed; the grades of the month say whether it matters.",
+        next_step="The players differ from those in training, or features changed their meaning. Check the listed "
+        "features, which moved most. The grades of the month show whether accuracy suffered.",
     )
 
 
 def _compare(made: MonthPredictions, context: CheckContext, metric: str) -> _Compared | Finding:
-    """What is to be compared, or the finding that there is nothing to."""
+    """The rows to compare, or a finding if there are none."""
     now = context.load(SNAPSHOT, context.month)
     if made.model is None or not isinstance(now, Snapshot) or now.table.num_rows < context.limits.min_rows_for_psi:
         rows = now.table.num_rows if isinstance(now, Snapshot) else 0
@@ -102,23 +102,23 @@ def _compare(made: MonthPredictions, context: CheckContext, metric: str) -> _Com
     try:
         who, model, newest = _model(made, context)
     except (BundleError, ChannelError, MissingExtraError) as error:
-        # Not an error of this month: a run that trains the next model must not die of the present one.
+        # A broken champion must not fail the run that trains the next model.
         return Finding(
             passed=False,
             metric=metric,
             value="the champion cannot be loaded",
             n=now.table.num_rows,
-            next_step=f"{error} `nba-ml champion rollback` lets the one before serve.",
+            next_step=f"{error} To serve the previous champion, run `nba-ml champion rollback`.",
         )
     tables = same_month_of_earlier_seasons(context, newest)
     if sum(table.num_rows for table in tables) < context.limits.min_rows_for_psi:
-        said = f"{who} has learnt from too few rows of this calendar month"
-        return Finding(passed=True, metric=metric, value=said, n=now.table.num_rows)
+        too_few = f"{who} was trained on too few rows of this calendar month"
+        return Finding(passed=True, metric=metric, value=too_few, n=now.table.num_rows)
     return _Compared(who, model, now.table, pa.concat_tables(tables))
 
 
 def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, PredictionSystem | _Booster, str]:
-    """In words, to predict with, and its newest month: the champion, unless it has seen the month; else who scored it.
+    """Description, system and newest month of the champion, or of the scoring model if the champion has seen the month.
 
     Raises:
         BundleError, ChannelError, MissingExtraError: the champion cannot be loaded.
@@ -130,18 +130,21 @@ def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, Predicti
         if champion.newest_month < context.month:
             return f"the champion {champion.version}", champion, champion.newest_month
     if made.model is None:
-        raise BundleError(f"The predictions of {context.month} name no model.")
+        raise BundleError(
+            f"The predictions of {context.month} do not name a model. Materialise predictions for "
+            f"{context.month} again."
+        )
     scored = context.load("xgboost_model", made.model.newest_month)
     if not isinstance(scored, TrainedModel) or scored.booster is None:
         raise BundleError(
-            f"{made.model.model_version}, which scored {context.month}, is not in the store any more. Materialise "
+            f"{made.model.model_version}, which scored {context.month}, is no longer in the store. Materialise "
             f"xgboost_model for {made.model.newest_month} again."
         )
     return f"the model {made.model.model_version}", _Booster(scored.booster), made.model.newest_month
 
 
 def checks(limits: Thresholds) -> tuple[Check, ...]:
-    """The checks of this asset, under the given limits."""
+    """The checks of this asset with the given limits."""
     return (
         Check(
             asset=ASSET,
@@ -149,7 +152,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             consequence=Consequence.WARNS,
             threshold=f"no player's feature has a PSI above {limits.max_psi} against the serving model's training rows "
             f"of the same calendar month (from {limits.min_rows_for_psi} rows on)",
-            reason="A model is only known to be good on players and games like those it was trained on.",
+            reason="A model is only known to work on players and games like those it was trained on.",
             examine=_feature_drift,
         ),
         Check(
@@ -158,7 +161,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             consequence=Consequence.WARNS,
             threshold=f"the predicted points have a PSI of at most {limits.max_prediction_psi} against the serving "
             "model's own on those rows",
-            reason="Features may each move a little and the predictions together a lot: this is what is bet on.",
+            reason="Many small feature shifts can add up to a large shift of the predictions, which bets depend on.",
             examine=_prediction_drift,
         ),
     )

@@ -1,7 +1,6 @@
-"""Every asset that has a value a month: how the store keeps it, and its checks. Registered here, and nowhere else.
+"""The only registry of monthly assets: how each is stored, and its checks.
 
-The checks of a date's slate (`slate_predictions`) and the standing ones (`champion`) have no month: `definitions` takes
-them as they are.
+The checks of a slate (`slate_predictions`) and the standing checks (`champion`) have no month: `defs` adds them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from nba_ml.storage.months import StoredAsset
 
 @dataclass(frozen=True, slots=True)
 class MonthlyAsset:
-    """An asset with a value a month, and its checks under given limits; None if it has no checks."""
+    """An asset with one value a month. `checks` builds its checks from the limits; None if it has none."""
 
     stored: StoredAsset[Any]
     checks: Callable[[Thresholds], tuple[Check, ...]] | None = None
@@ -53,39 +52,39 @@ REGISTERED = (
 """In the order of the graph."""
 
 STORED: Mapping[str, StoredAsset[Any]] = {asset.stored.name: asset.stored for asset in REGISTERED}
-"""By the asset's name, how the store keeps it."""
+"""Asset name -> how its values are stored."""
 
 _SHIPPED = Thresholds()
 
 
 def all_checks(limits: Thresholds = _SHIPPED) -> tuple[Check, ...]:
-    """The registry, in the order of the graph, under the given limits. No limit changes which checks there are."""
+    """All checks in graph order, with the given limits. The set of checks does not depend on the limits."""
     return tuple(check for asset in REGISTERED if asset.checks for check in asset.checks(limits))
 
 
 def blocking_checks(asset: str, limits: Thresholds = _SHIPPED) -> tuple[Check, ...]:
-    """The checks of an asset that must have passed before anything is published."""
+    """The checks of an asset that must pass before publication."""
     return tuple(check for check in all_checks(limits) if check.asset == asset and check.blocking)
 
 
 OVERRIDABLE = tuple(check.key for check in all_checks() if check.consequence is Consequence.BLOCKS)
-"""The checks whose failure a person may accept. After one that stops the run there is nothing to publish."""
+"""Checks that can be overridden. A check that stops the run is excluded, because it leaves nothing to publish."""
 
 
 def require_overridable(key: str) -> None:
-    """Pass silently if a person may accept a failure of the check `asset.check`.
+    """Do nothing if the check `asset.check` can be overridden.
 
     Raises:
-        OverrideError: there is no such check, it does not block publication, or it stops the run.
+        OverrideError: the check does not exist, does not block publication, or stops the run.
     """
     if key in OVERRIDABLE:
         return
     known = {check.key: check.consequence for check in all_checks()}
     if key in known:
         why = (
-            f"{key} {known[key]}: that cannot be overridden."
+            f"{key} {known[key]} and cannot be overridden."
             if known[key] is Consequence.STOPS_RUN
-            else (f"{key} {known[key]} and does not block publication: there is nothing to override.")
+            else (f"{key} {known[key]} and does not block publication, so there is nothing to override.")
         )
     else:
         close = get_close_matches(key, OVERRIDABLE, n=1)

@@ -1,4 +1,4 @@
-"""Checks of the split: time runs one way, the shares are those meant, and no month is missing."""
+"""Checks of the split: sides in time order, expected shares, no missing month."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _dates(split: SplitManifest, context: CheckContext) -> Finding:
     faults: list[dict[str, Any]] = [*overlaps, *uncounted, *missing]
     return Finding(
         passed=not faults,
-        metric="sides that overlap in time, are missing, or do not hold all rows",
+        metric="sides that overlap, are missing, or do not contain all rows",
         value=len(faults),
         n=split.rows,
         worst=faults,
-        next_step=f"Materialise train_split for {context.month} again; its {counted:,} rows must be those of its "
-        f"snapshots ({split.rows:,}).",
+        next_step=f"Materialise train_split for {context.month} again. The sides have {counted:,} rows, the snapshots "
+        f"{split.rows:,}; they must be equal.",
     )
 
 
@@ -46,7 +46,7 @@ def _shares(split: SplitManifest, context: CheckContext) -> Finding:
     sides = split.sides()
     shares = {name: side.rows / split.rows for name, side in sides.items()}
     off = {name: abs(share - MEANT_SHARES[name]) for name, share in shares.items()}
-    # Cuts fall between dates: with 28 dates, as in the first month, one of them is more than two points.
+    # The split cuts between dates. With 28 dates, as in the first month, one date is over two percentage points.
     dates = sum(side.dates for side in sides.values())
     tolerance = max(context.limits.split_share_tolerance, 1 / dates) if dates else 0.0
     faults = [
@@ -56,17 +56,17 @@ def _shares(split: SplitManifest, context: CheckContext) -> Finding:
     ]
     return Finding(
         passed=not faults,
-        metric="largest distance of a side's share from the share meant",
+        metric="largest difference of a side's share from its target",
         value=round(max(off.values(), default=0.0), 4),
         n=split.rows,
         worst=faults,
-        next_step=f"Materialise train_split for {context.month} again: a cut of this code lies at the date nearest to "
-        f"its share, at most {tolerance:.3f} off here.",
+        next_step=f"Materialise train_split for {context.month} again: this version cuts at the date nearest to the "
+        f"target share, at most {tolerance:.3f} away.",
     )
 
 
 def _at_least(limit: int, advice: str) -> Callable[[SplitManifest, CheckContext], Finding]:
-    """The rule that there are so many rows, or none yet; `advice` ends the sentence that says how many there are."""
+    """Rule: at least `limit` rows, or none yet. `advice` is appended to the sentence with the number of rows."""
 
     def examine(split: SplitManifest, context: CheckContext) -> Finding:
         validation = split.validation.rows if split.validation else 0
@@ -75,7 +75,7 @@ def _at_least(limit: int, advice: str) -> Callable[[SplitManifest, CheckContext]
             metric="rows",
             value=split.rows,
             n=split.rows,
-            next_step=f"Up to {context.month} there are {split.rows:,} samples, {validation:,} of them to validate on"
+            next_step=f"Up to {context.month} there are {split.rows:,} samples, {validation:,} of them for validation"
             f"{advice}",
         )
 
@@ -83,28 +83,28 @@ def _at_least(limit: int, advice: str) -> Callable[[SplitManifest, CheckContext]
 
 
 def _window(split: SplitManifest, context: CheckContext) -> Finding:
-    named = {ref.month for ref in split.snapshots}
+    included = {ref.month for ref in split.snapshots}
     faults = [
         {"month": month, "fault": fault}
         for month in context.months
-        if month not in named and (fault := _why_missing(month, context))
+        if month not in included and (fault := _why_missing(month, context))
     ]
     faults += [
-        {"month": month, "fault": f"later than {context.month}"} for month in sorted(named) if month > context.month
+        {"month": month, "fault": f"later than {context.month}"} for month in sorted(included) if month > context.month
     ]
     return Finding(
         passed=not faults,
-        metric="months that are missing from the window, or do not belong to it",
+        metric="months that are missing from the window or do not belong to it",
         value=len(faults),
         n=split.rows,
         worst=faults,
-        next_step="A model trained around a hole does not know of it. Materialise feature_store_snapshot for these "
+        next_step="The training window has a gap or a wrong month. Materialise feature_store_snapshot for these "
         f"months, then train_split for {context.month}.",
     )
 
 
 def _why_missing(month: str, context: CheckContext) -> str:
-    """Why a month that the split does not name should be in it; '' for a month without samples."""
+    """Why a month is missing from the split, or '' if it has no samples."""
     snapshot = context.load("feature_store_snapshot", month)
     if not isinstance(snapshot, Snapshot):
         return "it has no snapshot"
@@ -112,14 +112,14 @@ def _why_missing(month: str, context: CheckContext) -> str:
 
 
 def checks(limits: Thresholds) -> tuple[Check, ...]:
-    """The checks of this asset, under the given limits."""
+    """The checks of this asset with the given limits."""
     return (
         Check(
             asset=ASSET,
             name="dates_disjoint_and_ordered",
             consequence=Consequence.STOPS_RUN,
             threshold="train ends before early stopping begins, and that before validation",
-            reason="A date on two sides lets the games of one night teach the model about themselves.",
+            reason="If a date is on two sides, the model is evaluated on the night that it was trained on.",
             examine=_dates,
         ),
         Check(
@@ -128,7 +128,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             consequence=Consequence.STOPS_RUN,
             threshold="70% train, 10% early stopping, 20% validation, each within "
             f"{100 * limits.split_share_tolerance:g} points or the rows of one date",
-            reason="A validation side that shrank makes any score possible.",
+            reason="A score on a small validation side is meaningless.",
             examine=_shares,
         ),
         Check(
@@ -136,20 +136,18 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="min_rows",
             consequence=Consequence.STOPS_RUN,
             threshold=f"at least {limits.min_rows:,} rows, or none yet",
-            reason="The score of a model on under two hundred rows says nothing.",
-            examine=_at_least(
-                limits.min_rows, ": too few to say anything about a model. Backfill earlier months first."
-            ),
+            reason="A model's score on under 200 rows is meaningless.",
+            examine=_at_least(limits.min_rows, ": too few to evaluate a model. Backfill earlier months first."),
         ),
         Check(
             asset=ASSET,
             name="few_rows",
             consequence=Consequence.WARNS,
             threshold=f"at least {limits.few_rows:,} rows, or none yet",
-            reason="With few rows 33 features overfit.",
+            reason="With few rows, 33 features overfit.",
             examine=_at_least(
                 limits.few_rows,
-                ". Expect the model to overfit; backfill earlier months, or look at the gap between train and "
+                ". The model is likely to overfit. Backfill earlier months, or check the gap between train and "
                 "validation.",
             ),
         ),
@@ -158,7 +156,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             name="window_without_holes",
             consequence=Consequence.STOPS_RUN,
             threshold="every month up to this one that has samples is in the split, and none after it",
-            reason="A month that is silently missing, or one from the future, changes every number that follows.",
+            reason="A missing month, or one from the future, changes all later numbers without an error.",
             examine=_window,
         ),
     )

@@ -1,4 +1,4 @@
-"""The rows that a rule found wrong, as a finding shows them: by their keys, and few."""
+"""The worst rows of a finding, identified by their keys."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ def keys_of(table: pa.Table, rows: Sequence[int]) -> list[dict[str, str]]:
 
 
 def first_rows(frame: pd.DataFrame) -> list[dict[str, object]]:
-    """The first five rows of a frame with the key's columns, column -> value, its dates as text."""
+    """The first five rows of a frame as dictionaries, with dates as text. The frame has the key columns."""
     first = frame.head(5).assign(game_date=lambda rows: rows["game_date"].dt.strftime("%Y-%m-%d"))
     return [{str(name): value for name, value in row.items()} for row in first.to_dict("records")]

@@ -1,4 +1,4 @@
-"""Checks of a booster: is it good enough to be anybody's model, and not better than anybody's can be."""
+"""Checks of a booster: good enough to publish, and not too good to be true."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BEATEN = {
     "last_10_average": "the average of the last 10 games",
     "mock": "the mock that production used before",
 }
-"""The baselines that a model has to beat, as people call them."""
+"""The baselines that a model must beat: name -> description."""
 
 _Rule = Callable[[Judgement, CheckContext], Finding]
 
 
 def _of_a_model(metric: str, rule: _Rule) -> Callable[[TrainedModel, CheckContext], Finding]:
-    """A rule about what a model was judged to be; while there is no model it has nothing to say."""
+    """Apply a rule to the model's evaluation. Passes if there is no model yet."""
 
     def examine(model: TrainedModel, context: CheckContext) -> Finding:
         judgement = model.report.judgement
@@ -62,8 +62,8 @@ def _validation_mae(*, holds: Callable[[float], bool], next_step: str) -> _Rule:
 
 
 def _beats(baseline: str, limits: Thresholds) -> Check:
-    called = BEATEN[baseline]
-    metric = f"points of MAE by which the model is better than {called}"
+    baseline_name = BEATEN[baseline]
+    metric = f"points of MAE by which the model beats {baseline_name}"
 
     def rule(judgement: Judgement, context: CheckContext) -> Finding:
         result = judgement.baselines.get(baseline)
@@ -73,14 +73,14 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
                 metric=metric,
                 value="not measured",
                 n=0,
-                next_step=f"{called.capitalize()} has no value on any validation row of {context.month}: look at the "
-                "snapshots' averages, which should be there from a player's second game on.",
+                next_step=f"{baseline_name.capitalize()} has no value on any validation row of {context.month}. Check "
+                "the averages in the snapshots, which exist from a player's second game.",
             )
         rows = f"on the same {result.metrics.n:,} rows"
         outcome = (
-            f"{called.capitalize()} is better by {-result.gain:.3f} points {rows}."
+            f"{baseline_name.capitalize()} is better by {-result.gain:.3f} points {rows}."
             if result.gain <= 0
-            else f"The model is better by {result.gain:.3f} points {rows}, but so small a gain can be luck: the "
+            else f"The model is better by {result.gain:.3f} points {rows}, but that can be chance: the "
             f"interval is {shown(result.gain_interval)}."
         )
         return Finding(
@@ -89,8 +89,8 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
             value=result.gain,
             n=result.metrics.n,
             interval=shown(result.gain_interval),
-            next_step=f"{outcome} With few months in training that is to be expected: backfill earlier months, or "
-            "train a later one. If there are many, compare the months' curves of both.",
+            next_step=f"{outcome} This is expected with few months of training data: backfill earlier months, or train "
+            "a later one. With many months, compare both curves over the months.",
         )
 
     return _check(
@@ -98,7 +98,7 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
         Consequence.BLOCKS,
         metric,
         f"the gain's 95% interval over days lies above {limits.min_gain:g} points",
-        "Whoever has no model has this for nothing: a model that does not beat it must not ship.",
+        "The baseline needs no model. A model that does not beat it must not be published.",
         rule,
     )
 
@@ -110,8 +110,8 @@ def _train_gap(judgement: Judgement, context: CheckContext) -> Finding:
         metric="validation MAE minus train MAE",
         value=round(validation.mae - train.mae, 6),
         n=validation.n,
-        next_step=f"{train.mae:.3f} points on {train.n:,} rows that it was trained on, {validation.mae:.3f} on new "
-        "ones: the model has learnt its rows by heart. Give it more months, or a smaller depth.",
+        next_step=f"The MAE is {train.mae:.3f} points on the {train.n:,} training rows and {validation.mae:.3f} on new "
+        "ones: the model overfits. Train on more months, or reduce the depth.",
     )
 
 
@@ -119,14 +119,14 @@ def _results_above_prediction(judgement: Judgement, context: CheckContext) -> Fi
     low, high = context.limits.results_above_prediction
     above, equal = judgement.above_prediction, judgement.equal_to_prediction
     return Finding(
-        # Results equal to the prediction lie on neither side: of a median they may count for either.
+        # A result equal to the prediction may count for either side of a median.
         passed=above <= high and above + equal >= low,
         metric="share of results above the prediction",
         value=above,
         n=judgement.validation.n,
-        next_step=f"The predictions lie too {'low' if above > high else 'high'}: {above:.1%} of the results are above "
-        f"them, where a median has half. Bets on {context.month}'s model would lean to one side. Look at the bias by "
-        "tier, and whether validation holds games of another kind than training (playoffs, another season).",
+        next_step=f"The predictions are too {'low' if above > high else 'high'}: {above:.1%} of the results are above "
+        f"them, and a median has 50%. Bets on {context.month}'s model would favour one side. Check the bias by "
+        "tier, and whether validation has other kinds of games than training (playoffs, another season).",
     )
 
 
@@ -139,31 +139,31 @@ def _bias(judgement: Judgement, context: CheckContext) -> Finding:
         value=validation.bias,
         n=validation.n,
         next_step=f"The predictions are {abs(validation.bias):.2f} points too "
-        f"{'low' if validation.bias < 0 else 'high'} on average. Points are skewed, so a median lies a little below "
-        "the mean, but not that far.",
+        f"{'low' if validation.bias < 0 else 'high'} on average. Points are skewed, so a median is a little below "
+        "the mean, but not that much. Check tier_bias for the players that cause it.",
     )
 
 
 def _tier_bias(judgement: Judgement, context: CheckContext) -> Finding:
     limit = context.limits.max_tier_bias
-    sure = {name: _sure_bias(tier, judgement.validation) for name, tier in judgement.tiers.items()}
-    ranked = sorted(judgement.tiers.items(), key=lambda item: -sure[item[0]])
-    off = [name for name, _ in ranked if sure[name] > limit]
+    significant = {name: _significant_bias(tier, judgement.validation) for name, tier in judgement.tiers.items()}
+    ranked = sorted(judgement.tiers.items(), key=lambda item: -significant[item[0]])
+    off = [name for name, _ in ranked if significant[name] > limit]
     return Finding(
         passed=not off,
-        metric="bias of the tier of season average that is farthest off",
+        metric="largest bias of a season-average tier",
         value=ranked[0][1].bias if ranked else 0.0,
         n=judgement.validation.n,
         worst=[{"tier": name, "bias": tier.bias, "rows": tier.n} for name, tier in ranked[:5]],
-        next_step=f"Players of the tiers {' and '.join(off)} are priced wrongly by more than their rows explain. "
-        "Give the model more months, or look at what these players lack in the features.",
+        next_step=f"Players of the tiers {' and '.join(off)} are mispriced by more than chance explains. "
+        "Train on more months, or look for missing feature values of these players.",
     )
 
 
-def _sure_bias(tier: PredictionMetrics, everybody: PredictionMetrics) -> float:
-    """The size of a tier's bias less what the chance of its rows explains: the near end of its 95% interval."""
-    # One row has no spread of its own, and two or three too little: never less than that of all rows.
-    spread = max(_spread(tier), _spread(everybody))
+def _significant_bias(tier: PredictionMetrics, overall: PredictionMetrics) -> float:
+    """The part of a tier's absolute bias that exceeds chance: the near end of its 95% interval."""
+    # The spread of one to three rows is too small, so use at least that of all rows.
+    spread = max(_spread(tier), _spread(overall))
     return abs(tier.bias) - Z_95 * spread / math.sqrt(tier.n)
 
 
@@ -176,25 +176,24 @@ def _predictions_in_range(judgement: Judgement, context: CheckContext) -> Findin
     (low, high), overshoot = context.limits.prediction_range, context.limits.prediction_overshoot
     lowest, highest = judgement.lowest_prediction, judgement.highest_prediction
     return Finding(
-        # A NaN is in no range.
+        # NaN fails both comparisons.
         passed=low - overshoot <= lowest and highest <= high + overshoot,
         metric="lowest and highest prediction",
         value=f"{lowest:.2f} to {highest:.2f}",
         n=judgement.validation.n,
-        next_step="No player scores that. The booster was trained on other units, or on targets that are no points: "
-        f"look at the targets of the snapshots up to {context.month}.",
+        next_step="No player scores that. The booster was trained on other units, or the targets are not points: "
+        f"check the targets of the snapshots up to {context.month}.",
     )
 
 
 def _refit_agrees(judgement: Judgement, context: CheckContext) -> Finding:
     return Finding(
         passed=judgement.refit_distance <= context.limits.max_refit_distance,
-        metric="mean distance of the shipped booster's predictions from the measured one's",
+        metric="mean absolute difference of the shipped and the measured booster's predictions",
         value=judgement.refit_distance,
         n=judgement.validation.n,
-        next_step="The numbers were measured on a booster of the train side, and what would ship predicts otherwise: "
-        f"look at what the last dates up to {context.month} have that those before have not. `refit: false` ships the "
-        "measured one.",
+        next_step="The booster fitted on all rows predicts differently from the one that was measured. Check how the "
+        f"last dates up to {context.month} differ from earlier ones. To ship the measured booster, set `refit: false`.",
     )
 
 
@@ -205,9 +204,9 @@ def _interval_coverage(judgement: Judgement, context: CheckContext) -> Finding:
         metric="share of results inside the 80% interval",
         value=overall.inside,
         n=overall.n,
-        next_step=f"{overall.below:.1%} of the results lie below the interval and {overall.above:.1%} above it: the "
-        "spread on the early-stopping dates was another one than on the validation dates. Probabilities and "
-        "confidence scores are off by as much.",
+        next_step=f"{overall.below:.1%} of the results are below the interval and {overall.above:.1%} above it: the "
+        "spread differs between the early-stopping and the validation dates. Probabilities and confidence scores are "
+        "off by as much.",
     )
 
 
@@ -217,28 +216,28 @@ def _tier_coverage(judgement: Judgement, context: CheckContext) -> Finding:
     off = [name for name, tier in ranked if not _covers(tier, limits)]
     return Finding(
         passed=not off,
-        metric="coverage of the 80% interval in the tier that is farthest from it",
+        metric="coverage of the 80% interval in the tier furthest from 80%",
         value=ranked[0][1].inside if ranked else nominal,
         n=judgement.validation.n,
         worst=[{"tier": name, "inside": tier.inside, "rows": tier.n} for name, tier in ranked[:5]],
-        next_step=f"The intervals of players of the tiers {' and '.join(off)} are too narrow or too wide. Do not stake "
-        "by their confidence scores.",
+        next_step=f"The intervals of players of the tiers {' and '.join(off)} are too narrow or too wide. Do not use "
+        "their confidence scores for stakes.",
     )
 
 
 def _covers(coverage: Coverage, limits: Range) -> bool:
-    """Whether the coverage may lie within the limits, given its rows."""
+    """Whether the coverage is within the limits, allowing for chance."""
     low, high = limits
     return low - _chance(coverage) <= coverage.inside <= high + _chance(coverage)
 
 
 def _chance(coverage: Coverage) -> float:
-    """How far a share of so many rows lies from its expectation by chance: 95%, normal approximation."""
+    """How far chance alone moves the share: half of its 95% interval, normal approximation."""
     return Z_95 * math.sqrt(coverage.nominal * (1 - coverage.nominal) / coverage.n)
 
 
 def checks(limits: Thresholds) -> tuple[Check, ...]:
-    """The checks of this asset, under the given limits."""
+    """The checks of this asset with the given limits."""
     low, high = limits.prediction_range
     return (
         _check(
@@ -246,7 +245,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             Consequence.STOPS_RUN,
             "lowest and highest prediction",
             f"finite, and within {low:g} to {high:g} points (a tree may overshoot by {limits.prediction_overshoot:g})",
-            "The prediction worker publishes nothing outside of that.",
+            "The prediction worker publishes nothing outside this range.",
             _predictions_in_range,
         ),
         _check(
@@ -254,11 +253,11 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             Consequence.BLOCKS,
             "validation MAE",
             f"validation MAE at most {limits.max_validation_mae} points",
-            "Every average of past points does better than that.",
+            "Every average of past points is better than that.",
             _validation_mae(
                 holds=lambda mae: mae <= limits.max_validation_mae,
-                next_step="Look at the baselines beside it and at the coverage of the months before {month}: with few "
-                "months in training a model overfits. Backfill earlier months, or train a later one.",
+                next_step="Check the baselines, and the coverage of the months before {month}: with few months of "
+                "training data a model overfits. Backfill earlier months, or train a later one.",
             ),
         ),
         _check(
@@ -266,11 +265,11 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             Consequence.WARNS,
             "validation MAE",
             f"validation MAE at most {limits.good_validation_mae} points",
-            "What this recipe reaches with several seasons in training.",
+            "This configuration reaches it with several seasons of training data.",
             _validation_mae(
                 holds=lambda mae: mae <= limits.good_validation_mae,
-                next_step="Few months in training explain that, and so does a validation that reaches into the "
-                "playoffs. Compare with the season average on the same rows before changing anything for {month}.",
+                next_step="Likely causes are few months of training data, or playoff games in validation. Compare with "
+                "the season average on the same rows before you change anything for {month}.",
             ),
         ),
         _check(
@@ -278,20 +277,20 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             Consequence.BLOCKS,
             "validation MAE",
             f"validation MAE not under {limits.leak_mae} points",
-            "Over all players no honest model was ever measured there: it is a leak until proven otherwise.",
+            "No leak-free model over all players has reached it: treat it as a leak until proven otherwise.",
             _validation_mae(
                 holds=lambda mae: mae >= limits.leak_mae,
-                next_step="Something in the features of {month} knows the results. Look at the model's importance: the "
-                "feature that stands out is the one to recompute by hand for a few rows.",
+                next_step="A feature of {month} contains the results. Find the feature that stands out in the model's "
+                "importance, and recompute it by hand for a few rows.",
             ),
         ),
         *(_beats(baseline, limits) for baseline in BEATEN),
         _check(
             "refit_agrees",
             Consequence.BLOCKS,
-            "mean distance of the shipped booster's predictions from the measured one's",
+            "mean absolute difference of the shipped and the measured booster's predictions",
             f"at most {limits.max_refit_distance:g} points on the validation rows",
-            "What ships was fitted anew on all rows; the numbers speak for it only as long as it predicts alike.",
+            "The shipped booster is refitted on all rows. The measured numbers apply only if it predicts alike.",
             _refit_agrees,
         ),
         _check(
@@ -301,7 +300,8 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "between {:.0%} and {:.0%} of the results lie above the prediction".format(
                 *limits.results_above_prediction
             ),
-            "A median halves the results. A retrain with a better MAE once lost money through such a lean.",
+            "Half of the results lie above a median. A retrained model with a better MAE once lost money "
+            "by such a bias.",
             _results_above_prediction,
         ),
         _check(
@@ -309,15 +309,15 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             Consequence.WARNS,
             "mean of prediction minus result",
             "between {:+g} and {:+g} points".format(*limits.bias),
-            "Points are skewed, so a median lies below the mean: -0.73 and -0.41 on two unseen seasons.",
+            "Points are skewed, so a median is below the mean: -0.73 and -0.41 in two unseen seasons.",
             _bias,
         ),
         _check(
             "tier_bias",
             Consequence.WARNS,
-            "bias of the tier of season average that is farthest off",
+            "largest bias of a season-average tier",
             f"within {limits.max_tier_bias:g} points either way in each tier, as far as its 95% interval tells",
-            "Stars and bench players can be wrong in opposite ways behind a mean of nothing.",
+            "Opposite biases for stars and bench players can cancel out in the overall bias.",
             _tier_bias,
         ),
         _check(
@@ -335,13 +335,13 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "between {:.0%} and {:.0%}, give or take the chance of so many rows (95%)".format(
                 *limits.interval_coverage
             ),
-            "Confidence scores and probabilities of going over a line are read off this interval.",
+            "Confidence scores and over probabilities come from the same calibration.",
             _interval_coverage,
         ),
         _check(
             "tier_coverage",
             Consequence.WARNS,
-            "coverage of the 80% interval in the tier that is farthest from it",
+            "coverage of the 80% interval in the tier furthest from 80%",
             "between {:.0%} and {:.0%} in each tier, give or take the chance of so many rows (95%)".format(
                 *limits.tier_coverage
             ),

@@ -1,24 +1,24 @@
-"""The names of the assets, in the order of the graph, and what else the graph's runs are known by."""
+"""Asset names in graph order, and the tags of the graph's runs."""
 
 from __future__ import annotations
 
 FEATURE_ASSETS = ("player_game_summary", "ml_feature_store_v2", "feature_store_snapshot")
-"""What a month's rows go through."""
+"""Assets that prepare a month's feature rows."""
 
 TRAINING_ASSETS = ("train_split", "xgboost_model", "model_metadata", "gcs_artifact")
-"""What a month's model goes through."""
+"""Assets that train and publish a month's model."""
 
 EVALUATION_ASSETS = ("predictions", "prediction_grades")
-"""What a month says about the model of the month before."""
+"""Assets that evaluate the previous month's model on this month."""
 
 MONTHLY_ASSETS = FEATURE_ASSETS + TRAINING_ASSETS + EVALUATION_ASSETS
-"""What a backfill makes of every month, in order."""
+"""Assets that a backfill materialises for every month, in order."""
 
 ON_REQUEST = ("challengers",)
-"""What a month has only if somebody asks: other learners take longer than the model does."""
+"""Assets that are materialised only on request, because other learners take longer to train than the model."""
 
 CHAIN = FEATURE_ASSETS + TRAINING_ASSETS
-"""The whole chain, in order."""
+"""From the rows to the published model, in order."""
 
 PID_TAG = "nba_ml/pid"
-"""Tag of runs made by the command line: the process that made them."""
+"""Run tag set by the command line: the id of the process that started the run."""

@@ -18,7 +18,7 @@ def json_digest(value: object) -> str:
 
 
 class HasDigest(Protocol):
-    """What an asset stores for a month. Its digest, in hex, is the data version of the materialisation."""
+    """A value that an asset stores for a month. Its hex digest is the data version of the materialisation."""
 
     @property
     def digest(self) -> str: ...

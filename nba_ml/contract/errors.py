@@ -1,7 +1,7 @@
 """Every error that nba_ml raises on purpose.
 
-Each message is one readable paragraph: what is wrong, where, the numbers, and what to do next.
-The command line prints it as it is; Dagster shows it on the failed step.
+Each message is one paragraph: what is wrong, where, the numbers, and what to do next.
+The command line prints it unchanged. Dagster shows it on the failed step.
 """
 
 from typing import Any
@@ -12,32 +12,32 @@ class NbaMlError(Exception):
 
 
 class SettingsError(NbaMlError):
-    """A setting has a value that cannot work."""
+    """A setting has an invalid value."""
 
 
 class MonthError(NbaMlError):
-    """A month that is no season month, or lies outside the months of the source."""
+    """A month is invalid, in the off-season, or outside the months of the source."""
 
 
 class SourceDataError(NbaMlError):
-    """What the feature source holds is missing, unreadable or breaks a rule of box scores."""
+    """Source data is missing, unreadable or breaks a box-score rule."""
 
 
 class MissingMonthsError(NbaMlError):
-    """A month in the training window was never materialised: a hole, not an empty month."""
+    """A month in the training window was never materialised. A month without rows does not raise this."""
 
 
 class SnapshotRejectedError(NbaMlError):
-    """More rows of a month break the feature contract than a snapshot may leave out.
+    """Too many of a month's rows break the feature contract.
 
-    `rejects` holds those rows with their reasons (an Arrow table), so that a caller can keep them.
+    `rejects` is an Arrow table of those rows with their reasons, so that a caller can save them.
     """
 
     rejects: Any = None
 
 
 class StaleInputError(NbaMlError):
-    """An input changed after the record that names its digest was written."""
+    """An input changed after its digest was recorded."""
 
 
 class SplitError(NbaMlError):
@@ -45,53 +45,53 @@ class SplitError(NbaMlError):
 
 
 class PublicationError(NbaMlError):
-    """A bundle could not be published; nothing that a reader would trust was written."""
+    """A bundle could not be published. No manifest was written, so no reader uses it."""
 
 
 class PublicationConflictError(PublicationError):
-    """An object of that name exists already, with other bytes."""
+    """An object with that name already exists and has different bytes."""
 
 
 class NotVerifiedError(PublicationError):
-    """The blocking checks have not all passed for exactly this model."""
+    """Not all blocking checks have passed for this exact model."""
 
 
 class ChecksFailedError(NbaMlError):
-    """Asset checks of a month failed, or could not be run."""
+    """Asset checks of a month failed or could not run."""
 
 
 class CheckBrokenError(NbaMlError):
-    """An asset check raised: it is an error, never a pass."""
+    """An asset check raised an exception. That counts as an error, never as a pass."""
 
 
 class OverrideError(PublicationError):
-    """An override that gives no reason, or names no check that it may override."""
+    """An override has no reason, or names a check that cannot be overridden."""
 
 
 class BundleError(NbaMlError):
-    """A published bundle is incomplete, damaged, or does not predict what its record says."""
+    """A published bundle is incomplete or damaged, or its predictions differ from its record."""
 
 
 class ChannelError(NbaMlError):
-    """A channel's pointer or its history is damaged, or a state does not follow from the one before."""
+    """A channel's pointer or history is damaged, or a state does not follow from the previous one."""
 
 
 class ReleaseError(NbaMlError):
-    """A promotion, rollback or rollout that may not be: the message says which condition is not met."""
+    """A promotion, rollback or rollout is not allowed. The message names the unmet condition."""
 
 
 class SlateError(NbaMlError):
-    """A slate that cannot be scored, kept, written or graded; what was kept before stays as it is."""
+    """A slate cannot be scored, stored, written or graded. Stored slates are unchanged."""
 
 
 class NotifyError(NbaMlError):
-    """People could not be told of a failure."""
+    """A failure notice could not be delivered."""
 
 
 class FeatureRowsError(NbaMlError):
-    """Rows given to a predictor break the feature contract; nothing was predicted.
+    """Rows given to a predictor break the feature contract. Nothing was predicted.
 
-    `faults` says so row by row and name by name, as far as they are listed (`serving.rows.Fault`).
+    `faults` lists the first faults by row and feature (`serving.rows.Fault`).
     """
 
     def __init__(self, message: str, faults: tuple[Any, ...] = ()) -> None:
@@ -100,16 +100,16 @@ class FeatureRowsError(NbaMlError):
 
 
 class CalibrationError(NbaMlError):
-    """There are no usable held-out rows to learn an interval from, or to measure one on."""
+    """There are no usable held-out rows to fit or measure an interval on."""
 
 
 class MissingExtraError(NbaMlError):
-    """A library of an optional extra of the package is needed and not installed."""
+    """A library from an optional extra is required but not installed."""
 
 
 class UiError(NbaMlError):
-    """The web UI cannot start, or cannot go on."""
+    """The web UI cannot start or cannot continue."""
 
 
 class HomeBusyError(NbaMlError):
-    """Another nba-ml process is writing into the same home."""
+    """Another nba-ml process is writing to the same home."""

@@ -1,8 +1,8 @@
 """The feature contract: names, order, units, ranges and nullability of a feature version.
 
-The only place that knows them. SQL, checks, training, serving and the docs read it; a feature
-version is data, so a richer one can stand beside `v2_33features` under another name.
-Imports nothing outside the standard library: the prediction worker imports this module.
+SQL, checks, training, serving and the docs read them from here only. A feature version is data, so a larger one can be
+added next to `v2_33features` under another name. The prediction worker imports this module, so it uses the standard
+library only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 class Feature:
     """One position of the feature vector.
 
-    `definition` is over games strictly before the row's date. `low` and `high` bound it, both
-    inclusive. `missing_when` says when the value may be NaN; None means never.
+    `definition` covers games strictly before the row's date. `low` and `high` are inclusive bounds. `missing_when` says
+    when the value may be NaN; None means never.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class FeatureVersion:
-    """An ordered feature vector under a name."""
+    """A named, ordered feature vector."""
 
     name: str
     features: tuple[Feature, ...]
@@ -47,7 +47,7 @@ class FeatureVersion:
         return len(self.features)
 
     def index(self, name: str) -> int:
-        """Position of a feature in the vector. Raises KeyError for a name that is not of this version."""
+        """Position of a feature in the vector. Raises KeyError if this version has no such feature."""
         try:
             return self.names.index(name)
         except ValueError:
@@ -317,4 +317,4 @@ V2_33FEATURES = FeatureVersion(
 """The platform's version. Positions, definitions and ranges: the platform's feature processors."""
 
 NOT_IN_BOX_SCORES = ("injury_risk", "pct_paint", "pct_mid_range", "vegas_opening_line", "vegas_line_move")
-"""What the embedded data cannot give and is NaN there: injury reports, shot zones, opening lines."""
+"""NaN in the embedded data, which has no injury reports, shot zones or opening lines."""

@@ -1,6 +1,6 @@
-"""From which inputs a materialisation was made, as one digest.
+"""The inputs of a materialisation as one digest.
 
-Two materialisations with the same inputs digest are the same; that is what `--only-missing` asks.
+Materialisations with the same inputs digest are identical. `--only-missing` compares this digest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Inputs = Mapping[str, Mapping[str, str]]
 
 
 def inputs_digest(code_version: str, inputs: Inputs, outside: Mapping[str, str]) -> str:
-    """Digest of an asset's code version, the digests of what it read, and what it read from outside the graph."""
+    """Digest of an asset's code version, its upstream digests, and its inputs from outside the graph."""
     return json_digest(
         {"code": code_version, "inputs": {k: dict(v) for k, v in inputs.items()}, "outside": dict(outside)}
     )

@@ -14,8 +14,8 @@ OFF_SEASON = (7, 8, 9)
 """July to September: no games, so no partitions."""
 
 EARLY_SEASON_DAYS = 14
-"""Length of the stretch, from a season's opening game on, whose rows are flagged and not trained on:
-rolling averages of two or three games are noise, and the feature store flags them on the platform too."""
+"""Days from a season's opening game whose rows are flagged and excluded from training. Rolling averages over two or
+three games are noise, and the platform's feature store flags them too."""
 
 _MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
@@ -24,22 +24,22 @@ def parse_month(month: str) -> tuple[int, int]:
     """`'2022-01'` -> `(2022, 1)`.
 
     Raises:
-        MonthError: not of that form, or in the off-season.
+        MonthError: the format is wrong, or the month is in the off-season.
     """
     match = _MONTH.fullmatch(month)
     if match is None:
-        raise MonthError(f"'{month}' is not a month. Write it as YYYY-MM, for example 2025-06.")
+        raise MonthError(f"'{month}' is not a valid month. Use YYYY-MM, for example 2025-06.")
     year, number = int(match[1]), int(match[2])
     if number in OFF_SEASON:
         raise MonthError(
-            f"{month} is in the off-season: July to September hold no games and are no partitions. "
-            f"The season months around it are {year}-06 and {year}-10."
+            f"{month} is in the off-season: July to September have no games and no partitions. "
+            f"The nearest season months are {year}-06 and {year}-10."
         )
     return year, number
 
 
 def month_of(day: date) -> str:
-    """The month, `YYYY-MM`, that a date lies in."""
+    """The month of a date, as `YYYY-MM`."""
     return f"{day.year:04d}-{day.month:02d}"
 
 
@@ -51,7 +51,7 @@ def month_bounds(month: str) -> tuple[date, date]:
 
 
 def season_of(month: str) -> str:
-    """The season a month belongs to, as `'2021-22'`: October opens it, June ends it."""
+    """The season of a month, as `'2021-22'`. A season runs from October to June."""
     year, number = parse_month(month)
     first = year if number >= 10 else year - 1
     return f"{first}-{(first + 1) % 100:02d}"

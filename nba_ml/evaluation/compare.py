@@ -1,4 +1,4 @@
-"""Several systems on one month, none of them serving: whom a rollout would be worth trying with."""
+"""Compare several systems on one month in shadow, to choose a challenger for a rollout."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nba_ml.registry.systems.loading import find_model, load_system
 
 
 def backtests(context: ReleaseContext, names: Sequence[str]) -> list[Backtest]:
-    """The backtest of each of the systems that is external, on all stored rows that it was not given.
+    """Backtest each external system on all stored rows that it was not trained on.
 
     Raises:
-        BundleError: one of them is not whole.
+        BundleError: a bundle is incomplete or damaged.
     """
     models = [find_model(context.objects, name) for name in names]
     return [
@@ -26,21 +26,23 @@ def backtests(context: ReleaseContext, names: Sequence[str]) -> list[Backtest]:
 
 
 def shadow_month(context: ReleaseContext, month: str, names: Sequence[str]) -> ShadowGrades:
-    """Score a month with several systems, and grade them on the same rows; the first is what others are held against.
+    """Score a month with several systems and grade them on the same rows, relative to the first.
 
     Raises:
-        ReleaseError: the month has no snapshot with samples, or one of the systems was given games of it or later.
-        BundleError: one of them is not whole.
+        ReleaseError: the month has no samples, or a system was trained on games of the month or later.
+        BundleError: a bundle is incomplete or damaged.
     """
     snapshot = context.months.load(SNAPSHOT, month)
     if snapshot is None or not snapshot.table.num_rows:
-        raise ReleaseError(f"The store has no samples of {month}. `nba-ml backfill --from {month} --to {month}` first.")
+        raise ReleaseError(
+            f"The store has no samples of {month}. Run `nba-ml backfill --from {month} --to {month}` first."
+        )
     systems = [load_system(context.objects, find_model(context.objects, name), context.threads) for name in names]
     first = snapshot.table.column("game_date")[0].as_py()  # a snapshot is in date order
     for system in systems:
         if system.seen.given >= first:
             raise ReleaseError(
-                f"{system.version} was given games up to {system.seen.given}, and {month} begins on {first}: what it "
-                "says of that month would be memories. Choose a later month, or an earlier model."
+                f"{system.version} was trained on games up to {system.seen.given}, but the first game of {month} is on "
+                f"{first}: it has already seen the results. Choose a later month or an earlier model."
             )
     return grade_systems(shadow_predictions(systems, snapshot.table), snapshot)

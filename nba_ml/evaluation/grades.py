@@ -1,7 +1,7 @@
-"""Predictions graded against what happened: the only truth that no training has seen.
+"""Grades of predictions, compared with the actual results.
 
-What belongs here: the grade of a row, and what is measured over rows, whole or by group. The same
-measures serve a month, a season and all months (`walk_forward`).
+Grades single rows, and measures them overall and by group. A month, a season and all months (`walk_forward`) use the
+same measures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nba_ml.model.uncertainty import Coverage
 RIGHT, WRONG, PUSH = "RIGHT", "WRONG", "PUSH"
 
 SEASON_CALENDAR = (10, 11, 12, 1, 2, 3, 4, 5, 6)
-"""The calendar's months in the order of a season."""
+"""Calendar months in season order."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _KEY = ["player_lookup", "game_date"]
@@ -43,7 +43,7 @@ Labels = npt.NDArray[np.str_]
 
 
 class Proportion(BaseModel):
-    """`hits` of `n`, with the 95% Wilson score interval of the share behind them."""
+    """`hits` of `n`: the share and its 95% Wilson score interval."""
 
     model_config = _FROZEN
 
@@ -55,12 +55,11 @@ class Proportion(BaseModel):
 
 
 class LineResult(BaseModel):
-    """Predictions beside the line, on the `n` rows that have one.
+    """Predictions compared with the line, on the `n` rows that have one.
 
-    A bet is a recommendation of OVER or UNDER (the rule: `recommendation.recommend`); `pushes` are bets whose
-    result is the line, and count as none: `hit_rate` is right / (right + wrong), None if there is no such bet.
-    `bias` is the mean of prediction minus line. `line` is the line itself as a predictor, and what the model gains
-    on it.
+    A bet is an OVER or UNDER recommendation (see `recommendation.recommend`). `pushes` are bets whose result equals the
+    line; they do not count. `hit_rate` is right / (right + wrong), or None without such bets. `bias` is the mean of
+    prediction minus line. `line` is the line as a predictor, with the model's gain on it.
     """
 
     model_config = _FROZEN
@@ -76,7 +75,7 @@ class LineResult(BaseModel):
 
 
 class Slice(BaseModel):
-    """Everything measured on one population of graded predictions. `coverage` is that of the 10-90% interval."""
+    """All measures on one set of graded predictions. `coverage` is that of the 10-90% interval."""
 
     model_config = _FROZEN
 
@@ -89,7 +88,7 @@ class Slice(BaseModel):
 
 
 class Breakdown(BaseModel):
-    """A population whole, and by dimension and group; a group without rows is not there."""
+    """Measures overall, and by dimension and group. Groups without rows are omitted."""
 
     model_config = _FROZEN
 
@@ -98,10 +97,10 @@ class Breakdown(BaseModel):
 
 
 class GradeReport(BaseModel):
-    """What a month's grades say. `breakdown` is None if there is nothing to grade.
+    """A month's grades. `breakdown` is None if there is nothing to grade.
 
-    `graded` + `void` are the rows predicted; `void` are predicted players who have no result, `late` are
-    results that came without a prediction. `without_result` and `early_season` are the snapshot's counts.
+    `graded` + `void` is the number of predictions. `void` counts predicted players without a result, `late` results
+    without a prediction. `without_result` and `early_season` are the snapshot's counts.
     """
 
     model_config = _FROZEN
@@ -117,23 +116,23 @@ class GradeReport(BaseModel):
 
     @property
     def note(self) -> str:
-        """Why there is no number, in plain words; '' if there is one."""
+        """Why there are no numbers, or '' if there are."""
         if self.breakdown is not None:
             return ""
         waiting = f"{self.without_result:,} feature rows without a result"
         if self.void:
-            return f"none of the {self.void:,} predicted players has a result: nobody played, or no box score yet"
+            return f"none of the {self.void:,} predicted players has a result: no games yet, or no box scores"
         if self.late:
-            why = "there was no model of an earlier month" if self.model is None else "predictions are of older rows"
-            return f"{self.late:,} results and no prediction: {why}; {waiting}"
+            why = "there was no earlier model" if self.model is None else "the predictions are for older rows"
+            return f"{self.late:,} results but no predictions: {why}; {waiting}"
         if self.early_season:
             return f"only early-season rows ({self.early_season:,}), which are not predicted; {waiting}"
-        return f"no result yet; {waiting}"
+        return f"no results yet; {waiting}"
 
 
 @dataclass(frozen=True, slots=True)
 class GradedMonth:
-    """A month's graded rows, in `tables.PREDICTION_GRADES`, and what they say."""
+    """A month's graded rows, in `tables.PREDICTION_GRADES`, and their report."""
 
     table: pa.Table
     report: GradeReport
@@ -141,15 +140,14 @@ class GradedMonth:
 
     @classmethod
     def of(cls, table: pa.Table, report: GradeReport) -> GradedMonth:
-        """Named by the digest of the rows and of the report."""
+        """Build the value with the digest of the rows and the report."""
         return cls(table, report, json_digest({"rows": table_digest(table), "report": report.model_dump(mode="json")}))
 
 
 def grade_month(predictions: MonthPredictions, snapshot: Snapshot, month: str, version: FeatureVersion) -> GradedMonth:
-    """Grade a month's predictions against the results in its snapshot.
+    """Grade a month's predictions with the results in its snapshot.
 
-    A player who did not play has no result: his prediction is void and takes part in no number. No rows
-    on either side give no rows, and a note in the report.
+    The prediction of a player who did not play is void and counts in no measure. Without rows, the report has a note.
     """
     table = grade_rows(predictions, snapshot, version)
     return GradedMonth.of(
@@ -168,7 +166,7 @@ def grade_month(predictions: MonthPredictions, snapshot: Snapshot, month: str, v
 
 
 def grade_rows(predictions: MonthPredictions, snapshot: Snapshot, version: FeatureVersion) -> pa.Table:
-    """The predictions that have a result, graded, in `tables.PREDICTION_GRADES`."""
+    """Grade the predictions that have a result. Returns `tables.PREDICTION_GRADES`."""
     predicted: pd.DataFrame = predictions.table.to_pandas(date_as_object=False)
     wanted = [*_KEY, "points", "home_away", "back_to_back", "rest_advantage"]
     results: pd.DataFrame = snapshot.table.select(wanted).to_pandas(date_as_object=False)
@@ -192,7 +190,7 @@ def grade_rows(predictions: MonthPredictions, snapshot: Snapshot, version: Featu
 
 
 def outcomes(recommendation: pd.Series, points: pd.Series, line: pd.Series) -> Labels:
-    """What came of each recommendation (n,): RIGHT, WRONG, PUSH where the result is the line; PASS and NO_LINE stay."""
+    """Outcome of each recommendation (n,): RIGHT, WRONG or PUSH (result equals the line); PASS and NO_LINE stay."""
     bet = recommendation.isin((OVER, UNDER))
     won = ((recommendation == OVER) & (points > line)) | ((recommendation == UNDER) & (points < line))
     return np.select([recommendation == NO_LINE, ~bet, points == line, won], [NO_LINE, PASS, PUSH, RIGHT], WRONG)
@@ -207,11 +205,11 @@ DIMENSIONS: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Labels]
         lambda rows: np.array([calendar.month_name[SEASON_CALENDAR[i - 1]] for i in rows["month_of_season"]]),
     ),
 }
-"""Dimension -> its groups in order, and which group each row is in."""
+"""Dimension -> its groups in order, and a function that returns the group of each row."""
 
 
 def break_down(table: pa.Table) -> Breakdown | None:
-    """Measure graded rows (`tables.PREDICTION_GRADES`), whole and by every dimension; None without rows."""
+    """Measure graded rows (`tables.PREDICTION_GRADES`), overall and by every dimension; None without rows."""
     rows: pd.DataFrame = table.to_pandas(date_as_object=False)
     if rows.empty:
         return None
@@ -220,7 +218,7 @@ def break_down(table: pa.Table) -> Breakdown | None:
     for dimension, (groups, group_of) in DIMENSIONS.items():
         labels = group_of(rows)
         by[dimension] = {
-            # The bootstrap is what costs: a group that is everything need not be measured twice.
+            # The bootstrap is expensive: do not measure a group again if it has all rows.
             group: overall if (labels == group).all() else measure_slice(rows[labels == group])
             for group in groups
             if (labels == group).any()
@@ -229,7 +227,7 @@ def break_down(table: pa.Table) -> Breakdown | None:
 
 
 def measure_slice(rows: pd.DataFrame) -> Slice:
-    """Everything about some graded rows. Raises ValueError without rows."""
+    """All measures of graded rows. Raises ValueError without rows."""
     predicted, actual = rows["predicted_points"].to_numpy(), rows["points"].to_numpy()
     days = rows["game_date"].to_numpy().astype("datetime64[D]")
     compared = {name: compare(rows[name].to_numpy(), predicted, actual, days) for name in BASELINES}
@@ -244,10 +242,10 @@ def measure_slice(rows: pd.DataFrame) -> Slice:
 
 
 def proportion(hits: int, n: int) -> Proportion | None:
-    """A share with its 95% Wilson score interval; None of nothing.
+    """A share with its 95% Wilson score interval; None if `n` is 0.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal of
-    the American Statistical Association 22 (1927), 209-212. It stays within 0 and 1 and holds for few bets.
+    the American Statistical Association 22 (1927), 209-212. It stays within 0 and 1 and is valid for few bets.
     """
     if n == 0:
         return None

@@ -1,4 +1,4 @@
-"""Pictures for metadata: small PNGs, drawn without a display."""
+"""Small PNGs for asset metadata, drawn without a display."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nba_ml.contract.season import parse_month, season_of
 from nba_ml.data.progress import BackfillStatus, MonthProgress
 from nba_ml.evaluation.grades import Slice
 
-# Forty megabytes and half a second that a month's run does without: it draws nothing.
+# Importing matplotlib costs 40 MB and 0.5 s, and a month's run draws nothing.
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ _NAMES = ("Oct", "Nov", "Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun")
 
 
 def coverage_heat_map(months: Sequence[MonthProgress]) -> bytes:
-    """A calendar of the backfill: one line a season, one cell a month with its coverage. PNG bytes."""
+    """A calendar of the backfill as PNG bytes: one row per season, one cell per month with its coverage."""
     seasons = sorted({season_of(m.month) for m in months})
     figure = _figure((8.5, 0.9 + 0.45 * len(seasons)), 110)
     axes = figure.add_subplot()
@@ -66,12 +66,11 @@ _BETTER, _WORSE, _UNCLEAR = "#1a7f4b", "#b3261e", "#8a9099"
 
 
 def walk_forward_curve(months: Mapping[str, Slice], *, narrow: bool = False, dpi: int | None = None) -> bytes:
-    """Two panels over the months that have rows. PNG bytes.
+    """Two panels over the months with rows, as PNG bytes.
 
-    Above: MAE of the model, with its 95% interval as a band, and of what it has to beat. Below: its gain
-    over the season average with the 95% interval; green where that is above zero, red where below.
-    `narrow` is for a phone: half as wide, with larger letters. The wide one measures 11 inches; `dpi` is
-    its dots per inch, by default as many as look sharp on a page.
+    Above: the MAE of the model with its 95% interval as a band, and of the baselines. Below: the gain over the season
+    average with its 95% interval, green above zero and red below. `narrow` is for phones: half as wide, with a larger
+    font. The wide picture is 11 inches wide; `dpi` overrides the default resolution.
     """
     size, dots = ((4.6, 5.6), 170) if narrow else ((11, 6.2), 120)
     figure = _figure(size, dpi or dots)
@@ -125,7 +124,7 @@ def walk_forward_curve(months: Mapping[str, Slice], *, narrow: bool = False, dpi
 
 
 def _season_curves(axes: Axes, places: Sequence[int], slices: Sequence[Slice]) -> None:
-    """One season's curves: a summer lies between seasons, and no line is drawn through it."""
+    """Draw one season's curves. Seasons are separate, so no line crosses the summer."""
     for name, (label, colour) in _PREDICTORS.items():
         values = [s.baselines[name].metrics.mae if name in s.baselines else float("nan") for s in slices]
         axes.plot(places, values, color=colour, linewidth=1.2, marker=".", markersize=4, label=label)

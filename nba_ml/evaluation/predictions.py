@@ -1,7 +1,6 @@
-"""A month scored by a model that has not seen it, in the prediction worker's format.
+"""Predictions of a month by a model that has not seen it, in the prediction worker's format.
 
-What belongs here: from a booster and feature rows to published predictions. What does not: whether they
-came true (`grades`).
+Turns a booster and feature rows into predictions. `grades` compares them with results.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class PredictingModel(BaseModel):
-    """Who predicts, and what its validation promised: MAE with its 95% interval (bootstrap over days)."""
+    """The model that predicts, and its validation: MAE with its 95% interval (bootstrap over days)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -48,7 +47,7 @@ class PredictingModel(BaseModel):
 class MonthPredictions:
     """A month's predictions in `tables.PREDICTIONS`, in the order of the snapshot.
 
-    `model` is None where there was no model yet. Without a model, or without samples, there are no rows.
+    `model` is None if there was no model yet. Without a model or samples there are no rows.
     """
 
     table: pa.Table
@@ -57,7 +56,7 @@ class MonthPredictions:
 
     @classmethod
     def of(cls, table: pa.Table, model: PredictingModel | None) -> MonthPredictions:
-        """Named by the digest of the rows and of who predicted them."""
+        """Build the value with the digest of the rows and the model."""
         who = model.model_dump(mode="json") if model else None
         return cls(table, model, json_digest({"rows": table_digest(table), "model": who}))
 
@@ -65,18 +64,18 @@ class MonthPredictions:
 def make_predictions(
     snapshot: Snapshot, model: TrainedModel | None, month: str, version: FeatureVersion, threads: int | None
 ) -> MonthPredictions:
-    """Score the samples of a month with the model of the month before.
+    """Score the samples of a month with the previous month's model.
 
     Args:
-        snapshot: the month; its results are not looked at.
-        model: the model of the month before. None, or a model without a booster, gives no rows.
+        snapshot: the month; its results are not used.
+        model: the previous month's model. None, or a model without a booster, gives no rows.
         month: for messages.
         version: the contract of the snapshot's columns.
-        threads: of the booster; they change the speed only.
+        threads: number of threads; the predictions do not depend on it.
 
     Raises:
         SplitError: the model was trained on games of this month or later.
-        StaleInputError: the model has no calibration, so there is no interval.
+        StaleInputError: the model has no calibration.
         BundleError: the model's output is not finite.
     """
     if model is None or model.booster is None:
@@ -88,9 +87,9 @@ def make_predictions(
     calibration = model.report.calibration
     if calibration is None:
         raise StaleInputError(
-            f"The model {source.model_version} has no calibration, so {month} can have no interval and no "
-            f"probability: it was trained by an earlier version of nba_ml. Materialise xgboost_model for "
-            f"{source.newest_month} and every month up to {month} again, then predictions."
+            f"The model {source.model_version} has no calibration, so it cannot give intervals or probabilities for "
+            f"{month}: an earlier version of nba_ml trained it. Materialise xgboost_model again for every month from "
+            f"{source.newest_month} to {month}, then predictions."
         )
     features = np.column_stack([rows.column(name).to_numpy() for name in version.names]).astype(np.float32)
     published = published_columns(
@@ -116,7 +115,7 @@ def _identity(model: TrainedModel, version: FeatureVersion) -> PredictingModel:
     report, judgement = model.report, model.report.judgement
     if model.booster is None or report.model_sha256 is None or judgement is None:
         raise StaleInputError(
-            "The report of the model is not that of a booster: it has no digest, or no validation. Materialise "
+            "The model's report has no digest or no validation, so it does not belong to a booster. Materialise "
             "xgboost_model again."
         )
     return PredictingModel(
@@ -130,11 +129,11 @@ def _identity(model: TrainedModel, version: FeatureVersion) -> PredictingModel:
 
 
 def _require_unseen(model: TrainedModel, rows: pa.Table, month: str) -> None:
-    """A grade of games that the model has seen is no grade."""
+    """Raise SplitError if the model was trained on games of the month."""
     newest = model.report.split.sides()["validation"].last
     first = rows.column("game_date")[0].as_py()  # a snapshot is in date order
     if newest >= first:
         raise SplitError(
-            f"The model was given games up to {newest}, and the first game of {month} is on {first}: its predictions "
-            "of that month would be memories. Score a month with the model of a month before it."
+            f"The model was trained on games up to {newest}, but the first game of {month} is on {first}: it has "
+            "already seen the results. Use the model of an earlier month."
         )

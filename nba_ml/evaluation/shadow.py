@@ -1,4 +1,4 @@
-"""Several systems over one month, side by side: who serves is one of them, and all are graded on the same rows."""
+"""Predictions of several systems for one month, graded on the same rows."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from nba_ml.registry.systems.published import system_columns
 def shadow_predictions(
     systems: Sequence[PredictionSystem], rows: pa.Table, version: FeatureVersion = V2_33FEATURES
 ) -> pa.Table:
-    """What each system would publish for snapshot rows, in `tables.PREDICTIONS`: one system after the other.
+    """The predictions of each system for snapshot rows, in `tables.PREDICTIONS`, one system after the other.
 
-    A row for which a system has nothing to go by is not among its predictions. A system without an interval has NaN
+    Rows that a system cannot predict are omitted. A system without intervals has NaN
     in `points_low`, `points_high`, `over_probability` and `confidence_score`.
 
     Raises:
-        ReleaseError: two of the systems have the same name and version.
+        ReleaseError: two systems have the same name and version.
         BundleError: a model's output is infinite.
     """
-    named = [(system.system_id, system.version) for system in systems]
-    if len(set(named)) != len(named):
-        raise ReleaseError(f"One system is there twice: {', '.join(version for _, version in named)}.")
+    names = [(system.system_id, system.version) for system in systems]
+    if len(set(names)) != len(names):
+        raise ReleaseError(f"A system is listed twice: {', '.join(version for _, version in names)}. Name each once.")
     columns = columns_of(rows, version)
     tables = [_predictions(system, rows, system.predict(columns), version) for system in systems]
     return pa.concat_tables(tables) if tables else PREDICTIONS.empty_table()
 
 
 def _predictions(system: PredictionSystem, rows: pa.Table, raw: Floats, version: FeatureVersion) -> pa.Table:
-    there = ~np.isnan(raw)
-    rows, raw = rows.filter(pa.array(there)), raw[there]
+    predicted = ~np.isnan(raw)
+    rows, raw = rows.filter(pa.array(predicted)), raw[predicted]
     line: Floats = rows.column("vegas_points_line").to_numpy()
     published = system_columns(raw, line, system.calibration)
     same = {
@@ -64,10 +64,10 @@ def _predictions(system: PredictionSystem, rows: pa.Table, raw: Floats, version:
 
 
 class SystemGrade(BaseModel):
-    """A system on the rows for which every system has a prediction.
+    """A system's grade on the rows that all systems predicted.
 
-    `gain` is the first system's MAE minus this one's, with its 95% interval (paired, bootstrap over days): above 0,
-    this one is better. It is 0 for the first.
+    `gain` is the first system's MAE minus this one's, with its 95% interval (paired, bootstrap over days). Above 0 this
+    system is better. It is 0 for the first system.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -81,16 +81,16 @@ class SystemGrade(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ShadowGrades:
-    """Graded rows of all systems (`tables.PREDICTION_GRADES`), and each system on the rows common to all."""
+    """Graded rows of all systems (`tables.PREDICTION_GRADES`), and each system's grade on the common rows."""
 
     table: pa.Table
     systems: tuple[SystemGrade, ...]
 
 
 def grade_systems(predictions: pa.Table, snapshot: Snapshot, version: FeatureVersion = V2_33FEATURES) -> ShadowGrades:
-    """Grade `shadow_predictions` against the results in the snapshot, on the same rows, against the first system.
+    """Grade `shadow_predictions` with the results in the snapshot, relative to the first system.
 
-    Games that a model learnt from would be memories: give a snapshot that none of the systems has seen.
+    Use a snapshot that no system was trained on.
     """
     tables: list[pa.Table] = []
     for name in predictions.column("model_version").unique().to_pylist():
@@ -103,7 +103,7 @@ def grade_systems(predictions: pa.Table, snapshot: Snapshot, version: FeatureVer
 
 
 def _common_rows(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """The rows whose key is in all of the tables, in one order."""
+    """The rows whose key is in all tables, in the same order."""
     keys = ["game_date", "player_lookup"]
     shared = tables[0].select(keys)
     for table in tables[1:]:

@@ -1,4 +1,4 @@
-"""How the store keeps a month's predictions and their grades."""
+"""Storage formats of a month's predictions and grades."""
 
 from __future__ import annotations
 

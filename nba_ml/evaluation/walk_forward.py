@@ -1,7 +1,6 @@
-"""All graded months together: the curve that tells whether the model earns its place.
+"""The summary of all graded months, and its tables.
 
-What belongs here: the summary of months, and its tables. The picture is in `pictures`, the page in
-`walk_forward_page`.
+The picture is in `pictures`, the page in `report`.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from nba_ml.evaluation.grades import Breakdown, GradedMonth, GradeReport, Propor
 
 
 class WalkForward(BaseModel):
-    """Every month scored by the model of the month before, and graded.
+    """Every month, scored by the previous month's model and graded.
 
-    `months` holds the report of every month that was graded, with rows or without; `missing` the months
-    that never were. Seasons and `overall` are measured on the rows together, not averaged over months.
+    `months` has the report of every graded month, with or without rows. `missing` lists the other months. Seasons and
+    `overall` are measured on all their rows, not averaged over months.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,17 +41,17 @@ class WalkForward(BaseModel):
 
     @property
     def notes(self) -> dict[str, str]:
-        """Why the other months have no number."""
+        """Month -> why it has no numbers."""
         never = dict.fromkeys(self.missing, "never graded")
         return dict(sorted((never | {m: r.note for m, r in self.months.items() if r.breakdown is None}).items()))
 
 
 def summarise(graded: Mapping[str, GradedMonth], months: Sequence[str]) -> WalkForward:
-    """Measure all graded rows, by season and together.
+    """Measure all graded rows, by season and overall.
 
     Args:
-        graded: month -> its grades, for the months that have been graded.
-        months: all months there could be.
+        graded: month -> its grades.
+        months: all months of the source.
     """
     tables = {month: graded[month].table for month in sorted(graded)}
     by_season: dict[str, list[pa.Table]] = {}
@@ -68,7 +67,7 @@ def summarise(graded: Mapping[str, GradedMonth], months: Sequence[str]) -> WalkF
 
 
 def summary_table(slices: Mapping[str, Slice], label: str) -> pd.DataFrame:
-    """One row a slice, in words and short numbers, for people: `label` names the first column."""
+    """One row per slice, formatted for reading. `label` is the heading of the first column."""
     return pd.DataFrame([{label: name, **_row(each)} for name, each in slices.items()])
 
 
@@ -88,12 +87,12 @@ def _row(each: Slice) -> dict[str, str]:
         "last 10": mae_of("last_10_average"),
         "last 5": mae_of("last_5_average"),
         "mock": mae_of("mock"),
-        "line": f"{line.line.metrics.mae:.3f} (ours there {line.line.model_mae:.3f}, n {line.n:,})" if line else "-",
+        "line": f"{line.line.metrics.mae:.3f} (model {line.line.model_mae:.3f}, n {line.n:,})" if line else "-",
         "hit rate": hit_rate_in_words(line.hit_rate) if line else "-",
         "coverage": f"{each.coverage.inside:.1%}",
     }
 
 
 def hit_rate_in_words(rate: Proportion | None) -> str:
-    """`51.3% (48.9% to 53.7%) of 1,640`, with its Wilson interval; `no bet` where there was none."""
+    """`51.3% (48.9% to 53.7%) of 1,640`, with its Wilson interval, or `no bet`."""
     return f"{rate.share:.1%} ({rate.low:.1%} to {rate.high:.1%}) of {rate.n:,}" if rate else "no bet"

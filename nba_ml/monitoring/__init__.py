@@ -1,1 +1,1 @@
-"""Whether the release is healthy, and who is notified if it is not. Facts and the clock come in as arguments."""
+"""Health of the release, and notices of failures. Facts and the current time are arguments."""

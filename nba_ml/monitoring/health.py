@@ -1,10 +1,10 @@
-"""Whether the release is alive: facts in, findings out. The clock is an argument, and so is everything else.
+"""Health rules of the release: facts in, findings out. The current time is an argument.
 
-Retraining once died unnoticed when a schedule was deleted: nothing failed, so nothing was red. So what is looked at
-here is not whether something failed but whether what ought to be there is there.
+Retraining once stopped unnoticed when a schedule was deleted: nothing failed, so nothing was red. These rules
+therefore check that expected results exist, not only that nothing failed.
 
-Days are counted where the games are, in New York. Days on which no new model can come of new games do not count:
-after the Finals there are none until October, and October's are all early season but for a day or two.
+Days are New York days. Days without new training rows do not count: there are no games from the Finals to October,
+and nearly all October games are early season.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from nba_ml.contract.season import OFF_SEASON, month_bounds
 HOME = ZoneInfo("America/New_York")
 
 IDLE = (*OFF_SEASON, 10)
-"""Months, as numbers, whose games teach nobody anything new."""
+"""Calendar months without new training rows."""
 
 FINALS_OVER = 12
-"""Day of June after which there may be no game: the Finals of 2022 to 2025 ended between the 12th and the 22nd."""
+"""Day of June after which there may be no games. The Finals of 2022 to 2025 ended between the 12th and the 22nd."""
 
 _NAMED_AT_MOST = 6
 
 
 class Level(StrEnum):
-    """`RED` is to be mended, `WARNING` to be looked at."""
+    """`RED` must be fixed; `WARNING` should be reviewed."""
 
     FINE = "fine"
     WARNING = "warning"
@@ -38,9 +38,9 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailedMonth:
-    """The last attempt at an asset's month, which made nothing.
+    """A failed last attempt to materialise a month of an asset.
 
-    `refused`: the publisher would not have the model, which is a verdict and no fault. `said` is the error.
+    `refused`: the publisher rejected the model because of its checks. `said` is the error message.
     """
 
     month: str
@@ -52,9 +52,9 @@ class FailedMonth:
 
 @dataclass(frozen=True, slots=True)
 class ServingModel:
-    """The champion: its id, the date of the newest row that it was given, and when it became the champion.
+    """The champion: its id, the date of its newest training row, and when it became the champion.
 
-    `learnt_until` is None where its bundle cannot be read, and `unread` says why.
+    `learnt_until` is None if its bundle cannot be read; `unread` is the reason.
     """
 
     model_id: str
@@ -65,10 +65,11 @@ class ServingModel:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What is there.
+    """The state of the release.
 
-    `months` are those that the source can have, in order, the running one among them if the source grows. `trained`
-    is month -> when its model was last made; `published` the months whose model was published. Times have a zone.
+    `months` are the possible months of the source, in order, including the current one if the source grows. `trained`
+    maps months to the time of their last training. `published` lists the months with a published model. Times have a
+    time zone.
     """
 
     months: Sequence[str]
@@ -80,10 +81,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class SchedulerState:
-    """What is to keep the release alive.
+    """The state of Dagster's automation.
 
-    `heartbeats` is daemon -> when it was last heard of, for the daemons that this instance needs, None if never.
-    `switches` is schedule or sensor -> whether it is on. `grows`: new months come to the source by themselves.
+    `heartbeats` maps each required daemon to its last heartbeat, or None. `switches` maps schedules and sensors to
+    whether they are on. `grows` is whether the source gets new months.
     """
 
     heartbeats: Mapping[str, datetime | None]
@@ -93,7 +94,7 @@ class SchedulerState:
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """Days: how old the champion's newest month may be, how late a month's training. Minutes: of a silent daemon."""
+    """Maximum age of the champion's data and delay of a training, in days, and of a daemon's heartbeat, in minutes."""
 
     champion_age: int
     retraining_delay: int
@@ -102,7 +103,7 @@ class HealthLimits:
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """What was found under a name. `worst` are the offenders, `next_step` is what to do unless all is fine."""
+    """The result of a health rule. `worst` lists the causes. `next_step` is empty if all is fine."""
 
     name: str
     level: Level
@@ -112,127 +113,126 @@ class HealthFinding:
 
 
 def no_month_left_failed(release: Release) -> HealthFinding:
-    """Whether every month that was tried was made in the end.
+    """Whether the last attempt at every month succeeded.
 
-    A refused month is passed over, as a backfill does, once a later one is published: its verdict is final and
-    the months after it have more data. It is named, and does not warn for ever.
+    A refused month is skipped, as in a backfill, once a later month is published: its verdict is final, and later
+    months have more data. It is listed, but does not warn forever.
     """
     name = "no_month_left_failed"
     newest = max(release.published, default="")
-    passed_over = sorted({f.month for f in release.failed if f.refused and f.month < newest})
+    skipped = sorted({f.month for f in release.failed if f.refused and f.month < newest})
     left = [f for f in release.failed if not (f.refused and f.month < newest)]
-    aside = f" Refused, and passed over since: {_listed(passed_over)}." if passed_over else ""
+    suffix = f" Refused and skipped: {_listed(skipped)}." if skipped else ""
     if not left:
-        return HealthFinding(name, Level.FINE, f"No month was left failed.{aside}")
+        return HealthFinding(name, Level.FINE, f"No failed months.{suffix}")
     months = sorted({f.month for f in left})
     first = min(left, key=lambda f: f.month)
     return HealthFinding(
         name,
         Level.RED,
-        f"The last attempt at {_listed(months)} failed and was not made good. {first.asset} of {first.month}: "
-        f"{first.said}{aside}",
-        f"Open run {first.run_id[:8]} in the UI, mend what it names, then `nba-ml backfill --from {months[0]} --to "
-        f"{months[-1]} --only-missing`, which goes on from there.",
+        f"The last attempt at {_listed(months)} failed. {first.asset} of {first.month}: {first.said}{suffix}",
+        f"Open run {first.run_id[:8]} in the UI and fix the cause. Then run `nba-ml backfill --from {months[0]} --to "
+        f"{months[-1]} --only-missing`.",
         [{"month": f.month, "asset": f.asset, "run": f.run_id, "said": f.said} for f in left],
     )
 
 
 def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) -> HealthFinding:
-    """Whether the champion has learnt from games that are recent, as far as there were games since.
+    """Whether the champion was trained on recent games.
 
-    Counted are days with games that teach something after the last date that it was given, whatever the month in its
-    id, up to today, or up to the end of the source if that has ended.
+    Counts the playing days (`playing_days`) after its newest training row, whatever the month in its id, up to today or
+    to the end of the source.
     """
     name = "champion_not_too_old"
     if release.champion is None:
         return HealthFinding(
-            name, Level.RED, "There is no champion, so nothing serves.", "Run `nba-ml champion promote`."
+            name, Level.RED, "There is no champion, so no model serves.", "Run `nba-ml champion promote`."
         )
     model = release.champion
     if model.learnt_until is None:
         return HealthFinding(
             name,
             Level.RED,
-            f"How old {model.model_id} is cannot be told: {model.unread}",
-            "A worker that starts now refuses it. `nba-ml champion rollback --reason ...` lets the one before serve.",
+            f"The age of {model.model_id} is unknown: {model.unread}",
+            "A worker that starts now rejects it. To serve the previous champion, run `nba-ml champion rollback "
+            "--reason ...`.",
         )
     until = min(_day(now), month_bounds(release.months[-1])[1])
     age = playing_days(model.learnt_until, until)
-    said = f"{model.model_id} has learnt from games up to {model.learnt_until}: {age} playing days ago"
+    trained = f"{model.model_id} was trained on games up to {model.learnt_until}, {age} playing days ago"
     if age <= limits.champion_age:
-        return HealthFinding(name, Level.FINE, f"{said}, at most {limits.champion_age} are allowed.")
+        return HealthFinding(name, Level.FINE, f"{trained}. The limit is {limits.champion_age}.")
     return HealthFinding(
         name,
         Level.RED,
-        f"{said}, more than the {limits.champion_age} that are allowed.",
-        "Look whether newer months are trained and published (`retraining_ran`), and why their models did not become "
-        "the champion: the asset champion says so, and `nba-ml champion promote` proposes the latest again.",
+        f"{trained}. The limit is {limits.champion_age}.",
+        "Check whether newer months are trained and published (`retraining_ran`). The asset champion shows why their "
+        "models were not promoted. `nba-ml champion promote` tries the latest model again.",
     )
 
 
 def retraining_ran(release: Release, now: datetime, limits: HealthLimits) -> HealthFinding:
-    """Whether the newest month that is over was trained after its end: red if not, although nothing failed."""
+    """Whether the last complete month was trained after its end. Red if not, even if nothing failed."""
     name, today = "retraining_ran", _day(now)
     due = [m for m in release.months if (today - month_bounds(m)[1]).days > limits.retraining_delay]
     if not due:
-        return HealthFinding(name, Level.FINE, f"No month of the source is due yet; the first is {release.months[0]}.")
+        return HealthFinding(name, Level.FINE, f"No month of the source is due yet. The first is {release.months[0]}.")
     month, ended = due[-1], month_bounds(due[-1])[1]
-    # A later month's model has learnt from this one too.
+    # A later month's model is trained on this month too.
     made = max((at for each, at in release.trained.items() if each >= month), default=None)
     if made is not None and _day(made) > ended:
         return HealthFinding(
-            name, Level.FINE, f"{month} was trained after its end: the newest model was made on {_day(made)}."
+            name, Level.FINE, f"{month} was trained after its end. The latest training was on {_day(made)}."
         )
     when = f"was last trained on {_day(made)}, before it ended" if made else "was never trained"
     return HealthFinding(
         name,
         Level.RED,
-        f"{month} ended {(today - ended).days} days ago and {when}. {limits.retraining_delay} days are allowed.",
-        "Look on the UI's Automation page whether monthly_training or follow_backfill is on and ticks, and whether the "
-        f"daemon runs. `nba-ml run --month {month}` trains it now.",
+        f"{month} ended {(today - ended).days} days ago and {when}. The limit is {limits.retraining_delay} days.",
+        "On the UI's Automation page, check that monthly_training or follow_backfill is on and ticks, and that the "
+        f"daemon runs. To train now, run `nba-ml run --month {month}`.",
     )
 
 
-def scheduler_runs(clockwork: SchedulerState, now: datetime, limits: HealthLimits) -> HealthFinding:
-    """Whether the daemons that schedules and sensors hang on were heard of lately. Silent ones only matter if
-    something is on that needs them."""
+def scheduler_runs(scheduler: SchedulerState, now: datetime, limits: HealthLimits) -> HealthFinding:
+    """Whether the daemons for schedules and sensors have recent heartbeats. Only a warning if all of these are off."""
     name = "daemons"
     oldest = now - timedelta(minutes=limits.silence)
-    silent = [daemon for daemon, heard in clockwork.heartbeats.items() if heard is None or heard < oldest]
+    silent = [daemon for daemon, seen in scheduler.heartbeats.items() if seen is None or seen < oldest]
     if not silent:
-        return HealthFinding(name, Level.FINE, "Dagster's daemon is alive.")
-    last = max((heard for heard in clockwork.heartbeats.values() if heard is not None), default=None)
-    heard = f"was last heard of at {last:%Y-%m-%d %H:%M} UTC" if last else "was never heard of"
-    on = [each for each, running in clockwork.switches.items() if running]
+        return HealthFinding(name, Level.FINE, "Dagster's daemon is running.")
+    last = max((seen for seen in scheduler.heartbeats.values() if seen is not None), default=None)
+    since = f"has not sent a heartbeat since {last:%Y-%m-%d %H:%M} UTC" if last else "has never sent a heartbeat"
+    on = [each for each, running in scheduler.switches.items() if running]
     return HealthFinding(
         name,
         Level.RED if on else Level.WARNING,
-        f"Dagster's daemon {heard} ({_listed(silent)}). "
-        + (f"{_listed(on)} are on and do not tick." if on else "Nothing is on that would need it."),
+        f"Dagster's daemon {since} ({_listed(silent)}). "
+        + (f"{_listed(on)} are on but do not tick." if on else "Nothing that needs it is on."),
         "Start it: `nba-ml ui`, or `dagster-daemon run` in a deployment.",
         [{"daemon": daemon} for daemon in silent],
     )
 
 
-def switched_on(clockwork: SchedulerState) -> HealthFinding:
-    """Which schedules and sensors are off, and whether anything retrains by itself where new months come."""
+def switched_on(scheduler: SchedulerState) -> HealthFinding:
+    """Which schedules and sensors are on, and whether a growing source is retrained automatically."""
     name = "switches"
-    off = sorted(each for each, running in clockwork.switches.items() if not running)
-    on = sorted(each for each, running in clockwork.switches.items() if running)
-    said = f"On: {_listed(on) or 'none'}. Off: {_listed(off) or 'none'}."
-    if clockwork.grows and not {"monthly_training", "follow_backfill"} & set(on):
+    off = sorted(each for each, running in scheduler.switches.items() if not running)
+    on = sorted(each for each, running in scheduler.switches.items() if running)
+    listed = f"On: {_listed(on) or 'none'}. Off: {_listed(off) or 'none'}."
+    if scheduler.grows and not {"monthly_training", "follow_backfill"} & set(on):
         return HealthFinding(
             name,
             Level.WARNING,
-            f"Nothing retrains by itself. {said}",
-            "Turn monthly_training or follow_backfill on, on the UI's Automation page, unless something else runs "
+            f"Nothing retrains automatically. {listed}",
+            "Turn on monthly_training or follow_backfill on the UI's Automation page, unless another scheduler runs "
             "`nba-ml run`.",
         )
-    return HealthFinding(name, Level.FINE, said)
+    return HealthFinding(name, Level.FINE, listed)
 
 
 def playing_days(after: date, until: date) -> int:
-    """Days after `after`, up to and including `until`, whose games teach something."""
+    """Number of days after `after`, up to and including `until`, that can have new training rows."""
     days = (date.fromordinal(n) for n in range(after.toordinal() + 1, until.toordinal() + 1))
     return sum(day.month not in IDLE and not (day.month == 6 and day.day > FINALS_OVER) for day in days)
 

@@ -1,10 +1,10 @@
-"""Telling people: one notice to the log, to an e-mail address and to a webhook, each within a deadline.
+"""Notices and their delivery by e-mail and webhook, each within a deadline.
 
-What belongs here: the form of a notice and its delivery. What does not: deciding what people are told (`failures`).
+`defs.sensors.failures` decides what to send.
 
-A webhook's address is as good as a password (whoever has it may post), and a mail server's error may repeat what it was
-sent. So nothing of either is put into a message here beyond the host and the kind of error, and no error is chained:
-a traceback in the UI would show it.
+A webhook's URL is a secret, because anyone who has it can post. A mail server's error can repeat what it was sent.
+Messages here therefore contain only the host and the kind of error, and errors are not chained: a traceback in the UI
+would show them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ import requests
 from nba_ml.settings import MailSettings, NotifySettings
 
 WITHIN = 10.0
-"""Seconds for one delivery. Three of them fit into the minute that Dagster gives a sensor."""
+"""Seconds for one delivery. Dagster gives a sensor 60 seconds, enough for three deliveries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What people are told: what happened, where, the error in its own words, and what to do next.
+    """A notice: what happened, where, the original error, and what to do next.
 
-    `level` is 'error' or 'warning'. A field that does not apply is empty.
+    `level` is 'error' or 'warning'. Fields that do not apply are empty.
     """
 
     level: str
@@ -47,7 +47,7 @@ class Notice:
 
     @property
     def text(self) -> str:
-        """The whole of it in words, one thing a line."""
+        """The notice as text, one fact per line."""
         where = {"Asset": self.asset, "Month": self.month, "Day": self.day}
         facts = {**where, "Job": self.job, "Run": self.run_id, "See": self.link}
         lines = [self.title, "", self.said, "", f"What to do: {self.next_step}", ""]
@@ -55,28 +55,28 @@ class Notice:
 
 
 Target = Callable[[Notice], str | None]
-"""Delivers a notice: None if it arrived, else in words why not."""
+"""Delivers a notice. Returns None on success, otherwise the reason for the failure."""
 
 
 def targets_of(settings: NotifySettings) -> Mapping[str, Target]:
-    """The configured targets by name; none if nothing is configured."""
+    """The configured targets by name."""
     targets: dict[str, Target] = {}
     if (url := settings.webhook) is not None:
         targets["webhook"] = partial(post, url)
     if (mail := settings.mail) is not None:
-        # Each address by itself: one that is refused is tried again, and those that were told are not.
+        # One target per address, so that only failed addresses are retried.
         targets |= {f"e-mail {to}": partial(send, mail, to) for to in mail.to}
     return targets
 
 
 def post(url: str, notice: Notice, within: float = WITHIN) -> str | None:
-    """POST a notice as JSON: `text`, which Slack and its like show, beside the fields one by one.
+    """POST a notice as JSON: `text`, which Slack and similar services show, and each field.
 
-    Any answer but 2xx is a failure; a redirect is not followed, since it would carry the notice elsewhere.
+    Any response other than 2xx is a failure. Redirects are not followed, because they would send the notice elsewhere.
     """
     host = urlsplit(url).hostname
     try:
-        # The body of the answer is not read: it may never end.
+        # Do not read the response body: it may never end.
         with requests.post(
             url, json={"text": notice.text, **asdict(notice)}, timeout=within, allow_redirects=False, stream=True
         ) as answer:
@@ -89,7 +89,7 @@ def post(url: str, notice: Notice, within: float = WITHIN) -> str | None:
         return f"the webhook at {host} cannot be reached ({type(error).__name__})"
     if 200 <= code < 300:
         return None
-    later = f"; it asks to wait {wait[:20]}" if wait else ""
+    later = f"; retry after {wait[:20]}" if wait else ""
     return f"the webhook at {host} answered {code}{later}"
 
 
@@ -97,31 +97,31 @@ def send(mail: MailSettings, to: str, notice: Notice, within: float = WITHIN) ->
     """Send a notice by e-mail."""
     where = f"the mail server {mail.host}:{mail.port}"
     deadline = time.monotonic() + within
-    # Verified certificates, of the server that was named: smtplib's own default checks nothing.
+    # Verify the certificate and host name: smtplib's default verifies nothing.
     trusted = ssl.create_default_context()
     try:
         with _connected(mail, trusted, within) as server:
             if mail.security == "starttls":
                 server.starttls(context=trusted)
-            _hurry(server, deadline)
+            _limit_timeout(server, deadline)
             if mail.user is not None and mail.password is not None:
                 server.login(mail.user, mail.password)
-            _hurry(server, deadline)
+            _limit_timeout(server, deadline)
             server.send_message(_message(mail, to, notice))
     except smtplib.SMTPRecipientsRefused as error:
-        return f"{where} refuses to deliver to {to} ({error.recipients[to][0]})"
+        return f"{where} does not deliver to {to} ({error.recipients[to][0]})"
     except ssl.SSLError:
         return f"the certificate of {where} is not trusted"
     except TimeoutError:
         return f"{where} did not answer within {within:g} s"
     except smtplib.SMTPAuthenticationError as error:
-        return f"{where} refuses the user or the password ({error.smtp_code})"
+        return f"{where} rejects the user or the password ({error.smtp_code})"
     except smtplib.SMTPNotSupportedError:
-        return f"{where} does not offer what is set (NBA_ML_SMTP_SECURITY, or a login)"
+        return f"{where} does not support NBA_ML_SMTP_SECURITY as set, or a login"
     except smtplib.SMTPResponseException as error:
         return f"{where} refused ({error.smtp_code})"
     except (smtplib.SMTPException, OSError) as error:
-        if time.monotonic() >= deadline:  # smtplib calls that a lost connection
+        if time.monotonic() >= deadline:  # smtplib reports a timeout as a lost connection
             return f"{where} did not answer within {within:g} s"
         return f"{where} cannot be reached ({type(error).__name__})"
     return None
@@ -133,8 +133,8 @@ def _connected(mail: MailSettings, trusted: ssl.SSLContext, within: float) -> sm
     return smtplib.SMTP(mail.host, mail.port, timeout=within)
 
 
-def _hurry(server: smtplib.SMTP, deadline: float) -> None:
-    """Let each answer take what is left, not the whole deadline anew. Raises TimeoutError if nothing is left."""
+def _limit_timeout(server: smtplib.SMTP, deadline: float) -> None:
+    """Set the socket timeout to the time left until the deadline. Raises TimeoutError if there is none left."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -144,11 +144,11 @@ def _hurry(server: smtplib.SMTP, deadline: float) -> None:
 
 def _message(mail: MailSettings, to: str, notice: Notice) -> EmailMessage:
     message = EmailMessage()
-    message["Subject"] = " ".join(f"[nba_ml] {notice.title}".split())[:200]  # a line break would end the header
+    message["Subject"] = " ".join(f"[nba_ml] {notice.title}".split())[:200]  # line breaks are not allowed in headers
     message["From"] = mail.sender
     message["To"] = to
     message["Date"] = formatdate(localtime=False)
-    message["Message-ID"] = make_msgid(domain="nba-ml.invalid")  # else the machine's name is asked of the network
-    message["Auto-Submitted"] = "auto-generated"  # no out-of-office answers to a sensor
+    message["Message-ID"] = make_msgid(domain="nba-ml.invalid")  # otherwise looks up the machine's name on the network
+    message["Auto-Submitted"] = "auto-generated"  # no out-of-office replies
     message.set_content(notice.text)
     return message

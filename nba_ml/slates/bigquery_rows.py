@@ -1,4 +1,4 @@
-"""A date's feature rows from BigQuery. What a slate makes of them is `slates.slate`."""
+"""Feature rows of a date from BigQuery, for `slates.slate`."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -23,8 +23,8 @@ class BigQuerySlateRows:
         """The rows of a date, in `tables.SLATE_ROWS`.
 
         Raises:
-            SourceDataError: BigQuery refuses, or does not answer.
-            SettingsError: there are no credentials, or the table's name is none.
+            SourceDataError: BigQuery rejects the query or does not respond.
+            SettingsError: there are no credentials, or the table's name is invalid.
         """
         parameters: dict[str, str | int | date] = {"day": day, "feature_names": ",".join(V2_33FEATURES.names)}
         return self._ask("slate_rows", parameters, "slate-rows").select(SLATE_ROWS.names).cast(SLATE_ROWS)

@@ -1,10 +1,9 @@
-"""Slates graded against what happened: what was served, and beside it what was scored in shadow.
+"""Grades of slates: served and shadow predictions compared with the actual results.
 
-The numbers are of predictions that were kept when they were made, not made again. Predictions made ahead and those
-of a replayed day never share a number.
+The grades use predictions stored when they were made, never recreated ones. Predictions made ahead and predictions of
+replayed days are never combined.
 
-What belongs here: which rows are graded together, and what is measured on them. What does not: the grade of a row
-(`grades`), which version of a slate counts (`slate`).
+Groups rows and measures them. `evaluation.grades` grades single rows; `slates.slate` decides which version counts.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED, Slate
 AHEAD, REPLAYED = "ahead", "replayed"
 
 FEWEST_DAYS = 5
-"""Game dates: an interval over fewer days is made of too few draws to mean anything."""
+"""Minimum number of game dates for a bootstrap interval."""
 
 Made = Literal["ahead", "replayed"]
 
@@ -43,12 +42,12 @@ _GROUP = ["side", "role", "system_id", "model_version", "made"]
 
 
 class SlateGrade(BaseModel):
-    """Predictions of one kind against the results.
+    """The grade of one group of predictions.
 
-    `side` is champion, challenger, or 'all' for everything that was served. `predicted` counts them on days that have
-    results: `void` are players who did not play, `unmatched` those who played and have no valid feature row any more,
-    `metrics.n` the rest. `mae_interval` is None on fewer than 5 dates. A bet whose result is the line is a push, and
-    counts as none.
+    `side` is champion, challenger, or 'all' for all served predictions. `predicted` counts predictions on days with
+    results. Of these, `void` are players who did not play, `unmatched` are players who played but no longer have a
+    valid feature row, and `metrics.n` are the rest. `mae_interval` is None for fewer than 5 dates. `pushes` are bets
+    whose result equals the line; they do not count.
     """
 
     model_config = _FROZEN
@@ -69,10 +68,10 @@ class SlateGrade(BaseModel):
 
 
 class SidesCompared(BaseModel):
-    """Champion and challenger on the rows that both scored, whoever served them.
+    """Champion and challenger on the rows that both scored, whichever served them.
 
-    `gain` is the champion's MAE minus the challenger's, paired row by row: above 0, the challenger is better.
-    `interval` is its 95% interval (bootstrap over days), None on fewer than 5 dates.
+    `gain` is the champion's MAE minus the challenger's, paired by row. Above 0 the challenger is better. `interval` is
+    its 95% interval (bootstrap over days), or None for fewer than 5 dates.
     """
 
     model_config = _FROZEN
@@ -89,7 +88,7 @@ class SidesCompared(BaseModel):
 
 
 class SlateGradeReport(BaseModel):
-    """What a month's slates say. `waiting` are dates without any result yet: they are in no number."""
+    """The grades of a month's slates. `waiting` are dates without results yet; they are not measured."""
 
     model_config = _FROZEN
 
@@ -103,19 +102,19 @@ class SlateGradeReport(BaseModel):
 
     @property
     def note(self) -> str:
-        """Why there is no number, in plain words; '' if there is one."""
+        """Why there are no numbers, or '' if there are."""
         if any(grade.metrics for grade in self.grades):
             return ""
         if not self.dates:
-            return f"no slate of {self.month} was kept"
+            return f"there are no slates of {self.month}"
         if len(self.waiting) == self.dates:
             return f"none of the {self.dates} dates with a slate has results yet"
-        return "none of the players that were predicted has a result"
+        return "none of the predicted players has a result"
 
 
 @dataclass(frozen=True, slots=True)
 class SlateGrades:
-    """A month's graded rows, in `tables.SLATE_GRADES`, and what they say."""
+    """A month's graded rows, in `tables.SLATE_GRADES`, and their report."""
 
     table: pa.Table
     report: SlateGradeReport
@@ -123,20 +122,20 @@ class SlateGrades:
 
     @classmethod
     def of(cls, table: pa.Table, report: SlateGradeReport) -> SlateGrades:
-        """Named by the digest of the rows and of the report."""
+        """Build the value with the digest of the rows and the report."""
         return cls(table, report, json_digest({"rows": table_digest(table), "report": report.model_dump(mode="json")}))
 
 
 def grade_slates(
     slates: Sequence[Slate], snapshot: Snapshot, month: str, version: FeatureVersion = V2_33FEATURES
 ) -> SlateGrades:
-    """Grade a month's slates, one for each date, against the results in its snapshot.
+    """Grade a month's slates, one per date, with the results in its snapshot.
 
     Raises:
-        ValueError: two slates are of one date.
+        ValueError: two slates have the same date.
     """
     if len({slate.report.game_date for slate in slates}) != len(slates):
-        raise ValueError("two slates of one date: choose the version that counts first")
+        raise ValueError("two slates have the same date: choose the version that counts first")
     played = set(snapshot.results.column("game_date").to_pylist())
     ready = [slate for slate in slates if slate.report.game_date in played]
     rows = _predicted(ready)
@@ -155,7 +154,7 @@ def grade_slates(
 
 
 def _predicted(slates: Sequence[Slate]) -> pd.DataFrame:
-    """All rows of the slates, with `made`."""
+    """All rows of the slates, with the column `made`."""
     tables = [
         slate.table.append_column("made", pa.array([AHEAD if slate.ahead else REPLAYED] * slate.table.num_rows))
         for slate in sorted(slates, key=lambda slate: slate.report.game_date)
@@ -166,7 +165,7 @@ def _predicted(slates: Sequence[Slate]) -> pd.DataFrame:
 
 
 def _graded(rows: pd.DataFrame, snapshot: Snapshot, version: FeatureVersion) -> pd.DataFrame:
-    """The rows that have a result, side by side: a key is there once for each."""
+    """The graded rows of both sides. A key can occur once per side."""
     graded: list[pd.DataFrame] = []
     for side in (CHAMPION, CHALLENGER):
         one = rows[rows["side"] == side]
@@ -175,12 +174,12 @@ def _graded(rows: pd.DataFrame, snapshot: Snapshot, version: FeatureVersion) -> 
         found = grade_rows(MonthPredictions.of(table, None), snapshot, version).to_pandas(date_as_object=False)
         more = one[[*_KEY, "side", "role", "channel_serial", "created_at", "made"]]
         graded.append(found.merge(more, on=_KEY, how="left", validate="one_to_one"))
-    whole = pd.concat([each for each in graded if len(each)] or graded[:1])
-    return whole.sort_values(["game_date", "player_lookup", "role"], ignore_index=True)
+    rows_of_both = pd.concat([each for each in graded if len(each)] or graded[:1])
+    return rows_of_both.sort_values(["game_date", "player_lookup", "role"], ignore_index=True)
 
 
 def _served(rows: pd.DataFrame, graded: pd.DataFrame, snapshot: Snapshot) -> Iterator[SlateGrade]:
-    """Everything that was served, by whichever model."""
+    """Grades of all served predictions, whichever model made them."""
     for made in (AHEAD, REPLAYED):
         chosen = rows[(rows["role"] == SERVED) & (rows["made"] == made)]
         if len(chosen):
@@ -201,7 +200,7 @@ def _grade(kind: Sequence[object], rows: pd.DataFrame, graded: pd.DataFrame, sna
     outcomes = graded["outcome"].value_counts()
     right, wrong = int(outcomes.get(RIGHT, 0)), int(outcomes.get(WRONG, 0))
     days = graded["game_date"].to_numpy().astype("datetime64[D]")
-    there = len(graded) > 0
+    has_results = len(graded) > 0
     return SlateGrade.model_validate(
         {
             **dict(zip(_GROUP, kind, strict=True)),
@@ -209,7 +208,9 @@ def _grade(kind: Sequence[object], rows: pd.DataFrame, graded: pd.DataFrame, sna
             "void": len(rows) - played,
             "unmatched": played - len(graded),
             "days": len(np.unique(days)),
-            "metrics": measure(graded["predicted_points"].to_numpy(), graded["points"].to_numpy()) if there else None,
+            "metrics": measure(graded["predicted_points"].to_numpy(), graded["points"].to_numpy())
+            if has_results
+            else None,
             "mae_interval": _interval(graded["absolute_error"].to_numpy(), days),
             "hit_rate": proportion(right, right + wrong),
             "pushes": int(outcomes.get(PUSH, 0)),
@@ -218,7 +219,7 @@ def _grade(kind: Sequence[object], rows: pd.DataFrame, graded: pd.DataFrame, sna
 
 
 def _compared(graded: pd.DataFrame) -> Iterator[SidesCompared]:
-    """Each pair of models that stood beside each other, on the rows of both."""
+    """Compare each champion and challenger on the rows of both."""
     champion, challenger = (graded[graded["side"] == side] for side in (CHAMPION, CHALLENGER))
     wanted = [*_KEY, "model_version", "made", "absolute_error"]
     both = champion[wanted].merge(challenger[wanted], on=[*_KEY, "made"], validate="one_to_one")
@@ -243,14 +244,14 @@ def _interval(values: npt.NDArray[np.float64], days: npt.NDArray[np.datetime64])
 
 
 def grades_frame(report: SlateGradeReport) -> pd.DataFrame:
-    """The grades as a table to read, whole numbers first: everything served, then each side, served and in shadow."""
+    """The grades as a table for reading: all served predictions first, then each side, served and in shadow."""
     return pd.DataFrame(
         [
             {
                 "side": grade.side,
                 "role": grade.role,
                 "made": grade.made,
-                "model": grade.model_version or "whoever served",
+                "model": grade.model_version or "all served",
                 "n": grade.metrics.n if grade.metrics else 0,
                 "MAE": f"{grade.metrics.mae:.3f}" if grade.metrics else "-",
                 "95%": _range(grade.mae_interval, ".3f"),
@@ -266,7 +267,7 @@ def grades_frame(report: SlateGradeReport) -> pd.DataFrame:
 
 
 def compared_frame(report: SlateGradeReport) -> pd.DataFrame:
-    """Champion against challenger as a table to read."""
+    """Champion against challenger, as a table for reading."""
     return pd.DataFrame(
         [
             {

@@ -1,6 +1,6 @@
-"""The facts behind `slates_made`: the schedule's switch, the slates that are kept, the feature store's dates.
+"""Collects the facts for `slates_made`: the schedule's switch, the stored slates, the feature store's dates.
 
-What belongs here: looking. What it means is `slates.health_rules`.
+The rule is in `slates.health_rules`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from nba_ml.slates.store import SlateStore
 
 
 def look_at_slates(on: datetime | None, rows: SlateRows, slates: SlateStore, now: datetime) -> SlateDays:
-    """What is there of the slates of the last weeks. `on`: since when the schedule `daily_slate` is on, if it is.
+    """The slates of the last weeks. `on` is when the schedule `daily_slate` was turned on, or None if it is off.
 
-    Where a slate can be due at all, the feature store is asked for its dates: with BigQuery one query, which reads the
-    partition column alone. If it does not answer, the release can be looked at all the same; so that is a fact too.
+    If a slate can be due, this reads the feature store's dates. With BigQuery that is one query of the partition
+    column. A failed read does not raise: it is stored in `unread`.
     """
     today = now.astimezone(HOME).date()
     kept = (day for month in months_of(today - NEAR, today) for day in slates.days(month))

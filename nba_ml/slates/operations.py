@@ -1,14 +1,14 @@
-"""Slates as operations: score a date and keep it, and grade a month of what was kept.
+"""Slate operations: score and store a date, send a slate, and grade a month of stored slates.
 
-What belongs here: bringing rows, models and the kept versions together; the clock comes in as an argument. What does
-not: the rules (`slates.slate`, `slates.grades`), words for a terminal (`cli.slate`). Imports no Dagster.
+Combines rows, models and stored versions. The current time is an argument. The rules are in `slates.slate` and
+`slates.grades`, the terminal output in `cli.slate`. Does not import Dagster.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.data.stored import SNAPSHOT
@@ -21,13 +21,10 @@ from nba_ml.slates.store import KeptSlate, SlateStore
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class SlateContext:
-    """What a slate is scored with: published models, the dates' rows, and the place where slates are kept."""
+    """The published models, the feature rows, and the store of slates."""
 
     objects: ObjectStore
     rows: SlateRows
@@ -37,30 +34,30 @@ class SlateContext:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A kept slate, and the version of its date that counts."""
+    """A stored slate, and the version of its date that counts."""
 
     kept: KeptSlate
     standing: KeptSlate
 
     @property
     def stands(self) -> bool:
-        """Whether they are the same one."""
+        """Whether the stored slate is the version that counts."""
         return self.standing.number == self.kept.number
 
 
 class PredictionTable(Protocol):
-    """Where served predictions go besides the store (`slates.prediction_table`)."""
+    """An external table of predictions (`slates.prediction_table`)."""
 
     def write(self, kept: KeptSlate, *, stands: bool) -> WriteResult:
-        """Bring a kept slate there, once; if it `stands`, its rows are the active ones of its date from then on.
+        """Write a stored slate once. If it `stands`, its rows become the active rows of its date.
 
-        Raises SlateError where it cannot.
+        Raises SlateError if it cannot be written.
         """
         ...
 
 
 class WriteResult(Protocol):
-    """What came of it: whose table, how many rows, whether they came just now, how many others are active no more."""
+    """Result of a write: the table, the number of rows, whether this call loaded them, and the rows deactivated."""
 
     @property
     def table(self) -> str: ...
@@ -77,35 +74,35 @@ class WriteResult(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A slate that was sent: what came of it, and of the version that counts, `standing`, where that is another."""
+    """Result of sending a slate. `standing` is the version that counts and its result, if it is another version."""
 
     written: WriteResult
     standing: tuple[KeptSlate, WriteResult] | None = None
 
 
 class NoPredictionTable:
-    """The table of a home whose source is embedded: there is none."""
+    """Placeholder for homes with the embedded source, which have no table."""
 
     def write(self, kept: KeptSlate, *, stands: bool) -> WriteResult:  # noqa: ARG002 (as the protocol has it)
         """Raises SettingsError."""
         raise SettingsError(
-            "There is no BigQuery to write predictions to: NBA_ML_SOURCE is 'embedded'. Set it to 'bigquery', with "
-            "NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE. The slate is kept: the same command then sends it."
+            "NBA_ML_SOURCE is 'embedded', so there is no BigQuery table to write to. Set it to 'bigquery', and set "
+            "NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE. The slate is stored: then run the same command again."
         )
 
 
 def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
-    """Score a date's rows with what the channel names, and keep the slate.
+    """Score a date's rows with the channel's models, and store the slate.
 
-    Again with the same rows and the same state of the channel, it is the same slate: nothing new is kept. Otherwise
-    it is a further version; those before it stay, and which one counts is `slates.slate.standing_version`'s to say.
+    The same rows and channel state give the same slate, which is not stored again. Otherwise this adds a version.
+    Earlier versions stay. `slates.slate.standing_version` decides which one counts.
 
     Args:
         at: now, with its time zone.
 
     Raises:
-        SlateError: the date has no rows, nothing serves, or a model has learnt from the date's games.
-        BundleError: a model that the channel names is not whole.
+        SlateError: the date has no rows, there is no champion, or a model was trained on the date's games.
+        BundleError: the bundle of a model is incomplete or damaged.
     """
     rows = context.rows.read(day)
     if not rows.num_rows:
@@ -113,8 +110,8 @@ def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
     channel = read_channel(context.objects)
     if channel is None:
         raise SlateError(
-            f"Nothing serves yet, so the slate of {day} has nobody to score it. `nba-ml champion promote` makes the "
-            "latest published model the champion."
+            f"There is no champion yet, so no model can score the slate of {day}. Run `nba-ml champion promote` to "
+            "promote the latest published model."
         )
     champion = load_system(context.objects, channel.champion, context.threads)
     challenger = load_system(context.objects, channel.challenger, context.threads) if channel.challenger else None
@@ -123,14 +120,14 @@ def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
 
 
 def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> Sent:
-    """Bring a kept slate to the table. Of its date, exactly the version that counts is active there afterwards.
+    """Write a stored slate to the table. Afterwards exactly the version that counts is active for its date.
 
-    That version goes first, where it is another one and was never sent: the date would else have no active row. Which
-    one counts is looked at again once it is there, since somebody may have kept a newer one meanwhile.
+    If another version counts, it is written first; otherwise the date could have no active rows. The version that
+    counts is read again after the write, because a newer one may have been stored meanwhile.
 
     Raises:
-        SlateError: a version of the date is damaged, or the table cannot take it. What was sent before it stays.
-        SettingsError: there is no table, or no way to it.
+        SlateError: a version of the date is damaged, or the table cannot take it. Earlier writes stay.
+        SettingsError: there is no table, or there are no credentials.
     """
     day = kept.slate.report.game_date
     standing, written = kept, None
@@ -142,22 +139,21 @@ def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> S
 
 
 def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) -> SlateGrades:
-    """Grade the versions that count of a month's slates against the results in its snapshot, and keep the grades.
+    """Grade a month's slates (the versions that count) with the results in its snapshot, and store the grades.
 
     Raises:
-        SlateError: no slate of the month was kept, it has no snapshot yet, or a slate is damaged.
+        SlateError: the month has no slates or no snapshot, or a slate is damaged.
     """
     days = slates.days(month)
     if not days:
         raise SlateError(
-            f"No slate of {month} was kept, so there is nothing to grade: `nba-ml slate predict --date {month}-15` "
-            "scores and keeps one."
+            f"There are no slates of {month} to grade. Make one with `nba-ml slate predict --date {month}-15`."
         )
     snapshot = months.load(SNAPSHOT, month)
     if snapshot is None:
         raise SlateError(
-            f"{len(days)} slates of {month} are kept, and its results are not there: the month has no snapshot yet. "
-            f"`nba-ml backfill --from {month} --to {month} --assets feature_store_snapshot` takes one."
+            f"There are {len(days)} slates of {month}, but the month has no snapshot with results yet. Run `nba-ml "
+            f"backfill --from {month} --to {month} --assets feature_store_snapshot`."
         )
     standing = [version.slate for day in days if (version := slates.standing(day)) is not None]
     grades = grade_slates(standing, snapshot, month)

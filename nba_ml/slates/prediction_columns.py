@@ -1,13 +1,13 @@
-"""The columns of somebody's table of predictions: whether a slate fits into them, and the load that fits them.
+"""Checks that a predictions table can take a slate, and prepares the load.
 
-BigQuery compares the modes of a load twice: those of the job's schema with the table's, and those of the file with
-the schema. A job without a schema takes the file's, and of Parquet it then reads every column as one that may be NULL,
-which cannot be appended to a REQUIRED one, whatever the file says (googleapis/python-bigquery #1981). With the table's
-own schema only a column that is REQUIRED in the file alone is refused (#10 there). So the job carries the table's own
-columns, and the file demands nothing, as Google's library does it with a DataFrame.
+BigQuery compares column modes twice: the job's schema with the table's, and the file's with the job's. A job without a
+schema uses the file's. It reads every Parquet column as nullable, which cannot be appended to a REQUIRED column
+(googleapis/python-bigquery #1981). With the table's schema, only a column that is REQUIRED in the file alone is
+rejected (#10 there). So the job uses the table's columns and all columns of the file are nullable, as in Google's
+library for DataFrames.
 
-The parameters of a type, the 5 and 2 of NUMERIC(5, 2), go with them: a load whose schema leaves them out takes them
-off the table (GoogleCloudDataproc/spark-bigquery-connector #550).
+The schema also needs type parameters, like those of NUMERIC(5, 2): a load without them removes them from the table
+(GoogleCloudDataproc/spark-bigquery-connector #550).
 """
 
 import io
@@ -22,69 +22,68 @@ from nba_ml.contract.errors import SlateError
 from nba_ml.slates.served_table import COLUMNS, add_columns, create_table
 
 _DIGITS = {"over_probability": (1, 4), "confidence_score": (3, 2)}
-"""Digits before and after the point that a column's values have, where they are not two and two."""
+"""Column -> digits before and after the decimal point. The default is 2 and 2."""
 
 _NUMERIC = (38, 9)
-"""Precision and scale of a NUMERIC without parameters."""
+"""Default precision and scale of NUMERIC."""
 
 _SENT = ("name", "type", "mode", "precision", "scale", "maxLength")
-"""What a load's schema says of a column, as the API names it."""
+"""API names of the column properties in a load's schema."""
 
 _SPELT = {"BOOLEAN": "BOOL", "INTEGER": "INT64"}
-"""BigQuery's older names, as its API gives them."""
+"""Older type names that BigQuery's API returns."""
 
 
 def require_columns(name: str, schema: Sequence[bigquery.SchemaField]) -> None:
-    """Pass silently for a table that takes a slate's rows.
+    """Do nothing if the table can take a slate's rows.
 
-    Each column has the type that `served_table` names. A BIGNUMERIC could hold the values too, and is refused: decimals
-    of a Parquet file with so few digits become NUMERIC by BigQuery's rule, which is then not the table's type.
+    Each column must have its type in `served_table`. BIGNUMERIC is rejected, because BigQuery reads Parquet decimals
+    with few digits as NUMERIC, which does not match the table.
 
     Args:
-        name: the table's, quoted, for the message.
+        name: quoted name of the table, for the message.
 
     Raises:
-        SlateError: a column is missing, of another type, too narrow, or demanded and unknown here; says how to mend it.
+        SlateError: a column is missing, has another type, is too narrow, or is required but unknown.
     """
     found = {field.name: _SPELT.get(field.field_type, field.field_type) for field in schema}
     missing = [column.name for column in COLUMNS if column.name not in found]
     if missing:
         raise SlateError(
-            f"{name} lacks {len(missing)} of the {len(COLUMNS)} columns that a slate fills: {', '.join(missing)}. Add "
-            f"them: {add_columns(name, missing)}. The slate is kept: the same command then writes it."
+            f"{name} lacks {len(missing)} of the {len(COLUMNS)} columns of a slate: {', '.join(missing)}. Add "
+            f"them: {add_columns(name, missing)}. The slate is stored: then run the same command again."
         )
     fields = {field.name: field for field in schema}
-    other = [f"{c.name} is {found[c.name]}, {c.type} is due" for c in COLUMNS if found[c.name] != c.type]
+    faults = [f"{c.name} is {found[c.name]}, expected {c.type}" for c in COLUMNS if found[c.name] != c.type]
     for column in COLUMNS:
         field = fields[column.name]
         if column.type == found[column.name] == "NUMERIC":
-            other += _too_narrow(field)
+            faults += _too_narrow(field)
         if column.nullable and field.mode == "REQUIRED":
-            other.append(f"{column.name} is REQUIRED, and is NULL in some rows")
-    other += [f"{name} is REQUIRED, and no slate has it" for name in _unknown(schema)]
-    if other:
+            faults.append(f"{column.name} is REQUIRED but NULL in some rows")
+    faults += [f"{name} is REQUIRED but not a column of slates" for name in _unknown(schema)]
+    if faults:
         raise SlateError(
-            f"{name} cannot take a slate: {'; '.join(other)}. Alter those columns, or name another table in "
-            f"NBA_ML_PREDICTION_TABLE, made so: {create_table(name)}. The slate is kept: the same command then writes "
-            "it."
+            f"{name} cannot take a slate: {'; '.join(faults)}. Alter these columns, or set NBA_ML_PREDICTION_TABLE to "
+            f"a new table: {create_table(name)}. The slate is stored: then run the same command again."
         )
 
 
 def load_schema(schema: Sequence[bigquery.SchemaField]) -> list[bigquery.SchemaField]:
-    """The columns of a table that a slate fills, as a load names them: type with its parameters, and mode.
+    """The table's columns that a slate fills, for a load: type with parameters, and mode.
 
-    Descriptions and policy tags stay away: whoever loads need not be allowed to set them.
+    Leaves out descriptions and policy tags, which would need more permissions.
     """
-    ours = {column.name for column in COLUMNS}
-    columns = (field.to_api_repr() for field in schema if field.name in ours)
+    known = {column.name for column in COLUMNS}
+    columns = (field.to_api_repr() for field in schema if field.name in known)
     return [bigquery.SchemaField.from_api_repr({n: column[n] for n in _SENT if n in column}) for column in columns]
 
 
 def load_file(rows: pa.Table, schema: Sequence[bigquery.SchemaField]) -> io.BytesIO:
-    """A slate's rows (`served_table.SCHEMA`) as a Parquet file for a load with that schema.
+    """A slate's rows (`served_table.SCHEMA`) as a Parquet file for a load with `schema`.
 
-    Every column may be NULL in it. A decimal has the digits of a column that has parameters, rounded as BigQuery
-    rounds what has more: a line of 20.125, half away from zero.
+    All columns are nullable. Decimals are rounded to the column's parameters as BigQuery does: half away from zero, for
+    example a line of 20.125.
     """
     digits = {field.name: _precision_and_scale(field) for field in schema if field.precision is not None}
     columns = {}
@@ -103,20 +102,20 @@ def _too_narrow(field: bigquery.SchemaField) -> list[str]:
     before, after = _DIGITS.get(field.name, (2, 2))
     found = []
     if scale < after:
-        found.append(f"{field.name} keeps {scale} decimals, {after} are due")
+        found.append(f"{field.name} has {scale} decimals, needs {after}")
     if precision - scale < before:
-        found.append(f"{field.name} keeps {precision - scale} digits before the point, {before} are due")
+        found.append(f"{field.name} has {precision - scale} digits before the point, needs {before}")
     return found
 
 
 def _precision_and_scale(field: bigquery.SchemaField) -> tuple[int, int]:
-    """Of a NUMERIC: NUMERIC(5) is one of 5 digits and no decimals."""
+    """Precision and scale of a NUMERIC. NUMERIC(5) has 5 digits and no decimals."""
     if field.precision is None:
         return _NUMERIC
     return int(field.precision), int(field.scale or 0)
 
 
 def _unknown(schema: Sequence[bigquery.SchemaField]) -> list[str]:
-    """Columns that every row must have and no slate has."""
+    """Required columns that slates do not have."""
     known = {column.name for column in COLUMNS}
     return [field.name for field in schema if field.mode == "REQUIRED" and field.name not in known]

@@ -1,9 +1,9 @@
-"""BigQuery's `player_prop_predictions`: a slate goes there in one load job, once, however often it is asked for.
+"""BigQuery's `player_prop_predictions`: each slate is loaded exactly once, in one load job.
 
-The job's id is made of the slate's: whoever asks again after a lost answer meets the job that did the work. A load
-job is all or nothing, so after it either every row of the slate is there, or none. No row arrives active: one
-statement then makes the rows of the version that counts active and those of all others not, so that whoever reads
-between two steps, or after a writer died there, never finds two of a player.
+The job id is derived from the slate's id, so a retry after a lost response finds the job that did the work. A load job
+is atomic: it loads all rows of a slate or none. Rows are loaded inactive. One statement then activates the version that
+counts and deactivates all others, so a reader never finds two active rows of a player, even if a writer dies between
+the steps.
 """
 
 import io
@@ -31,16 +31,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _ATTEMPTS = 20
-"""Load jobs of one slate. A failed job loaded nothing and keeps its id for ever: the next one needs another."""
+"""Maximum load jobs per slate. A failed job loads nothing but keeps its id, so each attempt needs a new id."""
 
 _CONCURRENT = "due to concurrent update"
-"""BigQuery's words (`Could not serialize access to table ... due to concurrent update`); it has no status for it."""
+"""Part of BigQuery's message `Could not serialize access to table ... due to concurrent update`. It has no status."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableWrite:
-    """A slate in the table. `loaded` is False if it was there already; `retired` are rows of other versions that
-    are no longer active since."""
+    """Result of a write. `loaded` is False if the rows existed already. `retired` counts the deactivated rows of other
+    versions."""
 
     table: str
     rows: int
@@ -56,77 +56,77 @@ class BigQueryPredictionTable:
         self.table = table
 
     def write(self, kept: KeptSlate, *, stands: bool) -> TableWrite:
-        """Bring a kept slate into the table, and see that it is there.
+        """Write a stored slate to the table, and verify that its rows exist.
 
-        Its rows are appended; no row is ever replaced. If the slate is the version of its date that counts, its
-        served rows become active and those of other versions cease to be, in one statement.
+        Appends rows and never replaces any. If the slate is the version of its date that counts, one statement
+        activates its served rows and deactivates those of other versions.
 
         Raises:
-            SlateError: the table is not there, lacks a column or has one of another type; BigQuery refuses, or does
-                not answer; or the rows are not there afterwards.
-            SettingsError: there are no credentials, or the table's name is none.
+            SlateError: the table does not exist, or its columns do not match; BigQuery rejects the request or does not
+                respond; or the rows are missing afterwards.
+            SettingsError: there are no credentials, or the table's name is invalid.
         """
         name = quoted_table(self.table, self.connection.project)
         rows = served_rows(kept.slate, kept.number, kept.slate_id)
         with self._explained(name), self.connection.get_client() as client:
             mount(client, TimeoutAdapter(self.connection.request_seconds))
             reference = bigquery.TableReference.from_string(name.strip("`"))
-            there = self._patiently(client.get_table, reference, retry=ONCE)
-            require_columns(name, there.schema)
+            table = self._retried(client.get_table, reference, retry=ONCE)
+            require_columns(name, table.schema)
             before = self._count(client, name, kept)
             if before == 0 and rows.num_rows:
-                self._load(client, name, there, rows, kept)
+                self._load(client, name, table, rows, kept)
             after = self._count(client, name, kept) if before != rows.num_rows else before
             if after != rows.num_rows:
                 raise SlateError(
-                    f"{name} has {after:,} rows of slate {kept.slate_id} and should have {rows.num_rows:,}: somebody "
-                    "else changed them. Remove the rows of that slate_id, then write it again; the slate itself is "
-                    f"whole at {kept.uri}."
+                    f"{name} has {after:,} rows of slate {kept.slate_id}, expected {rows.num_rows:,}: another writer "
+                    "changed them. Delete the rows of that slate_id, then run the same command again. The stored slate "
+                    f"at {kept.uri} is complete."
                 )
             retired = self._activate(client, name, kept) if stands else 0
         return TableWrite(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
 
-    def _load(self, client: bigquery.Client, name: str, there: bigquery.Table, rows: pa.Table, kept: KeptSlate) -> None:
-        """One load job that ended well, be it this call's or one before it."""
-        data, jobs = load_file(rows, load_schema(there.schema)), _job_name(there.reference, kept)
+    def _load(self, client: bigquery.Client, name: str, table: bigquery.Table, rows: pa.Table, kept: KeptSlate) -> None:
+        """Run load jobs until one succeeds. A successful job of an earlier call counts too."""
+        data, jobs = load_file(rows, load_schema(table.schema)), _job_name(table.reference, kept)
         for attempt in range(1, _ATTEMPTS + 1):
-            job, ours = self._patiently(_started, client, f"{jobs}-{attempt}", data, there)
+            job, ours = self._retried(_started, client, f"{jobs}-{attempt}", data, table)
             failure = job.exception(timeout=self.connection.deadline_seconds)  # type: ignore[no-untyped-call]
-            # An earlier call's job, whose rows were removed since, or which failed at what is mended by now, is none.
+            # Ignore an earlier call's job if its rows were removed since, or if it failed: the cause may be fixed.
             if failure is None and (ours or self._count(client, name, kept)):
                 return
             if failure is not None and ours:
                 raise failure
         raise SlateError(
-            f"{name}: {_ATTEMPTS} load jobs of slate {kept.slate_id} failed, or their rows were removed again. Look at "
-            f"the project's jobs {jobs}-*, and load the file by hand: {kept.uri}."
+            f"{name}: {_ATTEMPTS} load jobs of slate {kept.slate_id} failed, or their rows were removed. Check the "
+            f"project's jobs {jobs}-*, and load the file manually: {kept.uri}."
         )
 
     def _count(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
-        """Rows of exactly this slate."""
+        """Number of rows of this slate version."""
         statement = f"SELECT COUNT(*) AS n FROM {name} WHERE game_date = @day AND slate_id = @slate_id"
-        rows = self._patiently(self._ask, client, statement, kept, "slate-count")
+        rows = self._retried(self._ask, client, statement, kept, "slate-count")
         return int(rows[0]["n"])
 
     def _activate(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
-        """Make the slate's served rows the active ones of its date; how many others were. Twice does nothing more.
+        """Activate the slate's served rows and deactivate the date's other rows. Returns the number of those.
 
-        Rows without a slate_id are other systems' own, and left alone.
+        Idempotent. Rows without a slate_id belong to other systems and are not changed.
         """
         others = f"SELECT COUNT(*) AS n FROM {name} WHERE game_date = @day AND is_active AND slate_id != @slate_id"
-        found = self._patiently(self._ask, client, others, kept, "slate-others")
+        found = self._retried(self._ask, client, others, kept, "slate-others")
         due = f"(slate_id = @slate_id AND role = '{SERVED}')"
         statement = (
             f"UPDATE {name} SET is_active = {due} "
             f"WHERE game_date = @day AND slate_id IS NOT NULL AND is_active != {due}"
         )
-        self._patiently(self._ask, client, statement, kept, "slate-activate")
+        self._retried(self._ask, client, statement, kept, "slate-activate")
         return int(found[0]["n"])
 
     def _ask(self, client: bigquery.Client, statement: str, kept: KeptSlate, label: str) -> list[bigquery.Row]:
-        """The rows that a statement gives: few, so not through the Storage Read API.
+        """Run a statement and return its rows. They are few, so this does not use the Storage Read API.
 
-        It runs where the table is that it names, and its job's answer says where that was.
+        BigQuery runs it in the location of the table.
         """
         config = bigquery.QueryJobConfig(
             query_parameters=[
@@ -140,16 +140,16 @@ class BigQueryPredictionTable:
         job = client.query(statement, job_config=config, timeout=seconds, retry=ONCE, job_retry=None)
         return list(job.result(timeout=self.connection.deadline_seconds, retry=ONCE, job_retry=None))
 
-    def _patiently(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Again after what goes away by itself: everything here may be asked for twice."""
+    def _retried(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Call a function, with retries after transient errors. All calls here are idempotent."""
         retry = Retry(predicate=_passes, initial=0.5, maximum=8.0, timeout=self.connection.deadline_seconds)
         answer: T = retry(function)(*arguments, **named)
         return answer
 
     @contextmanager
     def _explained(self, name: str) -> Iterator[None]:
-        """What went wrong, as one paragraph with what to do."""
-        again = "The slate is kept: the same command writes it again, and never twice."
+        """Turn BigQuery's errors into an error with the next step."""
+        again = "The slate is stored: run the same command again. It never writes a slate twice."
         try:
             yield
         except auth_exceptions.DefaultCredentialsError as error:
@@ -159,7 +159,7 @@ class BigQueryPredictionTable:
             ) from error
         except gexc.NotFound as error:
             raise SlateError(
-                f"{name} is not there: {said(error)} Check NBA_ML_PREDICTION_TABLE, or make the table: "
+                f"{name} does not exist: {said(error)} Check NBA_ML_PREDICTION_TABLE, or create the table: "
                 f"{create_table(name)}. {again}"
             ) from error
         except (gexc.GoogleAPIError, auth_exceptions.GoogleAuthError, *TRANSIENT) as error:
@@ -174,49 +174,49 @@ class BigQueryPredictionTable:
             )
         if _passes(error):
             seconds = self.connection.deadline_seconds
-            return f"BigQuery did not answer within {seconds:g} s; the last thing it said was: {said(error)}"
-        return f"BigQuery refused the slate: {said(error)} {remedy(error)}".rstrip()
+            return f"BigQuery did not respond within {seconds:g} s; the last error was: {said(error)}"
+        return f"BigQuery rejected the slate: {said(error)} {remedy(error)}".rstrip()
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether it goes away by itself. Of statements that change a table at one moment BigQuery refuses some, as bad."""
+    """Whether an error is transient. BigQuery rejects some concurrent table updates as BadRequest."""
     return is_transient(error) or (isinstance(error, gexc.BadRequest) and _CONCURRENT in str(error))
 
 
 def _job_name(reference: bigquery.TableReference, kept: KeptSlate) -> str:
-    """The same for the same slate and table, and for no other."""
-    there = f"{reference.project}.{reference.dataset_id}.{reference.table_id}"
-    return f"nba_ml_slate_{kept.slate_id}_{bytes_digest(f'{there}|{kept.slate.digest}'.encode())[:16]}"
+    """A job id prefix that is unique for the slate and the table."""
+    table = f"{reference.project}.{reference.dataset_id}.{reference.table_id}"
+    return f"nba_ml_slate_{kept.slate_id}_{bytes_digest(f'{table}|{kept.slate.digest}'.encode())[:16]}"
 
 
 def _started(
-    client: bigquery.Client, job_id: str, data: io.BytesIO, there: bigquery.Table
+    client: bigquery.Client, job_id: str, data: io.BytesIO, table: bigquery.Table
 ) -> tuple[bigquery.LoadJob, bool]:
-    """The job of that id, and whether it is this call's: one before it may have begun it, its answer lost.
+    """Start the job with that id. Returns the job, and whether this call started it rather than an earlier one.
 
-    It runs where the table is, and is asked for there: without a location a job outside of the US and EU is not found.
+    Jobs outside the US and EU are found only with their location, so this passes the location of the table.
     """
     config = bigquery.LoadJobConfig(
-        schema=load_schema(there.schema),
+        schema=load_schema(table.schema),
         source_format=bigquery.SourceFormat.PARQUET,
         write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
         create_disposition=bigquery.CreateDisposition.CREATE_NEVER,
         labels={"application": "nba_ml"},
     )
-    size = data.getbuffer().nbytes  # known, so that it is one request
+    size = data.getbuffer().nbytes  # a known size makes it a single request
     try:
         job = client.load_table_from_file(
             data,
-            there.reference,
+            table.reference,
             rewind=True,
             size=size,
             num_retries=0,
             job_id=job_id,
-            location=there.location,
+            location=table.location,
             job_config=config,
         )
     except gexc.Conflict:
-        begun = client.get_job(job_id, location=there.location, retry=ONCE)
+        begun = client.get_job(job_id, location=table.location, retry=ONCE)
         if not isinstance(begun, bigquery.LoadJob):
             raise
         return begun, False

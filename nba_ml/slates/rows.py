@@ -1,6 +1,6 @@
-"""Where a date's feature rows come from: the store's month, or BigQuery's table (`bigquery_slates`).
+"""Feature rows of a date: the interface, and the local store's. `bigquery_rows` has BigQuery's.
 
-Imports no Dagster: a slate is scored from the terminal too.
+Does not import Dagster, because the terminal scores slates too.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
 
 NEAR = timedelta(days=31)
-"""How far around a date without rows others are looked for."""
+"""How far from a date without rows to look for other dates."""
 
 
 def months_of(first: date, last: date) -> list[str]:
-    """The months that dates from first to last, both inclusive, lie in: day by day, since February has but 28."""
+    """The months from `first` to `last`, both inclusive."""
     days = (first + timedelta(days=n) for n in range((last - first).days + 1))
     return sorted({month_of(day) for day in days})
 
 
 class SlateRows(Protocol):
-    """The feature rows of dates, as the feature store has them now."""
+    """The current feature rows of the feature store, by date."""
 
     def read(self, day: date) -> pa.Table:
-        """The rows of a date in `tables.SLATE_ROWS`, every version of them; none if the date has none.
+        """All versions of the rows of a date, in `tables.SLATE_ROWS`. May be empty.
 
         Raises:
-            NbaMlError: they cannot be read; says why.
+            NbaMlError: the rows cannot be read.
         """
         ...
 
@@ -46,7 +46,7 @@ class SlateRows(Protocol):
 
 
 class StoredSlateRows:
-    """The rows that `ml_feature_store_v2` left in the store under a root. Opened when first used."""
+    """The stored rows of `ml_feature_store_v2` under a root. Opens the store on first use."""
 
     def __init__(self, root: str) -> None:
         self.root = root

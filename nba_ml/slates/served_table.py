@@ -1,6 +1,6 @@
-"""The columns of BigQuery's `player_prop_predictions` that a slate fills, and a slate as rows of them.
+"""The columns of BigQuery's `player_prop_predictions` that a slate fills, and a slate as rows.
 
-The one place that names them: the writer, its complaints about a table, and the documentation read it.
+The writer, its error messages and the documentation use these definitions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nba_ml.slates.slate import Slate
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: BigQuery's type, whether it may be NULL, and what it holds."""
+    """A column: BigQuery's type, whether it may be NULL, and its meaning."""
 
     name: str
     type: str
@@ -28,14 +28,14 @@ class Column:
 
 
 COLUMNS = (
-    Column("prediction_id", "STRING", False, "names the row: version of the slate, player and side, as 32 hex digits"),
+    Column("prediction_id", "STRING", False, "row id: a hash of slate version, player and side, 32 hex digits"),
     Column("system_id", "STRING", False, "xgboost_v1, catboost_v8, moving_average or mock"),
     Column("model_version", "STRING", False, "the model id"),
     Column("model_type", "STRING", False, "xgboost, catboost, rule or mock"),
-    Column("model_sha256", "STRING", True, "digest of the very model; NULL for a rule"),
+    Column("model_sha256", "STRING", True, "sha256 of the model; NULL for a rule"),
     Column("feature_version", "STRING", False, "v2_33features"),
-    Column("player_lookup", "STRING", False, "the player, in the feature store's canonical form"),
-    Column("universal_player_id", "STRING", True, "as the feature store has it"),
+    Column("player_lookup", "STRING", False, "the player's key in the feature store"),
+    Column("universal_player_id", "STRING", True, "as in the feature store"),
     Column("game_date", "DATE", False, "date of the game; the table's partition"),
     Column("game_id", "STRING", False, "the game"),
     Column("predicted_points", "NUMERIC", False, "0 to 60, two decimals"),
@@ -48,8 +48,8 @@ COLUMNS = (
     Column("recommendation", "STRING", False, "OVER, UNDER, PASS or NO_LINE"),
     Column("side", "STRING", False, "champion or challenger"),
     Column("role", "STRING", False, "served or shadow"),
-    Column("is_active", "BOOL", False, "TRUE for the one served row of a player in the version that counts"),
-    Column("channel_serial", "INT64", False, "state of the channel that said who serves"),
+    Column("is_active", "BOOL", False, "TRUE for the served row of each player in the slate version that counts"),
+    Column("channel_serial", "INT64", False, "serial of the channel state that chose the serving model"),
     Column("slate_version", "INT64", False, "number of the slate's version, from 1"),
     Column("slate_id", "STRING", False, "date, version and digest of the slate"),
     Column("created_at", "TIMESTAMP", False, "when it was scored"),
@@ -68,7 +68,7 @@ SCHEMA = pa.schema([pa.field(each.name, _ARROW[each.type], nullable=each.nullabl
 
 
 def create_table(table: str) -> str:
-    """The statement that makes the table (its name quoted), partitioned by date, which every query must name."""
+    """The CREATE TABLE statement. `table` is quoted. Queries must filter by the partition column `game_date`."""
     columns = ", ".join(f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in COLUMNS)
     return (
         f"CREATE TABLE {table} ({columns}) PARTITION BY game_date CLUSTER BY player_lookup, system_id "
@@ -77,7 +77,7 @@ def create_table(table: str) -> str:
 
 
 def add_columns(table: str, names: list[str]) -> str:
-    """The statement that adds columns to a table (its name quoted). New columns of BigQuery may be NULL."""
+    """The ALTER TABLE statement that adds columns. `table` is quoted. New columns in BigQuery are nullable."""
     added = ", ".join(f"ADD COLUMN {column.name} {column.type}" for column in COLUMNS if column.name in names)
     return f"ALTER TABLE {table} {added}"
 
@@ -89,13 +89,12 @@ def columns_table() -> str:
 
 
 def served_rows(slate: Slate, number: int, slate_id: str) -> pa.Table:
-    """A slate as rows of the table, in `SCHEMA`. NaN is NULL.
+    """A slate as rows of the table, in `SCHEMA`. NaN becomes NULL.
 
-    None is active yet: the rows of a version become so all at once, and those of the one before it cease in the same
-    statement, once all of them are there.
+    All rows are inactive. Once they are all loaded, one statement activates them and deactivates the previous version.
 
     Args:
-        number, slate_id: of the version.
+        number, slate_id: number and id of the version.
     """
     rows = [
         {
@@ -115,7 +114,7 @@ def served_rows(slate: Slate, number: int, slate_id: str) -> pa.Table:
 
 
 def _value(value: Any, kind: pa.DataType) -> Any:
-    """A number as an exact decimal: through its text, since a binary fraction is not the number that was published."""
+    """A number as an exact decimal, converted through text: a binary fraction differs from the published number."""
     if not pa.types.is_decimal(kind) or value is None:
         return value
     return None if math.isnan(value) else Decimal(f"{value:.6f}")

@@ -1,11 +1,10 @@
-"""A slate: the feature rows of a date, scored before its games by whoever the channel lets serve.
+"""Slates: the feature rows of a date, scored before its games by the channel's models.
 
-Each row is served by one system. While a challenger is named, the other one scores the row too, in shadow: told
-apart by `role`, never served. A row that breaks the contract is set aside with its reason, an early-season row is
-counted; neither is predicted, and neither is lost.
+One system serves each row. If there is a challenger, the other system scores the row in shadow: it has another `role`
+and is never served. A row that breaks the contract is set aside with its reason. Early-season rows are counted.
+Neither is predicted.
 
-What belongs here: from rows and systems to what is served, and which of several versions of a slate counts. What
-does not: reading and keeping (`slates`), grading (`slate_grades`).
+Scores rows, and decides which version of a slate counts. Storage is in `slates.store`, grading in `slates.grades`.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class SetAside(BaseModel):
 
 
 class Scorer(BaseModel):
-    """Who scored; `model_sha256` is '' for a rule."""
+    """A system that scored. `model_sha256` is '' for a rule."""
 
     model_config = _FROZEN
 
@@ -66,7 +65,7 @@ class Scorer(BaseModel):
 
 
 class SlateReport(BaseModel):
-    """What became of a date's `rows`: each is served, early season, or set aside. `shadow` counts beside them."""
+    """Counts of a date's `rows`: each is served, early season, or set aside. `shadow` rows are additional."""
 
     model_config = _FROZEN
 
@@ -83,7 +82,7 @@ class SlateReport(BaseModel):
 
     @property
     def set_aside_by_reason(self) -> dict[str, int]:
-        """Reason -> rows, the most frequent first."""
+        """Reason -> number of rows, most frequent first."""
         return dict(Counter(each.reason for each in self.set_aside).most_common())
 
 
@@ -91,7 +90,7 @@ class SlateReport(BaseModel):
 class Slate:
     """A scored slate, in `tables.SLATE_PREDICTIONS`.
 
-    `digest` names everything but `created_at`: the same rows under the same state of the channel give the same one.
+    `digest` covers everything except `created_at`: the same rows and channel state give the same digest.
     """
 
     table: pa.Table
@@ -101,24 +100,24 @@ class Slate:
 
     @classmethod
     def of(cls, table: pa.Table, report: SlateReport, created_at: datetime) -> Slate:
-        """Named by the digest of the rows and of the report."""
+        """Build the slate with the digest of the rows and the report."""
         content = {"rows": table_digest(table, without=("created_at",)), "report": report.model_dump(mode="json")}
         return cls(table, report, created_at, json_digest(content))
 
     @property
     def served(self) -> pa.Table:
-        """The rows that were served, one for each player."""
+        """The served rows, one per player."""
         return self.table.filter(pc.equal(self.table.column("role"), SERVED))
 
     @property
     def ahead(self) -> bool:
-        """Whether it was made before its day was over."""
+        """Whether it was made before the end of its day (`game_day_end`)."""
         return self.created_at < game_day_end(self.report.game_date)
 
 
 @dataclass(frozen=True, slots=True)
 class SlateSystems:
-    """A state of the channel, with the systems that it names."""
+    """A channel state, and its systems."""
 
     channel: Channel
     champion: PredictionSystem
@@ -136,24 +135,24 @@ def score_slate(
     created_at: datetime,
     version: FeatureVersion = V2_33FEATURES,
 ) -> Slate:
-    """Score the rows of a date. In which order they come changes nothing.
+    """Score the rows of a date. The result does not depend on their order.
 
-    Of rows with one key the newest `updated_at` counts. Values are made canonical and held to the contract as in a
-    snapshot. Where the system that serves a player has nothing to go by (a rule, before his first game), he is set
-    aside: nobody else's number is served in its place.
+    Of rows with the same key, the newest `updated_at` counts. Values are made canonical and validated as in a snapshot.
+    If the serving system cannot predict a player (a rule, before his first game), he is set aside: no other system's
+    prediction is served instead.
 
     Args:
         rows: `tables.SLATE_ROWS`, of this date only.
         created_at: now, with its time zone.
 
     Raises:
-        SlateError: a row is of another date; or one of the systems has learnt from games of this date or later.
+        SlateError: a row has another date, or a system was trained on games of this date or later.
         BundleError: a model's output is infinite.
     """
     _require_date(rows, day)
     for system in systems.by_side().values():
         _require_unseen(system, day)
-    usable, early, reasons = _sorted_out(rows.sort_by([(name, "ascending") for name in _TIES]), version)
+    usable, early, reasons = _partitioned(rows.sort_by([(name, "ascending") for name in _TIES]), version)
     serves = {
         player: _serving_side(systems.channel, player, day) for player in usable.column("player_lookup").to_pylist()
     }
@@ -190,24 +189,24 @@ def score_slate(
 
 
 _TIES = ("player_lookup", "universal_player_id", "game_id")
-"""What two rows of a key, written at one moment with one vector, may still differ in."""
+"""Columns that can differ between rows with the same key, time and vector."""
 
 
 def _require_date(rows: pa.Table, day: date) -> None:
     found = [each for each in rows.column("game_date").unique().to_pylist() if each != day]
     if found:
         raise SlateError(
-            f"The rows of {day} hold rows of {found[0]} too: where they were read from mixes dates. Nothing was scored."
+            f"The rows of {day} include rows of {found[0]}. Nothing was scored. Fix the source, which mixes dates."
         )
 
 
 def _require_unseen(system: PredictionSystem, day: date) -> None:
-    """What a model says of games that it has learnt from is a memory, and its grade would be a lie."""
+    """Raise SlateError if the system was trained on the date's games."""
     if system.seen.given >= day:
         raise SlateError(
-            f"{system.version} was given games up to {system.seen.given}: what it says of {day} would be a memory, not "
-            "a prediction. Nothing was scored. Choose a later date, or let a model of an earlier month serve: "
-            "`nba-ml champion promote MODEL_ID --reason ...`, or `nba-ml champion rollback`."
+            f"{system.version} was trained on games up to {system.seen.given}, so it has already seen the results of "
+            f"{day}. Nothing was scored. Choose a later date, or serve a model of an earlier month: run "
+            "`nba-ml champion promote MODEL_ID --reason ...` or `nba-ml champion rollback`."
         )
 
 
@@ -224,7 +223,7 @@ def _scored(
     created_at: datetime,
     version: FeatureVersion,
 ) -> pa.Table:
-    """What a system says of the usable rows, in `tables.SLATE_PREDICTIONS`."""
+    """A system's predictions of the usable rows, in `tables.SLATE_PREDICTIONS`."""
     table = shadow_predictions([system], usable, version)
     players = table.column("player_lookup").to_pylist()
     known = dict(zip(*(usable.column(n).to_pylist() for n in ("player_lookup", "universal_player_id")), strict=True))
@@ -240,7 +239,7 @@ def _scored(
     return table.cast(SLATE_PREDICTIONS)
 
 
-def _sorted_out(rows: pa.Table, version: FeatureVersion) -> tuple[pa.Table, int, list[SetAside]]:
+def _partitioned(rows: pa.Table, version: FeatureVersion) -> tuple[pa.Table, int, list[SetAside]]:
     """The usable rows as canonical columns, the number of early-season rows, and the rows set aside."""
     read = validate_rows(rows.select(FEATURE_ROWS.names), version)
     keys, usable = read.keys, read.valid
@@ -265,7 +264,7 @@ RECOMMENDATIONS = (OVER, UNDER, PASS, NO_LINE)
 
 
 def served_counts(slate: Slate) -> list[tuple[Side, str, dict[str, int]]]:
-    """Of what each side served: side, model, and recommendation -> players. A side that served nobody is there too."""
+    """For each side: side, model, and recommendation -> players served. Includes a side that served no players."""
     served = slate.served
     found: list[tuple[Side, str, dict[str, int]]] = []
     sides: tuple[tuple[Side, Scorer | None], ...] = (
@@ -274,13 +273,13 @@ def served_counts(slate: Slate) -> list[tuple[Side, str, dict[str, int]]]:
     )
     for side, scorer in sides:
         if scorer is not None:
-            told = served.filter(pc.equal(served.column("side"), side)).column("recommendation").to_pylist()
-            found.append((side, scorer.model_version, dict(Counter(told))))
+            advice = served.filter(pc.equal(served.column("side"), side)).column("recommendation").to_pylist()
+            found.append((side, scorer.model_version, dict(Counter(advice))))
     return found
 
 
 def highest_edges(slate: Slate, most: int = 10) -> pa.Table:
-    """The served rows furthest from their line, the furthest first."""
+    """The served rows furthest from their line, furthest first."""
     served = slate.served.filter(pc.is_finite(slate.served.column("line_margin")))
     size = pc.abs(served.column("line_margin"))
     ranked = served.append_column("edge", size).sort_by([("edge", "descending"), ("player_lookup", "ascending")])
@@ -288,11 +287,10 @@ def highest_edges(slate: Slate, most: int = 10) -> pa.Table:
 
 
 def game_day_end(day: date) -> datetime:
-    """The moment up to which a prediction of a date counts as made ahead: midnight UTC at its end.
+    """Until this moment, a prediction counts as made ahead: midnight UTC at the end of the date.
 
-    That is 7 or 8 in the evening in New York, when most games begin and none of the evening's is over. When each
-    game begins is not among the rows, so a matinee's prediction made between its tip-off and then counts as ahead
-    too; what it is made from, the features and the model, ends the day before all the same.
+    That is 7 or 8 p.m. in New York, when most games begin and no evening game is over. The rows have no tip-off times,
+    so a prediction made during a matinee also counts as ahead. Its features and model still end the day before.
     """
     return datetime.combine(day + timedelta(days=1), time.min, UTC)
 
@@ -306,11 +304,10 @@ Version = TypeVar("Version", bound=_Made)
 
 
 def standing_version(versions: Sequence[Version]) -> Version:
-    """Which of a date's versions, oldest first, is the one that counts: what was served when the games began.
+    """The version of a date that counts, which is the one served when the games began. `versions` are oldest first.
 
-    The newest that was made ahead; one in which nobody could be predicted takes nothing back from those before it. If
-    none was made ahead, the day is replayed, and the first counts: with the results at hand, a later one could be
-    chosen for being right. Raises ValueError without versions.
+    It is the newest version made ahead that has predictions. If none was made ahead, the day is a replay and the first
+    version counts: later ones could have been chosen for their results. Raises ValueError without versions.
     """
     if not versions:
         raise ValueError("a date without versions has none that counts")
@@ -320,20 +317,20 @@ def standing_version(versions: Sequence[Version]) -> Version:
 
 
 def require_rows(rows: pa.Table, day: date, near: Sequence[date]) -> None:
-    """Pass silently if the date has rows.
+    """Do nothing if the date has rows.
 
     Raises:
-        SlateError: it has none; names the nearest dates that have.
+        SlateError: it has none. The message has the nearest dates with rows.
     """
     if rows.num_rows:
         return
     before, after = max((d for d in near if d < day), default=None), min((d for d in near if d > day), default=None)
     sides = [
-        f"the nearest before it is {before}" if before else "",
-        f"the nearest after it is {after}" if after else "",
+        f"the nearest earlier date is {before}" if before else "",
+        f"the nearest later date is {after}" if after else "",
     ]
-    known = " and ".join(side for side in sides if side) or "nor are there any within a month of it"
+    known = " and ".join(side for side in sides if side) or "there are none within a month of it either"
     raise SlateError(
-        f"There are no feature rows of {day}, so there is nothing to score; {known}. If games are played on {day}, its "
-        "features are not made yet: `nba-ml progress` shows how far they are."
+        f"There are no feature rows of {day}; {known}. If there are games on {day}, its features do not exist yet: run "
+        "`nba-ml progress` to see how far the backfill is."
     )

@@ -1,7 +1,7 @@
-"""Slates as they were made: every version is kept under a name of its own, and none is ever written over.
+"""Storage of slates: every version has its own name and is never overwritten.
 
-A grader must find what was served, not what somebody would serve today. So a date's versions are numbered objects
-that are created and never replaced; a slate that equals the newest of its date is that one, and not kept again.
+Grading needs the predictions that were served, not those that would be served today. A date's versions are therefore
+numbered objects that are created but never replaced. A slate equal to the newest version is not stored again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAME = re.compile(r"slates/(\d{4}-\d{2}-\d{2})/(\d{6})\.parquet")
 
 @dataclass(frozen=True, slots=True)
 class KeptSlate:
-    """A version of a date's slate: its number, from 1, and where it lies. `new` is whether it was kept just now."""
+    """A stored version of a date's slate: its number (from 1) and location. `new` is whether this call stored it."""
 
     slate: Slate
     number: int
@@ -35,7 +35,7 @@ class KeptSlate:
 
     @property
     def slate_id(self) -> str:
-        """Names exactly this version: `<date>-<number>-<first 12 digits of the digest>`."""
+        """Unique id of this version: `<date>-<number>-<first 12 digits of the digest>`."""
         return f"{self.slate.report.game_date}-{self.number:06d}-{self.slate.digest[:12]}"
 
 
@@ -46,9 +46,9 @@ class SlateStore:
         self.objects = objects
 
     def keep(self, slate: Slate) -> KeptSlate:
-        """Keep a slate as the newest version of its date, unless the newest is the same but for `created_at`.
+        """Store a slate as the newest version of its date, unless the newest differs only in `created_at`.
 
-        Of two that are kept at one moment both get a number.
+        Two slates stored at the same time get different numbers.
 
         Raises:
             SlateError: the newest version is damaged.
@@ -64,7 +64,7 @@ class SlateStore:
             try:
                 self.objects.create(name, data)
             except ObjectExistsError:
-                continue  # somebody else kept one meanwhile: it may be the same
+                continue  # another process stored a version meanwhile, perhaps the same one
             return KeptSlate(slate, number, self.objects.uri(name), new=True)
 
     def versions(self, day: date) -> list[KeptSlate]:
@@ -76,7 +76,7 @@ class SlateStore:
         return [self._read(day, number) for number in self._numbers(day)]
 
     def newest(self, day: date) -> KeptSlate | None:
-        """The version of a date that was kept last, whether it counts or not; None if none was kept.
+        """The latest version of a date, whether it counts or not; None if there is none.
 
         Raises:
             SlateError: it is damaged.
@@ -85,7 +85,7 @@ class SlateStore:
         return self._read(day, numbers[-1]) if numbers else None
 
     def standing(self, day: date) -> KeptSlate | None:
-        """The version of a date that counts (`slates.slate.standing_version`); None if none was kept."""
+        """The version of a date that counts (`slates.slate.standing_version`); None if there is none."""
         versions = self.versions(day)
         return standing_version(versions) if versions else None
 
@@ -95,13 +95,13 @@ class SlateStore:
         return sorted({date.fromisoformat(match[1]) for match in matches if match})
 
     def save_grades(self, grades: SlateGrades) -> str:
-        """Write a month's grades, over what was there. Returns their address."""
+        """Write a month's grades, replacing earlier ones. Returns their URI."""
         facts = {"report": grades.report.model_dump_json(), "digest": grades.digest}
         self.objects.write(f"{GRADES}/{grades.report.month}.parquet", _parquet(grades.table, facts))
         return self.grades_uri(grades.report.month)
 
     def grades_uri(self, month: str) -> str:
-        """Where a month's grades lie."""
+        """URI of a month's grades."""
         return self.objects.uri(f"{GRADES}/{month}.parquet")
 
     def _numbers(self, day: date) -> list[int]:
@@ -114,13 +114,13 @@ class SlateStore:
         found = self.objects.read(name)
         if found is None:
             raise SlateError(
-                f"{uri} was listed and is gone: somebody removed it. Slates are never removed; restore it."
+                f"{uri} was removed after it was listed. Slates must not be removed: restore it from a backup."
             )
         return KeptSlate(read_slate(found.data, uri), number, uri)
 
 
 def slate_parquet(slate: Slate) -> bytes:
-    """A slate as a Parquet file: its rows, with its report, digest and time in the file's metadata."""
+    """A slate as a Parquet file: its rows, and its report, digest and time as metadata."""
     facts = {
         "report": slate.report.model_dump_json(),
         "created_at": slate.created_at.isoformat(),
@@ -130,10 +130,10 @@ def slate_parquet(slate: Slate) -> bytes:
 
 
 def read_slate(data: bytes, uri: str) -> Slate:
-    """What `slate_parquet` wrote; `uri` goes into the message.
+    """Read a file written by `slate_parquet`. `uri` is for messages.
 
     Raises:
-        SlateError: it is damaged: not Parquet, another form, or not what its digest names.
+        SlateError: the file is not Parquet, has another format, or does not match its digest.
     """
     try:
         table = pq.read_table(pa.BufferReader(data))
@@ -145,15 +145,15 @@ def read_slate(data: bytes, uri: str) -> Slate:
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:
         raise SlateError(
             f"{uri} cannot be read ({str(error).splitlines()[0][:200]}): it is damaged, or another version of nba_ml "
-            "wrote it. Restore it from a backup; what was served cannot be made again."
+            "wrote it. Restore it from a backup, because served predictions cannot be recreated."
         ) from error
-    # The digest does not name the time, and the time decides whether a version counts: the rows state it too.
+    # The digest excludes the time, which decides whether a version counts, so compare it with the rows' time.
     times = set(slate.table.column("created_at").to_pylist()) - {created_at}
     if slate.digest != stated or times:
-        what = f"rows made at {min(times)}" if times else f"the digest {slate.digest}"
+        content = f"rows made at {min(times)}" if times else f"the digest {slate.digest}"
         raise SlateError(
-            f"{uri} is damaged: it states the digest {stated} and was made at {created_at}, and its content has "
-            f"{what}. Restore it from a backup; what was served cannot be made again."
+            f"{uri} is damaged: its metadata has the digest {stated} and the time {created_at}, its content has "
+            f"{content}. Restore it from a backup, because served predictions cannot be recreated."
         )
     return slate
 

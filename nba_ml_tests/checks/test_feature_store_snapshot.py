@@ -69,7 +69,7 @@ def test_a_column_too_many_or_too_few_breaks_the_contract() -> None:
     assert not passed
     assert message.startswith("failed: differences from the contract 2 over 4,662 rows;")
     assert "column pace double" in worst
-    assert "column team_pace is not there" in worst
+    assert "column team_pace is missing" in worst
     assert message.endswith("Materialise feature_store_snapshot for 2021-11 again with this version of the code.")
 
 
@@ -99,7 +99,7 @@ def test_rows_behind_another_digest_break_the_contract() -> None:
     passed, message, worst = described("contract", edited)
     assert not passed
     assert "differences from the contract 1" in message
-    assert "the rows are not those of the digest" in worst
+    assert "the rows do not match the digest" in worst
 
 
 def test_a_repeated_player_game_is_found() -> None:
@@ -107,7 +107,7 @@ def test_a_repeated_player_game_is_found() -> None:
     table = snapshot_of(MONTH).table
     passed, message, worst = described("unique_keys", with_table(pa.concat_tables([table, table.slice(0, 2)])))
     assert not passed
-    assert message.startswith("failed: player-games that stand more than once 2 over 4,664 rows;")
+    assert message.startswith("failed: duplicate player-games 2 over 4,664 rows;")
     assert table["player_lookup"][0].as_py() in worst
     assert "remove the older rows" in message
 
@@ -170,7 +170,7 @@ def test_a_target_of_another_game_is_found() -> None:
     points = snapshot_of(MONTH).table["points"].to_numpy()
     passed, message, worst = described("samples_are_results", with_column("points", np.roll(points, 1).tolist()))
     assert not passed
-    assert "samples whose points or minutes are not those of the box score" in message
+    assert "samples whose points or minutes differ from the box score" in message
     assert "points_in_results" in worst
 
 
@@ -180,7 +180,7 @@ def test_a_player_who_did_not_play_is_no_sample() -> None:
     benched = table.slice(0, 1).set_column(0, table.schema.field(0), pa.array(["satonthebench"]))
     passed, message, worst = described("samples_are_results", with_table(pa.concat_tables([table, benched])))
     assert not passed
-    assert "or who did not play 1 over 4,663 rows" in message
+    assert "or without minutes 1 over 4,663 rows" in message
     assert "satonthebench" in worst
     assert "satonthebench" not in season["player_lookup"].to_pylist()
 
@@ -194,7 +194,7 @@ def test_a_column_that_stands_still_is_found(value: float) -> None:
     n = snapshot_of(MONTH).table.num_rows
     passed, message, worst = described("no_constant_column", with_column("team_win_pct", [value] * n))
     assert not passed
-    assert "features that are the same in every row 1 over 4,662 rows" in message
+    assert "features that are constant 1 over 4,662 rows" in message
     assert "team_win_pct" in worst
     assert ("0.5" if value == 0.5 else "missing") in worst
 
@@ -275,7 +275,7 @@ def test_behind_a_hole_only_whole_windows_are_compared() -> None:
     season = check("season_average_recomputes").examine(
         snapshot_of("2021-12"), scene("2021-12", results={"2021-10": None})
     )
-    assert (season.passed, season.value, season.n) == (True, "the results that it needs are not there", 0)
+    assert (season.passed, season.value, season.n) == (True, "the required results are missing", 0)
 
 
 def test_a_source_that_begins_in_mid_season_is_no_whole_season() -> None:
@@ -292,7 +292,7 @@ def test_a_copy_of_the_target_is_a_leak() -> None:
         "last_5_correlation", with_column("points_avg_last_5", (0.4 * stored + 0.6 * points).tolist())
     )
     assert not passed
-    assert "Form says less than that about a single game." in message
+    assert "Form cannot predict a single game that well: the feature contains results" in message
 
 
 def test_a_correlation_of_few_rows_is_not_taken_for_a_leak() -> None:
@@ -339,7 +339,7 @@ def test_a_line_without_a_flag_and_a_flag_without_a_line_are_found(
     flags[:3] = 1 - flags[:3]
     passed, message, worst = described("line_flag_agrees", with_lines(lines, flags))
     assert not passed
-    assert "rows with a line and no flag, or a flag and no line 3 over 4,662 rows" in message
+    assert "rows with a line but no flag, or a flag but no line 3 over 4,662 rows" in message
     assert snapshot_of(MONTH).table["player_lookup"][0].as_py() in worst
 
 
@@ -357,7 +357,7 @@ def test_a_line_that_knows_the_result_is_found(columns: dict[str, npt.NDArray[np
     lines = 0.6 * columns["points_avg_season"] + 0.4 * columns["points"]
     passed, message, worst = described("line_error", with_lines(lines))
     assert not passed
-    assert "No book is that good before tip-off: take the last snapshot before the game starts." in message
+    assert "No book is that good before tip-off: use the last snapshot before the game starts." in message
     assert "line" in worst
 
 
@@ -375,7 +375,7 @@ def test_no_lines_or_those_of_one_day_pass_and_say_so(columns: dict[str, npt.NDA
     first = pc.min(day).as_py() + timedelta(days=1)
     on_that_day = np.array(pc.equal(day, pa.scalar(first)).to_pylist()) & (days == 1)
     finding = check("line_error").examine(with_lines(np.where(on_that_day, columns["points"], np.nan)), scene(MONTH))
-    assert (finding.passed, finding.value) == (True, "too few lines to tell")
+    assert (finding.passed, finding.value) == (True, "too few lines to compare")
     assert (finding.n > 0) is (days == 1)
 
 
@@ -401,7 +401,9 @@ def test_lost_lines_are_told_from_5_in_100_and_stop_from_more_than_20(
     assert {name for name, (passed, _, _) in found.items() if not passed} == failing
     for name in failing:
         _, message, worst = found[name]
-        assert f"{unknown} of {matched + unknown} lines of {MONTH} are nobody's: name unknown ({unknown})." in message
+        assert (
+            f"{unknown} of {matched + unknown} lines of {MONTH} match no player: name unknown ({unknown})." in message
+        )
         assert "name unknown" in worst
 
 
@@ -433,7 +435,7 @@ def test_another_population_warns_with_its_features() -> None:
         scaled(snapshot_of(MONTH), "minutes_avg_last_10", 0.5), scene(now, months=months, values=past)
     )
     assert not finding.passed
-    assert "another population in minutes_avg_last_10." in finding.next_step
+    assert "minutes_avg_last_10 differ from the same month of earlier seasons" in finding.next_step
     assert finding.worst[0]["feature"] == "minutes_avg_last_10"
     assert (check("drift").severity, check("drift").blocking) == (Severity.WARN, False)
 
@@ -476,7 +478,7 @@ def test_missing_results_are_named_as_such() -> None:
     days = [f"2021-11-{n:02}" for n in range(1, 8)]
     passed, message, _ = described("coverage", without_results(MONTH, *days))
     assert not passed
-    assert "player-games of 2021-11 have features and no results, on 2021-11-01, 2021-11-02, " in message
+    assert "player-games of 2021-11 have features but no results, on 2021-11-01, 2021-11-02, " in message
     assert "2021-11-05 and 2 more dates: load the box scores" in message
     assert "wait for the backfill" not in message
 

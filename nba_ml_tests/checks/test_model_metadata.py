@@ -39,7 +39,7 @@ def test_a_prediction_that_differs_in_its_last_bit_fails(trained: Trained) -> No
     assert not passed
     assert message.startswith("failed: reference rows that differ 1 over 20 rows;")
     assert message.endswith(
-        "The saved booster is not the one that was measured. Materialise xgboost_model for 2021-12 again."
+        "The saved booster differs from the one that was measured. Materialise xgboost_model for 2021-12 again."
     )
     assert first.player_lookup in worst
 

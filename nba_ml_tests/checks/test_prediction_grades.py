@@ -132,7 +132,7 @@ def test_a_month_with_nothing_to_grade_passes_and_says_so(name: str) -> None:
     """Guards against an October, or a month to come, that warns of a MAE of nothing."""
     finding = examine(name, month_of(PREDICTION_GRADES.empty_table()))
     assert (finding.passed, finding.n) == (True, 0)
-    assert finding.value == "nothing graded: no result yet; 412 feature rows without a result"
+    assert finding.value == "nothing graded: no results yet; 412 feature rows without a result"
 
 
 def test_a_month_without_lines_or_bets_passes_and_says_so() -> None:
@@ -181,6 +181,6 @@ def test_a_warning_says_what_to_do() -> None:
         "failed: MAE relative to the model's validation MAE -55.6% (2.000 against 4.500) over 4 rows; MAE within 15% "
         "of the validation MAE of the model that predicted."
     )
-    assert "If below: look for a feature that knows the result." in said
+    assert "If it is below, look for a feature that contains the result." in said
     assert [row.split("|")[1].strip() for row in worst.splitlines()[2:]] == ["player2", "player0", "player3", "player1"]
     assert told(RULES["mae_as_promised"], examine("mae_as_promised", month_of(table, 2.0)))[2] == ""

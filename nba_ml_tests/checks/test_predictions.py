@@ -97,7 +97,7 @@ def test_a_feature_that_moved_is_named_with_its_psi_and_what_to_do(artifacts: Di
     worst = [str(each["feature"]) for each in found.worst]
     assert len(worst) == 5
     assert set(worst[:3]) == {"points_avg_last_5", "points_avg_last_10", "points_avg_season"}
-    assert "has not learnt from rows like these: points_avg_" in found.next_step
+    assert "was not trained on rows like these: points_avg_" in found.next_step
 
 
 def test_predictions_that_moved_warn(artifacts: DirectoryStore) -> None:
@@ -132,7 +132,7 @@ def test_a_champion_that_has_seen_the_month_is_not(artifacts: DirectoryStore) ->
     predictions = make_predictions(now, scoring_model(), "2022-01", V2_33FEATURES, threads=1)
     found = RULES["feature_drift"].examine(predictions, seen)
     assert found.passed
-    assert "has learnt from too few rows of this calendar month" in str(found.value)
+    assert "was trained on too few rows of this calendar month" in str(found.value)
     assert "the model xgboost_v1_33features_202112" in str(found.value)
 
 

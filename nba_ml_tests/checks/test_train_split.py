@@ -49,7 +49,7 @@ def test_a_date_on_two_sides_fails(earlier: str, later: str) -> None:
     overlapping = REAL.model_copy(update={earlier: getattr(REAL, earlier).model_copy(update={"last": shared})})
     passed, message, worst = described(overlapping)
     assert not passed
-    assert "sides that overlap in time, are missing, or do not hold all rows 1 over 9,053 rows" in message
+    assert "sides that overlap, are missing, or do not contain all rows 1 over 9,053 rows" in message
     assert "Materialise train_split for 2021-12 again" in message
     assert earlier in worst
     assert str(shared) in worst
@@ -60,7 +60,7 @@ def test_sides_in_the_wrong_order_fail() -> None:
     swapped = REAL.model_copy(update={"train": REAL.validation, "validation": REAL.train})
     passed, message, _ = described(swapped)
     assert not passed
-    assert "do not hold all rows 2 over" in message
+    assert "do not contain all rows 2 over" in message
 
 
 def test_rows_that_are_on_no_side_fail() -> None:
@@ -71,7 +71,7 @@ def test_rows_that_are_on_no_side_fail() -> None:
     )
     passed, message, worst = described(REAL.model_copy(update={"validation": short}))
     assert not passed
-    assert "its 8,953 rows must be those of its snapshots (9,053)" in message
+    assert "The sides have 8,953 rows, the snapshots 9,053" in message
     assert "8953" in worst
 
 
@@ -141,7 +141,7 @@ def test_a_month_that_was_left_out_fails() -> None:
     """Guards against a hole in the training data that nobody is told of."""
     passed, message, worst = described(split_of([MONTH]), "window_without_holes")
     assert not passed
-    assert "months that are missing from the window, or do not belong to it 1" in message
+    assert "months that are missing from the window or do not belong to it 1" in message
     assert "2021-11" in worst
     assert f"its {snapshot_of('2021-11').table.num_rows:,} samples were left out" in worst
 

@@ -77,7 +77,7 @@ def test_a_model_above_five_points_fails(trained: Trained, mae: float, passes: b
     verb = "passed" if passes else "failed"
     expected = f"{verb}: validation MAE {mae:.4g} over 1,852 rows; validation MAE at most 5.0 points."
     assert message.startswith(expected)
-    advice = "with few months in training a model overfits. Backfill earlier months, or train a later one."
+    advice = "with few months of training data a model overfits. Backfill earlier months, or train a later one."
     assert message.endswith(advice) is not passes
 
 
@@ -93,7 +93,7 @@ def test_a_model_that_is_too_good_is_a_leak(trained: Trained, mae: float, passes
     """Guards against 3.40 points being celebrated once more."""
     passed, message, _ = described("not_too_good", validated(trained, mae=mae))
     assert passed is passes
-    assert ("Something in the features of 2021-12 knows the results." in message) is not passes
+    assert ("A feature of 2021-12 contains the results." in message) is not passes
 
 
 @pytest.mark.parametrize(("distance", "passes"), [(0.0, True), (1.5, True), (1.500001, False)])
@@ -103,7 +103,7 @@ def test_a_refit_that_predicts_otherwise_is_not_what_was_measured(
     """Guards against numbers that vouch for a booster which was never measured."""
     passed, message, _ = described("refit_agrees", had(trained, refit_distance=distance))
     assert passed is passes
-    assert ("what would ship predicts otherwise" in message) is not passes
+    assert ("The booster fitted on all rows predicts differently" in message) is not passes
 
 
 # --- baselines ------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_a_model_must_beat_a_baseline_by_more_than_luck(trained: Trained, baseli
         passed, message, _ = described(name, against(trained, baseline, 0.1, low, 0.2))
         assert not passed
         assert "The model is better by 0.100 points on the same" in message
-        assert f"so small a gain can be luck: the interval is {low:.3f} to 0.200" in message
+        assert f"that can be chance: the interval is {low:.3f} to 0.200" in message
 
 
 @pytest.mark.parametrize(("baseline", "called"), BEATEN.items())
@@ -168,7 +168,7 @@ def test_a_median_halves_the_results(trained: Trained, above: float, equal: floa
     passed, message, _ = described("results_above_prediction", model)
     assert passed is passes
     if not passes:
-        assert f"The predictions lie too {'low' if above > 0.55 else 'high'}" in message
+        assert f"The predictions are too {'low' if above > 0.55 else 'high'}" in message
 
 
 @pytest.mark.parametrize(("bias", "passes"), [(-1.2, True), (-1.3, False), (0.6, True), (0.7, False)])
@@ -189,8 +189,8 @@ def test_a_tier_that_is_priced_wrongly_warns_by_name(trained: Trained) -> None:
     model = had(trained, tiers={"0-5": tier(2000, 1.9), "5-10": tier(2000, -0.2), "25+": tier(300, -3.0)})
     passed, message, worst = described("tier_bias", model)
     assert not passed
-    assert "farthest off -3 over" in message
-    assert "Players of the tiers 25+ and 0-5 are priced wrongly" in message
+    assert "largest bias of a season-average tier -3 over" in message
+    assert "Players of the tiers 25+ and 0-5 are mispriced" in message
     assert worst.index("25+") < worst.index("5-10")
 
 
@@ -214,7 +214,7 @@ def test_a_model_that_learnt_its_rows_by_heart_warns(trained: Trained) -> None:
     assert examined("train_gap", validated(trained, mae=train - 3.0)).passed
     passed, message, _ = described("train_gap", validated(trained, mae=train + 1.6))
     assert not passed
-    assert "the model has learnt its rows by heart" in message
+    assert "the model overfits" in message
 
 
 @pytest.mark.parametrize(

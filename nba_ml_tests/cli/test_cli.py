@@ -37,8 +37,8 @@ def refused(home: Home, *arguments: str, code: int = COULD_NOT_RUN) -> str:
     ("arguments", "said"),
     [
         (["run", "--month", "2022-07"], r"2022-07 is in the off-season.*2022-06 and 2022-10"),
-        (["run", "--month", "2022-1"], r"'2022-1' is not a month. Write it as YYYY-MM"),
-        (["backfill", "--from", "2021-13"], r"'2021-13' is not a month"),
+        (["run", "--month", "2022-1"], r"'2022-1' is not a valid month. Use YYYY-MM"),
+        (["backfill", "--from", "2021-13"], r"'2021-13' is not a valid month"),
         (["backfill", "--from", "2021-06"], r"2021-06 is before the first month.*2021-10 to 2022-01.*NBA_ML_DATA"),
         (["run", "--month", "2022-02"], r"2022-02 is after the last month.*2021-10 to 2022-01"),
         (["backfill", "--from", "2021-12", "--to", "2021-11"], r"--from 2021-12 is after --to 2021-11"),

@@ -42,9 +42,9 @@ def test_what_is_red_is_said_with_what_to_do_and_exit_code_1(environ: dict[str, 
     ended = run(environ)
     said = " ".join(ended.output.split())
     assert ended.exit_code == 1
-    assert "red champion_not_too_old: There is no champion, so nothing serves. Run `nba-ml champion promote`." in said
+    assert "red champion_not_too_old: There is no champion, so no model serves. Run `nba-ml champion promote`." in said
     assert "red retraining_ran: 2025-06 ended" in said
-    assert "warning daemons: Dagster's daemon was never heard of" in said
+    assert "warning daemons: Dagster's daemon has never sent a heartbeat" in said
 
 
 def test_json_for_a_monitor(environ: dict[str, str]) -> None:
@@ -76,7 +76,7 @@ def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str],
     [sent] = hook.posts
     # A target turns notify_failures on, and so a daemon that does not run is red and no warning.
     assert sent["title"] == "nba-ml health: champion_not_too_old, retraining_ran, daemons"
-    assert "notify_failures are on and do not tick" in sent["said"]
+    assert "notify_failures are on but do not tick" in sent["said"]
     hook.answer = 500
     told = json.loads(run(environ, "--notify", "--json").output)
     assert "answered 500" in told["notified"]["webhook"]

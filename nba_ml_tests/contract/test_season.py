@@ -20,7 +20,7 @@ months = st.builds("{:04d}-{:02d}".format, st.integers(1900, 2100), st.sampled_f
 )
 def test_what_is_no_month_is_refused_with_an_example(text: str) -> None:
     """Guards against a partition key of another form that would name files nobody finds again."""
-    with pytest.raises(MonthError, match=r"is not a month\. Write it as YYYY-MM, for example 2025-06"):
+    with pytest.raises(MonthError, match=r"is not a valid month\. Use YYYY-MM, for example 2025-06"):
         parse_month(text)
 
 

@@ -35,7 +35,7 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("max_mae = 4.8\n", "max_mae: Extra inputs are not permitted"),
         ("min_coverage = 80\n", "min_coverage: Input should be less than or equal to 1"),
         ("max_validation_mae = 'low'\n", "max_validation_mae: Input should be a valid number"),
-        ("max_validation_mae: 4.8\n", "is no TOML file of `name = value` lines"),
+        ("max_validation_mae: 4.8\n", "is not valid TOML"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused_with_the_reason(tmp_path: Path, content: str, said: str) -> None:
@@ -50,7 +50,7 @@ def test_a_file_that_cannot_be_is_refused_with_the_reason(tmp_path: Path, conten
 
 def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
     """Guards against the shipped limits in place of the ones that a user believes to have set."""
-    with pytest.raises(SettingsError, match=r"NBA_ML_THRESHOLDS names .*none\.toml, which cannot be read"):
+    with pytest.raises(SettingsError, match=r"NBA_ML_THRESHOLDS is .*none\.toml, which cannot be read"):
         Thresholds.from_file(tmp_path / "none.toml")
 
 

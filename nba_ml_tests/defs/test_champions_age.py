@@ -45,7 +45,7 @@ def test_a_model_of_half_a_month_is_as_old_as_its_games(bench: ReleaseContext) -
     assert release.champion.learnt_until == date(2022, 1, 12)
     found = champion_not_too_old(release, AT, LIMITS)
     assert found.level is Level.RED
-    assert "has learnt from games up to 2022-01-12: 19 playing days ago" in found.said
+    assert "was trained on games up to 2022-01-12, 19 playing days ago" in found.said
 
 
 def test_a_catboost_is_as_old_as_its_trainer_says_and_is_not_loaded(bench: ReleaseContext) -> None:
@@ -67,5 +67,5 @@ def test_a_champion_whose_bundle_is_damaged_is_a_finding(bench: ReleaseContext, 
     with dg.DagsterInstance.ephemeral() as instance:
         found = champion_not_too_old(look_at_release(instance, bench.objects, MONTHS), AT, LIMITS)
     assert found.level is Level.RED
-    assert f"How old {identity} is cannot be told" in found.said
+    assert f"The age of {identity} is unknown" in found.said
     assert "_metadata.json: expected " in found.said

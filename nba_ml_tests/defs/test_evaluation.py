@@ -126,7 +126,7 @@ def test_the_numbers_of_a_month_are_there_to_plot(home: Home, trained: Trained) 
         (
             "2021-11",
             "no model of an earlier month, so no prediction",
-            "4,662 results and no prediction: there was no model",
+            "4,662 results but no predictions: there was no earlier model",
         ),
     ],
 )

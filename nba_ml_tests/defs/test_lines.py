@@ -79,8 +79,8 @@ def test_lines_by_id_are_counted_and_a_month_without_lines_has_nothing_to_judge(
 @pytest.mark.parametrize(
     ("wrong", "stops", "said"),
     [
-        (15, False, "15 of 150 lines of 2021-11 are nobody's: id unknown (15)"),
-        (31, True, "31 of 150 lines of 2021-11 are nobody's: id unknown (31)"),
+        (15, False, "15 of 150 lines of 2021-11 match no player: id unknown (15)"),
+        (31, True, "31 of 150 lines of 2021-11 match no player: id unknown (31)"),
     ],
 )
 def test_lines_that_match_nobody_are_told_and_too_many_stop_the_run(

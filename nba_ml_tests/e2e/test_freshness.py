@@ -155,7 +155,7 @@ def test_health_from_outside_says_the_same(watched: Dagit) -> None:
         [BIN / "nba-ml", "health"], env=environment(watched.home), capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    assert "Dagster's daemon is alive" in done.stdout
+    assert "Dagster's daemon is running" in done.stdout
     # The targets are those servers' own settings, not this command's: the sensor counts as they left it.
     assert "On: daily_health, monthly_training" in done.stdout
 

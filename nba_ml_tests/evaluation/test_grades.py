@@ -176,7 +176,7 @@ def test_a_month_that_is_not_played_yet_says_so(trained: Trained) -> None:
     graded = grade(trained, future)
     assert (graded.table.num_rows, graded.report.graded, graded.report.breakdown) == (0, 0, None)
     assert graded.table.schema == PREDICTION_GRADES
-    assert graded.report.note == "no result yet; 412 feature rows without a result"
+    assert graded.report.note == "no results yet; 412 feature rows without a result"
 
 
 def test_other_months_without_a_number_say_why(trained: Trained) -> None:
@@ -187,7 +187,7 @@ def test_other_months_without_a_number_say_why(trained: Trained) -> None:
     early = grade_month(empty, october, "2021-10", V2_33FEATURES).report
     assert early.note == "only early-season rows (2,071), which are not predicted; 0 feature rows without a result"
     first = grade_month(empty, november, "2021-11", V2_33FEATURES).report
-    assert first.note.startswith("4,662 results and no prediction: there was no model of an earlier month; 15 feature")
+    assert first.note.startswith("4,662 results but no predictions: there was no earlier model; 15 feature")
     cancelled = grade_month(
         scored(trained, january), replace(january, table=january.table.slice(0, 0)), MONTH, V2_33FEATURES
     )

@@ -156,7 +156,7 @@ def test_no_model_gives_no_row_and_no_error() -> None:
 @pytest.mark.parametrize("month", ["2021-11", "2021-12"])
 def test_a_month_that_the_model_has_seen_is_refused(trained: Trained, month: str) -> None:
     """Guards against grades of memories: the model of December scoring December."""
-    with pytest.raises(SplitError, match=rf"given games up to 2021-12-31, and the first game of {month} is on"):
+    with pytest.raises(SplitError, match=rf"trained on games up to 2021-12-31, but the first game of {month} is on"):
         make_predictions(snapshot_of(month), model_of(trained), month, V2_33FEATURES, threads=1)
 
 
@@ -175,7 +175,9 @@ def test_a_model_that_was_given_part_of_the_month_is_refused(trained: Trained, d
 def test_a_model_without_a_calibration_says_what_to_do(trained: Trained) -> None:
     """Guards against intervals of NaN from a model that an earlier version trained."""
     old = TrainedModel(trained.report.model_copy(update={"calibration": None}), trained.fitted.booster)
-    with pytest.raises(StaleInputError, match="Materialise xgboost_model for 2021-12 and every month up to 2022-01"):
+    with pytest.raises(
+        StaleInputError, match="Materialise xgboost_model again for every month from 2021-12 to 2022-01"
+    ):
         make_predictions(snapshot_of(MONTH), old, MONTH, V2_33FEATURES, threads=1)
 
 

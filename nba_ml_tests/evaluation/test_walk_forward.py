@@ -116,7 +116,7 @@ def test_nothing_graded_is_no_error(months: list[GradedMonth]) -> None:
     """Guards against a summary that cannot be made before there is something to sum up."""
     walk = walk_of(*months)
     assert (walk.overall, walk.seasons, walk.measured) == (None, {}, {})
-    assert "No month has been graded with a result yet." in text_of(page_of(walk))
+    assert "No month has graded results yet." in text_of(page_of(walk))
     assert "Dec 2021 : never graded" in text_of(page_of(walk))
 
 
@@ -138,7 +138,7 @@ def test_tables_show_what_there_is_and_dashes_for_what_there_is_not() -> None:
     assert (first["month"], first["n"], first["MAE"], first["season average"]) == ("2022-01", "2", "1.500", "4.000")
     assert first["better by"] == "2.500 (2.500 to 2.500)"
     assert (first["line"], first["hit rate"]) == ("-", "-")
-    assert second["line"] == "4.000 (ours there 2.000, n 2)"
+    assert second["line"] == "4.000 (model 2.000, n 2)"
     assert second["hit rate"] == "50.0% (9.5% to 90.5%) of 2"
 
 
@@ -203,16 +203,18 @@ def test_the_page_needs_nothing_but_itself() -> None:
     [
         (4.0, "The model beats the season average"),
         (0.5, "The model loses to the season average"),
-        (1.5, "The model cannot be told apart from the season average"),
+        (1.5, "The model is not significantly different from the season average"),
     ],
 )
 def test_the_headline_says_what_the_interval_says(season_off_by: float, headline: str) -> None:
     """Guards against a page that celebrates a model whatever the numbers are."""
     errors = [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0]
     page = page_of(walk_of(month_of_errors("2022-01", errors, season_off_by=season_off_by)))
-    assert f"<h1>{headline} on games it had not seen</h1>" in page
+    assert f"<h1>{headline} on unseen games</h1>" in page
     lost = "It loses to the season average for players of" in text_of(page)
     assert lost is (season_off_by == 0.5)
+    assert ("worse by 1.000 points (0." in text_of(page)) is (season_off_by == 0.5)
+    assert "better by -" not in text_of(page)
 
 
 def test_the_page_says_where_the_line_is_better() -> None:
@@ -224,7 +226,7 @@ def test_the_page_says_where_the_line_is_better() -> None:
         rows.table.column("points"),
     )
     text = text_of(page_of(walk_of(GradedMonth.of(better, report_of("2022-01", better)))))
-    assert "On the 4 predictions with a betting line, the line was the better one: 0.00 against 2.50." in text
+    assert "On the 4 predictions with a betting line, the line was better: 0.00 against 2.50." in text
     assert "On the 4 predictions with a betting line" not in text_of(
         page_of(walk_of(month_of_errors("2022-01", [0.0] * 4, line=True)))
     )
@@ -233,7 +235,7 @@ def test_the_page_says_where_the_line_is_better() -> None:
 @pytest.mark.parametrize(
     ("right", "wrong", "says"),
     [
-        (100, 100, "it cannot be told apart"),
+        (100, 100, "not significantly different from the 52.4%"),
         (300, 100, "That is above the 52.4%"),
         (100, 300, "they would have lost money"),
     ],

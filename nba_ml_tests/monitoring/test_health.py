@@ -69,7 +69,7 @@ def test_refused_months_are_passed_over_once_a_later_one_is_published() -> None:
     """Guards against a check that is red for ever for the first months, whose models never are good enough."""
     found = no_month_left_failed(release(failed=(refused("2023-11"), refused("2023-12")), published=("2024-02",)))
     assert found.level is Level.FINE
-    assert "passed over since: 2023-11, 2023-12" in found.said
+    assert "Refused and skipped: 2023-11, 2023-12" in found.said
 
 
 def test_a_refused_newest_month_is_red() -> None:
@@ -113,7 +113,7 @@ def test_a_champion_whose_bundle_cannot_be_read_is_red() -> None:
     """Guards against a damaged bundle that hides every other finding, or passes for a young model."""
     damaged = replace(release(), champion=ServingModel("a_model", None, at("2024-12-02"), "it is damaged."))
     found = champion_not_too_old(damaged, at("2025-01-02"), LIMITS)
-    assert (found.level, found.said) == (Level.RED, "How old a_model is cannot be told: it is damaged.")
+    assert (found.level, found.said) == (Level.RED, "The age of a_model is unknown: it is damaged.")
     assert "champion rollback" in found.next_step
 
 
@@ -147,7 +147,7 @@ def test_a_deleted_schedule_is_red_although_nothing_failed() -> None:
     assert retraining_ran(quiet, at("2025-01-07"), LIMITS).level is Level.FINE
     found = retraining_ran(quiet, at("2025-01-08"), LIMITS)
     assert found.level is Level.RED
-    assert found.said == "2024-12 ended 8 days ago and was never trained. 7 days are allowed."
+    assert found.said == "2024-12 ended 8 days ago and was never trained. The limit is 7 days."
     assert "monthly_training" in found.next_step
 
 

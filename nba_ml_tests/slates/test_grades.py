@@ -136,12 +136,12 @@ def test_a_date_without_results_waits() -> None:
     nothing = replace(frozen, table=frozen.table.slice(0, 0), results=frozen.results.slice(0, 0))
     report = grade_slates(slates(), nothing, MONTH).report
     assert report.note == "none of the 6 dates with a slate has results yet"
-    assert grade_slates((), frozen, MONTH).report.note == "no slate of 2022-01 was kept"
+    assert grade_slates((), frozen, MONTH).report.note == "there are no slates of 2022-01"
 
 
 def test_two_versions_of_a_date_are_refused() -> None:
     """Guards against games that count twice."""
-    with pytest.raises(ValueError, match="two slates of one date"):
+    with pytest.raises(ValueError, match="two slates have the same date"):
         grade_slates((slates()[0], slates(at=AFTERWARDS)[0]), snapshot(), MONTH)
 
 

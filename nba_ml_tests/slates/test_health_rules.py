@@ -23,7 +23,7 @@ def test_a_date_with_features_and_without_a_slate_is_red_and_says_what_to_do() -
     """Guards against a tick that raised, or came before the features: no run has failed, and nobody hears of it."""
     found = slates_made(SlateDays(ON, WEEK[1:], WEEK), SIX)
     assert found.level is Level.RED
-    assert "1 of the 8 dates of the last week that were due have no slate" in found.said
+    assert "1 of 8 due dates of the last week have feature rows but no slate" in found.said
     assert "2025-01-22. daily_slate is on." in found.said
     assert "`nba-ml slate predict --date 2025-01-22`" in found.next_step
     assert found.worst == [{"date": "2025-01-22"}]
@@ -76,7 +76,7 @@ def test_slates_of_another_scheduler_are_missed_and_one_by_hand_is_no_alarm() ->
     found = slates_made(SlateDays(None, (WEEK[3], WEEK[2]), WEEK), SIX)
     assert found.level is Level.WARNING
     assert [each["date"] for each in found.worst] == ["2025-01-21", "2025-01-22"]
-    assert "daily_slate is off, and others were made" in found.said
+    assert "daily_slate is off, but other dates have slates" in found.said
 
 
 @pytest.mark.parametrize(("on", "level"), [(ON, Level.RED), (None, Level.WARNING)])
@@ -84,7 +84,7 @@ def test_a_feature_store_that_does_not_answer_is_no_all_clear(on: datetime | Non
     """Guards against a green check of nothing while BigQuery is out of reach."""
     found = slates_made(SlateDays(on, (TODAY,), (), unread="BigQuery did not answer."), SIX)
     assert found.level is level
-    assert "could not be looked at. BigQuery did not answer." in found.said
+    assert "could not be read. BigQuery did not answer." in found.said
 
 
 @given(st.sets(st.integers(-40, 40)), st.sets(st.integers(-40, 40)), st.integers(0, 23))

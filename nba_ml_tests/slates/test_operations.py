@@ -93,7 +93,7 @@ def test_a_grade_is_of_what_was_served_and_not_of_what_serves_now(scene: Scene) 
 
 def test_nobody_serves_before_the_first_champion(scene: Scene) -> None:
     """Guards against a slate of whichever model lies there."""
-    with pytest.raises(SlateError, match=r"Nothing serves yet.*nba-ml champion promote"):
+    with pytest.raises(SlateError, match=r"There is no champion yet.*nba-ml champion promote"):
         predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
     assert scene.slates.days("2022-01") == []
 
@@ -101,7 +101,7 @@ def test_nobody_serves_before_the_first_champion(scene: Scene) -> None:
 def test_a_date_without_rows_is_an_error_with_advice(scene: Scene) -> None:
     """Guards against a green run over nothing."""
     scene.promote(scene.ids[0])
-    with pytest.raises(SlateError, match=r"no feature rows of 2022-02-03.*the nearest before it is 2022-01-31"):
+    with pytest.raises(SlateError, match=r"no feature rows of 2022-02-03.*the nearest earlier date is 2022-01-31"):
         predict_slate(scene.desk, date(2022, 2, 3), BEFORE_THE_GAMES)
 
 
@@ -123,7 +123,7 @@ def test_a_month_without_slates_or_results_says_what_to_do(scene: Scene) -> None
     scene.promote(scene.ids[0])
     predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
     scene.months.objects.delete("feature_store_snapshot/2022-01.parquet")
-    with pytest.raises(SlateError, match="1 slates of 2022-01 are kept, and its results are not there"):
+    with pytest.raises(SlateError, match="There are 1 slates of 2022-01, but the month has no snapshot"):
         grade_month_of_slates(scene.months, scene.slates, "2022-01")
 
 

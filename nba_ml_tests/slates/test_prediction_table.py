@@ -224,7 +224,7 @@ def test_a_part_of_a_slate_is_said(table: Table) -> None:
     player = kept.slate.table.column("player_lookup")[0].as_py()
     table.sql(f"DELETE FROM {table.name} WHERE game_date = DATE '{DAY}' AND player_lookup = '{player}'")
     whole = kept.slate.table.num_rows
-    with pytest.raises(SlateError, match=f"has {whole - 1} rows of slate {kept.slate_id} and should have {whole}"):
+    with pytest.raises(SlateError, match=f"has {whole - 1} rows of slate {kept.slate_id}, expected {whole}"):
         table.writer().write(kept, stands=True)
 
 
@@ -314,7 +314,7 @@ def test_a_missing_table_is_answered_with_the_statement_that_makes_it(table: Tab
     """Guards against 'Not found' and nothing more: the statement in the message works."""
     table.sql(f"DROP TABLE {table.name}")
     kept = table.kept()
-    with pytest.raises(SlateError, match="is not there") as refused:
+    with pytest.raises(SlateError, match="does not exist") as refused:
         table.writer().write(kept, stands=True)
     said = str(refused.value)
     statement = said[said.index("CREATE TABLE") : said.index("= TRUE)") + 7]
@@ -327,28 +327,28 @@ def test_missing_columns_are_answered_with_the_statement_that_adds_them(table: T
     for name in ("side", "points_low"):
         table.sql(f"ALTER TABLE {table.name} DROP COLUMN {name}")
     kept = table.kept()
-    with pytest.raises(SlateError, match="lacks 2 of the 25 columns that a slate fills: points_low, side") as refused:
+    with pytest.raises(SlateError, match="lacks 2 of the 25 columns of a slate: points_low, side") as refused:
         table.writer().write(kept, stands=True)
     said = str(refused.value)
-    table.sql(said[said.index("ALTER TABLE") : said.index(". The slate is kept")])
+    table.sql(said[said.index("ALTER TABLE") : said.index(". The slate is stored")])
     assert table.writer().write(kept, stands=True).loaded
 
 
 @pytest.mark.parametrize(
     ("column", "instead", "said"),
     [
-        ("line_margin NUMERIC", "line_margin FLOAT64", "line_margin is FLOAT.*, NUMERIC is due"),
-        ("created_at", "sport STRING NOT NULL, created_at", "sport is REQUIRED, and no slate has it"),
-        ("points_low NUMERIC", "points_low NUMERIC NOT NULL", "points_low is REQUIRED, and is NULL in some rows"),
-        ("predicted_points NUMERIC", "predicted_points NUMERIC(5, 1)", "predicted_points keeps 1 decimals, 2 are due"),
-        ("points_high NUMERIC", "points_high NUMERIC(5)", "points_high keeps 0 decimals, 2 are due"),
-        ("over_probability NUMERIC", "over_probability NUMERIC(5, 2)", "over_probability keeps 2 decimals, 4 are due"),
+        ("line_margin NUMERIC", "line_margin FLOAT64", "line_margin is FLOAT.*, expected NUMERIC"),
+        ("created_at", "sport STRING NOT NULL, created_at", "sport is REQUIRED but not a column of slates"),
+        ("points_low NUMERIC", "points_low NUMERIC NOT NULL", "points_low is REQUIRED but NULL in some rows"),
+        ("predicted_points NUMERIC", "predicted_points NUMERIC(5, 1)", "predicted_points has 1 decimals, needs 2"),
+        ("points_high NUMERIC", "points_high NUMERIC(5)", "points_high has 0 decimals, needs 2"),
+        ("over_probability NUMERIC", "over_probability NUMERIC(5, 2)", "over_probability has 2 decimals, needs 4"),
         (
             "confidence_score NUMERIC",
             "confidence_score NUMERIC(4, 2)",
-            "confidence_score keeps 2 digits before the point, 3 are due",
+            "confidence_score has 2 digits before the point, needs 3",
         ),
-        ("line_margin NUMERIC", "line_margin BIGNUMERIC", "line_margin is BIGNUMERIC, NUMERIC is due"),
+        ("line_margin NUMERIC", "line_margin BIGNUMERIC", "line_margin is BIGNUMERIC, expected NUMERIC"),
     ],
 )
 def test_columns_that_cannot_hold_a_slate_are_named(table: Table, column: str, instead: str, said: str) -> None:
@@ -388,5 +388,5 @@ def test_no_answer_is_said_in_words(table: Table) -> None:
     writer = BigQueryPredictionTable(
         table.emulator.connection(endpoint="http://127.0.0.1:9", deadline_seconds=1, request_seconds=1), table.name
     )
-    with pytest.raises(SlateError, match=r"did not answer within 1 s.*writes it again, and never twice"):
+    with pytest.raises(SlateError, match=r"did not respond within 1 s.*It never writes a slate twice"):
         writer.write(table.kept(), stands=True)

@@ -141,14 +141,16 @@ def test_a_line_that_means_no_line_is_none() -> None:
 def test_rows_of_another_date_are_refused() -> None:
     """Guards against a source that hands over two dates, one of which would be scored under the other's."""
     both = pa.concat_tables([slate_rows_of(DAY), slate_rows_of(DAY + timedelta(days=1))])
-    with pytest.raises(SlateError, match="hold rows of 2022-01-16 too"):
+    with pytest.raises(SlateError, match="include rows of 2022-01-16"):
         slate(both)
 
 
 def test_a_model_that_has_learnt_from_the_date_is_refused() -> None:
     """Guards against memories that are kept, and graded, as predictions."""
     last = champion().seen.given
-    with pytest.raises(SlateError, match=f"was given games up to {last}: what it says of {last} would be a memory"):
+    with pytest.raises(
+        SlateError, match=f"was trained on games up to {last}, so it has already seen the results of {last}"
+    ):
         score_slate(slate_rows_of(last), systems(), last, BEFORE_THE_GAMES)
 
 
@@ -156,9 +158,9 @@ def test_a_date_without_rows_names_the_nearest_that_have() -> None:
     """Guards against an empty slate that looks like a day without games."""
     empty = SLATE_ROWS.empty_table()
     near = [date(2022, 1, 2), date(2022, 1, 9), date(2022, 1, 20)]
-    with pytest.raises(SlateError, match="before it is 2022-01-09 and the nearest after it is 2022-01-20"):
+    with pytest.raises(SlateError, match="earlier date is 2022-01-09 and the nearest later date is 2022-01-20"):
         require_rows(empty, DAY, near)
-    with pytest.raises(SlateError, match="nor are there any within a month"):
+    with pytest.raises(SlateError, match="there are none within a month"):
         require_rows(empty, DAY, [])
     require_rows(slate_rows_of(DAY), DAY, near)
 

@@ -56,8 +56,8 @@ def test_a_hole_in_the_middle_stays_a_month_and_says_so(data: Path) -> None:
     ("name", "message"),
     [
         ("2022-07.parquet", "2022-07 is in the off-season"),
-        ("foo.parquet", "'foo' is not a month. Write it as YYYY-MM"),
-        ("2022-1.parquet", "'2022-1' is not a month"),
+        ("foo.parquet", "'foo' is not a valid month. Use YYYY-MM"),
+        ("2022-1.parquet", "'2022-1' is not a valid month"),
     ],
 )
 def test_a_file_whose_name_is_no_season_month_is_refused(data: Path, name: str, message: str) -> None:

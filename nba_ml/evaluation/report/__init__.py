@@ -1,4 +1,4 @@
-"""The walk-forward as one HTML page: no script, no outside resource, readable on a phone.
+"""The walk-forward report as one HTML page: no scripts, no external resources, readable on a phone.
 
-What belongs here: how the summary looks. What it says is computed in `walk_forward`.
+This package only formats the summary. `evaluation.walk_forward` computes it.
 """

@@ -1,4 +1,4 @@
-"""How numbers, months and gains are written on the page."""
+"""Formats of numbers, months and gains on the page."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from nba_ml.model.comparison import BaselineResult
 
 
 def has_season(each: Slice) -> bool:
-    """Whether the season average was there to compare with."""
+    """Whether the slice has a season average to compare with."""
     return "season_average" in each.baselines
 
 
 def tone(result: BaselineResult) -> str:
-    """good, bad or unclear: where the interval of the gain lies."""
+    """CSS class of a gain: good, bad or unclear, by its interval."""
     return "good" if result.gain_interval.low > 0 else "bad" if result.gain_interval.high < 0 else "unclear"
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """With its sign, a real minus, and no minus before a zero."""
+    """A number with its sign. Uses the minus character, and no sign for zero."""
     text = f"{value:+.{digits}f}"
     return text.replace("-", "\u2212") if float(text) else f"{0:.{digits}f}"
 
 
 def number(value: float | None) -> str:
-    """Points with three decimals; a dash for what was not measured."""
+    """Points with three decimals; a dash if not measured."""
     return "-" if value is None else f"{value:.3f}"
 
 
 def population(each: Slice) -> str:
-    """What a slice was measured on."""
+    """The sample size of a slice."""
     return f"{each.metrics.n:,} predictions on {each.days:,} days"
 
 

@@ -1,4 +1,4 @@
-"""The page as a whole: its sections in the order in which they are read, and the frame around them."""
+"""The report page: its sections in reading order, and the HTML around them."""
 
 from __future__ import annotations
 
@@ -18,35 +18,34 @@ from nba_ml.model.uncertainty import HIGH, LOW
 
 
 def walk_forward_page(walk: WalkForward, *, wide_picture: bytes, narrow_picture: bytes) -> str:
-    """The page, as HTML. The pictures are PNGs of the curve, one for a desk and one for a phone."""
+    """The page as HTML. The pictures are PNGs of the curve, one for wide screens and one for phones."""
     overall = walk.overall
     if overall is None:
-        return _page(
-            f"<h1>Walk-forward</h1><p class=verdict>No month has been graded with a result yet.</p>{_notes(walk)}"
-        )
+        return _page(f"<h1>Walk-forward</h1><p class=verdict>No month has graded results yet.</p>{_notes(walk)}")
     measured = {month: each.overall for month, each in walk.measured.items()}
     return _page(
         f"<h1>{escape(headline(overall.overall))}</h1>"
         f"<p class=verdict>{escape(verdict(walk, overall.overall))}</p>"
         f"<div class=tiles>{''.join(_tiles(overall.overall))}</div>"
         f"<section><h2>Month by month</h2><p class=soft>Each month is predicted by the model trained on the months "
-        f"before it. Above: how far off the model and the averages are; lower is better. Below: what the model gains "
-        f"on the season average; above zero is better, and green where the 95% interval is.</p>"
+        f"before it. Above: the mean absolute error of the model and the averages; lower is better. Below: the "
+        f"model's gain on the season average. Above zero the model is better; green means that the whole 95% interval "
+        f"is above zero.</p>"
         f"{_picture(wide_picture, narrow_picture)}</section>"
         + _by_season(walk, overall)
-        + _section("By tier of season average", "Who the errors are made on.", "points a game", overall.by["tier"])
+        + _section("By tier of season average", "Errors by the kind of player.", "points a game", overall.by["tier"])
         + _section("Home and away", "", "venue", overall.by["venue"])
         + _section("Rest", "Back-to-back: the team played the day before.", "rest", overall.by["rest"])
         + _line_section(walk, overall)
         + _section(
             "By month of the season",
-            "Averages need games: the model's gain on the season average changes over a season.",
+            "Averages need games, so the model's gain on the season average changes over a season.",
             "month",
             overall.by["month of season"],
         )
         + _section(
             "Every month",
-            "Promised is what the model's own validation said before the month was played.",
+            "Promised is the MAE of the model's validation, before the month was played.",
             "month",
             {month_name(month): each for month, each in measured.items()},
             promised={month_name(m): _promised(walk, m) for m in measured},
@@ -77,7 +76,7 @@ def _tiles(overall: Slice) -> list[str]:
     line = overall.against_line
     if line is not None:
         gain, n = line.line.gain_interval, line.n
-        detail = f"{signed(gain.low)} to {signed(gain.high)}, on the {n:,} that have one"
+        detail = f"{signed(gain.low)} to {signed(gain.high)}, on the {n:,} with a line"
         tiles.append(_tile(signed(line.line.gain), "gain on the betting line", detail, tone(line.line)))
     if line is not None and line.hit_rate is not None:
         rate = line.hit_rate
@@ -87,7 +86,7 @@ def _tiles(overall: Slice) -> list[str]:
         _tile(
             f"{coverage.inside:.1%}",
             f"of results inside the {LOW:.0%} to {HIGH:.0%} interval",
-            f"{coverage.nominal:.0%} wanted; {coverage.below:.1%} below, {coverage.above:.1%} above",
+            f"target {coverage.nominal:.0%}; {coverage.below:.1%} below, {coverage.above:.1%} above",
         )
     )
     tiles.append(
@@ -136,16 +135,16 @@ def _section(
     *,
     promised: Mapping[str, float | None] | None = None,
 ) -> str:
-    told = f"<p class=soft>{escape(lead)}</p>" if lead else ""
-    return f"<section><h2>{escape(title)}</h2>{told}{slices_table(label, slices, None, promised)}</section>"
+    intro = f"<p class=soft>{escape(lead)}</p>" if lead else ""
+    return f"<section><h2>{escape(title)}</h2>{intro}{slices_table(label, slices, None, promised)}</section>"
 
 
 def _line_section(walk: WalkForward, overall: Breakdown) -> str:
     against = overall.overall.against_line
     if against is None:
         return (
-            "<section><h2>Against the line</h2><p>No graded game had a betting line, so there is no hit rate, no bias "
-            "against the line, and no bet.</p></section>"
+            "<section><h2>Against the line</h2><p>No graded game had a betting line, so there are no bets, no hit rate "
+            "and no bias against the line.</p></section>"
         )
     rows = {month_name(m): each.overall.against_line for m, each in walk.measured.items()}
     lines = {name: result for name, result in rows.items() if result is not None}
@@ -156,8 +155,8 @@ def _line_section(walk: WalkForward, overall: Breakdown) -> str:
         f"<section><h2>Against the line</h2><p>{escape(odds_in_words(against.hit_rate))}</p>"
         f"<p class=soft>Only {count(len(lines), 'month')} of {len(rows)} had lines. A bet is a prediction {EDGE:g} "
         f"points or more from the line whose side wins with a probability above {BREAK_EVEN:.2%}, the break-even at "
-        f"odds of {USUAL_ODDS}; a result on the line is a push and no bet. Bias is the mean of prediction minus "
-        f"line.</p>{table}<details><summary>By tier</summary>{tier_table}</details></section>"
+        f"odds of {USUAL_ODDS}; a result equal to the line is a push and does not count. Bias is the mean of "
+        f"prediction minus line.</p>{table}<details><summary>By tier</summary>{tier_table}</details></section>"
     )
 
 
@@ -169,16 +168,16 @@ def _notes(walk: WalkForward) -> str:
 
 
 def _glossary() -> str:
-    told = {
-        "MAE": "mean absolute error, in points; the small numbers are its 95% interval, by resampling whole days",
-        "gain": "the season average's MAE minus the model's, on the very same rows; above 0 the model is better",
-        "coverage": f"share of results inside the {LOW:.0%} to {HIGH:.0%} interval; {HIGH - LOW:.0%} is right",
-        "bias": "mean of prediction minus result; points are skewed, so a model of the median lies below the mean",
-        "RMSE": "root mean squared error, in points",
+    terms = {
+        "MAE": "mean absolute error in points; the small numbers are its 95% interval (bootstrap over days)",
+        "gain": "the season average's MAE minus the model's on the same rows; above 0 the model is better",
+        "coverage": f"share of results inside the {LOW:.0%} to {HIGH:.0%} interval; {HIGH - LOW:.0%} is ideal",
+        "bias": "mean of prediction minus result; points are skewed, so a model of the median is below the mean",
+        "RMSE": "root mean squared error in points",
         "hit rate": "right / (right + wrong), with its 95% Wilson interval",
-        "mock": "the rule of thumb that was in production before there was a model",
+        "mock": "the rule of thumb used in production before there was a model",
     }
-    lines = "".join(f"<li><b>{name}</b>: {escape(meaning)}</li>" for name, meaning in told.items())
+    lines = "".join(f"<li><b>{name}</b>: {escape(meaning)}</li>" for name, meaning in terms.items())
     return f"<section><h2>How to read this</h2><ul>{lines}</ul></section>"
 
 

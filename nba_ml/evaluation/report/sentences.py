@@ -1,4 +1,4 @@
-"""What the page says in words: the headline, the verdict, where the model loses, and what bets would have made."""
+"""The sentences of the page: headline, summary, where the model is worse, and the result of bets."""
 
 from __future__ import annotations
 
@@ -9,67 +9,68 @@ from nba_ml.evaluation.walk_forward import WalkForward
 
 
 def headline(overall: Slice) -> str:
-    """Whether the model beats the season average, as far as the interval of the gain tells."""
+    """Whether the model beats the season average, judged by the interval of its gain."""
     season = overall.baselines.get("season_average")
     if season is None:
-        return f"The model is {overall.metrics.mae:.2f} points off on games it had not seen"
+        return f"The model's mean error is {overall.metrics.mae:.2f} points on unseen games"
     if season.gain_interval.low > 0:
-        return "The model beats the season average on games it had not seen"
+        return "The model beats the season average on unseen games"
     if season.gain_interval.high < 0:
-        return "The model loses to the season average on games it had not seen"
-    return "The model cannot be told apart from the season average on games it had not seen"
+        return "The model loses to the season average on unseen games"
+    return "The model is not significantly different from the season average on unseen games"
 
 
 def verdict(walk: WalkForward, overall: Slice) -> str:
-    """The one paragraph that is read if nothing else is."""
+    """The summary paragraph."""
     months = walk.measured
-    said = (
-        f"Over {count(len(months), 'month')} and {overall.metrics.n:,} predictions it was {overall.metrics.mae:.2f} "
-        f"points off on average"
+    error = (
+        f"Over {count(len(months), 'month')} and {overall.metrics.n:,} predictions its mean absolute error was "
+        f"{overall.metrics.mae:.2f} points"
     )
     season = overall.baselines.get("season_average")
     if season is None:
-        return f"{said}. No season average was there to compare it with."
+        return f"{error}. There was no season average to compare with."
     gains = [each.overall.baselines["season_average"] for each in months.values() if has_season(each.overall)]
     clearly = sum(gain.gain_interval.low > 0 for gain in gains)
     lost = sum(gain.gain_interval.high < 0 for gain in gains)
-    verdict = (
-        f"{said}, the season average {season.metrics.mae:.2f}: better by {season.gain:.3f} points "
-        f"({season.gain_interval.low:.3f} to {season.gain_interval.high:.3f}). Of the {count(len(gains), 'month')} it "
-        f"was clearly better in {clearly}, clearly worse in {lost}, and in {len(gains) - clearly - lost} the month "
-        f"alone cannot tell."
+    sign, compared = (1, "better") if season.gain >= 0 else (-1, "worse")
+    low, high = sorted((sign * season.gain_interval.low, sign * season.gain_interval.high))
+    summary = (
+        f"{error}, the season average's {season.metrics.mae:.2f}: {compared} by {sign * season.gain:.3f} points "
+        f"({low:.3f} to {high:.3f}). Of {count(len(gains), 'month')} it was significantly better in {clearly}, "
+        f"significantly worse in {lost}, and not significantly different in {len(gains) - clearly - lost}."
     )
-    return " ".join([verdict, *_losses(walk)])
+    return " ".join([summary, *_losses(walk)])
 
 
 def _losses(walk: WalkForward) -> list[str]:
-    """Where the model is clearly not the better one, said as plainly as where it is."""
+    """Where the model is significantly worse."""
     if walk.overall is None:
         return []
     against, tiers = walk.overall.overall.against_line, walk.overall.by["tier"]
-    said = [
+    losses = [
         f"It loses to the season average for players of {name} points a game ({signed(season.gain)})."
         for name, each in tiers.items()
         if (season := each.baselines.get("season_average")) is not None and season.gain_interval.high < 0
     ]
     if against is not None and against.line.gain_interval.high < 0:
-        said.append(
-            f"On the {against.n:,} predictions with a betting line, the line was the better one: "
+        losses.append(
+            f"On the {against.n:,} predictions with a betting line, the line was better: "
             f"{against.line.metrics.mae:.2f} against {against.line.model_mae:.2f}."
         )
-    return said
+    return losses
 
 
 def odds_in_words(rate: Proportion | None) -> str:
-    """The hit rate held against break-even at the usual odds, with its interval; None is no bet."""
+    """The hit rate compared with break-even at the usual odds; None means no bets."""
     if rate is None:
-        return "There were lines, and no bet: no prediction was far enough from its line and likely enough to win."
+        return "There were lines but no bets: no prediction was far enough from its line and likely enough to win."
     share = f"{rate.share:.1%}, 95% interval {rate.low:.1%} to {rate.high:.1%}"
-    said = f"{rate.hits:,} of {rate.n:,} bets were right: {share}."
+    hits = f"{rate.hits:,} of {rate.n:,} bets were right: {share}."
     if rate.low > BREAK_EVEN:
-        return f"{said} That is above the {BREAK_EVEN:.1%} at which bets at -110 break even."
+        return f"{hits} That is above the {BREAK_EVEN:.1%} at which bets at -110 break even."
     if rate.high < BREAK_EVEN:
         return (
-            f"{said} That is below the {BREAK_EVEN:.1%} at which bets at -110 break even: they would have lost money."
+            f"{hits} That is below the {BREAK_EVEN:.1%} at which bets at -110 break even: they would have lost money."
         )
-    return f"{said} From the {BREAK_EVEN:.1%} at which bets at -110 break even it cannot be told apart."
+    return f"{hits} That is not significantly different from the {BREAK_EVEN:.1%} at which bets at -110 break even."

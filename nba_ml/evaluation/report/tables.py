@@ -1,4 +1,4 @@
-"""The page's tables: slices of the predictions with their gains drawn on one scale, and bets against the line."""
+"""The page's tables: slices of the predictions with their gains on a common scale, and bets against the line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SET_OFF = " class=all"
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """From points of gain to pixels: one scale a table, so that its rows can be compared by eye."""
+    """Maps points of gain to pixels. Each table has one scale, so its rows are comparable."""
 
     low: float
     high: float
@@ -24,7 +24,7 @@ class _Scale:
 
     @classmethod
     def of(cls, slices: Sequence[Slice]) -> _Scale:
-        """Wide enough for every gain's interval, and for zero."""
+        """A scale that contains every gain's interval and zero."""
         gains = [each.baselines["season_average"].gain_interval for each in slices if has_season(each)]
         low, high = min([0.0, *(g.low for g in gains)]), max([0.0, *(g.high for g in gains)])
         margin = 0.06 * (high - low) or 0.1
@@ -41,12 +41,12 @@ def slices_table(
     total: tuple[str, Slice] | None,
     promised: Mapping[str, float | None] | None,
 ) -> str:
-    """One row a slice, as HTML.
+    """One row per slice, as HTML.
 
     Args:
-        label: the head of the first column, which names the slices.
-        total: a last row, set off from the others.
-        promised: by slice, the MAE in points that the model's own validation promised; None leaves the column out.
+        label: heading of the first column, which has the slices' names.
+        total: a highlighted last row.
+        promised: slice -> MAE of the model's validation, in points; None omits the column.
     """
     names = ["MAE", "gain on season average", *(["promised"] if promised is not None else []), "n", "season average"]
     names += ["last 10", "last 5", "mock", "bias", "RMSE", "within 3 / 5", "coverage"]
@@ -58,8 +58,8 @@ def slices_table(
 
 
 def bets_table(label: str, results: Mapping[str, LineResult], total: tuple[str, LineResult] | None) -> str:
-    """One row a month or a tier that had lines, as HTML. `label` and `total` as for slices."""
-    names = ["hit rate", "gain on the line", "our MAE", "the line's", "bias", "lines", "right", "wrong", "push"]
+    """One row per month or tier with lines, as HTML. `label` and `total` as in `slices_table`."""
+    names = ["hit rate", "gain on the line", "model MAE", "line MAE", "bias", "lines", "right", "wrong", "push"]
     names += ["no bet", "over / under"]
     body = [_line_row(name, result, "") for name, result in results.items()]
     if total is not None:
@@ -87,14 +87,14 @@ def _row(name: str, each: Slice, scale: _Scale, promised: Mapping[str, float | N
 
 
 def _gain_cell(season: BaselineResult | None, scale: _Scale) -> str:
-    """The gain as a number and as a dot on its interval, with the zero line."""
+    """The gain as a number, and as a dot on its interval with the zero line."""
     if season is None:
         return "-"
     low, high, zero = scale.at(season.gain_interval.low), scale.at(season.gain_interval.high), scale.at(0.0)
-    told = f"{season.gain_interval.low:.3f} to {season.gain_interval.high:.3f}"
+    interval = f"{season.gain_interval.low:.3f} to {season.gain_interval.high:.3f}"
     return (
-        f'<div class="gain {tone(season)}" title="{told}"><span>{signed(season.gain)}</span>'
-        f'<svg viewBox="0 0 {scale.WIDTH} 16" role="img" aria-label="{told}">'
+        f'<div class="gain {tone(season)}" title="{interval}"><span>{signed(season.gain)}</span>'
+        f'<svg viewBox="0 0 {scale.WIDTH} 16" role="img" aria-label="{interval}">'
         f'<line x1="{zero}" x2="{zero}" y1="0" y2="16" stroke="#b6bcc5"/>'
         f'<line x1="{low}" x2="{high}" y1="8" y2="8" stroke="currentColor" stroke-width="3" opacity="0.45"/>'
         f'<circle cx="{scale.at(season.gain)}" cy="8" r="4" fill="currentColor"/></svg></div>'
@@ -120,7 +120,7 @@ def _line_row(name: str, result: LineResult, attributes: str) -> str:
 
 
 def _html_table(names: Sequence[str], rows: Sequence[str]) -> str:
-    """The names are ours, and text that needs no escaping."""
+    """A table. `names` are constants and need no escaping."""
     head = "".join(f"<th>{name}</th>" for name in names)
     return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
 
