@@ -168,7 +168,7 @@ def test_a_model_that_was_given_part_of_the_month_is_refused(trained: Trained, d
     days[MONTH] = days[MONTH][days[MONTH] <= last]
     split = split_by_date({each: (snapshot_of(each).digest, days[each]) for each in days})
     running = TrainedModel(trained.report.model_copy(update={"split": split}), trained.fitted.booster)
-    with pytest.raises(SplitError, match=rf"given games up to {last}, and the first game of {MONTH} is on"):
+    with pytest.raises(SplitError, match=rf"trained on games up to {last}, but the first game of {MONTH} is on"):
         make_predictions(snapshot_of(MONTH), running, MONTH, V2_33FEATURES, threads=1)
 
 

@@ -200,7 +200,9 @@ def test_a_month_that_a_system_was_given_is_refused(store: DirectoryStore) -> No
     assert len(shadow_month(bench, JANUARY, [december, "mock"]).systems) == 2
     first = january().column("game_date")[0].as_py()
     running = publish_made(store, trained_on(as_of(first)))
-    with pytest.raises(ReleaseError, match=f"given games up to {first}, and {JANUARY} begins on {first}"):
+    with pytest.raises(
+        ReleaseError, match=f"trained on games up to {first}, but the first game of {JANUARY} is on {first}"
+    ):
         shadow_month(bench, JANUARY, ["mock", running])
 
 

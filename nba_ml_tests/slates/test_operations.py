@@ -131,5 +131,7 @@ def test_without_bigquery_there_is_no_table_and_the_slate_is_not_lost(scene: Sce
     """Guards against an option that is ignored."""
     scene.promote(scene.ids[0])
     done = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
-    with pytest.raises(SettingsError, match=r"NBA_ML_SOURCE is 'embedded'.*The slate is kept: the same command"):
+    with pytest.raises(
+        SettingsError, match=r"NBA_ML_SOURCE is 'embedded'.*The slate is stored: then run the same command"
+    ):
         NoPredictionTable().write(done.kept, stands=True)
