@@ -1,6 +1,6 @@
 """`nba-ml health`: the standing checks from outside of Dagster, for a cron that does not die with its daemon.
 
-What belongs here: options, words, the exit code. The looking is in `health`.
+What belongs here: options, output, the exit code. The facts come from `defs.health`.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     from nba_ml.monitoring.notify import Notice, Target
 
 RED = 1
-"""Exit code: it could be looked, and something is red, or a target did not get its message."""
+"""Exit code: a finding is red, or a target did not get its message."""
 
 _COLOURS = {"fine": "green", "warning": "yellow", "red": "red"}
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-@click.option("--notify", is_flag=True, help="Tell the configured targets what is red; nothing if nothing is.")
+@click.option("--notify", is_flag=True, help="Send red findings to the configured targets; nothing if there are none.")
 @click.option("--test", is_flag=True, help="Send the configured targets a test message.")
 @command
 def health(as_json: bool, notify: bool, test: bool) -> int:
-    """Look whether the release is alive: months left failed, the champion's age, retraining, slates, the daemon.
+    """Check the health of the release: failed months, the champion's age, retraining, slates, the daemon.
 
-    It reads only, and may run while others work. Run it from a cron of your own, on the machine or beside it:
-    a check inside of Dagster dies together with Dagster's daemon.
+    Read-only: safe to run while other commands work on the home. Run it from your own cron, on this machine or another:
+    a check inside Dagster stops when Dagster's daemon stops.
 
     \b
     Exit code 0: fine (warnings are allowed)
               1: something is red
-              2: it could not be looked
+              2: the health could not be determined
     """
     settings = Settings.from_environment()
     targets = _targets(settings) if notify or test else {}
@@ -49,10 +49,9 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
     try:
         findings = _look(settings)
     except NbaMlError as error:
-        if notify:  # a release that cannot be looked at is the worst news of all
-            _tell(
-                targets, _bad_news([HealthFinding("health", Level.RED, f"The release could not be looked at. {error}")])
-            )
+        if notify:
+            message = f"The health of the release could not be determined. {error}"
+            _tell(targets, _bad_news([HealthFinding("health", Level.RED, message)]))
         raise
     red = [each for each in findings if each.level == "red"]
     if notify and red:
@@ -66,7 +65,7 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
             out.print(f"[{_COLOURS[each.level]}]{each.level:8}[/] {each.name}", end=": ")
             out.print(f"{each.said}{step}", soft_wrap=True, markup=False, highlight=False)
         for name, why in told.items():
-            out.print(f"{name}: {why or 'told'}", soft_wrap=True, markup=False, highlight=False)
+            out.print(f"{name}: {why or 'sent'}", soft_wrap=True, markup=False, highlight=False)
     return RED if red or any(told.values()) else 0
 
 
@@ -89,8 +88,8 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     from nba_ml.storage.opening import open_objects
 
     if not settings.dagster_home.is_dir():
-        # Opening it would make it, and a mistyped home would then look like one in which nothing was ever done.
-        raise SettingsError(f"{settings.dagster_home} is not there. Set NBA_ML_HOME (or DAGSTER_HOME) to the home.")
+        # Opening it would create it, and a mistyped path would then look like a home without any runs.
+        raise SettingsError(f"{settings.dagster_home} does not exist. Set NBA_ML_HOME (or DAGSTER_HOME) to the home.")
     now, limits = datetime.now(UTC), limits_of(settings.thresholds)
     objects = open_objects(settings.artifact_root)
     with open_instance(settings) as instance:
@@ -104,7 +103,7 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
 
 
 def _targets(settings: Settings) -> Mapping[str, Target]:
-    """Whom to tell. That nobody is configured is said before anything is looked at: it is a mistake of the cron's."""
+    """Where to send notices. No target is an error of the cron job, so it is raised before any check runs."""
     from nba_ml.monitoring.notify import targets_of
 
     targets = targets_of(settings.notify)
@@ -118,7 +117,9 @@ def _targets(settings: Settings) -> Mapping[str, Target]:
 def _test_message() -> Notice:
     from nba_ml.monitoring.notify import Notice
 
-    return Notice("warning", "nba-ml health: a test message", "Somebody tries this target.", "Nothing: it arrived.")
+    return Notice(
+        "warning", "nba-ml health: a test message", "This is a test of this target.", "Nothing: the message arrived."
+    )
 
 
 def _bad_news(red: list[HealthFinding]) -> Notice:
@@ -133,5 +134,5 @@ def _bad_news(red: list[HealthFinding]) -> Notice:
 
 
 def _tell(targets: Mapping[str, Target], notice: Notice) -> dict[str, str]:
-    """Target -> why it could not be told, '' if it was."""
+    """Target -> why the notice could not be sent, '' if it was."""
     return {name: deliver(notice) or "" for name, deliver in targets.items()}

@@ -1,4 +1,4 @@
-"""The months of a command while they run, and what came of them: a progress bar, a table, addresses."""
+"""The months of a command while they run, and their results: a progress bar, a table, URIs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class BackfillSummary:
-    """How a command's months went: how many were run, whether one failed, whose model the publisher refused."""
+    """The months of a command: how many were run, whether one failed, and those whose model was refused."""
 
     ran: int = 0
     failed: bool = False
@@ -33,9 +33,9 @@ def run_months(
     only_missing: bool,
     grade_where_possible: bool = False,
 ) -> BackfillSummary:
-    """Run the jobs (months, assets) with a progress bar; say what failed."""
+    """Run the jobs (months, assets) with a progress bar; report what failed."""
     jobs = [(months, assets) for months, assets in jobs if months]
-    went, skipped = BackfillSummary(), 0
+    summary, skipped = BackfillSummary(), 0
     with _progress_bar() as bar:
         task = bar.add_task("", total=sum(len(months) for months, _ in jobs))
         for months, assets in jobs:
@@ -46,12 +46,12 @@ def run_months(
                 bar.advance(task)
                 _report(bar.console, result)
                 if result.problems:
-                    return replace(went, failed=True)
-                went.refused += [month] if result.refused else []
-                went.ran, skipped = went.ran + bool(result.assets), skipped + (not result.assets)
-    unpublished = f" Refused, and so not published: {', '.join(went.refused)}." if went.refused else ""
-    out.print(f"{went.ran} month(s) run, {skipped} already up to date.{unpublished}", soft_wrap=True)
-    return went
+                    return replace(summary, failed=True)
+                summary.refused += [month] if result.refused else []
+                summary.ran, skipped = summary.ran + bool(result.assets), skipped + (not result.assets)
+    unpublished = f" Refused and not published: {', '.join(summary.refused)}." if summary.refused else ""
+    out.print(f"{summary.ran} month(s) run, {skipped} already up to date.{unpublished}", soft_wrap=True)
+    return summary
 
 
 def _report(console: Console, result: MonthResult) -> None:
@@ -69,8 +69,8 @@ def _report(console: Console, result: MonthResult) -> None:
         err.print(f"[red]{result.month} failed:[/red] {escaped(problem)}", soft_wrap=True)
     if result.problems:
         err.print(
-            f"See run {result.run_id} in `nba-ml ui`. Once mended, the same command (a backfill with --only-missing) "
-            "goes on.",
+            f"See run {result.run_id} in `nba-ml ui`. After a fix, run the same command again (a backfill with "
+            "--only-missing): it continues from there.",
             soft_wrap=True,
         )
     elif result.assets and not console.is_terminal:
@@ -89,17 +89,17 @@ def _progress_bar() -> Progress:
 
 
 def show_model(runner: Backfill, month: str) -> None:
-    """How good the month's model is beside its baselines."""
+    """The error of the month's model beside its baselines."""
     from nba_ml.model.stored import MODEL
     from nba_ml.model.summary import comparison
 
     store = runner.planner.store
     model = store.load(MODEL, month)
     if model is None:
-        raise NbaMlError(f"{store.uri(MODEL, month)} is not there, although its run succeeded: was it removed?")
+        raise NbaMlError(f"{store.uri(MODEL, month)} does not exist, although its run succeeded: was it deleted?")
     judgement, split = model.report.judgement, model.report.split
     if judgement is None:
-        out.print(f"{month}: every row so far is early season, so there is no model yet.")
+        out.print(f"{month}: no model yet, because all rows so far are early season.")
         return
     frame = comparison(judgement)
     validation = split.sides()["validation"]
@@ -131,6 +131,8 @@ def show_artifact(runner: Backfill, month: str) -> None:
         return
     out.print(f"Published {artifact.model_id}", highlight=False, soft_wrap=True)
     for override in artifact.verdict.overrides if artifact.verdict else ():
-        out.print(f"  although {override.check} failed: {escaped(override.reason)}", highlight=False, soft_wrap=True)
+        out.print(
+            f"  override: {override.check} failed, reason: {escaped(override.reason)}", highlight=False, soft_wrap=True
+        )
     for name, uri in artifact.uris.items():
         out.print(f"  {name:9} {uri}", highlight=False, soft_wrap=True)

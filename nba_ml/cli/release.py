@@ -1,7 +1,7 @@
 """`nba-ml champion` and `nba-ml rollout`: which model serves, from the terminal.
 
-What belongs here: options, words, tables. The operations are in `release`. None of them starts Dagster, so a
-rollback is done before a graph would have been loaded.
+What belongs here: options, output, tables. The operations are in `registry`. None of them loads Dagster, so a
+rollback takes less time than loading the graph would.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nba_ml.storage.objects import ObjectStore
 
 NOT_DONE = 1
-"""Exit code: everything worked, and the answer is no."""
+"""Exit code: the command worked and changed nothing."""
 
 _NO_CHAMPION = "There is no champion yet. `nba-ml champion promote` makes the latest published model the first."
 
@@ -35,7 +35,7 @@ _FROM_SERIAL = click.option(
     "--from-serial",
     metavar="N",
     type=click.IntRange(0),
-    help="Move only from the channel's state N, and once: run again, it does nothing. Default: the present state.",
+    help="Only move the channel from state N, so that a repeated command does nothing. Default: the current state.",
 )
 _UNTIL = click.option(
     "--until", metavar="YYYY-MM-DD", help="Count games up to this date, inclusive. Default: all that are graded."
@@ -50,9 +50,9 @@ def champion() -> None:
 @champion.command()
 @command
 def show() -> int:
-    """Show the champion, the challenger and its share, and what made it so.
+    """Show the champion, the challenger with its share, and the reason for the last change.
 
-    The exit code is 1 if there is none, or if the history holds a later state than workers see.
+    The exit code is 1 if there is no champion, or if the history has a later state than workers see.
     """
     from nba_ml.registry.rollback import show as read
 
@@ -73,17 +73,17 @@ def show() -> int:
     "waived",
     metavar="CONDITION",
     multiple=True,
-    help="Let one condition pass: newer, not_set_aside, grade or bias. Needs --reason. May be repeated.",
+    help="Waive one condition: newer, not_set_aside, grade or bias. Needs --reason. May be repeated.",
 )
 @_FROM_SERIAL
 @command
 def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], from_serial: int | None) -> int:
-    """Make a published or registered model the champion, if it deserves it.
+    """Make a published or registered model the champion, if it meets the conditions.
 
-    Without MODEL_ID the latest published one. A registered model must pass its backtest on stored rows first. It must
-    have been given later games than the champion, and be no worse by the set margin on games that neither has learnt
-    from. Naming a MODEL_ID with a --reason lets an older one pass.
-    The exit code is 1 if the champion stays.
+    Without MODEL_ID, the latest published model. It must have been given later games than the champion, and must not be
+    worse by more than the margin on games that neither was trained on. A registered model must also pass its backtest
+    on stored rows. With a MODEL_ID and a --reason, an older model is accepted.
+    The exit code is 1 if the champion does not change.
     """
     from nba_ml.registry.promotion import promote as propose
 
@@ -101,10 +101,10 @@ def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], f
 @_FROM_SERIAL
 @command
 def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int:
-    """Let the champion before serve again, alone and at once.
+    """Make the previous champion serve again, alone and immediately.
 
-    To go further back after a rollback, name the model with --to. What is left is set aside: it comes back only by
-    name, with a reason. A rollout that is under way ends.
+    To go further back after a rollback, name the model with --to. The model that is rolled back from is set aside: it
+    is promoted again only by name, with a reason. A rollout in progress ends.
     """
     from nba_ml.registry.rollback import rollback as go_back
 
@@ -128,7 +128,7 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
 @click.option("--newest", default=20, show_default=True, type=click.IntRange(1), help="How many states to show.")
 @command
 def history(newest: int) -> int:
-    """List what the channel has been, newest last."""
+    """List the states of the channel, newest last."""
     from nba_ml.registry.rollback import history as read
 
     states = read(_objects(), newest)
@@ -143,7 +143,7 @@ def history(newest: int) -> int:
 
 @click.group()
 def rollout() -> None:
-    """Give a challenger 0 (shadow), 10, 50, 100 percent of the slate, and take it back."""
+    """Give a challenger 0 (shadow), 10, 50, then 100 percent of the slate, or stop it."""
 
 
 @rollout.command()
@@ -160,11 +160,11 @@ def rollout() -> None:
 @_FROM_SERIAL
 @command
 def start(model_id: str, reason: str | None, graded_from: str | None, share: str, from_serial: int | None) -> int:
-    """Begin a rollout of MODEL_ID: in shadow, scored and graded and not served, unless --share gives it 10%.
+    """Start a rollout of MODEL_ID in shadow (scored and graded, not served), or at 10% with --share 10.
 
-    MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. Which
-    player-games are its own is decided by a hash, the same in every worker. `rollout advance` takes it from 0 to 10
-    on its grades. With --share 10 a registered model must pass its backtest on stored rows first.
+    MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. A hash, the
+    same in every worker, decides which player-games it serves. `rollout advance` takes it from 0 to 10 if its grades
+    allow. With --share 10 a registered model must pass its backtest on stored rows first.
     """
     from nba_ml.registry.rollout import FirstShare, rollout_start
     from nba_ml.registry.systems.catboost_v8 import EXTRA, SYSTEM_ID
@@ -191,10 +191,10 @@ def start(model_id: str, reason: str | None, graded_from: str | None, share: str
 @_FROM_SERIAL
 @command
 def advance(until: str | None, from_serial: int | None) -> int:
-    """Take the next step if the grades allow it; stop if they forbid it.
+    """Take the next step if the grades allow it; stop the rollout if they are too bad.
 
-    After 100% the challenger becomes the champion. The exit code is 1 where nothing moved, or the challenger was
-    taken back to 0.
+    After 100% the challenger becomes the champion. The exit code is 1 if nothing changed, or if the challenger went
+    back to 0.
     """
     from nba_ml.registry.rollout import rollout_advance
 
@@ -209,11 +209,11 @@ def advance(until: str | None, from_serial: int | None) -> int:
 
 @rollout.command()
 @_REASON
-@click.option("--forget", is_flag=True, help="Do not keep the challenger in shadow either.")
+@click.option("--forget", is_flag=True, help="Also remove the challenger from shadow.")
 @_FROM_SERIAL
 @command
 def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
-    """Take the challenger's share back to 0, at once. It stays in shadow: scored, graded, not served."""
+    """Set the challenger's share to 0 immediately. It stays in shadow: scored, graded, not served."""
     from nba_ml.registry.rollback import rollout_stop
 
     with _asked_for_again():
@@ -228,7 +228,7 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
 @_UNTIL
 @command
 def status(until: str | None) -> int:
-    """Show how champion and challenger do on the games since the last step, and what that means."""
+    """Compare champion and challenger on the games since the last step, and show what advance would do."""
     from nba_ml.registry.rollout import rollout_status
 
     context = _release_context()
@@ -243,19 +243,19 @@ def status(until: str | None) -> int:
 
 @rollout.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--given-until", metavar="YYYY-MM-DD", required=True, help="The last game date of all its rows.")
+@click.option("--given-until", metavar="YYYY-MM-DD", required=True, help="The last game date of all rows it was given.")
 @click.option(
     "--fitted-until",
     metavar="YYYY-MM-DD",
-    help="The last date that fitting or early stopping looked at, if rows after it were held out.",
+    help="The last game date used for fitting or early stopping, if later rows were held out.",
 )
 @command
 def register(file: Path, given_until: str, fitted_until: str | None) -> int:
-    """Put a CatBoost FILE (.cbm) beside our models, to be compared and rolled out.
+    """Register a CatBoost FILE (.cbm), so that it can be compared and rolled out.
 
-    It must have the contract's 33 features, by name and in order. Only its trainer knows how far its training
-    looked: games up to those dates are never used to grade it. Rows between the two dates, if the store has 500,
-    teach its interval; else it has none. Needs the extra nba_ml[catboost].
+    It must have the contract's 33 features, by name and in order. The two dates cannot be checked: games up to them are
+    never used to grade it. Its interval is calibrated on the rows between the two dates, if the store has 500;
+    otherwise it has none. Needs the extra nba_ml[catboost].
     """
     from nba_ml.registry.registration import register as put
     from nba_ml.registry.systems.interface import TrainingExtent
@@ -267,27 +267,27 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
     today = datetime.now(UTC).date()
     if given > today:
         raise click.UsageError(
-            f"--given-until {given} is in the future: no training was given games that are not played yet, and the "
-            f"model would be graded on nothing until then. Today is {today} (UTC)."
+            f"--given-until {given} is in the future. Today is {today} (UTC): give the date of the last game that the "
+            "model was given."
         )
     model = put(_release_context(), file.read_bytes(), TrainingExtent(fitted, given))
     say(
         f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` scores and grades it beside the "
-        f"champion without serving. Before it serves, it is held to conditions on stored games after {given}. Nobody "
-        "can check that date: one too early would have it graded on games that it remembers."
+        f"champion without serving. Before it serves, it must meet conditions on stored games after {given}. That date "
+        "cannot be checked: if it is too early, the model is graded on games that it was trained on."
     )
     return 0
 
 
 @rollout.command()
 @click.argument("model_ids", nargs=-1, required=True)
-@click.option("--month", metavar="YYYY-MM", required=True, help="A month that none of them has seen.")
+@click.option("--month", metavar="YYYY-MM", required=True, help="A month that none of them was given.")
 @command
 def compare(model_ids: tuple[str, ...], month: str) -> int:
-    """Score a month with several systems in shadow, and grade them on the same rows, against the first.
+    """Score a month with several systems in shadow, and grade each against the first, on the same rows.
 
-    MODEL_IDS are published models, registered CatBoosts, mock or moving_average. For a registered model the conditions
-    follow that it must meet before it serves, measured on all stored games after the last that it was given.
+    MODEL_IDS are published models, registered CatBoosts, mock or moving_average. For a registered model it also shows
+    the conditions that it must meet before it serves, measured on all stored games after the last it was given.
     """
     from nba_ml.evaluation.compare import backtests, shadow_month
 
@@ -323,7 +323,7 @@ def _release_context() -> ReleaseContext:
 
 @contextmanager
 def _asked_for_again() -> Iterator[None]:
-    """Add to the error of a move whose outcome is uncertain the exact command that is safe to run again."""
+    """If the outcome of a move is uncertain, add to its error the exact command that is safe to repeat."""
     from nba_ml.registry.moves import UnfinishedMoveError
 
     try:
@@ -334,8 +334,7 @@ def _asked_for_again() -> Iterator[None]:
         if error.wanted is not None and error.wanted.kind == "promote":
             given["model_id"] = error.wanted.champion.model_id  # not whichever is the latest by then
         raise PublicationError(
-            f"{error} Then run exactly this, which moves the channel once however often it is run: "
-            f"{_command_with(given)}"
+            f"{error} Then run exactly this command, which moves the channel at most once: {_command_with(given)}"
         ) from error
 
 
@@ -378,15 +377,15 @@ def _is_newest(objects: ObjectStore, state: Channel) -> bool:
         return False
     say(
         f"The history is ahead of this: it ends with serial {ahead.serial}, {ahead.kind} of "
-        f"{ahead.champion.model_id}. Either somebody moves the channel right now, or a move died half-way, or an old "
-        "copy of the pointer was put back. The next move begins with that state: `nba-ml champion promote`, for one."
+        f"{ahead.champion.model_id}. Another process is moving the channel, a move was interrupted, or an old copy of "
+        "the pointer was restored. The next move, such as `nba-ml champion promote`, starts from that state."
     )
     return False
 
 
 def _given(reason: str | None) -> str:
     if reason is None:
-        raise ReleaseError("Give a --reason: it stays in the channel's history, for whoever looks at it later.")
+        raise ReleaseError("Give a --reason: it is kept in the channel's history.")
     return reason
 
 

@@ -18,7 +18,7 @@ class _Refused(click.ClickException):
 
 @contextmanager
 def _in_words(*, debug: bool) -> Iterator[None]:
-    """What cannot be served as a paragraph, unless somebody wants the traceback; Ctrl-C is a good end."""
+    """Errors as one paragraph, or a traceback with --debug; Ctrl-C is a normal exit."""
     with suppress(KeyboardInterrupt):
         try:
             yield
@@ -40,7 +40,7 @@ def _published_here() -> str:
         if error.name != "nba_ml.settings":
             raise
         raise SettingsError(
-            "Nothing says which model to serve, and this image publishes none of its own. Give --source or set "
+            "No model to serve was given, and this image has none of its own. Give --source or set "
             "NBA_ML_ARTIFACT_ROOT: gs://bucket/prefix, a directory, or the address of a bundle's ..._manifest.json."
         ) from error
     return Settings.from_environment().artifact_root
@@ -63,19 +63,21 @@ def _published_here() -> str:
     default=60.0,
     show_default=True,
     type=click.FloatRange(0.05),
-    help="How often the channel is read. Another champion is verified and swapped in without a gap.",
+    help="How often the channel is read. A new champion is verified, then replaces the old one without downtime.",
 )
-@click.option("--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="XGBoost's, a prediction.")
-@click.option("--max-rows", default=1_000, show_default=True, type=click.IntRange(1), help="Rows of a slate.")
 @click.option(
-    "--max-body-bytes", default=4 * 2**20, show_default=True, type=click.IntRange(1_000), help="Bytes of a request."
+    "--threads", default=1, show_default=True, type=click.IntRange(1, 1024), help="XGBoost threads per prediction."
+)
+@click.option("--max-rows", default=1_000, show_default=True, type=click.IntRange(1), help="Maximum rows per slate.")
+@click.option(
+    "--max-body-bytes", default=4 * 2**20, show_default=True, type=click.IntRange(1_000), help="Maximum request size."
 )
 @click.option(
     "--client-connections",
     default=256,
     show_default=True,
     type=click.IntRange(1, 1_000),
-    help="Connections of one address at once. A proxy that stands in front is one address.",
+    help="Maximum concurrent connections per address. A reverse proxy counts as one address.",
 )
 @click.pass_context
 def serve(
@@ -94,8 +96,8 @@ def serve(
     """Serve predictions over HTTP: POST /predict, GET /health, GET /metrics, GET /openapi.json.
 
     The model is loaded and verified first: manifest, digests, contract, XGBoost's version, reference predictions. If
-    anything is wrong nothing is served; there is no fallback. Ctrl-C, SIGTERM or a closed terminal finishes the
-    requests under way.
+    any of these is wrong, the service does not start; there is no fallback. Ctrl-C, SIGTERM or a closed terminal
+    finishes the open requests first.
 
     \b
     nba-ml serve --source gs://bucket/prefix --port 8080

@@ -1,4 +1,4 @@
-"""What the commands that run the graph have in common: a month's form looked at first, then the home opened."""
+"""What the commands that run the graph share: validate the months given, then open the home."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def require_form(*months: str | None) -> None:
-    """Months of the right form and season, before anything that takes time."""
+    """Reject an invalid month before anything slow starts."""
     from nba_ml.contract.season import parse_month
 
     for month in months:

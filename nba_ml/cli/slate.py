@@ -1,6 +1,6 @@
-"""nba-ml slate: a date's predictions, and how they did.
+"""`nba-ml slate`: predict a date, and grade a month of predictions.
 
-What belongs here: options, words, exit codes. The operations are `slates`; they are imported when a command runs.
+What belongs here: options, output, exit codes. The operations are in `slates`, imported when a command runs.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from nba_ml.storage.objects import ObjectStore
 
 NOT_DONE = 1
-"""Exit code: everything worked, and there is nothing to show for it."""
+"""Exit code: the command worked and has no result."""
 
 SHOWN = 10
-"""Rows set aside that are listed; the rest is counted."""
+"""How many of the rows set aside are listed; the rest are counted."""
 
 
 @click.group()
@@ -39,21 +39,21 @@ def slate() -> None:
 
 @slate.command()
 @click.option("--date", "day", metavar="YYYY-MM-DD", required=True, help="The games' date.")
-@click.option("--to-bigquery", is_flag=True, help="Also write it into NBA_ML_PREDICTION_TABLE.")
+@click.option("--to-bigquery", is_flag=True, help="Also write it to NBA_ML_PREDICTION_TABLE.")
 @click.option(
     "--out",
     metavar="FILE.parquet",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write it to this file, over what is there.",
+    help="Also write it to this file, replacing an existing one.",
 )
 @command
 def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
     """Score the feature rows of a date with the models that the channel names, and keep the slate.
 
-    Each player is served by one model; while a rollout names a challenger, the other one is scored in shadow.
-    Rows that break the feature contract are set aside with their reason, and never predicted. Every version of a
-    slate is kept: the same rows under the same channel make no new one. Games that a model has learnt from are
-    refused. The exit code is 1 if nobody could be served.
+    Each player is served by one model; during a rollout, the other model is scored in shadow. Rows that break the
+    feature contract are set aside with their reason and not predicted. Every version of a slate is kept; the same rows
+    under the same channel make no new version. A date that a model was trained on is refused. The exit code is 1 if no
+    player was served.
 
     \b
     nba-ml slate predict --date 2025-01-15
@@ -81,9 +81,9 @@ def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
 def grade(month: str) -> int:
     """Grade the slates of a month against its results: champion and challenger, served and in shadow.
 
-    What is graded is what was kept, not what a model would say today. Of several versions of a date the newest
-    that was made before midnight UTC counts. A date that was only scored later is replayed, and its numbers stand
-    apart. The exit code is 1 if there is no result yet.
+    The stored predictions are graded; nothing is predicted again. If a date has several versions, the newest made
+    before midnight UTC counts. A date that was only scored later is a replay and is reported separately. The exit code
+    is 1 if there is no result yet.
     """
     from nba_ml.contract.season import parse_month
     from nba_ml.slates.operations import grade_month_of_slates
@@ -123,15 +123,15 @@ def _day(text: str) -> date:
 
 
 def _write(out: Path, data: bytes, uri: str) -> None:
-    """Write a file whole or not at all. What is no file, a pipe perhaps, is written to as it is."""
+    """Write a file completely or not at all. Anything else, such as a pipe, is written to directly."""
     part = out.with_name(f".{out.name}.{os.getpid()}.part") if out.is_file() or not out.exists() else out
     try:
         part.write_bytes(data)
         part.replace(out)
     except OSError as error:
         raise SlateError(
-            f"{out} could not be written: {error.strerror}. The slate is kept at {uri}: the same command with another "
-            "--out goes on from there."
+            f"{out} could not be written: {error.strerror}. The slate is kept at {uri}: run the same command with "
+            "another --out."
         ) from error
     finally:
         if part != out:
@@ -157,7 +157,7 @@ def _print_slate(done: Predicted) -> None:
     for reason, count in report.set_aside_by_reason.items() if len(report.set_aside) > SHOWN else ():
         say(f"  set aside in all, {reason}: {count:,}")
     if not slate.ahead:
-        say(f"Replayed: it was made {slate.created_at:%Y-%m-%d %H:%M} UTC, after the day was over.")
+        say(f"Replay: made {slate.created_at:%Y-%m-%d %H:%M} UTC, after the date had ended.")
     if not done.stands:
         first = done.standing
         why = "stood when the day was over" if first.slate.ahead else "is the first of those made after the day"

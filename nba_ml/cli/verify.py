@@ -1,4 +1,4 @@
-"""`nba-ml verify`: a published bundle, looked at by somebody who trusts nothing."""
+"""`nba-ml verify`: check a published bundle from scratch."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def verify(uri: str) -> int:
 
     bundle = verify_bundle(reads_from(open_objects(folder)), manifest)
     out.print(
-        f"{bundle.model_id}: whole. Digests agree, and a fresh process predicts its {bundle.reference_rows} reference "
-        "rows to the last bit.",
+        f"{bundle.model_id}: verified. Digests match, and a fresh process reproduces its {bundle.reference_rows} "
+        "reference predictions bit for bit.",
         highlight=False,
         soft_wrap=True,
     )
@@ -50,7 +50,7 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
     path = (Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)).absolute()
     if not path.is_file():
         raise BundleError(
-            f"{path} is not there. Give the URI of a bundle's manifest (..._manifest.json), as `nba-ml run` prints it; "
-            "a bundle without one was never published whole."
+            f"{path} does not exist. Give the URI of a bundle's manifest (..._manifest.json), as `nba-ml run` prints "
+            "it; a bundle without one was not published completely."
         )
     return str(path.parent), path.name

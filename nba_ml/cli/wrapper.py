@@ -1,4 +1,4 @@
-"""What every command of `nba-ml` is wrapped in: an error is one readable paragraph and an exit code."""
+"""Common to all commands of `nba-ml`: an error becomes one readable paragraph and an exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from nba_ml.contract.errors import NbaMlError
 
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
-"""Exit codes: it ran, and the answer is no; it could not run; Ctrl-C."""
+"""Exit codes: it ran with a negative result; it could not run; Ctrl-C."""
 
 _LONGEST_MESSAGE = 600
 """Characters shown of an error that is not ours; a database's can be pages of SQL."""
@@ -38,8 +38,8 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
             code = COULD_NOT_RUN
         except KeyboardInterrupt:
             err.print(
-                "Interrupted. What was finished is kept: the same command (a backfill with --only-missing) goes on "
-                "from there.",
+                "Interrupted. What was finished is kept: run the same command again (a backfill with --only-missing) "
+                "to continue from there.",
                 soft_wrap=True,
             )
             code = INTERRUPTED
@@ -52,7 +52,7 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
             named = context.command_path.partition(" ")[2]  # 'slate predict', not 'predict' alone
             err.print(
                 f"[red]Unexpected error:[/red] {escaped(f'{type(error).__name__}: {said}')}. "
-                f"Nothing more was done. `nba-ml --debug {named}` shows where it comes from.",
+                f"Stopped here. `nba-ml --debug {named}` shows the traceback.",
                 soft_wrap=True,
             )
             code = COULD_NOT_RUN
@@ -62,12 +62,12 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
 
 
 def say(text: str) -> None:
-    """Print a line as it is: nothing in it is coloured, cut or taken for markup."""
+    """Print a line verbatim: no colour, no wrapping, no markup."""
     out.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def escaped(text: str) -> str:
-    """Text in which nothing is taken for Rich's markup."""
+    """Escape Rich's markup."""
     from rich.markup import escape
 
     return escape(text)

@@ -56,8 +56,8 @@ def _checks_of(
             # After the others have spoken. Without a result the check has not passed for anybody.
             said = "; ".join(f"{key}: {type(error).__name__}: {error}" for key, error in broken.items())
             raise CheckBrokenError(
-                f"{len(broken)} check(s) could not run: {said}. That is an error of the check or of what is stored, "
-                "never a pass."
+                f"{len(broken)} check(s) could not run: {said}. The check or the stored value is broken; this never "
+                "counts as passed."
             ) from next(iter(broken.values()))
 
     return examine

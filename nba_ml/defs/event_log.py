@@ -1,4 +1,4 @@
-"""What Dagster's event log says: what a run died of, in the words of the error that it was, and what was made last."""
+"""Reads Dagster's event log: the error that a run failed with, and the latest materialisations."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class StepFailure:
 
 
 def step_failure(event: dg.DagsterEvent) -> StepFailure:
-    """What a failed step failed with, without Dagster's wrapping.
+    """The error of a failed step, without Dagster's wrapping.
 
-    Its cause is not shown: our errors say in words what the library that they come from said.
+    Its cause is not shown: our errors already include what the library reported.
     """
     error = event.step_failure_data.error
     while error is not None and error.cause is not None and str(error.cls_name).startswith(_WRAPPINGS):

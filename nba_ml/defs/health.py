@@ -1,7 +1,7 @@
 """The facts behind the standing checks, read from Dagster's instance and from the channel.
 
-What belongs here: looking. What it means is `monitoring.health`. It reads, and writes nothing: it may run while others
-work on the home.
+What belongs here: reading the facts. `monitoring.health` judges them. Nothing is written, so it may run while other
+processes work on the home.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PUBLISHER = "gcs_artifact"
 MODEL = "xgboost_model"
 
 SILENCE_MINUTES = 30
-"""Dagster's own tolerance of a daemon's silence: it calls one unhealthy after as long."""
+"""As Dagster itself: it calls a daemon unhealthy after this long without a heartbeat."""
 
 
 def limits_of(thresholds: Thresholds) -> HealthLimits:
@@ -48,7 +48,7 @@ def limits_of(thresholds: Thresholds) -> HealthLimits:
 
 
 def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
-    """What Dagster's own checks of `champion` say."""
+    """The findings of the standing checks of `champion`."""
     return (
         no_month_left_failed(release),
         champion_not_too_old(release, now, limits),
@@ -57,12 +57,12 @@ def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tupl
 
 
 def judge_scheduler(clockwork: SchedulerState, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
-    """What can only be said from outside: a dead daemon runs no check."""
+    """What only a process outside Dagster can find: a dead daemon runs no check."""
     return scheduler_runs(clockwork, now, limits), switched_on(clockwork)
 
 
 def look_at_release(instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str]) -> Release:
-    """What is there now. `objects`: where models are published.
+    """The current state of the release. `objects`: where models are published.
 
     Raises:
         ChannelError: the champion's pointer is damaged.
@@ -90,7 +90,7 @@ def look_at_scheduler(instance: dg.DagsterInstance, defs: dg.Definitions, *, gro
 
 
 def _switches(instance: dg.DagsterInstance, defs: dg.Definitions) -> dict[str, bool]:
-    """As somebody set them; those that nobody touched are as the code has them."""
+    """As set by a person; the others as declared in code."""
     touched = {
         state.instigator_name: state.is_running
         for state in instance.all_instigator_state()
@@ -131,7 +131,7 @@ def _failed(instance: dg.DagsterInstance, months: Sequence[str]) -> Iterator[Fai
                 and failure.step in MONTHLY_ASSETS
             ):
                 continue  # it waited for the asset that failed, which is told by itself
-            said = failure.message if failure else "its run was removed or ended without an error of a step"
+            said = failure.message if failure else "its run was deleted, or ended without a failed step"
             yield FailedMonth(month, asset, run_id, said, failure is not None and failure.kind == _REFUSED)
 
 
@@ -150,14 +150,14 @@ def _champion(objects: ObjectStore) -> ServingModel | None:
 
 
 def _given_until(objects: ObjectStore, model: ChannelModel) -> date:
-    """The last date of all rows that a model was given: a model of a running month has not seen the whole of it."""
+    """The last date of all rows that a model was given: a model of the current month was given only part of it."""
     if model.system_id == CATBOOST:
         return require_registered(objects, model.model_id, model.manifest_sha256).manifest.given_until
     return date.fromisoformat(read_published(objects, model.model_id, model.manifest_sha256).record["last_date"])
 
 
 def slates_on_since(instance: dg.DagsterInstance) -> datetime | None:
-    """Since when the schedule `daily_slate` is on; None if it is off, as it is until somebody turns it on."""
+    """Since when the schedule `daily_slate` is on; None if it is off, which is the default."""
     for state in instance.all_instigator_state():
         if state.instigator_name == "daily_slate" and state.is_running:
             data = state.instigator_data

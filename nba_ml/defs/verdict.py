@@ -1,8 +1,8 @@
-"""The verdict behind a model, gathered from whatever runs the checks ran in.
+"""The verdict behind a model, gathered from all the runs in which its checks ran.
 
-Dagster binds an execution of a check to the materialisation it looked at, and a materialisation to
-its data version, which here is a digest. So a check counts as passed if its latest execution looked at
-the latest materialisation, that materialisation has the digest the model stands on, and it passed.
+Dagster binds a check execution to the materialisation it ran on, and a materialisation to its data version, which
+here is a digest. So a check counts as passed if its latest execution ran on the latest materialisation, that
+materialisation has the digest that the model was made from, and it passed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def gather_verdict(
     limits: Thresholds,
     overrides: Sequence[Override] = (),
 ) -> Verdict:
-    """The verdict of every blocking check on everything that the model of a month stands on.
+    """The verdict of every blocking check on everything that the model of a month was made from.
 
     A check that did not run, ran on an older materialisation, on other bytes, or under another threshold, has not
     passed.
@@ -52,7 +52,7 @@ def gather_verdict(
 
 
 def _lineage(month: str, record: ModelRecord) -> Mapping[str, Mapping[str, str]]:
-    """Asset -> month -> the digest that the model stands on."""
+    """Asset -> month -> the digest that the model was made from."""
     return {
         "feature_store_snapshot": {ref.month: ref.digest for ref in record.split.snapshots},
         "train_split": {month: record.split.digest},
@@ -123,9 +123,9 @@ _SPOKEN = (AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordS
 
 
 def _found(evaluation: dg.AssetCheckEvaluation | None) -> str:
-    """What a check said, with the first sentence of its advice, which says it in plain words; nothing if it passed."""
+    """Why a check did not pass, with the first sentence of its advice; empty if it passed."""
     if evaluation is None:
-        return "it has not run on what is materialised now, under the limits of now"
+        return "it has not run on the latest materialisation under the current thresholds"
     if evaluation.passed:
         return ""
     stated = evaluation.metadata.get("next_step")

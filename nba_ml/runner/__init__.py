@@ -1,1 +1,1 @@
-"""The terminal's way through the graph: month by month, in one warm process, doing only what is needed."""
+"""Backfills from the terminal: month by month, in one warm process, running only what is out of date."""

@@ -1,7 +1,7 @@
-"""Month by month through the graph, in one warm process, doing only what is needed.
+"""Months run through the graph one by one, in one warm process, running only what is out of date.
 
 What belongs here: Dagster runs, and what a signal does to them. What does not: deciding what is out of date
-(`planner`), and talking to a person (`commands`).
+(`planner`), and output (`cli`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nba_ml.runner.planner import Planner
 from nba_ml.runner.signals import signals_noticed
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-"""Dagster's log goes to its own storage, where the UI shows it; the terminal belongs to the progress."""
+"""Dagster's log goes to its own storage, where the UI shows it; the terminal shows the progress."""
 
 
 PUBLISHER = "gcs_artifact"
@@ -36,9 +36,9 @@ REPORT = "walk_forward"
 class MonthResult:
     """What was done for a month.
 
-    `problems` say in words what failed, `refused` why the publisher would not have the model: that is a
-    verdict on the month, and no fault of it. `warnings` are the other checks that failed, by name; `left_out` are
-    assets that cannot be made, because the month before has no model.
+    `problems` are the errors. `refused` is why the publisher refused the model: a verdict on the model, not an error.
+    `warnings` are the other checks that failed, by name; `left_out` are assets that cannot be made, because the month
+    before has no model.
     """
 
     month: str
@@ -52,7 +52,7 @@ class MonthResult:
 
 @dataclass
 class Backfill:
-    """Runs what the planner finds out of date. `overrides` go to the publisher: check -> reason."""
+    """Runs what the planner finds out of date. `overrides` go to the publisher."""
 
     planner: Planner
     overrides: Sequence[Override] = ()
@@ -63,8 +63,8 @@ class Backfill:
     ) -> Iterator[MonthResult]:
         """Run the assets of each month, in order, yielding after each; stops after the first month that failed.
 
-        A refused model does not stop it: the months after it have more data, and their own verdict. With
-        `grade_where_possible` a month is not graded if the month before has no model; else that is a failure.
+        A refused model does not stop it: later months have more data, and their own verdict. With
+        `grade_where_possible` a month is not graded if the month before has no model; otherwise that is a failure.
         """
         unjudged = self.planner.unjudged(months, assets) if only_missing else set()
         for month in months:
@@ -130,7 +130,7 @@ class Backfill:
         )
 
     def summarise(self) -> str:
-        """Make the report over all graded months, and say where it is."""
+        """Make the report over all graded months, and return its URI."""
         whole = self.planner.defs.resolve_implicit_global_asset_job_def()
         job = whole.get_subset(asset_selection=frozenset({dg.AssetKey(REPORT)}))
         result = execute(job, self.planner.instance, None)
@@ -140,11 +140,11 @@ class Backfill:
         return str(event.metadata["report"].value)
 
     def check(self, month: str, assets: Collection[str]) -> dg.ExecuteInProcessResult:
-        """Run every check of the assets, on what is materialised, in a Dagster run that makes nothing."""
+        """Run every check of the assets on what is materialised, in a Dagster run that materialises nothing."""
         return execute(checks_job(self.planner.defs, assets), self.planner.instance, month)
 
     def _refused_before(self, month: str, needed: tuple[str, ...]) -> str:
-        """Why the publisher refused this very model before, if nothing that it stands on is to be made again."""
+        """Why the publisher refused this same model before, if nothing upstream of it is to be made again."""
         settled = PUBLISHER in needed and not self.overrides and set(needed) <= {PUBLISHER, *EVALUATION_ASSETS}
         return (self.planner.refusal(month) or "") if settled else ""
 
@@ -155,7 +155,7 @@ class Backfill:
 
 
 def checks_job(defs: dg.Definitions, assets: Collection[str]) -> dg.JobDefinition:
-    """The registered checks of some monthly assets, and nothing that makes anything."""
+    """A job of the registered checks of some monthly assets, which materialises nothing."""
     checks = [check for check in all_checks() if check.asset in assets]
     # First the assets: in a job that also has assets by the day, the checks of a month have no month.
     monthly = defs.resolve_implicit_global_asset_job_def().get_subset(

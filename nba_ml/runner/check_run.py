@@ -1,6 +1,6 @@
-"""The asset checks of a month, run on what is materialised, and what they said: for CI and for tests.
+"""Run the asset checks of a month on what is materialised, and report the results: for CI and for tests.
 
-What belongs here: running checks and nothing else, and writing the outcome as JUnit and as Markdown.
+What belongs here: running checks only, and writing the results as JUnit and as Markdown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nba_ml.runner.backfill import Backfill, step_failures
 
 
 class CheckStatus(StrEnum):
-    """What became of a check. `ERROR`: it could not be run, which is never a pass."""
+    """The result of a check. `ERROR`: it could not run, which never counts as passed."""
 
     PASSED = "passed"
     WARNED = "warned"
@@ -30,7 +30,7 @@ class CheckStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A check and what it said, in words."""
+    """A check, its status, and its description of the result."""
 
     check: Check
     status: CheckStatus
@@ -46,7 +46,7 @@ class CheckReport:
     run_id: str
 
     def of(self, status: CheckStatus) -> tuple[Outcome, ...]:
-        """The outcomes of one kind."""
+        """The outcomes with this status."""
         return tuple(outcome for outcome in self.outcomes if outcome.status is status)
 
     @property
@@ -56,10 +56,10 @@ class CheckReport:
         return f"{self.month}: " + ", ".join(f"{n} {status}" for status, n in counts if n)
 
     def require_passed(self) -> None:
-        """Pass silently if no check failed and each could be run; a warning is no failure.
+        """Return if every check ran and none failed; a warning is not a failure.
 
         Raises:
-            ChecksFailedError: names the checks with what they said.
+            ChecksFailedError: lists the checks with their results.
         """
         bad = (*self.of(CheckStatus.FAILED), *self.of(CheckStatus.ERROR))
         if bad:
@@ -67,7 +67,7 @@ class CheckReport:
             raise ChecksFailedError(f"{self.headline}. {listed}")
 
     def junit(self) -> str:
-        """The report as JUnit XML: one test case a check. A warning is a case that passed, and says so."""
+        """The report as JUnit XML: one test case per check. A warning is a passed case whose output says so."""
         suite = ElementTree.Element(
             "testsuite",
             name=f"nba_ml {self.month}",
@@ -89,7 +89,7 @@ class CheckReport:
         return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
     def markdown(self) -> str:
-        """The report for people: what is wrong first, then everything."""
+        """The report as Markdown: problems first, then all checks."""
         red = bool(self.of(CheckStatus.FAILED) or self.of(CheckStatus.ERROR))
         lines = [f"## {'❌' if red else '✅'} {self.headline}", ""]
         for outcome in (*self.of(CheckStatus.ERROR), *self.of(CheckStatus.FAILED), *self.of(CheckStatus.WARNED)):
@@ -100,7 +100,7 @@ class CheckReport:
             "",
             "<details><summary>All checks</summary>",
             "",
-            "| asset | check | | what it said |",
+            "| asset | check | | result |",
             "|---|---|---|---|",
         ]
         for outcome in self.outcomes:
@@ -123,7 +123,7 @@ def check_month(backfill: Backfill, month: str) -> CheckReport:
     """Run every check of the month's materialised assets, in one Dagster run that materialises nothing.
 
     Raises:
-        MissingMonthsError: no model was ever materialised for the month. Its checks would be skipped, not passed.
+        MissingMonthsError: the month has no model, so its checks would be skipped.
     """
     planner = backfill.planner
     checks = all_checks(planner.limits)

@@ -1,6 +1,6 @@
-"""The home: the folder that holds everything local, Dagster's instance among it.
+"""The home: the folder of everything local, including Dagster's instance.
 
-What belongs here: making it, keeping two writers apart, and tidying up after a killed one.
+What belongs here: creating it, locking out a second writer, and cleaning up after a killed one.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ concurrency:
 
 
 def prepare_home(settings: Settings) -> None:
-    """Make the home and Dagster's folder in it, with a `dagster.yaml` if there is none.
+    """Create the home and Dagster's folder, with a `dagster.yaml` if there is none.
 
     Raises:
-        SettingsError: the folder cannot be made or written to.
+        SettingsError: the folder cannot be created or written to.
     """
     for folder in (settings.home, settings.dagster_home):
         try:
@@ -49,12 +49,11 @@ def prepare_home(settings: Settings) -> None:
             probe.unlink()
         except OSError as error:
             raise SettingsError(
-                f"{folder} cannot be written to ({error.strerror}). Set NBA_ML_HOME (or DAGSTER_HOME) to a folder "
-                "that can."
+                f"Cannot write to {folder} ({error.strerror}). Set NBA_ML_HOME (or DAGSTER_HOME) to a writable folder."
             ) from error
     config = settings.dagster_home / "dagster.yaml"
     if not config.exists():
-        # In one step: half a file, left by a kill, would be an instance with the usage statistics on.
+        # Atomic: half a file, left by a kill, would be an instance with telemetry on.
         staged = config.with_name(f".dagster.yaml-{os.getpid()}")
         staged.write_text(_DAGSTER_YAML)
         staged.replace(config)
@@ -62,7 +61,7 @@ def prepare_home(settings: Settings) -> None:
 
 @contextmanager
 def exclusive(home: Path) -> Iterator[None]:
-    """Hold the home's lock. The kernel gives it back however this process ends.
+    """Hold the home's lock. The kernel releases it however this process ends.
 
     Raises:
         HomeBusyError: another process holds it; names its pid.
@@ -74,8 +73,8 @@ def exclusive(home: Path) -> Iterator[None]:
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             raise HomeBusyError(
-                f"Another nba-ml (process {holder}) is writing into {home}. Wait for it to end, or give this one a "
-                "home of its own with NBA_ML_HOME."
+                f"Another nba-ml (process {holder}) is using {home}. Wait for it to end, or set NBA_ML_HOME to another "
+                "folder."
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))
@@ -85,10 +84,10 @@ def exclusive(home: Path) -> Iterator[None]:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance of this home: the same that the UI shows.
+    """Dagster's instance of this home, as the UI shows it.
 
-    What this process prints is not captured: that would take four child processes a run, swap the terminal away
-    from the progress bar, and nothing here prints. Runs that the UI starts are captured as ever.
+    This process's output is not captured: that would take four child processes per run and redirect the terminal away
+    from the progress bar. Runs that the UI starts are captured as usual.
     """
     import dagster as dg
 
@@ -132,5 +131,5 @@ def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
     unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED, status.CANCELING]
     runs = [run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)) if PID_TAG in run.tags]
     for run in runs:
-        instance.report_run_failed(run, f"The process {run.tags[PID_TAG]} was killed or interrupted in this run.")
+        instance.report_run_failed(run, f"Process {run.tags[PID_TAG]} was killed or interrupted during this run.")
     return len(runs)

@@ -1,4 +1,4 @@
-"""Giving memory back between months: a backfill must not need more the longer it runs."""
+"""Release memory between months, so that a long backfill does not keep growing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import ctypes
 import gc
 
 _TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
-"""glibc's; other C libraries give back by themselves what they no longer use."""
+"""glibc only; other C libraries return free memory by themselves."""
 
 
 def release_memory() -> None:
-    """Free what only cycles hold, and return free pages to the system.
+    """Collect reference cycles, and return free pages to the system.
 
-    A run's values are in cycles of Dagster's: left to themselves, a month's tables outlive those of the next ones.
-    Takes 0.03 s where what was there before the first run is frozen (`session`).
+    Dagster keeps a run's values in cycles, so without this a month's tables outlive the next months.
+    Takes 0.03 s, because everything loaded before the first run is frozen (`session`).
     """
     gc.collect()
     if _TRIM is not None:

@@ -45,7 +45,7 @@ class Materialised:
 
 @dataclass
 class Planner:
-    """The graph, and what is known of earlier materialisations.
+    """The graph, and the state of earlier materialisations.
 
     `source` is the embedded source; None where the feature store is BigQuery, whose tables are observed through
     `month_rows`. `limits` are those of the checks.
@@ -85,7 +85,7 @@ class Planner:
         return max(self._state[FEATURES].keys() & self._state[SUMMARY].keys(), default=self.months[0])
 
     def observe(self) -> None:
-        """Look at the tables that are not made here."""
+        """Read the state of the tables that are not made here."""
         states = self.month_rows.progress(list(self.months))
         for asset in (SUMMARY, FEATURES):
             found = ((p.month, p.played if asset == SUMMARY else p.features) for p in states)
@@ -102,9 +102,9 @@ class Planner:
         return tuple(needed)
 
     def first_of(self, month: str, needed: Sequence[str]) -> tuple[str, ...]:
-        """Those to make first, and then to look again: a snapshot that was there before may come out the same.
+        """The assets to make before deciding about the rest: a snapshot that is made again may be unchanged.
 
-        Nothing that stands on it is out of date then. Empty if that cannot save anything.
+        Then nothing downstream of it is out of date. Empty if this cannot save work.
         """
         first = tuple(asset for asset in needed if asset in (SUMMARY, FEATURES, SNAPSHOT.name))
         worth_it = SNAPSHOT.name in first and len(first) < len(needed) and month in self._state[SNAPSHOT.name]
@@ -132,9 +132,9 @@ class Planner:
         return {name for name, asset in STORED.items() if asset.file(month) in names}
 
     def refusal(self, month: str) -> str | None:
-        """Why the publisher would refuse the month's model as it is, in words; None if it might take it.
+        """Why the publisher would refuse the month's model as it is; None if it might accept it.
 
-        Every check has spoken on these very bytes and one has failed: asking again would change nothing.
+        Every check has a result on exactly these bytes and one failed, so a new attempt would be refused again.
         """
         described = self.store.load(METADATA, month)
         if described is None or described.record is None:
@@ -149,7 +149,7 @@ class Planner:
         return None
 
     def remember(self, month: str, assets: Sequence[str], made: Mapping[str, dg.AssetMaterialization]) -> None:
-        """Take note of a run of these assets: what it made, by asset. What it did not make is out of date."""
+        """Record a run of these assets and what it made, by asset. What it did not make is out of date."""
         for asset in assets:
             self._state[asset].pop(month, None)
             self._unverified.discard((asset, month))
@@ -210,7 +210,7 @@ class Planner:
         return {month for month, names in seen.items() if names == set(stopping)}
 
     def _inputs(self, asset: str, month: str) -> str | None:
-        """The inputs digest that a materialisation now would have; None if an input is not there."""
+        """The inputs digest that a new materialisation would have; None if an input is missing."""
         inputs: dict[str, dict[str, str]] = {}
         for name, needed in self._parents(asset, month).items():
             found = {m: made.digest for m in needed if (made := self._materialised(name, m)) is not None}

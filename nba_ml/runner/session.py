@@ -1,6 +1,6 @@
 """A home opened for work: locked against a second writer, its instance open, its graph loaded.
 
-Imports Dagster when it is used, so that a busy home says so at once.
+Imports Dagster only when used, so that a busy home is reported quickly.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_session(settings: Settings, tell: Callable[[str], None] = lambda _: None) -> Iterator[Backfill]:
-    """What runs the graph on a home, for as long as the block lasts. `tell` is told what was tidied up.
+    """A backfill on a home, open while the block lasts. `tell` receives a line about what was cleaned up.
 
     Raises:
-        SettingsError: the home cannot be made or written to.
-        HomeBusyError: another process works on it.
+        SettingsError: the home cannot be created or written to.
+        HomeBusyError: another process is using it.
         KeyboardInterrupt: SIGINT or SIGTERM came while it was opened.
     """
     prepare_home(settings)

@@ -1,4 +1,4 @@
-"""Hearing of Ctrl-C whatever else handles it, or swallows it."""
+"""Notice Ctrl-C even if other code handles or swallows it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 
 @contextmanager
 def signals_noticed() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether SIGINT or SIGTERM came since, whoever handled it.
+    """Yield a function that returns whether SIGINT or SIGTERM arrived since, whoever handled it.
 
-    While it runs, Dagster handles both itself: inside a step they fail the step, between two steps they wait
-    for the next, and after the last they are forgotten. Python's wakeup descriptor hears of them all.
+    During a run Dagster handles both itself: inside a step they fail the step, between two steps they wait
+    for the next, and after the last they are dropped. Python's wakeup descriptor receives all of them.
     """
     readable, writable = os.pipe()
     for end in (readable, writable):

@@ -266,38 +266,38 @@ class CloudStore:
         if isinstance(cause, api.NotFound):
             return SettingsError(
                 f"{attempt}: there is no bucket '{self._bucket.name}' ({said}). Correct the root {self.root} in the "
-                f"settings, or make the bucket: gcloud storage buckets create {SCHEME}{self._bucket.name}."
+                f"settings, or create the bucket: gcloud storage buckets create {SCHEME}{self._bucket.name}."
             )
         if isinstance(cause, api.Unauthorized) or (
             isinstance(cause, auth.GoogleAuthError) and not isinstance(cause, auth.TransportError)
         ):
-            return SettingsError(f"{attempt}: Cloud Storage was not told who asks ({said}). {_LOG_IN}")
+            return SettingsError(f"{attempt}: not authenticated to Cloud Storage ({said}). {_LOG_IN}")
         if isinstance(cause, api.Forbidden):
             return PublicationError(
                 f"{attempt}: this account has no permission ({said}). Grant it roles/storage.objectUser on the bucket "
                 f"'{self._bucket.name}', or roles/storage.objectViewer if it is only to read, and run again. If a "
-                "retention policy or a hold forbids it, lift that for the objects under this root."
+                "retention policy or a hold forbids it, remove that for the objects under this root."
             )
         if isinstance(cause, DataCorruption):
             return PublicationError(
-                f"{attempt}: the bytes that arrived have another checksum than Cloud Storage states for the object "
-                f"({said}). None of them were used. Run again; if it stays so, something on the way, such as a proxy, "
-                "changes them."
+                f"{attempt}: the checksum of the received bytes is not the one that Cloud Storage states for the "
+                f"object ({said}). They were discarded. Run again; if it happens again, something on the network, such "
+                "as a proxy, changes them."
             )
         if given_up:
             # An answer with a status came from Cloud Storage; anything else says that nothing came.
             failed = "kept refusing" if isinstance(cause, api.GoogleAPICallError) else "could not be reached"
-            again = "Look at the network and at status.cloud.google.com, then run again"
+            again = "Check the network and status.cloud.google.com, then run again"
             if action not in _READS:
-                again = f"Whether the write was carried out is not known. {again}"
+                again = f"It is not known whether the write was carried out. {again}"
             return PublicationError(
-                f"{attempt}: {self._client.api_endpoint} {failed} for {self._deadline:,.0f} seconds, at last with: "
-                f"{said}. {again}."
+                f"{attempt}: {self._client.api_endpoint} {failed} for {self._deadline:,.0f} seconds; the last error "
+                f"was: {said}. {again}."
             )
         return PublicationError(
-            f"{attempt}: {self._client.api_endpoint} gave an answer that cannot be worked with: {said}. If that is not "
-            "the address of Cloud Storage or of an emulator (http://host:port), correct it; if it is, mend what the "
-            "answer says and run again."
+            f"{attempt}: {self._client.api_endpoint} gave an unexpected answer: {said}. If that is not the address "
+            "of Cloud Storage or of an emulator (http://host:port), correct it; if it is, fix what the answer names "
+            "and run again."
         )
 
 
@@ -316,8 +316,8 @@ def open_cloud_store(uri: str, client: Client | None = None) -> CloudStore:
     prefix = prefix.removesuffix("/")
     if not uri.startswith(SCHEME) or not _BUCKET.fullmatch(bucket) or (prefix and not _is_name(prefix)):
         raise SettingsError(
-            f"'{uri}' is no root on Cloud Storage. One reads gs://bucket/prefix or gs://bucket: the bucket's name in "
-            "small letters, digits, '-', '_' and '.', then folders without empty or dotted ones among them."
+            f"'{uri}' is not a valid Cloud Storage root. Give gs://bucket/prefix or gs://bucket: a bucket name of "
+            "lowercase letters, digits, '-', '_' and '.', then folders, none of them empty or beginning with a dot."
         )
     if client is None:
         try:
@@ -336,8 +336,8 @@ class _OtherGeneration(Exception):  # noqa: N818 - a finding on its way to becom
 
 
 _LOG_IN = (
-    "Run gcloud auth application-default login, or let GOOGLE_APPLICATION_CREDENTIALS name the key file of a service "
-    "account; on an emulator set STORAGE_EMULATOR_HOST."
+    "Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service "
+    "account; for an emulator set STORAGE_EMULATOR_HOST."
 )
 
 

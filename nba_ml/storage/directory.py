@@ -39,10 +39,10 @@ _REASONS = {
     errno.EACCES: "this user has no permission there",
     errno.EPERM: "this user, or this kind of file system, may not do that (hard links are needed)",
     errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a file stands where a folder should be; move it away",
-    errno.EEXIST: "a file stands where a folder should be; move it away",
-    errno.EISDIR: "a folder stands where the object should be; move it away",
-    errno.ENAMETOOLONG: "the name is longer than this file system takes",
+    errno.ENOTDIR: "a file is where a folder should be; move it away",
+    errno.EEXIST: "a file is where a folder should be; move it away",
+    errno.EISDIR: "a folder is where the object should be; move it away",
+    errno.ENAMETOOLONG: "the name is too long for this file system",
 }
 
 
@@ -181,8 +181,8 @@ class DirectoryStore:
                     f"Could not {action} {path}: {reason}. Nothing was left half-written; fix it and run again."
                 ) from error
             raise SettingsError(
-                f"Could not {action} {path}: the store's root {self.root} is no directory and cannot be made one: "
-                f"{reason}. Choose another root in the settings, or mend this one."
+                f"Could not {action} {path}: the store's root {self.root} is not a directory and cannot be made one: "
+                f"{reason}. Choose another root in the settings, or fix this one."
             ) from error
 
 

@@ -1,8 +1,8 @@
-"""What passes between assets: one value an asset and month, in an object store.
+"""The values passed between assets: one per asset and month, in an object store.
 
 Every value is complete or absent. Where an asset has several parts, those are named by their digests and written
-first, and what names them is written last. A process that is killed in between leaves the old value as it was, and
-parts that nobody names.
+first, and the object that names them last. A process killed in between leaves the old value as it was, and unused
+parts.
 
 What belongs here: naming, writing and reading. How a value becomes bytes is its own package's business: a
 `StoredAsset` beside the value's class says so.
@@ -128,15 +128,15 @@ class MonthStore:
         missing = [month for month, value in found.items() if value is None]
         if missing:
             raise MissingMonthsError(
-                f"{asset.name} was never materialised for {_named(missing)}. A model trained around a hole would not "
-                f"know: run `nba-ml backfill --from {missing[0]} --to {missing[-1]} --only-missing --assets "
+                f"{asset.name} was never materialised for {_named(missing)}. A model must not be trained with "
+                f"months missing: run `nba-ml backfill --from {missing[0]} --to {missing[-1]} --only-missing --assets "
                 f"{asset.name}`, or materialise those partitions in the UI, then try again."
             )
         return {month: value for month, value in found.items() if value is not None}
 
     @contextmanager
     def readable(self, asset: StoredAsset[Value], month: str) -> Iterator[None]:
-        """Around reading a value: what a damaged one raises becomes a StaleInputError that names it."""
+        """Turn the errors of reading a damaged value into a StaleInputError that names it."""
         try:
             yield
         except (pa.ArrowInvalid, OSError, ValueError, TypeError, LookupError) as error:

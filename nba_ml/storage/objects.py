@@ -1,12 +1,12 @@
-"""What publication asks of the place where objects lie.
+"""The interface of an object store, and its guarantees.
 
-A directory and Google Cloud Storage make the same promises, so that whatever is published on a
-laptop is published by the same steps in the cloud. What belongs here: the promises. What does not:
-how one place keeps them (`resources`), and what the objects mean (`registry.publication`).
+A directory and Google Cloud Storage give the same guarantees, so publishing takes the same steps on a laptop and in
+the cloud. What belongs here: the guarantees. What does not: how a store keeps them (`directory`, `cloud`), and what
+the objects mean (`registry.publication`).
 
 An object is either published (only `create` and `swap` ever touch it) or working data between
-assets (`write` and `delete`). The two are not mixed under one name: that keeps a plain overwrite
-from ever standing beside a compare-and-swap.
+assets (`write` and `delete`). The two are not mixed under one name: a published
+name is never overwritten without a compare-and-swap.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ObjectExistsError(PublicationError):
 
     def __init__(self, name: str, uri: str) -> None:
         super().__init__(
-            f"{uri} exists already and is never written over. Compare its bytes with the ones meant for it, or choose "
+            f"{uri} already exists and is never overwritten. Compare its bytes with the new ones, or choose "
             "another name."
         )
         self.name = name
@@ -49,7 +49,7 @@ class GenerationMismatchError(PublicationError):
     def __init__(self, name: str, uri: str, expected: str, found: str | None) -> None:
         super().__init__(
             f"{uri} was changed by someone else: generation {expected} was expected, "
-            f"{found or 'no object'} was found. Read it again and decide anew; do not repeat the same swap."
+            f"{found or 'no object'} was found. Read it again and decide again; do not repeat the same swap."
         )
         self.name = name
         self.expected = expected
@@ -116,8 +116,8 @@ def check_name(name: str) -> None:
     """
     if "\\" in name or not name.isprintable() or any(part.startswith(".") or not part for part in name.split("/")):
         raise PublicationError(
-            f"{name!r} is no object name. A name is a relative path such as 'xgboost_v1/model.json': no leading or "
-            "double '/', no backslash, no control character, no segment that begins with a dot."
+            f"{name!r} is not a valid object name. A name is a relative path such as 'xgboost_v1/model.json': no "
+            "leading or double '/', no backslash, no control character, no segment that begins with a dot."
         )
 
 

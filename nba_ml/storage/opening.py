@@ -1,4 +1,4 @@
-"""Opening the objects under a root, for whoever has no Dagster: the prediction worker and light commands."""
+"""Open the objects under a root without Dagster: for the prediction worker and the light commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nba_ml.storage.objects import URI_SCHEME, ObjectStore
 def open_objects(root: str) -> ObjectStore:
     """The objects under a directory, given as a path or as `file://`, or under `gs://bucket/prefix`.
 
-    Nothing is asked of the place yet.
+    Makes no request yet.
 
     Raises:
         SettingsError: the root cannot be used; says why.
@@ -26,5 +26,5 @@ def open_objects(root: str) -> ObjectStore:
     if address.scheme == "file" and address.netloc in ("", "localhost"):
         return DirectoryStore(Path(unquote(address.path)))
     if URI_SCHEME.match(root):
-        raise SettingsError(f"'{root}' is no place for models. Give a directory, file:///... or gs://bucket/prefix.")
+        raise SettingsError(f"'{root}' is not a supported root. Give a directory, file:///... or gs://bucket/prefix.")
     return DirectoryStore(Path(root))

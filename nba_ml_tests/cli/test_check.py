@@ -44,7 +44,7 @@ def said(home: Home) -> str:
 def test_a_refused_month_is_passed_over_and_said_in_plain_words(shipped: Home) -> None:
     """Guards against a backfill that ends at its second month, and against one that hides what it left out."""
     lines = said(shipped).splitlines()
-    assert "Refused, and so not published: 2021-11, 2021-12." in " ".join(lines)
+    assert "Refused and not published: 2021-11, 2021-12." in " ".join(lines)
     [line] = [line for line in lines if line.startswith(f"{REFUSED} refused: ")]
     assert "may not be published" in line
     assert "better than the season average" in line
@@ -72,7 +72,7 @@ def test_a_named_override_publishes_and_is_written_down(shipped: Home, tmp_path:
     check, reason = "xgboost_model.results_above_prediction", "Two months of data; wanted for a rehearsal only."
     ended = home.run_here("run", "--override", check, "--reason", reason)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert f"although {check} failed: {reason}" in ended.stdout
+    assert f"override: {check} failed, reason: {reason}" in ended.stdout
     [manifest] = (home.root / "artifacts").rglob("*_manifest.json")
     verdict = json.loads(manifest.read_text())["verdict"]
     assert verdict["overrides"] == [{"check": check, "reason": reason}]

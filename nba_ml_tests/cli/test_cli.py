@@ -44,7 +44,7 @@ def refused(home: Home, *arguments: str, code: int = COULD_NOT_RUN) -> str:
         (["backfill", "--from", "2021-12", "--to", "2021-11"], r"--from 2021-12 is after --to 2021-11"),
         (
             ["backfill", "--assets", "train_split,boosters"],
-            r"no asset boosters. Those with months are: player_game_summary, ",
+            r"Unknown asset boosters. The monthly assets are: player_game_summary, ",
         ),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_home_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     home = Home(tmp_path / "elsewhere", settings={"NBA_ML_HOME": str(tmp_path / "file" / "home")})
     said = refused(home, "run")
-    assert "cannot be written to (Not a directory)" in said
+    assert " (Not a directory). Set NBA_ML_HOME" in said
     assert "NBA_ML_HOME" in said
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -90,7 +90,7 @@ def test_a_home_below_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_home_in_proc_is_refused(tmp_path: Path) -> None:
     """Guards against a home on a file system that takes no files."""
     home = Home(tmp_path / "elsewhere", settings={"NBA_ML_HOME": "/proc/nba_ml"})
-    assert "/proc/nba_ml cannot be written to" in refused(home, "backfill")
+    assert "Cannot write to /proc/nba_ml" in refused(home, "backfill")
 
 
 def test_an_artifact_root_that_is_no_folder_is_refused(tmp_path: Path, built: Home) -> None:
@@ -99,7 +99,7 @@ def test_an_artifact_root_that_is_no_folder_is_refused(tmp_path: Path, built: Ho
     root = tmp_path / "file" / "models"
     before = built.files("store")
     said = refused(dataclasses.replace(built, settings={"NBA_ML_ARTIFACT_ROOT": str(root)}), "run")
-    assert re.search(rf"{root}.*is no directory and cannot be made one.*Choose another root", said)
+    assert re.search(rf"{root}.*is not a directory and cannot be made one.*Choose another root", said)
     assert built.files("store") == before
 
 
@@ -148,7 +148,7 @@ def test_two_at_once(tmp_path: Path, four_months: Path) -> None:
         out, err = first.communicate("go on\n", timeout=600)
     finally:
         first.kill()
-    assert f"Another nba-ml (process {first.pid}) is writing into {home.root}. Wait for it to end" in said
+    assert f"Another nba-ml (process {first.pid}) is using {home.root}. Wait for it to end" in said
     assert (first.returncode, err) == (0, "")
     assert "1 month(s) run" in out
 
@@ -278,7 +278,9 @@ def test_verify_accepts_what_was_published(built: Home) -> None:
     """Guards against a URI of `run` that `verify` cannot read, as one with a space in it."""
     ended = built.run_here("verify", manifest_uri(built))
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert re.fullmatch(r"xgboost_v1_33features_202111_[0-9a-f]{12}: whole\. .* 20 reference rows .*\n", ended.stdout)
+    assert re.fullmatch(
+        r"xgboost_v1_33features_202111_[0-9a-f]{12}: verified\. .* 20 reference predictions .*\n", ended.stdout
+    )
 
 
 def test_verify_refuses_a_flipped_bit(built: Home, tmp_path: Path) -> None:
@@ -295,8 +297,8 @@ def test_verify_refuses_a_flipped_bit(built: Home, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("/nowhere/model_0123456789ab_manifest.json", "/nowhere/model_0123456789ab_manifest.json is not there."),
-        ("file:///nowhere/model_manifest.json", "/nowhere/model_manifest.json is not there."),
+        ("/nowhere/model_0123456789ab_manifest.json", "/nowhere/model_0123456789ab_manifest.json does not exist."),
+        ("file:///nowhere/model_manifest.json", "/nowhere/model_manifest.json does not exist."),
         ("s3://bucket/model_manifest.json", "s3://bucket/model_manifest.json cannot be verified"),
         (str(SAMPLE_DATA / "NOTICE"), "expected a name that ends in <model_id>_manifest.json; found 'NOTICE'"),
     ],
@@ -330,11 +332,11 @@ def test_help_imports_neither_dagster_nor_a_library_of_the_model(tmp_path: Path)
         (
             ["backfill"],
             [
-                "said and passed over",
+                "reported and skipped",
                 "--only-missing",
                 "--from YYYY-MM",
                 "--assets A,B,...",
-                "Killed or interrupted at any moment",
+                "After a kill or Ctrl-C",
             ],
         ),
         (["verify"], ["URI is the bundle's manifest, as `nba-ml run` prints it"]),

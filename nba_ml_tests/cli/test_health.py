@@ -72,7 +72,7 @@ def test_a_home_that_is_not_there_could_not_be_looked_at(tmp_path: Path) -> None
 def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str], hook: Hook) -> None:
     """Guards against a cron that finds something and tells nobody, and one that cannot tell and stays silent."""
     environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
-    assert "webhook: told" in run(environ, "--notify").output
+    assert "webhook: sent" in run(environ, "--notify").output
     [sent] = hook.posts
     # A target turns notify_failures on, and so a daemon that does not run is red and no warning.
     assert sent["title"] == "nba-ml health: champion_not_too_old, retraining_ran, daemons"
@@ -95,7 +95,7 @@ def test_nobody_is_told_that_all_is_well(environ: dict[str, str], hook: Hook, mo
 def test_a_target_is_tried_with_a_test_message(environ: dict[str, str], hook: Hook) -> None:
     """Guards whoever sets up a target: it must be tried whatever is found, and a test is no bad news."""
     environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
-    assert "webhook: told" in run(environ, "--test").output
+    assert "webhook: sent" in run(environ, "--test").output
     with_a_wrong_home = run({**environ, "NBA_ML_HOME": "mistyped"}, "--test")
     assert with_a_wrong_home.exit_code == 2
     assert [sent["title"] for sent in hook.posts] == ["nba-ml health: a test message"] * 2
@@ -113,7 +113,7 @@ def test_what_cannot_be_looked_at_is_told_too(environ: dict[str, str], hook: Hoo
     assert ended.exit_code == 2
     [sent] = hook.posts
     assert sent["title"] == "nba-ml health: health"
-    assert "could not be looked at" in sent["said"]
+    assert "could not be determined" in sent["said"]
     assert "is no channel of format 1" in sent["said"]
 
 

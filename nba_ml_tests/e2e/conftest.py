@@ -41,7 +41,7 @@ def home(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Path:  # no
         timeout=HOME_MADE_WITHIN,
         check=False,
     )
-    assert "Refused, and so not published: 2021-11, 2021-12." in " ".join(done.stdout.split()), done.stderr
+    assert "Refused and not published: 2021-11, 2021-12." in " ".join(done.stdout.split()), done.stderr
     return home
 
 

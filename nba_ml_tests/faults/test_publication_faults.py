@@ -216,7 +216,7 @@ def test_a_fault_that_lasts_ends_in_an_error_that_a_rerun_mends(
         store = trial.disturbed(folder, deadline=0.1, request_timeout=0.1 if kind == "silence" else 30)
         with (
             trial.proxy.disturbing(disturbed(Fault(kind, when), call, None), watch),
-            pytest.raises(PublicationError, match=r"for 0 seconds, at last with: .*run again") as caught,
+            pytest.raises(PublicationError, match=r"for 0 seconds; the last error was: .*run again") as caught,
         ):
             publish_and_promote(store, trial.bundle, "unlucky")
         assert trial.proxy.violations == []
@@ -244,7 +244,7 @@ def test_damaged_bytes_are_refused(trial: Trial, record_property: Record) -> Non
         folder, place, watch = trial.begin()
         with (
             trial.proxy.disturbing(disturbed(Fault("garbled", "after"), call), watch),
-            pytest.raises(PublicationError, match="another checksum"),
+            pytest.raises(PublicationError, match="checksum of the received bytes"),
         ):
             publish_and_promote(trial.disturbed(folder, deadline=60), trial.bundle, "garbled")
         assert trial.proxy.violations == []

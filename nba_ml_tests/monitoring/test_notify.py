@@ -230,7 +230,7 @@ def watch(hook: Hook, box: Mailbox) -> Iterator[Watch]:
 def test_a_failed_run_is_told_once_to_everybody(watch: Watch, hook: Hook, box: Mailbox) -> None:
     """Guards the whole point: what failed, in its own words, where, and what to do."""
     run_id = watch.run(fragile)
-    assert "1 run(s) ended since the last look, 1 to be told of" in watch.look()
+    assert "1 run(s) ended since the last tick, 1 to report" in watch.look()
     assert "0 run(s)" in watch.look()
     [sent] = hook.posts
     assert (sent["asset"], sent["run_id"], sent["link"]) == ("fragile", run_id, f"http://ui/runs/{run_id}")
@@ -322,7 +322,7 @@ def test_one_dead_target_holds_up_nobody_and_is_tried_again(
     hook.answer = answer
     first, second = watch.run(fragile), watch.run(fragile)
     for _ in range(2):
-        with pytest.raises(NotifyError, match=r"Not everybody could be told\. webhook: the webhook at"):
+        with pytest.raises(NotifyError, match=r"Not all targets got the notice\. webhook: the webhook at"):
             watch.look()
     assert len(box.messages) == 4  # two runs, two addresses, once each
     hook.answer = 200

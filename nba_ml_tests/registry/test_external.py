@@ -74,7 +74,7 @@ class Scene:
         file = self.folder / "model.cbm"
         file.write_bytes(model_file(kind))
         said = self.says(0, "rollout", "register", str(file), "--given-until", given)
-        assert "Nobody can check that date" in said
+        assert "That date cannot be checked" in said
         return said.split("Registered as ")[1].split(". ")[0]
 
     @property

@@ -106,9 +106,9 @@ def test_what_names_no_model(
     """Guards against a guess: whoever names nothing gets nothing."""
     with pytest.raises(error, match=said):
         Predictor.load(str(published.root), **arguments)
-    with pytest.raises(SettingsError, match="is no place for models"):
+    with pytest.raises(SettingsError, match="is not a supported root"):
         Predictor.load("s3://bucket/prefix", channel="champion")
-    with pytest.raises(SettingsError, match="'gs:/bucket/prefix' is no root on Cloud Storage"):
+    with pytest.raises(SettingsError, match="'gs:/bucket/prefix' is not a valid Cloud Storage root"):
         Predictor.load("gs:/bucket/prefix", channel="champion")  # a folder of that name would be empty, and no wonder
     with pytest.raises(SettingsError, match="leave out the channel"):
         Predictor.load(published.manifest(published.first), channel="champion")

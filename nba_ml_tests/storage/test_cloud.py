@@ -113,9 +113,9 @@ def test_bad_names_are_refused_by_every_method(store: CloudStore, place: BucketV
         lambda: store.delete(name),
     ]
     for call in calls:
-        with pytest.raises(PublicationError, match="is no object name"):
+        with pytest.raises(PublicationError, match="is not a valid object name"):
             call()
-    with pytest.raises(PublicationError, match="is no object name"):
+    with pytest.raises(PublicationError, match="is not a valid object name"):
         store.names("../")
     assert place.names() == []
 
@@ -388,7 +388,7 @@ def test_no_permission(answering: tuple[CloudStore, list[str]]) -> None:
 def test_nobody_is_logged_in(answering: tuple[CloudStore, list[str]]) -> None:
     """Guards the difference to a missing permission: here the way out is to log in."""
     for message in refusals(answering[0], SettingsError):
-        assert "was not told who asks (Anonymous credentials cannot be refreshed" in message
+        assert "not authenticated to Cloud Storage (Anonymous credentials cannot be refreshed" in message
         assert "gcloud auth application-default login" in message
 
 
@@ -410,7 +410,7 @@ def test_an_answer_that_cannot_be_worked_with(answering: tuple[CloudStore, list[
     store, got = answering
     for action in ("create", "list"):
         message = refused(store, action)
-        assert "gave an answer that cannot be worked with" in message
+        assert "gave an unexpected answer" in message
         assert "http://127.0.0.1:" in message
     assert len([line for line in got if "/o" in line]) == 2
 
@@ -420,7 +420,7 @@ def test_an_answer_without_a_generation_is_none_of_cloud_storage(answering: tupl
     """Guards against a login page that is taken for the object, and an upload that a proxy says it has taken."""
     store, _ = answering
     for action in ("read", "create"):
-        assert "gave an answer that cannot be worked with" in refused(store, action)
+        assert "gave an unexpected answer" in refused(store, action)
 
 
 def test_nobody_listens_and_nobody_answers(gcs_bucket: str) -> None:
@@ -471,7 +471,7 @@ def test_a_root_is_parsed(uri: str, root: str, address: str) -> None:
 )
 def test_nonsense_is_no_root(uri: str) -> None:
     """Guards the settings: refused where it is read, not at the first upload after an hour of training."""
-    with pytest.raises(SettingsError, match="is no root on Cloud Storage"):
+    with pytest.raises(SettingsError, match="is not a valid Cloud Storage root"):
         open_cloud_store(uri, emulator_client("http://127.0.0.1:9"))
 
 
@@ -492,7 +492,7 @@ def test_an_emulator_without_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "127.0.0.1:4443")
     store = open_cloud_store("gs://bucket-x/models")
     for message in refusals(store, PublicationError):
-        assert "127.0.0.1:4443 gave an answer that cannot be worked with" in message
+        assert "127.0.0.1:4443 gave an unexpected answer" in message
         assert "http://host:port" in message
 
 

@@ -115,7 +115,7 @@ def test_bad_names_are_refused_by_every_method(store: DirectoryStore, root: Path
         lambda: store.delete(name),
     ]
     for call in calls:
-        with pytest.raises(PublicationError, match="is no object name"):
+        with pytest.raises(PublicationError, match="is not a valid object name"):
             call()
     assert not root.exists()
 
@@ -289,7 +289,7 @@ def test_a_root_that_is_a_file(tmp_path: Path) -> None:
             lambda store: store.delete("a"),
         ]
         for call in calls:
-            with pytest.raises(SettingsError, match="a file stands where a folder should be") as caught:
+            with pytest.raises(SettingsError, match="a file is where a folder should be") as caught:
                 call(store)
             assert str(root) in str(caught.value)
     with pytest.raises(SettingsError, match="file stands"):
@@ -316,10 +316,10 @@ def test_a_file_in_the_place_of_a_folder_and_the_other_way_round(store: Director
     ]
     above: list[Callable[[], object]] = [lambda: store.write("folder", b""), lambda: store.read("folder")]
     for call in below:
-        with pytest.raises(PublicationError, match="a file stands where a folder should be"):
+        with pytest.raises(PublicationError, match="a file is where a folder should be"):
             call()
     for call in above:
-        with pytest.raises(PublicationError, match="a folder stands where the object should be"):
+        with pytest.raises(PublicationError, match="a folder is where the object should be"):
             call()
     with pytest.raises(ObjectExistsError):
         store.create("folder", b"")
@@ -380,7 +380,9 @@ def test_a_root_without_permission() -> None:
         Path(folder).chmod(0o555)
         existing, below = refusals_of([sys.executable, "-c", FORBIDDEN, folder])
     assert f"PublicationError Could not create {folder}/a: this user has no permission there" in existing
-    assert f"SettingsError Could not create {folder}/below/a: the store's root {folder}/below is no directory" in below
+    assert (
+        f"SettingsError Could not create {folder}/below/a: the store's root {folder}/below is not a directory" in below
+    )
 
 
 def test_a_write_that_is_cut_short(tmp_path: Path) -> None:

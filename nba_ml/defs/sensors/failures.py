@@ -75,10 +75,10 @@ def build_notifier(settings: NotifySettings) -> dg.SensorDefinition:
             said = "; ".join(f"{name}: {why}" for name, why in broken.items())
             # A tick that fails keeps its old cursor, so these runs are looked at again.
             raise NotifyError(
-                f"Not everybody could be told. {said}. It is tried again in {_LOOKS_EVERY} seconds, for a day; who was "
-                "told is not told again. `nba-ml health --test` sends every target a test message."
+                f"Not all targets got the notice. {said}. The others are tried again every {_LOOKS_EVERY} seconds for "
+                "a day. `nba-ml health --test` sends every target a test message."
             )
-        return dg.SkipReason(f"{len(finished)} run(s) ended since the last look, {told} to be told of.")
+        return dg.SkipReason(f"{len(finished)} run(s) ended since the last tick, {told} to report.")
 
     return notify_failures
 
