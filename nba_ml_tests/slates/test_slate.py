@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import MonthRows, take_snapshot
-from nba_ml.data.tables import RESULTS, SLATE_PREDICTIONS, SLATE_ROWS
+from nba_ml.data.tables import SLATE_PREDICTIONS, SLATE_ROWS
 from nba_ml.registry.channel import Share
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.slates.slate import (
@@ -97,7 +97,7 @@ def test_the_rows_set_aside_are_those_that_a_snapshot_rejects() -> None:
     others = [slate_rows_of(DAY + timedelta(days=n)).to_pylist() for n in (1, 2, 3, 4, 5, 6, 7, 8)]
     month = table_of([*rows, *(row for day in others for row in day)])
     rejects = take_snapshot(
-        MonthRows(month.drop_columns(["universal_player_id"]), RESULTS.empty_table()), "2022-01", V2_33FEATURES
+        MonthRows(month.drop_columns(["universal_player_id"]), snapshot_of("2022-01").results), "2022-01", V2_33FEATURES
     ).rejects
     made = slate(table_of(rows))
     rejected = dict(zip(*(rejects.column(n).to_pylist() for n in ("player_lookup", "reason")), strict=True))
