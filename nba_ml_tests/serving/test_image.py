@@ -75,7 +75,7 @@ def pins(lock: Path) -> dict[str, tuple[str, ...]]:
 @pytest.mark.parametrize("options", [(), ("--source", "")])
 def test_without_a_source_it_says_what_to_give(image: Path, environ: dict[str, str], options: tuple[str, ...]) -> None:
     """Guards the first start of a container: a forgotten variable was a traceback about a module of ours."""
-    done = run(image, "-m", "nba_ml.cli.main.serve", *options, **environ)
+    done = run(image, "-m", "nba_ml.cli.serve", *options, **environ)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert "Give --source or set NBA_ML_ARTIFACT_ROOT" in done.stderr
@@ -113,7 +113,7 @@ def test_what_the_dockerfile_copies_serves(image: Path, published: Published) ->
     """
     point(published.store, published.first, challenger=MOCK, share=10)
     code = f"""
-import nba_ml.cli.main.serve, nba_ml.storage.cloud, uvloop
+import nba_ml.cli.serve, nba_ml.storage.cloud, uvloop
 from nba_ml.serving.http.service import config_of, create_app
 config_of(create_app({str(published.root)!r}, channel="champion")).load()
 """

@@ -444,7 +444,7 @@ class Server:
     """`nba-ml serve` in a process of its own."""
 
     def __init__(self, root: Path, *options: str) -> None:
-        code = "from nba_ml.cli.main.serve import serve; serve()"
+        code = "from nba_ml.cli.serve import serve; serve()"
         command = [sys.executable, "-c", code, "--source", str(root), "--port", "0", *options]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_signals
@@ -575,7 +575,7 @@ def test_many_clients_and_broken_ones(published: Published, row: Row) -> None:
 
 def test_the_command_refuses_in_one_paragraph(published: Published) -> None:
     """Guards the terminal: no model, an address that is taken, a wrong option: exit code 2 and words."""
-    code = "from nba_ml.cli.main.serve import serve; serve()"
+    code = "from nba_ml.cli.serve import serve; serve()"
     with served(published.root) as server:
         for options in (
             ["--source", str(published.root / "empty")],
