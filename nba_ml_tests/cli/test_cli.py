@@ -128,7 +128,7 @@ def test_two_at_once(tmp_path: Path, four_months: Path) -> None:
     """Guards against two writers in one home, and against a refusal that does not say who is there."""
     home = Home(tmp_path / "home", four_months)
     code = (
-        "from nba_ml import session\n"
+        "from nba_ml.runner import session\n"
         "go_on = session.open_instance\n"
         "def wait(settings):\n"
         "    input('in the home\\n')\n"

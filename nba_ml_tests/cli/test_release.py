@@ -121,7 +121,7 @@ def test_a_pointer_that_is_gone_or_old_is_said_and_healed(terminal: Terminal) ->
 
 def command_in(said: str) -> list[str]:
     """The command that a failed one says to run, without `nba-ml`."""
-    return shlex.split(said.partition("however often it is run: nba-ml ")[2])
+    return shlex.split(said.partition("at most once: nba-ml ")[2])
 
 
 def test_a_move_whose_answer_was_lost_says_what_to_run_and_that_runs_once(

@@ -166,7 +166,7 @@ def test_an_unforeseen_error_names_the_whole_command(terminal: Terminal, monkeyp
     monkeypatch.setattr(Settings, "from_environment", broken)
     said = terminal.says(2, "slate", "grade", "--month", "2022-01")
     assert "ZeroDivisionError: of a test" in said
-    assert "`nba-ml --debug slate grade` shows where" in said
+    assert "`nba-ml --debug slate grade` shows the traceback" in said
 
 
 def test_a_slate_of_the_store_needs_no_dagster(terminal: Terminal) -> None:

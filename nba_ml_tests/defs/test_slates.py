@@ -166,7 +166,7 @@ def test_a_month_without_slates_fails_with_advice(home: Home) -> None:
     """Guards against an empty grade that looks like one."""
     result = run(home, "slate_grades", "2022-01")
     assert not result.success
-    assert "No slate of 2022-01 was kept" in failure(result, "slate_grades")
+    assert "There are no slates of 2022-01 to grade" in failure(result, "slate_grades")
 
 
 def test_the_days_are_those_of_the_months() -> None:

@@ -118,7 +118,7 @@ def test_a_challenger_that_is_not_whole_stops_the_slate(scene: Scene) -> None:
 
 def test_a_month_without_slates_or_results_says_what_to_do(scene: Scene) -> None:
     """Guards against an empty grade."""
-    with pytest.raises(SlateError, match=r"No slate of 2022-01 was kept.*nba-ml slate predict"):
+    with pytest.raises(SlateError, match=r"no slates of 2022-01 to grade.*nba-ml slate predict"):
         grade_month_of_slates(scene.months, scene.slates, "2022-01")
     scene.promote(scene.ids[0])
     predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
