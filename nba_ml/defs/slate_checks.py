@@ -64,7 +64,7 @@ def _worst_rows(left_out: list[SetAside]) -> list[dict[str, str]]:
 def _next_step(slate: Slate) -> str:
     reasons = "; ".join(f"{reason} ({n:,} rows)" for reason, n in slate.report.set_aside_by_reason.items())
     return (
-        f"Set aside: {reasons}. Mend what writes these features, then `nba-ml slate predict --date "
+        f"Set aside: {reasons}. Fix the job that writes these features, then `nba-ml slate predict --date "
         f"{slate.report.game_date}` makes another version; the newest made before the games counts."
     )
 

@@ -125,5 +125,5 @@ class Verdict(BaseModel):
             named = "; ".join(str(check) for check in self.failed) or "no check has run"
             raise NotVerifiedError(
                 f"The model {model_sha256[:12]} may not be published: {named}. "
-                "Mend what the checks name, materialise it again, and publish then."
+                "Fix what the checks report, materialise the assets again, then publish."
             )

@@ -47,7 +47,7 @@ def test_a_refused_month_is_passed_over_and_said_in_plain_words(shipped: Home) -
     assert "Refused and not published: 2021-11, 2021-12." in " ".join(lines)
     [line] = [line for line in lines if line.startswith(f"{REFUSED} refused: ")]
     assert "may not be published" in line
-    assert "better than the season average" in line
+    assert "The season average is better by" in line
     assert shipped.files("artifacts") == {}
     assert (("predictions", REFUSED) in shipped.versions()) is True
 
@@ -97,7 +97,7 @@ def test_an_override_needs_both_its_options(shipped: Home, options: list[str]) -
         (
             "train_split.dates_disjoint_and_ordered",
             "One shared date will not matter.",
-            "stops the run: that cannot be overridden",
+            "stops the run and cannot be overridden",
         ),
         ("xgboost_model.train_gap", "It fits the train rows too well.", "warns and does not block publication"),
         ("xgboost_model.validation_mae", "ok", "gives no reason"),

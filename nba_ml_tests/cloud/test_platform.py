@@ -78,7 +78,7 @@ def test_one_model_is_published_and_verifies_from_its_uri(backfilled: Clouds, tm
     manifest = f"{backfilled.root}/models/xgboost_v1/{model_id}_manifest.json"
     verified = elsewhere.run("verify", manifest)
     assert verified.returncode == 0, verified.stderr
-    assert f"{model_id}: whole." in verified.stdout
+    assert f"{model_id}: verified." in verified.stdout
     missing = elsewhere.run("verify", manifest.replace("_202204_", "_202202_"))
     assert missing.returncode == 2
     assert "Traceback" not in missing.stderr
@@ -117,7 +117,7 @@ def test_a_month_under_way_is_refused_and_a_month_not_reached_too(backfilled: Cl
 def test_a_bucket_that_is_not_there(backfilled: Clouds) -> None:
     """Guards against the platform's old script, which uploaded to a bucket that did not exist and said nothing."""
     settings = {**backfilled.home.settings, "NBA_ML_ARTIFACT_ROOT": "gs://no-such-bucket/models"}
-    home = Home(backfilled.home.root, settings=settings)
+    home = Home(backfilled.home.root, limits=None, settings=settings)
     failed = home.run("backfill", "--from", MONTHS[-1], "--to", MONTHS[-1], "--assets", "gcs_artifact")
     assert failed.returncode != 0
     assert "no-such-bucket" in failed.stderr

@@ -168,7 +168,7 @@ def test_the_walk_forward_takes_what_is_graded_and_names_what_is_not(home: Home)
     assert page is not None
     assert summary is not None
     assert found["report"] == home.months.objects.uri(PAGE)
-    assert b"games it had not seen" in page.data
+    assert b"on unseen games" in page.data
     walk = WalkForward.model_validate_json(summary.data)
     graded = home.months.load(STORED["prediction_grades"], LAST)
     assert isinstance(graded, GradedMonth)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
+from nba_ml.checks.registry import STORED
 from nba_ml.cli.main import main
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.training import Samples
@@ -55,7 +56,7 @@ class Scene:
     def __init__(self, home: Home, folder: Path) -> None:
         self.home, self.folder = home, folder
         for month in MONTHS:
-            home.months.save("feature_store_snapshot", month, snapshot_of(month))
+            home.months.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
         self.ours = published_model(home.artifacts, "2021-11")
         self.environment = {
             "NBA_ML_STORE": str(home.months.objects.root),  # type: ignore[attr-defined]

@@ -180,7 +180,7 @@ def test_systems_are_graded_on_the_same_rows(ours: XGBoostSystem) -> None:
 
 def test_a_system_may_not_stand_there_twice_and_may_have_nothing_to_say(ours: XGBoostSystem) -> None:
     """Guards against pairing a system with itself, and against a crash on a slate of newcomers."""
-    with pytest.raises(ReleaseError, match="there twice"):
+    with pytest.raises(ReleaseError, match="listed twice"):
         shadow_predictions([ours, ours], january())
     mute = Rule("mute", lambda columns: np.full(len(columns["home_away"]), np.nan))
     predictions = shadow_predictions([mute], january())

@@ -165,7 +165,7 @@ def test_only_a_write_may_have_been_carried_out() -> None:
     for action, ask in asked.items():
         with pytest.raises(PublicationError, match=f"^Could not {action} gs://") as caught:
             ask()
-        assert ("Whether a write was carried out" in str(caught.value)) is (action not in ("read", "list")), action
+        assert ("whether the write was carried out" in str(caught.value)) is (action not in ("read", "list")), action
 
 
 def test_a_child_of_the_process_that_loaded_is_refused(published: Published, row: Row) -> None:

@@ -215,7 +215,7 @@ def _require_sound_games(connection: duckdb.DuckDBPyConnection, first: date, las
         raise SourceDataError(
             f"The box scores behind the features of {first} to {last} break the rules that the windows rest on "
             f"(one row per player and date, two teams per game, one game per team and date): {'; '.join(faults)}. "
-            "Mend or remove these rows in player_game_summary and compute the features again."
+            "Fix or remove these rows in player_game_summary and compute the features again."
         )
 
 

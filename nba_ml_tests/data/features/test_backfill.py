@@ -254,7 +254,7 @@ def test_a_table_with_other_columns_is_refused(recent: pa.Table, lines: pa.Table
     renamed = recent.rename_columns(["minutes" if name == "minutes_played" else name for name in recent.column_names])
     with pytest.raises(SourceDataError, match=r"player_game_summary .* minutes_played \(missing, not int16\)"):
         compute_features(renamed, lines, *WEEK, computed_at=COMPUTED_AT)
-    narrow = lines.set_column(3, "line", lines["line"].cast(pa.float32()))
+    narrow = lines.set_column(lines.schema.get_field_index("line"), "line", lines["line"].cast(pa.float32()))
     with pytest.raises(SourceDataError, match=r"prop_lines .* line \(float, not double\)"):
         compute_features(recent, narrow, *WEEK, computed_at=COMPUTED_AT)
 
