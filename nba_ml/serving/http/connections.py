@@ -13,9 +13,10 @@ connections.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import socket
 import struct
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from http import HTTPStatus
@@ -23,8 +24,14 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from nba_ml.serving.http.limits import SWEEP_SECONDS, Limits
+from nba_ml.serving.http.limits import ACCEPTING_PASSES, SWEEP_SECONDS, TRIM_SECONDS, Limits
 from nba_ml.serving.http.problems import MEDIA_TYPE, Problem
+
+HEALTH = "/health"
+"""Is answered before everything else."""
+
+MANY = 32
+"""Open connections, of which a flood may be made."""
 
 
 class _Refused(Exception):  # noqa: N818 - never seen outside this module
@@ -36,8 +43,15 @@ class Connections:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.flooded = False
+        """Whether many connections were open, or one was refused or dropped, since memory was last given back."""
         self._open: set[BoundedProtocol] = set()
         self._sweeping = False
+        self._due: deque[tuple[BoundedProtocol, RequestResponseCycle, Any]] = deque()
+        self._starting = False
+        self._accepted = False
+        self._passes = 0
+        self._trimmed = 0.0
 
     def protocol(self, **given: Any) -> BoundedProtocol:
         """What uvicorn makes of a new connection."""
@@ -45,6 +59,7 @@ class Connections:
 
     def opened(self, connection: BoundedProtocol) -> None:
         self._open.add(connection)
+        self._accepted = True
         if len(self._open) > self.limits.burst_connections:
             self._trim(1, self._of_largest_client())
         if not self._sweeping:
@@ -53,6 +68,35 @@ class Connections:
 
     def closed(self, connection: BoundedProtocol) -> None:
         self._open.discard(connection)
+
+    def start(self, connection: BoundedProtocol, cycle: RequestResponseCycle, app: Any) -> None:
+        """Let the app answer: `/health` at once, other requests one in each pass of the event loop, in order.
+
+        A thousand requests that arrive together would otherwise all be answered in one pass, before `/health` is read.
+        """
+        if cycle.scope["path"] == HEALTH:
+            connection.start(cycle, app)
+            return
+        self._due.append((connection, cycle, app))
+        if not self._starting:
+            self._starting = True
+            self._start_next(connection.loop)
+
+    def _start_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._accepted and self._passes < ACCEPTING_PASSES:
+            # The loop accepts one connection in each pass, and the monitor's may be the next: it goes before.
+            self._accepted = False
+            self._passes += 1
+            loop.call_soon(self._start_next, loop)
+            return
+        self._passes = 0
+        while self._due:
+            connection, cycle, app = self._due.popleft()
+            if not cycle.disconnected:
+                connection.start(cycle, app)
+                loop.call_soon(self._start_next, loop)
+                return
+        self._starting = False
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Disconnect whoever is too slow; then the longest waiting of whoever has too many, or too much unread."""
@@ -72,6 +116,10 @@ class Connections:
             unread -= connection.unread
             connection.drop()
         self._sweeping = bool(self._open)
+        self.flooded = self.flooded or len(self._open) > MANY
+        if self.flooded and (not self._open or now - self._trimmed > TRIM_SECONDS):
+            self.flooded, self._trimmed = False, now
+            _give_memory_back()
         if self._sweeping:
             loop.call_later(SWEEP_SECONDS, self._sweep, loop)
 
@@ -85,6 +133,13 @@ class Connections:
         for connection in waiting:
             connection.drop()
         return len(waiting)
+
+
+def _give_memory_back() -> None:
+    """Return freed memory to the operating system: glibc keeps it otherwise. Takes a few milliseconds."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _waiting_since(connection: BoundedProtocol) -> float:
@@ -138,6 +193,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def drop(self) -> None:
         """Close it at once, with all that was not read: without `SO_LINGER` the kernel would keep that for minutes."""
         self._all.closed(self)
+        self._all.flooded = True
         self._set_option(socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
@@ -231,6 +287,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
+        self._all.start(self, cycle, app)
+
+    def start(self, cycle: RequestResponseCycle, app: Any) -> None:
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -254,7 +313,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Read no more. Earlier requests are answered first, and then nothing is said: it would be taken for theirs."""
-        self._refused = True
+        self._refused = self._all.flooded = True
         started = self._answering
         for cycle in [*(cycle for cycle, _ in self.pipeline), started]:
             if cycle is not None and not cycle.more_body and not cycle.response_complete:

@@ -77,3 +77,14 @@ class Limits:
 
 SWEEP_SECONDS = 0.2
 """Between two looks at all connections: a tenth of a millisecond for a hundred of them."""
+
+TRIM_SECONDS = 5.0
+"""At least, between two times that memory is given back during a flood."""
+
+SWITCH_SECONDS = 0.0005
+"""After which the thread that answers slates lets the event loop go on, if it has to: Python's own 5 ms, for each of a
+hundred connections, hold `/health` up for half a second."""
+
+ACCEPTING_PASSES = 32
+"""Of the event loop, and so connections accepted, before the next request is answered: with fewer, a thousand new
+connections a second fill the kernel's queue, and it makes others wait a second before they try again."""

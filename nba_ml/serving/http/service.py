@@ -6,11 +6,13 @@ What belongs here: routes, what they answer, and the life of the process. What d
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -32,7 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nba_ml.contract.errors import FeatureRowsError, NbaMlError, SettingsError
 from nba_ml.serving.http.connections import Connections
-from nba_ml.serving.http.limits import Limits
+from nba_ml.serving.http.limits import SWITCH_SECONDS, Limits
 from nba_ml.serving.http.logs import LOGGER, log_as_json, say
 from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.openapi import predict_operation
@@ -103,6 +105,7 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
     large_bodies = LargeBodies(limits)
     # One thread: parsing holds Python's lock, and several at once would hold up /health and each other.
     thread = anyio.CapacityLimiter(1)
+    turn = asyncio.Lock()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -131,6 +134,8 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
         with large_bodies.held(request.client.host if request.client else "") as grown:
             body = await read_body(request, limits, grown)
             if len(body) <= limits.small_body_bytes and body.count(b"{") <= _ROWS_AT_ONCE:
+                await turn.acquire()  # many bodies may be complete at once: one in each pass of the event loop
+                asyncio.get_running_loop().call_soon(turn.release)
                 return state.predict(body, limits, request.scope)
             if thread.statistics().tasks_waiting >= _QUEUE:
                 raise Problem(_BUSY, "Too many slates at once. Try again.")
@@ -338,6 +343,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
     log_as_json()
     _end_at_hang_up()
     _allow_connections(app.state.limits)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with listening:
         say(logging.INFO, "listening", host=host, port=listening.getsockname()[1])
         uvicorn.Server(config_of(app)).run(sockets=[listening])
