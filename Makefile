@@ -18,7 +18,7 @@ PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
-.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs lock clean
+.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs lock clean mutants
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -90,6 +90,9 @@ bench: $(READY) emulator ## Time and memory, stage by stage; what the clouds cos
 
 drills: $(READY) ## Plant leaks in real months, and see which check catches each
 	@$(BIN)/python -m nba_ml_tests.leaks
+
+mutants: $(READY) ## Plant faults in a copy, and see whether the tests find them (AREA=planner SAMPLE=40 SEED=1)
+	@$(BIN)/python -m nba_ml_tests.mutants $(AREA) --sample $(or $(SAMPLE),40) --seed $(or $(SEED),1)
 
 loop: $(READY) emulator challengers ## From BigQuery to a served, rolled out, rolled back model, on emulators
 	@$(BIN)/python -m nba_ml_tests.cloud.full_loop

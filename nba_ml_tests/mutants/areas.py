@@ -1,0 +1,53 @@
+"""The areas that mutants are planted in, each with the tests that guard it, fastest first.
+
+A mutant is judged by these tests alone, so each area's tests must find its faults without the rest of the suite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """`modules` are files and folders of the package, `tests` of nba_ml_tests.
+
+    `select` is pytest's -k: it leaves out what is too slow to run on each mutant.
+    """
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+    select: str = ""
+
+
+AREAS = {
+    "calibration": Area(
+        ("nba_ml/model/uncertainty.py",), ("model/test_calibration_values.py", "model/test_uncertainty.py")
+    ),
+    "planner": Area(("nba_ml/runner/planner.py",), ("runner/test_planner.py",)),
+    "notices": Area(
+        ("nba_ml/monitoring", "nba_ml/defs/sensors/failures.py"),
+        ("monitoring",),
+    ),
+    "stores": Area(
+        ("nba_ml/storage",), ("storage/test_objects.py", "storage/test_months.py", "storage/test_directory.py")
+    ),
+    "serving": Area(
+        ("nba_ml/serving",),
+        (
+            "serving/test_rows.py",
+            "serving/test_watch.py",
+            "serving/test_predictor.py",
+            "serving/test_external.py",
+            "serving/http",
+        ),
+    ),
+    "publication": Area(
+        ("nba_ml/registry/publication.py", "nba_ml/registry/reader.py"),
+        ("registry/test_reader.py", "registry/test_publication.py"),
+    ),
+    "channel": Area(
+        tuple(f"nba_ml/registry/{name}.py" for name in ("channel", "moves", "repeatable", "rollback")),
+        ("registry/test_repeatable.py", "registry/test_rollback.py", "registry/test_channel.py"),
+    ),
+}
