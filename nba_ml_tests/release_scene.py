@@ -109,19 +109,19 @@ def retrained(bench: ReleaseContext, months: Mapping[str, Snapshot]) -> str:
     return publish_made(bench.objects, made)
 
 
-def registered_file(objects: ObjectStore, seen: TrainingExtent) -> str:
+def registered_file(objects: ObjectStore, extent: TrainingExtent) -> str:
     """Put something beside our models as a CatBoost, whole by its digests, that nobody can load; its id."""
     data = b"CBM1 and nothing more"
-    identity = registered_id(data, seen)
+    identity = registered_id(data, extent)
     row = KnownRow(player_lookup="a", game_date="2021-11-02", features=(None,) * V2_33FEATURES.count, prediction=9.0)
     manifest = CatBoostManifest(
         model_id=identity,
         objects=(StatedFile(name=f"{identity}.cbm", size=len(data), sha256=bytes_digest(data)),),
         feature_version=V2_33FEATURES.name,
         feature_names=V2_33FEATURES.names,
-        newest_month=month_of(seen.given),
-        fitted_until=seen.fitted,
-        given_until=seen.given,
+        newest_month=month_of(extent.given_until),
+        fitted_until=extent.fitted_until,
+        given_until=extent.given_until,
         calibration=None,
         reference_rows=(row,),
         catboost="1.2",

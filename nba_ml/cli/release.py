@@ -21,7 +21,7 @@ from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
     from nba_ml.registry.channel import Channel, Evidence
-    from nba_ml.registry.moves import Moved
+    from nba_ml.registry.moves import MoveResult
     from nba_ml.registry.release_context import ReleaseContext
     from nba_ml.storage.objects import ObjectStore
 
@@ -54,10 +54,10 @@ def show() -> int:
 
     The exit code is 1 if there is no champion, or if the history has a later state than workers see.
     """
-    from nba_ml.registry.rollback import show as read
+    from nba_ml.registry.channel import read_channel
 
     objects = _objects()
-    state = read(objects)
+    state = read_channel(objects)
     if state is None:
         say(_NO_CHAMPION)
         return NOT_DONE
@@ -89,7 +89,7 @@ def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], f
 
     with _asked_for_again():
         done = propose(_release_context(), datetime.now(UTC), model_id, reason, waived, from_serial)
-    say(done.said)
+    say(done.message)
     if done.decision is not None and done.decision.evidence is not None:
         _print_evidence(done.decision.evidence)
     return 0 if done.moved or done.decision is None else NOT_DONE
@@ -110,7 +110,7 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
 
     with _asked_for_again():
         done = go_back(_objects(), datetime.now(UTC), _given(reason), to, from_serial)
-    _say_followed(done)
+    _report_other_moves(done)
     state = done.serving
     if state is not None:
         word = (
@@ -129,9 +129,9 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
 @command
 def history(newest: int) -> int:
     """List the states of the channel, newest last."""
-    from nba_ml.registry.rollback import history as read
+    from nba_ml.registry.channel import read_history
 
-    states = read(_objects(), newest)
+    states = read_history(_objects(), newest)
     if not states:
         say(_NO_CHAMPION)
     for state in states:
@@ -174,7 +174,7 @@ def start(model_id: str, reason: str | None, graded_from: str | None, share: str
         done = rollout_start(
             _release_context(), model_id, datetime.now(UTC), _given(reason), _day(graded_from), from_serial, first
         )
-    _say_followed(done)
+    _report_other_moves(done)
     state = done.serving
     if state is not None:
         _print_state(state)
@@ -200,8 +200,8 @@ def advance(until: str | None, from_serial: int | None) -> int:
 
     with _asked_for_again():
         status, done = rollout_advance(_release_context(), datetime.now(UTC), _day(until), from_serial)
-    _say_followed(done)
-    say(f"{status.step.action}: {status.step.said}.")
+    _report_other_moves(done)
+    say(f"{status.step.action}: {status.step.reason}.")
     if done.serving is not None:
         _print_state(done.serving)
     return 0 if (done.moved or done.already) and status.step.action == "advance" else NOT_DONE
@@ -218,7 +218,7 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
 
     with _asked_for_again():
         done = rollout_stop(_objects(), datetime.now(UTC), _given(reason), forget=forget, from_serial=from_serial)
-    _say_followed(done)
+    _report_other_moves(done)
     if done.serving is not None:
         _print_state(done.serving)
     return 0
@@ -237,7 +237,7 @@ def status(until: str | None) -> int:
     _is_newest(context.objects, found.channel)
     if found.evidence is not None:
         _print_evidence(found.evidence)
-    say(f"{found.step.action}: {found.step.said}.")
+    say(f"{found.step.action}: {found.step.reason}.")
     return 0
 
 
@@ -301,7 +301,7 @@ def compare(model_ids: tuple[str, ...], month: str) -> int:
     for found in backtests(context, model_ids):
         say(f"{found.model} {'may serve' if found.passed else 'may not serve'}, by all stored rows after its training:")
         for condition in found.conditions:
-            say(f"  {'met' if condition.met else 'NOT MET':8}{condition.name}: {condition.said}")
+            say(f"  {'met' if condition.met else 'NOT MET':8}{condition.name}: {condition.detail}")
     return 0
 
 
@@ -352,26 +352,27 @@ def _command_with(given: Mapping[str, Any]) -> str:
     return shlex.join(words)
 
 
-def _say_followed(done: Moved) -> None:
-    from nba_ml.registry.repeatable import described
+def _report_other_moves(done: MoveResult) -> None:
+    from nba_ml.registry.repeatable import describe_move
 
-    if done.followed is not None:
-        say(done.said_of_following)
+    if done.caught_up_to is not None:
+        say(done.catch_up_note)
     if done.already is not None:
-        say(f"Done already: serial {done.already.serial} is the {described(done.already)}. Nothing was moved again.")
+        say(f"Already done: serial {done.already.serial} is the {describe_move(done.already)}. Nothing was moved.")
     passed = done.already or (done.channel if done.later is not None else None)
     if passed is not None and done.serving is not None and done.serving.serial > passed.serial:
-        say(f"The channel was moved on since: serial {done.serving.serial}, {described(done.serving)}.")
+        say(f"The channel has moved since: serial {done.serving.serial}, {describe_move(done.serving)}.")
 
 
 def _is_newest(objects: ObjectStore, state: Channel) -> bool:
     """Whether the history ends with what the pointer holds; says so if not."""
-    from nba_ml.registry.rollback import unfinished, why_stuck
+    from nba_ml.registry.channel import newest_state_ahead
+    from nba_ml.registry.moves import why_not_applied
 
-    ahead = unfinished(objects, state)
+    ahead = newest_state_ahead(objects, state)
     if ahead is None:
         return True
-    stuck = why_stuck(objects, state, ahead)
+    stuck = why_not_applied(objects, state, ahead)
     if stuck:
         say(stuck)
         return False

@@ -40,9 +40,9 @@ def shadow_month(context: ReleaseContext, month: str, names: Sequence[str]) -> S
     systems = [load_system(context.objects, find_model(context.objects, name), context.threads) for name in names]
     first = snapshot.table.column("game_date")[0].as_py()  # a snapshot is in date order
     for system in systems:
-        if system.seen.given >= first:
+        if system.extent.given_until >= first:
             raise ReleaseError(
-                f"{system.version} was trained on games up to {system.seen.given}, but the first game of {month} is on "
-                f"{first}: it has already seen the results. Choose a later month or an earlier model."
+                f"{system.version} was trained on games up to {system.extent.given_until}, but the first game of "
+                f"{month} is on {first}: it has already seen the results. Choose a later month or an earlier model."
             )
     return grade_systems(shadow_predictions(systems, snapshot.table), snapshot)

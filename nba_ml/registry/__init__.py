@@ -1,5 +1,4 @@
-"""Published models: publish and read bundles, the checks' verdict, and the channel that says which one serves.
+"""Published models: publishing and reading bundles, the checks' verdict, and the channel that names the serving model.
 
-What belongs here: whatever names, verifies or moves a published model. What does not: scoring rows for people
-(`slates`, `serving`), and grading them (`evaluation`).
+Scoring rows is in `slates` and `serving`, grading in `evaluation`.
 """

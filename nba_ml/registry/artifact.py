@@ -1,4 +1,4 @@
-"""`gcs_artifact` as the store keeps it: what was published, and under which verdict."""
+"""The value of `gcs_artifact`: what was published, and with which verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nba_ml.storage.months import stored_record
 
 
 class Artifact(BaseModel):
-    """What `gcs_artifact` published: empty where there is no model to publish yet."""
+    """What `gcs_artifact` published; empty if there is no model yet."""
 
     model_id: str | None = None
     uris: dict[str, str] = {}

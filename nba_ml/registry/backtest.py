@@ -1,4 +1,4 @@
-"""An external model on the stored rows that it was not given: the evidence without which it serves nobody."""
+"""The backtest of an external model on stored rows that it was not trained on, required before the model serves."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from nba_ml.registry.systems.loading import load_system
 
 
 def backtest(context: ReleaseContext, system: PredictionSystem) -> Backtest:
-    """Score an external model on every stored row after the last game that it was given.
+    """Score an external model on all stored rows after its training data.
 
     Raises:
-        BundleError: its output is infinite.
+        BundleError: the model's output is infinite.
     """
-    later = context.snapshots(month_of(system.seen.given))
+    later = context.snapshots(month_of(system.extent.given_until))
     return backtest_external(system, list(later.values()), context.external)
 
 
 def require_evidence(context: ReleaseContext, model: ChannelModel, share: int) -> Backtest:
-    """The backtest of an external model that is to serve `share` percent, passed.
+    """Backtest an external model that is to serve `share` percent, and require that it passes.
 
     Raises:
-        ReleaseError: a condition is not met; all of them are listed.
-        BundleError: the model is not whole, or its output is infinite.
+        ReleaseError: a condition is not met. The message lists all conditions.
+        BundleError: the model is incomplete or damaged, or its output is infinite.
         MissingExtraError: CatBoost is not installed.
     """
-    found = backtest(context, load_system(context.objects, model, context.threads))
-    if not found.passed:
+    result = backtest(context, load_system(context.objects, model, context.threads))
+    if not result.passed:
         raise ReleaseError(
-            f"{model.model_id} may not serve {share}% of the player-games, because no check of ours stands behind it "
-            f"and its backtest on stored rows is not passed. {found.said}. `nba-ml rollout start {model.model_id} "
-            "--share 0` scores and grades it without serving."
+            f"{model.model_id} may not serve {share}% of the player-games: it is an external model, which has no "
+            f"verdict of the asset checks, and its backtest on stored rows failed. {result.summary}. To score and "
+            f"grade it without serving, run `nba-ml rollout start {model.model_id} --share 0`."
         )
-    return found
+    return result

@@ -1,12 +1,11 @@
-"""The pointer that says which published model serves, and the states that it was ever in.
+"""The pointer to the published model that serves, and its history.
 
-A channel is one small object, `channels/champion.json`: the champion, and while a rollout runs the challenger
-with its share. Every state that it was ever in lies beside it, `channels/history/<serial>.json`, byte for byte.
-The history may be ahead of the pointer: a move is recorded first and carried out then (`moves`).
+A channel is one small object, `channels/champion.json`: the champion, and during a rollout the challenger with its
+share. A byte-for-byte copy of every state is kept in `channels/history/<serial>.json`. The history may be ahead of the
+pointer, because a move is recorded before it is applied (`moves`).
 
-What belongs here: the form of a state, and reading pointer and history. What does not: moving the pointer (`moves`),
-which model deserves it (`promotion`, `rollout`). Imports Pydantic and the standard library only: the prediction worker
-reads channels.
+This module defines a state and reads the pointer and the history. `moves` moves the pointer; `promotion` and `rollout`
+choose the model. It imports only Pydantic and the standard library, because the prediction worker reads channels.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from nba_ml.storage.objects import ObjectStore
 
 FOLDER = "xgboost_v1/channels"
 CHAMPION = f"{FOLDER}/champion.json"
-"""The pointer's name under the root."""
+"""The pointer's object name, relative to the store's root."""
 
 HISTORY = f"{FOLDER}/history/"
 
 OURS = "xgboost_v1"
-"""The system of the bundles that this package publishes, each with the verdict of its checks."""
+"""System id of the bundles that nba_ml publishes, each with the verdict of the asset checks."""
 
 RULES = ("mock", "moving_average")
-"""Systems that are rules in this package's code and not published models: they have no manifest."""
+"""Ids of the systems that are rules in nba_ml's code. They are not published and have no manifest."""
 
 EARLIER = 12
-"""Earlier champions that a state remembers, so that a rollback reads one object: more than a year of months."""
+"""Number of earlier champions in a state, so that a rollback reads one object. Covers more than a year of months."""
 
 SET_ASIDE = 100
-"""Models set aside that a state remembers."""
+"""Number of set-aside models in a state."""
 
 Share = Literal[0, 10, 50, 100]
 Kind = Literal["promote", "rollback", "rollout_start", "rollout_advance", "rollout_finish", "rollout_stop"]
@@ -49,9 +48,9 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow
 
 
 class ChannelModel(BaseModel):
-    """A model that a channel names: its system, its id, and the sha256 of its manifest's bytes.
+    """A model named by a channel: its system, its id, and the sha256 of its manifest.
 
-    `manifest_sha256` is None for the systems of `RULES`, and for those only.
+    `manifest_sha256` is None for the systems in `RULES` only.
     """
 
     model_config = _FROZEN
@@ -63,37 +62,39 @@ class ChannelModel(BaseModel):
     @model_validator(mode="after")
     def _has_a_manifest_unless_a_rule(self) -> ChannelModel:
         if (self.manifest_sha256 is None) is not (self.system_id in RULES):
-            raise ValueError(f"{self.model_id} of {self.system_id} must have a manifest unless it is one of {RULES}")
+            raise ValueError(f"{self.model_id} of {self.system_id} needs a manifest: only {RULES} have none")
         return self
 
     @property
     def manifest(self) -> str:
-        """The name of its manifest under the root. Raises ChannelError for a rule, which has none."""
+        """The manifest's object name. Raises ChannelError for a rule, which has no manifest."""
         if self.manifest_sha256 is None:
-            raise ChannelError(f"{self.model_id} is a rule in the code of nba_ml and has no manifest to load.")
+            raise ChannelError(f"{self.model_id} is a rule in nba_ml's code and has no manifest to load.")
         return f"{self.system_id}/{self.model_id}_manifest.json"
 
     @property
     def is_external(self) -> bool:
-        """Whether it is a registered model file, which no check of ours stands behind."""
+        """Whether it is a registered model file, which has no verdict of the asset checks."""
         return self.system_id not in (OURS, *RULES)
 
     @property
     def is_mock(self) -> bool:
-        """Whether what it predicts must be marked as the mock's."""
+        """Whether its predictions must be marked as mock predictions."""
         return self.system_id == "mock"
 
 
 class Evidence(BaseModel):
-    """Two systems on the same `rows` of `days` dates, which neither was fitted on.
+    """Two systems compared on the same `rows`, on `days` dates, that neither was fitted on.
 
-    `champion` is "season_average" where a registered model was compared with that, on stored rows, before it served.
-    `gain` is the champion's MAE minus the candidate's, `low` and `high` its 95% interval (paired, bootstrap over
-    days): above 0, the candidate is better. `bias` is the candidate's mean of prediction minus result, beside the
-    champion's. All in points.
-    `unseen` says how: games after everything that either was given (`out_of_time`); games held out from the boosters
-    of the train sides (`held_out`), which are then the ones compared; or games after everything that the champion was
-    given and held out from the candidate's booster of the train side (`mixed`), and these two compared.
+    `champion` is "season_average" in the backtest of an external model. `gain` is the champion's MAE minus the
+    candidate's, and `low` and `high` its 95% interval (paired, bootstrap over days); above 0, the candidate is better.
+    `bias` is the candidate's mean of prediction minus result, `champion_bias` the champion's. All are in points.
+
+    `unseen` says why the rows are new to both systems:
+    - `out_of_time`: the games are later than the data of both.
+    - `held_out`: the games were held out from both train-side boosters, and these boosters are compared.
+    - `mixed`: the games are later than the champion's data and held out from the candidate's train-side booster. The
+      published champion is compared with that booster.
     """
 
     model_config = _FROZEN
@@ -115,22 +116,22 @@ class Evidence(BaseModel):
     margin: float
 
     def biased(self, bounds: tuple[float, float]) -> bool:
-        """Whether the candidate's bias is out of bounds, and further from 0 than the champion's on these rows.
+        """Whether the candidate's bias is out of bounds and further from 0 than the champion's on these rows.
 
-        Rows have a bias of their own: in an April of rested stars every model is 1.3 points off.
+        The rows themselves can be biased: in an April with rested stars, every model is off by 1.3 points.
         """
         low, high = bounds
         return not low <= self.bias <= high and abs(self.bias) > abs(self.champion_bias)
 
 
 class Channel(BaseModel):
-    """One state of a channel: who serves, and the move that made it so.
+    """One state of a channel: the models that serve, and the move that led to it.
 
-    `share` is the percentage of player-games that the challenger serves. 0 beside a challenger is shadow: it is
-    scored and graded, and serves nobody. `earlier` are the champions before, newest first, as far as a rollback
-    may go back: what was rolled back from is not among them. `set_aside` are the ids of models that were rolled back
-    from or whose rollout was stopped: none of them comes back without a person's word. `graded_from` is the first
-    game date that the present step of a rollout is judged on. `moved_at` is the mover's word for when.
+    `share` is the percentage of player-games that the challenger serves. A challenger with share 0 is in shadow: it is
+    scored and graded but does not serve. `graded_from` is the first game date on which the current step of a rollout is
+    judged. `earlier` are the previous champions, newest first, to which a rollback can return; a model that was rolled
+    back is not among them. `set_aside` are the ids of models that were rolled back or whose rollout was stopped; they
+    return only if a person names them. `moved_at` is the time according to the process that made the move.
     """
 
     model_config = _FROZEN
@@ -154,32 +155,32 @@ class Channel(BaseModel):
         if self.champion.manifest_sha256 is None:
             raise ValueError(f"the champion must be a published model, and {self.champion.model_id} is a rule")
         if self.challenger is None and (self.share or self.graded_from):
-            raise ValueError("a share without a challenger")
+            raise ValueError("there is a share but no challenger")
         if self.challenger is not None and self.graded_from is None:
-            raise ValueError("a challenger without a date from which it is graded")
+            raise ValueError("the challenger has no graded_from date")
         if self.challenger == self.champion or self.champion in self.earlier:
-            raise ValueError("the champion is named a second time")
+            raise ValueError("the champion is named twice")
         return self
 
     @property
     def rolling_out(self) -> bool:
-        """Whether a rollout is under way: the challenger has a share, or is in shadow and was not stopped."""
+        """Whether a rollout is in progress: the challenger has a share, or is in shadow and was not stopped."""
         return self.challenger is not None and (self.share > 0 or self.challenger.model_id not in self.set_aside)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, a newline at the end.
 
-        `channel_sha256` is added, the digest of the canonical JSON of all the rest, against a flipped bit.
+        `channel_sha256` is added: the digest of the canonical JSON of all other fields. It detects a flipped bit.
         """
         content = self.model_dump(mode="json")
         return _canonical({**content, "channel_sha256": hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
     def from_bytes(cls, data: bytes, uri: str) -> Channel:
-        """The state that `to_bytes` wrote, byte for byte; `uri` goes into the message.
+        """Parse a state that `to_bytes` wrote. `uri` is used in error messages.
 
         Raises:
-            ChannelError: not JSON, another format, or not exactly the bytes that its content has.
+            ChannelError: the bytes are not JSON, are in another format, or differ from the content's canonical form.
         """
         try:
             content = json.loads(data)
@@ -187,13 +188,13 @@ class Channel(BaseModel):
             channel = cls.model_validate(content)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ChannelError(
-                f"{uri} is no channel of format 1 ({len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}): "
+                f"{uri} is not a channel of format 1 ({len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}): "
                 f"{' '.join(str(error).split())[:300]}. It is damaged or was not written by nba_ml. Restore it from "
                 f"the newest object under {HISTORY}, which holds the same bytes."
             ) from error
         if channel.to_bytes() != data:
             raise ChannelError(
-                f"{uri} is damaged: it states the digest {str(claimed)[:80]}, and its content or its form has another. "
+                f"{uri} is damaged: its stated digest {str(claimed)[:80]} does not match its content. "
                 f"Restore it from the newest object under {HISTORY}, which holds the same bytes."
             )
         return channel
@@ -204,10 +205,10 @@ def _canonical(content: dict[str, Any]) -> bytes:
 
 
 def read_channel(store: ObjectStore) -> Channel | None:
-    """The state that the pointer holds; None before the first champion.
+    """The pointer's current state; None before the first champion.
 
     Raises:
-        ChannelError: the pointer is damaged, or is missing beside a history.
+        ChannelError: the pointer is damaged, or is missing although there is a history.
     """
     channel = read_pointer(store)
     if channel is None:
@@ -216,7 +217,7 @@ def read_channel(store: ObjectStore) -> Channel | None:
 
 
 def read_pointer(store: ObjectStore) -> Channel | None:
-    """What the pointer holds, whatever the history says; None if there is no pointer.
+    """The pointer's current state, regardless of the history; None if there is no pointer.
 
     Raises:
         ChannelError: the pointer is damaged.
@@ -226,33 +227,33 @@ def read_pointer(store: ObjectStore) -> Channel | None:
 
 
 def require_no_history(store: ObjectStore) -> None:
-    """Pass silently where there never was a champion: what a reader asks who found no pointer.
+    """Require that there never was a champion. Readers call this when there is no pointer.
 
     Raises:
-        ChannelError: there is a history, so the pointer was removed, or its first mover died.
+        ChannelError: there is a history: the pointer was removed, or the first move was interrupted.
     """
     newest = newest_state_ahead(store, None)
     if newest is None:
         return
     raise ChannelError(
-        f"{store.uri(CHAMPION)} is missing, and the history beside it goes up to serial {newest.serial}, in which "
-        f"{newest.champion.model_id} serves: the pointer was removed, or whoever made the first died half-way. The "
-        "next move puts the newest state back before anything else: `nba-ml champion promote`, or `nba-ml champion "
-        "rollback --reason ...` if that model must go. Then find out what removes objects from this store."
+        f"{store.uri(CHAMPION)} is missing, but its history goes up to serial {newest.serial}, in which "
+        f"{newest.champion.model_id} serves: the pointer was removed, or the first move was interrupted. The next move "
+        "restores the newest state first: run `nba-ml champion promote`, or `nba-ml champion rollback --reason ...` if "
+        "that model must not serve. Then find out what removes objects from this store."
     )
 
 
 def newest_state_ahead(store: ObjectStore, present: Channel | None) -> Channel | None:
-    """The last state of the history if it is after `present`, which the pointer holds; None if the two agree.
+    """The last state of the history if it is later than `present`, the pointer's state; None if the two agree.
 
-    They differ for a moment in every move, and for longer where a mover died or the pointer was set back. The end of
-    the history is where the serials that follow the pointer's end: an object beyond a gap is no state of this channel.
+    They differ briefly during every move, and for longer if a move was interrupted or an old pointer was restored. The
+    history ends at the first gap in the serials: an object beyond a gap is not a state of this channel.
 
     Args:
-        present: None where there is no pointer.
+        present: None if there is no pointer.
 
     Raises:
-        ChannelError: that state is damaged, or lies under another serial than its own.
+        ChannelError: that state is damaged, or its serial does not match its name.
     """
     last = 0 if present is None else present.serial
     if store.read(history_name(last + 1)) is None:
@@ -264,12 +265,12 @@ def newest_state_ahead(store: ObjectStore, present: Channel | None) -> Channel |
 
 
 def read_history(store: ObjectStore, newest: int | None = None) -> list[Channel]:
-    """Every state, or the `newest` of them (1 or more), oldest first. The last may be ahead of the pointer.
+    """All states, or the `newest` of them (1 or more), oldest first. The last may be ahead of the pointer.
 
-    Objects in the history's folder that are not named as a state is are left out.
+    Objects in the history's folder whose names are not those of states are ignored.
 
     Raises:
-        ChannelError: one of them is damaged, or lies under another serial than its own.
+        ChannelError: a state is damaged, or its serial does not match its name.
     """
     serials = _recorded_serials(store)
     return [read_state(store, serial) for serial in (serials if newest is None else serials[-newest:])]
@@ -282,15 +283,15 @@ def _recorded_serials(store: ObjectStore) -> list[int]:
 
 
 def history_name(serial: int) -> str:
-    """Where the state of a serial lies: padded, so that names sort as serials do."""
+    """The object name of a serial's state, padded so that names sort like serials."""
     return f"{HISTORY}{serial:06d}.json"
 
 
 def read_state(store: ObjectStore, serial: int) -> Channel:
-    """The state that the history has under a serial.
+    """The state of a serial in the history.
 
     Raises:
-        ChannelError: it is missing or damaged, or is the state of another serial.
+        ChannelError: the state is missing or damaged, or its serial does not match its name.
     """
     name = history_name(serial)
     found = store.read(name)
@@ -301,7 +302,10 @@ def read_state(store: ObjectStore, serial: int) -> Channel:
         )
     state = Channel.from_bytes(found.data, store.uri(name))
     if state.serial != serial:
-        raise ChannelError(f"{store.uri(name)} holds the state of serial {state.serial}: it was copied or renamed.")
+        raise ChannelError(
+            f"{store.uri(name)} contains the state of serial {state.serial}: it was copied or renamed. Restore it from "
+            "a backup."
+        )
     return state
 
 
@@ -309,6 +313,6 @@ _CARRIED_OVER = ("champion", "challenger", "share", "graded_from", "earlier", "s
 
 
 def next_state(present: Channel, *, kind: Kind, reason: str, at: datetime, **changes: Any) -> Channel:
-    """The state after `present`: the same but for what is given. Evidence and waivers are never carried over."""
+    """The state after `present`, with these changes. Evidence and waivers are never carried over."""
     kept = {name: getattr(present, name) for name in _CARRIED_OVER}
     return Channel(serial=present.serial + 1, kind=kind, reason=reason, moved_at=at, **{**kept, **changes})

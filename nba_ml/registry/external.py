@@ -1,15 +1,14 @@
-"""What an external model must show on stored rows before it serves anybody.
+"""The conditions that an external model must meet on stored rows before it serves.
 
-A model of ours has a publisher's verdict; a registered file has only its trainer's word. So it is scored on rows of
-the store that are later than the last game it was given, and is held to conditions that a model of points meets and a
+Our own models have the publisher's verdict; for a registered file there is only its trainer's statement. So it is
+scored on stored rows after the last game in its training data, with conditions that a model of points meets and a
 model of something else does not.
 
-The trust that remains: nobody can check the date that a person gave with `--given-until`. One that is too late only
-hides rows. One that is too early has the model graded on games that it remembers; then its error is too small to be
-true, and the condition `no_leak` refuses it.
+One thing cannot be verified: the date given with `--given-until`. A date that is too late only hides rows. A date that
+is too early grades the model on games that it was trained on; its error is then implausibly small, and the condition
+`no_leak` rejects it.
 
-What belongs here: the conditions. What does not: reading models and months (`registry.backtest`), deciding between
-models (`promotion`, `rollout`).
+`registry.backtest` reads models and months; `promotion` and `rollout` decide between models.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.baselines import BASELINES
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Evidence
-from nba_ml.registry.promotion_rules import FEWEST_DAYS, Condition, compare_systems, listed, rows_later_than
+from nba_ml.registry.promotion_rules import FEWEST_DAYS, Condition, compare_systems, describe_conditions, later_rows
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
 from nba_ml.registry.systems.rules import Rule
 
 SEASON_AVERAGE = Rule("season_average", BASELINES["season_average"])
-"""What an external model is compared with. It is named as the champion in the evidence that is recorded."""
+"""What an external model is compared with. The recorded evidence names it as the champion."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalLimits:
-    """What an external model is held to; the sources are in `contract.thresholds`.
+    """Limits for an external model; `contract.thresholds` gives their sources.
 
     `margin`: points of MAE by which it may be worse than the season average, at the low end of the gain's interval.
-    `spread`: the least standard deviation of its predictions, as a share of the season average's.
-    `correlation`: the least, of its predictions with the results. `leak_mae`: a smaller MAE is taken for a leak.
+    `spread`: minimum standard deviation of its predictions, as a share of the season average's.
+    `correlation`: minimum correlation of its predictions with the results. `leak_mae`: a smaller MAE counts as a leak.
     """
 
     rows: int
@@ -52,9 +51,9 @@ class ExternalLimits:
 
 
 class Backtest(BaseModel):
-    """An external model on stored rows that it was not given: each condition, and the numbers behind them.
+    """An external model's results on stored rows after its training data.
 
-    `evidence` compares it with the season average; None if there is no row for which both have a value.
+    `evidence` compares it with the season average; None if there is no row on which both have a value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,44 +69,44 @@ class Backtest(BaseModel):
 
     @property
     def too_few(self) -> bool:
-        """Whether there are too few rows to say anything."""
+        """Whether there are too few rows for a result."""
         return any(condition.name == "unseen_rows" and not condition.met for condition in self.conditions)
 
     @property
-    def said(self) -> str:
-        """Every condition with its value and its limit, the unmet ones first."""
-        return listed(self.conditions)
+    def summary(self) -> str:
+        """Every condition with its value and its limit, unmet conditions first."""
+        return describe_conditions(self.conditions)
 
 
 def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], limits: ExternalLimits) -> Backtest:
-    """Hold an external model to the conditions, on all rows of the snapshots after the last game it was given.
+    """Measure an external model against the conditions, on all rows of the snapshots after its training data.
 
     Raises:
         BundleError: the model's output is infinite.
     """
-    rows = rows_later_than(SEASON_AVERAGE, system, snapshots, date.min, date.max)
+    rows = later_rows(SEASON_AVERAGE, system, snapshots, date.min, date.max)
     evidence = compare_systems(SEASON_AVERAGE, system, rows, limits.margin, V2_33FEATURES)
     if evidence is None:
-        missing = _enough(0, 0, system.seen.given, limits)
+        missing = _enough_rows(0, 0, system.extent.given_until, limits)
         unknown = tuple(
-            Condition(name=name, met=False, said="not measured, there is no such row")
+            Condition(name=name, met=False, detail="not measured: there are no rows")
             for name in ("season_average", "stored_bias", "spread", "correlation", "no_leak")
         )
         return Backtest(model=system.version, conditions=(missing, *unknown), evidence=None)
     conditions = (
-        _enough(evidence.rows, evidence.days, system.seen.given, limits),
+        _enough_rows(evidence.rows, evidence.days, system.extent.given_until, limits),
         *_errors(evidence, limits),
         *_variation(system, rows.table, limits),
     )
     return Backtest(model=system.version, conditions=conditions, evidence=evidence)
 
 
-def _enough(rows: int, days: int, given: date, limits: ExternalLimits) -> Condition:
+def _enough_rows(rows: int, days: int, given: date, limits: ExternalLimits) -> Condition:
     return Condition(
         name="unseen_rows",
         met=rows >= limits.rows and days >= FEWEST_DAYS,
-        said=f"{rows:,} stored player-games on {days} dates after {given}, the last date it was given by its "
-        f"trainer's word; at least {limits.rows:,} on {FEWEST_DAYS} dates required",
+        detail=f"{rows:,} stored player-games on {days} dates after {given}, the stated end of its training data; at "
+        f"least {limits.rows:,} on {FEWEST_DAYS} dates required",
     )
 
 
@@ -117,20 +116,20 @@ def _errors(evidence: Evidence, limits: ExternalLimits) -> tuple[Condition, Cond
         Condition(
             name="season_average",
             met=evidence.low >= -limits.margin,
-            said=f"MAE {evidence.candidate_mae:.3f}, the season average's {evidence.champion_mae:.3f}, gain "
+            detail=f"MAE {evidence.candidate_mae:.3f}, the season average's {evidence.champion_mae:.3f}, gain "
             f"{evidence.gain:+.3f} ({evidence.low:+.3f} to {evidence.high:+.3f}); low end at least "
             f"{-limits.margin:+.2f} required, {n}",
         ),
         Condition(
             name="stored_bias",
             met=low <= evidence.bias <= high,
-            said=f"bias {evidence.bias:+.2f}; {low:+.1f} to {high:+.1f} required, {n}",
+            detail=f"bias {evidence.bias:+.2f}; {low:+.1f} to {high:+.1f} required, {n}",
         ),
         Condition(
             name="no_leak",
             met=evidence.candidate_mae >= limits.leak_mae,
-            said=f"MAE {evidence.candidate_mae:.3f}; at least {limits.leak_mae:.1f} required, because a smaller one "
-            f"means that it was given these games until the opposite is shown, {n}",
+            detail=f"MAE {evidence.candidate_mae:.3f}; at least {limits.leak_mae:.1f} required, because a smaller MAE "
+            f"suggests that it was trained on these games, {n}",
         ),
     )
 
@@ -138,9 +137,9 @@ def _errors(evidence: Evidence, limits: ExternalLimits) -> tuple[Condition, Cond
 def _variation(system: PredictionSystem, rows: pa.Table, limits: ExternalLimits) -> tuple[Condition, Condition]:
     columns = columns_of(rows, V2_33FEATURES)
     average, raw = SEASON_AVERAGE.predict(columns), system.predict(columns)
-    there = ~(np.isnan(average) | np.isnan(raw))
-    predicted, average = publish_points(raw[there]), publish_points(average[there])
-    results: Floats = rows.column("points").to_numpy()[there]
+    known = ~(np.isnan(average) | np.isnan(raw))
+    predicted, average = publish_points(raw[known]), publish_points(average[known])
+    results: Floats = rows.column("points").to_numpy()[known]
     spread, usual, n = float(predicted.std()), float(average.std()), f"n {len(results):,}"
     constant = spread == 0 or results.std() == 0
     correlation = 0.0 if constant else float(np.corrcoef(predicted, results)[0, 1])
@@ -148,12 +147,12 @@ def _variation(system: PredictionSystem, rows: pa.Table, limits: ExternalLimits)
         Condition(
             name="spread",
             met=spread > 0 and spread >= limits.spread * usual,
-            said=f"standard deviation of the predictions {spread:.2f}; at least {limits.spread * usual:.2f} required, "
-            f"{limits.spread:.0%} of the season average's, {n}",
+            detail=f"standard deviation of the predictions {spread:.2f}; at least {limits.spread * usual:.2f} "
+            f"required, {limits.spread:.0%} of the season average's, {n}",
         ),
         Condition(
             name="correlation",
             met=correlation >= limits.correlation,
-            said=f"correlation with the results {correlation:.2f}; at least {limits.correlation:.2f} required, {n}",
+            detail=f"correlation with the results {correlation:.2f}; at least {limits.correlation:.2f} required, {n}",
         ),
     )

@@ -1,7 +1,7 @@
-"""A fresh Python process that predicts with a model's bytes: a file that could end a process ends that one.
+"""Predict in a new Python process, so that a model file that crashes its parser does not crash the caller.
 
-What belongs here: starting it, and saying in words how it failed. What it does with the model stands in the modules
-that answer (`reference`, `others`).
+This module starts the process and reports its failures. The code that runs in it is in `registry.reference` and
+`serving.external`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from nba_ml.contract.errors import BundleError
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 TIME_LIMIT_SECONDS = 60.0
-"""It takes under a second, with CatBoost two; the limit is for a machine that is very busy."""
+"""XGBoost takes under a second and CatBoost two; the limit allows for a very busy machine."""
 
 
-def predict_apart(
+def predict_in_subprocess(
     module: str, model: bytes, rows: Sequence[object], what: str, time_limit_seconds: float = TIME_LIMIT_SECONDS
 ) -> list[float]:
-    """What `python -m module` answers to `{"model": base64, "rows": [...]}`: a prediction for each row.
+    """Run `python -m module` with `{"model": base64, "rows": [...]}` as input; returns a prediction for each row.
 
     Args:
-        what: the model, for messages.
+        what: the model, for error messages.
 
     Raises:
-        BundleError: the process failed, with the last lines of what it said, or it took too long.
+        BundleError: the process failed (the message has the last lines of its output) or exceeded the time limit.
     """
     request = {"model": base64.b64encode(model).decode(), "rows": list(rows)}
     try:
         child = subprocess.run(
-            # From the folder that this package lies in: the child must run this code, not another installed copy.
+            # From this package's folder: the child must run this code, not another installed copy.
             [sys.executable, "-m", module],
             cwd=_PACKAGE_ROOT,
             input=json.dumps(request),
@@ -46,15 +46,15 @@ def predict_apart(
         )
     except subprocess.TimeoutExpired:
         raise BundleError(
-            f"A fresh process did not predict {len(rows)} reference rows with {what} within {time_limit_seconds:g} "
-            "seconds. Try again on a machine that is less busy; if it happens again, the model is not usable."
+            f"A new process did not predict {len(rows)} reference rows with {what} within {time_limit_seconds:g} "
+            "seconds. Try again on a less busy machine; if it happens again, the model is not usable."
         ) from None
     if child.returncode != 0:
-        said = " | ".join(child.stderr.strip().splitlines()[-5:]) or "nothing"
-        how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"ended with {child.returncode}"
+        output = " | ".join(child.stderr.strip().splitlines()[-5:]) or "no output"
+        how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"exited with {child.returncode}"
         raise BundleError(
-            f"A fresh process could not load {what} ({len(model):,} bytes) and predict {len(rows)} reference rows: it "
-            f"{how} and said: {said}"
+            f"A new process could not load {what} ({len(model):,} bytes) and predict {len(rows)} reference rows: it "
+            f"{how}: {output}"
         )
     predicted: list[float] = json.loads(child.stdout)
     return predicted
@@ -63,11 +63,11 @@ def predict_apart(
 def predict_in_fresh_process(
     booster: bytes, rows: Sequence[Sequence[float | None]], *, time_limit_seconds: float = TIME_LIMIT_SECONDS
 ) -> list[float]:
-    """As `reference.predict_rows`, computed by a new Python process that has loaded nothing else.
+    """`reference.predict_rows`, run in a new Python process.
 
     Raises:
-        BundleError: the process failed, with the last lines of its output, or it took too long.
+        BundleError: as for `predict_in_subprocess`.
     """
-    return predict_apart(
+    return predict_in_subprocess(
         "nba_ml.registry.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
     )

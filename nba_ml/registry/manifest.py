@@ -1,4 +1,4 @@
-"""How a published bundle is named, and the manifest that makes it exist."""
+"""The names of a published bundle's objects, and its manifest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MANIFEST_SUFFIX = "_manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class BundleNames:
-    """Where a bundle's objects lie, as names under the store's root."""
+    """The names of a bundle's objects, relative to the store's root."""
 
     booster: str
     record: str
@@ -29,19 +29,19 @@ class BundleNames:
         """The names for a model.
 
         Raises:
-            PublicationError: `model_id` is not of the form that `model_id()` gives.
+            PublicationError: `model_id` is not a valid model id.
         """
         if not MODEL_ID.fullmatch(model_id):
             raise PublicationError(
-                f"{model_id!r} is no model id. One reads {SYSTEM_ID}_33features_<YYYYMM>_<12 hex digits>; "
-                "take it from the training record or from the list of what is published."
+                f"{model_id!r} is not a valid model id. The form is {SYSTEM_ID}_33features_<YYYYMM>_<12 hex digits>. "
+                "Take the id from `nba-ml champion history` or from the metadata of the asset model_metadata."
             )
         stem = f"{SYSTEM_ID}/{model_id}"
         return cls(f"{stem}.json", f"{stem}_metadata.json", f"{stem}{_MANIFEST_SUFFIX}")
 
 
 class ManifestObject(BaseModel):
-    """One object of a bundle: its name in the manifest's own folder, its size in bytes, its sha256 in hex."""
+    """One object of a bundle: its name in the manifest's folder, size in bytes, and sha256 in hex."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,9 +51,9 @@ class ManifestObject(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What makes a bundle exist. Nothing in it depends on a clock, a host or a run.
+    """The object that makes a bundle exist. Its content does not depend on a clock, a host or a run.
 
-    Names are relative to the manifest's folder, so a bundle that is copied elsewhere whole stays good.
+    Names are relative to the manifest's folder, so a bundle that is copied elsewhere stays valid.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,18 +66,18 @@ class Manifest(BaseModel):
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, a newline at the end.
 
-        `manifest_sha256` is added: the digest of the canonical JSON of all the rest. The other objects are
-        guarded by the manifest; this guards the manifest itself against a flipped bit.
+        `manifest_sha256` is added: the digest of the canonical JSON of all other fields. The manifest protects the
+        other objects; this protects the manifest against a flipped bit.
         """
         content = self.model_dump(mode="json")
         return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
 
     @classmethod
     def from_bytes(cls, data: bytes, uri: str) -> Manifest:
-        """The manifest that `to_bytes` wrote, byte for byte; `uri` goes into the message.
+        """Parse a manifest that `to_bytes` wrote. `uri` is used in error messages.
 
         Raises:
-            BundleError: not JSON, another format, or not exactly the bytes that its content has.
+            BundleError: the bytes are not JSON, are in another format, or differ from the content's canonical form.
         """
         try:
             content = json.loads(data)
@@ -85,25 +85,25 @@ class Manifest(BaseModel):
             manifest = cls.model_validate(content)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BundleError(
-                f"{uri} is no manifest of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): {error}. "
+                f"{uri} is not a manifest of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): {error}. "
                 "It is damaged or was not written by nba_ml; do not load the bundle."
             ) from error
-        # Over the content as it was written: a manifest stays good when a later version adds a field.
+        # Of the content as it was written, so that a manifest stays valid when a later version adds a field.
         digest = bytes_digest(_canonical(content))
         if claimed != digest or _canonical({**content, "manifest_sha256": digest}) != data:
             raise BundleError(
-                f"{uri} is damaged: it states the digest {claimed} and its content has {digest}, or its form is not "
-                "canonical. Do not load the bundle."
+                f"{uri} is damaged: its stated digest is {claimed}, the digest of its content is {digest}, or its form "
+                "is not canonical. Do not load the bundle."
             )
         return manifest
 
 
 def model_id_of_manifest(name: str) -> str | None:
-    """The model that an object of this name would be the manifest of; None if it is not named like one."""
+    """The model id in a manifest's object name; None if the name is not that of a manifest."""
     stem = name.removeprefix(f"{SYSTEM_ID}/").removesuffix(_MANIFEST_SUFFIX)
     return stem if name == f"{SYSTEM_ID}/{stem}{_MANIFEST_SUFFIX}" and MODEL_ID.fullmatch(stem) else None
 
 
 def _canonical(content: dict[str, Any]) -> bytes:
-    # Indented, because people open manifests too; no less canonical for that.
+    # Indented, because people read manifests too.
     return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()

@@ -1,27 +1,25 @@
-"""How a channel moves: recorded first, carried out then, and reported only after it was read back.
+"""Moving a channel: a move is recorded, then applied, and reported only after it was read back.
 
-A move creates the next state in the history and then lets the pointer follow:
+A move creates the next state in the history and then advances the pointer:
 
-1. read the pointer. If the history is ahead of it, a mover died before step 3, or somebody set the pointer back or
-   removed it: verify the models of the newest state, and let the pointer follow to it first. Then decide on the state
-   after it;
-2. verify the models that are new in it, and create `history/<serial + 1>.json`. Of any number of movers one succeeds:
-   this is the moment of the move;
-3. swap the pointer, on the generation that was read, for those very bytes, and read it back.
+1. Read the pointer. If the history is ahead of it, a move was interrupted before step 3, or the pointer was removed or
+   replaced by an old copy: verify the models of the newest state and advance the pointer to it. Then decide.
+2. Verify the models that are new in the next state, and create `history/<serial + 1>.json`. If several processes try,
+   exactly one succeeds; this decides the move.
+3. Swap the pointer on the generation that was read, and read it back.
 
-Who finds the next state taken in step 2 lost a race: they begin again, so they do step 3 for the winner, who may be
-dead, and decide against the new champion. Nobody decides against a state that is not the last, and neither a death nor
-an old copy of the pointer leaves it behind once somebody moves.
+A process that finds the next state taken in step 2 lost a race. It starts again: it applies the winner's move, in case
+the winner died, and decides against the new champion. So decisions are always based on the last state, and neither an
+interrupted process nor an old copy of the pointer undoes a recorded move.
 
-A swap that is refused for its generation has one of two reasons. Another mover was faster: the pointer then holds this
-state or a later one. Or something wrote the pointer anew (a copy, a key rotation, a restored backup): it then holds an
-older state, and is swapped again on its new generation. So the pointer only ever moves forward.
+A swap fails on its generation for one of two reasons. Either another process was faster: the pointer then holds this
+state or a later one. Or something else rewrote the pointer (a copy, a key rotation, a restored backup): it then holds
+an older state and is swapped again on its new generation. So the pointer only moves forward.
 
-A newest state whose models are missing or damaged is left where it is, and the pointer too. It can be passed over: the
-state after it is decided and recorded like any other, and the pointer goes straight there.
+If the models of the newest state are missing or damaged, that state is not applied. It can be skipped: the next state
+is decided and recorded as usual, and the pointer is swapped directly to it.
 
-What belongs here: the mechanics. What does not: the form of a state (`channel`), which model deserves it (`promotion`,
-`rollout`).
+`channel` defines the states; `promotion` and `rollout` choose the model.
 """
 
 from __future__ import annotations
@@ -35,33 +33,33 @@ from nba_ml.registry.reader import reads_from, require_intact
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, ObjectStore
 
 SWAPS = 5
-"""Times that one move swaps the pointer while something else keeps writing old states over it."""
+"""Maximum swaps per move if something else keeps overwriting the pointer with old states."""
 
 _REFUSALS = (PublicationError, SettingsError)
-"""What a store raises that refuses, cannot be reached, or no longer knows who asks."""
+"""What a store raises if it rejects a request, cannot be reached, or no longer accepts the credentials."""
 
 Decide = Callable[[Channel | None], Channel | None]
-"""From the present state (None before the first) to the next, of the serial after it; None to leave it so."""
+"""Current state (None before the first) -> next state, with the following serial; None for no move."""
 
 Verify = Callable[[ObjectStore, ChannelModel], None]
 """Raises BundleError for a model whose bundle is missing or damaged."""
 
 
 def require_model_intact(store: ObjectStore, model: ChannelModel) -> None:
-    """Pass silently where the model is, byte for byte, what the channel names.
+    """Require that the model's objects are the ones that the channel names.
 
     Raises:
-        BundleError: a part of it is missing or damaged.
-        ChannelError: it is a rule, which has no manifest.
+        BundleError: an object is missing or damaged.
+        ChannelError: the model is a rule, which has no manifest.
     """
     require_intact(reads_from(store), model.manifest, model.manifest_sha256)
 
 
 class UnfinishedMoveError(PublicationError):
-    """The store failed in the middle of a move. The message says what is known of it, and who will carry it out.
+    """The store failed during a move. The message says what is known, and when the move will be applied.
 
-    `wanted` is the state that the move was to make; None if the failure came before there was one. `from_serial` is
-    the serial that the move started from, with which it can be asked for again; None if it had none yet.
+    `wanted` is the state to be reached; None if the store failed before that was decided. `from_serial` is the serial
+    to repeat the command with; None if it is not known.
     """
 
     def __init__(self, message: str, wanted: Channel | None, from_serial: int | None = None) -> None:
@@ -71,42 +69,42 @@ class UnfinishedMoveError(PublicationError):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """What came of a move. `moved` is False if the decision was to leave `channel` as it is.
+class MoveResult:
+    """The result of a move. `moved` is False if the decision was not to move.
 
-    `followed` is the state that the pointer was brought to first, because the history was ahead of it; None if the
-    pointer was where it belongs. `already` is the state in which an earlier run of the same command made this very
-    move. `later` is what the pointer held when it was read back, if others had moved it on from `channel` by then.
+    `caught_up_to` is the state that the pointer was first advanced to because the history was ahead of it; None if it
+    was not. `already` is the state in which an earlier run of the same command made this move. `later` is the pointer's
+    state when it was read back, if other processes had moved it beyond `channel` by then.
     """
 
     channel: Channel | None
     moved: bool
-    followed: Channel | None = None
+    caught_up_to: Channel | None = None
     already: Channel | None = None
     later: Channel | None = None
 
     @property
     def serving(self) -> Channel | None:
-        """What the pointer was last seen to hold."""
+        """The pointer's state when it was last read."""
         return self.later or self.channel
 
     @property
-    def said_of_following(self) -> str:
-        """That the pointer was brought forward, in a sentence; '' if it was not."""
-        return "" if self.followed is None else _brought_to(self.followed)
+    def catch_up_note(self) -> str:
+        """A sentence if the pointer was first advanced to the newest state; '' if it was not."""
+        return "" if self.caught_up_to is None else _catch_up_sentence(self.caught_up_to)
 
 
-def _brought_to(state: Channel) -> str:
+def _catch_up_sentence(state: Channel) -> str:
     return (
-        "The pointer was behind its history (a move that died half-way or is under way, or an old copy of the pointer, "
-        f"or none) and was first brought to the newest state, serial {state.serial}, a {state.kind}, in which "
-        f"{state.champion.model_id} serves."
+        "The pointer was behind its history (a move was interrupted or in progress, or the pointer was removed or "
+        f"replaced by an old copy). It was first advanced to the newest state: serial {state.serial}, {state.kind}, in "
+        f"which {state.champion.model_id} serves."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Pointer:
-    """What the pointer holds, and the generation to swap it on; both None if there is none."""
+    """The pointer's state, and the generation to swap it on; both None if there is no pointer."""
 
     state: Channel | None
     generation: str | None
@@ -119,78 +117,79 @@ class _Pointer:
         return cls(Channel.from_bytes(found.data, store.uri(CHAMPION)), found.generation)
 
 
-def move_channel(store: ObjectStore, decide: Decide, verify: Verify = require_model_intact) -> Moved:
-    """Bring the channel into the state that `decide` makes of the present one.
+def move_channel(store: ObjectStore, decide: Decide, verify: Verify = require_model_intact) -> MoveResult:
+    """Move the channel to the state that `decide` returns.
 
-    Killed at any point it has moved or not, and whoever moves next finishes what was begun, whatever it decides then.
-    `decide` is given the last state of the history, and is asked anew each time that another mover was faster, so it
-    sees the champion that it would replace. What it raises passes through, and it moved nothing.
+    If the process is killed, the move was either made or not; a recorded move is applied by the next one. `decide` gets
+    the last state of the history, and is called again whenever another process was faster. Its errors are passed on,
+    without a move.
 
     Args:
-        verify: what a model must pass before the pointer moves to it.
+        verify: checks a model before the pointer moves to it.
 
     Raises:
-        ChannelError: the pointer or a state in the history is damaged, or `decide` gave a serial that does not follow.
-        BundleError: a model of the next state, or of one that is recorded and not carried out, is missing or damaged.
-        UnfinishedMoveError: the store failed, and the move may be recorded, or is recorded and not carried out.
+        ChannelError: the pointer or a state is damaged, or `decide` returned a state with a wrong serial.
+        BundleError: a model of the next state, or of a recorded but unapplied state, is missing or damaged.
+        UnfinishedMoveError: the store failed, and the move may be recorded, or is recorded but not applied.
         PublicationError: the store failed before anything was written.
     """
-    followed: Channel | None = None
+    caught_up_to: Channel | None = None
     while True:
         pointer = _Pointer.read(store)
         ahead = newest_state_ahead(store, pointer.state)
-        stuck = "" if ahead is None else why_not_carried_out(store, pointer.state, ahead, verify)
+        stuck = "" if ahead is None else why_not_applied(store, pointer.state, ahead, verify)
         if ahead is not None and not stuck:
-            followed = ahead
+            caught_up_to = ahead
             try:
-                _follow(store, ahead, pointer)
+                _advance_pointer(store, ahead, pointer)
             except UnfinishedMoveError as error:
                 raise UnfinishedMoveError(str(error), None) from error
             continue
         present = ahead or pointer.state
-        wanted = _decided(decide, present, " ".join(filter(None, [stuck, _brought_to(followed) if followed else ""])))
+        note = " ".join(filter(None, [stuck, _catch_up_sentence(caught_up_to) if caught_up_to else ""]))
+        wanted = _decide(decide, present, note)
         if wanted is None:
             if stuck:
                 raise BundleError(stuck)
-            return Moved(present, False, followed)
+            return MoveResult(present, False, caught_up_to)
         serial = present.serial + 1 if present else 1
         if wanted.serial != serial:
-            raise ChannelError(f"The state after serial {serial - 1} has serial {serial}, not {wanted.serial}.")
+            raise ChannelError(f"The state after serial {serial - 1} must have serial {serial}, not {wanted.serial}.")
         _verify_new_models(store, pointer.state, wanted, verify)
         if not _record(store, wanted):
             continue
-        held = _follow(store, wanted, pointer)
-        return Moved(wanted, True, followed, later=None if held == wanted else held)
+        held = _advance_pointer(store, wanted, pointer)
+        return MoveResult(wanted, True, caught_up_to, later=None if held == wanted else held)
 
 
-def why_not_carried_out(
+def why_not_applied(
     store: ObjectStore, held: Channel | None, ahead: Channel, verify: Verify = require_model_intact
 ) -> str:
-    """Why the pointer, which holds `held`, cannot be brought to a recorded state, and the way out; '' if it can."""
+    """Why the pointer cannot move from `held` to a recorded state, and what to do; '' if it can."""
     try:
         _verify_new_models(store, held, ahead, verify)
     except BundleError as error:
         return (
-            f"Serial {ahead.serial} of the history, a {ahead.kind} in which {ahead.champion.model_id} serves, was "
-            f"recorded and cannot be carried out: {error} The pointer was left as it is: {_serves(held)}. Restore the "
-            f"bundle, and the next command carries it out; or pass over that state with `{_way_out(held, ahead)}`."
+            f"Serial {ahead.serial} of the history ({ahead.kind}, {ahead.champion.model_id} serves) was recorded but "
+            f"cannot be applied: {error} The pointer is unchanged: {_serving(held)}. Restore the bundle, and the next "
+            f"command applies it; or skip that state with `{_command_to_skip(held, ahead)}`."
         )
     return ""
 
 
-def _way_out(held: Channel | None, ahead: Channel) -> str:
+def _command_to_skip(held: Channel | None, ahead: Channel) -> str:
     rest = f'--from-serial {ahead.serial} --reason "..."'
     if held is not None and held.champion == ahead.champion:
         return f"nba-ml rollout stop --forget {rest}"
     return f"nba-ml champion rollback --to {held.champion.model_id if held else 'MODEL_ID'} {rest}"
 
 
-def _serves(held: Channel | None) -> str:
-    return f"{held.champion.model_id} serves (serial {held.serial})" if held else "there is none, and nothing serves"
+def _serving(held: Channel | None) -> str:
+    return f"{held.champion.model_id} serves (serial {held.serial})" if held else "there is none, so nothing serves"
 
 
 def _verify_new_models(store: ObjectStore, held: Channel | None, state: Channel, verify: Verify) -> None:
-    """Verify each model that has another role than in what the pointer holds: a role that stays needs no new proof."""
+    """Verify each model whose role differs from that in the pointer's state; the others were verified before."""
     pairs = (
         (state.champion, held.champion if held else None),
         (state.challenger, held.challenger if held else None),
@@ -200,14 +199,14 @@ def _verify_new_models(store: ObjectStore, held: Channel | None, state: Channel,
             verify(store, model)
 
 
-def _decided(decide: Decide, present: Channel | None, beside: str) -> Channel | None:
-    """What `decide` makes of the present state. `beside` is added to what it raises."""
+def _decide(decide: Decide, present: Channel | None, note: str) -> Channel | None:
+    """Call `decide`; `note` is appended to its error messages."""
     try:
         return decide(present)
     except (ReleaseError, BundleError) as error:
-        if not beside:
+        if not note:
             raise
-        raise type(error)(f"{error} {beside}") from error
+        raise type(error)(f"{error} {note}") from error
 
 
 def _record(store: ObjectStore, wanted: Channel) -> bool:
@@ -222,8 +221,8 @@ def _record(store: ObjectStore, wanted: Channel) -> bool:
             found = store.read(name)
         except _REFUSALS:
             raise UnfinishedMoveError(
-                f"{error} Whether the move was recorded, as serial {wanted.serial} of the history, is not known. If it "
-                "was, the next command that moves the channel carries it out.",
+                f"{error} It is not known whether the move was recorded as serial {wanted.serial} of the history. If "
+                "it was, the next command that moves the channel applies it.",
                 wanted,
             ) from error
         if found is None:
@@ -234,12 +233,12 @@ def _record(store: ObjectStore, wanted: Channel) -> bool:
     return True
 
 
-def _follow(store: ObjectStore, state: Channel, pointer: _Pointer) -> Channel:
-    """Bring the pointer to a recorded state, and return what it was read back as holding: that state or a later one.
+def _advance_pointer(store: ObjectStore, state: Channel, pointer: _Pointer) -> Channel:
+    """Advance the pointer to a recorded state; returns the state that was read back, which may be a later one.
 
     Raises:
-        UnfinishedMoveError: it could not be brought there, or it is not known whether it was.
-        ChannelError: somebody put a state into the pointer that the history does not have.
+        UnfinishedMoveError: the pointer could not be advanced, or it is not known whether it was.
+        ChannelError: the pointer holds a state that is not in the history.
     """
     refusal: PublicationError | SettingsError | None = None
     for _ in range(SWAPS):
@@ -249,32 +248,30 @@ def _follow(store: ObjectStore, state: Channel, pointer: _Pointer) -> Channel:
             else:
                 store.swap(CHAMPION, state.to_bytes(), pointer.generation)
         except (ObjectExistsError, GenerationMismatchError):
-            pass  # by another mover, or by something that is none: what it holds now tells
+            pass  # by another move or by something else: the next read shows which
         except _REFUSALS as error:
             refusal = error
         try:
             pointer = _Pointer.read(store)
         except (*_REFUSALS, ChannelError) as error:
-            raise _not_carried_out(
-                refusal or error, state, "whether the pointer holds it already is not known"
-            ) from error
+            raise _not_applied(refusal or error, state, "it is not known whether the pointer holds it") from error
         held = pointer.state
         if held is not None and held.serial >= state.serial:
             if held != state and held != read_state(store, held.serial):
                 raise ChannelError(
-                    f"{store.uri(CHAMPION)} holds a state of serial {held.serial} that is not the one in its history. "
-                    f"Restore it from {store.uri(history_name(held.serial))}."
+                    f"{store.uri(CHAMPION)} holds a state of serial {held.serial} that differs from the one in its "
+                    f"history. Restore it from {store.uri(history_name(held.serial))}."
                 )
             return held
         if refusal is not None:
             break
-    cause = refusal or f"{store.uri(CHAMPION)} was written over with an older state {SWAPS} times by something else."
-    raise _not_carried_out(cause, state, f"until then {_serves(pointer.state)}") from refusal
+    cause = refusal or f"Something else overwrote {store.uri(CHAMPION)} with an older state {SWAPS} times."
+    raise _not_applied(cause, state, f"until then, {_serving(pointer.state)}") from refusal
 
 
-def _not_carried_out(cause: Exception | str, state: Channel, meanwhile: str) -> UnfinishedMoveError:
+def _not_applied(cause: Exception | str, state: Channel, meanwhile: str) -> UnfinishedMoveError:
     return UnfinishedMoveError(
-        f"{cause} The {state.kind} in which {state.champion.model_id} serves is recorded in the history as serial "
-        f"{state.serial}, and the next command that moves the channel carries it out; {meanwhile}.",
+        f"{cause} The move ({state.kind}, {state.champion.model_id} serves) is recorded in the history as serial "
+        f"{state.serial}, and the next command that moves the channel applies it; {meanwhile}.",
         state,
     )

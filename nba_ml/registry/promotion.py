@@ -1,4 +1,4 @@
-"""Promotion: a published model proposed as the champion, compared on games that neither has learnt from."""
+"""Promotion: a published model becomes the champion if it does well on games that neither model was trained on."""
 
 from __future__ import annotations
 
@@ -29,46 +29,44 @@ from nba_ml.registry.promotion_rules import (
 )
 from nba_ml.registry.publication import list_published
 from nba_ml.registry.release_context import ReleaseContext
-from nba_ml.registry.repeatable import described, move_from, starting_serial
+from nba_ml.registry.repeatable import describe_move, move_from, starting_serial
 from nba_ml.registry.states import promoted_state, require_reason
 from nba_ml.registry.systems.interface import PredictionSystem
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
 
-NAMED = ("newer", "not_set_aside")
-"""What a person who names a model and gives a reason lets pass by that alone."""
+WAIVED_BY_NAMING = ("newer", "not_set_aside")
+"""The conditions that are waived if a person names a model and gives a reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What came of a proposal. `decision` is None where the candidate is the champion already.
+    """The result of a proposal. `decision` is None if the candidate is already the champion.
 
-    `followed` says in a sentence that the pointer was behind its history and was brought forward first; '' if not.
-    `already` is the state in which an earlier run of the same command promoted it. `serving` is what the pointer was
-    last seen to hold.
+    `catch_up_note`, `already` and `serving` are as in `moves.MoveResult`.
     """
 
     candidate: str
     decision: PromotionDecision | None
     channel: Channel | None
     moved: bool
-    followed: str = ""
+    catch_up_note: str = ""
     already: Channel | None = None
     serving: Channel | None = None
 
     @property
-    def said(self) -> str:
-        """The decision in words."""
-        decided = self.decision.reason if self.decision else f"{self.candidate} is the champion already."
+    def message(self) -> str:
+        """The decision and its reason."""
+        text = self.decision.reason if self.decision else f"{self.candidate} is already the champion."
         if self.already is not None:
-            decided = f"Done already: serial {self.already.serial} is the {described(self.already)}."
+            text = f"Already done: serial {self.already.serial} is the {describe_move(self.already)}."
         if (
             self.serving is not None
             and self.serving.champion.model_id != self.candidate
             and (self.moved or self.already is not None)
         ):
-            decided += f" The channel was moved on since: serial {self.serving.serial}, {described(self.serving)}."
-        return f"{self.followed} {decided}".lstrip()
+            text += f" The channel has moved since: serial {self.serving.serial}, {describe_move(self.serving)}."
+        return f"{self.catch_up_note} {text}".lstrip()
 
 
 def promote(
@@ -79,35 +77,35 @@ def promote(
     waived: Sequence[str] = (),
     from_serial: int | None = None,
 ) -> Promotion:
-    """Make a published or registered model the champion, if it is fit for it.
+    """Make a published or registered model the champion if it meets the conditions.
 
     Args:
-        at: now, with its time zone.
-        model_id: None proposes the latest published model.
-        reason: a person's, for naming a model: it may then be older than the champion, or have been set aside.
-        waived: further conditions to let pass (`registry.promotion_rules.WAIVABLE`); they need a reason.
-        from_serial: the state to start from. None is the one that the pointer holds now where a person gives a reason,
-            and else, where only grades decide, whatever state is the last.
+        at: the current time, with its time zone.
+        model_id: None is the latest published model.
+        reason: a person's reason for naming a model. The model may then be older than the champion or set aside.
+        waived: further conditions to waive (`registry.promotion_rules.WAIVABLE`); requires a reason.
+        from_serial: the state to start from. None is the pointer's state if there is a reason, else the last state.
 
     Raises:
-        ReleaseError: nothing is published, a waiver without a reason or of what cannot be waived, or somebody else
-            moved the channel meanwhile.
-        BundleError: the candidate's bundle, or the champion's, is not whole.
+        ReleaseError: nothing is published, a waiver is invalid or has no reason, or the channel was moved meanwhile.
+        BundleError: the candidate's or the champion's bundle is incomplete or damaged.
         NotVerifiedError: the candidate's verdict does not allow it.
     """
     unknown = [name for name in waived if name not in WAIVABLE]
     if unknown:
-        raise ReleaseError(f"{', '.join(unknown)} cannot be waived. What can: {', '.join(WAIVABLE)}.")
+        raise ReleaseError(f"{', '.join(unknown)} cannot be waived. Only these can: {', '.join(WAIVABLE)}.")
     if waived or reason is not None:
         require_reason(reason or "")
-    let_pass = (*waived, *(NAMED if model_id and reason else ()))
+    waivers = (*waived, *(WAIVED_BY_NAMING if model_id and reason else ()))
     start = from_serial if reason is None else starting_serial(context.objects, from_serial)
     candidate = load_system(
         context.objects, find_model(context.objects, model_id or latest_published(context)), context.threads
     )
     model = find_model(context.objects, candidate.version)
     if model.manifest_sha256 is None:
-        raise ReleaseError(f"{model.model_id} is a rule to compare with and never becomes the champion.")
+        raise ReleaseError(
+            f"{model.model_id} is a rule for comparisons and cannot become the champion. Name a published model."
+        )
     compared: dict[str, Evidence | str] = {}
     proof = cache(partial(backtest, context, candidate)) if model.is_external else None
     decision: PromotionDecision | None = None
@@ -121,40 +119,41 @@ def promote(
 
         def compare() -> Evidence | str:
             if champion is None:
-                return "there is nobody to compare it with"
-            if champion.version not in compared:  # a race may be lost to a move that left the champion as it is
-                compared[champion.version] = _compared(context, champion, candidate)
+                return "there is no champion to compare it with"
+            if champion.version not in compared:  # a race may be lost to a move that does not change the champion
+                compared[champion.version] = _compare(context, champion, candidate)
             return compared[champion.version]
 
-        decision = decide_promotion(present, champion, candidate, compare, context.promotion, let_pass, proof)
+        decision = decide_promotion(present, champion, candidate, compare, context.promotion, waivers, proof)
         if not decision.promoted:
             return None
-        said = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
+        text = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
         if present is None:
             return Channel(
-                serial=1, champion=model, kind="promote", reason=said, evidence=decision.evidence, moved_at=at
+                serial=1, champion=model, kind="promote", reason=text, evidence=decision.evidence, moved_at=at
             )
-        return promoted_state(present, model, at, "promote", said, decision.evidence, decision.waived)
+        return promoted_state(present, model, at, "promote", text, decision.evidence, decision.waived)
 
-    def is_ours(_: Channel | None, after: Channel) -> bool:
+    def is_same_move(_: Channel | None, after: Channel) -> bool:
         return after.kind == "promote" and after.champion == model
 
-    done = move_from(context.objects, start, decide, is_ours)
-    followed = done.said_of_following
-    return Promotion(candidate.version, decision, done.channel, done.moved, followed, done.already, done.serving)
+    done = move_from(context.objects, start, decide, is_same_move)
+    return Promotion(
+        candidate.version, decision, done.channel, done.moved, done.catch_up_note, done.already, done.serving
+    )
 
 
 def latest_published(context: ReleaseContext) -> str:
-    """The id of the published model of the newest month; where a month has several, the one that its asset names.
+    """The id of the newest month's published model; if there are several, the one named by the asset `gcs_artifact`.
 
     Raises:
-        ReleaseError: there is none, or nothing says which of several.
+        ReleaseError: no model is published, or it is not known which of several to take.
     """
     ids = list_published(context.objects)
     if not ids:
         raise ReleaseError(
-            f"Nothing is published under {context.objects.uri(SYSTEM_ID)}, so there is nothing to promote. `nba-ml "
-            "run` makes, checks and publishes a model."
+            f"No model is published in {context.objects.uri(SYSTEM_ID)}. Run `nba-ml run` to train, check and publish "
+            "one."
         )
     newest = max(_month_in(each) for each in ids)
     of_month = [each for each in ids if _month_in(each) == newest]
@@ -164,8 +163,8 @@ def latest_published(context: ReleaseContext) -> str:
     if artifact is not None and artifact.model_id in of_month:
         return artifact.model_id
     raise ReleaseError(
-        f"{len(of_month)} models of {newest} are published ({', '.join(of_month)}), and the store does not say which "
-        "is the month's. Name one."
+        f"{len(of_month)} models of {newest} are published ({', '.join(of_month)}), and gcs_artifact of that month "
+        "names none of them. Name one."
     )
 
 
@@ -173,50 +172,49 @@ def _month_in(model_id: str) -> str:
     return model_id.split("_")[-2]
 
 
-def _compared(context: ReleaseContext, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
-    """The first comparison of `registry.promotion_rules` that can be made, or why there is none."""
+def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
+    """The first possible comparison of those in `registry.promotion_rules`, or why there is none."""
     limits = context.promotion
-    later = context.snapshots(month_of(max(champion.seen.given, candidate.seen.given)))
+    later = context.snapshots(month_of(max(champion.extent.given_until, candidate.extent.given_until)))
     rows = out_of_time_rows(champion, candidate, list(later.values()), limits.rows)
     if rows is None:
         every = context.snapshots("")
         tables = list(every.values())
         try:
-            candidate = _measured(candidate, every)
+            candidate = _refit_measured(candidate, every)
         except StaleInputError as error:
-            return f"the booster that it was measured by cannot be made again: {str(error).rstrip('.')}"
+            return f"the booster that its metrics were measured with cannot be refitted: {str(error).rstrip('.')}"
         try:
-            champion = _measured(champion, every)
+            champion = _refit_measured(champion, every)
             rows = held_out_rows(champion, candidate, tables)
         except StaleInputError:
             rows = mixed_rows(champion, candidate, tables)
             missing = too_few(rows, limits.rows)
             if missing is not None:
                 return (
-                    "rows that the champion was fitted on were corrected since, or XGBoost is another, so its "
-                    f"measured booster cannot be made again, and only games after {champion.seen.given}, the last that "
-                    f"it was given, are new to both: {missing}. Every week of games brings more, to this model and to "
-                    "the next"
+                    "rows that the champion was fitted on have been corrected, or XGBoost has changed, so its measured "
+                    f"booster cannot be refitted, and only games after {champion.extent.given_until}, the end of its "
+                    f"training data, are new to both: {missing}. Try again after more games"
                 )
-    found = compare_systems(champion, candidate, rows, limits.margin, V2_33FEATURES)
-    return found or "the store has no games that neither has learnt from"
+    evidence = compare_systems(champion, candidate, rows, limits.margin, V2_33FEATURES)
+    return evidence or "the store has no games that are new to both"
 
 
-def _measured(system: PredictionSystem, snapshots: Mapping[str, pa.Table]) -> PredictionSystem:
-    """The booster that a published model was measured by, made again; another system is what it is.
+def _refit_measured(system: PredictionSystem, snapshots: Mapping[str, pa.Table]) -> PredictionSystem:
+    """Refit the booster that a published model's metrics were measured with; other systems are returned as they are.
 
-    It owes itself to the rows up to early stopping, so only their months must be what they were: a running month that
-    has grown since, and a correction to games that were held out, are no hindrance.
+    It depends only on the rows up to early stopping, so only their months must be unchanged. New games in the current
+    month and corrections to held-out games do not matter.
 
     Args:
-        snapshots: month -> rows, all there are.
+        snapshots: month -> rows, of all months in the store.
 
     Raises:
-        StaleInputError: rows that it was fitted on are no longer what they were, or XGBoost makes other bytes of them.
+        StaleInputError: rows that it was fitted on have changed, or XGBoost produces other bytes from them.
     """
     if not isinstance(system, XGBoostSystem) or system.held_out:
         return system
-    record, given = system.record, pa.scalar(system.seen.given, pa.date32())
+    record, given = system.record, pa.scalar(system.extent.given_until, pa.date32())
     last = month_of(record.split.sides()["early_stopping"].last)
     needed = tuple(ref for ref in record.split.snapshots if ref.month <= last)
     split = record.split.model_copy(update={"snapshots": needed})

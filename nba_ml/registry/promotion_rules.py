@@ -1,24 +1,22 @@
-"""Whether a candidate becomes the champion, on rows that neither has learnt from.
+"""Whether a candidate becomes the champion, judged on rows that neither model was trained on.
 
-The rows. On the day that a month's model is published there is no later game, and what is published was fitted on
-every row there is. So there are three honest comparisons, taken in this order, and the evidence says which it was:
+On the day that a month's model is published there are no later games, and the published booster was fitted on all
+rows. So the comparison uses the first of these that is possible, and the evidence says which:
 
-- `out_of_time`: the published models on games after the last row that either was given. Taken whenever there are
-  enough: a champion of May and a candidate of June, once July or October is played.
-- `held_out`: not the published boosters but the ones that their records were measured by, each fitted on the train
-  side of its split, on games after the last row that shaped either, by fitting or by stopping. It compares what the
-  two months' data make of the recipe.
-- `mixed`: the champion as published against the booster that the candidate was measured by, on games after all that
-  the champion was given and all that shaped that booster. Taken where the champion's own measured booster cannot be
-  made again, because rows that it was fitted on were corrected since. The champion has learnt from newer games than
-  its opponent here, so whoever passes has passed the harder test; and what serves is compared, not what the corrected
-  rows would make of it.
+- `out_of_time`: the published models, on games after the data of both. Used whenever there are enough, for example for
+  a champion of May and a candidate of June once July or October has been played.
+- `held_out`: not the published boosters but the ones that their metrics were measured with, each fitted on the train
+  side of its split, on games after all rows that were used to fit or stop either. It compares what the training recipe
+  makes of the two months' data.
+- `mixed`: the published champion against the candidate's measured booster, on games after the champion's data and after
+  the rows used to fit or stop that booster. Used if the champion's measured booster cannot be refitted because rows
+  that it was fitted on have been corrected. The champion was trained on newer games than its opponent, so the test is
+  harder for the candidate, and it is the serving model that is compared.
 
-A game that shaped either side is in none of them, so a candidate that has seen more games has no row to remember, and
-a published booster is never asked about a game that it was fitted on.
+No comparison contains a game that was used to train either side.
 
-What belongs here: the rows, the paired comparison, the conditions. What does not: reading models and months
-(`registry.promotion`), moving the pointer (`channel`).
+This module selects the rows, compares, and applies the conditions. `registry.promotion` reads models and months;
+`channel` holds the pointer.
 """
 
 from __future__ import annotations
@@ -43,17 +41,17 @@ if TYPE_CHECKING:
     from nba_ml.registry.external import Backtest
 
 FEWEST_DAYS = 5
-"""Game dates: an interval over fewer days is made of too few draws to mean anything."""
+"""Minimum number of game dates: a bootstrap interval over fewer days is not meaningful."""
 
 Unseen = Literal["out_of_time", "held_out", "mixed"]
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseLimits:
-    """What a candidate is held to.
+    """Limits for a candidate.
 
-    `margin`, in points of MAE: how much worse the low end of the gain's interval may be. `rows`: the fewest that a
-    comparison speaks on. `bias`: bounds of the candidate's mean of prediction minus result.
+    `margin`, in points of MAE: how much worse the candidate may be, at the low end of the gain's interval. `rows`:
+    minimum rows of a comparison. `bias`: bounds of the candidate's mean of prediction minus result.
     """
 
     margin: float
@@ -63,7 +61,7 @@ class ReleaseLimits:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRows:
-    """Snapshot rows that neither of two systems has learnt from, and in which sense."""
+    """Snapshot rows that are new to both of two systems, and why (see `Evidence.unseen`)."""
 
     table: pa.Table
     unseen: Unseen
@@ -72,11 +70,11 @@ class ComparisonRows:
 def out_of_time_rows(
     champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table], fewest: int
 ) -> ComparisonRows | None:
-    """The rows of some months (`tables.snapshot_schema`) after everything that either system was given.
+    """The rows of some months (`tables.snapshot_schema`) after the data of both systems.
 
-    None if they are fewer than `fewest`, or on fewer than 5 dates.
+    None if there are fewer than `fewest` rows or 5 dates.
     """
-    later = _after(snapshots, max(champion.seen.given, candidate.seen.given))
+    later = _after(snapshots, max(champion.extent.given_until, candidate.extent.given_until))
     enough = later.num_rows >= fewest and _dates(later) >= FEWEST_DAYS
     return ComparisonRows(later, "out_of_time") if enough else None
 
@@ -84,21 +82,22 @@ def out_of_time_rows(
 def held_out_rows(
     champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table]
 ) -> ComparisonRows:
-    """The rows after everything that shaped either system; possibly none."""
-    return ComparisonRows(_after(snapshots, max(champion.seen.fitted, candidate.seen.fitted)), "held_out")
+    """The rows after those that were used to fit or stop either system; may be empty."""
+    last = max(champion.extent.fitted_until, candidate.extent.fitted_until)
+    return ComparisonRows(_after(snapshots, last), "held_out")
 
 
 def mixed_rows(champion: PredictionSystem, measured: PredictionSystem, snapshots: Sequence[pa.Table]) -> ComparisonRows:
-    """The rows after everything that the champion was given, as published, and everything that shaped the booster
-    that the candidate was measured by; possibly none."""
-    return ComparisonRows(_after(snapshots, max(champion.seen.given, measured.seen.fitted)), "mixed")
+    """The rows after the published champion's data and after those that the candidate's measured booster was fitted or
+    stopped on; may be empty."""
+    return ComparisonRows(_after(snapshots, max(champion.extent.given_until, measured.extent.fitted_until)), "mixed")
 
 
-def rows_later_than(
+def later_rows(
     champion: PredictionSystem, candidate: PredictionSystem, snapshots: Sequence[pa.Table], first: date, last: date
 ) -> ComparisonRows:
-    """The out-of-time rows of dates from `first` to `last`, both inclusive: what a rollout is judged on."""
-    later = _after(snapshots, max(champion.seen.given, candidate.seen.given))
+    """The out-of-time rows from `first` to `last`, both inclusive. A rollout is judged on these."""
+    later = _after(snapshots, max(champion.extent.given_until, candidate.extent.given_until))
     dates = later.column("game_date")
     return ComparisonRows(
         later.filter(pc.and_(pc.greater_equal(dates, first), pc.less_equal(dates, last))), "out_of_time"
@@ -106,7 +105,7 @@ def rows_later_than(
 
 
 def too_few(rows: ComparisonRows, fewest: int) -> str | None:
-    """What is missing to a comparison in words; None if there are `fewest` rows on 5 dates."""
+    """Why the rows are too few for a comparison; None if there are `fewest` rows on 5 dates."""
     return _too_few(rows.table.num_rows, _dates(rows.table), fewest)
 
 
@@ -114,7 +113,7 @@ def _too_few(rows: int, days: int, fewest: int) -> str | None:
     if rows >= fewest and days >= FEWEST_DAYS:
         return None
     return (
-        f"a comparison needs {fewest:,} rows on {FEWEST_DAYS} dates that neither has learnt from, and has {rows:,} on "
+        f"a comparison needs {fewest:,} rows on {FEWEST_DAYS} dates that are new to both, and there are {rows:,} on "
         f"{days}"
     )
 
@@ -137,9 +136,9 @@ def compare_systems(
     margin: float,
     version: FeatureVersion,
 ) -> Evidence | None:
-    """Both systems' published points on the same rows; None if there is no row for which both have a value.
+    """Compare both systems' published points on the same rows; None if there is no row on which both have a value.
 
-    The gain is paired, row by row: the champion's absolute error minus the candidate's, so what makes a night hard
+    The gain is paired by row: the champion's absolute error minus the candidate's. What makes a night hard to predict
     for both cancels out.
 
     Raises:
@@ -149,12 +148,12 @@ def compare_systems(
         return None
     columns = columns_of(rows.table, version)
     ours, theirs = champion.predict(columns), candidate.predict(columns)
-    there = ~(np.isnan(ours) | np.isnan(theirs))
-    if not there.any():
+    known = ~(np.isnan(ours) | np.isnan(theirs))
+    if not known.any():
         return None
-    points: Floats = rows.table.column("points").to_numpy()[there]
-    days = rows.table.column("game_date").to_numpy().astype("datetime64[D]")[there]
-    ours, theirs = publish_points(ours[there]), publish_points(theirs[there])
+    points: Floats = rows.table.column("points").to_numpy()[known]
+    days = rows.table.column("game_date").to_numpy().astype("datetime64[D]")[known]
+    ours, theirs = publish_points(ours[known]), publish_points(theirs[known])
     gain = np.abs(ours - points) - np.abs(theirs - points)
     interval, measured = interval_over_days(gain, days), measure(theirs, points)
     return Evidence(
@@ -177,28 +176,29 @@ def compare_systems(
 
 
 class Condition(BaseModel):
-    """One thing that a candidate must be, whether it is, and the numbers. `waived`: a person let it pass."""
+    """A condition for a candidate, whether it is met, and the numbers. `waived`: a person waived it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     met: bool
-    said: str
+    detail: str
     waived: bool = False
 
     @property
-    def stands_in_the_way(self) -> bool:
+    def blocks(self) -> bool:
         """Neither met nor waived."""
         return not (self.met or self.waived)
 
 
-def listed(conditions: Sequence[Condition]) -> str:
-    """Every condition in words, those that stand in the way first."""
-    against = "; ".join(f"{c.name}: {c.said}" for c in conditions if c.stands_in_the_way)
-    waived = "; ".join(f"{c.name}: {c.said}" for c in conditions if c.waived and not c.met)
-    passed = "; ".join(f"{c.name}: {c.said}" for c in conditions if c.met)
-    parts = (("Not met", against), ("Waived", waived), ("Met", passed))
-    return ". ".join(f"{how}: {said}" for how, said in parts if said)
+def describe_conditions(conditions: Sequence[Condition]) -> str:
+    """All conditions with their numbers, the blocking ones first."""
+    groups = (
+        ("Not met", [c for c in conditions if c.blocks]),
+        ("Waived", [c for c in conditions if c.waived and not c.met]),
+        ("Met", [c for c in conditions if c.met]),
+    )
+    return ". ".join(f"{how}: " + "; ".join(f"{c.name}: {c.detail}" for c in group) for how, group in groups if group)
 
 
 class PromotionDecision(BaseModel):
@@ -213,25 +213,25 @@ class PromotionDecision(BaseModel):
 
     @property
     def promoted(self) -> bool:
-        """Whether no condition stands in the way."""
-        return not any(condition.stands_in_the_way for condition in self.conditions)
+        """Whether no condition blocks it."""
+        return not any(condition.blocks for condition in self.conditions)
 
     @property
     def waived(self) -> tuple[str, ...]:
-        """The conditions that a person's word was needed for."""
+        """The unmet conditions that a person waived."""
         return tuple(condition.name for condition in self.conditions if condition.waived and not condition.met)
 
     @property
     def reason(self) -> str:
-        """The decision in words; a refusal lists every condition."""
+        """The decision as text; a refusal lists all conditions."""
         if not self.promoted:
-            return f"{self.candidate} does not become the champion. {listed(self.conditions)}."
-        return f"{self.candidate} becomes the champion: {'; '.join(c.said for c in self.conditions)}."
+            return f"{self.candidate} does not become the champion. {describe_conditions(self.conditions)}."
+        return f"{self.candidate} becomes the champion: {'; '.join(c.detail for c in self.conditions)}."
 
 
 WAIVABLE = ("newer", "not_set_aside", "grade", "bias")
-"""What a person may let pass by name, with a reason. That the bundle is whole and its verdict allows it is no
-condition here: without that there is nothing to decide about."""
+"""The conditions that a person may waive, with a reason. A complete bundle and a passing verdict are prerequisites, not
+conditions."""
 
 
 def decide_promotion(
@@ -243,43 +243,43 @@ def decide_promotion(
     waived: Sequence[str] = (),
     backtest: Callable[[], Backtest] | None = None,
 ) -> PromotionDecision:
-    """Hold a candidate, which is whole and allowed by its verdict if it is ours, to the conditions.
+    """Apply the conditions to a candidate that was already verified.
 
-    - `not_set_aside`: nobody rolled back from it, and no rollout of it was stopped.
-    - `newer`: it was given later games than the champion. Backfilling an old month makes no champion; the running
-      month's model of this week follows that of the week before.
-    - `grade`: on enough unseen rows, the low end of the paired gain's 95% interval is at least -margin.
-    - `bias`: its bias on those rows is within bounds, or no further from 0 than the champion's on them.
-    - `no_rollout`: nobody else's rollout is under way; nothing waives that.
-    - those of `registry.external`, for an external model; nothing waives them.
+    - `not_set_aside`: it was not rolled back, and no rollout of it was stopped.
+    - `newer`: it was trained on later games than the champion. So a backfilled old month does not replace the champion,
+      but this week's model of the current month replaces last week's.
+    - `grade`: on enough rows that are new to both, the low end of the paired gain's 95% interval is at least -margin.
+    - `bias`: its bias on those rows is within bounds, or no further from 0 than the champion's.
+    - `no_rollout`: no rollout is in progress. Cannot be waived.
+    - those of `registry.external`, for an external model. Cannot be waived.
 
-    `compare` gives the evidence, or says why there is none. It and `backtest`, which is None for a model of ours, take
-    seconds, and are called only if nothing else stands in the way. The first champion has nobody to be compared with:
-    its verdict is enough, or the backtest of a model that has none.
+    `compare` returns the evidence, or why there is none. It and `backtest` (None for our own models) take seconds and
+    are called only if no other condition blocks. The first champion needs no comparison: a passing verdict is enough,
+    or for an external model the backtest.
     """
     if present is None or champion is None:
         if backtest is not None:
-            first, proof = Condition(name="first", met=True, said="there is no champion yet"), backtest()
+            first, proof = Condition(name="first", met=True, detail="there is no champion yet"), backtest()
             return PromotionDecision(
                 candidate=candidate.version,
                 champion=None,
                 conditions=(first, *proof.conditions),
                 evidence=proof.evidence,
             )
-        first = Condition(name="verdict", met=True, said="it is the first, and its checks have passed")
+        first = Condition(name="verdict", met=True, detail="it is the first, and its checks passed")
         return PromotionDecision(candidate=candidate.version, champion=None, conditions=(first,), evidence=None)
 
-    def considered(*conditions: Condition) -> tuple[Condition, ...]:
+    def with_waivers(*conditions: Condition) -> tuple[Condition, ...]:
         return tuple(c.model_copy(update={"waived": c.name in waived and c.name in WAIVABLE}) for c in conditions)
 
-    conditions = considered(_no_rollout(present), _not_set_aside(present, candidate), _newer(champion, candidate))
+    conditions = with_waivers(_no_rollout(present), _not_set_aside(present, candidate), _newer(champion, candidate))
     evidence: Evidence | None = None
-    if backtest is not None and not any(condition.stands_in_the_way for condition in conditions):
+    if backtest is not None and not any(condition.blocks for condition in conditions):
         conditions += backtest().conditions
-    if not any(condition.stands_in_the_way for condition in conditions):
+    if not any(condition.blocks for condition in conditions):
         compared = compare()
         evidence = compared if isinstance(compared, Evidence) else None
-        conditions += considered(_grade(compared, limits), *([_bias(evidence, limits)] if evidence else []))
+        conditions += with_waivers(_grade(compared, limits), *([_bias(evidence, limits)] if evidence else []))
     return PromotionDecision(
         candidate=candidate.version, champion=champion.version, conditions=conditions, evidence=evidence
     )
@@ -288,48 +288,51 @@ def decide_promotion(
 def _no_rollout(present: Channel) -> Condition:
     name = present.challenger.model_id if present.challenger else "none"
     running = present.share > 0
-    said = f"{name} is being rolled out at {present.share}%: advance or stop it first" if running else "no rollout runs"
-    return Condition(name="no_rollout", met=not running, said=said)
+    rollout = f"{name} is being rolled out at {present.share}%: advance or stop it first"
+    return Condition(name="no_rollout", met=not running, detail=rollout if running else "no rollout is in progress")
 
 
 def _newer(champion: PredictionSystem, candidate: PredictionSystem) -> Condition:
     return Condition(
         name="newer",
-        met=candidate.seen.given > champion.seen.given,
-        said=f"it was given games up to {candidate.seen.given}, the champion up to {champion.seen.given}",
+        met=candidate.extent.given_until > champion.extent.given_until,
+        detail=f"it was trained on games up to {candidate.extent.given_until}, the champion up to "
+        f"{champion.extent.given_until}",
     )
 
 
 def _not_set_aside(present: Channel, candidate: PredictionSystem) -> Condition:
     met = candidate.version not in present.set_aside
-    said = "it was never set aside" if met else "it was rolled back from before, or its rollout stopped"
-    return Condition(name="not_set_aside", met=met, said=said)
+    detail = "it was never set aside" if met else "it was rolled back, or its rollout was stopped"
+    return Condition(name="not_set_aside", met=met, detail=detail)
 
 
 def _grade(compared: Evidence | str, limits: ReleaseLimits) -> Condition:
     if isinstance(compared, str):
-        return Condition(name="grade", met=False, said=compared)
+        return Condition(name="grade", met=False, detail=compared)
     missing = _too_few(compared.rows, compared.days, limits.rows)
     if missing is not None:
-        return Condition(name="grade", met=False, said=missing)
-    return Condition(name="grade", met=compared.low >= -limits.margin, said=described(compared))
+        return Condition(name="grade", met=False, detail=missing)
+    return Condition(name="grade", met=compared.low >= -limits.margin, detail=describe_evidence(compared))
 
 
 def _bias(evidence: Evidence, limits: ReleaseLimits) -> Condition:
     low, high = limits.bias
-    beside = f"beside the champion's {evidence.champion_bias:+.2f}, allowed {low:+.1f} to {high:+.1f}"
-    return Condition(name="bias", met=not evidence.biased(limits.bias), said=f"bias {evidence.bias:+.2f} {beside}")
+    detail = (
+        f"bias {evidence.bias:+.2f}, the champion's {evidence.champion_bias:+.2f}, allowed {low:+.1f} to {high:+.1f}"
+    )
+    return Condition(name="bias", met=not evidence.biased(limits.bias), detail=detail)
 
 
-def described(evidence: Evidence) -> str:
-    """The comparison in words and numbers."""
+def describe_evidence(evidence: Evidence) -> str:
+    """The comparison as text."""
     how = {
-        "out_of_time": "after all that either was given",
+        "out_of_time": "after the data of both",
         "held_out": "held out from both",
-        "mixed": "after all that the champion was given and held out from the candidate",
+        "mixed": "after the champion's data and held out from the candidate",
     }[evidence.unseen]
     return (
         f"MAE {evidence.candidate_mae:.3f} against {evidence.champion_mae:.3f} on {evidence.rows:,} rows {how} "
         f"({evidence.first} to {evidence.last}), gain {evidence.gain:+.3f} ({evidence.low:+.3f} to "
-        f"{evidence.high:+.3f}), at least {-evidence.margin:+.2f} demanded"
+        f"{evidence.high:+.3f}), at least {-evidence.margin:+.2f} required"
     )

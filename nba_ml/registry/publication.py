@@ -1,11 +1,11 @@
-"""Publishing a model: whole, verified, once, or not there.
+"""Publishing a model: a bundle is published completely and verified, or not at all.
 
-A bundle is three objects: the booster, its record, and the manifest that names both with sizes and
-digests (`registry.manifest`). It is created last and readers begin with it, so at whatever point a publisher
-dies there is a whole bundle or none. Publishing again completes what was begun and changes nothing.
+A bundle is three objects: the booster, its record, and the manifest that names both with sizes and digests
+(`registry.manifest`). The manifest is created last and readers start with it, so a publisher that dies at any point
+leaves a complete bundle or none. Publishing again completes an interrupted publication and changes nothing else.
 
-What belongs here: the order of the steps and what they refuse. What does not: how a store keeps its
-promises (`resources`), how a model is checked (`registry.verdict`), how a reader verifies (`registry.reader`).
+This module defines the steps and their order. `storage` gives the guarantees of the store, `registry.verdict` the
+checks' verdict, and `registry.reader` verifies what is read.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from nba_ml.registry.verdict import Verdict
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore, StoredObject
 
 FREE_FIELD = "libraries"
-"""The one field of a record that may differ between two trainings of the same booster: the versions
-of the libraries. The same bytes retrained under a newer pandas must not turn a month red."""
+"""The only field of a record that may differ between two trainings of the same booster: the libraries' versions. The
+same booster retrained with a newer pandas must not fail a month."""
 
 _Requirement = Callable[[ObjectStore, str, bytes, bytes], None]
-"""Raises PublicationConflictError unless the bytes found under a name agree with ours: (store, name, ours, found)."""
+"""(store, name, ours, found): raises PublicationConflictError unless the found bytes agree with ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What is to be published: `booster` as XGBoost's JSON or UBJ, `record` as JSON that names it."""
+    """A model to publish: `booster` is XGBoost's JSON or UBJ, `record` the JSON that describes it."""
 
     model_id: str
     booster: bytes
@@ -53,7 +53,7 @@ class PublishedObject:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A bundle that is whole in the store. `created` is False if its manifest had been there before."""
+    """A complete bundle in the store. `created` is False if its manifest already existed."""
 
     model_id: str
     booster: PublishedObject
@@ -63,19 +63,18 @@ class Published:
 
 
 def publish(store: ObjectStore, bundle: Bundle) -> Published:
-    """Put a bundle into the store: booster, record, and last the manifest, each read back and compared.
+    """Write a bundle to the store: booster, record, and finally the manifest. Each is read back and compared.
 
-    Killed at any point, it is run again and completes. Called twice, or by several at once, one of them
-    creates the bundle and all of them return it. An object that is there is never written over.
+    After an interruption, call it again to complete the bundle. If it is called twice, or by several processes at once,
+    one creates the bundle and all return it. Existing objects are never overwritten.
 
-    The record that counts is the published one. One of the same booster that differs only in `libraries`, or says
-    less than ours and nothing else, is taken as it lies in the store, also where an earlier publisher died before
-    its manifest.
+    The published record counts. A stored record of the same booster that differs only in `libraries`, or that lacks
+    fields of ours, is kept, also if an earlier publisher died before the manifest.
 
     Raises:
-        NotVerifiedError: the verdict does not allow exactly this booster. Nothing was written.
-        PublicationError: the bundle does not fit together, the store refuses, or it lost what it had taken.
-        PublicationConflictError: an object of the bundle is there with other bytes.
+        NotVerifiedError: the verdict does not allow this booster. Nothing was written.
+        PublicationError: the bundle is inconsistent, the store rejects it, or an object that was written is missing.
+        PublicationConflictError: an object of the bundle exists with other bytes.
     """
     digest = bytes_digest(bundle.booster)
     bundle.verdict.require(digest)
@@ -90,7 +89,7 @@ def publish(store: ObjectStore, bundle: Bundle) -> Published:
     try:
         store.create(names.manifest, manifest)
     except ObjectExistsError:
-        # Another publisher was faster. Its verdict may name other checks, so its bytes may differ by right.
+        # Another publisher was faster. Its verdict may name other checks, so its bytes may legitimately differ.
         return _already_published(store, bundle, names, _read_back(store, names.manifest))
     found = _read_back(store, names.manifest)
     _require_same(store, names.manifest, manifest, found.data)
@@ -98,11 +97,11 @@ def publish(store: ObjectStore, bundle: Bundle) -> Published:
 
 
 def published(store: ObjectStore, model_id: str) -> Manifest | None:
-    """The manifest of a published model, or None if there is no such bundle for any reader.
+    """The manifest of a published model; None if the model is not published.
 
     Raises:
-        BundleError: the manifest is damaged, or speaks for another model.
-        PublicationError: `model_id` is not of the form of one.
+        BundleError: the manifest is damaged, or is that of another model.
+        PublicationError: `model_id` is not a valid model id.
     """
     name = BundleNames.of(model_id).manifest
     found = store.read(name)
@@ -110,43 +109,43 @@ def published(store: ObjectStore, model_id: str) -> Manifest | None:
 
 
 def list_published(store: ObjectStore) -> list[str]:
-    """The ids of all published models, sorted: within one feature count that is by month."""
+    """The ids of all published models, sorted: for one feature count, by month."""
     ids = map(model_id_of_manifest, store.names(f"{SYSTEM_ID}/"))
     return sorted(each for each in ids if each is not None)
 
 
 def _require_sound(bundle: Bundle, digest: str) -> None:
-    """The parts of the bundle speak of the same model, and the booster is of a form that may be published."""
+    """The parts of the bundle describe the same model, and the booster has a format that may be published."""
     if not bundle.booster.startswith(b"{"):
-        # XGBoost's JSON and UBJ both begin with a brace. No pickle does, of any protocol, and unpickling runs code.
+        # XGBoost's JSON and UBJ both begin with a brace. A pickle does not, and unpickling would run code.
         raise PublicationError(
             f"The booster of {bundle.model_id} is neither XGBoost's JSON nor UBJ: it begins with "
-            f"{bundle.booster[:4]!r}. Save it with save_raw('json') or save_raw('ubj'); a pickle is never published."
+            f"{bundle.booster[:4]!r}. Save it with save_raw('json') or save_raw('ubj'); pickles are never published."
         )
     if not bundle.model_id.endswith(digest[:12]):
         raise PublicationError(
-            f"{bundle.model_id} is not the id of the booster given, whose sha256 begins with {digest[:12]}. "
-            "Take the id from model_id() over the bytes that are published."
+            f"{bundle.model_id} is not the id of this booster, whose sha256 begins with {digest[:12]}. Compute the id "
+            "with model_id() from the bytes to publish."
         )
     record = _fields(bundle.record)
     if record is None:
-        raise PublicationError(f"The record of {bundle.model_id} is no JSON object. Materialise its metadata again.")
+        raise PublicationError(f"The record of {bundle.model_id} is not a JSON object. Materialise model_metadata.")
     for name, value in (("model_id", bundle.model_id), ("model_sha256", digest)):
         if record.get(name) != value:
             raise PublicationError(
-                f"The record of {bundle.model_id} is of another model: its {name} is {record.get(name)!r}, not "
-                f"{value!r}. Materialise the metadata of the model as it is now, then publish."
+                f"The record of {bundle.model_id} belongs to another model: its {name} is {record.get(name)!r}, not "
+                f"{value!r}. Materialise model_metadata again, then publish."
             )
 
 
 def _already_published(store: ObjectStore, bundle: Bundle, names: BundleNames, found: StoredObject) -> Published:
-    """Verify what is published against its own manifest, then ours against it; write nothing."""
+    """Verify the published bundle against its manifest, then ours against the published one. Writes nothing."""
     try:
         manifest = _read_manifest(store, names.manifest, bundle.model_id, found.data)
     except BundleError as error:
         ours = _manifest(bundle, names, bundle.record).to_bytes()
         raise PublicationConflictError(
-            f"{error} Its sha256 is {bytes_digest(found.data)}; the manifest of the bundle to be published has "
+            f"{error} Its sha256 is {bytes_digest(found.data)}; that of the manifest to publish is "
             f"{bytes_digest(ours)}. Restore the object from a backup, or move the whole bundle away and publish again."
         ) from error
     booster, record = (_verified(store, names, stated) for stated in manifest.objects)
@@ -156,11 +155,11 @@ def _already_published(store: ObjectStore, bundle: Bundle, names: BundleNames, f
 
 
 def _put(store: ObjectStore, name: str, data: bytes, require_agreement: _Requirement) -> StoredObject:
-    """Create the object, or find one there that agrees with it; in both cases as it was read back."""
+    """Create the object, or accept an existing one that agrees with it; returns the object that was read back."""
     try:
         store.create(name, data)
         require: _Requirement = _require_same
-    except ObjectExistsError:  # by an earlier publisher that died, or by one at work
+    except ObjectExistsError:  # from an interrupted publisher, or from one that is running
         require = require_agreement
     found = _read_back(store, name)
     require(store, name, data, found.data)
@@ -182,21 +181,21 @@ def _stated(name: str, data: bytes) -> ManifestObject:
 
 
 def _read_manifest(store: ObjectStore, name: str, model_id: str, data: bytes) -> Manifest:
-    """The manifest, if it speaks for this model and for the two objects of this model, in their order."""
+    """The manifest, if it is that of this model and names the model's two objects in order."""
     uri = store.uri(name)
     manifest = Manifest.from_bytes(data, uri)
     names = BundleNames.of(model_id)
     stated = [f"{SYSTEM_ID}/{each.name}" for each in manifest.objects]
     if manifest.model_id != model_id or stated != [names.booster, names.record]:
         raise BundleError(
-            f"{uri} is not the manifest of its name: it speaks for {manifest.model_id} with the objects "
+            f"{uri} does not match its name: it is the manifest of {manifest.model_id} with the objects "
             f"{', '.join(stated) or 'none'}; expected are {names.booster} and {names.record}. Do not load the bundle."
         )
     return manifest
 
 
 def _verified(store: ObjectStore, names: BundleNames, stated: ManifestObject) -> StoredObject:
-    """An object of a published bundle, if it is what its manifest states."""
+    """An object of a published bundle, if it matches its manifest."""
     name = f"{SYSTEM_ID}/{stated.name}"
     found = store.read(name)
     if found is not None and (len(found.data), bytes_digest(found.data)) == (stated.size, stated.sha256):
@@ -204,7 +203,7 @@ def _verified(store: ObjectStore, names: BundleNames, stated: ManifestObject) ->
     what = f"{len(found.data):,} bytes with sha256 {bytes_digest(found.data)}" if found else "no object"
     raise PublicationConflictError(
         f"The published bundle is damaged: {store.uri(names.manifest)} states {stated.size:,} bytes with sha256 "
-        f"{stated.sha256} for {store.uri(name)}, and {what} was found. Restore the object from a backup, or move the "
+        f"{stated.sha256} for {store.uri(name)}, but {what} was found. Restore the object from a backup, or move the "
         "whole bundle away and publish again."
     )
 
@@ -213,8 +212,8 @@ def _read_back(store: ObjectStore, name: str) -> StoredObject:
     found = store.read(name)
     if found is None:
         raise PublicationError(
-            f"{store.uri(name)} was there a moment ago and cannot be read back. Something else removes objects from "
-            "this store; find out what, then publish again."
+            f"{store.uri(name)} was just written but cannot be read back. Find out what removes objects from this "
+            "store, then publish again."
         )
     return found
 
@@ -225,29 +224,27 @@ def _require_same(store: ObjectStore, name: str, ours: bytes, found: bytes) -> N
 
 
 def _require_equivalent(store: ObjectStore, name: str, ours: bytes, found: bytes) -> None:
-    """The record found says of the booster what ours says, but for the libraries.
+    """Require that the stored record agrees with ours, except for the libraries.
 
-    Ours may say more: a later version of the code measures more, and contradicts nothing by that.
+    Ours may have more fields: a later version of the code measures more.
     """
     if ours == found:
         return
     mine, theirs = _fields(ours), _fields(found)
     if mine is None or theirs is None:
-        _conflict(store, name, ours, found, "bytes that are no record")
-    differing = _contradictions(mine, theirs)
-    if differing:
-        named = ", ".join(differing)
-        _conflict(store, name, ours, found, f"another record of the same booster (it differs in {named})")
+        _conflict(store, name, ours, found, "bytes that are not a record")
+    if differing := ", ".join(_contradictions(mine, theirs)):
+        _conflict(store, name, ours, found, f"another record of the same booster (it differs in {differing})")
 
 
 def _contradictions(mine: dict[str, Any], theirs: dict[str, Any], under: str = "") -> list[str]:
-    """The fields of theirs that mine does not have, or has otherwise; fields within fields as `metrics.train`."""
+    """The fields of theirs that are missing from mine or differ; nested fields as `metrics.train`."""
     found: list[str] = []
     for field in sorted(theirs.keys() - ({FREE_FIELD} if not under else set())):
-        here, there, name = mine.get(field, _ABSENT), theirs[field], f"{under}{field}"
-        if isinstance(here, dict) and isinstance(there, dict):
-            found += _contradictions(here, there, f"{name}.")
-        elif _text(here) != _text(there):
+        ours, stored, name = mine.get(field, _ABSENT), theirs[field], f"{under}{field}"
+        if isinstance(ours, dict) and isinstance(stored, dict):
+            found += _contradictions(ours, stored, f"{name}.")
+        elif _text(ours) != _text(stored):
             found.append(name)
     return found
 
@@ -257,9 +254,9 @@ _ABSENT = object()
 
 def _conflict(store: ObjectStore, name: str, ours: bytes, found: bytes, what: str) -> NoReturn:
     raise PublicationConflictError(
-        f"{store.uri(name)} holds {what}: sha256 {bytes_digest(found)} was found, {bytes_digest(ours)} was to be "
-        "published. Nothing published is ever written over. If what is there is right, leave it; if not, "
-        "move the objects of that model away, or publish under another root."
+        f"{store.uri(name)} contains {what}: its sha256 is {bytes_digest(found)}, and {bytes_digest(ours)} was to be "
+        "published. Published objects are never overwritten. If the stored object is wrong, move all objects of that "
+        "model away, or publish to another root."
     )
 
 
@@ -286,7 +283,7 @@ def _published(
 
 
 def _fields(record: bytes) -> dict[str, Any] | None:
-    """The fields of a record, or None if the bytes are no JSON object."""
+    """The fields of a record; None if the bytes are not a JSON object."""
     try:
         fields = json.loads(record, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -295,9 +292,9 @@ def _fields(record: bytes) -> dict[str, Any] | None:
 
 
 def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")  # Python reads NaN and Infinity; other readers of the record do not
+    raise ValueError(f"{text} is not JSON")  # Python reads NaN and Infinity; other readers of the record do not
 
 
 def _text(value: object) -> str:
-    """A value as JSON, for comparison: to Python 1, 1.0 and True are equal, to a reader of the record they are not."""
+    """A value as JSON, for comparison: 1, 1.0 and True are equal in Python but differ in the record."""
     return json.dumps(value, sort_keys=True, default=repr)

@@ -1,15 +1,14 @@
-"""The one reader of published models: everything is checked before a library parses a byte of one.
+"""The only reader of published models: everything is checked before a library parses a byte.
 
-Each depth is a step of the next:
+Each function includes the checks of the one before:
+- `read_manifest`: the manifest's form, its own digest, and the digest given by a channel;
+- `require_intact`: the objects exist with the size and sha256 stated in the manifest. Enough for a rollback;
+- `read_bundle`: for one of our bundles, the verdict, the record and the record's reference rows;
+- `verify_bundle`: a new process predicts those rows as recorded.
 
-- `read_manifest`: the manifest's form, its own digest, and the one that a channel names;
-- `require_intact`: and its objects are there, with the size and sha256 that it states. A rollback needs no more;
-- `read_bundle`: and, for a bundle of ours, its verdict, its record and the record's reference rows;
-- `verify_bundle`: and a fresh process predicts those rows as recorded.
-
-Promotion, rollback, checks, health, `nba-ml verify` and the predictor all read through it. It shares no code with the
-publisher, so that a mistake there is found here, and needs neither pydantic, nor NumPy, nor a store: one function that
-reads a name.
+Promotion, rollback, checks, health, `nba-ml verify` and the predictor all use it. It shares no code with the publisher,
+so that it detects the publisher's bugs. It needs neither Pydantic nor NumPy nor a store, only a function that reads an
+object by name.
 """
 
 from __future__ import annotations
@@ -25,17 +24,17 @@ from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS, predict_in_fresh_process
 
-if TYPE_CHECKING:  # the reader needs no store: whoever has one may read through it
+if TYPE_CHECKING:  # the reader does not need a store
     from nba_ml.storage.objects import ObjectStore
 
 FORMAT_VERSION = 1
-"""The manifest format that this reader knows."""
+"""The manifest format that this reader supports."""
 
 MODEL_ID = re.compile(r"[A-Za-z0-9_]+_[0-9a-f]{12}")
-"""What a model is called: anything, and the first 12 hex digits of the sha256 of its booster."""
+"""A model id: any name, then the first 12 hex digits of its booster's sha256."""
 
 Reader = Callable[[str], bytes | None]
-"""Gives the bytes of an object by its name, None if there is none."""
+"""Object name -> its bytes, or None if it does not exist."""
 
 
 def reads_from(store: ObjectStore) -> Reader:
@@ -53,7 +52,7 @@ _MANIFEST_NAME = re.compile(rf"(?P<folder>(?:[^/]+/)*)(?P<model_id>{MODEL_ID.pat
 
 @dataclass(frozen=True, slots=True)
 class _Stated:
-    """An object as the manifest states it. `size` is whatever JSON held there: only the right number equals it."""
+    """An object as stated in a manifest. `size` is any JSON value: only the right number equals it."""
 
     name: str
     size: object
@@ -62,7 +61,7 @@ class _Stated:
 
 @dataclass(frozen=True, slots=True)
 class ReadManifest:
-    """A manifest whose own digest holds. `sha256` is of its bytes, `content` is without its own digest."""
+    """A manifest whose own digest is correct. `sha256` is that of its bytes; `content` excludes its own digest."""
 
     name: str
     sha256: str
@@ -71,34 +70,30 @@ class ReadManifest:
 
     @property
     def folder(self) -> str:
-        """'' or a path that ends in '/': its objects lie in the same folder."""
+        """The folder of the manifest and its objects: '' or a path that ends in '/'."""
         return self.name[: self.name.rfind("/") + 1]
 
     def require_objects(self, names: Sequence[str]) -> None:
-        """Pass silently where it states these objects, in this order, and no other.
-
-        Raises:
-            BundleError: it does not.
-        """
+        """Raise BundleError unless it names exactly these objects, in this order."""
         found = [each.name for each in self.objects]
         if found != list(names):
             refuse(self.name, f"the objects {list(names)}", repr(found))
 
     def read_objects(self, read: Reader) -> list[bytes]:
-        """The bytes of its objects, of the size and sha256 that it states.
+        """Read its objects and check their sizes and digests.
 
         Raises:
-            BundleError: one is missing or damaged.
+            BundleError: an object is missing or damaged.
         """
         return [_verified(_read(read, self.folder + each.name), self.folder, each) for each in self.objects]
 
 
 @dataclass(frozen=True, slots=True)
 class ReadBundle:
-    """A bundle whose bytes are those that were published. Whether they predict as recorded is still to be seen.
+    """A bundle with the bytes that were published. Its predictions are not verified yet.
 
-    `rows` (n of 33 numbers, None for missing) are the record's reference rows, `predictions` (n,) what training
-    recorded for them, in points.
+    `rows` (n vectors of 33 numbers, None for missing) are the record's reference rows, `predictions` (n,) the points
+    that training recorded for them.
     """
 
     manifest_name: str
@@ -112,23 +107,19 @@ class ReadBundle:
     predictions: list[float]
 
     def require_reproduced(self, predicted: Sequence[float]) -> None:
-        """Pass silently where the reference rows were predicted as recorded, to the last bit.
-
-        Raises:
-            BundleError: one was not.
-        """
+        """Raise BundleError unless the predictions of the reference rows equal the recorded ones exactly."""
         for index, (expected, found) in enumerate(zip(self.predictions, predicted, strict=True)):
             if expected != found:
                 refuse(
                     self.manifest_name,
-                    f"{expected!r} points for reference row {index}, as the record of {self.model_id} says",
+                    f"{expected!r} points for reference row {index}, as in the record of {self.model_id}",
                     repr(found),
                 )
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedBundle:
-    """A bundle that may serve. `booster` is what was verified: load these bytes, do not read them again."""
+    """A bundle that may serve. Load `booster`, the verified bytes; do not read them again."""
 
     model_id: str
     model_sha256: str
@@ -147,15 +138,14 @@ def verify_bundle(
 ) -> VerifiedBundle:
     """Verify a published bundle from its manifest to its predictions.
 
-    What `read_bundle` checks, and then the record's reference rows, predicted in a fresh process, equal to the
-    last bit.
+    Checks what `read_bundle` checks, and that a new process predicts the record's reference rows exactly as recorded.
 
     Args:
-        manifest_sha256: of the manifest, where somebody recorded it.
-        time_limit_seconds: for the fresh process.
+        manifest_sha256: the expected digest of the manifest; None accepts any.
+        time_limit_seconds: for the new process.
 
     Raises:
-        BundleError: anything is missing, damaged, or not as stated.
+        BundleError: something is missing, damaged, or not as stated.
     """
     bundle = read_bundle(read, manifest_name, manifest_sha256)
     bundle.require_reproduced(
@@ -172,25 +162,25 @@ def verify_bundle(
 
 
 def require_intact(read: Reader, manifest_name: str, manifest_sha256: str | None) -> None:
-    """Pass silently where a model of any system is as it was when a channel named it, by digests alone.
+    """Require, by digests alone, that a model of any system has not changed since a channel named it.
 
-    A channel names a manifest by its sha256, and everything else about that manifest was verified when it was named
-    first. So no model is parsed and no row predicted: a rollback has no time for more.
+    A channel names a manifest by its sha256, and everything else was verified when it was first named. So no model is
+    parsed and no row predicted, which keeps a rollback fast.
 
     Raises:
-        BundleError: the manifest is missing or another, or one of its objects is missing or damaged.
+        BundleError: the manifest is missing or differs, or an object is missing or damaged.
     """
     read_manifest(read, manifest_name, manifest_sha256).read_objects(read)
 
 
 def read_manifest(read: Reader, manifest_name: str, manifest_sha256: str | None = None) -> ReadManifest:
-    """Read the manifest of a model of any system: its form, its own digest, and names within its own folder.
+    """Read the manifest of a model of any system; checks its form, its own digest, and that names stay in its folder.
 
     Args:
-        manifest_sha256: of its bytes, where a channel or a publisher names it; None takes the one that is there.
+        manifest_sha256: the expected digest of its bytes; None accepts any.
 
     Raises:
-        BundleError: it is missing or damaged, or another.
+        BundleError: it is missing or damaged, or has another digest.
     """
     data = _read(read, manifest_name)
     digest = hashlib.sha256(data).hexdigest()
@@ -203,18 +193,18 @@ def read_manifest(read: Reader, manifest_name: str, manifest_sha256: str | None 
 
 
 def read_bundle(read: Reader, manifest_name: str, manifest_sha256: str | None = None) -> ReadBundle:
-    """Read a published bundle and check everything that can be checked before XGBoost parses a byte.
+    """Read a published bundle and check all that can be checked before XGBoost parses a byte.
 
-    In this order: the manifest's form, its own digest, its verdict and the names in it; size and sha256 of
-    the objects; the booster's first byte; the record's model, feature version, feature names and reference rows.
+    In this order: the manifest's form, digest, verdict and names; size and sha256 of the objects; the booster's first
+    byte; the record's model, feature version, feature names and reference rows.
 
     Args:
-        read: gives the bytes of an object by its name, None if there is none. What it raises passes through.
-        manifest_name: e.g. `xgboost_v1/<model_id>_manifest.json`; the objects lie in the same folder.
-        manifest_sha256: of the manifest, where a channel or a publisher names it.
+        read: its errors are passed on.
+        manifest_name: e.g. `xgboost_v1/<model_id>_manifest.json`; the objects are in the same folder.
+        manifest_sha256: the expected digest of the manifest; None accepts any.
 
     Raises:
-        BundleError: anything is missing, damaged, or not as stated.
+        BundleError: something is missing, damaged, or not as stated.
     """
     match = _MANIFEST_NAME.fullmatch(manifest_name)
     if match is None:
@@ -231,7 +221,7 @@ def read_bundle(read: Reader, manifest_name: str, manifest_sha256: str | None = 
 
     booster, record_bytes = manifest.read_objects(read)
     booster_name, record_name = (manifest.folder + each.name for each in manifest.objects)
-    if not booster.startswith(b"{"):  # as no pickle does
+    if not booster.startswith(b"{"):  # a pickle never does
         refuse(booster_name, "XGBoost's JSON or UBJ, which begin with '{'", repr(booster[:4]))
 
     record = _json_object(record_bytes, record_name)
@@ -242,46 +232,42 @@ def read_bundle(read: Reader, manifest_name: str, manifest_sha256: str | None = 
 
 
 def refuse(name: str, expected: str, found: str) -> NoReturn:
-    """Say which object of a bundle is not as expected.
-
-    Raises:
-        BundleError: always.
-    """
+    """Raise a BundleError about the object of a bundle that is not as expected."""
     raise BundleError(
-        f"The bundle cannot be trusted. {name}: expected {_brief(expected)}; found {_brief(found)}. Do not load it: "
-        "restore it from where it was published, or publish the model again under another root."
+        f"The bundle cannot be trusted. {name}: expected {_brief(expected)}; found {_brief(found)}. Do not load it. "
+        "Restore it from where it was published, or publish the model again to another root."
     )
 
 
 def _brief(text: str) -> str:
-    """What a damaged object says goes into the message, but not at any length."""
+    """Content of a damaged object for an error message, cut to 400 characters."""
     return text if len(text) <= 400 else f"{text[:400]}..."
 
 
 def _read(read: Callable[[str], bytes | None], name: str) -> bytes:
     data = read(name)
     if data is None:
-        refuse(name, "an object", "none of that name")
+        refuse(name, "an object", "none with that name")
     return data
 
 
 def _json_object(data: bytes, name: str) -> dict[str, Any]:
-    """A JSON object in the strict sense: Python would read NaN and Infinity too."""
+    """A JSON object in the strict sense: without NaN and Infinity, which Python accepts."""
     try:
         content = json.loads(data, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        refuse(name, "JSON", f"{len(data):,} bytes that are not ({error})")
+        refuse(name, "JSON", f"{len(data):,} bytes that are not JSON ({error})")
     if not isinstance(content, dict):
         refuse(name, "a JSON object", f"a {type(content).__name__}")
     return content
 
 
 def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not JSON")
 
 
 def _manifest(data: bytes, name: str) -> dict[str, Any]:
-    """The manifest's content, if it is of the known format and its own digest holds for its very bytes."""
+    """The manifest's content, if its format is supported and its own digest is correct for exactly these bytes."""
     manifest = _json_object(data, name)
     if manifest.get("format_version") != FORMAT_VERSION:
         refuse(name, f"manifest format {FORMAT_VERSION}", f"{manifest.get('format_version')!r}")
@@ -299,7 +285,7 @@ def _canonical(content: dict[str, Any]) -> bytes:
 
 
 def _stated_objects(manifest: dict[str, Any], name: str) -> tuple[_Stated, ...]:
-    """The objects that the manifest states, all of them in its own folder."""
+    """The objects that the manifest names, which must be in its own folder."""
     objects = manifest.get("objects")
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
         refuse(name, "a list of objects", repr(objects))
@@ -320,7 +306,7 @@ def _verified(data: bytes, folder: str, stated: _Stated) -> bytes:
 
 
 def _require_passed(manifest: dict[str, Any], name: str, model_sha256: str) -> None:
-    """The blocking checks have all passed for this booster, or a person overrode them by name, with a reason."""
+    """All blocking checks passed for this booster, or a person overrode them by name with a reason."""
     verdict = manifest.get("verdict")
     verdict = verdict if isinstance(verdict, dict) else {}
     if verdict.get("model_sha256") != model_sha256:
@@ -340,7 +326,7 @@ def _require_passed(manifest: dict[str, Any], name: str, model_sha256: str) -> N
 
 
 def _passed(check: object, overridden: set[str]) -> bool:
-    """Whether an entry of the verdict lets a reader load the model."""
+    """Whether an entry of the verdict allows loading the model."""
     if not isinstance(check, dict):
         return False
     named = f"{check.get('asset')}.{check.get('check')}"
@@ -350,7 +336,7 @@ def _passed(check: object, overridden: set[str]) -> bool:
 def _record_content(
     record: dict[str, Any], name: str, model_id: str, model_sha256: str
 ) -> tuple[list[list[float | None]], list[float]]:
-    """The reference rows and what training predicted for them, from a record of this model and this contract."""
+    """The reference rows and their recorded predictions, from a record that must match this model and the contract."""
     expected = {
         "model_id": model_id,
         "model_sha256": model_sha256,
@@ -368,7 +354,7 @@ def _record_content(
     for index, reference in enumerate(references):
         fields = reference if isinstance(reference, dict) else {}
         features, prediction = fields.get("features"), fields.get("prediction")
-        # What the 33 values may be is `predict_rows`' to say; it refuses all but finite numbers and null.
+        # The 33 values are checked by `predict_rows`, which accepts only finite numbers and null.
         if not isinstance(features, list) or len(features) != V2_33FEATURES.count:
             refuse(name, f"{V2_33FEATURES.count} features in reference row {index}", repr(features))
         if not isinstance(prediction, float):

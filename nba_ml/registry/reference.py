@@ -1,11 +1,11 @@
-"""Predicting given rows from a booster's bytes, here or in a fresh process.
+"""Predict given rows with a booster's bytes, in this process or in a new one.
 
-Training records what its model predicted for some reference rows. Whoever loads the model later, on
-another machine, asks a process that has loaded nothing else for the same rows: equal to the last bit,
-or it is not that model. A fresh process also keeps a booster that crashes the parser out of the caller's.
+Training records the model's predictions for some reference rows. Before a model is used on another machine, a new
+process predicts the same rows: the predictions must be exactly equal. A new process also protects the caller from a
+booster that crashes the parser.
 
 `python -m nba_ml.registry.reference` reads `{"model": <path, or the bytes in base64>, "rows": [[33 numbers or
-null], ...]}` on its standard input and prints the predictions as a JSON list.
+null], ...]}` from standard input and prints the predictions as a JSON list.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ def predict_rows(booster: bytes, rows: Sequence[Row]) -> list[float]:
     """Predict points for feature vectors, as exact float32 values.
 
     Args:
-        booster: XGBoost's JSON or UBJ. Verify where it came from first: this parses it.
+        booster: XGBoost's JSON or UBJ, from a verified source: this function parses it.
         rows: n vectors of 33 numbers, None for missing, in the contract's order and units.
 
     Returns:
-        n predictions, in points. One row or many, a row's prediction is the same.
+        n predictions, in points. A row's prediction does not depend on the other rows.
 
     Raises:
-        BundleError: XGBoost cannot load it, its features are not the contract's, a row is no vector of
-            finite numbers, or a prediction is not finite.
+        BundleError: XGBoost cannot load it, its features are not the contract's, a row is not a vector of finite
+            numbers, or a prediction is not finite.
     """
     values = _matrix(rows)
     return _predict(load_booster(booster), values)
 
 
 def predict_loaded(model: xgb.Booster, rows: Sequence[Row]) -> list[float]:
-    """As `predict_rows`, from a booster that `load_booster` gave.
+    """As `predict_rows`, with a booster from `load_booster`.
 
     Raises:
-        BundleError: a row is no vector of finite numbers, or a prediction is not finite.
+        BundleError: a row is not a vector of finite numbers, or a prediction is not finite.
     """
     return _predict(model, _matrix(rows))
 
 
 def load_booster(booster: bytes, threads: int | None = None) -> xgb.Booster:
-    """XGBoost's booster of verified bytes.
+    """Load a booster from verified bytes.
 
     Args:
-        booster: XGBoost's JSON or UBJ. Verify where it came from first: this parses it.
-        threads: that it predicts with; None for all cores. They change the speed only.
+        booster: XGBoost's JSON or UBJ, from a verified source: this function parses it.
+        threads: used to predict; None for all cores. Affects only the speed.
 
     Raises:
         BundleError: XGBoost cannot load it, or its features are not the contract's.
@@ -75,10 +75,9 @@ def load_booster(booster: bytes, threads: int | None = None) -> xgb.Booster:
     try:
         model = xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
         names = model.feature_names
-    # Damaged text inside a model comes out of XGBoost as it is, and Python cannot decode it.
+    # XGBoost returns damaged text inside a model unchanged, and Python cannot decode it.
     except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BundleError(f"XGBoost {xgb.__version__} cannot load the model: {said}") from error
+        raise BundleError(f"XGBoost {xgb.__version__} cannot load the model: {_first_line(error)}") from error
     _require_contract(names)
     return model
 
@@ -89,11 +88,14 @@ def _predict(model: xgb.Booster, values: npt.NDArray[np.float32]) -> list[float]
     try:
         predicted = model.inplace_predict(values, missing=np.nan)
     except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BundleError(f"XGBoost {xgb.__version__} cannot predict with the model: {said}") from error
+        raise BundleError(f"XGBoost {xgb.__version__} cannot predict with the model: {_first_line(error)}") from error
     if not np.isfinite(predicted).all():
         raise BundleError(f"The model predicts {predicted[~np.isfinite(predicted)][0]} points. It must not serve.")
     return [float(value) for value in predicted]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _matrix(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
@@ -103,7 +105,7 @@ def _matrix(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
         if len(row) != expected:
             raise BundleError(f"Row {index} has {len(row)} features; {V2_33FEATURES.name} has {expected}.")
         for name, value in zip(V2_33FEATURES.names, row, strict=True):
-            # NaN comes as None or not at all; what is too large for float32 would become infinity.
+            # Missing is None, never NaN; a value too large for float32 would become infinity.
             if value is not None and not _is_float32(value):
                 raise BundleError(f"Row {index} has {value!r} for {name}; a finite number or null is expected.")
     numbers = [[math.nan if value is None else value for value in row] for row in rows]
@@ -115,7 +117,7 @@ def _is_float32(value: object) -> bool:
 
 
 def _require_contract(names: Sequence[str] | None) -> None:
-    """The booster's own feature names are the contract's: a vector in another order would predict nonsense."""
+    """The booster's own feature names must be the contract's: vectors in another order would give wrong predictions."""
     expected = list(V2_33FEATURES.names)
     found = list(names or [])
     if found != expected:
@@ -139,7 +141,7 @@ def _request(text: str) -> tuple[str, list[Row]]:
 
 
 def _model_bytes(model: str) -> bytes:
-    """The request's model: base64 of a booster, which always decodes to a leading brace, or else a path."""
+    """The request's model: a booster in base64, which always decodes to a leading brace, or else a path."""
     try:
         decoded = base64.b64decode(model, validate=True)
     except (binascii.Error, ValueError):
@@ -151,7 +153,7 @@ def main() -> int:
     """Answer one request; 0 and JSON on standard output, or 1 and one line on standard error."""
     try:
         model, rows = _request(sys.stdin.read())
-        with redirect_stdout(sys.stderr):  # XGBoost logs through print; the answer must stand alone
+        with redirect_stdout(sys.stderr):  # XGBoost logs to standard output, which must contain only the answer
             predicted = predict_rows(_model_bytes(model), rows)
     except (BundleError, OSError) as error:
         print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A CatBoost file put beside our models: with what makes it verifiable, and an interval if rows were held out."""
+"""Register a CatBoost file next to our models, with reference rows and, if rows were held out, an interval."""
 
 from __future__ import annotations
 
@@ -18,56 +18,58 @@ from nba_ml.registry.systems.catboost_v8 import find_registered, predict_file, r
 from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
 
 REFERENCE_ROWS = 20
-"""Rows that a registered model must predict again, as many as our own bundles have."""
+"""Reference rows of a registered model: as many as our own bundles have."""
 
 CALIBRATION_ROWS = 500
-"""Held-out rows that an interval is learnt from, at least: its ends are quantiles of a tenth of them."""
+"""Minimum held-out rows for an interval: each end is determined by a tenth of them."""
 
 
-def register(context: ReleaseContext, data: bytes, seen: TrainingExtent) -> ChannelModel:
-    """Put a CatBoost file beside ours: from then on it can be scored in shadow and rolled out like a model of ours.
+def register(context: ReleaseContext, data: bytes, extent: TrainingExtent) -> ChannelModel:
+    """Register a CatBoost file, so that it can be scored in shadow and rolled out like our own models.
 
-    Registered again, though the store may have more months by then, it is what it was.
+    Registering it again changes nothing, even if the store has more months by then.
 
-    Its reference rows are spread over the newest snapshot in the store. Its interval is learnt from rows that its
-    trainer held out: after what it was fitted on, and no later than what it was given, so that games it will be graded
-    on teach it nothing. With fewer than 500 such rows in the store it has no interval, and no probability.
+    Its reference rows are spread over the newest snapshot in the store. Its interval is calibrated on the rows that its
+    trainer held out: after `extent.fitted_until`, up to `extent.given_until`, so that no game that it will be graded
+    on is used. With fewer than 500 such rows in the store, it has no interval and no probability.
 
     Args:
         data: the `.cbm` file.
-        seen: the last dates that its training looked at, by its trainer's word.
+        extent: the dates of its training data, as stated by its trainer.
 
     Raises:
-        ReleaseError: the store has no snapshot with samples, or training looked at later games than it was given.
-        BundleError: it is no CatBoost model of the contract's features.
+        ReleaseError: the store has no snapshot with samples, or `fitted_until` is later than `given_until`.
+        BundleError: it is not a CatBoost model of the contract's features.
         MissingExtraError: CatBoost is not installed.
     """
-    if seen.fitted > seen.given:
+    if extent.fitted_until > extent.given_until:
         raise ReleaseError(
-            f"The model cannot have been fitted on games up to {seen.fitted} and given games only up to {seen.given}: "
-            "what it was given includes what it was fitted on. Give the last date of all its rows, and that of the "
-            "rows that fitting or early stopping looked at, which is the same or an earlier one."
+            f"--fitted-until {extent.fitted_until} is later than --given-until {extent.given_until}. --given-until is "
+            "the last date of all rows, including those used for fitting and early stopping, so --fitted-until must be "
+            "the same or an earlier date."
         )
-    known = find_registered(context.objects, data, seen)
+    known = find_registered(context.objects, data, extent)
     if known is not None:
         return known.model
     filled = [table for table in context.snapshots("").values() if table.num_rows]
     if not filled:
-        raise ReleaseError("The store has no rows to take reference rows from: `nba-ml backfill` makes some.")
+        raise ReleaseError("The store has no rows to use as reference rows. Run `nba-ml backfill` first.")
     rows = filled[-1]
     chosen = np.unique(np.linspace(0, rows.num_rows - 1, REFERENCE_ROWS).round().astype(int))
     taken = rows.take(pa.array(chosen))
     vectors = matrix_of(columns_of(taken, V2_33FEATURES), V2_33FEATURES)
     players, days = (taken.column(name).to_pylist() for name in ("player_lookup", "game_date"))
     reference = list(zip(players, days, vectors.tolist(), strict=True))
-    return register_catboost(context.objects, data, seen, reference, _held_out_calibration(filled, data, seen)).model
+    calibration = _held_out_calibration(filled, data, extent)
+    return register_catboost(context.objects, data, extent, reference, calibration).model
 
 
-def _held_out_calibration(tables: Sequence[pa.Table], data: bytes, seen: TrainingExtent) -> Calibration | None:
-    """How far results spread around a CatBoost's predictions on the rows that its trainer held out."""
+def _held_out_calibration(tables: Sequence[pa.Table], data: bytes, extent: TrainingExtent) -> Calibration | None:
+    """Calibrate an interval on the rows that the model's trainer held out; None if there are too few."""
     rows = pa.concat_tables(tables)
     days = rows.column("game_date")
-    rows = rows.filter(pc.and_(pc.greater(days, pa.scalar(seen.fitted)), pc.less_equal(days, pa.scalar(seen.given))))
+    first, last = pa.scalar(extent.fitted_until), pa.scalar(extent.given_until)
+    rows = rows.filter(pc.and_(pc.greater(days, first), pc.less_equal(days, last)))
     if rows.num_rows < CALIBRATION_ROWS:
         return None
     columns = columns_of(rows, V2_33FEATURES)

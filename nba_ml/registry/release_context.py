@@ -1,4 +1,4 @@
-"""What models are tried on: where they and the graded months are, and what candidates are held to."""
+"""The stores and limits that promotion and rollout work with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nba_ml.storage.objects import ObjectStore
 
 @dataclass(frozen=True, slots=True)
 class ReleaseContext:
-    """Where models and graded months are, and what candidates are held to."""
+    """The models, the months that they are graded on, and the limits for candidates."""
 
     objects: ObjectStore
     months: MonthStore
@@ -27,12 +27,12 @@ class ReleaseContext:
 
     @property
     def promotion(self) -> ReleaseLimits:
-        """What a candidate for the championship is held to."""
+        """Limits for a candidate to become the champion."""
         return ReleaseLimits(self.limits.promotion_margin, self.limits.min_rows_to_promote, self.limits.bias)
 
     @property
     def external(self) -> ExternalLimits:
-        """What a registered model is held to before it serves anybody."""
+        """Limits for an external model before it serves."""
         return ExternalLimits(
             rows=self.limits.min_external_rows,
             margin=self.limits.external_margin,
@@ -43,10 +43,10 @@ class ReleaseContext:
         )
 
     def snapshots(self, first: str) -> dict[str, pa.Table]:
-        """The snapshots in the store of the months from `first` on, '' being all: month -> rows."""
+        """The stored snapshots of the months from `first` on ('' for all): month -> rows."""
         names = self.months.objects.names(f"{SNAPSHOT.name}/")
         stored = sorted(name.removeprefix(f"{SNAPSHOT.name}/").removesuffix(".parquet") for name in names)
         wanted = [month for month in stored if "." not in month and month >= first]
-        columns = snapshot_schema(V2_33FEATURES).names  # all of them, and not the rejects and results beside
+        columns = snapshot_schema(V2_33FEATURES).names  # without the rejects and results, which are stored separately
         loaded = {month: self.months.load(SNAPSHOT, month, columns) for month in wanted}
         return {month: value.table for month, value in loaded.items() if value is not None}

@@ -1,7 +1,7 @@
-"""The way back: who serves, who served, and one command that lets an earlier champion serve again.
+"""Return to an earlier champion, or stop a rollout.
 
-Beside `promotion` and `rollout`, which go forward, because this one has no time: it imports neither models nor tables,
-and a rollback is done within the second. What belongs here: show, history, rollback, stop.
+Separate from `promotion` and `rollout`, because it must be fast: it imports neither models nor tables, and a rollback
+takes less than a second.
 """
 
 from __future__ import annotations
@@ -10,56 +10,28 @@ from datetime import datetime
 from itertools import chain
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.registry.channel import (
-    Channel,
-    ChannelModel,
-    newest_state_ahead,
-    next_state,
-    read_channel,
-    read_history,
-    read_state,
-)
-from nba_ml.registry.moves import Moved, why_not_carried_out
+from nba_ml.registry.channel import Channel, ChannelModel, next_state, read_history, read_state
+from nba_ml.registry.moves import MoveResult
 from nba_ml.registry.repeatable import move_from, starting_serial
-from nba_ml.registry.states import put_aside, require_reason, stopped
+from nba_ml.registry.states import add_set_aside, require_reason, stopped_state
 from nba_ml.storage.objects import ObjectStore
-
-
-def show(objects: ObjectStore) -> Channel | None:
-    """The channel as workers see it; None before the first champion."""
-    return read_channel(objects)
-
-
-def unfinished(objects: ObjectStore, present: Channel) -> Channel | None:
-    """The newest state of the history, if the pointer holds `present` and not that one; the next move goes there."""
-    return newest_state_ahead(objects, present)
-
-
-def history(objects: ObjectStore, newest: int | None = None) -> list[Channel]:
-    """The channel's states, oldest first."""
-    return read_history(objects, newest)
-
-
-def why_stuck(objects: ObjectStore, present: Channel, ahead: Channel) -> str:
-    """Why the next move cannot bring the pointer from `present` to the recorded `ahead`; '' if it can."""
-    return why_not_carried_out(objects, present, ahead)
 
 
 def rollback(
     objects: ObjectStore, at: datetime, reason: str, to: str | None = None, from_serial: int | None = None
-) -> Moved:
-    """Let an earlier champion serve again, alone, at once: a rollout that is under way ends with it.
+) -> MoveResult:
+    """Let an earlier champion serve again, alone and immediately. A rollout in progress ends.
 
-    Only digests are looked at, no rows. The model that is left is set aside.
+    Only digests are verified, no rows are predicted. The replaced model is set aside.
 
     Args:
-        to: the id of an earlier champion; None is the one before, unless the champion was itself rolled back to.
-        from_serial: the state to roll back from; None is the one that the pointer holds now.
+        to: the id of an earlier champion. None is the previous one, which is refused directly after a rollback.
+        from_serial: the state to roll back from; None is the pointer's state.
 
     Raises:
-        ReleaseError: there is no earlier champion, `to` never was one, the champion was rolled back to and `to` is
-            None, or somebody else moved the channel meanwhile.
-        BundleError: the model to go back to is missing or damaged.
+        ReleaseError: there is no earlier champion, `to` was never one, `to` is None directly after a rollback, or the
+            channel was moved meanwhile.
+        BundleError: the model to return to is missing or damaged.
     """
     require_reason(reason)
 
@@ -82,29 +54,29 @@ def rollback(
             share=0,
             graded_from=None,
             earlier=present.earlier[place + 1 :],
-            set_aside=put_aside(present, present.champion.model_id, but=target.model_id),
+            set_aside=add_set_aside(present, present.champion.model_id, without=target.model_id),
         )
 
-    def is_ours(before: Channel | None, after: Channel) -> bool:
+    def is_same_move(before: Channel | None, after: Channel) -> bool:
         if before is None or after.kind != "rollback":
             return False
         return after.champion.model_id == to if to else after.champion in before.earlier[:1]
 
-    return move_from(objects, starting_serial(objects, from_serial), decide, is_ours)
+    return move_from(objects, starting_serial(objects, from_serial), decide, is_same_move)
 
 
 def _require_not_rolled_back_to(objects: ObjectStore, present: Channel) -> None:
-    """Pass silently if the champion came by a promotion or a rollout: a rollback asked for twice goes back once."""
+    """Require that the champion came from a promotion or a rollout: a repeated rollback must not go back twice."""
     state = present
     while state.kind in ("rollout_start", "rollout_advance", "rollout_stop") and state.serial > 1:
         state = read_state(objects, state.serial - 1)
     if state.kind != "rollback":
         return
-    further = f" `--to {present.earlier[0].model_id}` goes one further back." if present.earlier else ""
+    further = f" The one before it: --to {present.earlier[0].model_id}." if present.earlier else ""
     raise ReleaseError(
-        f"{present.champion.model_id} serves since the rollback of serial {state.serial} ({state.reason.rstrip('.')}). "
-        f"If it must go too, name the model that is to serve: --to MODEL_ID.{further} `nba-ml champion history` lists "
-        "those that served."
+        f"{present.champion.model_id} has served since the rollback of serial {state.serial} "
+        f"({state.reason.rstrip('.')}). To replace it too, name the model that is to serve: --to MODEL_ID.{further} "
+        "`nba-ml champion history` lists the earlier champions."
     )
 
 
@@ -112,8 +84,8 @@ def _earlier_champion(objects: ObjectStore, present: Channel, to: str | None) ->
     if to is None:
         if not present.earlier:
             raise ReleaseError(
-                f"No champion before {present.champion.model_id} is left to go back to. Name one of the history "
-                "(`nba-ml champion history`) with --to."
+                f"There is no champion before {present.champion.model_id} to return to. Name one from `nba-ml champion "
+                "history` with --to."
             )
         return present.earlier[0]
     before = chain(present.earlier, (state.champion for state in reversed(read_history(objects))))
@@ -121,33 +93,33 @@ def _earlier_champion(objects: ObjectStore, present: Channel, to: str | None) ->
         if model.model_id == to:
             return model
     raise ReleaseError(
-        f"{to} never was the champion, so it cannot be rolled back to. `nba-ml champion history` lists those that "
-        "were; `nba-ml champion promote` makes a new one."
+        f"{to} was never the champion, so it cannot be rolled back to. `nba-ml champion history` lists the earlier "
+        "champions; `nba-ml champion promote` makes a new one."
     )
 
 
 def rollout_stop(
     objects: ObjectStore, at: datetime, reason: str, *, forget: bool = False, from_serial: int | None = None
-) -> Moved:
-    """Take the challenger's share back to 0, at once. It stays in shadow unless it is forgotten.
+) -> MoveResult:
+    """Set the challenger's share to 0 immediately. It stays in shadow unless `forget` is true.
 
     Args:
-        from_serial: the state to start from; None is the one that the pointer holds now.
+        from_serial: the state to start from; None is the pointer's state.
 
     Raises:
-        ReleaseError: no challenger is named, or somebody else moved the channel meanwhile.
+        ReleaseError: there is no challenger, or the channel was moved meanwhile.
     """
     require_reason(reason)
 
     def decide(present: Channel | None) -> Channel | None:
         if present is None or present.challenger is None:
-            raise ReleaseError("No rollout is under way, so there is nothing to stop.")
+            raise ReleaseError("No rollout is in progress, so there is nothing to stop.")
         if not present.rolling_out and not forget:
             return None
-        state = stopped(present, at, reason, None)
+        state = stopped_state(present, at, reason, None)
         return state.model_copy(update={"challenger": None, "graded_from": None}) if forget else state
 
-    def is_ours(_: Channel | None, after: Channel) -> bool:
+    def is_same_move(_: Channel | None, after: Channel) -> bool:
         return after.kind == "rollout_stop" and (after.challenger is None) == forget
 
-    return move_from(objects, starting_serial(objects, from_serial), decide, is_ours)
+    return move_from(objects, starting_serial(objects, from_serial), decide, is_same_move)

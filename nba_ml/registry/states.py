@@ -1,6 +1,6 @@
-"""The channel's next states that several operations share, and the reason that each of them must have.
+"""Next states of the channel that several operations share, and the check of their reasons.
 
-Imports neither models nor tables, because `rollback` imports it.
+Imports neither models nor tables, because `rollback` uses it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def promoted_state(
     evidence: Evidence | None,
     waived: tuple[str, ...],
 ) -> Channel:
-    """The state in which a model is the champion, and serves alone. A challenger in shadow that is not it stays so."""
+    """The state in which a model is the champion and serves alone. Another challenger in shadow stays in shadow."""
     shadow = present.rolling_out and present.share == 0 and present.challenger != model
     before = (present.champion, *(each for each in present.earlier if each not in (model, present.champion)))
     return next_state(
@@ -41,8 +41,8 @@ def promoted_state(
     )
 
 
-def stopped(present: Channel, at: datetime, reason: str, evidence: Evidence | None) -> Channel:
-    """The state in which the challenger serves nobody, and is set aside."""
+def stopped_state(present: Channel, at: datetime, reason: str, evidence: Evidence | None) -> Channel:
+    """The state in which the challenger has no share and is set aside."""
     challenger = present.challenger.model_id if present.challenger else ""
     return next_state(
         present,
@@ -51,22 +51,20 @@ def stopped(present: Channel, at: datetime, reason: str, evidence: Evidence | No
         at=at,
         share=0,
         evidence=evidence,
-        set_aside=put_aside(present, challenger),
+        set_aside=add_set_aside(present, challenger),
     )
 
 
-def put_aside(present: Channel, model_id: str, but: str = "") -> tuple[str, ...]:
-    """The ids set aside, with one more and without `but`; the newest first, and as many as a state remembers."""
-    return tuple(dict.fromkeys(each for each in (model_id, *present.set_aside) if each and each != but))[:SET_ASIDE]
+def add_set_aside(present: Channel, model_id: str, without: str = "") -> tuple[str, ...]:
+    """The ids set aside, plus `model_id` and minus `without`, newest first, limited to `SET_ASIDE`."""
+    ids = dict.fromkeys((model_id, *present.set_aside))
+    return tuple(each for each in ids if each and each != without)[:SET_ASIDE]
 
 
 def require_reason(reason: str) -> None:
-    """Pass silently for a reason that somebody can make something of later.
-
-    Raises:
-        ReleaseError: it is too short for one.
-    """
+    """Raise ReleaseError if a reason is too short."""
     if len(reason.strip()) < SHORTEST_REASON:
         raise ReleaseError(
-            f"{reason!r} is no reason. It stays in the channel's history: say in a sentence why this is right."
+            f"The reason {reason!r} is shorter than {SHORTEST_REASON} characters. It is kept in the channel's history: "
+            "explain in a sentence why this is right."
         )

@@ -20,7 +20,7 @@ import numpy as np
 from nba_ml.contract.errors import NbaMlError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.channel import ChannelModel
-from nba_ml.registry.fresh_process import predict_apart
+from nba_ml.registry.fresh_process import predict_in_subprocess
 from nba_ml.registry.systems.catboost_v8 import (
     Registered,
     load_catboost,
@@ -28,7 +28,7 @@ from nba_ml.registry.systems.catboost_v8 import (
     require_installed,
     require_reproduced,
 )
-from nba_ml.registry.systems.external import find_other
+from nba_ml.registry.systems.external import find_external_system
 from nba_ml.registry.systems.interface import Columns, PredictionSystem
 from nba_ml.registry.systems.rules import Rule
 from nba_ml.serving.loaded import Loaded
@@ -90,7 +90,7 @@ def load_other(
         BundleError: anything is missing, damaged, or not as stated.
         MissingExtraError: it is a CatBoost model, and CatBoost is not installed.
     """
-    found = find_other(store, model)
+    found = find_external_system(store, model)
     system: PredictionSystem = found if isinstance(found, Rule) else _catboost(found, threads, try_apart)
     identity = ModelIdentity(
         system_id=system.system_id,
@@ -107,13 +107,13 @@ def _catboost(registered: Registered, threads: int | None, try_apart: bool) -> P
     if try_apart:
         manifest = registered.manifest
         rows = [row.features for row in manifest.reference_rows]
-        predicted = predict_apart("nba_ml.serving.external", registered.data, rows, manifest.model_id)
+        predicted = predict_in_subprocess("nba_ml.serving.external", registered.data, rows, manifest.model_id)
         require_reproduced(manifest, predicted)
     return load_catboost(registered, threads)
 
 
 def main() -> int:
-    """Answer one request of `predict_apart`; 0 and JSON on standard output, or 1 and one line on standard error."""
+    """Answer one request. Returns 0 with JSON on standard output, or 1 with one line on standard error."""
     request = json.load(sys.stdin)
     try:
         with redirect_stdout(sys.stderr):  # the answer must stand alone

@@ -202,10 +202,10 @@ def _require_date(rows: pa.Table, day: date) -> None:
 
 def _require_unseen(system: PredictionSystem, day: date) -> None:
     """Raise SlateError if the system was trained on the date's games."""
-    if system.seen.given >= day:
+    if system.extent.given_until >= day:
         raise SlateError(
-            f"{system.version} was trained on games up to {system.seen.given}, so it has already seen the results of "
-            f"{day}. Nothing was scored. Choose a later date, or serve a model of an earlier month: run "
+            f"{system.version} was trained on games up to {system.extent.given_until}, so it has already seen the "
+            f"results of {day}. Nothing was scored. Choose a later date, or serve a model of an earlier month: run "
             "`nba-ml champion promote MODEL_ID --reason ...` or `nba-ml champion rollback`."
         )
 

@@ -100,7 +100,7 @@ def test_an_override_needs_both_its_options(shipped: Home, options: list[str]) -
             "stops the run and cannot be overridden",
         ),
         ("xgboost_model.train_gap", "It fits the train rows too well.", "warns and does not block publication"),
-        ("xgboost_model.validation_mae", "ok", "gives no reason"),
+        ("xgboost_model.validation_mae", "ok", "shorter than 10 characters"),
     ],
 )
 def test_an_override_that_cannot_be_is_refused_before_anything_starts(

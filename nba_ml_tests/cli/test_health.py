@@ -114,7 +114,7 @@ def test_what_cannot_be_looked_at_is_told_too(environ: dict[str, str], hook: Hoo
     [sent] = hook.posts
     assert sent["title"] == "nba-ml health: health"
     assert "could not be determined" in sent["said"]
-    assert "is no channel of format 1" in sent["said"]
+    assert "is not a channel of format 1" in sent["said"]
 
 
 def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:

@@ -51,14 +51,14 @@ def test_promote_show_roll_back_and_history(terminal: Terminal) -> None:
     assert "There is no champion yet" in terminal.says(1, "champion", "show")
     assert f"{first} becomes the champion" in terminal.says(0, "champion", "promote", first)
     assert f"{third} becomes the champion" in terminal.says(0, "champion", "promote")
-    assert f"{third} is the champion already" in terminal.says(0, "champion", "promote")
+    assert f"{third} is already the champion" in terminal.says(0, "champion", "promote")
     shown = terminal.says(0, "champion", "show")
     assert f"champion {third}" in shown
     assert f"before it {first}" in shown
     refused = terminal.says(1, "champion", "promote", second)
-    assert "it was given games up to 2021-12-31, the champion up to 2022-01-31" in refused
+    assert "it was trained on games up to 2021-12-31, the champion up to 2022-01-31" in refused
     assert f"{first} serves now (serial 3)" in terminal.says(0, "champion", "rollback", *WHY)
-    assert "it was rolled back from before" in terminal.says(1, "champion", "promote")
+    assert "it was rolled back, or its rollout was stopped" in terminal.says(1, "champion", "promote")
     history = terminal.says(0, "champion", "history")
     assert history.index(f"promote: {first}") < history.index(f"promote: {third}") < history.index("rollback:")
     assert f"rollback: {first} a reason of a sentence" in history
@@ -100,21 +100,21 @@ def test_a_pointer_that_is_gone_or_old_is_said_and_healed(terminal: Terminal) ->
     pointer = terminal.objects.root / CHAMPION
     pointer.unlink()
     for command in (("champion", "show"), ("rollout", "status")):
-        assert "is missing, and the history beside it goes up to serial 4" in terminal.says(2, *command)
+        assert "is missing, but its history goes up to serial 4" in terminal.says(2, *command)
     healed = terminal.says(0, "champion", "promote")
-    assert "was first brought to the newest state, serial 4" in healed
-    assert f"{third} is the champion already" in healed
+    assert "was first advanced to the newest state: serial 4" in healed
+    assert f"{third} is already the champion" in healed
     assert "serial 4" in terminal.says(0, "champion", "show")
 
     pointer.write_bytes((terminal.objects.root / history_name(3)).read_bytes())  # the mock at 10%
     assert "The history is ahead of this: it ends with serial 4" in terminal.says(1, "champion", "show")
     assert "The history is ahead of this: it ends with serial 4" in terminal.says(0, "rollout", "status")
     stopped = terminal.says(2, "rollout", "stop", *WHY)
-    assert "Somebody else moved the channel meanwhile" in stopped
-    assert "was first brought to the newest state, serial 4" in stopped
+    assert "Another command has moved the channel" in stopped
+    assert "was first advanced to the newest state: serial 4" in stopped
     pointer.write_bytes((terminal.objects.root / history_name(1)).read_bytes())
     promoted = terminal.says(0, "champion", "promote")
-    assert "was first brought to the newest state, serial 4" in promoted
+    assert "was first advanced to the newest state: serial 4" in promoted
     assert f"champion {third}" in terminal.says(0, "rollout", "start", "mock", *WHY, "--share", "10")
     assert terminal.says(0, "champion", "history", "--newest", "1").startswith("5 ")
 
@@ -134,21 +134,21 @@ def test_a_move_whose_answer_was_lost_says_what_to_run_and_that_runs_once(
     outage = Outage(terminal.objects, 1)
     monkeypatch.setattr("nba_ml.storage.opening.open_objects", lambda _: outage.store)
     said = terminal.says(2, "champion", "rollback", *WHY)
-    assert "recorded in the history as serial 4, and the next command that moves the channel carries it out" in said
-    assert "whether the pointer holds it already is not known" in said
+    assert "recorded in the history as serial 4, and the next command that moves the channel applies it" in said
+    assert "it is not known whether the pointer holds it" in said
     again = command_in(said)
     assert again == ["champion", "rollback", *WHY, "--from-serial", "3"]
     outage.over()
     for _ in range(2):
         answer = terminal.says(0, *again)
-        assert "Done already: serial 4 is the rollback of" in answer
+        assert "Already done: serial 4 is the rollback of" in answer
         assert f"{second} serves (serial 4)" in answer
     refused = terminal.says(2, "champion", "rollback", *WHY)
-    assert f"{second} serves since the rollback of serial 4" in refused
+    assert f"{second} has served since the rollback of serial 4" in refused
     assert f"--to {first}" in refused
     assert f"{first} serves now (serial 5)" in terminal.says(0, "champion", "rollback", *WHY, "--to", first)
     answer = terminal.says(0, *again)
-    assert "Done already: serial 4" in answer
+    assert "Already done: serial 4" in answer
     assert "moved on since: serial 5" in answer
     assert f"{first} serves (serial 5)" in answer
 
@@ -163,9 +163,9 @@ def test_a_promotion_whose_answer_was_lost_names_the_model_to_run_it_again_with(
     again = command_in(terminal.says(2, "champion", "promote"))
     assert again == ["champion", "promote", third, "--from-serial", "0"]
     outage.over()
-    assert "Done already: serial 1 is the promote of" in terminal.says(0, *again)
+    assert "Already done: serial 1 is the promote of" in terminal.says(0, *again)
     refused = terminal.says(2, "champion", "promote", terminal.ids[0], "--from-serial", "0")
-    assert f"Somebody else moved the channel meanwhile: {third} serves now" in refused
+    assert f"Another command has moved the channel: {third} serves now" in refused
     assert "There is no serial 7 to start from" in terminal.says(2, "champion", "promote", "--from-serial", "7")
 
 
@@ -178,7 +178,7 @@ def test_a_history_of_no_states_cannot_be_asked_for(terminal: Terminal, newest: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["2024-12-31", "--fitted-until", "2025-01-31"], "cannot have been fitted on games up to 2025-01-31"),
+        (["2024-12-31", "--fitted-until", "2025-01-31"], "--fitted-until 2025-01-31 is later than --given-until"),
         (["2999-01-31"], "--given-until 2999-01-31 is in the future"),
     ],
 )
@@ -214,9 +214,9 @@ def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: T
     [
         (["champion", "rollback"], "Give a --reason"),
         (["champion", "rollback", *WHY], "There is no champion yet"),
-        (["champion", "promote", "nonsense"], "is no model id"),
+        (["champion", "promote", "nonsense"], "is not a valid model id"),
         (["champion", "promote", "--waive", "verdict", *WHY], "cannot be waived"),
-        (["rollout", "start", "mock", "--reason", "x"], "is no reason"),
+        (["rollout", "start", "mock", "--reason", "x"], "is shorter than 10 characters"),
         (["rollout", "status"], "There is no champion yet"),
         (["rollout", "advance", "--until", "yesterday"], "is no date"),
     ],

@@ -17,7 +17,7 @@ import pytest
 
 from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.registry.channel import read_channel, read_history
-from nba_ml.registry.moves import Moved, UnfinishedMoveError, require_model_intact
+from nba_ml.registry.moves import MoveResult, UnfinishedMoveError, require_model_intact
 from nba_ml.registry.promotion import Promotion, promote
 from nba_ml.registry.publication import list_published
 from nba_ml.registry.release_context import ReleaseContext
@@ -35,13 +35,13 @@ from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import AT, WHY, bench_of, published_model
 
 Record = Callable[[str, object], None]
-Act = Callable[[ReleaseContext, list[str], int | None], Moved | Promotion]
+Act = Callable[[ReleaseContext, list[str], int | None], MoveResult | Promotion]
 """A command on a bench with three published models, from a serial or, with None, as it was typed."""
 
 UNTIL = (date(2022, 1, 9), date(2022, 1, 17), date(2022, 1, 31))
 
 
-def started(bench: ReleaseContext, ids: list[str], serial: int | None) -> Moved:
+def started(bench: ReleaseContext, ids: list[str], serial: int | None) -> MoveResult:
     return rollout_start(bench, ids[1], AT, WHY, date(2022, 1, 1), serial, share=10)
 
 
@@ -110,7 +110,7 @@ class Stage:
     ids: list[str]
     scenes: dict[str, dict[str, bytes]]
 
-    def run(self, command: Command, objects: ObjectStore, serial: int | None) -> Moved | Promotion:
+    def run(self, command: Command, objects: ObjectStore, serial: int | None) -> MoveResult | Promotion:
         return command.act(replace(self.bench, objects=objects), self.ids, serial)
 
     def set_up(self, command: Command, place: Place) -> int:

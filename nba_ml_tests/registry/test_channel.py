@@ -43,7 +43,7 @@ from nba_ml.registry.channel import (
     read_pointer,
 )
 from nba_ml.registry.manifest import BundleNames
-from nba_ml.registry.moves import Decide, Moved, UnfinishedMoveError, Verify
+from nba_ml.registry.moves import Decide, MoveResult, UnfinishedMoveError, Verify
 from nba_ml.registry.moves import move_channel as move_verified_channel
 from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.profiles import examples
@@ -100,7 +100,7 @@ def promoting(number: int, author: str = "somebody") -> Callable[[Channel | None
     return decide
 
 
-def move_channel(store: ObjectStore, decide: Decide) -> Moved:
+def move_channel(store: ObjectStore, decide: Decide) -> MoveResult:
     """A move between models that have no bundles here: every one of them is taken to be whole."""
     return move_verified_channel(store, decide, verify=lambda *_: None)
 
@@ -185,7 +185,7 @@ def test_a_state_with_any_bit_flipped_or_any_part_lost_is_refused(data: st.DataO
 @pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{}", b"[" * 100_000, b"\x80\x04pickle", b'{"serial": NaN}'])
 def test_what_is_no_state_is_refused(data: bytes) -> None:
     """Guards against a worker that dies of a TypeError, or follows a pointer to nothing."""
-    with pytest.raises(ChannelError, match="no channel of format 1"):
+    with pytest.raises(ChannelError, match="not a channel of format 1"):
         Channel.from_bytes(data, "x")
 
 
@@ -193,11 +193,11 @@ def test_what_is_no_state_is_refused(data: bytes) -> None:
     ("fields", "said"),
     [
         ({"champion": MOCK}, "must be a published model"),
-        ({"share": 10}, "without a challenger"),
+        ({"share": 10}, "no challenger"),
         ({"share": 20, "challenger": model(2), "graded_from": AT.date()}, "share"),
-        ({"challenger": model(2)}, "from which it is graded"),
-        ({"challenger": model(1), "graded_from": AT.date()}, "a second time"),
-        ({"earlier": (model(1),)}, "a second time"),
+        ({"challenger": model(2)}, "has no graded_from date"),
+        ({"challenger": model(1), "graded_from": AT.date()}, "named twice"),
+        ({"earlier": (model(1),)}, "named twice"),
         ({"moved_at": datetime(2025, 7, 1)}, "timezone"),
         ({"reason": ""}, "reason"),
     ],
@@ -215,7 +215,7 @@ def test_a_model_cannot_be_named_out_of_its_folder(name: str) -> None:
         with pytest.raises(ValidationError):
             ChannelModel(**fields, manifest_sha256=f"{SHA}1")
     assert len(RULES) == 2
-    with pytest.raises(ValidationError, match="must have a manifest"):
+    with pytest.raises(ValidationError, match="needs a manifest"):
         ChannelModel(system_id="xgboost_v1", model_id="m", manifest_sha256=None)
 
 
@@ -240,7 +240,7 @@ def test_moves_are_kept_one_after_the_other(make_home: MakeHome) -> None:
         assert move_channel(home.store, promoting(number)).moved
         assert states(home.place) == (number, number)
     again = move_channel(home.store, promoting(3))
-    assert again == Moved(read_channel(home.store), False)
+    assert again == MoveResult(read_channel(home.store), False)
     assert [state.champion for state in read_history(home.store)] == [model(1), model(2), model(3)]
     assert [state.serial for state in read_history(home.store, newest=2)] == [2, 3]
 
@@ -254,7 +254,7 @@ def test_a_refused_move_moves_nothing(make_home: MakeHome) -> None:
 
     with pytest.raises(ReleaseError):
         move_channel(home.store, refuse)
-    with pytest.raises(ChannelError, match="has serial 1, not 2"):
+    with pytest.raises(ChannelError, match="must have serial 1, not 2"):
         move_channel(home.store, lambda _: first().model_copy(update={"serial": 2}))
     assert states(home.place) == (0, 0)
 
@@ -266,11 +266,11 @@ def test_a_damaged_pointer_or_history_stops_the_mover(make_home: MakeHome) -> No
     good = home.place.read(CHAMPION)
     home.place.put(CHAMPION, good[:-1])
     for act in (lambda: read_channel(home.store), lambda: move_channel(home.store, promoting(2))):
-        with pytest.raises(ChannelError, match=r"no channel|damaged"):
+        with pytest.raises(ChannelError, match=r"not a channel|damaged"):
             act()
     home.place.put(CHAMPION, good)
     home.place.put(history_name(2), good)
-    with pytest.raises(ChannelError, match="holds the state of serial 1"):
+    with pytest.raises(ChannelError, match="contains the state of serial 1"):
         move_channel(home.store, promoting(2))
     assert home.place.read(CHAMPION) == good
 
@@ -288,7 +288,7 @@ def test_an_unfinished_move_is_finished_by_one_that_moves_nothing(make_home: Mak
         move_channel(dying_at(home.store, 3, "die before"), promoting(2))
     assert states(home.place) == (int(begun), 1 + begun)
     left = move_channel(home.store, promoting(2))  # it serves already, by the history
-    assert (left.moved, left.followed) == (False, left.channel)
+    assert (left.moved, left.caught_up_to) == (False, left.channel)
     assert states(home.place) == (1 + begun, 1 + begun)
 
 
@@ -358,11 +358,11 @@ def test_a_pointer_that_was_set_back_is_brought_to_the_end_of_its_history_first(
     moved = move_channel(home.store, look)
     last = read_history(home.store)[-1]
     assert seen == [last]
-    assert moved == Moved(last, False, followed=last)
-    assert "was first brought to the newest state, serial 7, a promote, in which" in moved.said_of_following
+    assert moved == MoveResult(last, False, caught_up_to=last)
+    assert "was first advanced to the newest state: serial 7, promote, in which" in moved.catch_up_note
     assert states(home.place) == (7, 7)
     again = move_channel(home.store, promoting(3))
-    assert (again.moved, again.followed, again.said_of_following) == (True, None, "")
+    assert (again.moved, again.caught_up_to, again.catch_up_note) == (True, None, "")
     assert states(home.place) == (8, 8)
 
 
@@ -385,7 +385,7 @@ def test_a_missing_pointer_beside_a_history_is_no_new_beginning(make_home: MakeH
     home = make_home()
     assert (read_channel(home.store), read_pointer(home.store)) == (None, None)
     set_back(home, 7, 0)
-    with pytest.raises(ChannelError, match=r"champion\.json is missing, and the history .* up to serial 7"):
+    with pytest.raises(ChannelError, match=r"champion\.json is missing, but its history goes up to serial 7"):
         read_channel(home.store)
     assert read_pointer(home.store) is None
     move_channel(home.store, leaves_it)
@@ -449,7 +449,9 @@ def test_movers_at_once(make_home: MakeHome, movers: int, record_property: Calla
         asked = itertools.count()
         barrier = threading.Barrier(movers)
 
-        def mover(number: int, home: Home = home, barrier: threading.Barrier = barrier, asked: Any = asked) -> Moved:
+        def mover(
+            number: int, home: Home = home, barrier: threading.Barrier = barrier, asked: Any = asked
+        ) -> MoveResult:
             def decide(present: Channel | None) -> Channel | None:
                 next(asked)
                 if present is None:
@@ -477,7 +479,7 @@ class SteppedMover(SteppedUser):
 
     def __init__(self, store: ObjectStore, number: int, author: str, verify: Verify) -> None:
         self.number, self.author, self.verify = number, author, verify
-        self.result: Moved | None = None
+        self.result: MoveResult | None = None
         super().__init__(store)
 
     def work(self, store: ObjectStore) -> None:
@@ -673,9 +675,9 @@ def test_a_pointer_that_is_written_over_for_ever_is_reported(make_home: MakeHome
     home = make_home()
     for number in range(1, 9):
         move_channel(home.store, promoting(number))
-    with pytest.raises(UnfinishedMoveError, match=r"serial 9, and the next command .* carries it out; until then"):
+    with pytest.raises(UnfinishedMoveError, match=r"serial 9, and the next command .* applies it; until then"):
         move_channel(rewriting(home, "an older state", 7), promoting(9))
-    assert move_channel(home.store, leaves_it).followed is not None
+    assert move_channel(home.store, leaves_it).caught_up_to is not None
     assert states(home.place) == (9, 9)
 
 
@@ -686,7 +688,11 @@ def test_an_outage_in_a_move_is_told_as_what_it_is(make_home: MakeHome, write: i
     home = make_home()
     move_channel(home.store, promoting(1))
     outage = Outage(home.store, write, landed=landed)
-    known = "is recorded in the history as serial 2" if write else "Whether the move was recorded, as serial 2"
+    known = (
+        "is recorded in the history as serial 2"
+        if write
+        else "It is not known whether the move was recorded as serial 2"
+    )
     with pytest.raises(UnfinishedMoveError, match=known) as caught:
         move_channel(outage.store, promoting(2))
     assert caught.value.wanted is not None
@@ -727,11 +733,11 @@ def test_the_pointer_never_moves_to_a_model_that_is_gone(make_home: MakeHome) ->
     with pytest.raises(Killed):
         move_channel(dying_at(home.store, 3, "die before"), promoting(2))
     for decide in (leaves_it, promoting(2)):
-        with pytest.raises(BundleError, match=r"Serial 2 .* cannot be carried out: .*--to .* --from-serial 2 --reason"):
+        with pytest.raises(BundleError, match=r"Serial 2 .* cannot be applied: .*--to .* --from-serial 2 --reason"):
             move_verified_channel(home.store, decide, without(2))
     assert states(home.place) == (1, 2)
     passed = move_verified_channel(home.store, promoting(1), without(2))
-    assert (passed.moved, passed.followed) == (True, None)
+    assert (passed.moved, passed.caught_up_to) == (True, None)
     assert states(home.place) == (3, 3)
     assert [state.champion for state in read_history(home.store)] == [model(1), model(2), model(1)]
 
@@ -744,7 +750,7 @@ def test_a_model_that_is_restored_is_carried_out(make_home: MakeHome) -> None:
         move_channel(dying_at(home.store, 3, "die before"), promoting(2))
     with pytest.raises(BundleError):
         move_verified_channel(home.store, leaves_it, without(2))
-    assert move_verified_channel(home.store, leaves_it, without()).followed is not None
+    assert move_verified_channel(home.store, leaves_it, without()).caught_up_to is not None
     assert states(home.place) == (2, 2)
 
 

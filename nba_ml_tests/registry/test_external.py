@@ -271,4 +271,4 @@ def test_a_shadow_outlives_a_promotion_and_ends_when_it_is_stopped(scene: Scene)
     scene.says(0, "rollout", "stop", *WHY)
     assert scene.state is not None
     assert scene.state.set_aside == (external,)
-    assert "No rollout is under way" in scene.says(2, "rollout", "advance")
+    assert "No rollout is in progress" in scene.says(2, "rollout", "advance")

@@ -32,7 +32,7 @@ def limits() -> ExternalLimits:
 
 
 def backtest(formula: Callable[[Columns], Floats], given: date = DECEMBER, *tables: pa.Table) -> Backtest:
-    system = Rule("formula", formula, seen=TrainingExtent(given, given))
+    system = Rule("formula", formula, extent=TrainingExtent(given, given))
     return backtest_external(system, tables or [snapshot_of("2022-01").table], limits())
 
 
@@ -51,7 +51,7 @@ def test_the_season_average_itself_is_not_worse_than_the_season_average() -> Non
     assert found.evidence is not None
     assert (found.evidence.champion, found.evidence.rows, found.evidence.gain) == ("season_average", 4878, 0.0)
     assert found.evidence.first > DECEMBER
-    assert found.said.startswith("Met: unseen_rows: 4,878 stored player-games on 31 dates after 2021-12-31")
+    assert found.summary.startswith("Met: unseen_rows: 4,878 stored player-games on 31 dates after 2021-12-31")
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_what_is_no_model_of_points_is_refused_by_name(formula: Callable[[Column
     found = backtest(formula)
     assert unmet(found) == named
     for condition in found.conditions:
-        assert "required" in condition.said
-        assert "4,8" in condition.said  # the rows that it was measured on
-    assert found.said.startswith(f"Not met: {named[0]}: ")
+        assert "required" in condition.detail
+        assert "4,8" in condition.detail  # the rows that it was measured on
+    assert found.summary.startswith(f"Not met: {named[0]}: ")
 
 
 def test_what_knows_the_results_is_taken_for_a_leak() -> None:
@@ -104,7 +104,7 @@ def test_only_rows_after_what_it_was_given_count() -> None:
     assert found.evidence is not None
     assert (found.evidence.rows, found.evidence.first) == (later, date(2022, 1, 21))
     assert unmet(found) == ["unseen_rows"]
-    assert f"{later:,} stored player-games on 11 dates" in found.said
+    assert f"{later:,} stored player-games on 11 dates" in found.summary
     for count, missing in ((1999, ["unseen_rows"]), (2000, [])):
         few = backtest(lambda c, n=count: np.where(np.cumsum(~np.isnan(average(c))) <= n, average(c), np.nan))  # type: ignore[misc]
         assert few.evidence is not None
@@ -114,7 +114,7 @@ def test_only_rows_after_what_it_was_given_count() -> None:
 @pytest.mark.parametrize("tables", [[], [snapshot_of("2022-01").table]], ids=["no month", "no later row"])
 def test_without_a_row_every_condition_is_unmet(tables: list[pa.Table]) -> None:
     """Guards against conditions that hold of nothing."""
-    found = backtest_external(Rule("f", average, seen=TrainingExtent(date.max, date.max)), tables, limits())
+    found = backtest_external(Rule("f", average, extent=TrainingExtent(date.max, date.max)), tables, limits())
     assert len(unmet(found)) == len(found.conditions) == 6
     assert (found.passed, found.evidence) == (False, None)
     nothing = backtest(lambda c: np.full(len(average(c)), np.nan))

@@ -22,7 +22,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.registry.channel import read_channel, read_history
 from nba_ml.registry.manifest import BundleNames
-from nba_ml.registry.promotion import _measured, latest_published, promote
+from nba_ml.registry.promotion import _refit_measured, latest_published, promote
 from nba_ml.registry.promotion_rules import compare_systems, held_out_rows, mixed_rows, out_of_time_rows, too_few
 from nba_ml.registry.publication import Bundle, publish
 from nba_ml.registry.release_context import ReleaseContext
@@ -54,13 +54,13 @@ from nba_ml_tests.release_scene import (
 
 def test_the_first_champion_needs_its_verdict_and_nothing_else(bench: ReleaseContext) -> None:
     """Guards against a new home that can never have a champion, for want of one to be compared with."""
-    with pytest.raises(ReleaseError, match="Nothing is published"):
+    with pytest.raises(ReleaseError, match="No model is published"):
         promote(bench, AT)
     identity = published_model(bench.objects, "2021-12")
     done = promote(bench, AT)
     assert (done.moved, champion_of(bench)) == (True, identity)
     again = promote(bench, AT)
-    assert (again.moved, again.said) == (False, f"{identity} is the champion already.")
+    assert (again.moved, again.message) == (False, f"{identity} is already the champion.")
     assert states(Folder(bench.objects.root)) == (1, 1)  # type: ignore[attr-defined]
 
 
@@ -70,7 +70,7 @@ def test_a_newer_model_that_is_not_worse_becomes_the_champion(bench: ReleaseCont
     promote(bench, AT)
     newer = published_model(bench.objects, "2022-01")
     done = promote(bench, AT)
-    assert done.moved, done.said
+    assert done.moved, done.message
     assert champion_of(bench) == newer
     state = read_history(bench.objects)[-1]
     assert [model.model_id for model in state.earlier] == [older]
@@ -150,9 +150,9 @@ def test_an_old_month_never_becomes_the_champion_by_itself(bench: ReleaseContext
     assert promote(bench, AT).decision is None
     done = promote(bench, AT, older)
     assert not done.moved
-    assert "it was given games up to 2021-12-31, the champion up to 2022-01-31" in done.said
+    assert "it was trained on games up to 2021-12-31, the champion up to 2022-01-31" in done.message
     named = promote(bench, AT, older, reason=WHY)
-    assert named.moved, named.said
+    assert named.moved, named.message
     state = read_history(bench.objects)[-1]
     assert state.waived == ("newer",)
     assert state.reason.startswith(WHY)
@@ -166,9 +166,9 @@ def test_a_worse_model_is_not_promoted_though_it_is_newer(bench: ReleaseContext)
     done = promote(bench, AT)
     assert not done.moved
     assert done.candidate == worse
-    assert "does not become the champion. Not met: grade: MAE" in done.said
+    assert "does not become the champion. Not met: grade: MAE" in done.message
     assert states(Folder(bench.objects.root)) == (1, 1)  # type: ignore[attr-defined]
-    with pytest.raises(ReleaseError, match="is no reason"):
+    with pytest.raises(ReleaseError, match="is shorter than 10 characters"):
         promote(bench, AT, worse, waived=["grade"])
     assert not promote(bench, AT, worse, reason=WHY).moved
     assert promote(bench, AT, worse, reason=WHY, waived=["grade", "bias"]).moved
@@ -182,7 +182,7 @@ def test_what_cannot_be_compared_is_not_promoted(bench: ReleaseContext) -> None:
     published_model(bench.objects, "2022-01")
     done = promote(strict(bench, min_rows_to_promote=100_000), AT)
     assert not done.moved
-    assert "a comparison needs 100,000 rows" in done.said
+    assert "a comparison needs 100,000 rows" in done.message
 
 
 WEEKS = (date(2022, 1, 9), date(2022, 1, 16), date(2022, 1, 23), date(2022, 1, 31))
@@ -202,9 +202,9 @@ def test_the_champion_follows_a_running_month_week_by_week(bench: ReleaseContext
     for before, last in pairwise(WEEKS):
         identity = retrained(bench, as_of(last))
         done = promote(bench, AT)
-        assert done.moved, done.said
+        assert done.moved, done.message
         assert champion_of(bench) == identity
-        assert f"it was given games up to {last}, the champion up to {before}" in done.said
+        assert f"it was trained on games up to {last}, the champion up to {before}" in done.message
         evidence = read_history(bench.objects)[-1].evidence
         assert evidence is not None
         # Nothing is later than what the newest model was given, so the boosters of the train sides are compared.
@@ -212,7 +212,7 @@ def test_the_champion_follows_a_running_month_week_by_week(bench: ReleaseContext
         assert evidence.first > system_of_id(bench, identity).record.split.sides()["early_stopping"].last
     assert len(read_history(bench.objects)) == len(WEEKS)
     early = system_of_id(bench, read_history(bench.objects)[1].champion.model_id)
-    assert early.seen.given == WEEKS[1]
+    assert early.extent.given_until == WEEKS[1]
     assert not promote(bench, AT, early.version).moved  # nor does the week before come back
 
 
@@ -223,7 +223,7 @@ def test_a_model_of_the_same_games_is_not_newer(bench: ReleaseContext) -> None:
     twin = publish_made(bench.objects, trained_on(changed_month(as_of(WEEKS[1]), "2021-12")))
     done = promote(bench, AT, twin)
     assert not done.moved
-    assert f"it was given games up to {WEEKS[1]}, the champion up to {WEEKS[1]}" in done.said
+    assert f"it was trained on games up to {WEEKS[1]}, the champion up to {WEEKS[1]}" in done.message
 
 
 def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(bench: ReleaseContext) -> None:
@@ -236,15 +236,17 @@ def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(benc
     months = changed_month(as_of(WEEKS[-1]), "2021-11")
     newer = retrained(bench, months)
     done = promote(bench, AT)
-    assert done.moved, done.said
-    assert "after all that the champion was given and held out from the candidate" in done.said
+    assert done.moved, done.message
+    assert "after the champion's data and held out from the candidate" in done.message
     evidence = read_history(bench.objects)[-1].evidence
     assert evidence is not None
     assert (evidence.unseen, evidence.champion, evidence.candidate) == ("mixed", older, newer)
     champion, candidate = system_of_id(bench, older), system_of_id(bench, newer)
     measured = measured_system(candidate, {month: snapshot.table for month, snapshot in months.items()})
-    new_to_both = max(champion.seen.given, measured.seen.fitted)
-    assert new_to_both == measured.seen.fitted == date(2022, 1, 13)  # what the champion was given ends four days before
+    new_to_both = max(champion.extent.given_until, measured.extent.fitted_until)
+    assert (
+        new_to_both == measured.extent.fitted_until == date(2022, 1, 13)
+    )  # what the champion was given ends four days before
     january = months["2022-01"].table
     rows = january.filter(pc.greater(january["game_date"], pa.scalar(new_to_both)))
     assert (evidence.first, evidence.rows) == (new_to_both + timedelta(days=1), rows.num_rows)
@@ -262,9 +264,9 @@ def test_a_correction_that_leaves_few_new_games_promotes_nobody_and_says_why(ben
     done = promote(bench, AT)
     assert not done.moved
     assert champion_of(bench) == older
-    assert "only games after 2022-01-09, the last that it was given, are new to both" in done.said
-    assert "a comparison needs 1,000 rows on 5 dates that neither has learnt from, and has 476 on 3" in done.said
-    assert "train_split" not in done.said
+    assert "only games after 2022-01-09, the end of its training data, are new to both" in done.message
+    assert "a comparison needs 1,000 rows on 5 dates that are new to both, and there are 476 on 3" in done.message
+    assert "train_split" not in done.message
 
 
 def test_a_correction_to_held_out_games_is_no_hindrance(bench: ReleaseContext) -> None:
@@ -273,8 +275,8 @@ def test_a_correction_to_held_out_games_is_no_hindrance(bench: ReleaseContext) -
     promote(bench, AT)
     retrained(bench, changed_month(as_of(WEEKS[-1]), "2022-01"))  # the champion's early stopping ended in December
     done = promote(bench, AT)
-    assert done.moved, done.said
-    assert "held out from both" in done.said
+    assert done.moved, done.message
+    assert "held out from both" in done.message
 
 
 def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: ReleaseContext) -> None:
@@ -286,19 +288,21 @@ def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: ReleaseCont
     bench.months.save(STORED["feature_store_snapshot"], "2021-11", changed_month(months, "2021-11")["2021-11"])
     done = promote(bench, AT)
     assert not done.moved
-    assert "the booster that it was measured by cannot be made again: The snapshots of 2021-11" in done.said
+    assert (
+        "the booster that its metrics were measured with cannot be refitted: The snapshots of 2021-11" in done.message
+    )
     assert champion_of(bench) == older
 
 
 def test_a_measured_booster_made_of_fewer_months_keeps_its_whole_record(bench: ReleaseContext) -> None:
     """Guards what is said of it: it is made again of the months up to early stopping, and was given all of them."""
     system = system_of_id(bench, retrained(bench, as_of(WEEKS[0])))  # its early stopping ended in December
-    measured = _measured(system, bench.snapshots(""))
+    measured = _refit_measured(system, bench.snapshots(""))
     assert isinstance(measured, XGBoostSystem)
     assert measured.held_out
     assert measured.record == system.record
-    assert _measured(measured, {}) is measured
-    assert _measured(RULES["mock"], {}) is RULES["mock"]
+    assert _refit_measured(measured, {}) is measured
+    assert _refit_measured(RULES["mock"], {}) is RULES["mock"]
 
 
 @given(
@@ -311,14 +315,14 @@ def test_no_row_that_either_has_learnt_from_is_ever_compared_on(
     until: date, back: int, fitted: date, fewest: int
 ) -> None:
     """Guards the one promise of every comparison, whatever two systems have seen."""
-    champion = replace(RULES["mock"], seen=TrainingExtent(until - timedelta(days=back), until))
-    measured = replace(RULES["mock"], seen=TrainingExtent(fitted, date(2022, 1, 31)))
+    champion = replace(RULES["mock"], extent=TrainingExtent(until - timedelta(days=back), until))
+    measured = replace(RULES["mock"], extent=TrainingExtent(fitted, date(2022, 1, 31)))
     tables = [snapshot_of("2021-12").table, snapshot_of("2022-01").table]
     every = pa.concat_tables(tables).column("game_date").to_pylist()
     mixed = mixed_rows(champion, measured, tables)
     assert mixed.table.column("game_date").to_pylist() == [day for day in every if day > until and day > fitted]
     held_out = held_out_rows(champion, measured, tables)
-    last = max(champion.seen.fitted, fitted)
+    last = max(champion.extent.fitted_until, fitted)
     assert held_out.table.column("game_date").to_pylist() == [day for day in every if day > last]
     assert out_of_time_rows(champion, measured, tables, fewest) is None
     days = mixed.table.column("game_date").to_pylist()
@@ -345,9 +349,9 @@ def test_a_bundle_that_is_not_whole_or_not_allowed_is_not_promoted(bench: Releas
         with pytest.raises(BundleError):
             promote(bench, AT, identity, reason=WHY, waived=["grade"])
         (root / name).write_bytes(good)
-    with pytest.raises(BundleError, match="no model id"):
+    with pytest.raises(BundleError, match="is not a valid model id"):
         promote(bench, AT, "../../etc/passwd")
-    with pytest.raises(ReleaseError, match="never becomes the champion"):
+    with pytest.raises(ReleaseError, match="cannot become the champion"):
         promote(bench, AT, "mock", reason=WHY)
     assert read_channel(bench.objects) is None
     made = model_of("2021-11")
@@ -370,5 +374,5 @@ def test_a_lost_race_is_decided_again(bench: ReleaseContext) -> None:
 
     done = promote(replace(bench, objects=HookedStore(bench.objects, faster)), AT, middle)
     assert not done.moved
-    assert "it was given games up to 2021-12-31, the champion up to 2022-01-31" in done.said
+    assert "it was trained on games up to 2021-12-31, the champion up to 2022-01-31" in done.message
     assert champion_of(bench) == newest

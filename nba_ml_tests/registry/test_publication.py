@@ -108,7 +108,7 @@ def test_the_id_is_made_of_content_and_month() -> None:
 @pytest.mark.parametrize("identity", ["../x", "xgboost_v1_33features_202206_0123", "", "a/b", "xgboost_v2_" + "0" * 30])
 def test_an_id_of_another_form_has_no_names(store: ObjectStore, identity: str) -> None:
     """Guards against an id that leads out of the folder, or to an object that is no bundle's."""
-    with pytest.raises(PublicationError, match="no model id"):
+    with pytest.raises(PublicationError, match="is not a valid model id"):
         published(store, identity)
 
 
@@ -206,11 +206,11 @@ def test_parts_of_different_models_are_not_published(
     """Guards against a record, or an id, of the model before."""
     mine, other = bundle_of(boosters[0]), bundle_of(boosters[1])
     cases = [
-        (replace(mine, record=other.record), "record of .* is of another model: its model_id"),
-        (bundle_of(boosters[0], model_sha256=digest(boosters[1])), "is of another model: its model_sha256"),
-        (replace(mine, model_id=other.model_id), "not the id of the booster"),
-        (replace(mine, record=b"[]"), "no JSON object"),
-        (bundle_of(boosters[0], metrics={"mae": float("nan")}), "no JSON object"),
+        (replace(mine, record=other.record), "record of .* belongs to another model: its model_id"),
+        (bundle_of(boosters[0], model_sha256=digest(boosters[1])), "belongs to another model: its model_sha256"),
+        (replace(mine, model_id=other.model_id), "not the id of this booster"),
+        (replace(mine, record=b"[]"), "not a JSON object"),
+        (bundle_of(boosters[0], metrics={"mae": float("nan")}), "not a JSON object"),
     ]
     for wrong, message in cases:
         with pytest.raises(PublicationError, match=message):
@@ -235,7 +235,7 @@ def test_what_does_not_read_back_is_an_error(
                 place.put(name, flipped(data, 9))
         return result
 
-    message = "holds other bytes" if garble else "cannot be read back"
+    message = "contains other bytes" if garble else "cannot be read back"
     with pytest.raises(PublicationError, match=message) as caught:
         publish(HookedStore(store, hook), bundle)
     assert store.uri(name) in str(caught.value)

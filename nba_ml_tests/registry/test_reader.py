@@ -381,7 +381,7 @@ def test_a_pickle_is_never_loaded() -> None:
         ({"reference_rows": [1]}, "33 features in reference row 0"),
         ({"reference_rows": [{"features": [0.0] * 32, "prediction": 1.0}]}, "33 features in reference row 0"),
         ({"reference_rows": [{"features": [0.0] * 33, "prediction": None}]}, "a prediction for reference row 0"),
-        ({"metrics": float("nan")}, "NaN is no JSON"),
+        ({"metrics": float("nan")}, "NaN is not JSON"),
     ],
 )
 def test_a_record_of_something_else(booster: bytes, fields: dict[str, Any], expecting: str) -> None:
@@ -443,7 +443,7 @@ def test_a_child_that_dies_is_reported(booster: bytes, rows: list[list[float | N
     failing.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(failing))
-        with pytest.raises(BundleError, match=r"was killed by signal 11 and said: .*out of luck"):
+        with pytest.raises(BundleError, match=r"was killed by signal 11: .*out of luck"):
             predict_in_fresh_process(booster, rows)
     with pytest.raises(BundleError, match=r"within 0\.01 seconds"):
         predict_in_fresh_process(booster, rows, time_limit_seconds=0.01)

@@ -40,7 +40,7 @@ def test_a_serial_that_others_moved_on_from_is_refused(bench: ReleaseContext, th
         lambda: rollout_stop(bench.objects, AT, WHY, from_serial=3),
         lambda: promote(bench, AT, three[1], WHY, from_serial=3),
     ):
-        with pytest.raises(ReleaseError, match=rf"moved the channel meanwhile: {three[0]} serves now \(serial 4, prom"):
+        with pytest.raises(ReleaseError, match=rf"has moved the channel: {three[0]} serves now \(serial 4, prom"):
             act()
     with pytest.raises(ReleaseError, match="There is no serial 9 to start from: the channel is at serial 4"):
         rollback(bench.objects, AT, WHY, from_serial=9)
@@ -63,7 +63,7 @@ def test_a_recorded_champion_whose_bundle_is_gone_is_passed_over(
     """Guards the healthy pointer: it stays where it is, and goes straight to the next good state."""
     left_half_way(bench.objects, lambda store: rollback(store, AT, WHY, to=three[0]))
     (root / BundleNames.of(three[0]).booster).unlink()
-    out = rf"cannot be carried out: .* an object; found.*champion rollback --to {three[2]} --from-serial 4 --reason"
+    out = rf"cannot be applied: .* an object; found.*champion rollback --to {three[2]} --from-serial 4 --reason"
     for act in (
         lambda: rollback(bench.objects, AT, WHY),
         lambda: rollout_start(bench, "mock", AT, WHY, share=10),

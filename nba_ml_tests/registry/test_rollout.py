@@ -30,7 +30,7 @@ def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(
     shares, firsts = [], []
     for until in (date(2022, 1, 9), date(2022, 1, 17), date(2022, 1, 31)):
         status, moved = rollout_advance(bench, AT, until)
-        assert status.step.action == "advance", status.step.said
+        assert status.step.action == "advance", status.step.reason
         assert moved.channel is not None
         assert status.evidence is not None
         assert status.evidence.last <= until
@@ -52,7 +52,7 @@ def test_a_step_waits_for_its_grades(bench: ReleaseContext, pair: tuple[str, str
     assert (before.evidence, before.step.action) == (None, "wait")  # December is the challenger's own month
     status, moved = rollout_advance(bench, AT, date(2022, 1, 3))
     assert (status.step.action, moved.moved) == ("wait", False)
-    assert "1,000 rows on 5 dates are needed" in status.step.said
+    assert "1,000 rows on 5 dates are needed" in status.step.reason
     assert states(Folder(bench.objects.root)) == (2, 2)  # type: ignore[attr-defined]
 
 
@@ -62,11 +62,11 @@ def test_a_bad_challenger_is_taken_back_to_0(bench: ReleaseContext) -> None:
     bad = published_model(bench.objects, "2021-12", SLOW_LEARNER)
     rollout_start(bench, bad, AT, WHY, graded_from=JANUARY, share=10)
     status, moved = rollout_advance(bench, AT)
-    assert status.step.action == "stop", status.step.said
+    assert status.step.action == "stop", status.step.reason
     assert moved.channel is not None
     assert (moved.channel.share, moved.channel.kind) == (0, "rollout_stop")
     assert moved.channel.set_aside == (bad,)
-    with pytest.raises(ReleaseError, match="No rollout is under way"):
+    with pytest.raises(ReleaseError, match="No rollout is in progress"):
         rollout_advance(bench, AT)
     assert rollout_status(bench).step.action == "stop"  # in shadow it is still graded
     assert not promote(strict(bench, promotion_margin=10.0), AT, bad).moved
@@ -88,7 +88,7 @@ def test_the_mock_may_serve_a_part_and_is_marked(bench: ReleaseContext) -> None:
     generous = strict(bench, rollout_margin=10.0)
     status, moved = rollout_advance(generous, AT, date(2022, 1, 15))
     assert (status.step.action, moved.channel and moved.channel.share) == ("advance", 50)
-    with pytest.raises(ReleaseError, match="never becomes the champion"):
+    with pytest.raises(ReleaseError, match="cannot become the champion"):
         rollout_advance(generous, AT)
 
 
@@ -98,7 +98,7 @@ def test_a_rollout_and_a_promotion_do_not_cross(bench: ReleaseContext, pair: tup
     newest = published_model(bench.objects, "2022-01")
     done = promote(bench, AT)
     assert (done.moved, done.candidate) == (False, newest)
-    assert "is being rolled out at 10%" in done.said
+    assert "is being rolled out at 10%" in done.message
     with pytest.raises(ReleaseError, match="is being rolled out"):
         rollout_start(bench, newest, AT, WHY, share=10)
     assert rollout_stop(bench.objects, AT, WHY).moved
@@ -123,10 +123,10 @@ def test_rollouts_that_make_no_sense_are_refused(bench: ReleaseContext, objects:
         rollout_start(bench, "mock", AT, WHY, share=10)
     champion = published_model(objects, "2021-11")
     promote(bench, AT)
-    with pytest.raises(ReleaseError, match="is the champion"):
+    with pytest.raises(ReleaseError, match="is already the champion"):
         rollout_start(bench, champion, AT, WHY, share=10)
     for act in (lambda: rollout_advance(bench, AT), lambda: rollout_stop(objects, AT, WHY)):
-        with pytest.raises(ReleaseError, match="No rollout is under way"):
+        with pytest.raises(ReleaseError, match="No rollout is in progress"):
             act()
     with pytest.raises(BundleError, match="was never published completely"):
         rollout_start(bench, "xgboost_v1_33features_202201_000000000000", AT, WHY, share=10)

@@ -120,7 +120,7 @@ def test_a_step_is_taken_awaited_or_taken_back(fields: dict[str, Any], action: s
     """Guards each bound: a step without its grades, and a bad challenger that goes on serving."""
     step = judge_step(evidence(**fields), rows=1000, margin=0.05, bias=(-1.2, 0.6))
     assert step.action == action
-    assert f"{fields.get('rows', 1500):,} rows" in step.said
+    assert f"{fields.get('rows', 1500):,} rows" in step.reason
 
 
 def test_without_a_grade_a_step_waits() -> None:
@@ -143,12 +143,12 @@ def test_the_steps_are_0_10_50_100_and_champion() -> None:
     stopped = channel(0).model_copy(update={"set_aside": (CHALLENGER.model_id,)})
     for state in (stopped, channel(0, None)):
         assert not state.rolling_out
-        with pytest.raises(ReleaseError, match="No rollout is under way"):
+        with pytest.raises(ReleaseError, match="No rollout is in progress"):
             next_share(state)
 
 
 def test_the_mock_never_serves_everybody() -> None:
     """Guards against a comparison with the mock that ends with the mock as the model."""
     assert next_share(channel(10, MOCK)) == 50
-    with pytest.raises(ReleaseError, match="never becomes the champion"):
+    with pytest.raises(ReleaseError, match="cannot become the champion"):
         next_share(channel(50, MOCK))

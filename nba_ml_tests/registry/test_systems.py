@@ -107,10 +107,12 @@ def test_what_a_model_has_seen_is_what_it_was_fitted_on(store: DirectoryStore, o
     """Guards every comparison: a booster fitted anew on all rows has seen the last, its measured twin has not."""
     sides = ours.record.split.sides()
     assert ours.record.measured_sha256 != ours.record.model_sha256
-    assert ours.seen == TrainingExtent(fitted=sides["validation"].last, given=sides["validation"].last)
+    assert ours.extent == TrainingExtent(fitted_until=sides["validation"].last, given_until=sides["validation"].last)
     bench = bench_of(store, store)
     measured = measured_system(ours, bench.snapshots(""))
-    assert measured.seen == TrainingExtent(fitted=sides["early_stopping"].last, given=sides["validation"].last)
+    assert measured.extent == TrainingExtent(
+        fitted_until=sides["early_stopping"].last, given_until=sides["validation"].last
+    )
     assert measured_system(measured, {}) is measured
 
 
@@ -120,7 +122,7 @@ def test_a_measured_booster_of_other_rows_is_refused(store: DirectoryStore, ours
     with pytest.raises(StaleInputError, match="not the ones that the split was made from"):
         measured_system(ours, {**tables, "2021-11": tables["2021-11"].slice(1)})
     other = ours.record.model_copy(update={"measured_sha256": "0" * 64})
-    with pytest.raises(StaleInputError, match="cannot be made again"):
+    with pytest.raises(StaleInputError, match="cannot be refitted"):
         measured_system(XGBoostSystem(other, ours.booster, held_out=False, threads=1), tables)
 
 
@@ -135,7 +137,7 @@ def test_a_bundle_whose_reference_rows_differ_is_refused(store: DirectoryStore) 
     check = CheckVerdict(asset="xgboost_model", check="mae", month="2021-12", passed=True, subject="x")
     verdict = Verdict(model_sha256=made.record.model_sha256, checks=(check,))
     publish(store, Bundle(made.model_id, made.booster, json.dumps(record).encode(), verdict))
-    with pytest.raises(BundleError, match="points for reference row 3, as the record"):
+    with pytest.raises(BundleError, match="points for reference row 3, as in the record"):
         load_system(store, find_model(store, made.model_id), 1)
 
 
@@ -264,9 +266,9 @@ def test_a_registered_catboost_predicts_as_its_trainer_saw_it(store: DirectorySt
         theirs = CatBoostRegressor().load_model(str(Path(folder) / "m.cbm"))
     columns = columns_of(january(), V2_33FEATURES)
     assert np.array_equal(system.predict(columns), theirs.predict(matrix_of(columns, V2_33FEATURES)))
-    assert (system.system_id, system.model_type, system.seen) == ("catboost_v8", "catboost", SEEN)
+    assert (system.system_id, system.model_type, system.extent) == ("catboost_v8", "catboost", SEEN)
     with pytest.raises(PublicationConflictError, match="other bytes"):
-        register_catboost(store, cbm, TrainingExtent(date(2021, 12, 1), SEEN.given), reference())
+        register_catboost(store, cbm, TrainingExtent(date(2021, 12, 1), SEEN.given_until), reference())
 
 
 @needs_catboost
@@ -278,7 +280,7 @@ def test_a_model_of_other_features_is_refused_by_name(store: DirectoryStore, tra
     for rows, given_names, said in (
         (side, swapped, r"at position 0 'points_avg_last_10' where v2_33features has 'points_avg_last_5'"),
         (side, None, r"at position 0 '0' where"),
-        (few, names[:25], r"it has 25, and at position 25 'none' where"),
+        (few, names[:25], r"25 of them, and at position 25 'none' where"),
     ):
         data = fitted_cbm(rows, given_names, iterations=2)
         with pytest.raises(BundleError, match=said):
@@ -289,7 +291,7 @@ def test_a_model_of_other_features_is_refused_by_name(store: DirectoryStore, tra
 def test_what_is_no_catboost_file_is_refused_before_catboost_sees_it(store: DirectoryStore) -> None:
     """Guards against a pickle under another name: unpickling runs code."""
     for data in (pickle.dumps({"a": 1}), b"", b'{"learner": 1}'):
-        with pytest.raises(BundleError, match="is no CatBoost model"):
+        with pytest.raises(BundleError, match="is not a CatBoost model"):
             register_catboost(store, data, SEEN, reference())
     assert store.names("") == []
 
@@ -345,7 +347,7 @@ def test_a_catboost_that_predicts_otherwise_is_refused(store: DirectoryStore, cb
         update={"reference_rows": (changed, *registered.manifest.reference_rows[1:])}
     )
     moved = type(registered)(registered.model, manifest, registered.data)
-    with pytest.raises(BundleError, match=r"0\.010000 points off"):
+    with pytest.raises(BundleError, match=r"differ by up to 0\.010000 points"):
         load_catboost(moved)
 
 
@@ -364,7 +366,7 @@ def test_a_catboost_runs_in_shadow_and_is_rolled_out_if_it_earns_it(store: Direc
     shares = []
     for until in (date(2022, 1, 10), date(2022, 1, 20), date(2022, 1, 31)):
         status, moved = rollout_advance(bench, AT, until)
-        assert status.step.action == "advance", status.step.said
+        assert status.step.action == "advance", status.step.reason
         assert moved.channel is not None
         shares.append((moved.channel.share, moved.channel.champion.system_id))
     assert shares == [(50, "xgboost_v1"), (100, "xgboost_v1"), (0, "catboost_v8")]
@@ -382,7 +384,7 @@ def test_a_catboost_registered_again_is_what_it_was(store: DirectoryStore, cbm: 
     assert register(bench_of(store, store), cbm, SEEN) == model
     assert {name: (store.root / name).read_bytes() for name in store.names("catboost_v8/")} == stored
     with pytest.raises(PublicationConflictError, match="other bytes"):
-        register(bench_of(store, store), cbm, TrainingExtent(date(2021, 12, 1), SEEN.given))
+        register(bench_of(store, store), cbm, TrainingExtent(date(2021, 12, 1), SEEN.given_until))
 
 
 @needs_catboost
@@ -423,5 +425,5 @@ def test_a_manifest_that_contradicts_itself_is_refused() -> None:
         {"reference_rows": []},
         {"model_id": "other"},
     ):
-        with pytest.raises(ValueError, match=r"seen until|no reference rows|is not the file of"):
+        with pytest.raises(ValueError, match=r"fitted until|no reference rows|is not the file of"):
             CatBoostManifest.model_validate({**fields, **change})

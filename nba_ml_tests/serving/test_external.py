@@ -324,7 +324,7 @@ def test_a_catboost_of_columns_without_names_is_told_how_to_name_them(trained: T
     model.fit(side.features, side.points)
     old, new = tmp_path / "old.cbm", tmp_path / "new.cbm"
     model.save_model(str(old), format="cbm")
-    with pytest.raises(BundleError, match="Name them, without training again") as caught:
+    with pytest.raises(BundleError, match="name them without training again") as caught:
         catboost_v8.predict_file(old.read_bytes(), [])
     assert "Train it" not in str(caught.value)
     exec("\n".join(str(caught.value).split("`")[1::2]), {"FILE": str(old), "NEW_FILE": str(new)})

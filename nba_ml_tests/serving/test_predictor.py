@@ -426,7 +426,7 @@ def test_a_watch_swaps_survives_and_recovers(published: Published, row: Row) -> 
         state = (published.root / CHAMPION).read_bytes()
         (published.root / CHAMPION).write_bytes(state[:-9])
         until(lambda: watch.status.failures >= 2)
-        assert "is no channel of format 1" in (watch.status.failure or "")
+        assert "is not a channel of format 1" in (watch.status.failure or "")
         assert predictor.predict(row()).model_version == published.second.model_id
 
         (published.root / CHAMPION).write_bytes(state)

@@ -147,7 +147,7 @@ def test_rows_of_another_date_are_refused() -> None:
 
 def test_a_model_that_has_learnt_from_the_date_is_refused() -> None:
     """Guards against memories that are kept, and graded, as predictions."""
-    last = champion().seen.given
+    last = champion().extent.given_until
     with pytest.raises(
         SlateError, match=f"was trained on games up to {last}, so it has already seen the results of {last}"
     ):

@@ -9,10 +9,10 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
+from nba_ml.registry.channel import read_channel
 from nba_ml.registry.promotion import Promotion, promote
 from nba_ml.registry.publication import list_published
 from nba_ml.registry.release_context import ReleaseContext
-from nba_ml.registry.rollback import show
 
 CODE_VERSION = "1"
 
@@ -41,7 +41,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         objects = artifact_root.objects()
         release = ReleaseContext(objects, store.months(), limits, compute.threads)
         proposed = promote(release, datetime.now(UTC)) if list_published(objects) else None
-        channel = proposed.channel if proposed else show(objects)
+        channel = proposed.channel if proposed else read_channel(objects)
         outcome = _proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}
         return recorded_channel(objects, channel, {**outcome, **(channel_facts(channel) if channel else {})})
 
@@ -49,7 +49,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
 
 
 def _proposal(proposed: Promotion) -> dict[str, Any]:
-    facts: dict[str, Any] = {"candidate": proposed.candidate, "promoted": proposed.moved, "decision": proposed.said}
+    facts: dict[str, Any] = {"candidate": proposed.candidate, "promoted": proposed.moved, "decision": proposed.message}
     if proposed.decision is not None:
         facts["conditions"] = conditions_table(proposed.decision.conditions)
         if proposed.decision.evidence is not None:

@@ -42,7 +42,7 @@ def evidence_facts(evidence: Evidence) -> dict[str, Any]:
 
 def conditions_table(conditions: Sequence[Condition]) -> dg.MarkdownMetadataValue:
     """Each condition of a promotion or a backtest, whether it is met, and the numbers."""
-    rows = [(c.name, "yes" if c.met else "no", c.said) for c in conditions]
+    rows = [(c.name, "yes" if c.met else "no", c.detail) for c in conditions]
     return markdown_table(pd.DataFrame(rows, columns=["condition", "met", "found"]))
 
 

@@ -10,9 +10,8 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
-from nba_ml.registry.channel import Channel
+from nba_ml.registry.channel import Channel, read_channel
 from nba_ml.registry.release_context import ReleaseContext
-from nba_ml.registry.rollback import show
 from nba_ml.registry.rollout import rollout_advance
 
 CODE_VERSION = "1"
@@ -40,8 +39,8 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         """
         objects = artifact_root.objects()
         release = ReleaseContext(objects, store.months(), limits, compute.threads)
-        outcome = _step(release, show(objects))
-        channel = show(objects)
+        outcome = _step(release, read_channel(objects))
+        channel = read_channel(objects)
         return recorded_channel(objects, channel, {**outcome, **(_rollout_facts(channel) if channel else {})})
 
     return rollout
@@ -60,7 +59,7 @@ def _step(release: ReleaseContext, present: Channel | None) -> dict[str, Any]:
     judged = evidence_facts(status.evidence) if status.evidence else {}
     if status.backtest is not None:
         judged["backtest"] = conditions_table(status.backtest.conditions)
-    return {"action": status.step.action, "moved": done.moved, "decision": status.step.said, **judged}
+    return {"action": status.step.action, "moved": done.moved, "decision": status.step.reason, **judged}
 
 
 def _no_rollout(present: Channel) -> str:

@@ -1,11 +1,10 @@
-"""Prediction systems beside each other: the same rows, the same format, the same grades.
+"""Prediction systems with one interface, so that they can be scored and graded on the same rows.
 
-- `interface`: what a system is, and what it has seen.
+- `interface`: what a system is, and which games it was trained on.
 - `rules`: systems that are a formula: the moving average and the mock.
-- `catboost_v8`: a registered CatBoost model of the same features.
-- `others`: those two, as a channel names them: what a prediction worker needs beside our own bundles.
-- `xgboost_v1`: a published bundle of ours.
-- `published`: what a system publishes, with or without an interval.
-- `shadow`: several systems over one month, predicted and graded.
-- `loading`: the system that a channel names.
+- `xgboost_v1`: a bundle published by nba_ml.
+- `catboost_v8`: a registered CatBoost model with the same features.
+- `external`: finds the rule or the registered CatBoost model that a channel names.
+- `loading`: loads any system that a channel names.
+- `published`: the published columns for a system's output, with or without an interval.
 """

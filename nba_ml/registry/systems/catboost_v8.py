@@ -1,11 +1,11 @@
-"""The platform's CatBoost beside ours: a `.cbm` file over the same 33 features, registered and verified like a bundle.
+"""The platform's CatBoost models: `.cbm` files with the same 33 features, registered and verified like our bundles.
 
-A registered model is two objects in the folder `catboost_v8`: the file, and a manifest that is created last and
-names the file with its size and digest, its features, how far its training looked, and reference rows with what it
-predicted for them. Whoever loads it goes by that, and refuses everything else.
+A registered model is two objects in the folder `catboost_v8`: the file, and a manifest that is created last. The
+manifest states the file's size and digest, its features, the dates of its training data, and reference rows with their
+predictions. Loading verifies all of these.
 
-CatBoost is an optional extra: only predicting and registering need it. Imports what a prediction worker may import:
-no Arrow, and so none of the modules that keep records of our own models.
+CatBoost is an optional extra, needed only to predict and to register. Imports only what a prediction worker may import:
+no Arrow, so none of the modules that keep the records of our own models.
 """
 
 from __future__ import annotations
@@ -34,28 +34,27 @@ from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, m
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
 SYSTEM_ID = "catboost_v8"
-"""The platform's name for the system, and the folder that its models lie in."""
+"""The platform's name for the system, and the folder of its models."""
 
 EXTRA = "nba_ml[catboost]"
 MAGIC = b"CBM1"
-"""What CatBoost's own file format begins with, and no pickle does."""
+"""The first bytes of CatBoost's file format; a pickle never starts with them."""
 
 
-_UNNAMED = tuple(str(position) for position in range(V2_33FEATURES.count))
-"""What CatBoost calls the columns of a NumPy array."""
-
-_NAME_THEM = (
-    "It was trained on an array, whose columns have no names. Name them, without training again: `from catboost import "
-    "CatBoostRegressor; from nba_ml.contract.features import V2_33FEATURES; model = "
-    "CatBoostRegressor().load_model(FILE)`, `model.set_feature_names(list(V2_33FEATURES.names))`, "
-    "`model.save_model(NEW_FILE, format='cbm')`. Do so only if its columns were the contract's in the contract's order"
+_ARRAY_NAMES = tuple(str(position) for position in range(V2_33FEATURES.count))
+"""CatBoost's names for the columns of a NumPy array."""
+_HOW_TO_NAME = (
+    "It was trained on an array, whose columns have no names. If the columns were the contract's in the contract's "
+    "order, name them without training again: `from catboost import CatBoostRegressor; from nba_ml.contract.features "
+    "import V2_33FEATURES; model = CatBoostRegressor().load_model(FILE)`, "
+    "`model.set_feature_names(list(V2_33FEATURES.names))`, `model.save_model(NEW_FILE, format='cbm')`"
 )
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class StatedFile(BaseModel):
-    """The file as its manifest states it: size in bytes, sha256 in hex."""
+    """A file as stated in a manifest: size in bytes, sha256 in hex."""
 
     model_config = _FROZEN
 
@@ -65,7 +64,7 @@ class StatedFile(BaseModel):
 
 
 class KnownRow(BaseModel):
-    """A row and what the model predicted for it when it was registered, in points; null is missing."""
+    """A reference row and the points predicted for it at registration; null is missing."""
 
     model_config = _FROZEN
 
@@ -76,7 +75,7 @@ class KnownRow(BaseModel):
 
 
 class CatBoostManifest(BaseModel):
-    """What makes a registered model exist. `seen` dates: see `interface.TrainingExtent`."""
+    """The object that makes a registered model exist. For the dates see `interface.TrainingExtent`."""
 
     model_config = _FROZEN
 
@@ -95,7 +94,9 @@ class CatBoostManifest(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> CatBoostManifest:
         if self.fitted_until > self.given_until or self.given_until.strftime("%Y-%m") != self.newest_month:
-            raise ValueError(f"seen until {self.fitted_until} and {self.given_until}, newest month {self.newest_month}")
+            raise ValueError(
+                f"fitted until {self.fitted_until}, given until {self.given_until}, newest month {self.newest_month}"
+            )
         if self.objects[0].name != f"{self.model_id}.cbm":
             raise ValueError(f"{self.objects[0].name} is not the file of {self.model_id}")
         if not self.reference_rows:
@@ -103,17 +104,13 @@ class CatBoostManifest(BaseModel):
         return self
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON with its own digest, as the manifests of bundles have it."""
+        """Canonical JSON with its own digest, like the manifests of bundles."""
         content = self.model_dump(mode="json")
         return _canonical({**content, "manifest_sha256": _sha256(_canonical(content))})
 
     @classmethod
     def of(cls, read: ReadManifest) -> CatBoostManifest:
-        """The content of a manifest that `to_bytes` wrote.
-
-        Raises:
-            BundleError: it is not one of a CatBoost model.
-        """
+        """Parse the content of a manifest; raises BundleError if it is not that of a CatBoost model."""
         try:
             return cls.model_validate(read.content)
         except ValidationError as error:
@@ -130,60 +127,60 @@ def _canonical(content: dict[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A registered model whose file is what its manifest says."""
+    """A registered model whose file matches its manifest."""
 
     model: ChannelModel
     manifest: CatBoostManifest
     data: bytes
 
 
-def registered_id(data: bytes, seen: TrainingExtent) -> str:
-    """What a file is registered as: the month of the newest game it was given, and the head of its digest.
+def registered_id(data: bytes, extent: TrainingExtent) -> str:
+    """The model id of a file: the month of the newest game in its data, and the start of its digest.
 
     Raises:
-        MonthError: that month holds no games.
+        MonthError: that month is not a season month.
     """
-    year, month = parse_month(seen.given.strftime("%Y-%m"))
+    year, month = parse_month(extent.given_until.strftime("%Y-%m"))
     return f"{SYSTEM_ID}_{V2_33FEATURES.count}features_{year:04d}{month:02d}_{_sha256(data)[:12]}"
 
 
-def find_registered(store: ObjectStore, data: bytes, seen: TrainingExtent) -> Registered | None:
-    """The file, if it is registered already, as having seen as much; None if it is not.
+def find_registered(store: ObjectStore, data: bytes, extent: TrainingExtent) -> Registered | None:
+    """The file's registration with the same dates; None if there is none.
 
     Raises:
-        BundleError: it is there and damaged.
+        BundleError: the registered model is damaged.
     """
-    identity = registered_id(data, seen)
+    identity = registered_id(data, extent)
     if store.read(_manifest(identity)) is None:
         return None
     found = require_registered(store, identity)
-    same = TrainingExtent(found.manifest.fitted_until, found.manifest.given_until) == seen and found.data == data
+    same = TrainingExtent(found.manifest.fitted_until, found.manifest.given_until) == extent and found.data == data
     return found if same else None
 
 
 def register_catboost(
     store: ObjectStore,
     data: bytes,
-    seen: TrainingExtent,
+    extent: TrainingExtent,
     reference: Sequence[tuple[str, date, Sequence[float]]],
     calibration: Calibration | None = None,
 ) -> Registered:
-    """Put a CatBoost model beside ours. Registered again, it changes nothing.
+    """Register a CatBoost model. Registering it again changes nothing.
 
     Args:
         data: the `.cbm` file.
-        seen: the last dates that its training looked at. Nobody but its trainer knows: a date too early would have
-            it graded on games that it remembers.
-        reference: rows to predict now and at every loading: (player_lookup, date, 33 values, NaN for missing).
-        calibration: of its interval; None gives none.
+        extent: the dates of its training data. Only its trainer knows them: with a date that is too early, it would be
+            graded on games that it was trained on.
+        reference: rows to predict now and whenever it is loaded: (player_lookup, date, 33 values, NaN for missing).
+        calibration: for its interval; None for no interval.
 
     Raises:
-        BundleError: it is no `.cbm`, or its features are not the contract's, by name and in order.
+        BundleError: it is not a `.cbm` file, or its features are not the contract's, by name and in order.
         MissingExtraError: CatBoost is not installed.
-        PublicationConflictError: it is there with another manifest.
+        PublicationConflictError: it is registered with another manifest.
     """
-    model = _loaded(data, "The file given")
-    identity = registered_id(data, seen)
+    model = _load(data, "The file given")
+    identity = registered_id(data, extent)
     vectors = np.array([row for _, _, row in reference], dtype=np.float32)
     predicted = model.predict(vectors)
     rows = tuple(
@@ -200,9 +197,9 @@ def register_catboost(
         objects=(StatedFile(name=f"{identity}.cbm", size=len(data), sha256=_sha256(data)),),
         feature_version=V2_33FEATURES.name,
         feature_names=V2_33FEATURES.names,
-        newest_month=seen.given.strftime("%Y-%m"),
-        fitted_until=seen.fitted,
-        given_until=seen.given,
+        newest_month=extent.given_until.strftime("%Y-%m"),
+        fitted_until=extent.fitted_until,
+        given_until=extent.given_until,
         calibration=calibration,
         reference_rows=rows,
         catboost=str(_catboost().__version__),
@@ -219,19 +216,19 @@ def _create(store: ObjectStore, name: str, data: bytes) -> None:
         found = store.read(name)
         if found is None or found.data != data:
             raise PublicationConflictError(
-                f"{store.uri(name)} is there with other bytes than the ones to be registered. Nothing published is "
-                "written over: leave it, or register under another root."
+                f"{store.uri(name)} exists with other bytes than the ones to register. Published objects are never "
+                "overwritten: keep it, or register in another root."
             ) from error
 
 
 def require_registered(store: ObjectStore, model_id: str, manifest_sha256: str | None = None) -> Registered:
-    """A registered model, as `registry.reader` reads it: its manifest, then its file by size and digest.
+    """Read a registered model with `registry.reader`: its manifest, then its file, checked by size and digest.
 
     Args:
-        manifest_sha256: of its manifest, where a channel names it.
+        manifest_sha256: the expected digest of its manifest; None accepts any.
 
     Raises:
-        BundleError: it is missing or damaged, or of other features.
+        BundleError: it is missing or damaged, or has other features.
     """
     read, name = reads_from(store), _manifest(model_id)
     sealed = read_manifest(read, name, manifest_sha256)
@@ -255,7 +252,7 @@ def _manifest(model_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CatBoostSystem:
-    """A CatBoost model that was verified."""
+    """A verified CatBoost model."""
 
     manifest: CatBoostManifest
     model: Any
@@ -279,7 +276,7 @@ class CatBoostSystem:
         return self.manifest.newest_month
 
     @property
-    def seen(self) -> TrainingExtent:
+    def extent(self) -> TrainingExtent:
         return TrainingExtent(self.manifest.fitted_until, self.manifest.given_until)
 
     @property
@@ -287,49 +284,46 @@ class CatBoostSystem:
         return self.manifest.calibration
 
     def predict(self, columns: Columns) -> Floats:
-        """Points (n,), as the model puts them out."""
+        """The model's raw output (n,), in points."""
         return _predict(self.model, matrix_of(columns, V2_33FEATURES), self.threads)
 
 
 def predict_file(data: bytes, rows: Sequence[Sequence[float | None]], threads: int | None = None) -> list[float]:
-    """Points for n feature vectors, None for missing, from the bytes of a `.cbm`.
+    """Predict points for n feature vectors (None for missing) with the bytes of a `.cbm` file.
 
     Raises:
-        BundleError: it does not load, or its features are not the contract's.
+        BundleError: it cannot be loaded, or its features are not the contract's.
         MissingExtraError: CatBoost is not installed.
     """
     vectors = np.array(rows, dtype=np.float32).reshape(len(rows), V2_33FEATURES.count)
-    return [float(points) for points in _predict(_loaded(data, "The file given"), vectors, threads)]
+    return [float(points) for points in _predict(_load(data, "The file given"), vectors, threads)]
 
 
 def load_catboost(registered: Registered, threads: int | None = None) -> CatBoostSystem:
-    """A registered model, loaded, with its reference rows predicted again: equal to a billionth of a point.
+    """Load a registered model and check that it predicts its reference rows within a billionth of a point.
 
-    Not to the last bit, as ours: CatBoost sums its trees in another order on another processor.
+    Not exactly, unlike our own models: CatBoost's order of summation depends on the processor.
 
     Raises:
-        BundleError: it does not load, its features are not the contract's, or it predicts something else.
+        BundleError: it cannot be loaded, its features are not the contract's, or its predictions differ.
         MissingExtraError: CatBoost is not installed.
     """
     manifest = registered.manifest
-    model = _loaded(registered.data, manifest.model_id)
+    model = _load(registered.data, manifest.model_id)
     rows = np.array([row.features for row in manifest.reference_rows], dtype=np.float32)
     require_reproduced(manifest, _predict(model, rows, threads))
     return CatBoostSystem(manifest, model, threads)
 
 
 def require_reproduced(manifest: CatBoostManifest, found: Sequence[float] | Floats) -> None:
-    """Pass silently where the reference rows (n,) were predicted as registered, to a billionth of a point.
-
-    Raises:
-        BundleError: one was not.
-    """
+    """Raise BundleError unless the predictions (n,) of the reference rows equal the registered ones to 1e-9 points."""
     expected = np.array([row.prediction for row in manifest.reference_rows])
     if len(found) != len(expected) or not np.allclose(found, expected, rtol=0, atol=1e-9):
-        apart = np.abs(np.asarray(found) - expected).max() if len(found) == len(expected) else np.nan
+        difference = np.abs(np.asarray(found) - expected).max() if len(found) == len(expected) else np.nan
         raise BundleError(
-            f"{manifest.model_id} predicts its reference rows up to {apart:.6f} points off what was registered with "
-            f"CatBoost {manifest.catboost}. Do not load it; register it again if it is right."
+            f"The predictions of {manifest.model_id} for its reference rows differ by up to {difference:.6f} points "
+            f"from those registered with CatBoost {manifest.catboost}. Do not load it; if it is correct, register it "
+            "again."
         )
 
 
@@ -337,16 +331,16 @@ def _predict(model: Any, vectors: npt.NDArray[np.float32], threads: int | None) 
     return np.asarray(model.predict(vectors, thread_count=threads or -1), dtype=np.float64)
 
 
-def _loaded(data: bytes, what: str) -> Any:
-    """The model in a `.cbm`, if it is one over the contract's features."""
+def _load(data: bytes, what: str) -> Any:
+    """Load the model in a `.cbm` file and check that its features are the contract's."""
     if not data.startswith(MAGIC):
         raise BundleError(
-            f"{what} is no CatBoost model: it begins with {data[:4]!r}, a .cbm with {MAGIC!r}. Save it with "
-            "save_model(path, format='cbm'); a pickle is never loaded."
+            f"{what} is not a CatBoost model: it begins with {data[:4]!r}, a .cbm file with {MAGIC!r}. Save it with "
+            "save_model(path, format='cbm'); pickles are never loaded."
         )
     catboost = _catboost()
     model = catboost.CatBoostRegressor()
-    with tempfile.TemporaryDirectory() as folder:  # CatBoost checks a file's form, and of bytes in memory it does not
+    with tempfile.TemporaryDirectory() as folder:  # CatBoost validates the format of a file but not of bytes in memory
         path = Path(folder) / "model.cbm"
         path.write_bytes(data)
         try:
@@ -359,23 +353,22 @@ def _loaded(data: bytes, what: str) -> Any:
         at, right = next(
             ((i, name) for i, name in pairs if i >= len(names) or names[i] != name), (V2_33FEATURES.count, "no more")
         )
-        advice = _NAME_THEM if names == _UNNAMED else "Train it on the contract's names in their order"
+        advice = _HOW_TO_NAME if names == _ARRAY_NAMES else "Train it with the contract's names in the contract's order"
         raise BundleError(
-            f"{what} is a model of other features: it has {len(names)}, and at position {at} "
-            f"{names[at] if at < len(names) else 'none'!r} where {V2_33FEATURES.name} has {right!r}. "
-            f"{advice}: with other columns it would predict nonsense without a word."
+            f"{what} has other features: {len(names)} of them, and at position {at} "
+            f"{names[at] if at < len(names) else 'none'!r} where {V2_33FEATURES.name} has {right!r}. {advice}; with "
+            "other columns its predictions would be silently wrong."
         )
     if model.get_cat_feature_indices():
-        raise BundleError(f"{what} takes some of its features for categories; all of the contract's are numbers.")
+        raise BundleError(
+            f"{what} treats some features as categories, but all features of the contract are numbers. Train it "
+            "without categorical features."
+        )
     return model
 
 
 def require_installed() -> None:
-    """Pass silently where CatBoost is there.
-
-    Raises:
-        MissingExtraError: CatBoost is not installed.
-    """
+    """Raise MissingExtraError if CatBoost is not installed."""
     _catboost()
 
 
@@ -384,7 +377,7 @@ def _catboost() -> Any:
         return import_module("catboost")
     except ModuleNotFoundError as error:
         if error.name != "catboost":
-            raise  # it is there and lacks something of its own
+            raise  # CatBoost is installed but lacks a dependency
         raise MissingExtraError(
-            f"CatBoost is not installed, and a model of {SYSTEM_ID} was asked for: pip install '{EXTRA}'."
+            f"A {SYSTEM_ID} model was requested, but CatBoost is not installed. Run pip install '{EXTRA}'."
         ) from error

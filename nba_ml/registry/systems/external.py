@@ -1,6 +1,6 @@
-"""The systems of a channel that are no bundles of ours: rules, and registered CatBoosts.
+"""Find the systems that are not our own bundles: rules and registered CatBoost models.
 
-Imports what a prediction worker may import.
+Imports only what a prediction worker may import.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.storage.objects import ObjectStore
 
 
-def find_other(store: ObjectStore, model: ChannelModel) -> Rule | Registered:
-    """The rule of a name, or the registered file that a channel names, whole and under that very manifest.
+def find_external_system(store: ObjectStore, model: ChannelModel) -> Rule | Registered:
+    """The rule or the registered model that a channel names, verified against the named manifest.
 
     Raises:
-        BundleError: it is missing or damaged, its manifest is not the one that the channel names, or this version of
-            nba_ml has no such system.
+        BundleError: it is missing or damaged, has another manifest than the channel names, or this version of nba_ml
+            does not have its system.
     """
     if model.manifest_sha256 is None:
         return RULES[model.system_id]
     if model.system_id != CATBOOST:
         raise BundleError(
-            f"{model.model_id} is a model of {model.system_id}, a system that this version of nba_ml does not have. "
-            "Nothing predicts in its place. Update nba_ml here, or name another model."
+            f"{model.model_id} is a model of {model.system_id}, a system that this version of nba_ml does not have. No "
+            "other model replaces it. Update nba_ml here, or name another model."
         )
     return require_registered(store, model.model_id, model.manifest_sha256)

@@ -1,4 +1,4 @@
-"""What a prediction system is: a name, a version, points for feature columns, and how far back it has looked."""
+"""The interface of a prediction system."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Columns = Mapping[str, Floats]
 
 @dataclass(frozen=True, slots=True)
 class TrainingExtent:
-    """Which games a system owes itself to.
+    """How far a system's training data extends.
 
-    `fitted` is the last date that fitting or early stopping looked at: nothing after it shaped a prediction.
-    `given` is the last date of all its rows, those held out included, which somebody may have looked at to choose it.
+    `fitted_until` is the last date used for fitting or early stopping. `given_until` is the last date of all its rows,
+    including those held out, which may have influenced the choice of the model.
     """
 
-    fitted: date
-    given: date
+    fitted_until: date
+    given_until: date
 
 
 NOTHING = TrainingExtent(date.min, date.min)
-"""What a rule has seen."""
+"""The extent of a rule, which is not trained."""
 
 
 class PredictionSystem(Protocol):
-    """Points for feature columns. `version` names the very model; `newest_month` is '' for a rule.
+    """Predicts points from feature columns. `version` is the model's id; `newest_month` is '' for a rule.
 
-    `calibration` is None where the system has no interval: then it has no probability and no confidence either.
+    `calibration` is None if the system has no interval: then it has no probability and no confidence either.
     """
 
     @property
@@ -59,16 +59,16 @@ class PredictionSystem(Protocol):
     def newest_month(self) -> str: ...
 
     @property
-    def seen(self) -> TrainingExtent: ...
+    def extent(self) -> TrainingExtent: ...
 
     @property
     def calibration(self) -> Calibration | None: ...
 
     def predict(self, columns: Columns) -> Floats:
-        """Points (n,) as the system puts them out, NaN where it has nothing to go by.
+        """The system's raw output (n,), in points; NaN where it cannot predict.
 
         Raises:
-            KeyError: a feature is not among the columns.
+            KeyError: a feature is missing from the columns.
         """
         ...
 
@@ -79,5 +79,5 @@ def columns_of(rows: pa.Table, version: FeatureVersion) -> dict[str, Floats]:
 
 
 def matrix_of(columns: Columns, version: FeatureVersion) -> npt.NDArray[np.float32]:
-    """Feature vectors (n, features) in the contract's order, as models are fitted on: float32."""
+    """Feature vectors (n, features) in the contract's order, in float32 like the training data."""
     return np.column_stack([columns[name] for name in version.names]).astype(np.float32)

@@ -1,6 +1,6 @@
-"""What a system publishes for its output, whether it has an interval or not: shadow and serving alike.
+"""The published columns for a system's output, with or without an interval, in shadow and in serving.
 
-Imports NumPy and light modules of `core`: the prediction worker imports this module.
+Imports only NumPy and light modules, because the prediction worker imports it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ SPREAD = ("points_low", "points_high", "over_probability", "confidence_score")
 def system_columns(
     raw: npt.NDArray[np.floating], line: Floats, calibration: Calibration | None
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """What a system publishes for its output (n,) and lines (n,), NaN without one: column -> values (n,).
+    """The published columns for a system's output (n,) and lines (n,), NaN for no line: column -> values (n,).
 
-    Without a calibration the columns of `SPREAD` are NaN, and no bet is recommended: an edge without a probability
-    says nothing about what the bet is worth.
+    Without a calibration, the columns of `SPREAD` are NaN and no bet is recommended: without a probability, the value
+    of a bet is unknown.
 
     Raises:
         BundleError: an output is not finite.

@@ -1,4 +1,4 @@
-"""Systems that are a formula. They have no model, no interval, and nothing that they could have memorised."""
+"""Systems that are a formula. They have no model and no interval, and cannot have memorised results."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from nba_ml.registry.systems.interface import NOTHING, Columns, Floats, Training
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A formula over feature columns under a system's name."""
+    """A formula over feature columns, as a system."""
 
     system_id: str
     formula: Callable[[Columns], Floats]
     model_type: str = "rule"
     model_sha256: str = ""
     newest_month: str = ""
-    seen: TrainingExtent = NOTHING
+    extent: TrainingExtent = NOTHING
     calibration: None = None
 
     @property
     def version(self) -> str:
-        """Its name: a formula that changes must get another."""
+        """Its name. A changed formula must get a new name."""
         return self.system_id
 
     def predict(self, columns: Columns) -> Floats:
@@ -40,4 +40,4 @@ RULES: Mapping[str, Rule] = {
     "moving_average": Rule("moving_average", moving_average),
     "mock": Rule("mock", baselines.mock, model_type="mock"),
 }
-"""System id -> rule. `mock` is what the platform served before there was a model; `model_type` marks its records."""
+"""System id -> rule. `mock` is what the platform served before it had a model; `model_type` marks its records."""

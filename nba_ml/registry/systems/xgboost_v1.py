@@ -1,4 +1,4 @@
-"""A published bundle of ours as a prediction system."""
+"""A bundle published by nba_ml as a prediction system."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from nba_ml.storage.objects import ObjectStore
 
 
 def read_published(store: ObjectStore, model_id: str, manifest_sha256: str | None = None) -> ReadBundle:
-    """A published bundle by its model's id, as `registry.reader.read_bundle` reads it.
+    """Read a published bundle by its model id with `registry.reader.read_bundle`.
 
     Args:
-        manifest_sha256: of its manifest, where a channel names it.
+        manifest_sha256: the expected digest of its manifest; None accepts any.
 
     Raises:
-        BundleError: there is no such bundle, a part is missing or damaged, or its verdict does not allow it.
+        BundleError: there is no such bundle, an object is missing or damaged, or its verdict does not allow it.
     """
     try:
         manifest = BundleNames.of(model_id).manifest
@@ -51,8 +51,8 @@ def read_published(store: ObjectStore, model_id: str, manifest_sha256: str | Non
     return read_bundle(read, manifest, manifest_sha256)
 
 
-def named_by(bundle: ReadBundle) -> ChannelModel:
-    """How a channel names this bundle."""
+def channel_model_of(bundle: ReadBundle) -> ChannelModel:
+    """This bundle as a channel names it."""
     return ChannelModel(system_id=SYSTEM_ID, model_id=bundle.model_id, manifest_sha256=bundle.manifest_sha256)
 
 
@@ -60,8 +60,8 @@ def named_by(bundle: ReadBundle) -> ChannelModel:
 class XGBoostSystem:
     """A booster with its record.
 
-    `held_out` is true of the booster that the record's numbers were measured on: fitted on the train side alone, so
-    the validation rows are new to it. What is published may have been fitted anew on all rows.
+    `held_out` is true for the booster that the record's metrics were measured with: it was fitted on the train side
+    only, so the validation rows are new to it. The published booster may have been refitted on all rows.
     """
 
     record: ModelRecord
@@ -90,27 +90,27 @@ class XGBoostSystem:
         return self.record.newest_month
 
     @property
-    def seen(self) -> TrainingExtent:
-        """A booster of the train side was stopped on early stopping; one of all rows has learnt from the last one."""
+    def extent(self) -> TrainingExtent:
+        """A train-side booster used rows up to the early-stopping side; a refitted one used all rows."""
         sides = self.record.split.sides()
         given = sides["validation"].last
-        return TrainingExtent(fitted=sides["early_stopping"].last if self.held_out else given, given=given)
+        return TrainingExtent(fitted_until=sides["early_stopping"].last if self.held_out else given, given_until=given)
 
     @property
     def calibration(self) -> Calibration:
         return self.record.calibration
 
     def predict(self, columns: Columns) -> Floats:
-        """Points (n,), as the booster puts them out."""
+        """The booster's raw output (n,), in points."""
         return predict(self.booster, matrix_of(columns, V2_33FEATURES), self.threads).astype(np.float64)
 
 
 def system_of(bundle: ReadBundle, threads: int | None = None) -> XGBoostSystem:
-    """A bundle as a system: its record parsed, and its reference rows predicted in this process, to the last bit.
+    """A bundle as a system. Its record is parsed, and its reference rows are predicted in this process.
 
     Raises:
-        BundleError: the record is not one of this version of nba_ml, XGBoost cannot load the booster, or the reference
-            rows are predicted otherwise.
+        BundleError: this version of nba_ml cannot read the record, XGBoost cannot load the booster, or the predictions
+            of the reference rows differ.
     """
     try:
         record = ModelRecord.model_validate(bundle.record)
@@ -124,13 +124,13 @@ def system_of(bundle: ReadBundle, threads: int | None = None) -> XGBoostSystem:
 
 
 def measured_system(system: XGBoostSystem, tables: Mapping[str, pa.Table]) -> XGBoostSystem:
-    """The booster that the record's numbers speak of, as a system: fitted again from the same rows, to the same bytes.
+    """The booster that the record's metrics were measured with, refitted from the same rows to the same bytes.
 
     Args:
-        tables: month -> snapshot rows, whole, of all the months of the record's split.
+        tables: month -> all snapshot rows, for all months of the record's split.
 
     Raises:
-        StaleInputError: the snapshots are no longer those of the split, or the fit gives other bytes.
+        StaleInputError: the snapshots are no longer those of the split, or the fit produces other bytes.
     """
     if system.held_out:
         return system
@@ -139,8 +139,8 @@ def measured_system(system: XGBoostSystem, tables: Mapping[str, pa.Table]) -> XG
     fitted = fit(sides["train"], sides["early_stopping"], record.parameters, V2_33FEATURES, system.threads).booster
     if bytes_digest(fitted) != record.measured_sha256:
         raise StaleInputError(
-            f"The booster that {record.model_id} was measured by cannot be made again: its sha256 was "
-            f"{record.measured_sha256}, and the same rows now give {bytes_digest(fitted)}. XGBoost here and there "
-            "differ. Train the month again with this one, or wait for games that neither model was given."
+            f"The booster that the metrics of {record.model_id} were measured with cannot be refitted: its sha256 was "
+            f"{record.measured_sha256}, and the same rows now give {bytes_digest(fitted)}. The XGBoost installations "
+            "differ. Train the month again with this one, or wait for games that are new to both models."
         )
     return replace(system, booster=fitted, held_out=True)
