@@ -149,7 +149,7 @@ def test_a_move_whose_answer_was_lost_says_what_to_run_and_that_runs_once(
     assert f"{first} serves now (serial 5)" in terminal.says(0, "champion", "rollback", *WHY, "--to", first)
     answer = terminal.says(0, *again)
     assert "Already done: serial 4" in answer
-    assert "moved on since: serial 5" in answer
+    assert "has moved since: serial 5" in answer
     assert f"{first} serves (serial 5)" in answer
 
 

@@ -246,7 +246,7 @@ def test_ten_percent_at_once_records_the_backtest(scene: Scene) -> None:
     assert state.reason.startswith("a reason of a sentence. Met: unseen_rows: ")
 
     (scene.home.months.objects.root / "feature_store_snapshot/2022-01.parquet").unlink()  # type: ignore[attr-defined]
-    assert "wait: no share without evidence" in scene.says(1, "rollout", "advance")
+    assert "wait: the backtest on stored rows is not passed" in scene.says(1, "rollout", "advance")
     assert scene.served == (scene.ours, external, 10)
 
 
