@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from nba_ml.contract.errors import CalibrationError
 from nba_ml.model.uncertainty import LEVELS, Calibration, Coverage, calibrate, measure_coverage
@@ -57,6 +58,25 @@ def test_the_scale_grows_with_the_root_of_the_prediction_and_has_a_floor() -> No
     )
     below_zero = flat().model_copy(update={"scale": (1.0, 0.5)}).interval(np.array([-1.0]))
     assert np.isfinite(below_zero).all()
+
+
+def test_single_precision_changes_nothing() -> None:
+    """Guards against probabilities that depend on who asks: the booster predicts in single precision."""
+    points, lines = np.array([10.1, 20.7], dtype=np.float32), np.array([12.5, NAN], dtype=np.float32)
+    exact = points.astype(np.float64), lines.astype(np.float64)
+    for single, double in (
+        (flat(0.3).interval(points), flat(0.3).interval(exact[0])),
+        (flat(0.3).over_probability(points, lines), flat(0.3).over_probability(*exact)),
+        (flat(0.3).confidence_score(points, lines), flat(0.3).confidence_score(*exact)),
+    ):
+        np.testing.assert_array_equal(single, double)
+
+
+def test_a_calibration_cannot_be_changed_or_given_what_it_does_not_know() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        flat().rows = 3
+    with pytest.raises(ValidationError, match="extra"):
+        Calibration(**flat().model_dump(), spread=1.0)
 
 
 def test_shapes_are_interpolated_between_knots_and_stay_beyond_them() -> None:

@@ -24,7 +24,7 @@ AREAS = {
     "calibration": Area(
         ("nba_ml/model/uncertainty.py",), ("model/test_calibration_values.py", "model/test_uncertainty.py")
     ),
-    "planner": Area(("nba_ml/runner/planner.py",), ("runner/test_planner.py",)),
+    "planner": Area(("nba_ml/runner/planner.py",), ("runner/test_planner_rules.py",)),
     "notices": Area(
         ("nba_ml/monitoring", "nba_ml/defs/sensors/failures.py"),
         ("monitoring",),
@@ -48,6 +48,6 @@ AREAS = {
     ),
     "channel": Area(
         tuple(f"nba_ml/registry/{name}.py" for name in ("channel", "moves", "repeatable", "rollback")),
-        ("registry/test_repeatable.py", "registry/test_rollback.py", "registry/test_channel.py"),
+        ("registry/test_channel_rules.py",),
     ),
 }
