@@ -27,10 +27,12 @@ AREAS = {
     "planner": Area(("nba_ml/runner/planner.py",), ("runner/test_planner_rules.py",)),
     "notices": Area(
         ("nba_ml/monitoring", "nba_ml/defs/sensors/failures.py"),
-        ("monitoring",),
+        ("monitoring/test_health.py", "monitoring/test_notice_rules.py", "monitoring/test_notify.py"),
+        "not tls and not certificate and not nothing_or_is_not_there",
     ),
     "stores": Area(
-        ("nba_ml/storage",), ("storage/test_objects.py", "storage/test_months.py", "storage/test_directory.py")
+        tuple(f"nba_ml/storage/{name}.py" for name in ("objects", "directory", "months", "opening")),
+        ("storage/test_store_rules.py", "storage/test_directory.py"),
     ),
     "serving": Area(
         ("nba_ml/serving",),
@@ -44,7 +46,8 @@ AREAS = {
     ),
     "publication": Area(
         ("nba_ml/registry/publication.py", "nba_ml/registry/reader.py"),
-        ("registry/test_reader.py", "registry/test_publication.py"),
+        ("registry/test_publication.py", "registry/test_reader.py"),
+        "not cloud and not killed and not publishers and not process and not program and not child and not loads",
     ),
     "channel": Area(
         tuple(f"nba_ml/registry/{name}.py" for name in ("channel", "moves", "repeatable", "rollback")),
