@@ -37,9 +37,10 @@ AREAS = {
     "serving": Area(
         ("nba_ml/serving",),
         (
+            "serving/test_row_edges.py",
             "serving/test_rows.py",
-            "serving/test_watch.py",
             "serving/test_predictor.py",
+            "serving/test_watch.py",
             "serving/test_external.py",
             "serving/http",
         ),
