@@ -29,15 +29,15 @@ from nba_ml.registry.channel import (
 )
 from nba_ml.registry.moves import (
     SWAPS,
-    Moved,
+    MoveResult,
     UnfinishedMoveError,
     move_channel,
     require_model_intact,
-    why_not_carried_out,
+    why_not_applied,
 )
 from nba_ml.registry.publication import publish
-from nba_ml.registry.repeatable import described, move_from, starting_serial
-from nba_ml.registry.rollback import history, rollback, rollout_stop, show, unfinished, why_stuck
+from nba_ml.registry.repeatable import describe_move, move_from, starting_serial
+from nba_ml.registry.rollback import rollback, rollout_stop
 from nba_ml.registry.states import promoted_state
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import GenerationMismatchError
@@ -62,7 +62,7 @@ def published(store: DirectoryStore, booster: str) -> ChannelModel:
     return ChannelModel(system_id="xgboost_v1", model_id=name, manifest_sha256=digest(manifest.data))
 
 
-def promote(store: DirectoryStore, champion: ChannelModel) -> Moved:
+def promote(store: DirectoryStore, champion: ChannelModel) -> MoveResult:
     def decide(present: Channel | None) -> Channel:
         if present is None:
             return Channel(serial=1, champion=champion, kind="promote", reason=WHY, moved_at=AT)
@@ -71,7 +71,7 @@ def promote(store: DirectoryStore, champion: ChannelModel) -> Moved:
     return move_channel(store, decide)
 
 
-def challenge(store: DirectoryStore, challenger: ChannelModel, share: Any = 10) -> Moved:
+def challenge(store: DirectoryStore, challenger: ChannelModel, share: Any = 10) -> MoveResult:
     def decide(present: Channel | None) -> Channel:
         assert present is not None
         return next_state(
@@ -106,7 +106,7 @@ def test_a_rollback_makes_exactly_this_state(store: DirectoryStore, three: Three
     challenge(store, published(store, "a challenger"))
     done = rollback(store, LATER, WHY)
     assert done.moved
-    assert done.channel == read_channel(store) == show(store)
+    assert done.channel == read_channel(store)
     assert done.channel == Channel(
         serial=5,
         champion=three[1],
@@ -116,7 +116,7 @@ def test_a_rollback_makes_exactly_this_state(store: DirectoryStore, three: Three
         reason=WHY,
         moved_at=LATER,
     )
-    assert (done.followed, done.already, done.later) == (None, None, None)
+    assert (done.caught_up_to, done.already, done.later) == (None, None, None)
 
 
 def test_a_model_rolled_back_to_is_not_set_aside_and_the_one_left_is(store: DirectoryStore, three: Three) -> None:
@@ -149,20 +149,20 @@ def test_what_cannot_be_rolled_back_is_refused_and_moves_nothing(store: Director
         rollback(store, AT, WHY)
     one = published(store, "one")
     promote(store, one)
-    with pytest.raises(ReleaseError, match=f"No champion before {one.model_id} is left"):
+    with pytest.raises(ReleaseError, match=f"no champion before {one.model_id} to return to"):
         rollback(store, AT, WHY)
-    with pytest.raises(ReleaseError, match="is no reason"):
+    with pytest.raises(ReleaseError, match="shorter than"):
         rollback(store, AT, " short ")
-    with pytest.raises(ReleaseError, match="another never was the champion"):
+    with pytest.raises(ReleaseError, match="another was never the champion"):
         rollback(store, AT, WHY, to="another")
     assert not rollback(store, AT, WHY, to=one.model_id).moved
-    assert [state.serial for state in history(store)] == [1]
+    assert [state.serial for state in read_history(store)] == [1]
 
 
 def test_a_second_rollback_must_name_its_model(store: DirectoryStore, three: Three) -> None:
     """Guards against two people who go back one step each, also where a rollout came in between."""
     rollback(store, AT, WHY)
-    hint = f"since the rollback of serial 4 .*--to MODEL_ID. `--to {three[0].model_id}` goes one further back"
+    hint = f"since the rollback of serial 4 .*--to MODEL_ID. The one before it: --to {three[0].model_id}"
     with pytest.raises(ReleaseError, match=hint):
         rollback(store, AT, WHY)
     challenge(store, three[2])
@@ -187,10 +187,10 @@ def test_without_an_earlier_champion_the_hint_names_none(store: DirectoryStore, 
 def test_a_stopped_rollout_stays_in_shadow_unless_it_is_forgotten(store: DirectoryStore) -> None:
     one, other = published(store, "one"), published(store, "other")
     promote(store, one)
-    with pytest.raises(ReleaseError, match="No rollout is under way"):
+    with pytest.raises(ReleaseError, match="No rollout is in progress"):
         rollout_stop(store, AT, WHY)
     challenge(store, other)
-    with pytest.raises(ReleaseError, match="is no reason"):
+    with pytest.raises(ReleaseError, match="shorter than"):
         rollout_stop(store, AT, "no")
     state = rollout_stop(store, LATER, WHY).channel
     assert state is not None
@@ -224,11 +224,11 @@ def test_a_command_that_is_run_again_finds_its_own_move(store: DirectoryStore, t
     stop = rollout_stop(store, AT, WHY)
     assert (stop.moved, stop.already) == (True, None)
     assert rollout_stop(store, AT, WHY, from_serial=5).already == read_state(store, 6)
-    with pytest.raises(ReleaseError, match="Somebody else moved"):
+    with pytest.raises(ReleaseError, match="Another command has moved"):
         rollout_stop(store, AT, WHY, from_serial=5, forget=True)
-    with pytest.raises(ReleaseError, match="Somebody else moved"):
+    with pytest.raises(ReleaseError, match="Another command has moved"):
         rollback(store, AT, WHY, from_serial=4)
-    with pytest.raises(ReleaseError, match="Somebody else moved"):
+    with pytest.raises(ReleaseError, match="Another command has moved"):
         rollout_stop(store, AT, WHY, from_serial=3)
     assert read_history(store)[-1].serial == 6
 
@@ -307,23 +307,23 @@ def test_a_move_in_words() -> None:
     plus_two = timezone(timedelta(hours=2))
     alone = first(reason="why not.", moved_at=datetime(2025, 7, 1, 1, 30, tzinfo=plus_two))
     name = model(1).model_id
-    assert described(alone) == f"promote of 2025-06-30 23:30 UTC, champion {name}: why not"
+    assert describe_move(alone) == f"promote of 2025-06-30 23:30 UTC, champion {name}: why not"
     both = first(challenger=model(2), share=10, graded_from=date(2022, 1, 5))
-    assert f"champion {name} beside it {model(2).model_id} at 10%: the first" in described(both)
+    assert f"champion {name}, challenger {model(2).model_id} at 10%: the first" in describe_move(both)
 
 
 # --- the mechanics of a move ----------------------------------------------------------------------------------
 
 
-def accepted(store: DirectoryStore, state: Channel) -> Moved:
+def accepted(store: DirectoryStore, state: Channel) -> MoveResult:
     return move_channel(store, lambda _: state, verify=lambda *_: None)
 
 
 def test_a_state_must_follow_the_one_before(store: DirectoryStore) -> None:
-    with pytest.raises(ChannelError, match="after serial 0 has serial 1, not 2"):
+    with pytest.raises(ChannelError, match="after serial 0 must have serial 1, not 2"):
         accepted(store, first().model_copy(update={"serial": 2}))
     accepted(store, first())
-    with pytest.raises(ChannelError, match="after serial 1 has serial 2, not 1"):
+    with pytest.raises(ChannelError, match="after serial 1 must have serial 2, not 1"):
         accepted(store, first())
     assert not move_channel(store, lambda _: None).moved
 
@@ -357,7 +357,7 @@ def test_a_swap_is_tried_again_only_so_often(store: DirectoryStore) -> None:
             tries.append(name)
             raise GenerationMismatchError(name, name, generation, "another")
 
-    with pytest.raises(UnfinishedMoveError, match=f"written over with an older state {SWAPS} times .*serial 2"):
+    with pytest.raises(UnfinishedMoveError, match=f"with an older state {SWAPS} times.*serial 2"):
         accepted(Contested(store.root), next_state(first(), kind="promote", reason=WHY, at=AT, champion=model(2)))
     assert tries == [CHAMPION] * 5
     broken = Broken(store.root, "swap")
@@ -373,7 +373,7 @@ def test_a_pointer_that_the_history_does_not_know_is_refused(store: DirectorySto
             forged = Channel.from_bytes(data, "").model_copy(update={"reason": "forged"})
             return super().swap(name, forged.to_bytes(), generation)
 
-    with pytest.raises(ChannelError, match="holds a state of serial 2 that is not the one in its history"):
+    with pytest.raises(ChannelError, match="holds a state of serial 2 that differs from the one in its history"):
         accepted(Meddled(store.root), next_state(first(), kind="promote", reason=WHY, at=AT, champion=model(2)))
 
 
@@ -383,7 +383,7 @@ def test_an_outage_says_what_is_known(store: DirectoryStore) -> None:
     with pytest.raises(UnfinishedMoveError, match="not in the history, so nothing has changed") as failed:
         accepted(Broken(store.root, "create"), wanted)
     assert failed.value.wanted == wanted
-    with pytest.raises(UnfinishedMoveError, match=r"recorded in the history as serial 2.*until then .* serves"):
+    with pytest.raises(UnfinishedMoveError, match=r"recorded in the history as serial 2.*until then, .* serves"):
         accepted(Broken(store.root, "swap"), wanted)
 
     class Lost(DirectoryStore):
@@ -396,27 +396,25 @@ def test_an_outage_says_what_is_known(store: DirectoryStore) -> None:
     after = next_state(wanted, kind="promote", reason=WHY, at=AT, champion=model(3))
     done = accepted(Lost(store.root), after)
     assert (done.moved, done.channel, done.later) == (True, after, None)
-    assert done.followed == wanted
-    assert f"serial 2, a promote, in which {model(2).model_id} serves" in done.said_of_following
-    assert (
-        accepted(store, next_state(after, kind="promote", reason=WHY, at=AT, champion=model(4))).said_of_following == ""
-    )
+    assert done.caught_up_to == wanted
+    assert f"serial 2, promote, in which {model(2).model_id} serves" in done.catch_up_note
+    assert accepted(store, next_state(after, kind="promote", reason=WHY, at=AT, champion=model(4))).catch_up_note == ""
 
 
 def test_what_serves_is_what_was_read_back_last() -> None:
-    assert Moved(first(), True).serving == first()
-    assert Moved(first(), True, later=first(2)).serving == first(2)
+    assert MoveResult(first(), True).serving == first()
+    assert MoveResult(first(), True, later=first(2)).serving == first(2)
 
 
 def test_a_state_that_cannot_be_carried_out_says_the_way_out(store: DirectoryStore) -> None:
     gone = next_state(first(), kind="promote", reason=WHY, at=AT, champion=model(2))
-    assert f"champion rollback --to {model(1).model_id} --from-serial 2" in why_stuck(store, first(), gone)
-    assert "champion rollback --to MODEL_ID --from-serial 2" in why_not_carried_out(store, None, gone)
+    assert f"champion rollback --to {model(1).model_id} --from-serial 2" in why_not_applied(store, first(), gone)
+    assert "champion rollback --to MODEL_ID --from-serial 2" in why_not_applied(store, None, gone)
     rollout = next_state(first(), kind="rollout_start", reason=WHY, at=AT, challenger=model(2), graded_from=AT.date())
-    found = why_stuck(store, first(), rollout)
+    found = why_not_applied(store, first(), rollout)
     assert "rollout stop --forget --from-serial 2" in found
-    assert f"left as it is: {model(1).model_id} serves (serial 1)" in found
-    assert why_stuck(store, first(), next_state(first(), kind="rollout_stop", reason=WHY, at=AT)) == ""
+    assert f"is unchanged: {model(1).model_id} serves (serial 1)" in found
+    assert why_not_applied(store, first(), next_state(first(), kind="rollout_stop", reason=WHY, at=AT)) == ""
     with pytest.raises(ChannelError, match="no manifest"):
         require_model_intact(store, MOCK)
 
@@ -438,17 +436,16 @@ def test_the_history_is_read_in_order_and_as_far_as_asked(store: DirectoryStore)
     store.write(f"{history_name(1)}.bak", b"no state")
     assert [each.serial for each in read_history(store)] == [1, 2, 3, 4]
     assert [each.serial for each in read_history(store, 2)] == [3, 4]
-    assert [each.serial for each in history(store, 1)] == [4]
     assert history_name(7) == "xgboost_v1/channels/history/000007.json"
-    assert newest_state_ahead(store, state) is unfinished(store, state) is None
-    assert newest_state_ahead(store, read_state(store, 2)) == unfinished(store, read_state(store, 2)) == state
+    assert newest_state_ahead(store, state) is None
+    assert newest_state_ahead(store, read_state(store, 2)) == state
     assert newest_state_ahead(store, None) == state
     store.delete(history_name(3))
     assert newest_state_ahead(store, read_state(store, 1)) == read_state(store, 2), "beyond a gap is no state"
     with pytest.raises(ChannelError, match="is missing, and the history is append-only"):
         read_state(store, 3)
     store.write(history_name(3), state.to_bytes())
-    with pytest.raises(ChannelError, match="holds the state of serial 4"):
+    with pytest.raises(ChannelError, match="contains the state of serial 4"):
         read_state(store, 3)
 
 

@@ -106,7 +106,7 @@ def test_each_name_must_be_there_and_no_other() -> None:
 
 @pytest.mark.parametrize("given", [[3], "rows", 3, [[1.0] * 33], np.zeros((1, 33))])
 def test_what_carries_no_names_is_refused(given: object) -> None:
-    with pytest.raises(FeatureRowsError, match="carries names|a mapping of names to values is due"):
+    with pytest.raises(FeatureRowsError, match=r"carries names|a mapping of names to values is due"):
         read_rows(given)
 
 
