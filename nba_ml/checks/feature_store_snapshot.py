@@ -1,22 +1,22 @@
-"""Checks of a month's snapshot: it follows the contract, covers the games played, and has no leak."""
+"""Checks of a month's snapshot: the stored rows are those taken, cover the games played, and have no leak.
+
+`take_snapshot` already refuses duplicate rows, rows out of range and rows without a result, and clears the line where
+there is none. No check repeats that: a snapshot rewritten behind its back has another digest than its materialisation,
+and the publisher refuses any model made from it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.checks.leaks import last_5_correlation, line_error, recomputes
-from nba_ml.checks.worst_rows import first_rows, keys_of
 from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, Feature
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.data.feature_rows import contract_faults
-from nba_ml.data.recomputation import KEY
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import snapshot_schema
@@ -50,53 +50,6 @@ def _contract(snapshot: Snapshot, context: CheckContext) -> Finding:
         n=snapshot.table.num_rows,
         worst=[{"difference": difference} for difference in differing],
         next_step=f"Materialise feature_store_snapshot for {context.month} again with this version of the code.",
-    )
-
-
-def _unique_keys(snapshot: Snapshot, context: CheckContext) -> Finding:
-    keys = snapshot.table.select(KEY).group_by(KEY).aggregate([([], "count_all")])
-    repeated = keys.filter(pc.greater(keys.column("count_all"), 1))
-    return Finding(
-        passed=repeated.num_rows == 0,
-        metric="duplicate player-games",
-        value=repeated.num_rows,
-        n=snapshot.table.num_rows,
-        worst=[{k: str(v) for k, v in row.items()} for row in repeated.slice(0, 5).to_pylist()],
-        next_step=f"Find out which job wrote {context.month} twice, remove the older rows, and materialise the month "
-        "again.",
-    )
-
-
-def _ranges(snapshot: Snapshot, context: CheckContext) -> Finding:
-    found = contract_faults(_vectors(snapshot.table), V2_33FEATURES)
-    faults = {row: fault for row, fault in enumerate(found) if fault}
-    first = list(faults)[:5]
-    return Finding(
-        passed=not faults,
-        metric="rows outside the contract's ranges or missing where forbidden",
-        value=len(faults),
-        n=snapshot.table.num_rows,
-        worst=[{**key, "fault": faults[row]} for key, row in zip(keys_of(snapshot.table, first), first, strict=True)],
-        next_step=f"Materialise feature_store_snapshot for {context.month} again: this version excludes such rows.",
-    )
-
-
-def _samples_are_results(snapshot: Snapshot, context: CheckContext) -> Finding:
-    rows = snapshot.table.select([*KEY, "points", "minutes_played"]).to_pandas(date_as_object=False)
-    results = snapshot.results.to_pandas(date_as_object=False)
-    both = rows.merge(results, on=KEY, how="left", suffixes=("", "_in_results"))
-    agree = (both["points"] == both["points_in_results"]) & (
-        both["minutes_played"] == both["minutes_played_in_results"]
-    )
-    wrong = both[~agree]
-    return Finding(
-        passed=wrong.empty,
-        metric="samples whose points or minutes differ from the box score, or without minutes",
-        value=len(wrong),
-        n=len(rows),
-        worst=first_rows(wrong),
-        next_step=f"Find out what changed the targets of {context.month}. A sample is a player with minutes above 0, "
-        "and its target is the points scored in that game. Then materialise the month again.",
     )
 
 
@@ -165,23 +118,6 @@ def _only_value(column: pa.ChunkedArray) -> str:
     return f"{known[0]:g}" if len(known) else "missing"
 
 
-def _line_flag(snapshot: Snapshot, context: CheckContext) -> Finding:
-    line, flag = (snapshot.table.column(name).to_numpy() for name in ("vegas_points_line", "has_vegas_line"))
-    wrong = np.flatnonzero((flag == 1) == np.isnan(line)).tolist()
-    return Finding(
-        passed=not wrong,
-        metric="rows with a line but no flag, or a flag but no line",
-        value=len(wrong),
-        n=len(line),
-        worst=[
-            {**key, "has_vegas_line": flag[row], "vegas_points_line": line[row]}
-            for key, row in zip(keys_of(snapshot.table, wrong[:5]), wrong, strict=False)
-        ],
-        next_step=f"Missing lines of {context.month} were filled in. Materialise the month again: this version stores "
-        "no line where the flag is 0.",
-    )
-
-
 def _lines_matched(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
     """Rule: at least `limit` of the lines match a player who appeared on their date."""
 
@@ -202,12 +138,6 @@ def _lines_matched(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
         )
 
     return examine
-
-
-def _vectors(table: pa.Table) -> npt.NDArray[np.float64]:
-    """The feature matrix, (n, 33)."""
-    columns = [table.column(name).to_numpy() for name in V2_33FEATURES.names]
-    return np.column_stack(columns) if table.num_rows else np.empty((0, len(columns)))
 
 
 def _drift(snapshot: Snapshot, context: CheckContext) -> Finding:
@@ -242,30 +172,6 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             threshold="columns, types and digest as v2_33features has them",
             reason="A model trained on other columns, or another order, predicts nonsense without an error.",
             examine=_contract,
-        ),
-        Check(
-            asset=ASSET,
-            name="unique_keys",
-            consequence=Consequence.STOPS_RUN,
-            threshold="no (player_lookup, game_date) twice",
-            reason="A repeated row counts twice in training and twice in every metric.",
-            examine=_unique_keys,
-        ),
-        Check(
-            asset=ASSET,
-            name="ranges",
-            consequence=Consequence.STOPS_RUN,
-            threshold="every value in its range, none missing where the contract forbids it",
-            reason="Changed units (a share stored as a percentage) show up here first.",
-            examine=_ranges,
-        ),
-        Check(
-            asset=ASSET,
-            name="samples_are_results",
-            consequence=Consequence.STOPS_RUN,
-            threshold="every sample is a player who played, with the points of that game",
-            reason="A player who did not play is not a sample, and the target of another game is noise.",
-            examine=_samples_are_results,
         ),
         Check(
             asset=ASSET,
@@ -315,14 +221,6 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "far as its 95% interval tells",
             reason="Nothing known before a game predicts it that well. A higher correlation is a leak.",
             examine=last_5_correlation,
-        ),
-        Check(
-            asset=ASSET,
-            name="line_flag_agrees",
-            consequence=Consequence.STOPS_RUN,
-            threshold="has_vegas_line is 1 exactly where there is a line",
-            reason="People would bet against a made-up line.",
-            examine=_line_flag,
         ),
         *(
             Check(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import QUICK, Trained
 
 CHECKS = {check.name: check for check in checks(Thresholds())}
-LOADS, VALID = CHECKS["loads_in_fresh_process"], CHECKS["valid_schema"]
+LOADS = CHECKS["loads_in_fresh_process"]
 MONTH = "2021-12"
 
 
@@ -64,21 +63,3 @@ def test_no_record_yet_passes_and_says_so() -> None:
     for check in CHECKS.values():
         finding = check.examine(DescribedModel(None, None), scene("2021-10"))
         assert (finding.passed, finding.value, finding.n) == (True, "no model yet", 0)
-
-
-def test_a_real_record_keeps_the_shipped_schema(trained: Trained) -> None:
-    """Guards against a schema file that was not generated again when the record changed."""
-    finding = VALID.examine(DescribedModel(trained.record, trained.fitted.booster), scene(MONTH))
-    assert (finding.passed, finding.value, finding.n) == (True, 0, 1)
-
-
-def test_a_record_that_breaks_the_schema_is_told_where(trained: Trained) -> None:
-    """Guards against a record that only this library can read: a month that is a number, a share that is a text."""
-    record = trained.record.model_copy(update={"newest_month": 202112, "importance": {"team_pace": "much"}})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydantic's own, on writing what it would not have read
-        finding = VALID.examine(DescribedModel(record, trained.fitted.booster), scene(MONTH))
-    passed, _, worst = told(VALID, finding)
-    assert (passed, finding.value) == (False, 2)
-    assert "newest_month" in worst
-    assert "importance/team_pace" in worst

@@ -16,6 +16,7 @@ from pathlib import Path
 import dagster as dg
 import pyarrow as pa
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import CHAIN
@@ -26,10 +27,15 @@ from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.resources import open_store
-from nba_ml.registry.publication import list_published
-from nba_ml.registry.reader import verify_bundle
+from nba_ml.model.values import DescribedModel
+from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.publication import Bundle, list_published, publish
+from nba_ml.registry.reader import reads_from, verify_bundle
+from nba_ml.registry.verdict import CheckVerdict
 from nba_ml.runner.backfill import checks_job
+from nba_ml.runner.check_run import CheckStatus, check_month
 from nba_ml.runner.home import open_instance
+from nba_ml.runner.session import open_session
 from nba_ml.settings import SAMPLE_DATA, Settings
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore
@@ -394,11 +400,15 @@ def test_a_check_that_stops_the_run_lets_nothing_be_made_of_it(home: Home) -> No
     """Guards against a model trained on a month of which the checks said that it means nothing."""
     snapshot = home.months.load(STORED["feature_store_snapshot"], LAST)
     assert isinstance(snapshot, Snapshot)
-    twice = pa.concat_tables([snapshot.table, snapshot.table.slice(0, 50)]).sort_by("game_date")
-    home.months.save(STORED["feature_store_snapshot"], LAST, replace(snapshot, table=twice, digest=table_digest(twice)))
+    home.months.save(STORED["feature_store_snapshot"], LAST, replace(snapshot, table=_twice(snapshot.table)))
     result = home.run_checks(LAST, "feature_store_snapshot")
     assert not result.success
-    assert "unique_keys" in failure(result, "feature_store_snapshot_checks")
+    assert "contract" in failure(result, "feature_store_snapshot_checks")
+
+
+def _twice(table: pa.Table) -> pa.Table:
+    """A snapshot's rows with some that count twice."""
+    return pa.concat_tables([table, table.slice(0, 50)]).sort_by("game_date")
 
 
 @pytest.mark.parametrize("asset", sorted({check.asset for check in all_checks() if check.asset in CHAIN}))
@@ -534,8 +544,27 @@ def _checked_other_bytes(home: Home) -> str:
     return f"dates_disjoint_and_ordered on train_split of {LAST} (it has not run"
 
 
+def _rewritten_snapshot(home: Home) -> str:
+    """A job rewrote a snapshot, with a digest of the new rows: nothing that is read of it is wrong in itself."""
+    november = home.months.load(STORED["feature_store_snapshot"], "2021-11")
+    assert isinstance(november, Snapshot)
+    rows = _twice(november.table)
+    home.months.save(
+        STORED["feature_store_snapshot"], "2021-11", replace(november, table=rows, digest=table_digest(rows))
+    )
+    assert home.run(LAST, ["train_split", "xgboost_model", "model_metadata"]).success
+    return "contract on feature_store_snapshot of 2021-11 (it has not run"
+
+
 @pytest.mark.parametrize(
-    "spoil", [_failed_check, _never_checked_model, _checked_before_the_last_materialisation, _checked_other_bytes]
+    "spoil",
+    [
+        _failed_check,
+        _never_checked_model,
+        _checked_before_the_last_materialisation,
+        _checked_other_bytes,
+        _rewritten_snapshot,
+    ],
 )
 def test_the_publisher_alone_is_refused_without_a_fresh_pass_of_every_check(
     home: Home, spoil: Callable[[Home], str]
@@ -550,6 +579,60 @@ def test_the_publisher_alone_is_refused_without_a_fresh_pass_of_every_check(
     assert "may not be published" in message
     assert unpassed in message
     assert home.files() == published
+
+
+DROPPED = {"feature_store_snapshot": "unique_keys", "model_metadata": "valid_schema"}
+"""Asset -> a check that it had in an earlier version."""
+
+
+def test_a_failure_of_a_dropped_check_stops_nothing(home: Home) -> None:
+    """Guards an older home: a check that no longer exists cannot be run again, so its failure would last."""
+    for asset, check in DROPPED.items():
+        [latest] = home.instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey(asset), asset_partitions=[LAST]), limit=1
+        ).records
+        home.instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                dg.AssetKey(asset),
+                check,
+                passed=False,
+                blocking=True,
+                partition=LAST,
+                target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+                    storage_id=latest.storage_id, run_id=latest.run_id, timestamp=latest.timestamp
+                ),
+            )
+        )
+    shutil.rmtree(home.settings.artifact_root)
+    assert home.run(LAST, ["gcs_artifact"]).success
+    assert len(home.files()) == 3
+    with open_session(home.settings) as backfill:
+        assert backfill.planner.out_of_date(LAST, ["feature_store_snapshot"]) == ()
+        assert backfill.planner.unjudged([LAST], DROPPED) == set()
+        assert check_month(backfill, LAST).of(CheckStatus.ERROR) == ()
+
+
+def test_a_verdict_that_names_dropped_checks_is_read_and_verified(home: Home) -> None:
+    """Guards models published by earlier versions: their manifests name checks that no longer exist."""
+    artifact = home.months.load(STORED["gcs_artifact"], LAST)
+    described = home.months.load(STORED["model_metadata"], LAST)
+    assert isinstance(artifact, Artifact)
+    assert artifact.verdict is not None
+    assert isinstance(described, DescribedModel)
+    assert described.record is not None
+    assert described.booster is not None
+    older = [
+        CheckVerdict(asset=asset, check=check, month=LAST, passed=True, subject="0" * 64)
+        for asset, check in DROPPED.items()
+    ]
+    verdict = artifact.verdict.model_copy(update={"checks": (*artifact.verdict.checks, *older)})
+    root = open_objects(str(home.settings.home / "older"))
+    done = publish(root, Bundle(described.record.model_id, described.booster, described.record.to_bytes(), verdict))
+    verify_bundle(reads_from(root), done.manifest.name, manifest_sha256=done.manifest.sha256)
+    home.months.save(STORED["gcs_artifact"], LAST, artifact.model_copy(update={"verdict": verdict}))
+    loaded = home.months.load(STORED["gcs_artifact"], LAST)
+    assert isinstance(loaded, Artifact)
+    assert loaded.verdict == verdict
 
 
 def test_the_publisher_alone_passes_once_every_check_has_passed(home: Home) -> None:

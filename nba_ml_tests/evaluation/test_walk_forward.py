@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import date, timedelta
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -196,6 +197,34 @@ def test_the_page_needs_nothing_but_itself() -> None:
     assert "@import" not in page
     assert "http" not in text_of(page)
     assert 'name="viewport"' in page
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "' onmouseover='alert(1)",
+        "</style></td></table><iframe src=https://example.com>",
+        "{{ 7 * 7 }}{% include 'style.css' %}",
+        "&lt;b&gt;",
+    ],
+)
+def test_a_name_from_the_data_is_shown_and_never_interpreted(hostile: str) -> None:
+    """Guards against markup in a stored name, which would run in the browser of whoever opens the report."""
+    walk = walk_of(month_of_errors("2022-01", [1.0, 2.0], line=True), empty_month("2022-10"))
+    assert walk.overall is not None
+    slices = walk.overall.overall
+    named = walk.overall.model_copy(update={"by": {dimension: {hostile: slices} for dimension in walk.overall.by}})
+    page = page_of(walk.model_copy(update={"overall": named, "seasons": {hostile: named}}))
+    plain, found = _Resources(), _Resources()
+    plain.feed(page_of(walk))
+    found.feed(page)
+    assert found.open == []
+    assert set(found.tags) == set(plain.tags)
+    assert found.addresses == plain.addresses
+    shown = unescape(text_of(page))
+    assert shown.count(hostile) == 8  # a season, its heading, its tier, and five tables by dimension
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 import nba_ml
@@ -26,6 +27,7 @@ from nba_ml.model.training import fit_all, gather, predict
 from nba_ml.model.uncertainty import calibrate
 from nba_ml.registry.reference import predict_rows
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
+from nba_ml_tests.generated import SCHEMA
 
 
 def test_record_and_report_go_through_json_and_back(trained: Trained) -> None:
@@ -59,6 +61,14 @@ def test_the_schema_names_every_field_and_lets_no_other_in(trained: Trained) -> 
             ModelRecord.model_validate({key: value for key, value in content.items() if key != name})
     with pytest.raises(ValidationError, match="created_at"):
         ModelRecord.model_validate({**content, "created_at": "2025-07-01"})
+
+
+def test_a_real_record_keeps_the_shipped_schema(trained: Trained) -> None:
+    """Guards readers in other languages: the file they are given is held against a record by a library of its own."""
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
+    content = json.loads(trained.record.to_bytes())
+    assert not list(validator.iter_errors(content))
+    assert list(validator.iter_errors({**content, "newest_month": 202112}))
 
 
 def test_the_record_says_what_it_is_of(trained: Trained) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -250,6 +251,27 @@ def test_a_table_without_its_digest_is_refused(store: MonthStore) -> None:
     store.objects.write(f"player_game_summary/{MONTH}.parquet", bytes(sink.getvalue()))
     with pytest.raises(StaleInputError, match="another version of nba_ml wrote it"):
         store.load(STORED["player_game_summary"], MONTH)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"newest_month": 202112}, {"importance": {"team_pace": "much"}}, {"reference_rows": None}, {"unheard_of": 1}],
+    ids=str,
+)
+def test_a_record_that_breaks_its_schema_is_refused_by_its_reader(
+    store: MonthStore, trained: Trained, change: dict[str, object]
+) -> None:
+    """Guards the publisher: no check of the record looks at its fields, because nothing reads it without this."""
+    described = STORED["model_metadata"]
+    store.save(STORED["xgboost_model"], MONTH, TrainedModel(trained.report, trained.fitted.booster))
+    store.save(described, MONTH, DescribedModel(trained.record, trained.fitted.booster))
+    loaded = store.load(described, MONTH)
+    assert isinstance(loaded, DescribedModel)
+    assert loaded.record == trained.record
+    content = {**json.loads(trained.record.to_bytes()), **change}
+    store.objects.write(described.file(MONTH), json.dumps(content).encode())
+    with pytest.raises(StaleInputError, match=rf"model_metadata/{MONTH}.json cannot be read"):
+        store.load(described, MONTH)
 
 
 @pytest.mark.parametrize("data", [None, b"{}"])

@@ -1,16 +1,59 @@
-"""The page's tables: slices of the predictions with their gains on a common scale, and bets against the line."""
+"""The page's tables: slices of the predictions with their gains on a common scale, and bets against the line.
+
+Cells are plain values: `page.html.jinja` escapes them and writes the HTML.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from nba_ml.evaluation.grades import LineResult, Slice
 from nba_ml.evaluation.report.marks import has_season, number, signed, tone
 from nba_ml.model.comparison import BaselineResult
 
-_SET_OFF = " class=all"
+
+@dataclass(frozen=True, slots=True)
+class WithInterval:
+    """A number with its interval in small print. `tone` is its CSS class, or ''."""
+
+    text: str
+    small: str
+    tone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A gain as a number, and as a dot on its interval with the zero line: pixels from the left of `width`."""
+
+    value: str
+    interval: str
+    tone: str
+    zero: float
+    low: float
+    high: float
+    at: float
+    width: int
+
+
+Cell = str | WithInterval | Gain
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row; `total` highlights it."""
+
+    name: str
+    cells: Sequence[Cell]
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`names` are the headings; the first is that of the rows' names."""
+
+    names: Sequence[str]
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +81,11 @@ class _Scale:
 def slices_table(
     label: str,
     slices: Mapping[str, Slice],
-    total: tuple[str, Slice] | None,
-    promised: Mapping[str, float | None] | None,
-) -> str:
-    """One row per slice, as HTML.
+    *,
+    total: tuple[str, Slice] | None = None,
+    promised: Mapping[str, float | None] | None = None,
+) -> Table:
+    """One row per slice.
 
     Args:
         label: heading of the first column, which has the slices' names.
@@ -51,27 +95,27 @@ def slices_table(
     names = ["MAE", "gain on season average", *(["promised"] if promised is not None else []), "n", "season average"]
     names += ["last 10", "last 5", "mock", "bias", "RMSE", "within 3 / 5", "coverage"]
     scale = _Scale.of(list(slices.values()))
-    body = [_row(name, each, scale, promised, "") for name, each in slices.items()]
+    rows = [Row(name, _slice_cells(name, each, scale, promised)) for name, each in slices.items()]
     if total is not None:
-        body.append(_row(*total, scale, None, _SET_OFF))
-    return _html_table((label, *names), body)
+        rows.append(Row(total[0], _slice_cells(*total, scale, None), total=True))
+    return Table([label, *names], rows)
 
 
-def bets_table(label: str, results: Mapping[str, LineResult], total: tuple[str, LineResult] | None) -> str:
-    """One row per month or tier with lines, as HTML. `label` and `total` as in `slices_table`."""
+def bets_table(label: str, results: Mapping[str, LineResult], *, total: tuple[str, LineResult] | None = None) -> Table:
+    """One row per month or tier with lines. `label` and `total` as in `slices_table`."""
     names = ["hit rate", "gain on the line", "model MAE", "line MAE", "bias", "lines", "right", "wrong", "push"]
     names += ["no bet", "over / under"]
-    body = [_line_row(name, result, "") for name, result in results.items()]
+    rows = [Row(name, _line_cells(result)) for name, result in results.items()]
     if total is not None:
-        body.append(_line_row(*total, _SET_OFF))
-    return _html_table((label, *names), body)
+        rows.append(Row(total[0], _line_cells(total[1]), total=True))
+    return Table([label, *names], rows)
 
 
-def _row(name: str, each: Slice, scale: _Scale, promised: Mapping[str, float | None] | None, attributes: str) -> str:
+def _slice_cells(name: str, each: Slice, scale: _Scale, promised: Mapping[str, float | None] | None) -> list[Cell]:
     interval = each.mae_interval
-    cells = [
-        f"{each.metrics.mae:.3f} <small>{interval.low:.2f}-{interval.high:.2f}</small>",
-        _gain_cell(each.baselines.get("season_average"), scale),
+    return [
+        WithInterval(f"{each.metrics.mae:.3f}", f"{interval.low:.2f}-{interval.high:.2f}"),
+        _gain(each.baselines.get("season_average"), scale),
         *([number(promised[name])] if promised is not None else []),
         f"{each.metrics.n:,}",
         *(
@@ -83,30 +127,29 @@ def _row(name: str, each: Slice, scale: _Scale, promised: Mapping[str, float | N
         f"{each.metrics.within_3:.0%} / {each.metrics.within_5:.0%}",
         f"{each.coverage.inside:.1%}",
     ]
-    return _html_row(name, cells, attributes)
 
 
-def _gain_cell(season: BaselineResult | None, scale: _Scale) -> str:
-    """The gain as a number, and as a dot on its interval with the zero line."""
+def _gain(season: BaselineResult | None, scale: _Scale) -> Cell:
     if season is None:
         return "-"
-    low, high, zero = scale.at(season.gain_interval.low), scale.at(season.gain_interval.high), scale.at(0.0)
-    interval = f"{season.gain_interval.low:.3f} to {season.gain_interval.high:.3f}"
-    return (
-        f'<div class="gain {tone(season)}" title="{interval}"><span>{signed(season.gain)}</span>'
-        f'<svg viewBox="0 0 {scale.WIDTH} 16" role="img" aria-label="{interval}">'
-        f'<line x1="{zero}" x2="{zero}" y1="0" y2="16" stroke="#b6bcc5"/>'
-        f'<line x1="{low}" x2="{high}" y1="8" y2="8" stroke="currentColor" stroke-width="3" opacity="0.45"/>'
-        f'<circle cx="{scale.at(season.gain)}" cy="8" r="4" fill="currentColor"/></svg></div>'
+    low, high = season.gain_interval.low, season.gain_interval.high
+    return Gain(
+        value=signed(season.gain),
+        interval=f"{low:.3f} to {high:.3f}",
+        tone=tone(season),
+        zero=scale.at(0.0),
+        low=scale.at(low),
+        high=scale.at(high),
+        at=scale.at(season.gain),
+        width=scale.WIDTH,
     )
 
 
-def _line_row(name: str, result: LineResult, attributes: str) -> str:
+def _line_cells(result: LineResult) -> list[Cell]:
     rate, gain = result.hit_rate, result.line.gain_interval
-    cells = [
-        f"{rate.share:.1%} <small>{rate.low:.1%}-{rate.high:.1%}</small>" if rate else "no bet",
-        f'<span class="{tone(result.line)}">{signed(result.line.gain)}</span> '
-        f"<small>{signed(gain.low, 2)} to {signed(gain.high, 2)}</small>",
+    return [
+        WithInterval(f"{rate.share:.1%}", f"{rate.low:.1%}-{rate.high:.1%}") if rate else "no bet",
+        WithInterval(signed(result.line.gain), f"{signed(gain.low, 2)} to {signed(gain.high, 2)}", tone(result.line)),
         f"{result.line.model_mae:.3f}",
         f"{result.line.metrics.mae:.3f}",
         signed(result.bias),
@@ -116,14 +159,3 @@ def _line_row(name: str, result: LineResult, attributes: str) -> str:
         f"{result.passed:,}",
         f"{result.over:,} / {result.under:,}",
     ]
-    return _html_row(name, cells, attributes)
-
-
-def _html_table(names: Sequence[str], rows: Sequence[str]) -> str:
-    """A table. `names` are constants and need no escaping."""
-    head = "".join(f"<th>{name}</th>" for name in names)
-    return f"<div class=wide><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-
-
-def _html_row(name: str, cells: Sequence[str], attributes: str) -> str:
-    return f"<tr{attributes}><th>{escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
