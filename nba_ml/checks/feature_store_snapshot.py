@@ -118,21 +118,24 @@ def _only_value(column: pa.ChunkedArray) -> str:
     return f"{known[0]:g}" if len(known) else "missing"
 
 
-def _lines_matched(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
-    """Rule: at least `limit` of the lines match a player who appeared on their date."""
+def _lines_matched(limit: float, min_unmatched: int = 1) -> Callable[[Snapshot, CheckContext], Finding]:
+    """Rule: at least `limit` of the lines match a player who appeared on their date, or fewer than `min_unmatched` do
+    not.
+    """
 
     def examine(snapshot: Snapshot, context: CheckContext) -> Finding:
         metric, lines = "share of the lines that match a player who appeared", snapshot.lines
         if lines is None or not lines.judged:
             return Finding(passed=True, metric=metric, value="no lines to match", n=0)
         reasons = ", ".join(f"{reason} ({n:,})" for reason, n in lines.unmatched.items())
+        lost = lines.judged - lines.matched
         return Finding(
-            passed=lines.matched >= limit * lines.judged,
+            passed=lost < min_unmatched or lines.matched >= limit * lines.judged,
             metric=metric,
             value=round(lines.matched / lines.judged, 4),
             n=lines.judged,
             worst=[{"reason": reason, "lines": n} for reason, n in lines.unmatched.items()],
-            next_step=f"{lines.judged - lines.matched:,} of {lines.judged:,} lines of {context.month} match no player: "
+            next_step=f"{lost:,} of {lines.judged:,} lines of {context.month} match no player: "
             f"{reasons}. Use the box scores' player_id and the game's Eastern date in the lines, then materialise the "
             "month again.",
         )
@@ -222,19 +225,23 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="Nothing known before a game predicts it that well. A higher correlation is a leak.",
             examine=last_5_correlation,
         ),
-        *(
-            Check(
-                asset=ASSET,
-                name=name,
-                consequence=consequence,
-                threshold=f"at least {share:.0%} of the lines are matched with a player who appeared on their date",
-                reason="Without this check, unmatched lines would be lost silently.",
-                examine=_lines_matched(share),
-            )
-            for name, consequence, share in (
-                ("lines_matched", Consequence.STOPS_RUN, limits.min_lines_matched),
-                ("lines_matched_complete", Consequence.WARNS, limits.complete_lines_matched),
-            )
+        Check(
+            asset=ASSET,
+            name="lines_matched",
+            consequence=Consequence.STOPS_RUN,
+            threshold=f"at least {limits.min_lines_matched:.0%} of the lines are matched with a player who appeared on "
+            f"their date, or fewer than {limits.min_unmatched_lines} are not",
+            reason="Without this check, unmatched lines would be lost silently.",
+            examine=_lines_matched(limits.min_lines_matched, limits.min_unmatched_lines),
+        ),
+        Check(
+            asset=ASSET,
+            name="lines_matched_complete",
+            consequence=Consequence.WARNS,
+            threshold=f"at least {limits.complete_lines_matched:.0%} of the lines are matched with a player who "
+            "appeared on their date",
+            reason="Without this check, unmatched lines would be lost silently.",
+            examine=_lines_matched(limits.complete_lines_matched),
         ),
         Check(
             asset=ASSET,

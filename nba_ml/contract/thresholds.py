@@ -61,6 +61,12 @@ class Thresholds(BaseModel):
         description="Share of the lines that match a player who appeared. A lower share means that lines and box "
         "scores use different keys: other player ids, or UTC dates, which shift every evening game by a day.",
     )
+    min_unmatched_lines: int = Field(
+        10,
+        ge=1,
+        description="Fewer unmatched lines are single players, whatever their share. Keys that differ lose whole "
+        "games: half of the 555 shipped games with lines have 11 or more.",
+    )
     complete_lines_matched: Share = Field(
         0.95, description="The shipped months match 98.0% to 98.6%. The rest are nicknames without an id."
     )

@@ -310,14 +310,19 @@ def test_no_lines_or_those_of_one_day_pass_and_say_so(columns: dict[str, npt.NDA
         (94, 6, {"lines_matched_complete"}),
         (80, 20, {"lines_matched_complete"}),
         (79, 21, {"lines_matched", "lines_matched_complete"}),
-        (0, 1, {"lines_matched", "lines_matched_complete"}),
+        (0, 1, {"lines_matched_complete"}),
+        (3, 1, {"lines_matched_complete"}),
+        (0, 9, {"lines_matched_complete"}),
+        (0, 10, {"lines_matched", "lines_matched_complete"}),
+        (39, 10, {"lines_matched", "lines_matched_complete"}),
+        (40, 10, {"lines_matched_complete"}),
         (0, 0, set()),
     ],
 )
 def test_lost_lines_are_told_from_5_in_100_and_stop_from_more_than_20(
     matched: int, unknown: int, failing: set[str]
 ) -> None:
-    """Guards both limits, and who sat out: his line is void, not lost."""
+    """Guards the limits, who sat out (his line is void, not lost), and a file of four lines that one nickname stops."""
     outcomes = {LineOutcome.BY_ID: matched, LineOutcome.NAME_UNKNOWN: unknown, LineOutcome.DID_NOT_PLAY: 1_000}
     snapshot = replace(snapshot_of(MONTH), lines=LineCounts({o: n for o, n in outcomes.items() if n}))
     names = ("lines_matched", "lines_matched_complete")
