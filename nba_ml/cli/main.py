@@ -10,6 +10,7 @@ import click
 
 from nba_ml.cli.check import check
 from nba_ml.cli.health import health
+from nba_ml.cli.import_ import import_
 from nba_ml.cli.months import backfill, run
 from nba_ml.cli.progress import progress
 from nba_ml.cli.release import champion, rollout
@@ -36,5 +37,5 @@ def main(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-for each in (run, backfill, check, verify, progress, ui, champion, rollout, health, serve, slate):
+for each in (run, backfill, check, verify, progress, ui, champion, rollout, health, serve, slate, import_):
     main.add_command(each)

@@ -15,6 +15,7 @@ from nba_ml.contract import season
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import MonthError, SourceDataError
 from nba_ml.data.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS, normalise_prop_lines, summarise_player_games
+from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, standing_lines
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PROP_LINES
 
@@ -81,7 +82,7 @@ class EmbeddedFeatureSource:
     @cached_property
     def _line_files(self) -> dict[Path, pa.Table]:
         files = sorted((Path(self.data) / LINES).glob("*.parquet"))
-        return {file: _read(file, PROP_LINE_COLUMNS) for file in files}
+        return {file: standing_lines(_read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS))) for file in files}
 
     def _player_games_file(self, month: str) -> Path:
         file = Path(self.data) / PLAYER_GAMES / f"{month}.parquet"
