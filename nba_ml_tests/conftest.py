@@ -41,6 +41,7 @@ SLOW = (
     "data/features/test_against_reference.py",
     "defs/test_chain.py",
     "leaks/",
+    "released/",
 )
 """Files and folders of tests that take long: all shipped months, months trained by Dagster, chains of processes."""
 
@@ -54,6 +55,7 @@ LONGEST_FIRST = (
     "cloud/test_platform.py",
     "cli/test_resume.py",
     "leaks/test_leaks.py",
+    "released/test_released.py",
     "cli/test_check.py",
     "sources/test_bigquery.py",
     "faults/test_snapshot_faults.py",

@@ -71,6 +71,7 @@ def test_the_snapshots_are_those_of_the_embedded_source(backfilled: Clouds, monk
 def test_one_model_is_published_and_verifies_from_its_uri(backfilled: Clouds, tmp_path: Path) -> None:
     """Guards against a bundle that only the process that published it can read."""
     (model_id,) = list_published(backfilled.store)
+    assert model_id == "xgboost_v1_33features_202204_129f75f13a78", "as commit b329b53 published it"
     elsewhere = Home(
         tmp_path / "elsewhere",
         settings={"STORAGE_EMULATOR_HOST": backfilled.home.settings["STORAGE_EMULATOR_HOST"]},
