@@ -30,6 +30,7 @@ import psutil
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.serving import Predictor
+from nba_ml.serving.model import LoadedModel
 from nba_ml.settings import Settings
 from nba_ml.storage.opening import open_objects
 
@@ -200,7 +201,8 @@ def main() -> int:
     )
     lines.append(Line(f"errors among {answered:,} answers", errors, "", "under", 1))
 
-    print(f"\n{predictor.model.model_id}, {len(predictor.model.record['reference_rows'])} reference rows, one core\n")
+    record = predictor.model.record if isinstance(predictor.model, LoadedModel) else {"reference_rows": ()}
+    print(f"\n{predictor.model.model_id}, {len(record['reference_rows'])} reference rows, one core\n")
     print("| what | found | target | met |\n|---|---|---|---|")
     print("\n".join(line.markdown() for line in lines))
     spent = after.user + after.system - before.user - before.system

@@ -12,6 +12,7 @@ import pytest
 
 from nba_ml.checks.check import CheckContext, Finding, Severity
 from nba_ml.checks.predictions import checks
+from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
@@ -55,7 +56,10 @@ def shifted(by: float) -> Snapshot:
 
 
 def around(now: Snapshot, artifacts: DirectoryStore, month: str = NOW) -> CheckContext:
-    values = {(SNAPSHOT, month): now, ("xgboost_model", BEFORE): scoring_model()}
+    values: dict[tuple[str, str], HasDigest | None] = {
+        (SNAPSHOT, month): now,
+        ("xgboost_model", BEFORE): scoring_model(),
+    }
     months = ["2021-10", "2021-11", BEFORE, month]
     return scene(month, months=months, values=values, artifacts=artifacts)
 

@@ -137,9 +137,15 @@ def test_two_at_once(tmp_path: Path, four_months: Path) -> None:
         "from nba_ml.cli.main import main\n"
         "main(['backfill', '--to', '2021-10', '--assets', 'player_game_summary'])\n"
     )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     first = subprocess.Popen(
-        [sys.executable, "-c", code], env=home.environment(), cwd=tmp_path, text=True, bufsize=1, **pipes
+        [sys.executable, "-c", code],
+        env=home.environment(),
+        cwd=tmp_path,
+        text=True,
+        bufsize=1,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     try:
         assert first.stdout is not None

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -78,9 +79,13 @@ class BigQueryEmulator:
             project=PROJECT, credentials=AnonymousCredentials(), client_options={"api_endpoint": f"http://{self.rest}"}
         )
 
-    def connection(self, **changes: object) -> BigQueryConnection:
+    def connection(self, **changes: Any) -> BigQueryConnection:
         """The connection under test, some of its fields changed."""
-        fields = {"project": PROJECT, "endpoint": f"http://{self.rest}", "storage_endpoint": self.storage}
+        fields: dict[str, Any] = {
+            "project": PROJECT,
+            "endpoint": f"http://{self.rest}",
+            "storage_endpoint": self.storage,
+        }
         return BigQueryConnection(**{**fields, **changes})
 
 
@@ -182,7 +187,7 @@ def _started(folder: Path) -> tuple[subprocess.Popen[bytes], BigQueryEmulator]:
         while process.poll() is None and TAKEN not in log.read_text().lower():
             try:  # the port answers before it is ready: only a query tells
                 if listens(process, *(int(each.rpartition(":")[2]) for each in (emulator.rest, emulator.storage))):
-                    emulator.client.query_and_wait("SELECT 1", retry=None, api_timeout=30)
+                    emulator.client.query_and_wait("SELECT 1", retry=None, api_timeout=30)  # type: ignore[arg-type]
                     return process, emulator
             except (GoogleAPIError, OSError):
                 pass

@@ -165,7 +165,7 @@ def serving(terminal: Terminal, *options: str) -> Iterator[Service]:
             lines.append(json.loads(text))
             port = lines[-1].get("port", port)
         say(f"  pid {process.pid}, port {port}, {lines[-1]['model_id']}")
-        reader = threading.Thread(target=lambda: [lines.append(json.loads(line)) for line in process.stdout or ()])
+        reader = threading.Thread(target=lambda: lines.extend(json.loads(line) for line in process.stdout or ()))
         reader.start()
         try:
             yield Service(process, port)

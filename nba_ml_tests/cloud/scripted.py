@@ -107,9 +107,9 @@ class ScriptedService:
         self.answer_always(lambda job: _job(job, {"state": "RUNNING"}))
         self._answers["results"] = [self._not_yet]
 
-    def connection(self, **changes: object) -> BigQueryConnection:
+    def connection(self, **changes: Any) -> BigQueryConnection:
         """The connection under test, to this server."""
-        fields = {
+        fields: dict[str, Any] = {
             "project": PROJECT,
             "endpoint": self.endpoint,
             "storage_endpoint": "127.0.0.1:1",

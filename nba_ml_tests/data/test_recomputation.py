@@ -36,10 +36,10 @@ def test_averages_are_of_the_games_strictly_before(
     """Guards against a window that includes its own game, reaches into another player's, or claims to know too much."""
     found = averages_before(results_of(games), window, whole_season=whole)
     assert len(found) == len(games)
-    for row in found.itertuples():
-        day = (row.game_date.date() - date(2021, 10, 19)).days
-        before = [points for player, at, points in sorted(games) if player == row.player_lookup and at < day]
+    for row in found.to_dict("records"):
+        day = (row["game_date"].date() - date(2021, 10, 19)).days
+        before = [points for player, at, points in sorted(games) if player == row["player_lookup"] and at < day]
         counted = before if window is None else before[-window:]
         expected = np.mean(counted) if counted else np.nan
-        assert row.average == pytest.approx(expected, nan_ok=True)
-        assert row.known == (whole or (window is not None and len(before) >= window))
+        assert row["average"] == pytest.approx(expected, nan_ok=True)
+        assert row["known"] == (whole or (window is not None and len(before) >= window))

@@ -65,7 +65,9 @@ class Home:
 
     @property
     def artifacts(self) -> DirectoryStore:
-        return open_objects(self.settings.artifact_root)
+        opened = open_objects(self.settings.artifact_root)
+        assert isinstance(opened, DirectoryStore)
+        return opened
 
     def run(
         self,
@@ -183,7 +185,7 @@ def home(chain: Chain, tmp_path: Path) -> Iterator[Home]:
 def test_every_month_is_green_with_all_its_checks(chain: Chain, month: str) -> None:
     """Guards against a chain that stops half-way, or whose checks silently do not run."""
     result = chain.results[month]
-    assert result.success, [failure(result, e.step_key) for e in result.filter_events(lambda e: e.is_step_failure)]
+    assert result.success, [failure(result, str(e.step_key)) for e in result.filter_events(lambda e: e.is_step_failure)]
     assert tuple(materialised(result)) == CHAIN
     found = {
         (e.asset_key.to_user_string(), e.check_name, e.partition): e.passed

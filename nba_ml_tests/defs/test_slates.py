@@ -187,6 +187,7 @@ def test_a_day_depends_on_its_month_alone(home: Home, day: str) -> None:
     node = graph.get(dg.AssetKey("slate_predictions"))
     (spec,) = node.assets_def.specs
     (mapping,) = [dep.partition_mapping for dep in spec.deps if dep.asset_key == dg.AssetKey("ml_feature_store_v2")]
+    assert mapping is not None
     months, days = season_months("2021-10", "2022-06"), days_of(season_months("2021-10", "2022-06"))
     found = mapping.get_upstream_mapped_partitions_result_for_partitions(
         days.subset_with_partition_keys([day]), days, months

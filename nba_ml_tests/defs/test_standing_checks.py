@@ -84,7 +84,8 @@ def test_the_switches_are_as_somebody_set_them(home: Home) -> None:
     clockwork = look_at_scheduler(home.instance, home.defs, grows=True)
     assert clockwork.switches["monthly_training"] is False
     repository = home.defs.get_repository_def()
-    assert set(clockwork.switches) == {each.name for each in (*repository.schedule_defs, *repository.sensor_defs)}
+    switched = [schedule.name for schedule in repository.schedule_defs] + [each.name for each in repository.sensor_defs]
+    assert set(clockwork.switches) == set(switched)
     assert set(clockwork.heartbeats) >= {"SENSOR", "SCHEDULER"}
     assert set(clockwork.heartbeats.values()) == {None}
 

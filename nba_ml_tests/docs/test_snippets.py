@@ -72,7 +72,8 @@ class Shell:
         if block.until:
             self._start(block, text)
             return
-        argv = [self.folder / ".venv/bin/python", "-c", text] if block.language == PYTHON else self._bash(text)
+        python: list[str | Path] = [self.folder / ".venv/bin/python", "-c", text]
+        argv = python if block.language == PYTHON else self._bash(text)
         done = subprocess.run(argv, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False)
         printed = f"{block.place}\n{block.text}\nprinted, with exit code {done.returncode}:\n{done.stdout}{done.stderr}"
         assert done.returncode == block.exit_code, printed

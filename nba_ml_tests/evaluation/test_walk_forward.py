@@ -48,7 +48,7 @@ def month_of_errors(
 
 
 def report_of(month: str, table: object, *, early_season: int = 0) -> GradeReport:
-    breakdown = break_down(table)  # type: ignore[arg-type]
+    breakdown = break_down(table)
     graded = breakdown.overall.metrics.n if breakdown else 0
     return GradeReport(
         month=month, model=None, graded=graded, void=0, late=0, without_result=0, early_season=early_season,

@@ -25,7 +25,7 @@ def main(project: str, rest: str, storage: str, features: str, summary: str, mon
     def led_elsewhere(*_: object, **__: object) -> grpc.Channel:
         return grpc.insecure_channel(storage, options=[("grpc.max_receive_message_length", -1)])
 
-    BigQueryReadGrpcTransport.create_channel = led_elsewhere
+    BigQueryReadGrpcTransport.create_channel = led_elsewhere  # type: ignore[method-assign]
     connection = BigQueryConnection(project=project, endpoint=f"http://{rest}", deadline_seconds=float(seconds))
     try:
         BigQueryFeatureSource(connection=connection, feature_table=features, summary_table=summary).read(month)

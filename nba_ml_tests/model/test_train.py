@@ -41,7 +41,7 @@ def test_a_booster_is_parsed_once_and_each_side_predicted_once(refit: bool, monk
         counting.setattr(xgb.Booster, "inplace_predict", counting_predict)
         model = train(split, snapshots, QUICK.model_copy(update={"refit": refit}), threads=1)
     report, sizes = model.report, {name: side.rows for name, side in split.sides().items()}
-    assert sorted(parsed) == sorted({report.measured_sha256, report.model_sha256})
+    assert sorted(parsed) == sorted({str(report.measured_sha256), str(report.model_sha256)})
     assert len(parsed) == (2 if refit else 1)
     assert predicted == {size: 1 + (refit and name == "validation") for name, size in sizes.items()}
 

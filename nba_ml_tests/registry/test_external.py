@@ -86,7 +86,8 @@ class Scene:
     def served(self) -> tuple[str, str | None, int]:
         state = self.state
         assert state is not None
-        return state.champion.model_id, state.challenger and state.challenger.model_id, state.share
+        challenger = None if state.challenger is None else state.challenger.model_id
+        return state.champion.model_id, challenger, state.share
 
     def serves_unproven(self, external: str, share: int) -> None:
         """The state that an earlier version of this package left: a share, or everything, without evidence."""

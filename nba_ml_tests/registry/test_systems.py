@@ -37,7 +37,7 @@ from nba_ml.registry.rollback import rollback
 from nba_ml.registry.rollout import rollout_advance, rollout_start
 from nba_ml.registry.systems import catboost_v8
 from nba_ml.registry.systems.catboost_v8 import CatBoostManifest, load_catboost, register_catboost, require_registered
-from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
+from nba_ml.registry.systems.interface import PredictionSystem, TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
@@ -154,7 +154,7 @@ def test_a_manifest_other_than_the_channels_is_refused(store: DirectoryStore) ->
 
 def test_systems_are_graded_on_the_same_rows(ours: XGBoostSystem) -> None:
     """Guards the comparison: the rows that one system has nothing for count for none of them."""
-    systems = [ours, RULES["moving_average"], RULES["mock"]]
+    systems: list[PredictionSystem] = [ours, RULES["moving_average"], RULES["mock"]]
     predictions = shadow_predictions(systems, january())
     by_system = {s: predictions.filter(pc.equal(predictions["system_id"], s)) for s in ("xgboost_v1", "mock")}
     assert (by_system["xgboost_v1"].num_rows, by_system["mock"].num_rows) == (4901, 4878)
@@ -419,11 +419,12 @@ def test_a_manifest_that_contradicts_itself_is_refused() -> None:
         "reference_rows": [{"player_lookup": "p", "game_date": "2021-12-01", "features": [], "prediction": 1.0}],
     }  # fmt: skip
     assert CatBoostManifest.model_validate(fields)
-    for change in (
+    changes: tuple[dict[str, Any], ...] = (
         {"fitted_until": "2022-01-01"},
         {"newest_month": "2021-11"},
         {"reference_rows": []},
         {"model_id": "other"},
-    ):
+    )
+    for change in changes:
         with pytest.raises(ValueError, match=r"fitted until|no reference rows|is not the file of"):
             CatBoostManifest.model_validate({**fields, **change})

@@ -386,7 +386,7 @@ def test_the_service_with_a_catboost_champion_and_the_mock_beside_it(published: 
         {name: None if value != value else value for name, value in row.items()}
         for row in slate().slice(0, 450).to_pylist()
     ]
-    sent = [{**row, "game_date": row["game_date"].isoformat()} for row in rows]
+    sent: list[dict[str, Any]] = [{**row, "game_date": str(row["game_date"])} for row in rows]
     with running(create_app(published.store, channel="champion")) as client:
         answer = client.predict({"rows": sent})
         assert answer.status == 200

@@ -29,7 +29,8 @@ from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.publication import publish
 from nba_ml.registry.rollout_rules import serving_model
 from nba_ml.serving import Prediction, Predictor
-from nba_ml.serving.predictor import WatchStatus
+from nba_ml.serving.model import LoadedModel
+from nba_ml.serving.watch import WatchStatus
 from nba_ml.storage.cloud import CloudStore
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import Trained, snapshot_of
@@ -101,7 +102,7 @@ def test_a_model_is_loaded_from_cloud_storage(published: Published, cloud_store:
     ],
 )
 def test_what_names_no_model(
-    published: Published, arguments: dict[str, str], error: type[Exception], said: str
+    published: Published, arguments: dict[str, Any], error: type[Exception], said: str
 ) -> None:
     """Guards against a guess: whoever names nothing gets nothing."""
     with pytest.raises(error, match=said):
@@ -281,6 +282,9 @@ def test_lines_and_what_they_mean(published: Published, trained: Trained, row: R
     predictor = Predictor.load(str(tmp_path / "sure"), channel="champion")
     none = predictor.predict(row(has_vegas_line=0, vegas_points_line=None))
     assert (none.recommendation, none.over_probability, none.line_margin) == ("NO_LINE", None, None)
+    assert none.predicted_points is not None
+    assert none.points_low is not None
+    assert none.points_high is not None
     assert none.points_low <= none.predicted_points <= none.points_high
     low = predictor.predict(row(has_vegas_line=1, vegas_points_line=none.predicted_points / 2))
     assert low.recommendation == "OVER"
@@ -289,6 +293,7 @@ def test_lines_and_what_they_mean(published: Published, trained: Trained, row: R
     assert predictor.predict(row(has_vegas_line=1, vegas_points_line=60.0)).recommendation == "UNDER"
     passed = doubtful.predict(row(has_vegas_line=1, vegas_points_line=none.predicted_points / 2))
     assert (passed.recommendation, passed.line_margin) == ("PASS", low.line_margin)
+    assert passed.over_probability is not None
     assert passed.over_probability < 0.5238
     text = json.dumps(low.to_json(), allow_nan=False)
     assert set(json.loads(text)) == set(PREDICTIONS.names)
@@ -474,4 +479,5 @@ def test_a_new_model_that_kills_the_parser_kills_another_process(published: Publ
         with pytest.raises(BundleError, match="was killed by signal 11"):
             predictor.refresh("champion")
     assert predictor.model.model_id == published.first.model_id
+    assert isinstance(predictor.model, LoadedModel)
     assert np.isfinite(predictor.model.calibration.scale).all()

@@ -90,7 +90,8 @@ def test_a_feature_store_that_does_not_answer_is_no_all_clear(on: datetime | Non
 @given(st.sets(st.integers(-40, 40)), st.sets(st.integers(-40, 40)), st.integers(0, 23))
 def test_what_is_missing_is_due_and_was_not_made(rows: set[int], made: set[int], hour: int) -> None:
     """Guards the rule against dates of tomorrow, of last month, and of those that have a slate."""
-    facts = SlateDays(ON - timedelta(days=365), *([TODAY + timedelta(days=n) for n in each] for each in (made, rows)))
+    slates, games = ([TODAY + timedelta(days=n) for n in each] for each in (made, rows))
+    facts = SlateDays(ON - timedelta(days=365), slates, games)
     found = slates_made(facts, datetime(2025, 1, 22, hour, 30, tzinfo=UTC))
     missing = {date.fromisoformat(each["date"]) for each in found.worst}
     assert (found.level is Level.RED) is bool(missing)

@@ -38,7 +38,7 @@ def store(tmp_path: Path) -> MonthStore:
 
 
 def loaded(store: MonthStore, asset: str, month: str = MONTH) -> HasDigest:
-    value = store.load(STORED[asset], month)
+    value: HasDigest | None = store.load(STORED[asset], month)
     assert value is not None
     return value
 

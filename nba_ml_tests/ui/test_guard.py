@@ -51,7 +51,7 @@ def asked(
         sent.append(message)
 
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    scope = {"type": kind, "path": path, "query_string": b"", "headers": raw}
+    scope: dict[str, Any] = {"type": kind, "path": path, "query_string": b"", "headers": raw}
     if kind == "http":
         scope["method"] = method
     else:
