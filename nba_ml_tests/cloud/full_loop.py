@@ -184,7 +184,7 @@ def publish_and_promote(there: Clouds, terminal: Terminal) -> str:
     manifest = f"{there.settings['NBA_ML_ARTIFACT_ROOT']}/xgboost_v1/{ids[0]}_manifest.json"
     terminal.run("check", "--month", TRAINED, because="The checks, as CI runs them.")
     said = terminal.run("verify", manifest, because="The bundle from its address, in a fresh process.")
-    must(f"{ids[0]}: whole." in said, f"`nba-ml verify` did not find {ids[0]} whole")
+    must(f"{ids[0]}: verified." in said, f"`nba-ml verify` did not verify {ids[0]}")
     terminal.run("champion", "promote", because="Nobody serves yet: the latest published model becomes the champion.")
     must(_serving(there) == (1, ids[0], 0), f"{ids[0]} should be the champion, and the channel says {_serving(there)}")
     return ids[0]
