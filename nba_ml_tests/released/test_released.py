@@ -127,7 +127,7 @@ def test_a_registered_catboost_is_loaded(unpacked: Home) -> None:
         manifest_sha256=bytes_digest(path.read_bytes()),
     )
     system = load_system(DirectoryStore(unpacked.root / "artifacts"), model, threads=1)
-    assert (system.extent.fitted, system.extent.given) == (date(2021, 12, 15), date(2021, 12, 31))
+    assert (system.extent.fitted_until, system.extent.given_until) == (date(2021, 12, 15), date(2021, 12, 31))
 
 
 def test_a_changed_byte_of_an_old_bundle_is_refused(home: Home) -> None:
