@@ -70,19 +70,19 @@ class Judge:
         """Run the tests without a fault, and import the libraries that they use.
 
         Returns:
-            How many seconds the tests take.
+            How many seconds the tests take, with importing those.
 
         Raises:
             RuntimeError: they fail, so no mutant could be judged. The message holds their output.
         """
         names, output = self.root / "imported.txt", self.root / "output.txt"
-        code, _ = self._fork(lambda: self._run(names), output)
+        code, seconds = self._fork(lambda: self._run(names), output)
         if code != PASSED:
             raise RuntimeError(f"The tests fail without a fault: pytest ended with {code}.\n{output.read_text()}")
         for name in names.read_text().split():
             with suppress(Exception):  # part of a package that its own __init__ would have imported
                 importlib.import_module(name)
-        return self._fork(self._run, output)[1]
+        return seconds
 
     def judge(self, mutants: Iterable[Mutant]) -> Iterator[Outcome]:
         """Plant each mutant, run the tests, and restore the module."""

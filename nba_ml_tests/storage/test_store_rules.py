@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import MissingMonthsError, PublicationError, SettingsError, StaleInputError
+from nba_ml.storage.cloud import CloudStore
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import (
     MonthStore,
@@ -31,6 +32,7 @@ from nba_ml.storage.objects import (
     check_prefix,
 )
 from nba_ml.storage.opening import open_objects
+from nba_ml_tests.ports import free_port
 
 
 class Number(BaseModel):
@@ -160,6 +162,13 @@ def test_a_root_is_a_folder_or_an_address_that_is_known(tmp_path: Path) -> None:
     assert not URI_SCHEME.match("c:/folder")
 
 
+def test_a_bucket_is_opened_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")  # which needs no credentials
+    opened = open_objects("gs://bucket/prefix")
+    assert isinstance(opened, CloudStore)
+    assert opened.uri("a/b") == "gs://bucket/prefix/a/b"
+
+
 # --- the directory --------------------------------------------------------------------------------------------
 
 
@@ -220,6 +229,14 @@ def test_what_the_system_refuses_is_said_with_its_path(tmp_path: Path) -> None:
         objects.read("folder")
     with pytest.raises(SettingsError, match="is not a directory and cannot be made one"):
         DirectoryStore(tmp_path / "file").write("a", b"")
+
+
+def test_what_the_system_says_is_passed_on_where_it_says_enough(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    said = re.escape(f"Could not read {loop}: Too many levels of symbolic links. Nothing")
+    with pytest.raises(PublicationError, match=said):
+        DirectoryStore(tmp_path).read("loop")
 
 
 def test_a_dead_writers_leftover_is_swept_once(tmp_path: Path) -> None:
