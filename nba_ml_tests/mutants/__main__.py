@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("area", choices=AREAS)
     parser.add_argument("--sample", type=int, default=40, help="how many mutants to plant (40)")
     parser.add_argument("--seed", type=int, default=1, help="chooses the sample, and Hypothesis' examples (1)")
-    parser.add_argument("--limit", type=int, default=60, help="seconds that the tests may compute on a mutant (60)")
+    parser.add_argument("--limit", type=int, help="seconds that the tests may compute on a mutant")
     parser.add_argument("--only", default="", help="plant only mutants of functions whose path and name contain this")
     chosen = parser.parse_args()
     pool = [m for m in area_mutants(chosen.area) if chosen.only in f"{m.path}::{m.where}"]

@@ -29,6 +29,9 @@ OWN = ("nba_ml", "nba_ml_tests")
 PASSED = 0
 """pytest's exit code for tests that passed."""
 
+SHORTEST_LIMIT, LONGEST_LIMIT = 10, 600
+"""Seconds of computing."""
+
 WAITS = 10
 """How much longer than its limit of computing a mutant may take, on a busy machine or asleep."""
 
@@ -59,10 +62,11 @@ def copy_checkout(root: Path, copy: Path) -> None:
 class Judge:
     """Runs tests on mutants of the copy in `root`.
 
-    `options` are pytest's. `limit` is how many seconds the tests may compute on a mutant.
+    `options` are pytest's. `limit` is how many seconds the tests may compute on a mutant; None: five times as long as
+    without a fault, and ten at least.
     """
 
-    def __init__(self, root: Path, options: Iterable[str], limit: int) -> None:
+    def __init__(self, root: Path, options: Iterable[str], limit: int | None = None) -> None:
         self.root, self.limit, self.planted = root, limit, 0
         self.options = ["-x", "-q", "-p", "no:cacheprovider", "-n", "0", "-o", "addopts=", *options]
 
@@ -70,7 +74,7 @@ class Judge:
         """Run the tests without a fault, and import the libraries that they use.
 
         Returns:
-            How many seconds the tests take, with importing those.
+            How many seconds the tests compute, with importing those.
 
         Raises:
             RuntimeError: they fail, so no mutant could be judged. The message holds their output.
@@ -82,6 +86,8 @@ class Judge:
         for name in names.read_text().split():
             with suppress(Exception):  # part of a package that its own __init__ would have imported
                 importlib.import_module(name)
+        if self.limit is None:
+            self.limit = max(SHORTEST_LIMIT, round(5 * seconds))
         return seconds
 
     def judge(self, mutants: Iterable[Mutant]) -> Iterator[Outcome]:
@@ -116,26 +122,27 @@ class Judge:
         return code
 
     def _fork(self, work: Callable[[], int], output: Path) -> tuple[int | None, float]:
-        """The exit code of work in a process (group) of its own, None if it passed the limit; and its seconds."""
-        started = time.monotonic()
+        """The exit code of work in a process (group) of its own, None beyond the limit; and seconds of computing."""
+        limit = self.limit or LONGEST_LIMIT
         child = os.fork()
         if not child:
             code = 70
             with suppress(BaseException), output.open("w") as file:
                 os.setsid()
-                resource.setrlimit(resource.RLIMIT_CPU, (self.limit, self.limit))
+                resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
                 with redirect_stdout(file), redirect_stderr(file):
                     code = work()
             os._exit(code)
-        status = None
-        while status is None and time.monotonic() - started < WAITS * self.limit:
+        until = time.monotonic() + WAITS * limit
+        done, ended, used = os.wait4(child, os.WNOHANG)
+        while not done and time.monotonic() < until:
             time.sleep(0.02)
-            done, ended = os.waitpid(child, os.WNOHANG)
-            status = os.waitstatus_to_exitcode(ended) if done else None
+            done, ended, used = os.wait4(child, os.WNOHANG)
         with suppress(ProcessLookupError):  # also what the tests started and left
             os.killpg(child, signal.SIGKILL)
-        if status is None:
-            os.waitpid(child, 0)
-        return None if status in (-signal.SIGXCPU, -signal.SIGKILL) else status, time.monotonic() - started
+        if not done:
+            _, ended, used = os.wait4(child, 0)
+        code = os.waitstatus_to_exitcode(ended)
+        return None if code in (-signal.SIGXCPU, -signal.SIGKILL) else code, used.ru_utime + used.ru_stime

@@ -93,7 +93,7 @@ from nba_ml_tests.mutants.runner import Judge
 
 root = Path(sys.argv[1])
 mutants = mutants_of("nba_ml/counting.py", (root / "nba_ml/counting.py").read_text())
-judge = Judge(root, ["nba_ml_tests"], limit=5)
+judge = Judge(root, ["nba_ml_tests"], limit=4)
 judge.prepare()
 for outcome in judge.judge(m for m in mutants if m.new in ("while n >= 0:", "pass", "return (total - 0)")):
     print(outcome.result, outcome.mutant.old)
