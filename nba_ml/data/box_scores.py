@@ -1,7 +1,7 @@
-"""Box scores: from the files' rows to the platform's `player_game_summary`, or a clear error.
+"""Box scores: converts the files' rows to the platform's `player_game_summary`, and validates them.
 
-What belongs here: the rules that real box scores keep, and the platform's spelling of players and games.
-A file that breaks a rule is refused whole: a wrong box score would be in every later average.
+Contains the rules for valid box scores and the platform's keys of players and games. A file with an invalid row is
+rejected completely, because a wrong box score would affect all later averages.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _WHOLE_LETTERS = str.maketrans(
 
 def player_lookup(name: str) -> str:
     """The platform's key of a player: 'Luka Dončić' -> 'lukadoncic'. A suffix like Jr. stays ('jr')."""
-    # Decompose first: an accented letter of the table ('ǿ') is in it only once its accent is off.
+    # Decompose first: an accented letter such as 'ǿ' matches the table only without its accent.
     plain = unicodedata.normalize("NFKD", name).lower().translate(_WHOLE_LETTERS)
     return "".join(letter for letter in plain if "a" <= letter <= "z")
 
@@ -92,31 +92,29 @@ def player_lookup(name: str) -> str:
 def platform_game_id(game_date: str, team: str, opponent: str, *, is_home: bool, neutral_site: bool) -> str:
     """The platform's key of a game, away before home: '20220115_BKN_CHI'.
 
-    On a neutral site, where box scores name no home team, the two stand in alphabetical order.
+    On a neutral site, where box scores have no home team, the teams are in alphabetical order.
     """
     away, home = sorted((team, opponent)) if neutral_site else (opponent, team) if is_home else (team, opponent)
     return f"{game_date.replace('-', '')}_{away}_{home}"
 
 
 def summarise_player_games(games: pa.Table, month: str, where: str) -> pa.Table:
-    """Validate a month of box scores and put it into the platform's form.
+    """Validate a month of box scores and convert it to the platform's form.
 
     Args:
         games: columns `PLAYER_GAME_COLUMNS`, one row per player who appeared in a game.
-        month: the month every row must lie in.
-        where: the file, for messages.
+        month: the month of all rows.
+        where: the file, for error messages.
 
     Returns:
         Rows in `tables.PLAYER_GAME_SUMMARY`, ordered by (game_date, player_lookup).
 
     Raises:
-        SourceDataError: a column is missing or of another type, a null, a duplicate (date, player), a
-            date outside the month, counts that no box score can have, a game that is not one winner
-            against one loser, each the other's opponent.
+        SourceDataError: a column is missing or has another type, or a row breaks a rule of `_broken_rules`.
     """
     frame = _typed(games, _SOURCE_TYPES, where).to_pandas(date_as_object=False)
     if frame.empty:
-        raise SourceDataError(f"{where} holds no rows. A month with games has about 21 rows a game; restore the file.")
+        raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
     frame["player_lookup"] = frame["player_name"].map(player_lookup)
     _require(_broken_rules(frame, month), frame, where)
     day = frame["game_date"].dt.strftime("%Y-%m-%d")
@@ -149,24 +147,24 @@ def summarise_player_games(games: pa.Table, month: str, where: str) -> pa.Table:
 
 
 def normalise_prop_lines(lines: pa.Table, where: str, within: tuple[date, date] | None = None) -> pa.Table:
-    """Validate points lines and put them into the platform's form.
+    """Validate points lines and convert them to the platform's form.
 
     Args:
         lines: columns `PROP_LINE_COLUMNS`; `player_id` may be null.
-        where: the file, for messages.
-        within: only lines of these dates, both inclusive, are validated and returned; None takes all.
+        where: the file, for error messages.
+        within: only lines of these dates, both inclusive, are validated and returned; None for all.
 
     Returns:
-        Rows in `tables.PROP_LINES`, as listed: whose line each is, and the rule that picks one, is the features'.
+        Rows in `tables.PROP_LINES`, as listed. `data.features` matches them to players and selects one.
 
     Raises:
-        SourceDataError: a column is missing or of another type, or a line is not in 0 to 80 points.
+        SourceDataError: a column is missing or has another type, or a line is not within 0 to 80 points.
     """
     typed = _typed(lines, _LINE_TYPES, where, may_be_null=("player_id",))
     if within is not None:
         day = typed.column("game_date")
         typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
-    # Without its ids, which pandas would hold as floats: exact up to 2^53 only.
+    # Without the ids, which pandas would convert to floats: exact only up to 2^53.
     frame = typed.drop_columns(["player_id"]).to_pandas(date_as_object=False)
     outside = ~frame["line"].between(0, 80)
     _require({"a points line outside 0 to 80": outside}, frame, where)
@@ -186,7 +184,7 @@ def _typed(
     if missing:
         raise SourceDataError(
             f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
-            f"Needed are: {', '.join(types)}."
+            f"Required columns: {', '.join(types)}."
         )
     columns: dict[str, pa.ChunkedArray] = {}
     for name, kind in types.items():
@@ -194,32 +192,32 @@ def _typed(
         try:
             if name in may_be_null and pa.types.is_floating(column.type):
                 column = pc.if_else(pc.is_nan(column), None, column)  # pandas writes integers with gaps as floats
-            # A cast from text would quietly turn '12' into 12: text for a number is a broken export.
+            # A cast would silently turn '12' into 12, but text for a number means a broken export.
             if _is_text(column.type) != _is_text(kind):
-                raise pa.ArrowInvalid("text and numbers mixed up")
+                raise pa.ArrowInvalid("text instead of numbers, or the reverse")
             columns[name] = column.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceDataError(
                 f"{where}: the column {name} is {column.type} and cannot be read as {kind} ({error}). "
-                "Export it again with the types of the sample data's README."
+                "Export it again with the types in the sample data's README."
             ) from error
         if columns[name].null_count and name not in may_be_null:
             raise SourceDataError(
                 f"{where}: the column {name} is null in {columns[name].null_count:,} of {len(column):,} rows. "
-                "Box scores have no missing values; export the file again."
+                "Missing values are not allowed; export the file again."
             )
     return pa.table(columns)
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Text in any of Arrow's encodings: other writers of Parquet choose the large or the dictionary one."""
+    """Text in any of Arrow's encodings: some Parquet writers use the large or the dictionary one."""
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
-    """Rule in words -> mask of the rows that break it."""
+    """Broken rule -> mask of the rows that break it."""
     first, last = season.month_bounds(month)
     counts = frame[list(_COUNTS)]
     made = 2 * (frame["fgm"] - frame["fg3m"]) + 3 * frame["fg3m"] + frame["ftm"]
@@ -230,7 +228,7 @@ def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
         .transform("min")
         .where(frame["team"] != game["team"].transform("min"), game["team"].transform("max"))
     )
-    told = frame.groupby(["game_id", "team"])
+    team_rows = frame.groupby(["game_id", "team"])
     game_facts = ["game_date", "opponent", "is_home", "neutral_site", "wl"]
     return {
         f"a date outside {month}": ~frame["game_date"].between(pd.Timestamp(first), pd.Timestamp(last)),
@@ -239,9 +237,9 @@ def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
             ["Regular Season", "Playoffs"]
         ),
         "a duplicate (date, player)": frame.duplicated(["game_date", "player_id"], keep=False),
-        "two players of one name on a date": frame.duplicated(["game_date", "player_lookup"], keep=False)
+        "two players with the same name on a date": frame.duplicated(["game_date", "player_lookup"], keep=False)
         & ~frame.duplicated(["game_date", "player_id"], keep=False),
-        "a player without a name in letters": frame["player_lookup"] == "",
+        "a player name without letters": frame["player_lookup"] == "",
         "a negative count": (counts < 0).any(axis=1),
         f"more than {_LONGEST_GAME} minutes": frame["min"] > _LONGEST_GAME,
         "more shots made than taken": (frame["fgm"] > frame["fga"])
@@ -254,7 +252,7 @@ def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
         "a team that plays itself": frame["team"] == frame["opponent"],
         "a game without exactly two teams": teams != 2,
         "an opponent that is not the game's other team": (teams == 2) & (frame["opponent"] != other_team),
-        "a team whose rows tell one game in two ways": told[game_facts].transform("nunique").gt(1).any(axis=1),
+        "a team whose rows of one game disagree": team_rows[game_facts].transform("nunique").gt(1).any(axis=1),
         "a team with two games on a date": frame.groupby(["game_date", "team"])["game_id"].transform("nunique") > 1,
         "a game without one home and one away team": (sides == 1) ^ frame["neutral_site"],
         "a result other than W or L": ~frame["wl"].isin(["W", "L"]),
@@ -263,7 +261,7 @@ def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
 
 
 def _require(broken: Mapping[str, pd.Series], frame: pd.DataFrame, where: str) -> None:
-    """Raise with the counts by rule and the first five rows, if any row breaks any rule."""
+    """Raise SourceDataError with counts by rule and the first five rows if any row breaks a rule."""
     counts = {rule: int(mask.sum()) for rule, mask in broken.items() if mask.any()}
     if not counts:
         return
@@ -274,9 +272,9 @@ def _require(broken: Mapping[str, pd.Series], frame: pd.DataFrame, where: str) -
         for row in frame.loc[any_broken, shown].head(5).to_dict("records")
     )
     raise SourceDataError(
-        f"{where}: {int(any_broken.sum()):,} of {len(frame):,} rows cannot be: "
+        f"{where}: {int(any_broken.sum()):,} of {len(frame):,} rows are invalid: "
         + ", ".join(f"{rule} ({count:,})" for rule, count in counts.items())
-        + f". First: {worst}. Correct the rows or restore the file; nothing of this month was written."
+        + f". First: {worst}. Correct the rows or restore the file; nothing was written for this month."
     )
 
 

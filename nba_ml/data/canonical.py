@@ -1,6 +1,6 @@
-"""What older feature stores wrote for "missing", turned into NaN: one rule for training and for serving.
+"""Convert the placeholders of older feature stores to NaN, by the same rule in training and serving.
 
-Imports NumPy and the contract only: a worker that is given a stored row must read it as the snapshot does.
+Imports only NumPy and the contract, because a worker must read a stored row as the snapshot does.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from nba_ml.contract.features import FeatureVersion
 Floats = npt.NDArray[np.float64]
 
 PLACEHOLDER_LINE = 20.0
-"""What older feature stores wrote where no book had a line."""
+"""Value in older feature stores if no book had a line."""
 
 _LINE_FEATURES = ("vegas_points_line", "vegas_opening_line", "vegas_line_move")
 _SHOT_PROFILE = ("pct_paint", "pct_mid_range", "pct_three")
 
 
 def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
-    """Vectors (n, features) with what older stores wrote for "missing" turned into NaN.
+    """Vectors (n, features) with the placeholders of older stores converted to NaN.
 
     No line is NaN in the line, the opening line and the move, and 0 in `has_vegas_line`, whatever was
     stored there (the season average, on the platform). A line of exactly 20.0 that also opened at 20.0

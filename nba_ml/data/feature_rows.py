@@ -1,7 +1,7 @@
-"""Rows of the feature store as a warehouse hands them over, held to the contract: one rule for every reader.
+"""Validate rows of the feature store against the contract, by one rule for all readers.
 
-What belongs here: which rows can be used, as canonical vectors, and why the others cannot. What does not: what
-they are used for (`snapshot` freezes a month, `slate` scores a date).
+Returns the usable rows as canonical vectors, and why the others are not usable. `snapshot` freezes a month of them,
+`slates` scores a date.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Reasons = npt.NDArray[np.object_]
 
 @dataclass(frozen=True, slots=True)
 class ValidatedRows:
-    """n rows, each early season, valid, or neither for a reason.
+    """n rows, each of them early season, valid, or invalid for a reason.
 
-    `keys` (n rows) has the columns of `tables.FEATURE_ROWS` that tell rows apart; `early` (n,) is the early-season
-    flag; `reasons` (n,) says in which way a row breaks the contract, '' if in none or early; `vectors`
-    (valid rows, features) are the canonical values of the valid ones, in their order.
+    `keys` (n rows) has the identifying columns of `tables.FEATURE_ROWS`; `early` (n,) is the early-season flag;
+    `reasons` (n,) says how a row breaks the contract, '' if it does not or is early; `vectors` (valid rows, features)
+    are the canonical values of the valid rows, in their order.
     """
 
     keys: pd.DataFrame
@@ -40,17 +40,17 @@ class ValidatedRows:
 
     @property
     def valid(self) -> Mask:
-        """Which rows (n,) keep the contract."""
+        """Which rows (n,) meet the contract."""
         valid: Mask = ~self.early & (self.reasons == "")
         return valid
 
 
 def validate_rows(features: pa.Table, version: FeatureVersion) -> ValidatedRows:
-    """Hold rows (`tables.FEATURE_ROWS`) to the contract. In which order they come changes no row's lot.
+    """Validate rows (`tables.FEATURE_ROWS`) against the contract. The result does not depend on their order.
 
-    Early-season rows are set aside first: on the platform their vectors may be empty, and a team's pace after one
-    double-overtime game lies outside any range. Then come duplicates (the newest `updated_at` stays), and whatever
-    else breaks the contract, with the first reason found.
+    Early-season rows come first: on the platform their vectors may be empty, and a team's pace after one
+    double-overtime game is outside any range. Then duplicates are rejected (the newest `updated_at` stays), and then
+    all other rows that break the contract, with the first reason found.
     """
     keys = _key_frame(features)
     early = keys["early_season_flag"].to_numpy(dtype=bool)
@@ -77,7 +77,7 @@ def validate_rows(features: pa.Table, version: FeatureVersion) -> ValidatedRows:
 
 
 def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
-    """For each vector (n, features) the first way in which it breaks the contract, or ''."""
+    """For each vector (n, features), the first violation of the contract, or ''."""
     faults = np.full(len(vectors), "", dtype=object)
     for i, feature in enumerate(version.features):
         values = vectors[:, i]
@@ -103,7 +103,7 @@ def contract_faults(vectors: Floats, version: FeatureVersion) -> list[str]:
 def _key_frame(features: pa.Table) -> pd.DataFrame:
     columns = [*KEY, "game_id", "feature_version", "feature_quality_score", "early_season_flag", "updated_at"]
     frame: pd.DataFrame = features.select(columns).to_pandas(date_as_object=False)
-    # Rows of older eras lack some: an unknown flag is no flag, an unknown time is older than any.
+    # Old rows lack some values: a missing flag counts as false, a missing time as the oldest.
     return frame.assign(
         early_season_flag=frame["early_season_flag"].eq(True),
         **{name: frame[name].fillna("") for name in ("player_lookup", "game_id", "feature_version")},
@@ -111,9 +111,11 @@ def _key_frame(features: pa.Table) -> pd.DataFrame:
 
 
 def _superseded(rows: pd.DataFrame, features: pa.Table) -> pd.Index:
-    """Rows whose key stands on a newer row. Of rows written at one moment the fuller stays, then the one
-    whose vector sorts last: in which order a warehouse hands them over must not decide, so every column
-    does that tells two rows apart."""
+    """Rows that are replaced by a newer row with the same key.
+
+    Of rows written at the same time, the one with the higher quality score stays, then the one whose vector sorts last.
+    All distinguishing columns are compared, so that the warehouse's order does not matter.
+    """
     repeated = rows[rows.duplicated(KEY, keep=False)]
     stored = features.select(["features", "names_in_order"]).take(pa.array(repeated.index)).to_pydict()
     ranked = repeated.assign(vector=list(map(repr, stored["features"])), named=stored["names_in_order"]).sort_values(

@@ -1,7 +1,6 @@
-"""What became of a month's listed lines, and the features that they went into.
+"""Outcomes of matching a month's listed lines to players, and their counts.
 
-What belongs here: the outcomes and how they are counted. Which line is whose is decided by
-`features/sql/match_lines.sql`.
+`features/sql/match_lines.sql` does the matching.
 """
 
 from __future__ import annotations
@@ -17,34 +16,34 @@ from nba_ml.data.table_digest import DigestedTable
 
 
 class LineOutcome(StrEnum):
-    """What became of a listed line."""
+    """The outcome of a listed line."""
 
     BY_ID = "matched by id"
     BY_NAME = "matched by name"
     DID_NOT_PLAY = "listed but did not play"
-    """His team played and he did not: such a bet is void, and nothing is wrong with the line."""
+    """The player's team played but he did not: the bet is void, and the line is not wrong."""
     NOT_YET = "after the last box score"
-    """Tonight's lines, beside results up to yesterday."""
+    """For example tonight's lines when results go up to yesterday."""
     NO_GAME = "no game of that date"
     DAY_BEFORE = "game the day before: dated by UTC?"
-    """His team played on the day before and not on this one."""
+    """The player's team played on the day before and not on this date."""
     NAME_UNKNOWN = "name unknown"
     NAME_AMBIGUOUS = "name ambiguous"
     ID_UNKNOWN = "id unknown"
-    """No box score of the last 3 years has the id. The name is not tried: an id of another source would
-    otherwise be right for some players and wrong for others."""
+    """No box score of the last 3 years has the id. The name is not tried, because ids from another source would then
+    match some players correctly and others wrongly."""
 
 
 MATCHED = (LineOutcome.BY_ID, LineOutcome.BY_NAME)
 NOT_JUDGED = (LineOutcome.DID_NOT_PLAY, LineOutcome.NOT_YET)
-"""Neither matched nor a fault."""
+"""Outcomes that count neither as matched nor as unmatched."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineCounts:
-    """Listed lines by outcome; `named_otherwise` counts those whose id is one player's and name another's.
+    """Listed lines by outcome. `named_otherwise` counts lines whose id and name belong to different players.
 
-    The id wins there. A name that nobody has, such as one without its suffix, is no contradiction.
+    The id is used for those. A name that no player has, for example one without its suffix, is not a contradiction.
     """
 
     by_outcome: Mapping[LineOutcome, int]
@@ -66,23 +65,23 @@ class LineCounts:
 
     @property
     def matched(self) -> int:
-        """Lines that are somebody's who appeared in a game of that date."""
+        """Lines of players who appeared in a game on that date."""
         return sum(self.by_outcome.get(outcome, 0) for outcome in MATCHED)
 
     @property
     def judged(self) -> int:
-        """Matched and unmatched lines, without those that are neither."""
+        """Matched plus unmatched lines."""
         return self.listed - sum(self.by_outcome.get(outcome, 0) for outcome in NOT_JUDGED)
 
     @property
     def unmatched(self) -> dict[str, int]:
-        """Reason -> lines that nothing was found for and something should have been, the most frequent first."""
+        """Reason -> number of unmatched lines, most frequent first."""
         left = {str(o): n for o, n in self.by_outcome.items() if o not in (*MATCHED, *NOT_JUDGED)}
         return dict(sorted(left.items(), key=lambda entry: -entry[1]))
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureMonth(DigestedTable):
-    """A month of `tables.ML_FEATURE_STORE_V2` with what became of its lines, which the digest does not cover."""
+    """A month of `tables.ML_FEATURE_STORE_V2`, with the counts of its lines, which are not part of the digest."""
 
     lines: LineCounts

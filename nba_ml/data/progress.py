@@ -1,4 +1,4 @@
-"""How far the feature backfill is, month by month: what was played against what has features.
+"""The progress of the feature backfill by month: player-games played compared with those that have features.
 
 'A date has a row' is not complete. What counts is the share of the player-games played that have a
 feature row of the current version.
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROWS_PER_GAME = 21.5
-"""Player rows of a game, on average."""
+"""Average number of player rows per game."""
 
 _THIN = 0.85
-"""Box scores with fewer rows a game than this share of the average are incomplete themselves."""
+"""If box scores have fewer rows per game than this share of the average, they are incomplete themselves."""
 
 
 class BackfillStatus(StrEnum):
-    """What a month may be used for."""
+    """How complete a month's features are."""
 
     COMPLETE = "complete"
     SUBSTANTIAL = "substantial"
@@ -36,7 +36,7 @@ class BackfillStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TableState:
-    """One month of one table: counts, when it was last written, and a version that changes when a row does.
+    """One month of one table: counts, the time of the last update, and a version that changes with any row.
 
     `duplicates` are the rows beyond the first of each player and date.
     """
@@ -54,11 +54,10 @@ class TableState:
 class MonthProgress:
     """One month of the backfill.
 
-    `played` are the player-games with a result, `features` the rows of the feature store, of whatever version,
-    and `covered` the player-games played that have a row of the current version. `quality` is the mean
-    quality score, 0 to 100. `missing` and `awaited` are the players with features, by date, of games without a single
-    result: of those whose results are due, and of those whose are not yet. `undated` are the feature rows without an
-    `updated_at`.
+    `played` are the player-games with a result, `features` the rows of the feature store (any version), and `covered`
+    the played player-games with a row of the current version. `quality` is the mean quality score, 0 to 100. `missing`
+    and `awaited` count, by date, the players with features in games without any result: if results are due, and if they
+    are not due yet. `undated` counts the feature rows without `updated_at`.
     """
 
     month: str
@@ -72,18 +71,18 @@ class MonthProgress:
 
     @property
     def missing_results(self) -> int:
-        """Player-games with features whose results are due and not there."""
+        """Player-games with features whose results are due but missing."""
         return sum(self.missing.values())
 
     @property
     def coverage(self) -> float:
-        """Share of the player-games, played or with results missing, that have both; 0 where nothing was played yet."""
+        """Share of the player-games, played or with missing results, that are covered; 0 if none were played yet."""
         expected = self.played.rows + self.missing_results
         return self.covered / expected if expected else 0.0
 
     @property
     def status(self) -> BackfillStatus:
-        """By the coverage."""
+        """The status for the coverage."""
         if self.features.rows == 0 or self.covered == 0:
             return BackfillStatus.MISSING
         if self.coverage >= COMPLETE:
@@ -92,16 +91,16 @@ class MonthProgress:
 
     @property
     def trainable(self) -> bool:
-        """Whether enough of the month is there for a snapshot of it to pass."""
+        """Whether the month is complete enough for a snapshot to pass."""
         return self.status in (BackfillStatus.SUBSTANTIAL, BackfillStatus.COMPLETE)
 
     @property
     def thin_box_scores(self) -> bool:
-        """The results look incomplete themselves, so that coverage says less than it seems to."""
+        """Whether the results themselves look incomplete, so that the coverage is misleading."""
         return self.played.games > 0 and self.played.rows < _THIN * ROWS_PER_GAME * self.played.games
 
     def notes(self) -> Iterator[str]:
-        """What is wrong with the rows, or still to come, a sentence without its full stop each."""
+        """What is wrong or missing; sentences without a full stop."""
         if self.missing:
             yield f"results missing: {named_dates(self.missing)} ({self.missing_results:,} player-games with features)"
         if self.awaited:
@@ -110,11 +109,11 @@ class MonthProgress:
             if state.duplicates:
                 yield f"{state.duplicates:,} duplicate {what}"
         if self.undated:
-            yield f"{self.undated:,} feature rows without updated_at: corrections of them may go unnoticed"
+            yield f"{self.undated:,} feature rows without updated_at: corrections to them may go unnoticed"
 
 
 def progress_table(months: Iterable[MonthProgress]) -> pd.DataFrame:
-    """One row a month, for people."""
+    """A table with one row per month, for display."""
     import pandas as pd  # noqa: PLC0415 (the settings need the limits above, and --help answers without pandas)
 
     return pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Averages of points computed a second time, from results alone: what the stored features must agree with."""
+"""Averages of points recomputed from results alone. The stored features must agree with them."""
 
 from __future__ import annotations
 

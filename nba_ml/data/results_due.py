@@ -1,7 +1,6 @@
 """Which games must have results by now, and which of those have none.
 
-A game has results if one of its players has one. Whoever sat out has feature rows and, by right, no result, so single
-players say nothing.
+A game has results if any of its players has one. A player who did not play has feature rows but no result.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from nba_ml.data.feature_rows import Mask
 
 RESULTS_DUE_AT = 12
-"""Hour of New York's day after a game by which its results must be there. The last game ends before 2, and its box
-score is corrected by 9."""
+"""Hour in New York on the day after a game by which its results must be available. The last game ends before 2, and its
+box score is corrected by 9."""
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _SHOWN = 5
@@ -31,11 +30,11 @@ def last_date_due(now: datetime) -> date:
 
 
 def dates_without_results(rows: pd.DataFrame, has_result: Mask) -> dict[date, int]:
-    """Date -> players with feature rows, of the games in which not one of them has a result; in order.
+    """Date -> number of players with feature rows in games without any result, in order.
 
     Args:
-        rows: n feature rows: player_lookup, game_date (datetime64), game_id. Rows without a player are left out; those
-            without a game_id are one game a date.
+        rows: n feature rows: player_lookup, game_date (datetime64), game_id. Rows without a player are ignored; rows
+            without a game_id count as one game per date.
         has_result: (n,) whether the row's player has a result on its date.
     """
     import pandas as pd  # noqa: PLC0415 (`progress` imports this, and --help answers without pandas)
@@ -50,7 +49,7 @@ def dates_without_results(rows: pd.DataFrame, has_result: Mask) -> dict[date, in
 
 
 def split_by_due(without_results: Mapping[date, int], due: date) -> tuple[dict[date, int], dict[date, int]]:
-    """(missing, awaited): the dates whose results are due, and those whose are not yet."""
+    """(missing, awaited): the dates whose results are due, and those whose results are not due yet."""
     missing = {day: n for day, n in without_results.items() if day <= due}
     return missing, {day: n for day, n in without_results.items() if day > due}
 

@@ -1,7 +1,6 @@
-"""A month frozen: validated, made canonical, put in order, and named by its digest.
+"""A frozen month: validated, in canonical form and order, and identified by its digest.
 
-What belongs here: which rows of the feature store are samples, which break the contract, and what
-older stores wrote that means "missing". What does not: where the rows come from.
+Decides which rows of the feature store are samples and which break the contract. `sources` reads the rows.
 """
 
 from __future__ import annotations
@@ -26,17 +25,16 @@ from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import FEATURE_ROWS, RESULTS, snapshot_schema
 
 MAX_REJECTED_SHARE = 0.01
-"""More rejected rows than this and the month is no snapshot: one bad row in a hundred is a fault of
-the backfill, not noise."""
+"""Maximum share of rejected rows. More than one bad row in a hundred means that the backfill is broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnapshotCounts:
-    """What became of a month's rows. Every row of the feature store is in exactly one of the first four.
+    """Counts of a month's rows. Every row of the feature store is in exactly one of the first four.
 
-    `played` counts player-games with a result (minutes above 0) in the box scores, `covered` those of
-    them that have a feature row which keeps the contract. `missing_results` are the player-games with features of games
-    without a single result although it is due, and `missing_dates` names their dates.
+    `played` counts player-games with a result (minutes above 0) in the box scores, `covered` those that also have a
+    valid feature row. `missing_results` counts player-games with features in games without any result although it is
+    due; `missing_dates` lists their dates.
     """
 
     samples: int
@@ -50,7 +48,7 @@ class SnapshotCounts:
 
     @property
     def coverage(self) -> float:
-        """Share of the player-games, played or with results missing, that have both; 1.0 for a month without games."""
+        """Share of the player-games, played or with missing results, that are covered; 1.0 if there are no games."""
         expected = self.played + self.missing_results
         return self.covered / expected if expected else 1.0
 
@@ -59,12 +57,11 @@ class SnapshotCounts:
 class Snapshot:
     """A frozen month.
 
-    `table` has `tables.snapshot_schema`, ordered by (game_date, player_lookup): training is
-    byte-identical over runs and thread counts on the same rows, and is not on permuted rows.
-    `rejects` keeps the rows that break the contract: key, reason, the vector as stored. `results` is
-    everybody who played in the month (`tables.RESULTS`), sample or not: what the features can be checked
-    against. Neither takes part in the digest, nor is it read where columns are asked for. `lines` is what became
-    of the month's lines where this project matched them; None where features came ready.
+    `table` has `tables.snapshot_schema`, ordered by (game_date, player_lookup), because training is byte-identical only
+    for rows in the same order. `rejects` are the rows that break the contract: key, reason, and the stored vector.
+    `results` are all players who played in the month (`tables.RESULTS`), for checking the features. Neither is part of
+    the digest, nor read if columns are selected. `lines` are the counts of the month's lines if nba_ml matched them;
+    None if the features came from elsewhere.
     """
 
     table: pa.Table
@@ -76,7 +73,7 @@ class Snapshot:
 
     @property
     def rejected_by_reason(self) -> dict[str, int]:
-        """Reason -> number of rows set aside for it, the most frequent first."""
+        """Reason -> number of rejected rows, most frequent first."""
         return dict(Counter(self.rejects.column("reason").to_pylist()).most_common())
 
 
@@ -94,13 +91,13 @@ REJECTS_SCHEMA = pa.schema(
 class MonthRows:
     """A month's rows of the feature store, in `tables.FEATURE_ROWS`, and its results, in `tables.RESULTS`.
 
-    `notes` report what the source left out, for whoever keeps a log.
+    `notes` say what the source left out, for the log.
     """
 
     features: pa.Table
     results: pa.Table
     lines: LineCounts | None = None
-    """What became of the lines behind the features; None if the source does not say."""
+    """Counts of the lines behind the features; None if the source does not provide them."""
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -111,7 +108,7 @@ class MonthRows:
         columns = {
             **{name: features.column(name) for name in FEATURE_ROWS.names if name in features.column_names},
             "names_in_order": pa.array(_names_in_order(features, version)),
-            # Through text: Arrow's own way from decimals to floats is off by a bit for one value in eight.
+            # Through text: Arrow's direct cast from decimal to float is off by one bit for one value in eight.
             "feature_quality_score": features.column("feature_quality_score").cast(pa.string()).cast(pa.float64()),
         }
         played = summary.filter(pc.greater(summary.column("minutes_played"), 0))
@@ -125,17 +122,17 @@ class MonthRows:
 def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion, due: date = date.max) -> Snapshot:
     """Freeze the month's rows of the feature store, with their results.
 
-    Early-season rows are set aside first, then duplicates and rows that break the contract
+    Early-season rows are separated first, then duplicates and rows that break the contract
     (`feature_rows.validate_rows`), then rows without a result.
 
     Args:
-        rows: what was read.
-        month: for messages.
-        version: the contract that the rows must keep.
-        due: the last game date whose results must be there; every date if not given.
+        rows: the rows of the source.
+        month: for error messages.
+        version: the contract that the rows must meet.
+        due: the last game date whose results are due; by default all dates.
 
     Raises:
-        SourceDataError: there are feature rows, and not one result.
+        SourceDataError: there are feature rows but no results.
         SnapshotRejectedError: more than `MAX_REJECTED_SHARE` of the rows break the contract. The
             error carries the rejected rows as `rejects`.
     """
@@ -176,21 +173,21 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion, due: dat
 
 
 def _no_results(month: str, rows: int, missing: Mapping[date, int], awaited: Mapping[date, int]) -> SourceDataError:
-    found = f"{month} has no results yet: {rows:,} feature rows and not one box score."
+    found = f"{month} has no results yet: {rows:,} feature rows and no box score."
     if missing:
         return SourceDataError(
             f"{found} Results are due by {RESULTS_DUE_AT}:00 in New York on the day after a game; missing: "
             f"{named_dates(missing)}. Load the box scores into player_game_summary, then materialise the month again. "
-            "What was there is untouched."
+            "The stored snapshot is unchanged."
         )
     return SourceDataError(
-        f"{found} None is due: the games are those of {named_dates(awaited)}. Materialise the month when their box "
-        "scores are there. What was there is untouched."
+        f"{found} None are due yet: the games are on {named_dates(awaited)}. Materialise the month when their box "
+        "scores are available. The stored snapshot is unchanged."
     )
 
 
 def _names_in_order(features: pa.Table, version: FeatureVersion) -> Mask:
-    """Which rows name their features as the contract does. Compared by distinct list: there are few."""
+    """Which rows have the contract's feature names in the contract's order."""
     expected = list(version.names)
     masks: list[Mask] = []
     for chunk in features.column("feature_names").chunks:
@@ -216,7 +213,7 @@ def _rejects(features: pa.Table, reasons: Reasons, rejected: Mask) -> pa.Table:
         },
         schema=REJECTS_SCHEMA,
     )
-    # To the last column, which Arrow cannot sort by: two rows of one key may be refused for one reason.
+    # Sort by all columns, which Arrow cannot do: two rows with the same key may be rejected for the same reason.
     rows = sorted(
         range(table.num_rows),
         key=lambda i: tuple(
@@ -236,8 +233,8 @@ def _require_few_rejected(counts: SnapshotCounts, rejects: pa.Table, month: str)
         f"{month}: {counts.rejected:,} of {considered:,} feature rows ({counts.rejected / considered:.1%}) break the "
         f"contract, more than {MAX_REJECTED_SHARE:.0%}. By reason: "
         + ", ".join(f"{reason} ({n:,})" for reason, n in by_reason)
-        + f". First: {worst}. The snapshot that was there is untouched; correct the feature rows and materialise "
-        "the month again."
+        + f". First: {worst}. The stored snapshot is unchanged; correct the feature rows and materialise the "
+        "month again."
     )
     error.rejects = rejects
     raise error
@@ -259,5 +256,5 @@ def _canonical_table(
         "feature_quality_score": rows["feature_quality_score"],
     }
     schema = snapshot_schema(version)
-    # from_pandas=False keeps NaN a NaN: a missing feature is a value here, not an Arrow null.
+    # from_pandas=False keeps NaN: a missing feature is NaN here, not an Arrow null.
     return pa.table({f.name: pa.array(columns[f.name], type=f.type, from_pandas=False) for f in schema}, schema=schema)

@@ -1,6 +1,6 @@
 """The chronological split: train, then early stopping, then validation, cut between dates.
 
-The split is a manifest, not a copy of rows: which snapshots, by digest, and where the cuts fall.
+The split is a manifest, not a copy of rows: the snapshots, by digest, and the dates of the cuts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from nba_ml.contract.digest import json_digest
 from nba_ml.contract.errors import SplitError
 
 VALIDATION_SHARE = 0.20
-"""The last fifth of the rows, looked at once, to report."""
+"""The last fifth of the rows, used once, for the reported metrics."""
 
 EARLY_STOPPING_SHARE = 0.125
-"""The last eighth of what is not validation: the score that stops training is never the one reported."""
+"""The last eighth of the remaining rows. The score that stops training is never the reported one."""
 
 SIDES = ("train", "early_stopping", "validation")
 
@@ -27,7 +27,7 @@ Dates = npt.NDArray[np.datetime64]
 
 
 class SnapshotRef(BaseModel):
-    """A snapshot that the split speaks of."""
+    """A snapshot that the split uses."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,10 +48,10 @@ class Side(BaseModel):
 
 
 class SplitManifest(BaseModel):
-    """Which rows train, stop and validate.
+    """The rows for training, early stopping and validation.
 
-    Months without samples (each October) are not named: the split of an October equals, digest and
-    all, the one of the June before. All sides are None while there are no samples at all.
+    Months without samples (each October) are not listed, so an October's split equals that of the previous June,
+    including its digest. All sides are None while there are no samples.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,7 +75,7 @@ class SplitManifest(BaseModel):
     def newest_month(self) -> str:
         """The month of the newest row. Raises SplitError if there is none."""
         if not self.snapshots:
-            raise SplitError("There is no sample yet, so there is no newest month.")
+            raise SplitError("There are no samples yet, so there is no newest month.")
         return self.snapshots[-1].month
 
     @property
@@ -85,21 +85,20 @@ class SplitManifest(BaseModel):
 
     def sides(self) -> dict[str, Side]:
         """The three sides by name, in order of time; empty for an empty split."""
-        named = {name: getattr(self, name) for name in SIDES}
-        return {name: side for name, side in named.items() if side is not None}
+        return {name: side for name in SIDES if (side := getattr(self, name)) is not None}
 
 
 def split_by_date(snapshots: Mapping[str, tuple[str, Dates]]) -> SplitManifest:
     """Cut the rows of all months at date boundaries: 70 / 10 / 20 by rows.
 
-    Each cut goes to the boundary between two dates that lies nearest the share; every side keeps at
-    least one date, and no date stands on two sides.
+    Each cut is at the boundary between two dates that is nearest to the share. Each side has at least one date, and no
+    date is on two sides.
 
     Args:
         snapshots: month -> (digest, the game dates of its rows as datetime64[D], one per row).
 
     Raises:
-        SplitError: there are rows, but on fewer than three dates.
+        SplitError: there are rows on fewer than three dates.
     """
     filled = {month: snapshots[month] for month in sorted(snapshots) if len(snapshots[month][1])}
     refs = tuple(SnapshotRef(month=m, digest=digest, rows=len(days)) for m, (digest, days) in filled.items())
@@ -109,7 +108,7 @@ def split_by_date(snapshots: Mapping[str, tuple[str, Dates]]) -> SplitManifest:
     if len(dates) < len(SIDES):
         raise SplitError(
             f"{counts.sum():,} rows on {len(dates)} date(s), the last {dates[-1]}, cannot be split by date: train, "
-            "early stopping and validation need a date each. Backfill more of the month, or the months before it."
+            "early stopping and validation need one date each. Backfill more of the month, or earlier months."
         )
     below = np.concatenate([[0], np.cumsum(counts)])  # rows before the boundary in front of date i
     total = int(below[-1])

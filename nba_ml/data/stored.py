@@ -1,4 +1,4 @@
-"""How the store keeps what the feature backfill, the snapshot and the split make of a month."""
+"""Storage formats of the feature backfill, the snapshot and the split."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nba_ml.storage.months import (
 
 
 def results_of(months: MonthStore, month: str) -> pa.Table | None:
-    """Everybody who played in a month that has a snapshot, in `tables.RESULTS`; None if it has none.
+    """The players who played in a month, from its snapshot, in `tables.RESULTS`; None if there is no snapshot.
 
     Raises:
         StaleInputError: what is stored is damaged.
@@ -37,7 +37,7 @@ def results_of(months: MonthStore, month: str) -> pa.Table | None:
 
 
 def save_refused(months: MonthStore, month: str, rejects: pa.Table) -> str:
-    """Keep the rejected rows of a snapshot that was refused, beside whatever is there. Returns their address."""
+    """Store the rejected rows of a refused snapshot next to the stored one. Returns their URI."""
     name = f"{SNAPSHOT.name}/{month}.refused.parquet"
     months.objects.write(name, parquet_bytes(rejects, {}))
     return months.objects.uri(name)
@@ -68,7 +68,7 @@ def _lines_fact(lines: LineCounts | None) -> dict[str, str]:
 
 
 def _lines(facts: Mapping[str, str]) -> LineCounts | None:
-    """None in what an older version stored, and where there are no lines to count."""
+    """None if an older version stored the snapshot, or if there are no lines to count."""
     if "lines" not in facts:
         return None
     found = json.loads(facts["lines"])
@@ -102,7 +102,7 @@ def _snapshot_from_bytes(data: bytes, parts: Parts, columns: Sequence[str] | Non
 
 
 def _part(parts: Parts, facts: dict[str, str], part: str) -> pa.Table:
-    """A table that a snapshot names. In an older store it lies beside, under no digest."""
+    """A table that belongs to a snapshot. Older stores keep it next to the snapshot, without a digest."""
     if part in facts:
         data = parts.get("parts", "parquet", facts[part])
     else:

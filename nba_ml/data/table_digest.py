@@ -1,4 +1,4 @@
-"""Digests of tables: they name the rows, not the file, so the same rows have the same digest on every machine."""
+"""Digests of tables. They depend on the rows, not the file, so equal rows have the same digest on every machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _update(sha: hashlib._Hash, name: str, column: pa.Array) -> None:
     if isinstance(column, pa.ChunkedArray):  # an empty table combines to no chunk at all
         column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
     kind = column.type
-    # Parquet calls a list's items 'element', Arrow 'item': what they are follows below, without that name.
+    # Parquet names a list's items 'element', Arrow 'item'; their type is added below, without that name.
     spelt = "list" if pa.types.is_list(kind) else str(kind)
     sha.update(f"{name}:{spelt}:{len(column)}\n".encode())
     if column.null_count:
@@ -60,7 +60,7 @@ def _update(sha: hashlib._Hash, name: str, column: pa.Array) -> None:
 class DigestedTable:
     """A table with the digest of its whole content.
 
-    Read back with some of its columns only, it keeps the digest of the whole.
+    If only some columns are read back, the digest is still that of all columns.
     """
 
     table: pa.Table

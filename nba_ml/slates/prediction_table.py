@@ -25,7 +25,7 @@ from nba_ml.slates.served_table import create_table, served_rows
 from nba_ml.slates.slate import SERVED
 from nba_ml.slates.store import KeptSlate
 from nba_ml.sources.bigquery_connection import ONCE, BigQueryConnection, TimeoutAdapter, mount, quoted_table
-from nba_ml.sources.bigquery_errors import TRANSIENT, is_denied, is_transient, remedy, said
+from nba_ml.sources.bigquery_errors import TRANSIENT, is_denied, is_transient, message_of, remedy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -154,12 +154,12 @@ class BigQueryPredictionTable:
             yield
         except auth_exceptions.DefaultCredentialsError as error:
             raise SettingsError(
-                f"{name}: no usable credentials: {said(error)} Set GOOGLE_APPLICATION_CREDENTIALS to a service "
+                f"{name}: no usable credentials: {message_of(error)} Set GOOGLE_APPLICATION_CREDENTIALS to a service "
                 f"account's key file, or unset it and run `gcloud auth application-default login`. {again}"
             ) from error
         except gexc.NotFound as error:
             raise SlateError(
-                f"{name} does not exist: {said(error)} Check NBA_ML_PREDICTION_TABLE, or create the table: "
+                f"{name} does not exist: {message_of(error)} Check NBA_ML_PREDICTION_TABLE, or create the table: "
                 f"{create_table(name)}. {again}"
             ) from error
         except (gexc.GoogleAPIError, auth_exceptions.GoogleAuthError, *TRANSIENT) as error:
@@ -169,13 +169,13 @@ class BigQueryPredictionTable:
     def _refusal(self, error: Exception) -> str:
         if is_denied(error):
             return (
-                f"permission denied: {said(error)} The account needs roles/bigquery.jobUser on the project and "
+                f"permission denied: {message_of(error)} The account needs roles/bigquery.jobUser on the project and "
                 "roles/bigquery.dataEditor on the table."
             )
         if _passes(error):
             seconds = self.connection.deadline_seconds
-            return f"BigQuery did not respond within {seconds:g} s; the last error was: {said(error)}"
-        return f"BigQuery rejected the slate: {said(error)} {remedy(error)}".rstrip()
+            return f"BigQuery did not respond within {seconds:g} s; the last error was: {message_of(error)}"
+        return f"BigQuery rejected the slate: {message_of(error)} {remedy(error)}".rstrip()
 
 
 def _passes(error: BaseException) -> bool:

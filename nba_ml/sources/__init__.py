@@ -1,1 +1,1 @@
-"""Where rows come from: files in a folder, or BigQuery's tables. What rows mean is `data`."""
+"""Sources of rows: files in a folder, or BigQuery tables. `data` interprets the rows."""

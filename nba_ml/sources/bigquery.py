@@ -1,7 +1,6 @@
-"""The feature store in BigQuery: a month's rows in one query, and the state of all months in another.
+"""The feature store in BigQuery: one query for a month's rows, and one for the state of all months.
 
-What belongs here: the two questions. How they are asked is `bigquery_connection`; what the rows mean is
-`data.snapshot`, what the counts mean `data.progress`.
+`bigquery_connection` runs the queries; `data.snapshot` interprets the rows and `data.progress` the counts.
 """
 
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from nba_ml.sources.queries import query
 _EMPTY = TableState(0, 0, 0, 0, None, "")
 
 _OF_RESULTS = ("box_scores", "result_high", "result_low")
-"""What the version of the results is made of: a player-game's rows, and the sums over the halves of their digests."""
+"""Columns that form the version of the results: a player-game's rows, and sums over the halves of their digests."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class BigQueryFeatureSource(MonthRowsSource):
         """One query: feature rows with their results, and results that have no feature row.
 
         Raises:
-            SourceDataError: the backfill has not reached the month, a result is there twice and differs, or
-                BigQuery refuses.
+            SourceDataError: the backfill has not reached the month, a player-game has two different results, or the
+                query failed.
         """
         first, last = month_bounds(month)
         names = ",".join(V2_33FEATURES.names)
@@ -91,33 +90,33 @@ class BigQueryFeatureSource(MonthRowsSource):
         return [found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None) for month in months]
 
     def _results(self, month: str, found: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
-        """Those of a player. A few without one are left out and reported.
+        """The results that have a player. A few without one are left out and reported.
 
-        One row that nobody can use would otherwise end the training: every later month's window has this month in it.
+        Otherwise one unusable row would stop the training of every later month.
         """
         if found.column("player_lookup").null_count == 0:
             return found, ()
         results = found.filter(pc.is_valid(found.column("player_lookup")))
-        nobodys = found.select(["game_date", "box_scores"]).filter(pc.is_null(found.column("player_lookup")))
-        rows = sum(nobodys.column("box_scores").to_pylist())
+        unnamed = found.select(["game_date", "box_scores"]).filter(pc.is_null(found.column("player_lookup")))
+        rows = sum(unnamed.column("box_scores").to_pylist())
         days = ", ".join(
-            f"{r['game_date']} ({r['box_scores']:,})" for r in nobodys.sort_by("game_date").to_pylist()[:5]
+            f"{r['game_date']} ({r['box_scores']:,})" for r in unnamed.sort_by("game_date").to_pylist()[:5]
         )
-        told = f"{month}: {self.summary_table} has {rows:,} results without a player_lookup, on {days}"
+        note = f"{month}: {self.summary_table} has {rows:,} results without a player_lookup, on {days}"
         if rows > MAX_REJECTED_SHARE * (rows + results.num_rows):
             raise SourceDataError(
-                f"{told}. Without a player nothing can be joined to them, and they are more than "
-                f"{MAX_REJECTED_SHARE:.0%} of the month's; name their "
-                "players or remove the rows, then materialise the month again. What was there is untouched."
+                f"{note}. They cannot be joined to features, and they are more than {MAX_REJECTED_SHARE:.0%} of the "
+                "results. Set their player_lookup or remove the rows, then materialise the month again. The stored "
+                "snapshot is unchanged."
             )
-        return results, (f"{told}. They were left out: without a player nothing can be joined to them.",)
+        return results, (f"{note}. They were left out, because they cannot be joined to features.",)
 
     def _require_reached(self, month: str, feature_rows: int, results: int) -> None:
         if feature_rows == 0:
             raise SourceDataError(
                 f"{month}: the backfill has not reached this month. {self.feature_table} has 0 rows of it, "
-                f"{self.summary_table} has {results:,} player-games with a result. What was there is untouched; wait "
-                "for the backfill (`nba-ml progress` shows how far it is), then materialise the month again."
+                f"{self.summary_table} has {results:,} player-games with a result. The stored snapshot is "
+                "unchanged. Wait for the backfill (see `nba-ml progress`), then materialise the month again."
             )
 
     def _sql(self, name: str) -> str:
@@ -134,7 +133,7 @@ def _require_one_result(month: str, results: pa.Table, table: str) -> None:
         named = ", ".join(f"{r['player_lookup']} {r['game_date']}" for r in contradictory.slice(0, 5).to_pylist())
         raise SourceDataError(
             f"{month}: {table} has {contradictory.num_rows:,} player-games with two different results: {named}. "
-            "Which one is right cannot be told from here; remove the wrong rows, then materialise the month again."
+            "Remove the wrong rows, then materialise the month again."
         )
 
 
@@ -162,6 +161,6 @@ def _progress(row: Mapping[str, Any], due: date) -> MonthProgress:
 
 
 def _version(rows: int | None, high: int | None, low: int | None, newest: datetime | None = None) -> str:
-    """A month's data version: it changes when a row comes, goes, or is written again, be it there twice."""
+    """A month's data version. It changes when a row is added, removed or rewritten, including duplicates."""
     parts = [str(rows or 0), f"{high or 0:x}", f"{low or 0:x}", *([newest.isoformat()] if newest else [])]
     return "-".join(parts)

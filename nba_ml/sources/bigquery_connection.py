@@ -1,4 +1,4 @@
-"""A connection to BigQuery: a query's rows as Arrow, with limits and a deadline, and what was refused, in words."""
+"""A connection to BigQuery: returns a query's rows as Arrow, with cost limits, a deadline and readable errors."""
 
 import math
 import re
@@ -23,26 +23,26 @@ from nba_ml.contract.errors import SettingsError
 from nba_ml.sources.bigquery_errors import StillRunningError, explained, is_transient, require_bigquery
 
 _TABLE = re.compile(r"([a-z][a-z0-9-]{4,28}[a-z0-9]\.)?[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
-"""`dataset.table` or `project.dataset.table`. A name cannot be a query parameter, so nothing else gets in."""
+"""`dataset.table` or `project.dataset.table`. A name cannot be a query parameter, so nothing else is accepted."""
 
 ONCE = Retry(predicate=if_exception_type())
-"""The retry is over a whole query with its rows: a job that failed on the way is asked for anew."""
+"""No retries of single requests: a failed query is retried as a whole."""
 
 _STOP_SECONDS = 2.0
-"""For each request that it takes to stop a query: an error is waiting to be told."""
+"""Timeout of each request that cancels a query; short, because an error is waiting to be reported."""
 
 
 @dataclass(frozen=True)
 class BigQueryConnection:
-    """How BigQuery is asked: as which project, where, and within which limits. Nothing is opened before it is asked.
+    """How to query BigQuery: the project, the location and the limits. Opens nothing before the first query.
 
     Attributes:
         endpoint: URL of an emulator's REST service. None: Google.
         storage_endpoint: host:port of an emulator's Storage Read service.
-        maximum_bytes_billed: a query that would read more is refused, unbilled.
-        deadline_seconds: the longest that a query may take, retries included.
-        request_seconds: the longest that one request may be without an answer.
-        open_client: opens a client with credentials of the caller's own. None: with the default credentials.
+        maximum_bytes_billed: BigQuery rejects a query that would read more, without charge.
+        deadline_seconds: time limit of a query, including retries.
+        request_seconds: time limit of one request.
+        open_client: opens a client with the caller's own credentials. None: the default credentials.
     """
 
     project: str | None = None
@@ -56,7 +56,7 @@ class BigQueryConnection:
 
     @contextmanager
     def get_client(self) -> Iterator[bigquery.Client]:
-        """A client; an emulator's knows no credentials."""
+        """A client; anonymous for an emulator."""
         if self.endpoint is not None:
             yield bigquery.Client(
                 project=self.project,
@@ -74,8 +74,8 @@ class BigQueryConnection:
     def read_client(self, client: bigquery.Client) -> Iterator[BigQueryReadClient]:
         """A client of the Storage Read API, for the same credentials.
 
-        Its channel is closed at the end: the library reads each stream in a thread of its own, without a deadline,
-        and a process waits for its threads. On a closed channel they end.
+        Its channel is closed at the end. The library reads each stream in its own thread without a deadline, and the
+        process would wait for these threads; they end when the channel is closed.
         """
         if self.storage_endpoint is None:
             reader = BigQueryReadClient(credentials=client._credentials)  # type: ignore[no-untyped-call]
@@ -95,8 +95,8 @@ class BigQueryConnection:
         `within` is a deadline shorter than the connection's own, in seconds.
 
         Raises:
-            SettingsError: no credentials.
-            SourceDataError: BigQuery refuses, or does not answer within the deadline.
+            SettingsError: there are no usable credentials.
+            SourceDataError: BigQuery rejects the query, or does not answer within the deadline.
         """
         seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
         ends = time.monotonic() + seconds
@@ -123,42 +123,41 @@ class BigQueryConnection:
         config = bigquery.QueryJobConfig(
             query_parameters=[bigquery.ScalarQueryParameter(n, _TYPES[type(v)], v) for n, v in parameters.items()],
             maximum_bytes_billed=self.maximum_bytes_billed,
-            job_timeout_ms=int(1000 * _left(ends)),  # it ends there too, if nobody is left here to stop it
+            job_timeout_ms=int(1000 * _left(ends)),  # BigQuery ends it too, in case this process dies
             labels={"application": "nba_ml", "query": label},
         )
         job = client.query(sql, job_config=config, timeout=self.request_seconds, retry=ONCE, job_retry=None)
-        with ExitStack() as given_up:
-            given_up.callback(self._stop, client, job)
+        with ExitStack() as on_failure:
+            on_failure.callback(self._stop, client, job)
             try:
                 result = job.result(timeout=_left(ends), retry=ONCE, job_retry=None)
             except TimeoutError as error:
                 if time.monotonic() < ends:  # one request without an answer
                     raise
                 raise StillRunningError(f"job {job.job_id}") from error
-            given_up.pop_all()
+            on_failure.pop_all()
         return result.to_arrow(bqstorage_client=reader, timeout=_left(ends))
 
     def _stop(self, client: bigquery.Client, job: bigquery.QueryJob) -> None:
-        """Whoever gives a query up, be it by Ctrl-C, need not pay for the rest of it. Within a few seconds, or not."""
+        """Try for a few seconds to cancel an abandoned query, also after Ctrl-C, so that it is not billed further."""
         if job.state == "DONE":
             return
         mount(client, TimeoutAdapter(min(_STOP_SECONDS, self.request_seconds)))
-        with suppress(Exception):  # whatever it is, the error that led here is the one to tell of
+        with suppress(Exception):  # the original error is the one to report
             job.cancel(retry=ONCE)
 
 
-def mount(client: bigquery.Client, impatient: "TimeoutAdapter") -> None:
-    """Have all of a client's requests made so, those for its access tokens too."""
+def mount(client: bigquery.Client, adapter: "TimeoutAdapter") -> None:
+    """Use the adapter for all of a client's requests, including those for access tokens."""
     for session in (client._http, client._http._auth_request_session):
         for scheme in ("https://", "http://"):
-            session.mount(scheme, impatient)
+            session.mount(scheme, adapter)
 
 
 class TimeoutAdapter(HTTPAdapter):
-    """No request waits longer than so many seconds for a sign of life.
+    """Limits how long a request waits for a response: `seconds`, and not beyond `ends` (monotonic clock).
 
-    The library waits 120 s and more for a query's results, whatever its caller says. Nor does one wait beyond `ends`,
-    a moment of the monotonic clock.
+    The library waits 120 s or more for a query's results, regardless of the caller's timeout.
     """
 
     def __init__(self, seconds: float, ends: float = math.inf) -> None:
@@ -171,7 +170,7 @@ class TimeoutAdapter(HTTPAdapter):
 
 
 def _left(ends: float) -> float:
-    """Seconds until then. Never none: to the libraries 0 is no limit, or an error."""
+    """Seconds until then, at least 0.05: the libraries treat 0 as no limit or as an error."""
     return max(ends - time.monotonic(), 0.05)
 
 
@@ -179,11 +178,11 @@ _TYPES: Mapping[type, str] = {str: "STRING", int: "INT64", date: "DATE"}
 
 
 def quoted_table(table: str, project: str | None) -> str:
-    """The table as SQL names it: in backticks, with the project if `table` names none.
+    """The table's name for SQL: in backticks, with the project if `table` has none.
 
     Raises:
-        SettingsError: not of the form `dataset.table` or `project.dataset.table`.
+        SettingsError: it does not have the form `dataset.table` or `project.dataset.table`.
     """
     if not _TABLE.fullmatch(table):
-        raise SettingsError(f"'{table}' is no BigQuery table. Write dataset.table, or project.dataset.table.")
+        raise SettingsError(f"'{table}' is not a valid BigQuery table. Write dataset.table or project.dataset.table.")
     return f"`{table}`" if table.count(".") == 2 or project is None else f"`{project}.{table}`"

@@ -1,7 +1,7 @@
-"""What BigQuery refuses, or what answers in its place: whether to ask again, and what to tell the user.
+"""Errors from BigQuery, or from a server that answers in its place: whether to retry, and what to tell the user.
 
-Goes by the reason that BigQuery gives, and not by the library's exception: the same reason comes as several of them,
-as an HTTP error or as a job that failed, and one that the library does not know becomes an internal error (500).
+Uses the reason that BigQuery gives and not the library's exception: the same reason arrives as different exceptions, as
+an HTTP error or as a failed job, and a reason unknown to the library becomes an internal error (500).
 The reasons are those of https://cloud.google.com/bigquery/docs/error-messages.
 """
 
@@ -30,7 +30,7 @@ TRANSIENT = (
     ConnectionError,
     TimeoutError,
 )
-"""What may go away by itself, where BigQuery gives no reason that says more. See `is_transient`."""
+"""Exceptions that may be temporary, if BigQuery gives no reason. See `is_transient`."""
 
 _AGAIN = frozenset(
     {
@@ -42,57 +42,57 @@ _AGAIN = frozenset(
         "jobInternalError",
     }
 )
-"""Reasons that go away by themselves, whatever they come as: a rate limit is a 403 too."""
+"""Temporary reasons, whatever the exception: a rate limit can be a 403."""
 
 _LIMIT = "bytesBilledLimitExceeded"
 _STOPPED = frozenset({"stopped", "timeout"})
 _REMEDIES: Mapping[str, str] = {
-    "quotaExceeded": "A quota of the project is used up, which no permission mends. Wait until it is renewed, or have "
-    "it raised (IAM & Admin, Quotas in the console); then run it again.",
+    "quotaExceeded": "A quota of the project is used up. Wait until it is renewed, or raise it (in the console: IAM & "
+    "Admin, Quotas); then run it again.",
     **dict.fromkeys(
         ("billingNotEnabled", "BILLING_DISABLED"),
-        "The project has no billing: link it to a billing account, then run it again.",
+        "Billing is not enabled for the project. Link it to a billing account, then run it again.",
     ),
     **dict.fromkeys(
         ("accessNotConfigured", "SERVICE_DISABLED"),
-        "An API is switched off in the project. Switch both on: `gcloud services enable bigquery.googleapis.com "
-        "bigquerystorage.googleapis.com`; after some minutes, run it again.",
+        "An API is disabled in the project. Enable both with `gcloud services enable bigquery.googleapis.com "
+        "bigquerystorage.googleapis.com`, and run it again after a few minutes.",
     ),
 }
-"""Reasons that come as "forbidden" and are not for want of a role, with what to do."""
+"""Reasons that arrive as "forbidden" although no role is missing, with what to do."""
 
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
-"""OpenSSL's word; the exception around it is that of a connection that failed."""
+"""OpenSSL's error; the library wraps it in a connection error."""
 
 _DENIED = (None, "accessDenied", "forbidden", "insufficientPermissions", "IAM_PERMISSION_DENIED")
 _NO_QUERY = (None, "invalidQuery", "invalid")
 
 _ANSWERS = ("jobReference", "job")
-"""Every answer to the calls that a query makes has one of them: a job, its results, its end."""
+"""Every response to a query's calls has one of these fields."""
 
 _HANDED_ON = (401, 408, 429, 500, 502, 503, 504)
-"""Statuses that a server in front of BigQuery may give in its own words, and that the library understands as such."""
+"""Statuses that a server in front of BigQuery may return with its own text, and that the library understands."""
 
 
 class NotBigQueryError(Exception):
-    """Something answered, and it was not BigQuery: a network's log-in page, a proxy, another server's port."""
+    """Something other than BigQuery answered: a network's log-in page, a proxy, another server's port."""
 
 
 class StillRunningError(Exception):
-    """The deadline came before the query's end. Not asked again: it would be too late for that one too."""
+    """The query did not finish before the deadline. It is not retried, because no time is left."""
 
 
 def reason(error: BaseException) -> str | None:
-    """BigQuery's own word for what went wrong, such as `quotaExceeded`; None if the error has none."""
+    """BigQuery's reason for an error, such as `quotaExceeded`; None if there is none."""
     if not isinstance(error, gexc.GoogleAPICallError):
         return None
     given = next((each["reason"] for each in error.errors if isinstance(each, Mapping) and each.get("reason")), None)
-    found: str | None = given or error.reason  # the latter is how the Storage Read API says it
+    found: str | None = given or error.reason  # the latter is set by the Storage Read API
     return found
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether it may go away by itself, so that asking again helps."""
+    """Whether the error may be temporary, so that a retry can help."""
     why = reason(error)
     if why in _AGAIN or (isinstance(error, auth_exceptions.GoogleAuthError) and error.retryable):
         return True
@@ -102,23 +102,23 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_denied(error: BaseException) -> bool:
-    """Whether a role is missing. A quota, or a project without billing, is "forbidden" too, and no role mends it."""
+    """Whether a role is missing. An exceeded quota and missing billing are "forbidden" too, but need no role."""
     return isinstance(error, gexc.Forbidden) and reason(error) in _DENIED
 
 
 def remedy(error: BaseException) -> str:
-    """What to do about a refusal that is known by its reason; '' if it is not."""
+    """What to do about an error with a known reason; '' for any other."""
     return _REMEDIES.get(reason(error) or "", "")
 
 
 def require_bigquery(response: requests.Response, *_: Any, **__: Any) -> None:
-    """A hook for a session's answers, before the library takes them for BigQuery's.
+    """A hook for a session's responses: checks that they come from BigQuery before the library parses them.
 
     Raises:
-        NotBigQueryError: nothing of BigQuery's says that; the message is what answered, and the first words of it.
+        NotBigQueryError: the response is not from BigQuery; the message has its address and first words.
     """
     status = response.status_code
-    if 300 <= status < 400:  # a redirect: what it leads to comes here too
+    if 300 <= status < 400:  # a redirect: its target is checked too
         return
     try:
         body = response.json()
@@ -139,11 +139,11 @@ def require_bigquery(response: requests.Response, *_: Any, **__: Any) -> None:
 
 @contextmanager
 def explained(project: str | None, seconds: float, maximum_bytes_billed: int) -> Iterator[None]:
-    """What goes wrong in the block, as one paragraph with what to do.
+    """Convert errors in the block into one paragraph with the next step.
 
     Raises:
-        SettingsError: no credentials, or none that can be read.
-        SourceDataError: BigQuery refuses, does not answer within the deadline of `seconds`, or is not there at all.
+        SettingsError: the credentials are missing or unreadable.
+        SourceDataError: BigQuery rejects the query, does not answer within `seconds`, or cannot be reached.
     """
     try:
         yield
@@ -161,50 +161,49 @@ def explained(project: str | None, seconds: float, maximum_bytes_billed: int) ->
 def _explanation(error: Exception, where: str, seconds: float, maximum_bytes_billed: int) -> NbaMlError:
     if isinstance(error, gexc.RetryError):
         error = error.cause or error
-    why, words = reason(error), said(error)
+    why, words = reason(error), message_of(error)
     if why == _LIMIT or (isinstance(error, gexc.BadRequest) and "bytes billed" in words):
         return SourceDataError(
-            f"{where} refused the query: {words} The limit is NBA_ML_BIGQUERY_MAX_BYTES, {maximum_bytes_billed:,} "
+            f"{where} rejected the query: {words} The limit is NBA_ML_BIGQUERY_MAX_BYTES, {maximum_bytes_billed:,} "
             "bytes; raise it if the tables really are that large."
         )
     if remedy(error):
-        return SourceDataError(f"{where} refused: {words} {remedy(error)}")
+        return SourceDataError(f"{where} rejected the query: {words} {remedy(error)}")
     if why in _STOPPED or isinstance(error, StillRunningError):
         return SourceDataError(
-            f"{where}: the query was still running after the {seconds:g} s that it may take, and was told to stop: "
-            f"{words} Nothing was written. Look at the job in BigQuery's console, whether it waits for others or the "
-            "tables have grown, then run it again."
+            f"{where}: the query was still running after the limit of {seconds:g} s and was cancelled: {words} Nothing "
+            "was written. Check in BigQuery's console whether the job waits for others or the tables have grown, then "
+            "run it again."
         )
     if is_transient(error) or isinstance(error, gexc.RetryError):
         return SourceDataError(
-            f"{where} did not answer within {seconds:g} s; the last thing it said was: {words} Nothing was written. "
+            f"{where} did not answer within {seconds:g} s; the last error was: {words} Nothing was written. "
             "Check the network, then run it again."
         )
     return _refusal(error, where, why, words)
 
 
 def _refusal(error: Exception, where: str, why: str | None, words: str) -> NbaMlError:
-    """What asking again does not change."""
+    """An error that a retry does not change."""
     if isinstance(error, NotBigQueryError):
         return SourceDataError(
-            f"{where}: what answered is not BigQuery but {words} Check BIGQUERY_EMULATOR_HOST, if it is set: its port "
-            "is that of the emulator's REST service. Without it, see whether a proxy or a network's log-in page "
-            "stands in between."
+            f"{where}: something other than BigQuery answered: {words} If BIGQUERY_EMULATOR_HOST is set, its port must "
+            "be that of the emulator's REST service. If it is not set, check for a proxy or a network's log-in page."
         )
     if _UNTRUSTED in str(error):
         return SourceDataError(
-            f"{where}: the certificate of what answered is not trusted: {words} If a proxy of your company's stands in "
-            "between, name the file with its certificate in REQUESTS_CA_BUNDLE."
+            f"{where}: the server's certificate is not trusted: {words} Behind a company proxy, set REQUESTS_CA_BUNDLE "
+            "to the file with its certificate."
         )
     if isinstance(error, auth_exceptions.InvalidOperation):
         return SettingsError(
-            f"{where}: what answers at BIGQUERY_EMULATOR_HOST asks for credentials (status 401), and an emulator is "
-            "asked without. Check its address; for Google's own service, unset it."
+            f"{where}: the server at BIGQUERY_EMULATOR_HOST requires credentials (status 401), which are not sent to "
+            "an emulator. Correct the address, or unset it to use Google's own service."
         )
     if isinstance(error, auth_exceptions.DefaultCredentialsError):
         return SettingsError(
             f"{where}: no usable credentials: {words} Set GOOGLE_APPLICATION_CREDENTIALS to a service account's "
-            "key file, whole and readable, or unset it and run `gcloud auth application-default login`."
+            "readable and complete key file, or unset it and run `gcloud auth application-default login`."
         )
     if isinstance(error, (gexc.Unauthenticated, gexc.Unauthorized, auth_exceptions.GoogleAuthError)):
         return SourceDataError(
@@ -223,14 +222,14 @@ def _refusal(error: Exception, where: str, why: str | None, words: str) -> NbaMl
         )
     if isinstance(error, gexc.BadRequest) and why in _NO_QUERY:
         return SourceDataError(
-            f"{where} refused the query: {words} The tables must have the columns listed in "
+            f"{where} rejected the query: {words} The tables must have the columns listed in "
             "docs/pages/how-to/cloud.md, and a partition on game_date."
         )
     return SourceDataError(f"{where} failed: {words} Nothing was written; run it again.")
 
 
-def said(error: BaseException) -> str:
-    """What Google's library said, on one line, with a full stop."""
+def message_of(error: BaseException) -> str:
+    """The error message of Google's library, on one line, with a full stop."""
     words = str(error)
     if isinstance(error, auth_exceptions.GoogleAuthError):  # several arguments, the last of them the cause
         words = ": ".join(str(each).rstrip(".") for each in error.args if isinstance(each, (str, Exception)))

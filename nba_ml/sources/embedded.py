@@ -1,8 +1,4 @@
-"""Where box scores and lines come from.
-
-What belongs here: finding, reading and fingerprinting the source's files. What makes rows right is
-`data.box_scores`.
-"""
+"""Box scores and lines from Parquet files: finds, reads and fingerprints them. `data.box_scores` validates the rows."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,26 +19,25 @@ PLAYER_GAMES, LINES = "player_games", "prop_lines"
 
 
 def source_months(data: Path) -> list[str]:
-    """All season months from the source's first file to its last. A month without a file is among them:
-    it is a hole, and materialising it says so.
+    """All season months from the source's first file to its last, including months without a file.
 
     Raises:
-        SourceDataError: no folder, no files, or a file whose name is no season month.
+        SourceDataError: there is no folder or no file, or a file's name is not a season month.
     """
     folder = data / PLAYER_GAMES
     if not folder.is_dir():
         raise SourceDataError(
-            f"{folder} is not there. NBA_ML_DATA must name a folder with {PLAYER_GAMES}/YYYY-MM.parquet and, if there "
-            f"are lines, {LINES}/*.parquet; leave it unset to use the shipped data."
+            f"{folder} does not exist. Set NBA_ML_DATA to a folder with {PLAYER_GAMES}/YYYY-MM.parquet and optionally "
+            f"{LINES}/*.parquet, or unset it to use the shipped data."
         )
     files = sorted(folder.glob("*.parquet"))
     if not files:
-        raise SourceDataError(f"{folder} holds no YYYY-MM.parquet file. Put a file of box scores a month into it.")
+        raise SourceDataError(f"{folder} has no YYYY-MM.parquet file. Add a file of box scores for each month.")
     for file in files:
         try:
             season.parse_month(file.stem)
         except MonthError as error:
-            raise SourceDataError(f"{file}: its name is no season month. {error}") from error
+            raise SourceDataError(f"{file} must be named after a season month. {error}") from error
     return season.season_months(files[0].stem, files[-1].stem)
 
 
@@ -60,16 +55,16 @@ class EmbeddedFeatureSource:
         """The month's box scores, validated, in `tables.PLAYER_GAME_SUMMARY`.
 
         Raises:
-            SourceDataError: no file, an unreadable one, or rows that no box score can have.
+            SourceDataError: the file is missing or unreadable, or has invalid rows.
         """
         file = self._player_games_file(month)
         return summarise_player_games(_read(file, PLAYER_GAME_COLUMNS), month, str(file))
 
     def prop_lines(self, month: str) -> pa.Table:
-        """The month's points lines in `tables.PROP_LINES`; no row where no book was followed.
+        """The month's points lines in `tables.PROP_LINES`; empty if there are none.
 
         Raises:
-            SourceDataError: an unreadable file, or a line of the month that cannot be.
+            SourceDataError: a file is unreadable, or a line of the month is invalid.
         """
         within = season.month_bounds(month)
         tables = [normalise_prop_lines(table, str(file), within) for file, table in self._line_files.items()]
@@ -88,8 +83,8 @@ class EmbeddedFeatureSource:
         file = Path(self.data) / PLAYER_GAMES / f"{month}.parquet"
         if not file.is_file():
             raise SourceDataError(
-                f"{month}: {file} is not there, so the backfill has 0 rows of that month. Add the file and materialise "
-                f"player_game_summary for {month}; later months cannot be computed without it."
+                f"{month}: {file} does not exist, so the backfill has 0 rows of that month. Add the file and "
+                f"materialise player_game_summary for {month}; later months cannot be computed without it."
             )
         return file
 
@@ -102,9 +97,9 @@ class EmbeddedFeatureSource:
 
 def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
-        there = pq.read_schema(file).names
-        return pq.read_table(file, columns=[name for name in columns if name in there], partitioning=None)
+        present = pq.read_schema(file).names
+        return pq.read_table(file, columns=[name for name in columns if name in present], partitioning=None)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceDataError(
-            f"{file} is no readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."
+            f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."
         ) from error

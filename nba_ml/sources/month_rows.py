@@ -1,6 +1,6 @@
-"""Where a snapshot's rows come from: the values of the graph's own assets, or BigQuery's tables.
+"""The source of a snapshot's rows: the interface, and the implementation that reads the graph's own assets.
 
-What belongs here: what both have in common, and the first. The second is `bigquery_source`.
+`sources.bigquery` reads BigQuery's tables instead.
 """
 
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
 
 SUMMARY, FEATURES = stored.SUMMARY.name, stored.FEATURES.name
-"""The two assets that a snapshot is taken of."""
+"""The two assets that a snapshot is made from."""
 
 
 class MonthRowsSource(ABC):
@@ -34,14 +34,14 @@ class MonthRowsSource(ABC):
         """The month's rows, and asset -> month -> data version of what was read.
 
         Raises:
-            NbaMlError: the month is not there, or cannot be read; says why.
+            NbaMlError: the month is missing or cannot be read.
         """
 
     @abstractmethod
     def progress(
         self, months: list[str], within: float | None = None, now: datetime | None = None
     ) -> list[MonthProgress]:
-        """How far the backfill is, for each of the months, in order.
+        """The backfill's progress for each of the months, in order.
 
         `now` decides which results are due (`data.results_due`). None: the present.
 
@@ -55,7 +55,7 @@ class MonthRowsSource(ABC):
 
 @dataclass(frozen=True)
 class StoredMonthRows(MonthRowsSource):
-    """The rows that `player_game_summary` and `ml_feature_store_v2` left in the store."""
+    """The stored values of `player_game_summary` and `ml_feature_store_v2`."""
 
     root: str
 
@@ -69,7 +69,7 @@ class StoredMonthRows(MonthRowsSource):
     def progress(
         self,
         months: list[str],
-        within: float | None = None,  # noqa: ARG002 (asks nobody)
+        within: float | None = None,  # noqa: ARG002 (reads the store, without a limit)
         now: datetime | None = None,
     ) -> list[MonthProgress]:
         store, due = MonthStore(open_objects(self.root)), last_date_due(now or datetime.now(UTC))
@@ -80,17 +80,17 @@ def _stored_progress(store: MonthStore, month: str, due: date) -> MonthProgress:
     summary = store.load(stored.SUMMARY, month, [*KEY, "game_id", "minutes_played"])
     features = store.load(stored.FEATURES, month, [*KEY, "game_id", "feature_quality_score", "updated_at"])
     played = summary.table.filter(pc.greater(summary.table.column("minutes_played"), 0)) if summary else None
-    there = features.table if features else None
-    missing, awaited = split_by_due(_without_results(there, played) if there else {}, due)
+    rows = features.table if features else None
+    missing, awaited = split_by_due(_without_results(rows, played) if rows else {}, due)
     return MonthProgress(
         month=month,
         played=_state(played, summary.digest if summary else ""),
-        features=_state(there, features.digest if features else ""),
-        covered=played.join(there.select(KEY), KEY, join_type="inner").num_rows if played and there else 0,
-        quality=pc.mean(there.column("feature_quality_score").cast(pa.float64())).as_py() if there else None,
+        features=_state(rows, features.digest if features else ""),
+        covered=played.join(rows.select(KEY), KEY, join_type="inner").num_rows if played and rows else 0,
+        quality=pc.mean(rows.column("feature_quality_score").cast(pa.float64())).as_py() if rows else None,
         missing=missing,
         awaited=awaited,
-        undated=there.column("updated_at").null_count if there else 0,
+        undated=rows.column("updated_at").null_count if rows else 0,
     )
 
 

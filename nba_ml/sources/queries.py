@@ -1,4 +1,4 @@
-"""BigQuery's statements: the files under `sql/`, with the parts that several of them share put in."""
+"""BigQuery statements from the files in `sql/`, with shared parts inserted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PARTS = ("feature_columns", "feature_identity", "result_identity")
 
 
 def query(name: str, **tables: str) -> str:
-    """A statement by the name of its file.
+    """Read a statement by its file name.
 
     Args:
-        tables: quoted, in place of `{feature_table}` and `{summary_table}`.
+        tables: quoted table names for `{feature_table}` and `{summary_table}`.
     """
     return _text(name).format(**{part: _text(part).rstrip() for part in _PARTS}, **tables)
 

@@ -165,14 +165,14 @@ def test_two_at_once(tmp_path: Path, four_months: Path) -> None:
 def test_a_data_folder_that_is_not_there(tmp_path: Path) -> None:
     """Guards against falling back to the shipped data where the user's own was meant."""
     home = Home(tmp_path / "home", tmp_path / "nowhere")
-    assert f"{tmp_path / 'nowhere' / 'player_games'} is not there. NBA_ML_DATA must name" in refused(home, "run")
+    assert f"{tmp_path / 'nowhere' / 'player_games'} does not exist. Set NBA_ML_DATA to" in refused(home, "run")
     assert home.files("store") == {}
 
 
 def test_an_empty_data_folder(tmp_path: Path) -> None:
     """Guards against a backfill of no months that reports success."""
     home = Home(tmp_path / "home", copy_months(tmp_path / "data"))
-    assert "holds no YYYY-MM.parquet file" in refused(home, "backfill")
+    assert "has no YYYY-MM.parquet file" in refused(home, "backfill")
     assert home.files("store") == {}
 
 
@@ -183,7 +183,7 @@ def test_a_month_missing_in_the_middle(tmp_path: Path, options: list[str]) -> No
     ended = home.run_here("backfill", "--assets", "player_game_summary", *options)
     assert ended.returncode in (FAILED, COULD_NOT_RUN)
     assert "Traceback" not in ended.stderr
-    assert re.search(r"2021-11.*2021-11\.parquet is not there.*Add the file", ended.stderr)
+    assert re.search(r"2021-11.*2021-11\.parquet does not exist.*Add the file", ended.stderr)
     assert list(home.files("store")) == ["player_game_summary/2021-10.parquet"]
 
 
@@ -210,15 +210,18 @@ BAD_FILES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
     "text for numbers": (as_text, r"the column pts is string and cannot be read as int16"),
     "a player twice on a date": (
         lambda table: pa.concat_tables([table, table.slice(0, 1)]),
-        r"2 of 4,399 rows cannot be: a duplicate \(date, player\) \(2\)",
+        r"2 of 4,399 rows are invalid: a duplicate \(date, player\) \(2\)",
     ),
-    "negative minutes": (changed("min", -3), r"1 of 4,398 rows cannot be: a negative count \(1\).*min=-3"),
-    "points that do not add up": (changed("pts", 99), r"1 of 4,398 rows cannot be: points that do not add up.*pts=99"),
+    "negative minutes": (changed("min", -3), r"1 of 4,398 rows are invalid: a negative count \(1\).*min=-3"),
+    "points that do not add up": (
+        changed("pts", 99),
+        r"1 of 4,398 rows are invalid: points that do not add up.*pts=99",
+    ),
     "a missing value": (changed("pts", None), r"the column pts is null in 1 of 4,398 rows"),
-    "no rows": (lambda table: table.slice(0, 0), r"holds no rows"),
+    "no rows": (lambda table: table.slice(0, 0), r"has no rows"),
     "another month's rows": (
         lambda _: pq.read_table(SAMPLE_DATA / "player_games" / "2022-01.parquet"),
-        r"4,913 of 4,913 rows cannot be: a date outside 2021-12",
+        r"4,913 of 4,913 rows are invalid: a date outside 2021-12",
     ),
 }
 
@@ -230,7 +233,7 @@ def test_a_bad_file_is_refused_whole(tmp_path: Path, built: Home, fault: str) ->
     file = data / "player_games" / "2021-12.parquet"
     if fault == "cut short":
         file.write_bytes(file.read_bytes()[:-2000])
-        said = r"is no readable Parquet file"
+        said = r"is not a readable Parquet file"
     else:
         change, said = BAD_FILES[fault]
         pq.write_table(change(pq.read_table(file)), file)

@@ -171,7 +171,7 @@ def test_the_last_month_has_results_and_is_not_trained_twice(small: tuple[Platfo
 
     refused = home.run("backfill", "--from", MONTHS[2], "--to", MONTHS[2])
     assert refused.returncode == 1
-    assert "2021-12 has no results yet: 100 feature rows and not one box score" in refused.stderr
+    assert "2021-12 has no results yet: 100 feature rows and no box score" in refused.stderr
     shown = home.run("progress").stdout
     assert "duplicate results" in shown
     assert "results missing: 2021-12-01" in shown

@@ -244,8 +244,8 @@ TEAM = sum(row["game_id"] == FIRST["game_id"] and row["team"] == FIRST["team"] f
     ("change", "rule", "rows"),
     [
         (repeat_a_row, "a duplicate (date, player)", 2),
-        (name_two_alike, "two players of one name on a date", 2),
-        (at("player_name", "???"), "a player without a name in letters", 1),
+        (name_two_alike, "two players with the same name on a date", 2),
+        (at("player_name", "???"), "a player name without letters", 1),
         (at("min", -1), "a negative count", 1),
         (at("min", 79), "more than 78 minutes", 1),
         (plus("pts", "pts", 1), "points that do not add up to 2 x twos + 3 x threes + free throws", 1),
@@ -258,7 +258,7 @@ TEAM = sum(row["game_id"] == FIRST["game_id"] and row["team"] == FIRST["team"] f
         (at("opponent", FIRST["team"]), "a team that plays itself", 1),
         (lose_a_team, "a game without exactly two teams", GAME - TEAM),
         (at("opponent", "SEA"), "an opponent that is not the game's other team", 1),
-        (at("is_home", not FIRST["is_home"]), "a team whose rows tell one game in two ways", TEAM),
+        (at("is_home", not FIRST["is_home"]), "a team whose rows of one game disagree", TEAM),
         (play_twice, "a team with two games on a date", 2 * GAME),
         (in_first_game("is_home", True), "a game without one home and one away team", GAME),
         (in_first_game("neutral_site", True), "a game without one home and one away team", GAME),
@@ -275,10 +275,10 @@ def test_rows_that_no_box_score_can_have_are_refused(change: Change, rule: str, 
         summarise_player_games(games, MONTH, FILE)
     message = str(refused.value)
     assert message.startswith(f"{FILE}: ")
-    assert f" of {games.num_rows:,} rows cannot be: " in message
+    assert f" of {games.num_rows:,} rows are invalid: " in message
     assert f"{rule} ({rows:,})" in message
     assert re.search(r"First: game_date=2021-1[12]-\d\d player_name=\S.* team=\w{3} min=-?\d+ pts=\d+", message)
-    assert "nothing of this month was written" in message
+    assert "nothing was written for this month" in message
 
 
 def test_at_most_five_rows_are_shown() -> None:
@@ -297,7 +297,9 @@ def replaced(name: str, values: pa.ChunkedArray | pa.Array) -> pa.Table:
 
 def test_missing_columns_are_all_named() -> None:
     """Guards against mending a file one column a try."""
-    with pytest.raises(SourceDataError, match=re.escape(f"{FILE} lacks the columns min, pts. Needed are: season, ")):
+    with pytest.raises(
+        SourceDataError, match=re.escape(f"{FILE} lacks the columns min, pts. Required columns: season, ")
+    ):
         summarise_player_games(games_of(MONTH).drop_columns(["pts", "min"]), MONTH, FILE)
     with pytest.raises(SourceDataError, match="lacks the column wl"):
         summarise_player_games(games_of(MONTH).drop_columns(["wl"]), MONTH, FILE)
@@ -336,7 +338,7 @@ def test_columns_of_another_type_are_refused(name: str, values: pa.ChunkedArray,
 
 def test_a_file_without_rows_is_refused() -> None:
     """Guards against an empty export that would pass every rule and leave a hole in all later averages."""
-    with pytest.raises(SourceDataError, match=re.escape(f"{FILE} holds no rows")):
+    with pytest.raises(SourceDataError, match=re.escape(f"{FILE} has no rows")):
         summarise_player_games(games_of(MONTH).slice(0, 0), MONTH, FILE)
 
 
@@ -395,7 +397,7 @@ def test_an_id_that_is_no_whole_number_is_refused() -> None:
 def test_a_line_that_cannot_be_is_refused(line: float) -> None:
     """Guards against yards or odds in the points column."""
     with pytest.raises(
-        SourceDataError, match=r"lines\.parquet: 1 of 3 rows cannot be: a points line outside 0 to 80 \(1\)"
+        SourceDataError, match=r"lines\.parquet: 1 of 3 rows are invalid: a points line outside 0 to 80 \(1\)"
     ):
         normalise_prop_lines(listed(line=[28.5, line, 1.5]), "lines.parquet")
 

@@ -286,7 +286,7 @@ def test_a_refused_month_says_what_why_and_which_rows() -> None:
     assert message.startswith("2021-11: 7 of 300 feature rows (2.3%) break the contract, more than 1%. By reason: ")
     assert "fatigue_score outside 0 to 100 (6), feature version is not v2_33features (1). First: " in message
     assert message.partition("First: ")[2].count(": fatigue_score outside 0 to 100") == 5
-    assert "The snapshot that was there is untouched; correct the feature rows" in message
+    assert "The stored snapshot is unchanged; correct the feature rows" in message
     assert refused.value.rejects.num_rows == 7
     assert keys(refused.value.rejects) == {key(i) for i in (*range(6), 9)}
 

@@ -164,7 +164,7 @@ def test_resources_can_be_replaced_for_a_test_or_a_deployment() -> None:
 
 def test_a_source_without_months_is_refused_where_the_graph_is_built(tmp_path: Path) -> None:
     """Guards against a code location that loads empty because NBA_ML_DATA was mistyped."""
-    with pytest.raises(SourceDataError, match="NBA_ML_DATA must name a folder"):
+    with pytest.raises(SourceDataError, match="Set NBA_ML_DATA to a folder"):
         build_defs(Settings.from_environment({"NBA_ML_DATA": str(tmp_path)}))
 
 

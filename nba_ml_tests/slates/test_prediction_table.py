@@ -363,7 +363,7 @@ def test_columns_that_cannot_hold_a_slate_are_named(table: Table, column: str, i
 def test_a_name_that_is_no_table_is_refused(table: Table) -> None:
     """Guards against a setting that becomes part of a statement."""
     writer = BigQueryPredictionTable(table.emulator.connection(), "a.b` WHERE TRUE --")
-    with pytest.raises(SettingsError, match="is no BigQuery table"):
+    with pytest.raises(SettingsError, match="is not a valid BigQuery table"):
         writer.write(table.kept(), stands=True)
 
 

@@ -326,7 +326,7 @@ def test_many_results_of_nobody_are_refused(bigquery_emulator: BigQueryEmulator)
     [
         ("nowhere.ml_feature_store_v2", "not found: .*nowhere.*NBA_ML_FEATURE_TABLE"),
         ("{dataset}.no_such_table", "not found: .*no_such_table"),
-        ("{dataset}.player_game_summary", "refused the query: .*must have the columns listed in docs"),
+        ("{dataset}.player_game_summary", "rejected the query: .*must have the columns listed in docs"),
     ],
 )
 def test_a_dataset_table_or_column_that_is_not_there(platform: Platform, table: str, message: str) -> None:
@@ -346,7 +346,7 @@ def test_a_name_that_is_no_table_never_reaches_sql(platform: Platform, table: st
     source = BigQueryFeatureSource(
         connection=platform.emulator.connection(), feature_table=table, summary_table=platform.summary
     )
-    with pytest.raises(SettingsError, match="is no BigQuery table"):
+    with pytest.raises(SettingsError, match="is not a valid BigQuery table"):
         source.read("2021-11")
 
 
@@ -533,7 +533,7 @@ def test_of_two_games_on_a_day_the_one_without_results_is_missing(bigquery_emula
     ("due", "message"),
     [
         (date.max, r"^2022-06 has no results yet: \d+ feature rows.*missing: 2022-06-02, .*Load the box scores"),
-        (date(2022, 6, 1), r"^2022-06 has no results yet: .*None is due: the games are those of 2022-06-02, "),
+        (date(2022, 6, 1), r"^2022-06 has no results yet: .*None are due yet: the games are on 2022-06-02, "),
     ],
 )
 def test_a_month_with_features_and_no_results(short: Platform, due: date, message: str) -> None:

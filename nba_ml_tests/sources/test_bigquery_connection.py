@@ -40,7 +40,7 @@ REFUSALS = {
     ),
     "responseTooLarge": (403, "Response too large to return.", "failed: .*Response too large"),
     "quotaExceeded": (403, "Custom quota exceeded: QueryUsagePerDay", "quota of the project is used up"),
-    "billingNotEnabled": (403, "Billing has not been enabled for this project", "link it to a billing account"),
+    "billingNotEnabled": (403, "Billing has not been enabled for this project", "Link it to a billing account"),
     "accessNotConfigured": (403, "BigQuery API has not been used in project 1", "gcloud services enable bigquery"),
     "bytesBilledLimitExceeded": (
         400,
@@ -49,8 +49,8 @@ REFUSALS = {
     ),
     "invalidQuery": (400, "Unrecognized name: player_lookup", "must have the columns listed in docs"),
     "notFound": (404, "Not found: Project no-such-project", "Check NBA_ML_BIGQUERY_PROJECT"),
-    "timeout": (400, "Operation timed out after 0.02 hours.", "still running after the 60 s .* was told to stop"),
-    "stopped": (400, "Job execution was cancelled: Job timed out", "still running after the 60 s .* was told to stop"),
+    "timeout": (400, "Operation timed out after 0.02 hours.", "still running after the 60 s .* was cancelled"),
+    "stopped": (400, "Job execution was cancelled: Job timed out", "still running after the 60 s .* was cancelled"),
 }
 
 
@@ -106,7 +106,7 @@ def test_a_job_that_failed_in_passing_is_asked_for_anew(scripted: ScriptedServic
 def test_what_does_not_pass_is_given_up_at_the_deadline(scripted: ScriptedService) -> None:
     """Guards against a run that waits for ever."""
     scripted.answer_always(refusal(503, "try again later", "backendError"))
-    with pytest.raises(SourceDataError, match=r"did not answer within 2 s; the last thing it said was: "):
+    with pytest.raises(SourceDataError, match=r"did not answer within 2 s; the last error was: "):
         scripted.connection(deadline_seconds=2.0).rows("SELECT 1", {}, "test")
 
 
@@ -139,7 +139,9 @@ STRANGERS = {
 def test_what_answers_and_is_not_bigquery_is_named(scripted: ScriptedService, who: str) -> None:
     """Guards against a KeyError of the library's for a log-in page or a mistyped port, and against roles to grant."""
     scripted.answer_always(STRANGERS[who])
-    with pytest.raises(SourceDataError, match=r"what answered is not BigQuery but .*BIGQUERY_EMULATOR_HOST") as caught:
+    with pytest.raises(
+        SourceDataError, match=r"something other than BigQuery answered: .*BIGQUERY_EMULATOR_HOST"
+    ) as caught:
         scripted.connection().rows("SELECT 1", {}, "test")
     assert scripted.endpoint in str(caught.value)
     assert f"status {STRANGERS[who].status}, {STRANGERS[who].kind}" in str(caught.value)
@@ -150,7 +152,7 @@ def test_a_redirect_to_a_log_in_page_is_named(scripted: ScriptedService) -> None
     """Guards against the page behind a redirect being taken for the answer."""
     scripted.answer_always(Answer(200, b"<html>log in</html>", "text/html"))
     scripted.answer_in_turn("insert", Answer(302, b"", location=f"{scripted.endpoint}/login"))
-    with pytest.raises(SourceDataError, match=r"what answered is not BigQuery but .*log in"):
+    with pytest.raises(SourceDataError, match=r"something other than BigQuery answered: .*log in"):
         scripted.connection().rows("SELECT 1", {}, "test")
 
 
@@ -168,7 +170,7 @@ def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
         connection = BigQueryConnection(
             project=PROJECT, endpoint=server.url.partition("/hooks")[0], storage_endpoint="127.0.0.1:1"
         )
-        with pytest.raises(SourceDataError, match=r"certificate of what answered is not trusted.*REQUESTS_CA_BUNDLE"):
+        with pytest.raises(SourceDataError, match=r"the server's certificate is not trusted.*REQUESTS_CA_BUNDLE"):
             connection.rows("SELECT 1", {}, "test")
 
 
@@ -213,7 +215,7 @@ def test_a_key_file_that_is_none_is_named(no_login: pytest.MonkeyPatch, tmp_path
 def test_an_emulator_that_wants_credentials(scripted: ScriptedService) -> None:
     """Guards against a hunt for a key file where an emulator's address is wrong: it is asked without one."""
     scripted.answer_always(refusal(401, "Invalid Credentials", "authError"))
-    with pytest.raises(SettingsError, match=r"BIGQUERY_EMULATOR_HOST asks for credentials \(status 401\)"):
+    with pytest.raises(SettingsError, match=r"BIGQUERY_EMULATOR_HOST requires credentials \(status 401\)"):
         scripted.connection().rows("SELECT 1", {}, "test")
 
 
@@ -257,7 +259,7 @@ def test_a_network_that_hangs_ends_in_an_error() -> None:
 def test_a_query_that_does_not_end_is_stopped(scripted: ScriptedService) -> None:
     """Guards against a query that goes on, and is paid for, when nobody waits for it any more."""
     scripted.never_finish()
-    with pytest.raises(SourceDataError, match=r"was still running after the 5 s .* was told to stop: job ") as caught:
+    with pytest.raises(SourceDataError, match=r"was still running after the 5 s .* was cancelled: job ") as caught:
         scripted.connection(deadline_seconds=5.0).rows("SELECT 1", {}, "test")
     (request,) = scripted.requests
     assert request["jobReference"]["jobId"] in str(caught.value)

@@ -45,7 +45,7 @@ def test_a_hole_in_the_middle_stays_a_month_and_says_so(data: Path) -> None:
     """Guards against a month that was forgotten being left out of all averages without a word."""
     (data / "player_games" / "2021-12.parquet").rename(data / "player_games" / "2022-01.parquet")
     assert source_months(data) == ["2021-11", "2021-12", "2022-01"]
-    expected = f"2021-12: {data}/player_games/2021-12.parquet is not there, so the backfill has 0 rows of that month"
+    expected = f"2021-12: {data}/player_games/2021-12.parquet does not exist, so the backfill has 0 rows of that month"
     with pytest.raises(SourceDataError, match=re.escape(expected)):
         source(data).player_game_summary("2021-12")
     with pytest.raises(SourceDataError, match=re.escape(expected)):
@@ -63,19 +63,19 @@ def test_a_hole_in_the_middle_stays_a_month_and_says_so(data: Path) -> None:
 def test_a_file_whose_name_is_no_season_month_is_refused(data: Path, name: str, message: str) -> None:
     """Guards against a file that somebody believes is read, and is not."""
     (data / "player_games" / name).write_bytes(b"")
-    with pytest.raises(SourceDataError, match=re.escape(f"{name}: its name is no season month. {message}")):
+    with pytest.raises(SourceDataError, match=re.escape(f"{name} must be named after a season month. {message}")):
         source_months(data)
 
 
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
     """Guards against a mistyped NBA_ML_DATA that gives a graph without partitions."""
-    with pytest.raises(SourceDataError, match=r"player_games is not there\. NBA_ML_DATA must name a folder with"):
+    with pytest.raises(SourceDataError, match=r"player_games does not exist\. Set NBA_ML_DATA to a folder with"):
         source_months(tmp_path)
     (tmp_path / "player_games").mkdir()
-    with pytest.raises(SourceDataError, match=r"player_games holds no YYYY-MM\.parquet file"):
+    with pytest.raises(SourceDataError, match=r"player_games has no YYYY-MM\.parquet file"):
         source_months(tmp_path)
     (tmp_path / "player_games" / "README.txt").write_text("not yet")
-    with pytest.raises(SourceDataError, match=r"player_games holds no YYYY-MM\.parquet file"):
+    with pytest.raises(SourceDataError, match=r"player_games has no YYYY-MM\.parquet file"):
         source_months(tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_a_truncated_file_is_refused_by_name(data: Path, keep: int) -> None:
     """Guards against a copy cut short: Arrow's own message names neither the file nor the remedy."""
     file = data / "player_games" / "2021-11.parquet"
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(SourceDataError, match=re.escape(f"{file} is no readable Parquet file (")) as refused:
+    with pytest.raises(SourceDataError, match=re.escape(f"{file} is not a readable Parquet file (")) as refused:
         source(data).player_game_summary("2021-11")
     assert "copy it again" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -118,7 +118,7 @@ def test_rows_that_break_a_rule_are_refused_with_the_file(data: Path) -> None:
         games.set_column(games.column_names.index("pts"), "pts", pc.add(games["pts"], 1).cast(pa.int16())), file
     )
     with pytest.raises(
-        SourceDataError, match=re.escape(f"{file}: 4,864 of 4,864 rows cannot be: points that do not add up")
+        SourceDataError, match=re.escape(f"{file}: 4,864 of 4,864 rows are invalid: points that do not add up")
     ):
         source(data).player_game_summary("2021-11")
 
@@ -127,7 +127,9 @@ def test_a_missing_column_is_named_with_the_file(data: Path) -> None:
     """Guards against Arrow's own error for a column that the file does not have."""
     file = data / "player_games" / "2021-11.parquet"
     pq.write_table(games_of("2021-11").drop_columns(["opponent"]), file)
-    with pytest.raises(SourceDataError, match=re.escape(f"{file} lacks the column opponent. Needed are: season, ")):
+    with pytest.raises(
+        SourceDataError, match=re.escape(f"{file} lacks the column opponent. Required columns: season, ")
+    ):
         source(data).player_game_summary("2021-11")
 
 
@@ -194,5 +196,5 @@ def test_a_line_that_cannot_be_fails_its_own_month_only(data: Path) -> None:
 def test_an_unreadable_file_of_lines_is_named(data: Path) -> None:
     """Guards against months without lines because their file was broken."""
     (data / "prop_lines" / "zz.parquet").write_bytes(b"PAR1")
-    with pytest.raises(SourceDataError, match=r"zz\.parquet is no readable Parquet file"):
+    with pytest.raises(SourceDataError, match=r"zz\.parquet is not a readable Parquet file"):
         source(data).prop_lines("2024-11")
