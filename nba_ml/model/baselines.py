@@ -1,6 +1,6 @@
-"""What a model has to beat, measured on the same rows and never quoted.
+"""The baselines that a model has to beat, measured on the same rows.
 
-Three averages of points, and the mock that the platform's production used before there was a model.
+Three averages of points, and the mock that the platform used in production before it had a model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def mock(columns: Columns) -> npt.NDArray[np.float64]:
     """The platform's mock, without its normal noise of 0.3; NaN before a player's first game.
 
     Weighted averages plus rules of thumb. A rule whose feature is missing adds nothing. The usage
-    rate that scales its pace term is not among the features, so the term takes its usual 0.08.
+    rate that scales the pace term is not a feature, so the term uses its typical value of 0.08.
     """
     fatigue, mismatch, spike = (columns[n] for n in ("fatigue_score", "shot_zone_mismatch_score", "usage_spike_score"))
     rating, minutes = columns["opponent_def_rating"], columns["minutes_avg_last_10"]
@@ -60,7 +60,7 @@ BASELINES: Mapping[str, Callable[[Columns], npt.NDArray[np.float64]]] = {
     "last_5_average": lambda columns: columns["points_avg_last_5"],
     "mock": mock,
 }
-"""Baseline name -> predicted points (n,), NaN where it has nothing to go by."""
+"""Baseline name -> predicted points (n,), NaN where it cannot predict."""
 
 
 def predict_baselines(features: Array, version: FeatureVersion) -> dict[str, npt.NDArray[np.float64]]:

@@ -1,8 +1,8 @@
-"""Other learners on the very same split: is XGBoost's score the rows' doing, or the learner's?
+"""Other learners on the same split, to see how much of the score comes from XGBoost and how much from the data.
 
-Each challenger is fitted on the train side, may look at the early-stopping side to stop or to choose its
-strength, and is measured on the validation side, as the model is. Ridge regression always runs; LightGBM and
-CatBoost where the extra `nba_ml[challengers]` is installed.
+Like the model, each challenger is fitted on the train side, may use the early-stopping side to stop or to choose its
+strength, and is measured on the validation side. Ridge regression always runs; LightGBM and CatBoost run if the extra
+`nba_ml[challengers]` is installed.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from nba_ml.model.training import Matrix, Samples, predict
 
 Floats = npt.NDArray[np.float64]
 Predictor = Callable[[Matrix], Floats]
-"""Feature vectors (n, features) to predicted points (n,)."""
+"""Feature vectors (n, features) -> predicted points (n,)."""
 
 EXTRA = "nba_ml[challengers]"
 
-ROUNDS, LEARNING_RATE, PATIENCE, SEED = 1000, 0.03, 50, 42
-"""The recipe's own, so that the comparison is of learners and not of budgets."""
+ROUNDS, LEARNING_RATE, EARLY_STOPPING_ROUNDS, SEED = 1000, 0.03, 50, 42
+"""The same as the model's, so that learners are compared and not budgets."""
 
 RIDGE_STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Penalties per row, on standardised columns."""
 
 
 class ChallengerReport(BaseModel):
-    """What the challengers reached on the validation rows, and which could not run for want of their library.
+    """The challengers' results on the validation rows, and the challengers whose library is not installed.
 
     In each result `gain` is the challenger's MAE minus the model's on the same rows: above 0, the model is better.
     """
@@ -54,18 +54,18 @@ class ChallengerReport(BaseModel):
 def measure_challengers(
     samples: Samples, split: SplitManifest, booster: bytes, version: FeatureVersion, threads: int | None
 ) -> ChallengerReport:
-    """Fit every challenger that can run, and compare it with the booster on the validation rows.
+    """Fit every installed challenger and compare it with the booster on the validation rows.
 
     Args:
-        samples: the split's rows, as `training.gather` stacks them.
-        booster: the model's saved bytes, fitted on the train side alone.
-        threads: changes the speed only; None is all cores.
+        samples: the split's rows, from `training.gather`.
+        booster: the saved bytes of the booster that was fitted on the train side only.
+        threads: affects only the speed; None for all cores.
 
     Raises:
-        SplitError: the split holds no samples.
+        SplitError: the split has no samples.
     """
     if split.empty:
-        raise SplitError("There is no sample in this split, so there is nothing to fit a challenger on.")
+        raise SplitError("The split has no samples to fit a challenger on. Backfill earlier months first.")
     train, early_stopping, validation = (samples.between(side.first, side.last) for side in split.sides().values())
     ours = predict(booster, validation.features, threads)
     results: dict[str, BaselineResult] = {}
@@ -87,7 +87,7 @@ def fit_ridge(train: Samples, early_stopping: Samples, _version: FeatureVersion,
 
     Columns are standardised on the train side. A missing value takes the train side's median, and a column of
     its own says that it was missing. Of `RIDGE_STRENGTHS` the one with the best MAE on the early-stopping side
-    is kept. Version and threads are for the others: NumPy solves one small system.
+    is kept. Version and threads are ignored: NumPy solves one small system.
     """
     columns = _RidgeColumns(train.features)
     design, mean = columns.of(train.features), float(train.points.mean(dtype=np.float64))
@@ -108,27 +108,27 @@ def fit_ridge(train: Samples, early_stopping: Samples, _version: FeatureVersion,
 
 
 class _RidgeColumns:
-    """Feature vectors as standardised columns without holes, all as the train side has them."""
+    """Standardised columns with missing values filled in, using the train side's statistics."""
 
     def __init__(self, features: Matrix) -> None:
-        self._holes = np.isnan(features).any(axis=0)
+        self._has_missing = np.isnan(features).any(axis=0)
         known = ~np.isnan(features).all(axis=0)
         self._medians = np.zeros(features.shape[1])
         self._medians[known] = np.nanmedian(features[:, known].astype(np.float64), axis=0)
         self._mean, self._scale = np.zeros(1), np.ones(1)
         filled = self.of(features)
         spread = filled.std(axis=0)
-        # A column that never varied on the train side (the lines, before there were any) has nothing to say.
+        # A column that is constant on the train side (the lines, before there were any) gets no weight.
         self._mean, self._scale = filled.mean(axis=0), np.where(spread > 0, spread, np.inf)
 
     def of(self, features: Matrix) -> Floats:
         missing = np.isnan(features)
         filled = np.where(missing, self._medians, features.astype(np.float64))
-        return np.asarray((np.hstack([filled, missing[:, self._holes]]) - self._mean) / self._scale)
+        return np.asarray((np.hstack([filled, missing[:, self._has_missing]]) - self._mean) / self._scale)
 
 
 def fit_lightgbm(train: Samples, early_stopping: Samples, version: FeatureVersion, threads: int | None) -> Predictor:
-    """LightGBM on absolute error, stopped on the early-stopping side.
+    """LightGBM with absolute error, stopped on the early-stopping side.
 
     Raises:
         MissingExtraError: LightGBM is not installed.
@@ -150,11 +150,11 @@ def fit_lightgbm(train: Samples, early_stopping: Samples, version: FeatureVersio
         "lambda_l2": 5.0,
         "seed": SEED,
         "deterministic": True,
-        "force_row_wise": True,  # LightGBM's documentation asks for it beside `deterministic`
+        "force_row_wise": True,  # LightGBM's documentation recommends it with `deterministic`
         "num_threads": threads or 0,
         "verbosity": -1,
     }
-    stop = lightgbm.early_stopping(PATIENCE, verbose=False)
+    stop = lightgbm.early_stopping(EARLY_STOPPING_ROUNDS, verbose=False)
     model = lightgbm.train(parameters, rows, num_boost_round=ROUNDS, valid_sets=[watched], callbacks=[stop])
     return lambda features: np.asarray(
         model.predict(features, num_iteration=model.best_iteration, num_threads=threads or 0), dtype=np.float64
@@ -162,7 +162,7 @@ def fit_lightgbm(train: Samples, early_stopping: Samples, version: FeatureVersio
 
 
 def fit_catboost(train: Samples, early_stopping: Samples, version: FeatureVersion, threads: int | None) -> Predictor:
-    """CatBoost on absolute error, stopped on the early-stopping side.
+    """CatBoost with absolute error, stopped on the early-stopping side.
 
     Raises:
         MissingExtraError: CatBoost is not installed.
@@ -177,7 +177,7 @@ def fit_catboost(train: Samples, early_stopping: Samples, version: FeatureVersio
         l2_leaf_reg=5.0,
         random_seed=SEED,
         od_type="Iter",
-        od_wait=PATIENCE,
+        od_wait=EARLY_STOPPING_ROUNDS,
         use_best_model=True,
         thread_count=threads or -1,
         allow_writing_files=False,
@@ -189,19 +189,18 @@ def fit_catboost(train: Samples, early_stopping: Samples, version: FeatureVersio
 
 
 def _library(name: str) -> Any:
-    """An optional library. Raises MissingExtraError, which names the extra, where it is not installed."""
+    """Import an optional library. Raises MissingExtraError, which names the extra, if it is not installed."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
-            raise  # it is there and lacks something of its own: another fault, not to be called "not installed"
+            raise  # the library is installed but lacks a dependency
         raise MissingExtraError(
-            f"The challenger {name} is not installed. It is an optional extra: pip install '{EXTRA}', then run again; "
-            "or compare without it."
+            f"The challenger {name} is not installed. It is optional: to use it, run pip install '{EXTRA}'."
         ) from error
 
 
 Fit = Callable[[Samples, Samples, FeatureVersion, int | None], Predictor]
 
 CHALLENGERS: Mapping[str, Fit] = {"ridge": fit_ridge, "lightgbm": fit_lightgbm, "catboost": fit_catboost}
-"""Name -> how to fit it on (train, early stopping, version, threads)."""
+"""Name -> function that fits it on (train, early stopping, version, threads)."""

@@ -1,4 +1,4 @@
-"""Another predictor beside the model, on the very same rows."""
+"""Comparison of another predictor with the model on the same rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_ov
 
 
 class BaselineResult(BaseModel):
-    """A baseline on the rows for which it has a value.
+    """A baseline on the rows on which it has a value.
 
-    `gain` is its MAE minus the model's on the very same rows: above 0, the model is better.
+    `gain` is its MAE minus the model's on these rows: above 0, the model is better.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -24,15 +24,15 @@ class BaselineResult(BaseModel):
 
 
 def compare(values: Array, predicted: Array, actual: Array, days: npt.NDArray[np.datetime64]) -> BaselineResult | None:
-    """Another predictor's values (n,), NaN where it has none, against the model's on those rows; None without any."""
-    there = ~np.isnan(values)
-    if not there.any():
+    """Compare another predictor's values (n,), NaN for none, with the model's on its rows; None if it has no values."""
+    known = ~np.isnan(values)
+    if not known.any():
         return None
-    values, predicted, actual = values[there], predicted[there], actual[there]
+    values, predicted, actual = values[known], predicted[known], actual[known]
     gain = np.abs(values - actual) - np.abs(predicted.astype(np.float64) - actual)
     return BaselineResult(
         metrics=measure(values, actual),
         model_mae=measure(predicted, actual).mae,
         gain=round(float(gain.mean()), 6),
-        gain_interval=interval_over_days(gain, days[there]),
+        gain_interval=interval_over_days(gain, days[known]),
     )

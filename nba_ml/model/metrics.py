@@ -1,4 +1,4 @@
-"""Numbers that judge predictions, each with its population, and an interval where one is claimed."""
+"""Metrics of predictions, with the number of rows and bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RESAMPLES = 2000
 SEED = 42
 LEVEL = 0.95
 Z_95 = 1.96
-"""Standard deviations on either side of the mean of a normal distribution that hold 95% of it."""
+"""95% of a normal distribution lie within this many standard deviations of its mean."""
 
 Array = npt.NDArray[np.floating]
 
@@ -29,7 +29,7 @@ class Interval(BaseModel):
 class PredictionMetrics(BaseModel):
     """How far `n` predictions lie from the points scored.
 
-    `bias` is the mean of prediction minus result: negative predicts too low. `within_3` and
+    `bias` is the mean of prediction minus result: negative means too low. `within_3` and
     `within_5` are shares of predictions at most 3 and 5 points off.
     """
 
@@ -74,7 +74,7 @@ def interval_over_days(values: Array, days: npt.NDArray[np.datetime64]) -> Inter
     return Interval(low=_rounded(low), high=_rounded(high))
 
 
-@lru_cache(maxsize=32)  # months and slices share a few numbers of days; the draws are most of the work
+@lru_cache(maxsize=32)  # many months and slices have the same number of days, and the draws take most of the time
 def _draws(days: int) -> npt.NDArray[np.int64]:
     """How often each of the days was drawn, in each resample (resamples, days)."""
     drawn = np.random.default_rng(SEED).multinomial(days, np.full(days, 1 / days), size=RESAMPLES)
@@ -83,5 +83,5 @@ def _draws(days: int) -> npt.NDArray[np.int64]:
 
 
 def _rounded(value: float | np.floating) -> float:
-    """Six decimals: enough for any use, and the same on every machine."""
+    """Rounded to six decimals, which are the same on every machine."""
     return round(float(value), 6) + 0.0

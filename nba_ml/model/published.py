@@ -1,6 +1,6 @@
-"""What a worker publishes for a model's output, column by column: the `predictions` asset and serving alike.
+"""The published columns for a model's output, in the `predictions` asset and in serving.
 
-Imports NumPy, Pydantic and light modules of `core`: the prediction worker imports this module.
+Imports only NumPy, Pydantic and light modules, because the prediction worker imports it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ Floats = npt.NDArray[np.float64]
 def published_columns(
     raw: npt.NDArray[np.floating], line: Floats, calibration: Calibration
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """What a worker publishes for a model's output (n,) and lines (n,), NaN without one: column -> values (n,).
+    """The published columns for a model's output (n,) and lines (n,), NaN for no line: column -> values (n,).
 
-    Everything is read off the published points, two decimals and all, so that whoever has only those can
-    compute the rest again.
+    All columns are computed from the published points with two decimals, so that they can be recomputed from these.
 
     Raises:
         BundleError: an output is not finite.

@@ -1,6 +1,6 @@
-"""What is published of a prediction: the points as a worker writes them, and what they say about a line.
+"""The published points of a prediction, and the recommendation for a line.
 
-Imports nothing but NumPy and the errors: the prediction worker comes to the same answers with this code.
+Imports only NumPy and the errors, because the prediction worker imports it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import numpy.typing as npt
 from nba_ml.contract.errors import BundleError
 
 LOWEST, HIGHEST = 0.0, 60.0
-"""Published points lie within these, both inclusive."""
+"""Bounds of the published points, both inclusive."""
 
 EDGE = 1.5
-"""Points between prediction and line from which on a bet is possible."""
+"""Minimum points between prediction and line for a bet."""
 
 USUAL_ODDS = -110
-"""American odds at which both sides of a line are usually sold: 110 are risked to win 100."""
+"""Usual American odds of both sides of a line: risk 110 to win 100."""
 
 OVER, UNDER, PASS, NO_LINE = "OVER", "UNDER", "PASS", "NO_LINE"
 
@@ -26,7 +26,7 @@ Labels = npt.NDArray[np.str_]
 
 
 def break_even(odds: npt.ArrayLike) -> Floats:
-    """Probability of winning at which a bet at American odds neither gains nor loses, in the shape of the odds.
+    """Probability of winning at which a bet at American odds breaks even, in the shape of the odds.
 
     At -110 it is 110 / 210, at +120 it is 100 / 220.
 
@@ -44,7 +44,7 @@ def publish_points(raw: npt.NDArray[np.floating]) -> Floats:
     """A model's output (n,) as points with two decimals, within 0 and 60.
 
     Raises:
-        BundleError: an output is not finite. Nothing is made up in its place.
+        BundleError: an output is not finite.
     """
     if not np.isfinite(raw).all():
         raise BundleError(
@@ -55,23 +55,22 @@ def publish_points(raw: npt.NDArray[np.floating]) -> Floats:
 
 
 def margin_over(points: Floats, line: Floats) -> Floats:
-    """Published points minus the line, (n,); NaN without a line. Without the noise of binary fractions."""
+    """Published points minus the line, (n,); NaN without a line. Rounded, to remove binary noise."""
     margin: Floats = np.round(points - line, 6) + 0.0
     return margin
 
 
 def recommend(points: Floats, line: Floats, probability: Floats, odds: npt.ArrayLike = USUAL_ODDS) -> Labels:
-    """OVER, UNDER, PASS, or NO_LINE where the line is NaN; (n,). The only place that decides on a bet.
+    """OVER, UNDER, PASS, or NO_LINE if the line is NaN; (n,). The only function that decides on a bet.
 
     A bet needs both: published points at least 1.5 away from the line, and a probability of that side above
-    break-even. Exactly at break-even there is nothing to gain, and without a probability nothing to go by: PASS.
+    break-even. Exactly at break-even, or without a probability, it is PASS.
 
     Args:
-        points, line: (n,), in points. The points as they are published.
-        probability: (n,), 0 to 1, that the side which the prediction takes wins; NaN where it is not known. A push
-            is not a win, so on a whole line the two sides' probabilities add up to less than 1, and a bet must be
-            above break-even even if every push were lost. Give it as it is published: whoever reads the record
-            must come to the same answer.
+        points, line: (n,), in points; the published points.
+        probability: (n,), 0 to 1, that the predicted side wins; NaN if unknown. A push is not a win, so on a whole
+            line the two sides' probabilities add up to less than 1, and a bet must be above break-even even if every
+            push were lost. Use the published value, so that the recommendation can be recomputed from the record.
         odds: American odds of that side, one or (n,).
 
     Raises:
@@ -80,7 +79,7 @@ def recommend(points: Floats, line: Floats, probability: Floats, odds: npt.Array
     if ((probability < 0) | (probability > 1)).any():
         raise ValueError(f"Probabilities lie within 0 and 1: got {np.nanmin(probability)} to {np.nanmax(probability)}.")
     margin = margin_over(points, line)
-    # Rounded like the margin: 52.5 / 100 must equal a break-even of 0.525, whatever their last bits are.
+    # Rounded like the margin: 52.5 / 100 must equal a break-even of 0.525, despite differences in the last bits.
     worth_it = np.round(probability - break_even(odds), 6) > 0
     bets = [np.isnan(margin), worth_it & (margin >= EDGE), worth_it & (margin <= -EDGE)]
     return np.select(bets, [NO_LINE, OVER, UNDER], PASS)

@@ -1,7 +1,7 @@
-"""The records that travel with a booster: what it was trained on, how good it is, and how that is known.
+"""The records of a booster: what it was trained on, its metrics, and how they were measured.
 
-`TrainingReport` belongs to the `xgboost_model` asset, `ModelRecord` is published beside the booster.
-Neither holds a clock, a run or a host: the same rows give the same record, byte for byte.
+`TrainingReport` belongs to the asset `xgboost_model`; `ModelRecord` is published with the booster. Neither contains a
+time, a run or a host: the same rows give the same record, byte for byte.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, impor
 from nba_ml.model.uncertainty import Calibration, CoverageReport, calibrate, measure_coverage
 
 REFERENCE_ROWS = 20
-"""Rows whose predictions a loader must reproduce: enough to walk many leaves, few enough to read."""
+"""Number of rows whose predictions a loader must reproduce: enough to reach many leaves, few enough to read."""
 
 LIBRARIES = ("xgboost", "numpy", "pyarrow", "duckdb", "pandas", "dagster", "nba_ml")
 
 Predictions = npt.NDArray[np.float32]
-"""Points (n,), as a booster puts them out."""
+"""A booster's raw output (n,), in points."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class ReferenceRow(BaseModel):
-    """A validation row and what the booster predicted for it when it was trained; null is missing."""
+    """A validation row and the booster's prediction for it at training; null is missing."""
 
     model_config = _FROZEN
 
@@ -52,10 +52,10 @@ class ReferenceRow(BaseModel):
 
 
 class Judgement(BaseModel):
-    """What the three sides of the split say about the booster. The validation rows are looked at here, once.
+    """A booster's metrics on the three sides of the split. The validation rows are used only here.
 
-    Metrics are of the booster fitted on the train side, by its own output; only coverage is of the points that would
-    be published. `refit_distance` is how far the booster that is shipped, fitted on all rows, predicts from it.
+    They are those of the raw output of the booster fitted on the train side; only `coverage` uses published points.
+    `refit_distance` is how far the predictions of the shipped booster, fitted on all rows, differ from it.
     """
 
     model_config = _FROZEN
@@ -75,7 +75,7 @@ class Judgement(BaseModel):
 
 
 class TrainingReport(BaseModel):
-    """What training did. `model_sha256`, `judgement` and the rest are None or empty while there is no sample yet."""
+    """The result of a training. `model_sha256`, `judgement` and the rest are None or empty if there are no samples."""
 
     model_config = _FROZEN
 
@@ -94,14 +94,14 @@ class TrainingReport(BaseModel):
 
     @property
     def digest(self) -> str:
-        """The booster's sha256, or the split's digest where there is no booster."""
+        """The booster's sha256, or the split's digest if there is no booster."""
         return self.model_sha256 or self.split.digest
 
 
 class ModelRecord(BaseModel):
     """The metadata of a published model. `months` are those with samples, `newest_month` the last of them.
 
-    The numbers are those of the split: of a booster that has not seen the validation rows.
+    The metrics are those of a booster that was not trained on the validation rows.
     """
 
     model_config = _FROZEN
@@ -149,14 +149,14 @@ def judge(
     calibration: Calibration,
     version: FeatureVersion,
 ) -> Judgement:
-    """Measure a booster by what it predicted for the sides of its split, and the baselines on validation.
+    """Measure a booster on the sides of its split, and the baselines on validation.
 
     Args:
-        predicted: side -> points (n,) of the booster fitted on the train side, as it puts them out.
-        shipped: points (n,) for validation of the booster fitted on all rows. They show how far the two differ;
-            they say nothing of how good it is, because it was fitted on these rows.
+        predicted: side -> raw output (n,) of the booster fitted on the train side.
+        shipped: raw output (n,) of the booster fitted on all rows, for validation. Used only to measure how far the
+            two differ: it was fitted on these rows.
         sides: train, early_stopping and validation.
-        calibration: learnt on early stopping, so that its coverage on validation is of rows it has not seen.
+        calibration: calibrated on the early-stopping side, so that validation rows are new to it.
     """
     validation, ours = sides["validation"], predicted["validation"]
     season_average = validation.features[:, version.index("points_avg_season")]
@@ -180,7 +180,7 @@ def judge(
 
 
 def _baselines(validation: Samples, predicted: Array, version: FeatureVersion) -> dict[str, BaselineResult]:
-    """Those of the baselines that have a value on these rows: one without says nothing, and has no number to show."""
+    """The results of the baselines that have values on these rows."""
     values = baselines.predict_baselines(validation.features, version)
     compared = {name: compare(v, predicted, validation.points, validation.dates) for name, v in values.items()}
     return {name: result for name, result in compared.items() if result is not None}
@@ -195,7 +195,7 @@ def report_training(
     version: FeatureVersion,
     threads: int | None,
 ) -> TrainingReport:
-    """Measure a fitted booster and the one that is shipped for it. Each is parsed from its saved bytes once."""
+    """Measure a fitted booster and the shipped one. Each is parsed once from its saved bytes."""
     sides = samples.sides(split)
     held_out, validation = sides["early_stopping"], sides["validation"]
     measured = load(fitted.booster, threads)
@@ -227,7 +227,7 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
     """The record to publish with a booster.
 
     Raises:
-        BundleError: the report is of another booster, or of none.
+        BundleError: the report belongs to another booster, or to none.
     """
     judgement, calibration, sides = report.judgement, report.calibration, report.split.sides()
     if (
@@ -237,11 +237,11 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
         or report.best_iteration is None
         or report.rounds_run is None
     ):
-        raise BundleError("The training report holds no model, so there is no record to make of it.")
+        raise BundleError("The training report has no model, so there is no record. Materialise xgboost_model.")
     if report.model_sha256 != bytes_digest(booster):
         raise BundleError(
-            f"The training report speaks of the booster {report.model_sha256}, the store holds "
-            f"{bytes_digest(booster)}. Materialise xgboost_model again."
+            f"The training report is for the booster {report.model_sha256}, but the store has {bytes_digest(booster)}. "
+            "Materialise xgboost_model again."
         )
     return ModelRecord(
         system_id=SYSTEM_ID,
@@ -270,7 +270,7 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
 
 
 def _reference_rows(validation: Samples, predicted: Predictions) -> tuple[ReferenceRow, ...]:
-    """Validation rows, spread evenly so over months, players and missing values, with their predictions (n,)."""
+    """Evenly spaced validation rows, covering months, players and missing values, with their predictions (n,)."""
     chosen = np.unique(np.linspace(0, len(validation) - 1, REFERENCE_ROWS).round().astype(int))
     features = validation.features[chosen]
     keys = validation.keys.take(chosen).to_pylist()

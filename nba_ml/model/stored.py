@@ -1,4 +1,4 @@
-"""How the store keeps what training makes of a month: the report, the record, and the booster that both name."""
+"""Storage formats of a month's training: the report, the record, and the booster that both name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What training measured, as tables for people: the terminal and the UI show them."""
+"""Tables of a training's metrics, for the terminal and the UI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nba_ml.model.record import Judgement
 
 
 def comparison(judgement: Judgement) -> pd.DataFrame:
-    """The model and its baselines on the validation rows, one row each; the model's own MAE on the rows of each."""
+    """The model and its baselines on the validation rows, one row each, with the model's MAE on the baseline's rows."""
     ours, interval = judgement.validation, judgement.validation_mae_interval
     rows: list[dict[str, Any]] = [
         {
@@ -38,7 +38,7 @@ def comparison(judgement: Judgement) -> pd.DataFrame:
 
 
 def by_tier(judgement: Judgement) -> pd.DataFrame:
-    """The validation rows by tier of season average: error, bias, and how much the 80% interval holds."""
+    """The validation rows by tier of season average: error, bias, and coverage of the 80% interval."""
     coverage = judgement.coverage.tiers
     rows = [
         {

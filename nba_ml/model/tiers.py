@@ -1,4 +1,4 @@
-"""Tiers of season average: the groups of players by which results are broken down, defined once."""
+"""Tiers of season average: the groups of players by which results are broken down."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ TIERS = (
     Tier("20-25", 20.0, 25.0),
     Tier("25+", 25.0, float("inf")),
 )
-"""From the end of the bench to the stars, lowest first."""
+"""Lowest first."""
 
 NO_HISTORY = "no history"
 """The tier of a player without an earlier game this season."""
 
 TIER_NAMES = (*(tier.name for tier in TIERS), NO_HISTORY)
-"""Every name that `tier_of` gives, in the order to show them."""
+"""All names that `tier_of` returns, in display order."""
 
 
 def tier_of(season_average: npt.NDArray[np.floating]) -> npt.NDArray[np.str_]:

@@ -1,4 +1,4 @@
-"""From a split and its snapshots to a trained model: the one step that the asset, tests and benchmarks share."""
+"""Train a model from a split and its snapshots. The asset, tests and benchmarks share this function."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def train(
     """Fit on the split's train side, stop on early stopping, measure on validation, and refit on all rows to ship.
 
     Args:
-        split: which rows, from which snapshots; without rows there is no booster.
-        snapshots: month -> snapshot, at least the months of the split.
-        parameters: `refit=False` ships the booster that was measured.
-        threads: None for all cores. They change the speed only, never the bytes.
+        split: the rows of each side. Without rows there is no booster.
+        snapshots: month -> snapshot, at least for the months of the split.
+        parameters: with `refit=False`, the measured booster is shipped.
+        threads: None for all cores. Affects only the speed, not the bytes.
 
     Raises:
         StaleInputError: a snapshot is not the one that the split was made from.

@@ -1,6 +1,6 @@
-"""The recipe: from a split's rows to a booster, the same bytes on every machine and thread count.
+"""Training: hyperparameters, the feature matrix, fitting and predicting. `model.record` measures the result.
 
-What belongs here: hyperparameters, the matrix, fitting, predicting. What does not: judging the result.
+The same rows give the same booster bytes on every machine and with any number of threads.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ Matrix = npt.NDArray[np.float32]
 
 
 class Hyperparameters(BaseModel):
-    """XGBoost's parameters, in XGBoost's own words.
+    """XGBoost's parameters, with XGBoost's names.
 
-    Absolute error, because the score is MAE and a betting line is a median (measured on one unseen
-    season, all players: 4.502 against 4.560 with squared error).
+    The loss is the absolute error, because the score is MAE and a betting line is a median. Measured on one unseen
+    season with all players: 4.502, compared with 4.560 for squared error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,11 +50,11 @@ class Hyperparameters(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Names these values: a model of other parameters is out of date."""
+        """Digest of these values: a model with other parameters is out of date."""
         return json_digest(self.model_dump(mode="json"))
 
     def booster_params(self, threads: int | None) -> dict[str, object]:
-        """For `xgb.train`. `threads` changes the speed only, never the bytes; None is all cores."""
+        """Parameters for `xgb.train`. `threads` affects only the speed, not the bytes; None for all cores."""
         params = self.model_dump(exclude={"num_boost_round", "early_stopping_rounds", "refit"})
         return {**params, "tree_method": "hist", "eval_metric": "mae", "nthread": threads or 0, "verbosity": 1}
 
@@ -89,7 +89,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class FittedBooster:
-    """`booster` as XGBoost JSON, cut to its best iteration, so that every loader predicts the same."""
+    """`booster` is XGBoost JSON, cut to its best iteration, so that every loader gets the same predictions."""
 
     booster: bytes
     best_iteration: int
@@ -113,7 +113,7 @@ def gather(tables: Mapping[str, pa.Table], split: SplitManifest, version: Featur
     if changed:
         raise StaleInputError(
             f"The snapshots of {', '.join(changed)} are not the ones that the split was made from. "
-            "Materialise train_split again, then the model."
+            "Materialise train_split again, then xgboost_model."
         )
     parts = [tables[ref.month] for ref in split.snapshots]
     features = np.empty((split.rows, version.count), dtype=np.float32)
@@ -150,7 +150,7 @@ def fit(
     )
     best, rounds, score = booster.best_iteration, booster.num_boosted_rounds(), booster.best_score
     cut = booster[: best + 1]
-    cut.set_attr(best_iteration=None, best_score=None)  # they speak of rounds that are no longer there
+    cut.set_attr(best_iteration=None, best_score=None)  # they refer to rounds that were removed
     return FittedBooster(
         booster=bytes(cut.save_raw("json")), best_iteration=best, rounds_run=rounds, early_stopping_mae=float(score)
     )
@@ -159,11 +159,11 @@ def fit(
 def fit_all(
     samples: Samples, rounds: int, params: Hyperparameters, version: FeatureVersion, threads: int | None
 ) -> bytes:
-    """Train on all rows, for as many rounds as the split found best; returns XGBoost JSON.
+    """Train on all rows for the best number of rounds found with the split; returns XGBoost JSON.
 
-    The newest games take part, which the split holds back to measure. Walk-forward over the unseen 2024-25 season
-    it lowers the MAE by 0.012 points (0.007 to 0.018), over 2021-22 to 2023-24 by 0.016; more rounds for more rows
-    gain nothing on top.
+    This includes the newest games, which the split holds back for validation. In a walk-forward over the unseen 2024-25
+    season it lowers the MAE by 0.012 points (0.007 to 0.018), over 2021-22 to 2023-24 by 0.016. More rounds for more
+    rows do not improve it further.
     """
     matrix = xgb.QuantileDMatrix(
         samples.features, label=samples.points, feature_names=list(version.names), nthread=threads
@@ -173,12 +173,12 @@ def fit_all(
 
 
 def load(booster: bytes, threads: int | None = None) -> xgb.Booster:
-    """Parse the saved bytes, as a worker would. A parse costs more than predicting a month: do it once."""
+    """Parse the saved bytes. Parsing takes longer than predicting a month, so do it once."""
     return xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
 
 
 def predict(booster: bytes | xgb.Booster, features: Matrix, threads: int | None = None) -> npt.NDArray[np.float32]:
-    """Predicted points (n,) for features (n, features). `threads` is for bytes; a loaded booster keeps its own."""
+    """Predicted points (n,) for features (n, features). `threads` is for bytes; a loaded booster has its own."""
     loaded = load(booster, threads) if isinstance(booster, bytes) else booster
     return np.asarray(loaded.inplace_predict(features, missing=np.nan), dtype=np.float32)
 

@@ -1,8 +1,7 @@
-"""How far results spread around a prediction, learnt from held-out days.
+"""The spread of results around a prediction, calibrated on held-out days.
 
-A prediction is a median; this module says how wide the results lie around it. What belongs here: the
-calibration, what is read off it (interval, probability of going over a line, confidence), and how its
-coverage is measured. Imports NumPy and Pydantic only: the prediction worker imports this module.
+A prediction is a median; the calibration gives its interval, the probability of going over a line, and the confidence.
+Also measures the interval's coverage. Imports only NumPy and Pydantic, because the prediction worker imports it.
 """
 
 from __future__ import annotations
@@ -21,37 +20,37 @@ LOW, HIGH = 0.10, 0.90
 """The quantiles of the interval."""
 
 NEAR = 5.0
-"""Points within which a result counts as near the prediction, where there is no line."""
+"""Points within which a result counts as near the prediction; used for the confidence without a line."""
 
 SMALLEST_DISAGREEMENT = 0.01
-"""Points: predictions that all lie as far from their lines as this teach nothing about disagreement."""
+"""Points: if all predictions differ from their lines by the same amount, `line_trust` cannot be estimated."""
 
 LEVELS = (0.01, *(round(0.025 * i, 3) for i in range(1, 40)), 0.99)
-"""Levels of the residual quantiles that are kept. No probability is ever stated beyond the outermost."""
+"""Levels of the stored residual quantiles. No probability is outside the outermost two."""
 
 ROWS_PER_KNOT = 250
 MOST_KNOTS = 4
-"""A quantile in the tails needs some hundred rows; four knots follow how the skew falls as predictions rise."""
+"""A quantile in the tails needs a few hundred rows; four knots capture how the skew falls as predictions rise."""
 
 SMALLEST_SCALE = 0.5
-"""Half a point: results are whole numbers, so no spread is narrower."""
+"""Half a point: results are whole numbers, so the spread cannot be narrower."""
 
 DOUBT_ROWS = 500
-"""Rows of doubt in the model's disagreement with the line. n rows know the slope of results on disagreement to
-3.8 / sqrt(n), as results spread by 6.7 points around disagreements of 1.8: a few hundred rows outweigh chance."""
+"""Weight, in rows, of the prior that the model's disagreement with the line is wrong. The standard error of the slope
+from n rows is 3.8 / sqrt(n), because results spread by 6.7 points and disagreements by 1.8."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class Calibration(BaseModel):
-    """A scale of the residual (result minus prediction) that grows with the prediction, and its shape at some points.
+    """A scale of the residual (result minus prediction) that grows with the prediction, and its shape at some knots.
 
     `scale` is (a, b): the mean size of the residual around a prediction p is about a + b * sqrt(p) points.
-    `knots` (k,) are predicted points, rising; `shapes` (k, levels) the quantiles there of the residual divided by
-    its scale. Between knots they are interpolated, beyond the outermost the shape stays and the scale goes on.
-    `line_trust` is how much of its disagreement with a betting line the model has shown to be right about, from 0
-    (the line knows all that the model does) to 1 (the line adds nothing); 0 until rows with lines have shown it.
-    `rows` is how many held-out rows this comes from, `line_rows` how many of them had a line.
+    `knots` (k,) are increasing predicted points; `shapes` (k, levels) the quantiles there of the residual divided by its
+    scale. Between knots they are interpolated; beyond the outermost knots the shape is constant, but the scale is not.
+    `line_trust` is the share of the model's disagreement with a betting line that has proved right, from 0 (the model
+    adds nothing to the line) to 1 (the line adds nothing to the model); 0 if there are no rows with lines.
+    `rows` is the number of held-out rows, `line_rows` the number of those with a line.
     """
 
     model_config = _FROZEN
@@ -67,8 +66,7 @@ class Calibration(BaseModel):
     def interval(self, predicted: Array) -> tuple[Floats, Floats]:
         """The 10% and 90% quantiles (n,) of the points scored; 0 <= low <= predicted <= high.
 
-        They are fractions of a point, though results are whole: of the results that fall on the whole number
-        nearest to an end, the end takes in a part. So the share inside comes to 80% over many rows.
+        They are fractional although results are whole numbers, so that the share inside is 80% over many rows.
         """
         points = np.asarray(predicted, dtype=np.float64)
         spread = self._quantiles(points)
@@ -78,10 +76,10 @@ class Calibration(BaseModel):
     def over_probability(self, predicted: Array, line: Array) -> Floats:
         """Probability (n,) that the points exceed the line; NaN where the line is NaN.
 
-        Results spread around the line plus `line_trust` of the prediction's disagreement with it: a line is
-        evidence too, and a prediction 5 points away from it is usually the one that is wrong. So this is for the
-        line that the market offers, not for alternative lines on the same player. Points are whole numbers: a line
-        of 20 is exceeded from 21 on, as a line of 20.5 is; 20 is a push.
+        Results spread around the line plus `line_trust` times the prediction's disagreement with it, because a line is
+        evidence too: if it differs from the prediction by 5 points, the prediction is usually wrong. So this applies
+        to the market's line, not to alternative lines for the same player. Points are whole numbers: lines of 20 and
+        20.5 are both exceeded from 21; 20 is a push on the first.
         """
         lines = np.asarray(line, dtype=np.float64)
         return np.where(np.isnan(lines), np.nan, 1 - self._cdf(self._given(predicted, lines), np.floor(lines)))
@@ -89,9 +87,9 @@ class Calibration(BaseModel):
     def confidence_score(self, predicted: Array, line: Array) -> Floats:
         """Confidence (n,) from 0 to 100.
 
-        With a line: the probability, in percent, of the side that the prediction takes (a push is neither;
-        a prediction exactly on the line takes the likelier side). Without one: the probability, in percent,
-        that the result lies within 5 points of the prediction.
+        With a line: the probability, in percent, of the predicted side (a push is neither; for a prediction exactly on
+        the line, the more likely side). Without a line: the probability, in percent, that the result is within 5 points
+        of the prediction.
         """
         points, lines = np.asarray(predicted, dtype=np.float64), np.asarray(line, dtype=np.float64)
         spread = self._given(points, lines)
@@ -102,7 +100,7 @@ class Calibration(BaseModel):
         return 100 * np.where(np.isnan(lines), near, side)
 
     def _given(self, predicted: Array, lines: Floats) -> Floats:
-        """Quantiles (n, levels) of the points scored, given the predictions (n,) and the lines (n,) where there are."""
+        """Quantiles (n, levels) of the points scored, given the predictions (n,) and lines (n,), NaN for no line."""
         points = np.asarray(predicted, dtype=np.float64)
         return self._quantiles(np.where(np.isnan(lines), points, lines + self.line_trust * (points - lines)))
 
@@ -124,21 +122,21 @@ class Calibration(BaseModel):
 
 
 def calibrate(predicted: Array, actual: Array, line: Array | None = None) -> Calibration:
-    """Learn the spread of results (n,) around predictions (n,) from rows that the model was not fitted on.
+    """Calibrate the spread of results (n,) around predictions (n,) on rows that the model was not fitted on.
 
     Args:
         predicted, actual: (n,), points.
-        line: (n,), points, NaN where a row had none; None is no line at all. It teaches `line_trust` only.
+        line: (n,), points, NaN for no line; None if there are no lines. Used only for `line_trust`.
 
     Raises:
-        CalibrationError: there is no row, or a value is not finite.
+        CalibrationError: there are no rows, or a value is not finite.
     """
     points, results = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
     if not len(points) or not (np.isfinite(points).all() and np.isfinite(results).all()):
         unusable = int((~np.isfinite(points) | ~np.isfinite(results)).sum())
         raise CalibrationError(
-            f"An interval needs held-out rows with a finite prediction and result: got {len(points):,} rows, "
-            f"{unusable:,} of them not finite. Give the early-stopping side of a split that holds samples."
+            f"An interval needs held-out rows with finite predictions and results: got {len(points):,} rows, "
+            f"{unusable:,} of them not finite. Use the early-stopping side of a split with samples."
         )
     residual = results - points
     fitted = np.linalg.lstsq(_scale_design(points), np.abs(residual), rcond=None)[0]
@@ -146,30 +144,30 @@ def calibrate(predicted: Array, actual: Array, line: Array | None = None) -> Cal
     standard = residual / _scale_at(points, scale)
     groups = _groups(points)
     lines = np.full_like(points, np.nan) if line is None else np.asarray(line, dtype=np.float64)
-    there = ~np.isnan(lines)
+    known = ~np.isnan(lines)
     return Calibration(
         rows=len(points),
         scale=scale,
         levels=LEVELS,
         knots=tuple(round(float(points[group].mean()), 6) for group in groups),
         shapes=tuple(_conformal_quantiles(standard[group]) for group in groups),
-        line_trust=_line_trust(points[there], results[there], lines[there]),
-        line_rows=int(there.sum()),
+        line_trust=_line_trust(points[known], results[known], lines[known]),
+        line_rows=int(known.sum()),
     )
 
 
 def _line_trust(points: Floats, results: Floats, lines: Floats) -> float:
     """Slope of result minus line on prediction minus line, shrunk towards 0 by DOUBT_ROWS, within 0 to 1.
 
-    Towards 0, because a market is hard to beat: over rows with lines, the line's own error is below the model's.
+    Towards 0, because the market is hard to beat: on rows with lines, the line's error is below the model's.
     """
     if not len(lines):
         return 0.0
     disagreement = points - lines
-    apart = disagreement - disagreement.mean()
-    if np.abs(apart).max() < SMALLEST_DISAGREEMENT:
+    centred = disagreement - disagreement.mean()
+    if np.abs(centred).max() < SMALLEST_DISAGREEMENT:
         return 0.0
-    slope = float(apart @ (results - lines) / (apart @ apart))
+    slope = float(centred @ (results - lines) / (centred @ centred))
     return round(min(max(slope * len(lines) / (len(lines) + DOUBT_ROWS), 0.0), 1.0), 4)
 
 
@@ -202,7 +200,7 @@ def _groups(points: Floats) -> list[npt.NDArray[np.intp]]:
 
 
 class Coverage(BaseModel):
-    """How often results fell inside the interval that should hold `nominal` of them; shares of `n` rows."""
+    """Shares of `n` results inside, below and above the interval that should contain the share `nominal`."""
 
     model_config = _FROZEN
 
@@ -214,7 +212,7 @@ class Coverage(BaseModel):
 
     @classmethod
     def of(cls, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_]) -> Coverage:
-        """From which results (n,) lie below the interval and which above."""
+        """Build it from masks (n,) of the results below and above the interval."""
         under, over = float(below.mean()), float(above.mean())
         return cls(
             n=len(below),
@@ -243,7 +241,7 @@ def measure_coverage(
         predicted, actual, season_average: (n,), points; a season average may be NaN.
 
     Raises:
-        CalibrationError: there is no row.
+        CalibrationError: there are no rows.
     """
     if not len(predicted):
         raise CalibrationError("Coverage needs at least one row with a result: got none. Grade a month with games.")

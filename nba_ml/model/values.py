@@ -1,4 +1,4 @@
-"""What the assets of the training group make of a month, beside tables: each names itself by a digest."""
+"""Values of the training assets that are not tables. Each has a digest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nba_ml.model.record import ModelRecord, TrainingReport
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A booster with the report of its training; `booster` is None while there is no sample yet."""
+    """A booster with its training report; `booster` is None if there are no samples yet."""
 
     report: TrainingReport
     booster: bytes | None
@@ -22,9 +22,9 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class DescribedModel:
-    """The `model_metadata` of a month with the booster it describes; both None while there is no sample yet.
+    """The `model_metadata` of a month with the booster it describes; both None if there are no samples yet.
 
-    The record is what the asset stores. The booster is already there, under its digest.
+    The asset stores only the record. The booster is already stored under its digest.
     """
 
     record: ModelRecord | None

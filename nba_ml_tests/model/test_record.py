@@ -242,7 +242,7 @@ def test_reference_rows_are_validation_rows_with_their_predictions(trained: Trai
 
 def test_a_report_of_another_booster_is_refused(trained: Trained) -> None:
     """Guards against a record whose metrics were measured on another booster."""
-    with pytest.raises(BundleError, match=r"The training report speaks of the booster \w{64}, the store holds \w{64}"):
+    with pytest.raises(BundleError, match=r"The training report is for the booster \w{64}, but the store has \w{64}"):
         make_record(trained.report, trained.fitted.booster + b" ", V2_33FEATURES)
 
 
@@ -250,7 +250,7 @@ def test_a_report_without_a_model_has_no_record(trained: Trained) -> None:
     """Guards against a record of a month that has no model yet."""
     nothing = TrainingReport(split=split_by_date({}), parameters=QUICK, feature_version=V2_33FEATURES.name)
     assert nothing.digest == nothing.split.digest
-    with pytest.raises(BundleError, match="holds no model"):
+    with pytest.raises(BundleError, match="has no model"):
         make_record(nothing, trained.fitted.booster, V2_33FEATURES)
     assert trained.report.digest == trained.record.model_sha256
 
