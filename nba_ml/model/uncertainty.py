@@ -46,7 +46,7 @@ class Calibration(BaseModel):
     """A scale of the residual (result minus prediction) that grows with the prediction, and its shape at some knots.
 
     `scale` is (a, b): the mean size of the residual around a prediction p is about a + b * sqrt(p) points.
-    `knots` (k,) are increasing predicted points; `shapes` (k, levels) the quantiles there of the residual divided by its
+    `knots` (k,) are increasing predicted points; `shapes` (k, levels) the quantiles there of the residual over its
     scale. Between knots they are interpolated; beyond the outermost knots the shape is constant, but the scale is not.
     `line_trust` is the share of the model's disagreement with a betting line that has proved right, from 0 (the model
     adds nothing to the line) to 1 (the line adds nothing to the model); 0 if there are no rows with lines.

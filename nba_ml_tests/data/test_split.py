@@ -120,7 +120,7 @@ def test_no_month_and_empty_months_give_an_empty_split() -> None:
         assert split.empty
         assert split.rows == 0
         assert split.sides() == {}
-        with pytest.raises(SplitError, match="no sample yet"):
+        with pytest.raises(SplitError, match="no samples yet"):
             _ = split.newest_month
 
 
