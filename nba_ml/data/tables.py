@@ -1,7 +1,4 @@
-"""Arrow schemas of the tables that pass between assets, with the names the platform uses.
-
-Feature names are not written here: they come from the contract.
-"""
+"""Arrow schemas of the tables that assets exchange, with the platform's names. Feature names come from the contract."""
 
 from __future__ import annotations
 
@@ -53,8 +50,8 @@ PROP_LINES = pa.schema(
         pa.field("line", pa.float64(), nullable=False),
     ]
 )
-"""Points lines as listed: a book may list a player several times on a date. `player_lookup` is the lookup of the
-name as the book spells it; `universal_player_id` is null where the source has no id."""
+"""Points lines as listed: a book may list a player several times on a date. `player_lookup` is made from
+the name as the book spells it; `universal_player_id` is null if the source has no id."""
 
 ML_FEATURE_STORE_V2 = pa.schema(
     [
@@ -77,8 +74,8 @@ ML_FEATURE_STORE_V2 = pa.schema(
         pa.field("updated_at", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
 )
-"""The feature store as BigQuery holds it: one row per player-game, key (player_lookup, game_date).
-A missing value inside `features` is NaN: BigQuery stores no NULL inside an ARRAY."""
+"""The feature store as in BigQuery: one row per player-game, key (player_lookup, game_date).
+A missing value inside `features` is NaN: BigQuery cannot store NULL in an ARRAY."""
 
 
 FEATURE_ROWS = pa.schema(
@@ -94,9 +91,9 @@ FEATURE_ROWS = pa.schema(
         pa.field("updated_at", pa.timestamp("us", tz="UTC")),
     ]
 )
-"""What a snapshot needs of the feature store. `names_in_order`: the row names its features as the contract
-does; the 33 names themselves, most of a stored row's bytes, stay where they are. Rows of older eras may
-lack anything but the date."""
+"""The columns of the feature store that a snapshot needs. `names_in_order`: whether the row has the contract's feature
+names in order; the 33 names themselves, which are most of a row's bytes, are not read. In old rows, anything but the
+date may be missing."""
 
 RESULTS = pa.schema(
     [
@@ -106,7 +103,7 @@ RESULTS = pa.schema(
         pa.field("minutes_played", pa.float64(), nullable=False),
     ]
 )
-"""What a snapshot needs of `player_game_summary`: who played, and what came of it. Minutes are above 0."""
+"""The columns of `player_game_summary` that a snapshot needs: players with minutes above 0, and their points."""
 
 
 def snapshot_schema(version: FeatureVersion) -> pa.Schema:
@@ -144,7 +141,7 @@ PREDICTIONS = pa.schema(
         pa.field("recommendation", pa.string(), nullable=False),
     ]
 )
-"""What a prediction worker writes: key (player_lookup, game_date), order (game_date, player_lookup). Points have
+"""The format of a prediction worker: key (player_lookup, game_date), order (game_date, player_lookup). Points have
 two decimals and lie within 0 and 60; `points_low` and `points_high` hold 80% of the results; `over_probability` is
 0 to 1, `confidence_score` 0 to 100. Without a line `current_points_line`, `line_margin` (prediction minus line) and
 `over_probability` are NaN."""
@@ -168,8 +165,8 @@ PREDICTION_GRADES = pa.schema(
         pa.field("month_of_season", pa.int64(), nullable=False),
     ]
 )
-"""A prediction with what came of it, and what the baselines said. `signed_error` is prediction minus result;
-`outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it has nothing to go by;
+"""A prediction with its result and the baselines' predictions. `signed_error` is prediction minus result;
+`outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it cannot predict;
 `month_of_season` counts from October, 1."""
 
 SLATE_ROWS = pa.schema([*FEATURE_ROWS, pa.field("universal_player_id", pa.string())])
@@ -185,8 +182,8 @@ SLATE_PREDICTIONS = pa.schema(
         pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
 )
-"""A slate as it is kept: `side` is champion or challenger, `role` served or shadow, `channel_serial` the channel's
-state that said so. Key (player_lookup, game_date, side), order (player_lookup, role): served comes first. A system
+"""A stored slate: `side` is champion or challenger, `role` served or shadow, `channel_serial` the channel's
+state that decided it. Key (player_lookup, game_date, side), order (player_lookup, role): served comes first. A system
 without an interval has NaN in `points_low`, `points_high`, `over_probability` and `confidence_score`."""
 
 SLATE_GRADES = pa.schema(
@@ -196,4 +193,4 @@ SLATE_GRADES = pa.schema(
         pa.field("made", pa.string(), nullable=False),
     ]
 )
-"""A slate's prediction with what came of it. `made` is ahead, or replayed where it was made after its day."""
+"""A slate's prediction with its result. `made` is 'ahead', or 'replayed' if it was made after its date."""

@@ -31,7 +31,7 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield home
 
 
-def crowned(home: Home, month: str = "2021-11") -> str:
+def champion_of_month(home: Home, month: str = "2021-11") -> str:
     """Publish the model of a month and make it the champion."""
     model_id = published_model(home.artifacts, month)
     promote(bench_of(home.artifacts, home.months.objects), AT, model_id)
@@ -53,7 +53,7 @@ def test_no_rollout_is_no_failure_and_says_so(home: Home) -> None:
     found = home.facts("rollout")
     assert (found["action"], found["moved"]) == ("none", False)
     assert found["decision"] == "there is no champion yet, and so no rollout"
-    champion = crowned(home)
+    champion = champion_of_month(home)
     found = home.facts("rollout")
     assert (found["action"], found["champion"], found["challenger"], found["serial"]) == ("none", champion, "none", 1)
     assert found["decision"] == "no rollout is under way"
@@ -66,7 +66,7 @@ def test_no_rollout_is_no_failure_and_says_so(home: Home) -> None:
 
 def test_a_step_is_taken_on_its_grades_and_the_next_one_waits_for_its_own(home: Home) -> None:
     """Guards against a challenger that runs through its steps on the same games."""
-    crowned(home)
+    champion_of_month(home)
     challenger = published_model(home.artifacts, "2021-12")
     rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10)
     found = home.facts("rollout")
@@ -85,7 +85,7 @@ def test_a_step_is_taken_on_its_grades_and_the_next_one_waits_for_its_own(home: 
 
 def test_a_bad_challenger_is_taken_back_and_the_run_says_why(home: Home) -> None:
     """Guards the slate: the step that nobody watches must go down as well as up."""
-    champion = crowned(home)
+    champion = champion_of_month(home)
     bad = published_model(home.artifacts, "2021-12", SLOW_LEARNER)
     rollout_start(bench_in(home), bad, AT, WHY, JANUARY, share=10)
     found = home.facts("rollout")
@@ -102,7 +102,7 @@ def test_a_rule_beside_the_champion_stays_at_its_last_step(tmp_path: Path) -> No
     with opened(tmp_path / "wide", limits=Thresholds(rollout_margin=9.0, bias=(-9.0, 9.0))) as home:
         for month in MONTHS:
             home.months.save(STORED["feature_store_snapshot"], month, snapshot_of(month))
-        crowned(home)
+        champion_of_month(home)
         rollout_start(bench_in(home), "mock", AT, WHY, date(2021, 12, 1), share=10)
         bench = bench_of(home.artifacts, home.months.objects, limits=home.settings.thresholds)
         rollout_advance(bench, AT, until=date(2021, 12, 31))
@@ -115,7 +115,7 @@ def test_a_rule_beside_the_champion_stays_at_its_last_step(tmp_path: Path) -> No
 
 def test_a_challenger_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:
     """Guards against a green run over a challenger that no worker can load."""
-    crowned(home)
+    champion_of_month(home)
     challenger = published_model(home.artifacts, "2021-12")
     rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10)
     (home.artifacts.root / f"xgboost_v1/{challenger}.json").write_bytes(b"{}")

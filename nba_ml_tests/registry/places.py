@@ -64,8 +64,8 @@ class Readable(Protocol):
     def read(self, name: str) -> bytes: ...
 
 
-class Seen:
-    """A place as it was at one moment, when nobody was at work."""
+class PlaceContents:
+    """The contents of a place at one moment, read while no writer is running."""
 
     def __init__(self, place: Readable) -> None:
         self.objects = contents(place)

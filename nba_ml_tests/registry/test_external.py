@@ -50,7 +50,7 @@ def model_file(kind: str) -> bytes:
     return fitted_cbm(samples, list(V2_33FEATURES.names), **options.get(kind, {"depth": 4}))
 
 
-class Scene:
+class ExternalHome:
     """A home with four months and our model of November, its terminal and its graph."""
 
     def __init__(self, home: Home, folder: Path) -> None:
@@ -105,9 +105,9 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def scene(tmp_path: Path) -> Iterator[ExternalHome]:
     with opened(tmp_path / "home", limits=PATIENT) as home:
-        yield Scene(home, tmp_path)
+        yield ExternalHome(home, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         ("january", "2021-12-31", "no_leak: MAE 2."),
     ],
 )
-def test_what_nobody_checked_serves_nobody_by_any_way(scene: Scene, kind: str, given: str, named: str) -> None:
+def test_what_nobody_checked_serves_nobody_by_any_way(scene: ExternalHome, kind: str, given: str, named: str) -> None:
     """Guards the slate: each way to serve, in a fresh channel and beside a champion, and shadow stays open."""
     external = scene.registered(kind, given)
     refused = scene.says(1, "champion", "promote", external)
@@ -157,7 +157,7 @@ def test_what_nobody_checked_serves_nobody_by_any_way(scene: Scene, kind: str, g
 
 @pytest.mark.parametrize("way", ["terminal", "dagster"])
 @pytest.mark.parametrize("kind", ["minutes", "3 high"])
-def test_a_share_that_an_earlier_version_gave_is_taken_back(scene: Scene, kind: str, way: str) -> None:
+def test_a_share_that_an_earlier_version_gave_is_taken_back(scene: ExternalHome, kind: str, way: str) -> None:
     """Guards rollouts that began before there was a rule: their next step is back to 0, not forward."""
     external = scene.registered(kind)
     scene.says(0, "champion", "promote")
@@ -171,7 +171,7 @@ def test_a_share_that_an_earlier_version_gave_is_taken_back(scene: Scene, kind: 
     assert scene.state.set_aside == (external,)
 
 
-def test_a_model_of_points_becomes_the_first_champion_on_its_evidence(scene: Scene) -> None:
+def test_a_model_of_points_becomes_the_first_champion_on_its_evidence(scene: ExternalHome) -> None:
     """Guards the record: what it was held to is in the state, in the form that workers of today read."""
     external = scene.registered("good")
     compared = scene.says(0, "rollout", "compare", "moving_average", external, "--month", "2022-01")
@@ -196,7 +196,7 @@ def test_a_model_of_points_becomes_the_first_champion_on_its_evidence(scene: Sce
     }  # fmt: skip
 
 
-def test_a_model_of_points_replaces_a_champion_of_ours_on_both_comparisons(scene: Scene) -> None:
+def test_a_model_of_points_replaces_a_champion_of_ours_on_both_comparisons(scene: ExternalHome) -> None:
     """Guards the second promotion: the stored rows first, and then the champion."""
     external = scene.registered("good")
     scene.says(0, "champion", "promote")
@@ -210,7 +210,7 @@ def test_a_model_of_points_replaces_a_champion_of_ours_on_both_comparisons(scene
 
 
 @pytest.mark.parametrize("way", ["terminal", "dagster"])
-def test_a_rollout_begins_in_shadow_and_takes_its_steps(scene: Scene, way: str) -> None:
+def test_a_rollout_begins_in_shadow_and_takes_its_steps(scene: ExternalHome, way: str) -> None:
     """Guards the whole path from 0: nobody is served before the shadow's grades, and the evidence is in each state."""
     external = scene.registered("good")
     scene.says(0, "champion", "promote")
@@ -231,7 +231,7 @@ def test_a_rollout_begins_in_shadow_and_takes_its_steps(scene: Scene, way: str) 
     assert scene.served == (external, None, 0)
 
 
-def test_ten_percent_at_once_records_the_backtest(scene: Scene) -> None:
+def test_ten_percent_at_once_records_the_backtest(scene: ExternalHome) -> None:
     """Guards the short way: a backtest on stored rows in the place of a shadow's grades, also out of a shadow."""
     external = scene.registered("good")
     scene.says(0, "champion", "promote")
@@ -251,7 +251,7 @@ def test_ten_percent_at_once_records_the_backtest(scene: Scene) -> None:
     assert scene.served == (scene.ours, external, 10)
 
 
-def test_a_rollback_goes_where_it_went(scene: Scene) -> None:
+def test_a_rollback_goes_where_it_went(scene: ExternalHome) -> None:
     """Guards an incident: the way back asks for no rows, also to a model that was promoted before there was a rule."""
     external = scene.registered("minutes", "2021-11-02")
     scene.serves_unproven(external, 100)
@@ -261,7 +261,7 @@ def test_a_rollback_goes_where_it_went(scene: Scene) -> None:
     assert scene.served[0] == external
 
 
-def test_a_shadow_outlives_a_promotion_and_ends_when_it_is_stopped(scene: Scene) -> None:
+def test_a_shadow_outlives_a_promotion_and_ends_when_it_is_stopped(scene: ExternalHome) -> None:
     """Guards a shadow of a week against the promotion of the month, and against a rollout that cannot be ended."""
     external = scene.registered("good", "2021-11-30")
     scene.says(0, "champion", "promote")

@@ -41,7 +41,7 @@ from nba_ml.registry.verdict import Verdict
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.profiles import examples
-from nba_ml_tests.registry.places import Folder, Home, MakeHome, Place, Seen, contents, in_directory
+from nba_ml_tests.registry.places import Folder, Home, MakeHome, Place, PlaceContents, contents, in_directory
 from nba_ml_tests.registry.publication_machine import (
     CHAMPION,
     SteppedPublisher,
@@ -536,7 +536,7 @@ class InterleavedPublishers(InterleavedUsers):
         """Bundles are whole and stay as they are; the pointer moves forward only, to a model that is published."""
         if not hasattr(self, "place"):
             return
-        now = Seen(self.place)
+        now = PlaceContents(self.place)
         self.manifests = whole_bundles(now)
         serial = resolved_serial(now)
         published = {name: data for name, data in now.objects.items() if name != CHAMPION}

@@ -1,7 +1,6 @@
-"""The feature backfill: box scores and lines in, rows of the feature store out.
+"""The feature backfill: computes rows of the feature store from box scores and lines.
 
-What belongs here: the SQL that computes the features, one file per step, and the function that
-runs it. What does not: names, order and ranges of features (the contract's), and where rows come from.
+Contains the SQL, one file per step, and the function that runs it. The contract defines names, order and ranges.
 """
 
 from nba_ml.data.features.backfill import compute_features, features_code_digest, match_lines

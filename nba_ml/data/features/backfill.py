@@ -1,10 +1,10 @@
 """Computes the rows of the feature store for a range of dates.
 
-The SQL lies in `sql/`, one step a file, in the order of `STEPS`. A private in-memory DuckDB runs it
-over the caller's Arrow tables; it can reach neither files nor the network.
+The SQL is in `sql/`, one file per step, in the order of `STEPS`. A private in-memory DuckDB runs it on the caller's
+Arrow tables, without access to files or the network.
 
-Equal bytes on any number of threads: sums are of integers and never of floats, which depend on the
-order of addition, and every value is rounded to 6 decimals.
+The bytes do not depend on the number of threads: only integers are summed, because sums of floats depend on the order,
+and every value is rounded to 6 decimals.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nba_ml.contract.season import EARLY_SEASON_DAYS
 from nba_ml.data import tables
 
 DECIMALS = 6
-"""Decimals that a feature keeps: far below any split that a model makes, far above float noise."""
+"""Decimals of a feature: finer than any split of a model, coarser than float noise."""
 
 DATA_SOURCE = "box_scores"
 """The `data_source` of rows computed here."""
@@ -52,10 +52,10 @@ STEPS = (
     "average_versus_opponent",
     "assemble_features",
 )
-"""The SQL files in the order they run; each may read what those before it made."""
+"""The SQL files in order; each may use the results of the previous ones."""
 
 _BATCH_ROWS = 8_192
-"""Rows that are turned into vectors at a time: keeps the peak near the size of the result."""
+"""Rows converted to vectors at a time, which keeps peak memory near the size of the result."""
 
 _LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -63,7 +63,7 @@ _LOCKED_DOWN: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
 }
-"""DuckDB reads nothing but the tables it is handed, and downloads nothing."""
+"""DuckDB reads only the given tables and downloads nothing."""
 
 
 def compute_features(
@@ -78,18 +78,18 @@ def compute_features(
 ) -> pa.Table:
     """Feature rows of all player-games from `first` to `last`, both inclusive.
 
-    Every feature of a row is computed from games strictly before its date; definitions, units and
-    ranges are the contract's. A row with 0 minutes gets features and is nobody's history.
+    Every feature of a row is computed from games strictly before its date; the contract defines units and ranges. A row
+    with 0 minutes gets features but is not used as history.
 
     Args:
         summary: box scores, schema `tables.PLAYER_GAME_SUMMARY`: the requested dates, their seasons from
             the opening game on, and 3 years before for the features against an opponent and for the names
             of lines without an id. Rows after `last` are ignored.
-        lines: points lines, schema `tables.PROP_LINES`; may be empty. `match_lines` says whose they are.
+        lines: points lines, schema `tables.PROP_LINES`; may be empty. `match_lines` matches them to players.
         first, last: the range of `game_date`.
         computed_at: time zone aware; becomes `created_at` and `updated_at`.
         version: names and order of the vector.
-        threads: at most so many; None leaves it to DuckDB (one per core). The result does not depend on it.
+        threads: maximum number; None is DuckDB's default (one per core). The result does not depend on it.
 
     Returns:
         Schema `tables.ML_FEATURE_STORE_V2`, one row per row of `summary` in the range, ordered
@@ -97,13 +97,12 @@ def compute_features(
         `feature_names`.
 
     Raises:
-        SourceDataError: a table has other columns than its schema; a player has two rows on a date, a
-            game not exactly two teams, a team two games on a date; or the version has a feature that
-            box scores have no SQL for.
-        ValueError: `first` lies after `last`, or `computed_at` has no time zone.
+        SourceDataError: a table's columns differ from its schema; a player has two rows on a date, a game does not have
+            exactly two teams, or a team has two games on a date; or the version has a feature without SQL.
+        ValueError: `first` is after `last`, or `computed_at` has no time zone.
     """
     if first > last:
-        raise ValueError(f"first ({first}) lies after last ({last})")
+        raise ValueError(f"first ({first}) is after last ({last})")
     if computed_at.tzinfo is None:
         raise ValueError(f"computed_at ({computed_at}) has no time zone")
     summary = _in_schema(summary, tables.PLAYER_GAME_SUMMARY, "player_game_summary")
@@ -119,18 +118,18 @@ def compute_features(
 
 
 def match_lines(summary: pa.Table, lines: pa.Table, first: date, last: date) -> pa.Table:
-    """Whose line each line from `first` to `last` is, as `compute_features` takes them.
+    """Match the lines from `first` to `last` to players, as `compute_features` does.
 
     Args:
         summary, lines: as for `compute_features`.
         first, last: the range of `game_date`, both inclusive.
 
     Returns:
-        One row per listed line: `universal_player_id` (null: nobody's), `player_lookup` as listed, `game_date`,
+        One row per listed line: `universal_player_id` (null: no player), `player_lookup` as listed, `game_date`,
         `book`, `line`, `named_otherwise` and `outcome` (`lines.LineOutcome`); ordered by date, lookup, book, line.
 
     Raises:
-        SourceDataError: a table has other columns than its schema.
+        SourceDataError: a table's columns differ from its schema.
     """
     summary = _in_schema(summary, tables.PLAYER_GAME_SUMMARY, "player_game_summary")
     lines = _in_schema(lines, tables.PROP_LINES, "prop_lines")
@@ -165,7 +164,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> 
 
 
 def _set_range(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
-    # Variables, because a view cannot hold parameters and each step reads other ones; values never become SQL text.
+    # Variables, because a view cannot have parameters; values never become SQL text.
     connection.execute("SET VARIABLE first = $day", {"day": first})
     connection.execute("SET VARIABLE last = $day", {"day": last})
 
@@ -188,7 +187,7 @@ def _database(summary: pa.Table, lines: pa.Table, threads: int | None) -> Iterat
 
 
 def features_code_digest() -> str:
-    """Digest of the queries and of the contract they fill: what a code version has to follow."""
+    """Digest of the queries and the contract. It is part of the asset's code version."""
     queries = {step: _sql(step) for step in (*STEPS, "find_faults", "select_vectors")}
     return json_digest({"sql": queries, "contract": [asdict(feature) for feature in V2_33FEATURES.features]})
 
@@ -198,7 +197,7 @@ def _sql(step: str) -> str:
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
-    """The table's columns as the schema has them; raises SourceDataError where one is missing or of another type."""
+    """The columns of the schema; raises SourceDataError if one is missing or has another type."""
     given = {field.name: field.type for field in table.schema}
     wrong = [f"{f.name} ({given.get(f.name, 'missing')}, not {f.type})" for f in schema if given.get(f.name) != f.type]
     if wrong:
@@ -213,15 +212,15 @@ def _require_sound_games(connection: duckdb.DuckDBPyConnection, first: date, las
     faults = [str(fault) for (fault,) in connection.execute(_sql("find_faults")).fetchall()]
     if faults:
         raise SourceDataError(
-            f"The box scores behind the features of {first} to {last} break the rules that the windows rest on "
+            f"The box scores behind the features of {first} to {last} break the rules that the features rely on "
             f"(one row per player and date, two teams per game, one game per team and date): {'; '.join(faults)}. "
             "Fix or remove these rows in player_game_summary and compute the features again."
         )
 
 
 def _require_features(connection: duckdb.DuckDBPyConnection, version: FeatureVersion) -> None:
-    there = {str(row[0]) for row in connection.execute("DESCRIBE assembled").fetchall()}
-    unknown = [name for name in version.names if name not in there]
+    computed = {str(row[0]) for row in connection.execute("DESCRIBE assembled").fetchall()}
+    unknown = [name for name in version.names if name not in computed]
     if unknown:
         raise SourceDataError(
             f"{version.name} has {len(unknown)} of {version.count} features that are not computed from box scores: "
@@ -230,16 +229,16 @@ def _require_features(connection: duckdb.DuckDBPyConnection, version: FeatureVer
 
 
 class _Packer:
-    """Turns named columns into rows of the feature store, a batch at a time."""
+    """Converts named columns to rows of the feature store, one batch at a time."""
 
     def __init__(self, version: FeatureVersion, computed_at: datetime) -> None:
         self._version = version
         self._computed_at = computed_at
-        # 111,750 copies of 33 names are 63 MB: one block of them serves every batch.
+        # 111,750 copies of 33 names are 63 MB: all batches share one block.
         self._names = _lists(pa.array(version.names * _BATCH_ROWS), version.count)
-        # Quality can take only so many values: 100 x the share of features that are there, 2 decimals.
+        # Quality has few distinct values: 100 x the share of features that are not missing, with 2 decimals.
         self._qualities = pa.array(
-            [round(Decimal(100 * there) / version.count, 2) for there in range(version.count + 1)],
+            [round(Decimal(100 * known) / version.count, 2) for known in range(version.count + 1)],
             tables.ML_FEATURE_STORE_V2.field("feature_quality_score").type,
         )
 
@@ -257,7 +256,7 @@ class _Packer:
             "created_at": pa.repeat(self._computed_at, n),
             "updated_at": pa.repeat(self._computed_at, n),
         }
-        # Keys are copied, not kept: a column of DuckDB's keeps its whole batch alive, the features twice.
+        # Copy the keys: a column from DuckDB keeps its whole batch in memory.
         every = pa.array(np.arange(n))
         return pa.RecordBatch.from_arrays(
             [
@@ -273,7 +272,7 @@ class _Packer:
         for position, name in enumerate(self._version.names):
             vectors[:, position] = batch.column(name).to_numpy(zero_copy_only=False)  # NULL becomes NaN
         np.round(vectors, DECIMALS, out=vectors)
-        vectors += 0.0  # a change of nothing rounds to -0.0, which has other bytes than 0.0
+        vectors += 0.0  # a value may round to -0.0, whose bytes differ from those of 0.0
         return vectors
 
 
