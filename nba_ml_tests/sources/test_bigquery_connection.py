@@ -49,8 +49,12 @@ REFUSALS = {
     ),
     "invalidQuery": (400, "Unrecognized name: player_lookup", "must have the columns listed in docs"),
     "notFound": (404, "Not found: Project no-such-project", "Check NBA_ML_BIGQUERY_PROJECT"),
-    "timeout": (400, "Operation timed out after 0.02 hours.", "still running after the 60 s .* was cancelled"),
-    "stopped": (400, "Job execution was cancelled: Job timed out", "still running after the 60 s .* was cancelled"),
+    "timeout": (400, "Operation timed out after 0.02 hours.", "after the limit of 60 s .* was cancelled"),
+    "stopped": (
+        400,
+        "Job execution was cancelled: Job timed out",
+        "after the limit of 60 s .* was cancelled",
+    ),
 }
 
 
@@ -259,7 +263,7 @@ def test_a_network_that_hangs_ends_in_an_error() -> None:
 def test_a_query_that_does_not_end_is_stopped(scripted: ScriptedService) -> None:
     """Guards against a query that goes on, and is paid for, when nobody waits for it any more."""
     scripted.never_finish()
-    with pytest.raises(SourceDataError, match=r"was still running after the 5 s .* was cancelled: job ") as caught:
+    with pytest.raises(SourceDataError, match=r"running after the limit of 5 s .* was cancelled: job ") as caught:
         scripted.connection(deadline_seconds=5.0).rows("SELECT 1", {}, "test")
     (request,) = scripted.requests
     assert request["jobReference"]["jobId"] in str(caught.value)
@@ -283,7 +287,7 @@ def test_a_query_that_cannot_be_stopped_hides_no_error(scripted: ScriptedService
     with silent_server() as port:
         elsewhere = Answer(307, b"", location=f"http://127.0.0.1:{port}/")
         scripted.answer_in_turn("cancel", answer or elsewhere)
-        with pytest.raises(SourceDataError, match="was still running after the 60 s"):
+        with pytest.raises(SourceDataError, match="was still running after the limit of 60 s"):
             scripted.connection().rows("SELECT 1", {}, "test")
     assert scripted.asked[-1] == "cancel"
 
@@ -302,5 +306,5 @@ def test_a_query_given_up_on_the_way_is_stopped(scripted: ScriptedService) -> No
 def test_who_has_less_time_has_it_as_the_deadline(scripted: ScriptedService, connection: float, within: float) -> None:
     """Guards the shorter of two deadlines, whichever it is."""
     scripted.never_finish()
-    with pytest.raises(SourceDataError, match=r"(after the|within) 1 s"):
+    with pytest.raises(SourceDataError, match=r"(after the limit of|within) 1 s"):
         scripted.connection(deadline_seconds=connection).rows("SELECT 1", {}, "test", within)
