@@ -77,7 +77,7 @@ class EmbeddedFeatureSource:
     @cached_property
     def _line_files(self) -> dict[Path, pa.Table]:
         files = sorted((Path(self.data) / LINES).glob("*.parquet"))
-        return {file: standing_lines(_read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS))) for file in files}
+        return {file: standing_lines(_read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS)), str(file)) for file in files}
 
     def _player_games_file(self, month: str) -> Path:
         file = Path(self.data) / PLAYER_GAMES / f"{month}.parquet"

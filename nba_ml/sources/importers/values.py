@@ -53,15 +53,13 @@ def number(value: Any) -> float | None:
     if plain is None:
         return None
     plain = plain.replace("\N{MINUS SIGN}", "-")
-    if not _NUMBER.fullmatch(plain):
-        try:
-            found = float(plain) if isinstance(value, float) else math.nan  # '1e-05' from a file that has numbers
-        except ValueError:
-            found = math.nan
-        if not math.isfinite(found):
-            raise ValueFault("not a number")
-        return found
-    return float(plain.replace(",", ""))
+    if _NUMBER.fullmatch(plain):
+        found = float(plain.replace(",", ""))
+    else:
+        found = float(plain) if isinstance(value, float) else math.nan  # '1e-05' from a file that has numbers
+    if not math.isfinite(found):
+        raise ValueFault("not a number")
+    return found
 
 
 def whole(value: Any) -> int | None:
@@ -86,7 +84,7 @@ def digits(value: Any) -> str | None:
     plain = re.sub(r"\.0+$", "", plain)
     if re.fullmatch("[0-9]{1,3}(?:,[0-9]{3})+", plain):
         plain = plain.replace(",", "")
-    if not re.fullmatch("[0-9]+", plain):
+    if not re.fullmatch("[0-9]{1,20}", plain):
         raise ValueFault("an id that is not a number")
     return plain
 
