@@ -225,7 +225,7 @@ def test_a_fault_that_lasts_ends_in_an_error_that_a_rerun_mends(
         undisturbed = trial.store(folder)
         manifest = BundleNames.of(trial.bundle.model_id).manifest
         if manifest not in place.names():
-            with pytest.raises(BundleError, match="none of that name"):
+            with pytest.raises(BundleError, match="none with that name"):
                 verify_bundle(read_from(undisturbed), manifest)
         seen = resolved_serial(place)
         _, serials = publish_and_promote(undisturbed, trial.bundle, "second")

@@ -266,7 +266,7 @@ def test_any_damage_to_a_catboost_is_refused(published: Published, theirs: Regis
                 load_other(published.store, theirs.model, try_apart=False)
             tried += 1
         path.unlink()
-        with pytest.raises(BundleError, match="none of that name"):
+        with pytest.raises(BundleError, match="none with that name"):
             load_other(published.store, theirs.model, try_apart=False)
         path.write_bytes(good)
     assert isinstance(load_other(published.store, theirs.model, try_apart=False), LoadedSystem)

@@ -96,7 +96,7 @@ def test_a_model_is_loaded_from_cloud_storage(published: Published, cloud_store:
         ({}, SettingsError, "names no model"),
         ({"channel": "champion", "model_id": "x_000000000000"}, SettingsError, "not by both"),
         ({"model_id": "../x_000000000000"}, SettingsError, "is no model id"),
-        ({"model_id": "xgboost_v1_33features_202112_000000000000"}, BundleError, "found none of that name"),
+        ({"model_id": "xgboost_v1_33features_202112_000000000000"}, BundleError, "found none with that name"),
         ({"channel": "../champion"}, SettingsError, "is no channel"),
         ({"channel": "nobody"}, BundleError, "There is no channel nobody"),
     ],
@@ -122,7 +122,7 @@ def test_a_pointer_that_was_removed_is_no_first_promotion(published: Published) 
     assert found is not None
     store.create(history_name(1), found.data)
     store.delete(CHAMPION)
-    with pytest.raises(ChannelError, match="is missing, and the history beside it goes up to serial 1"):
+    with pytest.raises(ChannelError, match="is missing, but its history goes up to serial 1"):
         Predictor.load(str(published.root), channel="champion")
 
 
@@ -142,7 +142,7 @@ def refused(published: Published, said: str, **changes: bytes) -> None:
 def test_a_bundle_without_manifest(published: Published) -> None:
     """Guards the rule that a bundle without its last object is not there."""
     Path(published.manifest(published.first)).unlink()
-    refused(published, "found none of that name")
+    refused(published, "found none with that name")
 
 
 def test_another_whole_manifest_than_the_channel_names(published: Published) -> None:
