@@ -89,11 +89,12 @@ def _csv(file: Path, words: str, mapping: Mapping) -> RawTable:
     absent = {label(word) for word in mapping.rules.did_not_play}
     kept: list[list[str]] = []
     numbers: list[int] = []
+    first = rows[top][: next((i for i, cell in enumerate(rows[top]) if cell.strip()), 0) + 1]
     for i, row in enumerate(rows[top + 1 :], top + 2):
-        if not any(cell.strip() for cell in row):
+        if not "".join(row).strip():
             continue
         table.read += 1
-        if _repeats(row, rows[top]):
+        if row[: len(first)] == first and _repeats(row, rows[top]):
             table.headers += 1
         elif len(row) == width:
             kept.append(row)
@@ -134,8 +135,6 @@ def _header(row: list[str]) -> list[str]:
 def _repeats(row: list[str], header: list[str]) -> bool:
     """Whether a row is the header again: more than half of its cells are."""
     named = [(cell, name) for cell, name in zip(row, header, strict=False) if name.strip()]
-    if not any(cell == name for cell, name in named[:3]):  # almost every row: not looked at further
-        return False
     return sum(label(cell) == label(name) for cell, name in named) > len(named) / 2
 
 
