@@ -54,7 +54,7 @@ def test_another_booster_than_the_recorded_one_fails(trained: Trained) -> None:
 
 def test_bytes_that_no_loader_takes_are_an_error_not_a_pass(trained: Trained) -> None:
     """Guards against a check that swallows a crash of the loader."""
-    with pytest.raises(BundleError, match="fresh process could not load the model"):
+    with pytest.raises(BundleError, match="new process could not load the model"):
         LOADS.examine(DescribedModel(trained.record, trained.fitted.booster[:1000]), scene(MONTH))
 
 

@@ -79,7 +79,7 @@ def test_a_step_is_taken_on_its_grades_and_the_next_one_waits_for_its_own(home: 
     assert "| unseen" in str(found["evidence"])
     again = home.facts("rollout")
     assert (again["action"], again["moved"], again["challenger_share"]) == ("wait", False, 50)
-    assert again["decision"] == "no graded row yet, 1,000 are needed"
+    assert again["decision"] == "there are no graded rows yet; 1,000 are needed"
     assert state(home).serial == 3
 
 
@@ -110,7 +110,7 @@ def test_a_rule_beside_the_champion_stays_at_its_last_step(tmp_path: Path) -> No
         found = home.facts("rollout")
         assert (found["action"], found["moved"], found["challenger_share"]) == ("wait", False, 50)
         assert (found["challenger"], found["challenger_is_the_mock"]) == ("mock", True)
-        assert "mock is a rule that the champion is compared with" in str(found["decision"])
+        assert "mock is a rule for comparisons" in str(found["decision"])
 
 
 def test_a_challenger_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:
