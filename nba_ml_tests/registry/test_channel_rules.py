@@ -365,6 +365,29 @@ def test_a_swap_is_tried_again_only_so_often(store: DirectoryStore) -> None:
         move_channel(broken, lambda _: None, verify=lambda *_: None)
 
 
+def test_who_lost_a_race_decides_again(store: DirectoryStore) -> None:
+    accepted(store, first())
+    winner = next_state(first(), kind="promote", reason="faster", at=AT, champion=model(2))
+
+    class Slow(DirectoryStore):
+        def create(self, name: str, data: bytes) -> str:
+            if newest_state_ahead(store, first()) is None:
+                accepted(store, winner)
+            return super().create(name, data)
+
+    seen: list[Channel | None] = []
+
+    def decide(present: Channel | None) -> Channel:
+        assert present is not None
+        seen.append(present)
+        return next_state(present, kind="promote", reason=WHY, at=AT, champion=model(3))
+
+    done = move_channel(Slow(store.root), decide, verify=lambda *_: None)
+    assert done.moved
+    assert seen == [first(), winner]
+    assert read_channel(store) == done.channel == decide(winner)
+
+
 def test_a_pointer_that_the_history_does_not_know_is_refused(store: DirectoryStore) -> None:
     accepted(store, first())
 
@@ -482,7 +505,20 @@ def test_limits_of_a_state() -> None:
     assert len(first(earlier=many[:12]).earlier) == 12
     ids = tuple(f"m{number}" for number in range(101))
     assert len(first(set_aside=ids[:100]).set_aside) == 100
-    for fields in ({"earlier": many}, {"set_aside": ids}, {"graded_from": AT.date()}, {"serials": 1}, {"reason": ""}):
+    challenged = {"challenger": model(2), "graded_from": AT.date()}
+    assert first(**challenged).challenger == model(2)
+    for fields in (
+        {"earlier": many},
+        {"earlier": (model(1),)},
+        {"set_aside": ids},
+        {"graded_from": AT.date()},
+        {"share": 10},
+        {"challenger": model(2)},
+        {**challenged, "challenger": model(1)},
+        {"champion": MOCK},
+        {"serials": 1},
+        {"reason": ""},
+    ):
         with pytest.raises(ValidationError):
             first(**fields)
     with pytest.raises(ValidationError):
