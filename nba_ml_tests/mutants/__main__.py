@@ -59,6 +59,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="chooses the sample, and Hypothesis' examples (1)")
     parser.add_argument("--limit", type=int, help="seconds that the tests may compute on a mutant")
     parser.add_argument("--only", default="", help="plant only mutants of functions whose path and name contain this")
+    parser.add_argument("--tests", nargs="+", help="files of nba_ml_tests that judge, in place of the area's")
     chosen = parser.parse_args()
     pool = [m for m in area_mutants(chosen.area) if chosen.only in f"{m.path}::{m.where}"]
     known = equivalents()
@@ -67,7 +68,7 @@ def main() -> int:
     copy = Path(tempfile.mkdtemp(prefix="nba_ml_mutants_"))
     try:
         copy_checkout(ROOT, copy)
-        tests = [f"nba_ml_tests/{name}" for name in AREAS[chosen.area].tests]
+        tests = [f"nba_ml_tests/{name}" for name in chosen.tests or AREAS[chosen.area].tests]
         select = ["-k", AREAS[chosen.area].select] if AREAS[chosen.area].select else []
         judge = Judge(copy, [*tests, *select, f"--hypothesis-seed={chosen.seed}"], chosen.limit)
         print(
