@@ -303,6 +303,17 @@ def test_what_a_notice_says_of_a_run(instance: dg.DagsterInstance) -> None:
     assert notice_of(instance, "no such run", None) is None
 
 
+def test_a_failed_step_names_its_asset_and_its_error(instance: dg.DagsterInstance) -> None:
+    @dg.asset
+    def fragile() -> None:
+        raise RuntimeError("no rows")
+
+    run = dg.materialize([fragile], instance=instance, raise_on_error=False)
+    found = notice_of(instance, run.run_id, None)
+    assert found is not None
+    assert (found.asset, found.title, found.said) == ("fragile", "fragile failed", "no rows")
+
+
 @pytest.mark.parametrize("config", [{}, None, {"ops": None}, {"ops": {"slate_predictions": {"config": 3}}}])
 def test_a_run_without_that_setting_goes_nowhere(config: Any) -> None:
     assert not failures._to_bigquery(config)
