@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import smtplib
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,7 +32,7 @@ from nba_ml.monitoring.health import (
     switched_on,
 )
 from nba_ml.monitoring.notify import Notice
-from nba_ml.settings import NotifySettings
+from nba_ml.settings import MailSettings, NotifySettings
 from nba_ml_tests.monitoring.test_health import LIMITS, MONTHS, at, refused, release
 
 NOTICE = Notice("error", "a title", "what failed", "a step", job="a job", asset="an asset", month="2025-01", run_id="r")
@@ -167,6 +169,43 @@ def test_a_wait_is_passed_on_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Answer(429, **{"Retry-After": "x" * 30})
     monkeypatch.setattr(notify.requests, "post", lambda *_, **__: answer)
     assert notify.post("https://h/", NOTICE) == f"the webhook at h answered 429; retry after {'x' * 20}"
+
+
+MAIL = MailSettings("smtp.x", 25, "none", None, None, "ml@x.org", ("lead@x.org",))
+
+
+@pytest.mark.parametrize(
+    ("error", "within", "said"),
+    [
+        (smtplib.SMTPConnectError(421, b"busy"), 10, "refused (421)"),
+        (smtplib.SMTPAuthenticationError(535, b"no"), 10, "rejects the user or the password (535)"),
+        (TimeoutError(), 10, "did not answer within 10 s"),
+        (smtplib.SMTPServerDisconnected("lost"), 0, "did not answer within 0 s"),
+        (smtplib.SMTPServerDisconnected("lost"), 10, "cannot be reached (SMTPServerDisconnected)"),
+        (smtplib.SMTPRecipientsRefused({"lead@x.org": (550, b"")}), 10, "does not deliver to lead@x.org (550)"),
+    ],
+)
+def test_each_failure_of_a_mail_server_has_its_reason(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, within: float, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(notify, "_connected", fail)
+    assert notify.send(MAIL, "lead@x.org", NOTICE, within) == f"the mail server smtp.x:25 {said}"
+
+
+def test_a_connection_by_tls_verifies_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[Any, ...]] = []
+    for name in ("SMTP", "SMTP_SSL"):
+        monkeypatch.setattr(notify.smtplib, name, lambda *args, _name=name, **named: given.append((_name, args, named)))
+    trusted = ssl.create_default_context()
+    notify._connected(replace(MAIL, security="ssl"), trusted, 3)
+    notify._connected(MAIL, trusted, 3)
+    assert given == [
+        ("SMTP_SSL", ("smtp.x", 25), {"timeout": 3, "context": trusted}),
+        ("SMTP", ("smtp.x", 25), {"timeout": 3}),
+    ]
 
 
 # --- the sensor -----------------------------------------------------------------------------------------------
