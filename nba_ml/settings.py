@@ -1,4 +1,4 @@
-"""The settings: the environment is read here, once, at the edge. Everything below receives values."""
+"""The settings: the environment is read here, once. Everything else receives values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOST = re.compile(r"(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(
 """A Host header in lower case: a name or an address, and a port unless it is the scheme's own."""
 
 _MOST_THREADS = 1024
-"""More than any machine this runs on has cores; at 100,000, a slip of the pen, no month came to its end."""
+"""More cores than any machine that this runs on has. With 100,000, entered by mistake, no month finished."""
 
 _ALL_CORES = "the cores that this process may use"
 
@@ -43,7 +43,7 @@ class BigQuerySettings:
 
 @dataclass(frozen=True, slots=True)
 class MailSettings:
-    """A mail server, and from whom to whom. `security` is 'starttls', 'ssl' or 'none'. The password is not shown."""
+    """A mail server, sender and recipients. `security` is 'starttls', 'ssl' or 'none'. The password is not shown."""
 
     host: str
     port: int
@@ -56,7 +56,7 @@ class MailSettings:
 
 @dataclass(frozen=True, slots=True)
 class NotifySettings:
-    """Who is told of a failure, beside the log. A webhook's address is as good as a password, and not shown.
+    """Who is notified of a failure, besides the log. A webhook's address is as good as a password, and not shown.
 
     `ui_url` is where the UI is, for links.
     """
@@ -74,7 +74,7 @@ class Settings:
     an absolute path or `gs://bucket/prefix`; `data` the embedded source's files; `bigquery` the feature store
     where that is not embedded; `threads` bounds DuckDB and XGBoost and changes no byte;
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
-    `thresholds` are the limits of the checks; `notify` is who is told of a failure;
+    `thresholds` are the limits of the checks; `notify` is who is notified of a failure;
     `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI.
     """
 
@@ -185,7 +185,7 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
         raise SettingsError(f"NBA_ML_FIRST_MONTH: {error}") from error
     host = environ.get("BIGQUERY_EMULATOR_HOST")
     storage = environ.get("BIGQUERY_STORAGE_EMULATOR_HOST") or None
-    if bool(host) is not bool(storage):  # else half of each question would go to Google
+    if bool(host) is not bool(storage):  # otherwise half of each query would go to Google
         raise SettingsError(
             "BIGQUERY_EMULATOR_HOST and BIGQUERY_STORAGE_EMULATOR_HOST belong together: an emulator's REST service and "
             "its Storage Read service (host:port). Set both, or neither."
@@ -208,7 +208,7 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
 def _path(environ: Mapping[str, str], name: str, default: Path) -> Path:
     value = environ.get(name) or str(default)
     if URI_SCHEME.match(value):
-        raise SettingsError(f"{name} is '{value}'. It must be a directory, no URI.")
+        raise SettingsError(f"{name} is '{value}'. It must be a directory, not a URI.")
     return Path(value).expanduser().absolute()
 
 

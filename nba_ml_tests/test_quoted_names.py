@@ -22,8 +22,8 @@ import nba_ml
 from nba_ml.checks.registry import all_checks
 from nba_ml.cli.main import main
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs import release_checks as champion
 from nba_ml.defs import slate_checks as slate_predictions
-from nba_ml.defs import standing_checks as champion
 from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.partitions import season_months
 from nba_ml.settings import Settings

@@ -34,7 +34,7 @@ def check(month: str | None, junit: Path | None, summary: Path | None) -> int:
         report = check_month(runner, require_month(latest, months))
     for status, colour in ((CheckStatus.ERROR, "red"), (CheckStatus.FAILED, "red"), (CheckStatus.WARNED, "yellow")):
         for outcome in report.of(status):
-            out.print(f"[{colour}]{outcome.check.key}[/{colour}] {escaped(outcome.said)}", soft_wrap=True)
+            out.print(f"[{colour}]{outcome.check.key}[/{colour}] {escaped(outcome.text)}", soft_wrap=True)
     out.print(report.headline, soft_wrap=True, highlight=False)
     if junit:
         junit.write_text(report.junit(), encoding="utf-8")

@@ -75,14 +75,14 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
         judge_release,
         judge_scheduler,
         limits_of,
-        look_at_release,
-        look_at_scheduler,
+        read_release,
+        read_scheduler,
         slates_on_since,
     )
     from nba_ml.defs.partitions import month_keys, partitions_of
     from nba_ml.defs.resources import slate_rows_of
     from nba_ml.runner.home import open_instance
-    from nba_ml.slates.health import look_at_slates
+    from nba_ml.slates.health import read_slate_days
     from nba_ml.slates.health_rules import slates_made
     from nba_ml.slates.store import SlateStore
     from nba_ml.storage.opening import open_objects
@@ -93,13 +93,13 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     now, limits = datetime.now(UTC), limits_of(settings.thresholds)
     objects = open_objects(settings.artifact_root)
     with open_instance(settings) as instance:
-        release = look_at_release(instance, objects, month_keys(partitions_of(settings)))
-        slates = look_at_slates(
+        release = read_release(instance, objects, month_keys(partitions_of(settings)))
+        slates = read_slate_days(
             slates_on_since(instance), slate_rows_of(settings), SlateStore(open_objects(settings.store)), now
         )
-        clockwork = look_at_scheduler(instance, build_defs(settings), grows=settings.bigquery is not None)
-    release_says, clockwork_says = judge_release(release, now, limits), judge_scheduler(clockwork, now, limits)
-    return (*release_says, slates_made(slates, now), *clockwork_says)
+        scheduler = read_scheduler(instance, build_defs(settings), grows=settings.bigquery is not None)
+    release_findings, scheduler_findings = judge_release(release, now, limits), judge_scheduler(scheduler, now, limits)
+    return (*release_findings, slates_made(slates, now), *scheduler_findings)
 
 
 def _targets(settings: Settings) -> Mapping[str, Target]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import click
 
+from nba_ml.cli.champion import champion
 from nba_ml.cli.check import check
 from nba_ml.cli.health import health
 from nba_ml.cli.import_ import import_
 from nba_ml.cli.months import backfill, run
 from nba_ml.cli.progress import progress
-from nba_ml.cli.release import champion, rollout
+from nba_ml.cli.rollout import rollout
 from nba_ml.cli.serve import serve
 from nba_ml.cli.slate import slate
 from nba_ml.cli.ui import ui

@@ -114,8 +114,8 @@ def _day(text: str) -> date:
     try:
         day = date.fromisoformat(text)
     except ValueError as error:
-        raise click.UsageError(f"'{text}' is no date. Give it as YYYY-MM-DD.") from error
-    if day.isoformat() != text:  # the 13th as 2025-W03-1 would be scored, and nobody would know it again
+        raise click.UsageError(f"'{text}' is not a date. Give it as YYYY-MM-DD.") from error
+    if day.isoformat() != text:  # fromisoformat also accepts 2025-W03-1
         raise click.UsageError(f"'{text}' is {day}: give it as YYYY-MM-DD.")
     if not date(1946, 11, 1) <= day < date(2100, 1, 1):
         raise click.UsageError(f"No NBA game is played on {text}: the league began in November 1946.")
@@ -145,8 +145,8 @@ def _print_slate(done: Predicted) -> None:
     slate, report = done.kept.slate, done.kept.slate.report
     say(f"Slate of {report.game_date}")
     for side, model, counts in served_counts(slate):
-        told = ", ".join(f"{counts.get(name, 0):,} {name}" for name in RECOMMENDATIONS)
-        say(f"{side:11}{model} serves {sum(counts.values()):,} players: {told}")
+        counted = ", ".join(f"{counts.get(name, 0):,} {name}" for name in RECOMMENDATIONS)
+        say(f"{side:11}{model} serves {sum(counts.values()):,} players: {counted}")
     say(
         f"{report.rows:,} rows: {report.served:,} served, {report.early_season:,} early season, "
         f"{len(report.set_aside):,} set aside; {report.shadow:,} scored in shadow beside them. Channel serial "

@@ -48,10 +48,10 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
         except Exception as error:
             if debug:
                 raise
-            said = " ".join(str(error).split())[:_LONGEST_MESSAGE]
+            text = " ".join(str(error).split())[:_LONGEST_MESSAGE]
             named = context.command_path.partition(" ")[2]  # 'slate predict', not 'predict' alone
             err.print(
-                f"[red]Unexpected error:[/red] {escaped(f'{type(error).__name__}: {said}')}. "
+                f"[red]Unexpected error:[/red] {escaped(f'{type(error).__name__}: {text}')}. "
                 f"Stopped here. `nba-ml --debug {named}` shows the traceback.",
                 soft_wrap=True,
             )

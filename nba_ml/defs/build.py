@@ -4,20 +4,19 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from nba_ml.defs import slate_checks, standing_checks
+from nba_ml.defs import release_checks, slate_checks
 from nba_ml.defs.assets import build_assets
 from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.checks import build_checks
 from nba_ml.defs.freshness import with_freshness
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.io_manager import MonthStoreIOManager
-from nba_ml.defs.jobs import build_jobs
+from nba_ml.defs.jobs import build_grading_job, build_jobs, build_slate_job
 from nba_ml.defs.partitions import partitions_of
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store, month_rows_of, prediction_table_of, slate_rows_of
-from nba_ml.defs.schedules import build_schedules
+from nba_ml.defs.schedules import build_grading_schedule, build_schedules, build_slate_schedule
 from nba_ml.defs.sensors.failures import build_notifier
 from nba_ml.defs.sensors.feature_backfill import build_sensors
-from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 
@@ -45,7 +44,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     with silence_preview_warnings():
         assets = build_assets(months, settings.thresholds, external_feature_store=grows)
         checks = build_checks(months, settings.thresholds)
-        standing = standing_checks.build(months, settings.thresholds)
+        standing = release_checks.build(months, settings.thresholds)
         of_slates = slate_checks.build(days_of(months), settings.thresholds)
     slates = [build_slate_schedule(months, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
     return dg.Definitions(

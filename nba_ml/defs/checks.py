@@ -2,10 +2,10 @@
 
 One op, not one per check: it reads the asset once, and each op costs a run tens of milliseconds.
 
-Dagster's own `blocking` is our `stops_run`: it ends the run then and there. A check that blocks publication
-only lets the run go on, so that the model has its record and the publisher refuses it in words. Every asset
-before the publisher that has checks has one that stops the run: Dagster makes the next asset wait for those
-alone, and the publisher must not look before the checks have spoken.
+Dagster's own `blocking` is our `stops_run`: it ends the run at once. A check that only blocks publication lets the
+run continue, so that the model gets its record and the publisher refuses it with a reason. Every asset before the
+publisher that has checks has one that stops the run: Dagster makes the next asset wait for those alone, and the
+publisher must not read the results before the checks have run.
 """
 
 from collections.abc import Iterator
@@ -53,10 +53,10 @@ def _checks_of(
                 except Exception as error:  # noqa: BLE001 (raised after the other checks have reported)
                     broken[check.key] = error
         if broken:
-            # After the others have spoken. Without a result the check has not passed for anybody.
-            said = "; ".join(f"{key}: {type(error).__name__}: {error}" for key, error in broken.items())
+            # After the other checks have reported. A check without a result has not passed.
+            errors = "; ".join(f"{key}: {type(error).__name__}: {error}" for key, error in broken.items())
             raise CheckBrokenError(
-                f"{len(broken)} check(s) could not run: {said}. The check or the stored value is broken; this never "
+                f"{len(broken)} check(s) could not run: {errors}. The check or the stored value is broken; this never "
                 "counts as passed."
             ) from next(iter(broken.values()))
 
@@ -87,7 +87,7 @@ def scene_of(
     artifact_root: dg.ResourceParam[ArtifactRoot],
     months: list[str],
 ) -> CheckContext:
-    """What stands around a month in a store."""
+    """The context of a month's checks, read from a store."""
     values = store.months()
     return CheckContext(
         month=month,
@@ -127,5 +127,5 @@ def result_of(check: Check, finding: Finding) -> dg.AssetCheckResult:
 
 
 def _number(value: float | int | str) -> str:
-    """A value as people read it: three decimals tell a point of MAE as finely as anybody needs."""
+    """A value for people: four significant digits are enough for an MAE."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -56,12 +56,12 @@ def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tupl
     )
 
 
-def judge_scheduler(clockwork: SchedulerState, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
+def judge_scheduler(scheduler: SchedulerState, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
     """What only a process outside Dagster can find: a dead daemon runs no check."""
-    return scheduler_runs(clockwork, now, limits), switched_on(clockwork)
+    return scheduler_runs(scheduler, now, limits), switched_on(scheduler)
 
 
-def look_at_release(instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str]) -> Release:
+def read_release(instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str]) -> Release:
     """The current state of the release. `objects`: where models are published.
 
     Raises:
@@ -76,7 +76,7 @@ def look_at_release(instance: dg.DagsterInstance, objects: ObjectStore, months: 
     )
 
 
-def look_at_scheduler(instance: dg.DagsterInstance, defs: dg.Definitions, *, grows: bool) -> SchedulerState:
+def read_scheduler(instance: dg.DagsterInstance, defs: dg.Definitions, *, grows: bool) -> SchedulerState:
     """The daemons that the instance needs, and the schedules and sensors of the code location."""
     heard = instance.get_daemon_heartbeats()
     return SchedulerState(
@@ -130,9 +130,9 @@ def _failed(instance: dg.DagsterInstance, months: Sequence[str]) -> Iterator[Fai
                 and failure.step not in (asset, f"{asset}_checks")
                 and failure.step in MONTHLY_ASSETS
             ):
-                continue  # it waited for the asset that failed, which is told by itself
-            said = failure.message if failure else "its run was deleted, or ended without a failed step"
-            yield FailedMonth(month, asset, run_id, said, failure is not None and failure.kind == _REFUSED)
+                continue  # it waited for the asset that failed, which is reported itself
+            reason = failure.message if failure else "its run was deleted, or ended without a failed step"
+            yield FailedMonth(month, asset, run_id, reason, failure is not None and failure.kind == _REFUSED)
 
 
 _REFUSED = NotVerifiedError.__name__

@@ -5,7 +5,6 @@ What belongs here: which assets or checks a job runs. When it runs is `schedules
 
 import dagster as dg
 
-# No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
 from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS, TRAINING_ASSETS
 from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.sources.month_rows import FEATURES, SUMMARY
@@ -15,7 +14,7 @@ SNAPSHOT = "feature_store_snapshot"
 SNAPSHOT_JOB, MODEL_JOB = "monthly_snapshot", "monthly_model"
 
 STANDING_CHECKS = ("no_month_left_failed", "champion_not_too_old", "retraining_ran", "slates_made")
-"""The checks of `champion` that speak of now, and so are run every day."""
+"""The checks of `champion` that depend on the current time, and so run every day."""
 
 
 def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
@@ -73,3 +72,21 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
 def retrained_assets(*, observable: bool) -> tuple[str, ...]:
     """What retraining makes of a month, whether or not there is a model of the month before to grade."""
     return (*(CHAIN[2:] if observable else CHAIN), "champion")
+
+
+def build_slate_job() -> UnresolvedAssetJobDefinition:
+    """The job of one date's slate."""
+    return dg.define_asset_job(
+        "slate",
+        selection=dg.AssetSelection.assets("slate_predictions"),
+        description="The slate of a date, scored by the models that serve.",
+    )
+
+
+def build_grading_job() -> UnresolvedAssetJobDefinition:
+    """The job of one month's slates."""
+    return dg.define_asset_job(
+        "slate_grading",
+        selection=dg.AssetSelection.assets("slate_grades"),
+        description="The slates of a month, as they were kept, against its results.",
+    )

@@ -61,9 +61,10 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
         return StoredMonthRows(root=settings.store)
     from nba_ml.sources.bigquery import BigQueryFeatureSource  # noqa: PLC0415 (imports Google's libraries)
 
-    there = settings.bigquery
     return BigQueryFeatureSource(
-        connection=connection_of(there), feature_table=there.feature_table, summary_table=there.summary_table
+        connection=connection_of(settings.bigquery),
+        feature_table=settings.bigquery.feature_table,
+        summary_table=settings.bigquery.summary_table,
     )
 
 
@@ -85,17 +86,17 @@ def prediction_table_of(settings: Settings) -> PredictionTable:
     return BigQueryPredictionTable(connection_of(settings.bigquery), settings.bigquery.prediction_table)
 
 
-def connection_of(there: BigQuerySettings) -> BigQueryConnection:
+def connection_of(bigquery: BigQuerySettings) -> BigQueryConnection:
     """The connection to BigQuery that the settings describe. Nothing is asked of it yet."""
     from dagster_gcp import BigQueryResource  # noqa: PLC0415 (as above)
 
     from nba_ml.sources.bigquery_connection import BigQueryConnection  # noqa: PLC0415
 
     return BigQueryConnection(
-        open_client=BigQueryResource(project=there.project, location=there.location).get_client,
-        project=there.project,
-        location=there.location,
-        endpoint=there.endpoint,
-        storage_endpoint=there.storage_endpoint,
-        maximum_bytes_billed=there.maximum_bytes_billed,
+        open_client=BigQueryResource(project=bigquery.project, location=bigquery.location).get_client,
+        project=bigquery.project,
+        location=bigquery.location,
+        endpoint=bigquery.endpoint,
+        storage_endpoint=bigquery.storage_endpoint,
+        maximum_bytes_billed=bigquery.maximum_bytes_billed,
     )

@@ -1,4 +1,4 @@
-"""When the jobs run. Every schedule is off until somebody turns it on: one switch each on the UI's Automation page."""
+"""When the jobs run. Every schedule is off until it is turned on, on the UI's Automation page."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -6,32 +6,36 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-# No public call tells which checks failed on the latest materialisation; this is what the UI itself asks.
 from nba_ml.contract.assets import EVALUATION_ASSETS
 from nba_ml.contract.season import month_of
+from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import retrained_assets
 from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.resources import Store
+from nba_ml.slates.health_rules import SLATE_HOUR
+from nba_ml.slates.rows import SlateRows
+from nba_ml.slates.store import SlateStore
 from nba_ml.sources.month_rows import MonthRowsSource
 
 NEW_YORK = "America/New_York"
 """The NBA's day: a game belongs to the date on which it starts there. By nine in the morning the last game of the
-west coast is over for seven hours and its box score corrected; and no clock is changed at nine."""
+west coast has been over for seven hours and its box score is corrected. Clocks never change at nine."""
 
 ANSWERED_WITHIN = 40
-"""Seconds. After 60 Dagster kills the tick of a sensor or a schedule, and nobody hears what the source said."""
+"""Seconds. After 60 Dagster kills the tick of a sensor or a schedule, and the source's own error is lost."""
 
 
 def sentence(words: str) -> str:
-    """The words with a capital in front and a full stop behind."""
+    """The words with a capital letter and a full stop."""
     return f"{words[0].upper()}{words[1:]}."
 
 
 def build_schedules(
     months: dg.MonthlyPartitionsDefinition, jobs: Sequence[UnresolvedAssetJobDefinition], *, observable: bool
 ) -> list[dg.ScheduleDefinition]:
-    """All schedules, each off until somebody turns it on. `observable`: the feature store is external, and grows."""
+    """The schedules of training, release and health. `observable`: the feature store is external, and grows."""
     by_name = {job.name: job for job in jobs}
     retraining = by_name["monthly_retraining"]
     off = dg.DefaultScheduleStatus.STOPPED
@@ -107,6 +111,72 @@ def build_schedules(
     ]
 
 
+def build_grading_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Ask for the grades of the month that ended, if slates of it were kept."""
+
+    @dg.schedule(
+        job=job,
+        name="monthly_grading",
+        cron_schedule="0 13 2 11,12,1-7 *",  # four hours after monthly_training, which takes the month's snapshot
+        execution_timezone=NEW_YORK,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="On the 2nd, 13:00 in New York: grades the slates of the month that ended. Off until you turn it "
+        "on.",
+    )
+    def monthly_grading(
+        context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
+    ) -> dg.RunRequest | dg.SkipReason:
+        month = month_of(context.scheduled_execution_time.date().replace(day=1) - timedelta(days=1))
+        if not SlateStore(store.months().objects).days(month):
+            return dg.SkipReason(f"No slate of {month} was kept, so there is nothing to grade.")
+        return dg.RunRequest(run_key=f"slate_grading-{month}", partition_key=month)
+
+    return monthly_grading
+
+
+def build_slate_schedule(
+    months: dg.MonthlyPartitionsDefinition, job: UnresolvedAssetJobDefinition, *, to_bigquery: bool
+) -> dg.ScheduleDefinition:
+    """Ask for today's slate every afternoon of New York, where the source has rows of today.
+
+    Args:
+        months: those of the source.
+        to_bigquery: also write the slate into the table of predictions.
+    """
+    days = days_of(months)
+
+    @dg.schedule(
+        job=job,
+        name="daily_slate",
+        cron_schedule=f"0 {SLATE_HOUR} * * *",
+        execution_timezone=NEW_YORK,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Today's slate, at five in the afternoon in New York. Off until you turn it on.",
+    )
+    def daily_slate(
+        context: dg.ScheduleEvaluationContext, slate_rows: dg.ResourceParam[SlateRows]
+    ) -> dg.RunRequest | dg.SkipReason:
+        today = context.scheduled_execution_time.date()
+        reason = _nothing_to_score(today, days, slate_rows)
+        if reason:
+            return dg.SkipReason(reason)
+        config = {"ops": {"slate_predictions": {"config": {"to_bigquery": to_bigquery}}}}
+        return dg.RunRequest(run_key=f"slate-{today}", partition_key=today.isoformat(), run_config=config)
+
+    return daily_slate
+
+
+def _nothing_to_score(today: date, days: dg.DailyPartitionsDefinition, rows: SlateRows) -> str:
+    """Why today has no slate; '' if it has one."""
+    if not days.has_partition_key(today.isoformat()):
+        return f"{today} is not in the source, whose last date is {days.get_last_partition_key()}."
+    near = rows.days_near(today)
+    if today in near:
+        return ""
+    latest = f"; the latest before it are of {max(near)}" if near else ""
+    return f"The feature store has no rows of {today}{latest}: no game today, or its features are not made yet."
+
+
 def _day(context: dg.ScheduleEvaluationContext) -> date:
     """The tick's date where the games are."""
     return context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
@@ -117,7 +187,7 @@ def _not_in_source(months: dg.MonthlyPartitionsDefinition, month: str) -> dg.Ski
     if month in available:
         return None
     return dg.SkipReason(
-        f"{month} is no month of the source, which has {available[0]} to {available[-1]}: there is nothing to train on."
+        f"{month} is not in the source, which has {available[0]} to {available[-1]}: there is nothing to train on."
     )
 
 

@@ -1,9 +1,9 @@
 """Checks of a date's slate: whether it is a slate at all, and how many players it leaves out.
 
-A slate keeps what it cannot predict apart, by name and reason, and is made all the same: without these checks a slate
-of nobody is a green run, and the first to know of it are those who look for a prediction in the evening.
+Players who cannot be predicted are set aside by name and reason, and the slate is made anyway. Without these checks an
+empty slate would be a green run, noticed only by those who look for a prediction in the evening.
 
-They are no part of the registry: what a month's model stands on, and what `nba-ml check` runs, are months.
+They are not in the registry, which is of months: so is `nba-ml check`.
 """
 
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "somebody_predicted",
             Consequence.STOPS_RUN,
             "at least one player is predicted, unless every row is early season",
-            "Features that changed their units or their order break the contract in every row: nobody is predicted.",
+            "Features that changed units or order break the contract in every row, so there are no predictions.",
             _somebody_predicted,
         ),
         Check(

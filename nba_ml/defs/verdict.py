@@ -69,11 +69,11 @@ def _verdicts(
         dg.AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=months
     )
     checks = blocking_checks(asset, limits)
-    spoken = latest_evaluations(instance, checks, months)
+    evaluations = latest_evaluations(instance, checks, months)
     for check in checks:
         for month in months:
             same_bytes = versions.get(month, {}).get(DATA_VERSION_TAG) == digests[month]
-            evaluation = spoken.get((check.key, month)) if same_bytes else None
+            evaluation = evaluations.get((check.key, month)) if same_bytes else None
             failed = evaluation is not None and not evaluation.passed
             yield CheckVerdict(
                 asset=asset,
@@ -101,15 +101,17 @@ def latest_evaluations(
         (info.check_key, info.partition_key)
         for info in storage.get_asset_check_partition_info(list(keys), partition_keys=list(months))
         if info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
-        and info.latest_execution_status in _SPOKEN
+        and info.latest_execution_status in _EVALUATED
     }
     found: dict[tuple[str, str], dg.AssetCheckEvaluation] = {}
     for month in sorted({month for _, month in fresh if month is not None}):
-        there = [key for key in keys if (key, month) in fresh]
-        latest = storage.get_latest_asset_check_execution_by_key(there, partition_filter=PartitionKeyFilter(key=month))
+        fresh_keys = [key for key in keys if (key, month) in fresh]
+        latest = storage.get_latest_asset_check_execution_by_key(
+            fresh_keys, partition_filter=PartitionKeyFilter(key=month)
+        )
         for key, record in latest.items():
             event = record.event.dagster_event if record.event else None
-            # Dagster selects by asset and by name, each by itself: two keys may bring a third.
+            # Dagster selects by asset and by name separately, so two keys may return a third.
             if event is None or (key, month) not in fresh:
                 continue
             evaluation = event.asset_check_evaluation_data
@@ -119,7 +121,7 @@ def latest_evaluations(
     return found
 
 
-_SPOKEN = (AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED)
+_EVALUATED = (AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED)
 
 
 def _found(evaluation: dg.AssetCheckEvaluation | None) -> str:
@@ -130,5 +132,5 @@ def _found(evaluation: dg.AssetCheckEvaluation | None) -> str:
         return ""
     stated = evaluation.metadata.get("next_step")
     advice = str(stated.value) if stated else ""
-    said = (evaluation.description or "it failed").removeprefix("failed: ").removesuffix(advice)
-    return f"{said.strip()} {advice.partition('. ')[0]}".strip().rstrip(".")
+    text = (evaluation.description or "it failed").removeprefix("failed: ").removesuffix(advice)
+    return f"{text.strip()} {advice.partition('. ')[0]}".strip().rstrip(".")

@@ -101,8 +101,8 @@ class Backfill:
             KeyboardInterrupt: SIGINT or SIGTERM came while it ran. The run is not left unfinished.
         """
         if assets not in self._jobs:
-            whole = self.planner.defs.resolve_implicit_global_asset_job_def()
-            self._jobs[assets] = whole.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
+            full_job = self.planner.defs.resolve_implicit_global_asset_job_def()
+            self._jobs[assets] = full_job.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
         result = execute(self._jobs[assets], self.planner.instance, month, self._config(assets))
         made = (e.step_materialization_data.materialization for e in result.get_asset_materialization_events())
         failures = {failure.step: failure for failure in step_failures(result)}
@@ -131,8 +131,8 @@ class Backfill:
 
     def summarise(self) -> str:
         """Make the report over all graded months, and return its URI."""
-        whole = self.planner.defs.resolve_implicit_global_asset_job_def()
-        job = whole.get_subset(asset_selection=frozenset({dg.AssetKey(REPORT)}))
+        full_job = self.planner.defs.resolve_implicit_global_asset_job_def()
+        job = full_job.get_subset(asset_selection=frozenset({dg.AssetKey(REPORT)}))
         result = execute(job, self.planner.instance, None)
         for failure in step_failures(result):
             raise NbaMlError(f"{REPORT}: {failure.message}")

@@ -34,7 +34,7 @@ class Outcome:
 
     check: Check
     status: CheckStatus
-    said: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class CheckReport:
         """
         bad = (*self.of(CheckStatus.FAILED), *self.of(CheckStatus.ERROR))
         if bad:
-            listed = "; ".join(f"{outcome.check.key}: {outcome.said}" for outcome in bad)
+            listed = "; ".join(f"{outcome.check.key}: {outcome.text}" for outcome in bad)
             raise ChecksFailedError(f"{self.headline}. {listed}")
 
     def junit(self) -> str:
@@ -79,10 +79,10 @@ class CheckReport:
         for outcome in self.outcomes:
             case = ElementTree.SubElement(suite, "testcase", classname=outcome.check.asset, name=outcome.check.name)
             if (element := _ELEMENTS.get(outcome.status)) is not None:
-                ElementTree.SubElement(case, element, message=outcome.said).text = outcome.check.reason
+                ElementTree.SubElement(case, element, message=outcome.text).text = outcome.check.reason
             else:
                 word = "warning: " if outcome.status is CheckStatus.WARNED else ""
-                ElementTree.SubElement(case, "system-out").text = word + outcome.said
+                ElementTree.SubElement(case, "system-out").text = word + outcome.text
         root = ElementTree.Element("testsuites")
         root.append(suite)
         ElementTree.indent(root)
@@ -94,7 +94,7 @@ class CheckReport:
         lines = [f"## {'❌' if red else '✅'} {self.headline}", ""]
         for outcome in (*self.of(CheckStatus.ERROR), *self.of(CheckStatus.FAILED), *self.of(CheckStatus.WARNED)):
             lines += [
-                f"- {_MARKS[outcome.status]} **{outcome.check.key}** ({outcome.check.consequence}): {outcome.said}"
+                f"- {_MARKS[outcome.status]} **{outcome.check.key}** ({outcome.check.consequence}): {outcome.text}"
             ]
         lines += [
             "",
@@ -104,8 +104,8 @@ class CheckReport:
             "|---|---|---|---|",
         ]
         for outcome in self.outcomes:
-            said = outcome.said.replace("|", "\\|").replace("\n", " ")
-            lines += [f"| {outcome.check.asset} | {outcome.check.name} | {_MARKS[outcome.status]} | {said} |"]
+            text = outcome.text.replace("|", "\\|").replace("\n", " ")
+            lines += [f"| {outcome.check.asset} | {outcome.check.name} | {_MARKS[outcome.status]} | {text} |"]
         return "\n".join([*lines, "", "</details>", ""])
 
 
@@ -129,9 +129,9 @@ def check_month(backfill: Backfill, month: str) -> CheckReport:
     checks = all_checks(planner.limits)
     present = {check.asset for check in checks} & planner.stored_assets(month)
     if "xgboost_model" not in present:
-        there = f"only {', '.join(sorted(present))}" if present else "nothing that has checks"
+        found = f"only {', '.join(sorted(present))}" if present else "nothing that has checks"
         raise MissingMonthsError(
-            f"{month} has no model: {there} is materialised. Run `nba-ml run --month {month}` first, or give --month "
+            f"{month} has no model: {found} is materialised. Run `nba-ml run --month {month}` first, or give --month "
             "a month that has a model."
         )
     result = backfill.check(month, present)

@@ -14,7 +14,7 @@ from nba_ml.slates.rows import NEAR, SlateRows, months_of
 from nba_ml.slates.store import SlateStore
 
 
-def look_at_slates(on: datetime | None, rows: SlateRows, slates: SlateStore, now: datetime) -> SlateDays:
+def read_slate_days(on: datetime | None, rows: SlateRows, slates: SlateStore, now: datetime) -> SlateDays:
     """The slates of the last weeks. `on` is when the schedule `daily_slate` was turned on, or None if it is off.
 
     If a slate can be due, this reads the feature store's dates. With BigQuery that is one query of the partition

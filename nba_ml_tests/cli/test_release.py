@@ -218,7 +218,7 @@ def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: T
         (["champion", "promote", "--waive", "verdict", *WHY], "cannot be waived"),
         (["rollout", "start", "mock", "--reason", "x"], "is shorter than 10 characters"),
         (["rollout", "status"], "There is no champion yet"),
-        (["rollout", "advance", "--until", "yesterday"], "is no date"),
+        (["rollout", "advance", "--until", "yesterday"], "is not a date"),
     ],
 )
 def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, arguments: list[str], said: str) -> None:
@@ -231,7 +231,7 @@ def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, argum
 
 def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     """Guards the second that a rollback may take: a graph takes three to load, tables and models half of one."""
-    modules = "nba_ml.cli.main, nba_ml.cli.release, nba_ml.storage.opening, nba_ml.registry.rollback"
+    modules = "nba_ml.cli.main, nba_ml.cli.champion, nba_ml.storage.opening, nba_ml.registry.rollback"
     code = f"import sys, {modules}; print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in told.stdout.split()}

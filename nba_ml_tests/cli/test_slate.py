@@ -140,7 +140,7 @@ def test_a_slate_that_serves_nobody_is_no_success(terminal: Terminal) -> None:
     ("arguments", "said"),
     [
         (("predict", "--date", "2022-02-03"), "There are no feature rows of 2022-02-03"),
-        (("predict", "--date", "15.1.2022"), "'15.1.2022' is no date"),
+        (("predict", "--date", "15.1.2022"), "'15.1.2022' is not a date"),
         (("predict", "--date", "2022-W02-6"), "'2022-W02-6' is 2022-01-15: give it as YYYY-MM-DD"),
         (("predict", "--date", "0001-01-01"), "No NBA game is played on 0001-01-01"),
         (("predict", "--date", "9999-12-31"), "No NBA game is played on 9999-12-31"),

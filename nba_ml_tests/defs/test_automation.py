@@ -220,7 +220,7 @@ def test_a_snapshot_taken_by_hand_settles_what_was_asked_for(deployment: Deploym
     run = deployment.instance.get_run_by_id(_run_id(snapshot))
     assert run is not None
     deployment.instance.report_run_canceled(run)
-    assert f"The snapshot of 2021-10 failed (run {run.run_id}): mend the cause" in deployment.says()
+    assert f"The snapshot of 2021-10 failed (run {run.run_id}): fix the cause" in deployment.says()
     deployment.materialise("2021-10", "feature_store_snapshot")
     assert [r.job_name for r in deployment.requests()] == ["monthly_model"]
 
@@ -237,7 +237,7 @@ def test_a_snapshot_that_failed_is_named_and_taken_again_when_its_rows_change(de
     assert model.partition_key == "2021-10", "the month before does not need it"
     deployment.run(model)
     assert deployment.says() == (
-        f"Nothing changed. The snapshot of 2021-11 failed (run {_run_id(november)}): mend the cause and materialise it "
+        f"Nothing changed. The snapshot of 2021-11 failed (run {_run_id(november)}): fix the cause and materialise it "
         "by hand; until then no model of that month or a later one is asked for."
     )
     deployment.materialise("2021-11", SUMMARY, FEATURES)
@@ -446,7 +446,7 @@ def test_where_the_source_has_no_such_month_a_tick_skips_with_a_sentence(tmp_pat
     """Guards against a red tick every month on a laptop, whose data end in 2025-06."""
     said = asked(graph(tmp_path), name, datetime(2025, 12, 2, 14, tzinfo=UTC))
     month = {"monthly_training": "2025-11", "weekly_training": "2025-12"}[name]
-    assert said == (f"{month} is no month of the source, which has 2021-10 to 2025-06: there is nothing to train on.")
+    assert said == (f"{month} is not in the source, which has 2021-10 to 2025-06: there is nothing to train on.")
 
 
 def test_every_schedule_is_off_until_somebody_turns_it_on(tmp_path: Path) -> None:

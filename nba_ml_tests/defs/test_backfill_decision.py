@@ -194,7 +194,7 @@ def test_a_failed_snapshot_is_not_asked_for_until_its_rows_change() -> None:
     decision = platform.look()
     run_id = platform.runs[platform.snapshot_keys()["2021-10"]].run_id
     assert decision.troubles == (
-        f"the snapshot of 2021-10 failed (run {run_id}): mend the cause and materialise it by hand; until then no "
+        f"the snapshot of 2021-10 failed (run {run_id}): fix the cause and materialise it by hand; until then no "
         "model of that month or a later one is asked for",
     )
     assert not decision.snapshots

@@ -18,10 +18,11 @@ from nba_ml.checks.registry import STORED
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.build import build_defs
+from nba_ml.defs.jobs import build_grading_job, build_slate_job
 from nba_ml.defs.partitions import season_months
 from nba_ml.defs.resources import Store
+from nba_ml.defs.schedules import build_grading_schedule, build_slate_schedule
 from nba_ml.defs.sensors.failures import notice_of
-from nba_ml.defs.slate_jobs import build_grading_job, build_grading_schedule, build_slate_job, build_slate_schedule
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollback import rollout_stop
 from nba_ml.registry.rollout import rollout_start
@@ -222,7 +223,7 @@ def test_the_schedule_asks_for_the_slate_of_today_in_new_york(home: Home) -> Non
     ("day", "last", "reason"),
     [
         (date(2022, 2, 3), "2022-06", "no rows of 2022-02-03; the latest before it are of 2022-01-31"),
-        (date(2022, 7, 4), "2022-06", "2022-07-04 is no day of the source, whose last one is 2022-06-30"),
+        (date(2022, 7, 4), "2022-06", "2022-07-04 is not in the source, whose last date is 2022-06-30"),
         (date(2022, 6, 1), "2022-06", "no rows of 2022-06-01: no game today, or its features are not made yet"),
     ],
 )

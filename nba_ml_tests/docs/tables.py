@@ -21,7 +21,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS
 from nba_ml.data.tables import snapshot_schema
-from nba_ml.defs import slate_checks, standing_checks
+from nba_ml.defs import release_checks, slate_checks
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.partitions import season_months
 from nba_ml.serving.http.openapi import PROBLEM, RECORD, predict_operation
@@ -87,7 +87,7 @@ def every_check(limits: Thresholds | None = None) -> list[Check]:
 
 def standing(limits: Thresholds | None = None) -> list[tuple[str, dict[str, str]]]:
     """The checks of the release as a whole: key, and threshold and reason."""
-    built = standing_checks.build(season_months("2021-10", "2021-12"), limits or Thresholds())
+    built = release_checks.build(season_months("2021-10", "2021-12"), limits or Thresholds())
     return [
         (f"{spec.asset_key.to_user_string()}.{spec.name}", {k: str(v.value) for k, v in _metadata(spec)})
         for spec in built.check_specs

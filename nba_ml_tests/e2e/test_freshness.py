@@ -142,7 +142,7 @@ def test_where_the_source_has_ended_the_monthly_training_skips(
     assert wait_for(lambda: _ticks(watched, "monthly_training"), TICKS_WITHIN), watched.log.read_text()[-3000:]
     found = _ticks(watched, "monthly_training")
     assert {tick["status"] for tick in found} == {"SKIPPED"}
-    assert "is no month of the source, which has 2021-10 to 2025-06" in found[0]["skipReason"]
+    assert "is not in the source, which has 2021-10 to 2025-06" in found[0]["skipReason"]
     page = open_page(f"/locations/{watched.location}/schedules/monthly_training")
     expect(page.get_by_role("button", name="View logs").first).to_be_visible()
     page.screenshot(path=tmp_path / "monthly.png")

@@ -21,7 +21,7 @@ from nba_ml.defs.build import build_defs
 from nba_ml.defs.health import slates_on_since
 from nba_ml.monitoring.health import HOME, Level
 from nba_ml.settings import Settings
-from nba_ml.slates.health import look_at_slates
+from nba_ml.slates.health import read_slate_days
 from nba_ml.slates.health_rules import SlateDays, slates_made
 from nba_ml.slates.rows import StoredSlateRows
 from nba_ml.slates.store import SlateStore
@@ -72,9 +72,9 @@ def test_a_schedule_that_is_on_and_a_slate_that_is_kept_are_seen(scene: Scene) -
     """Guards the chain from the switch and the store to the finding: of three dates one has its slate."""
     scene.slates.keep(slate())
     scene.switch("daily_release", InstigatorStatus.RUNNING)
-    assert look_at_slates(slates_on_since(scene.instance), scene.rows, scene.slates, NOW).on is None
+    assert read_slate_days(slates_on_since(scene.instance), scene.rows, scene.slates, NOW).on is None
     scene.switch("daily_slate", InstigatorStatus.RUNNING)
-    found = look_at_slates(slates_on_since(scene.instance), scene.rows, scene.slates, NOW)
+    found = read_slate_days(slates_on_since(scene.instance), scene.rows, scene.slates, NOW)
     assert (found.on, found.made) == (SINCE, [DAY])
     assert {date(2022, 1, day) for day in (14, 15, 16)} <= set(found.with_rows)
     said = slates_made(found, NOW)
@@ -86,12 +86,12 @@ def test_a_schedule_that_is_on_and_a_slate_that_is_kept_are_seen(scene: Scene) -
 def test_a_schedule_that_was_turned_off_again_is_off(scene: Scene) -> None:
     """Guards against an alarm after somebody has decided that there are no slates."""
     scene.switch("daily_slate", InstigatorStatus.STOPPED)
-    assert look_at_slates(slates_on_since(scene.instance), scene.rows, scene.slates, NOW).on is None
+    assert read_slate_days(slates_on_since(scene.instance), scene.rows, scene.slates, NOW).on is None
 
 
 def test_where_none_is_due_the_feature_store_is_not_asked(scene: Scene) -> None:
     """Guards against a query that is billed every hour, and a red release, for slates that nobody makes."""
-    found = look_at_slates(slates_on_since(scene.instance), Unreachable(scene.root), scene.slates, NOW)
+    found = read_slate_days(slates_on_since(scene.instance), Unreachable(scene.root), scene.slates, NOW)
     assert found == SlateDays(on=None, made=(), with_rows=(), unread="")
     assert slates_made(found, NOW).level is Level.FINE
 
@@ -99,7 +99,9 @@ def test_where_none_is_due_the_feature_store_is_not_asked(scene: Scene) -> None:
 def test_a_feature_store_that_does_not_answer_leaves_the_other_findings_alone(scene: Scene) -> None:
     """Guards against `nba-ml health` that says nothing of a dead daemon because BigQuery is out of reach too."""
     scene.switch("daily_slate", InstigatorStatus.RUNNING)
-    said = slates_made(look_at_slates(slates_on_since(scene.instance), Unreachable(scene.root), scene.slates, NOW), NOW)
+    said = slates_made(
+        read_slate_days(slates_on_since(scene.instance), Unreachable(scene.root), scene.slates, NOW), NOW
+    )
     assert said.level is Level.RED
     assert "BigQuery did not answer about 2022-01-17." in said.said
 
@@ -108,7 +110,7 @@ def test_a_slate_of_last_season_is_no_habit(scene: Scene) -> None:
     """Guards against a warning for ever after somebody tried the command once."""
     scene.slates.keep(slate())
     later = datetime(2022, 2, 16, 17, tzinfo=UTC)
-    assert list(look_at_slates(slates_on_since(scene.instance), scene.rows, scene.slates, later).made) == []
+    assert list(read_slate_days(slates_on_since(scene.instance), scene.rows, scene.slates, later).made) == []
 
 
 def test_the_slates_of_a_short_month_are_seen(scene: Scene) -> None:
@@ -116,7 +118,7 @@ def test_the_slates_of_a_short_month_are_seen(scene: Scene) -> None:
     yesterday = date(2022, 2, 28)
     scene.slates.keep(slate(day=yesterday, rows=slate_rows_on(yesterday)))
     march = datetime(2022, 3, 1, 17, tzinfo=UTC)
-    assert list(look_at_slates(slates_on_since(scene.instance), scene.rows, scene.slates, march).made) == [yesterday]
+    assert list(read_slate_days(slates_on_since(scene.instance), scene.rows, scene.slates, march).made) == [yesterday]
 
 
 def slate_rows_on(day: date) -> pa.Table:

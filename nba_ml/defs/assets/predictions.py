@@ -67,12 +67,12 @@ def _facts(made: MonthPredictions) -> dict[str, Any]:
     facts |= {"model_version": made.model.model_version, "model_newest_month": made.model.newest_month}
     if not rows:
         return {**facts, "note": "no samples in this month: its rows are early season, or not played yet"}
-    told = {
+    recommended = {
         entry["values"]: entry["counts"] for entry in made.table.column("recommendation").value_counts().to_pylist()
     }
     return {
         **facts,
         "mean_predicted_points": round(pc.mean(made.table.column("predicted_points")).as_py(), 4),
         "mean_confidence": round(pc.mean(made.table.column("confidence_score")).as_py(), 2),
-        **{f"recommended_{name.lower()}": told.get(name, 0) for name in ("OVER", "UNDER", "PASS", "NO_LINE")},
+        **{f"recommended_{name.lower()}": recommended.get(name, 0) for name in ("OVER", "UNDER", "PASS", "NO_LINE")},
     }

@@ -22,13 +22,13 @@ _DAGSTER_TYPES = {"date32[day]": "date", "list<item: double>": "array<double>", 
 
 def column_schema(schema: pa.Schema, descriptions: Mapping[str, str] | None = None) -> dg.TableSchema:
     """An Arrow schema as Dagster shows it."""
-    told = descriptions or {}
+    texts = descriptions or {}
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=field.name,
                 type=_DAGSTER_TYPES.get(str(field.type), str(field.type)),
-                description=told.get(field.name),
+                description=texts.get(field.name),
                 constraints=dg.TableColumnConstraints(nullable=field.nullable),
             )
             for field in schema

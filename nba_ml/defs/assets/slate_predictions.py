@@ -91,7 +91,7 @@ def _sent_facts(sent: Sent, done: Predicted) -> dict[str, Any]:
 
 def _facts(done: Predicted) -> dict[str, Any]:
     slate, report = done.kept.slate, done.kept.slate.report
-    told = {name: sum(counts.get(name, 0) for _, _, counts in served_counts(slate)) for name in RECOMMENDATIONS}
+    recommended = {name: sum(counts.get(name, 0) for _, _, counts in served_counts(slate)) for name in RECOMMENDATIONS}
     facts: dict[str, Any] = {
         "rows": report.rows,
         "dagster/partition_row_count": slate.table.num_rows,
@@ -100,7 +100,7 @@ def _facts(done: Predicted) -> dict[str, Any]:
         "early_season": report.early_season,
         "set_aside": len(report.set_aside),
         **{f"served_by_{side}": sum(counts.values()) for side, _, counts in served_counts(slate)},
-        **{f"recommended_{name.lower()}": count for name, count in told.items()},
+        **{f"recommended_{name.lower()}": count for name, count in recommended.items()},
         "champion": report.champion.model_version,
         "challenger": report.challenger.model_version if report.challenger else "none",
         "channel_serial": report.channel_serial,

@@ -1,4 +1,4 @@
-"""What a new snapshot is beside the one before it: the same rows again, or other rows though nothing said so."""
+"""A new snapshot compared with the previous one: the same rows, or other rows although no input's version changed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nba_ml.defs.assets.recording import INPUTS
 STANDS_FOR = "nba_ml/stands_for"
 """Metadata of a snapshot: the digest of the inputs from which these very rows were first taken.
 
-A table may be written again, or its version be computed in another way, and the snapshot come out the same: then
-nothing that stands on it is out of date. Older snapshots lack it, and stand for their own inputs."""
+A table may be rewritten, or its version computed in another way, and the snapshot be the same. Then
+nothing downstream is out of date. Older snapshots lack it and stand for their own inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The month's materialisation before: the digest of its rows, of its inputs, and of what they stand for."""
+    """The month's previous materialisation: the digest of its rows, of its inputs, and of what they stand for."""
 
     digest: str
     inputs: str
@@ -45,7 +45,7 @@ def stands_for(before: Before | None, digest: str, inputs: str) -> str:
 
 
 def changed_rows(before: Snapshot, now: Snapshot) -> int:
-    """Player-games that are in only one of the two, or with other values."""
+    """Number of player-games that are in only one of the two, or have other values."""
     old, new = (each.table.to_pandas(date_as_object=False) for each in (before, now))
     both = old.merge(new, how="outer", on=list(old.columns), indicator=True)
     return len(both.loc[both["_merge"] != "both", KEY].drop_duplicates())

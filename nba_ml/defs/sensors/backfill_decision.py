@@ -245,7 +245,7 @@ class _Month:
         else:
             return ""
         until = "the one that is there serves" if self.usable else "no model of that month or a later one is asked for"
-        return f"the snapshot of {self.name} {what}: mend the cause and materialise it by hand; until then {until}"
+        return f"the snapshot of {self.name} {what}: fix the cause and materialise it by hand; until then {until}"
 
 
 def _state(taken: Taken | None, run: AskedRun | None, had: int | None) -> _State:
@@ -255,9 +255,9 @@ def _state(taken: Taken | None, run: AskedRun | None, had: int | None) -> _State
         return _State.SETTLED if anew else _State.LOST
     if run.status is not RunStatus.FAILED:
         return _State.OPEN if run.status is RunStatus.OPEN else _State.SETTLED
-    # What the failed run itself took, before one of its checks failed, mends nothing.
-    mended = anew and taken is not None and taken.run_id != run.run_id
-    return _State.SETTLED if mended else _State.FAILED
+    # A snapshot that the failed run itself took, before one of its checks failed, does not count.
+    retaken = anew and taken is not None and taken.run_id != run.run_id
+    return _State.SETTLED if retaken else _State.FAILED
 
 
 def _latest(windows: Mapping[str, str], reached: Sequence[str], followed: Followed) -> dict[str, str]:

@@ -1,11 +1,11 @@
-"""The sensor that tells people of what went wrong: failed runs, and failed checks of runs that are green.
+"""The sensor that notifies people of failed runs, and of failed checks in runs that succeeded.
 
-It is a sensor of its own making and not Dagster's run-failure sensor, which moves on past a run whose notice could
-not be delivered: the tick is red, and nobody is ever told. Here a run is tagged once a target has got its notice, and
-the cursor stays before the first run of which somebody is still to be told. So a failed delivery makes the tick fail,
-is tried again at the next, and tells nobody twice (but for a process that dies between delivery and tag).
+Dagster's run-failure sensor moves past a run whose notice could not be delivered, so that notice is lost. Here a run is
+tagged once a target has received its notice, and the cursor stays before the first run with a notice outstanding. A
+failed delivery makes the tick fail and is tried again at the next tick. A notice is repeated only if the process dies
+between delivery and tag.
 
-Runs that a command line makes are left out: it tells the person who sits before it, by its words and exit code.
+Runs of the command line are left out: it reports to the person who started it.
 """
 
 import time
@@ -21,7 +21,7 @@ from nba_ml.monitoring.notify import Notice, Target, targets_of
 from nba_ml.settings import NotifySettings
 
 TOLD = "nba_ml/told_by_"
-"""Tag of a run that a target was told of, with the target's name behind it."""
+"""Tag of a run whose notice a target has received, followed by the target's name."""
 
 GIVEN_UP_AFTER = 24 * 3600
 """Seconds. A target that is out of order for longer is not sent what piled up meanwhile."""
@@ -60,25 +60,25 @@ def build_notifier(settings: NotifySettings) -> dg.SensorDefinition:
         instance = context.instance
         if context.cursor is None:
             context.update_cursor(str(_newest_event(instance)))
-            return dg.SkipReason("From now on: what failed before this sensor was turned on is not told.")
+            return dg.SkipReason("From now on: failures before this sensor was turned on are not reported.")
         finished = _finished(instance, int(context.cursor))
         broken: dict[str, str] = {}
-        told = 0
+        reported = 0
         for storage_id, run_id, age in finished:
             notice = notice_of(instance, run_id, settings.ui_url)
             if notice is not None:
-                told += 1
+                reported += 1
                 _tell(context, notice, targets, broken, too_old=age > GIVEN_UP_AFTER)
             if not broken:
                 context.update_cursor(str(storage_id))
         if broken:
-            said = "; ".join(f"{name}: {why}" for name, why in broken.items())
-            # A tick that fails keeps its old cursor, so these runs are looked at again.
+            errors = "; ".join(f"{name}: {why}" for name, why in broken.items())
+            # A tick that fails keeps its old cursor, so these runs come up again.
             raise NotifyError(
-                f"Not all targets got the notice. {said}. The others are tried again every {_LOOKS_EVERY} seconds for "
-                "a day. `nba-ml health --test` sends every target a test message."
+                f"Not all targets got the notice. {errors}. The others are tried again every {_LOOKS_EVERY} seconds "
+                "for a day. `nba-ml health --test` sends every target a test message."
             )
-        return dg.SkipReason(f"{len(finished)} run(s) ended since the last tick, {told} to report.")
+        return dg.SkipReason(f"{len(finished)} run(s) ended since the last tick, {reported} to report.")
 
     return notify_failures
 
@@ -91,7 +91,7 @@ def _tell(
     *,
     too_old: bool,
 ) -> None:
-    """Tell every target that was not told yet; one that fails is not tried again in this look."""
+    """Notify every target that has not received the notice; one that fails is not tried again in this tick."""
     run = context.instance.get_run_by_id(notice.run_id)
     done = set(run.tags) if run else set()
     if f"{TOLD}log" not in done:
@@ -102,7 +102,7 @@ def _tell(
         if tag in done or name in broken:
             continue
         if too_old:
-            context.log.error(f"{name} could not be told of run {notice.run_id} for a day, and will not be.")
+            context.log.error(f"{name} could not be notified of run {notice.run_id} for a day. It is not tried again.")
             context.instance.add_run_tags(notice.run_id, {tag: "given up"})
         elif (why := deliver(notice)) is None:
             context.instance.add_run_tags(notice.run_id, {tag: "yes"})
@@ -128,7 +128,7 @@ def _finished(instance: dg.DagsterInstance, after: int) -> list[tuple[int, str, 
 
 
 def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> Notice | None:
-    """What is to be told of a finished run; None if all is well, it is gone, or a command line made it."""
+    """The notice of a finished run; None if it has no failure, is deleted, or was made by the command line."""
     run = instance.get_run_by_id(run_id)
     if run is None or PID_TAG in run.tags:
         return None

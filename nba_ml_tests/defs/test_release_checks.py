@@ -9,10 +9,10 @@ import pytest
 
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.build import build_defs
-from nba_ml.defs.health import look_at_release, look_at_scheduler
+from nba_ml.defs.health import read_release, read_scheduler
 from nba_ml.defs.jobs import STANDING_CHECKS
 from nba_ml.defs.partitions import month_keys, partitions_of
-from nba_ml.defs.standing_checks import build
+from nba_ml.defs.release_checks import build
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings
 from nba_ml.storage.opening import open_objects
@@ -69,7 +69,7 @@ def test_a_failed_month_is_red_until_it_is_made_good_and_then_all_is_fine(home: 
     assert "train_split of 2021-11: feature_store_snapshot was never materialised for 2021-10" in str(found.description)
     assert failed.run_id in str(found.metadata["offender_1"].value)
 
-    release = look_at_release(
+    release = read_release(
         home.instance, open_objects(home.settings.artifact_root), month_keys(partitions_of(home.settings))
     )
     assert [(f.month, f.asset, f.refused) for f in release.failed] == [("2021-11", "train_split", False)]
@@ -81,7 +81,7 @@ def test_a_failed_month_is_red_until_it_is_made_good_and_then_all_is_fine(home: 
 
 def test_the_switches_are_as_somebody_set_them(home: Home) -> None:
     """Guards the one thing that shows a deleted or a stopped schedule from outside."""
-    clockwork = look_at_scheduler(home.instance, home.defs, grows=True)
+    clockwork = read_scheduler(home.instance, home.defs, grows=True)
     assert clockwork.switches["monthly_training"] is False
     repository = home.defs.get_repository_def()
     switched = [schedule.name for schedule in repository.schedule_defs] + [each.name for each in repository.sensor_defs]

@@ -1,6 +1,6 @@
-"""The standing checks of the release: not of a month's value but of what is there now.
+"""The checks of the release as a whole: its current state, not the value of a month.
 
-They belong to `champion`, have no months, and speak of the day on which they run: `daily_health` runs them.
+They belong to `champion`, have no months, and judge the day on which they run: `daily_health` runs them.
 """
 
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.defs.health import judge_release, limits_of, look_at_release, slates_on_since
+from nba_ml.defs.health import judge_release, limits_of, read_release, slates_on_since
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.monitoring.health import HealthFinding, Level
-from nba_ml.slates.health import look_at_slates
+from nba_ml.slates.health import read_slate_days
 from nba_ml.slates.health_rules import slates_made
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.store import SlateStore
@@ -60,13 +60,13 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
         slate_rows: dg.ResourceParam[SlateRows],
     ) -> Iterator[dg.AssetCheckResult]:
         now = datetime.now(UTC)
-        release = look_at_release(context.instance, artifact_root.objects(), month_keys(months))
+        release = read_release(context.instance, artifact_root.objects(), month_keys(months))
         selected = {key.name for key in context.selected_asset_check_keys}
-        for said in judge_release(release, now, limits_of(limits)):
-            if said.name in selected:
-                yield _result(said, rules[said.name][0])
+        for finding in judge_release(release, now, limits_of(limits)):
+            if finding.name in selected:
+                yield _result(finding, rules[finding.name][0])
         if "slates_made" in selected:
-            days = look_at_slates(
+            days = read_slate_days(
                 slates_on_since(context.instance), slate_rows, SlateStore(store.months().objects), now
             )
             yield _result(slates_made(days, now), rules["slates_made"][0])
@@ -74,17 +74,17 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
     return examine
 
 
-def _result(said: HealthFinding, threshold: str) -> dg.AssetCheckResult:
-    passed = said.level is Level.FINE
+def _result(finding: HealthFinding, threshold: str) -> dg.AssetCheckResult:
+    passed = finding.level is Level.FINE
     return dg.AssetCheckResult(
         passed=passed,
         asset_key=ASSET,
-        check_name=said.name,
-        severity=dg.AssetCheckSeverity.WARN if said.level is Level.WARNING else dg.AssetCheckSeverity.ERROR,
-        description=said.said if passed else f"{said.said} {said.next_step}",
+        check_name=finding.name,
+        severity=dg.AssetCheckSeverity.WARN if finding.level is Level.WARNING else dg.AssetCheckSeverity.ERROR,
+        description=finding.said if passed else f"{finding.said} {finding.next_step}",
         metadata={
             "threshold": threshold,
-            **({} if passed else {"next_step": said.next_step}),
-            **{f"offender_{i}": str(each) for i, each in enumerate(said.worst[:5], 1)},
+            **({} if passed else {"next_step": finding.next_step}),
+            **{f"offender_{i}": str(each) for i, each in enumerate(finding.worst[:5], 1)},
         },
     )

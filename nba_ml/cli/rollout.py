@@ -1,0 +1,197 @@
+"""`nba-ml rollout`: a challenger beside the champion, from registration and comparison to its last step."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from nba_ml.cli.release import (
+    FROM_SERIAL,
+    NOT_DONE,
+    REASON,
+    UNTIL,
+    command_to_repeat,
+    is_newest,
+    parse_day,
+    print_evidence,
+    print_state,
+    published_objects,
+    release_context,
+    report_other_moves,
+    required_reason,
+)
+from nba_ml.cli.wrapper import command, say
+
+
+@click.group()
+def rollout() -> None:
+    """Give a challenger 0 (shadow), 10, 50, then 100 percent of the slate, or stop it."""
+
+
+@rollout.command()
+@click.argument("model_id")
+@REASON
+@click.option("--graded-from", metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today.")
+@click.option(
+    "--share",
+    type=click.Choice(["0", "10"]),
+    default="0",
+    show_default=True,
+    help="Percent of the player-games that it serves from now on.",
+)
+@FROM_SERIAL
+@command
+def start(model_id: str, reason: str | None, graded_from: str | None, share: str, from_serial: int | None) -> int:
+    """Start a rollout of MODEL_ID in shadow (scored and graded, not served), or at 10% with --share 10.
+
+    MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. A hash, the
+    same in every worker, decides which player-games it serves. `rollout advance` takes it from 0 to 10 if its grades
+    allow. With --share 10 a registered model must pass its backtest on stored rows first.
+    """
+    from nba_ml.registry.rollout import FirstShare, rollout_start
+    from nba_ml.registry.systems.catboost_v8 import EXTRA, SYSTEM_ID
+
+    first: FirstShare = 10 if share == "10" else 0
+    with command_to_repeat():
+        done = rollout_start(
+            release_context(),
+            model_id,
+            datetime.now(UTC),
+            required_reason(reason),
+            parse_day(graded_from),
+            from_serial,
+            first,
+        )
+    report_other_moves(done)
+    state = done.serving
+    if state is not None:
+        print_state(state)
+        if state.challenger is not None and state.challenger.system_id == SYSTEM_ID:
+            say(
+                f"It is a CatBoost: workers without the extra '{EXTRA}' refuse it, and refuse to start while it has a "
+                "share."
+            )
+    return 0
+
+
+@rollout.command()
+@UNTIL
+@FROM_SERIAL
+@command
+def advance(until: str | None, from_serial: int | None) -> int:
+    """Take the next step if the grades allow it; stop the rollout if they are too bad.
+
+    After 100% the challenger becomes the champion. The exit code is 1 if nothing changed, or if the challenger went
+    back to 0.
+    """
+    from nba_ml.registry.rollout import rollout_advance
+
+    with command_to_repeat():
+        status, done = rollout_advance(release_context(), datetime.now(UTC), parse_day(until), from_serial)
+    report_other_moves(done)
+    say(f"{status.step.action}: {status.step.reason}.")
+    if done.serving is not None:
+        print_state(done.serving)
+    return 0 if (done.moved or done.already) and status.step.action == "advance" else NOT_DONE
+
+
+@rollout.command()
+@REASON
+@click.option("--forget", is_flag=True, help="Also remove the challenger from shadow.")
+@FROM_SERIAL
+@command
+def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
+    """Set the challenger's share to 0 immediately. It stays in shadow: scored, graded, not served."""
+    from nba_ml.registry.rollback import rollout_stop
+
+    with command_to_repeat():
+        done = rollout_stop(
+            published_objects(), datetime.now(UTC), required_reason(reason), forget=forget, from_serial=from_serial
+        )
+    report_other_moves(done)
+    if done.serving is not None:
+        print_state(done.serving)
+    return 0
+
+
+@rollout.command()
+@UNTIL
+@command
+def status(until: str | None) -> int:
+    """Compare champion and challenger on the games since the last step, and show what advance would do."""
+    from nba_ml.registry.rollout import rollout_status
+
+    context = release_context()
+    found = rollout_status(context, parse_day(until))
+    print_state(found.channel)
+    is_newest(context.objects, found.channel)
+    if found.evidence is not None:
+        print_evidence(found.evidence)
+    say(f"{found.step.action}: {found.step.reason}.")
+    return 0
+
+
+@rollout.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--given-until", metavar="YYYY-MM-DD", required=True, help="The last game date of all rows it was given.")
+@click.option(
+    "--fitted-until",
+    metavar="YYYY-MM-DD",
+    help="The last game date used for fitting or early stopping, if later rows were held out.",
+)
+@command
+def register(file: Path, given_until: str, fitted_until: str | None) -> int:
+    """Register a CatBoost FILE (.cbm), so that it can be compared and rolled out.
+
+    It must have the contract's 33 features, by name and in order. The two dates cannot be checked: games up to them are
+    never used to grade it. Its interval is calibrated on the rows between the two dates, if the store has 500;
+    otherwise it has none. Needs the extra nba_ml[catboost].
+    """
+    from nba_ml.registry.registration import register as put
+    from nba_ml.registry.systems.interface import TrainingExtent
+
+    given = parse_day(given_until)
+    fitted = parse_day(fitted_until) or given
+    if given is None or fitted is None:
+        raise click.UsageError("--given-until needs a date.")
+    today = datetime.now(UTC).date()
+    if given > today:
+        raise click.UsageError(
+            f"--given-until {given} is in the future. Today is {today} (UTC): give the date of the last game that the "
+            "model was given."
+        )
+    model = put(release_context(), file.read_bytes(), TrainingExtent(fitted, given))
+    say(
+        f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` scores and grades it beside the "
+        f"champion without serving. Before it serves, it must meet conditions on stored games after {given}. That date "
+        "cannot be checked: if it is too early, the model is graded on games that it was trained on."
+    )
+    return 0
+
+
+@rollout.command()
+@click.argument("model_ids", nargs=-1, required=True)
+@click.option("--month", metavar="YYYY-MM", required=True, help="A month that none of them was given.")
+@command
+def compare(model_ids: tuple[str, ...], month: str) -> int:
+    """Score a month with several systems in shadow, and grade each against the first, on the same rows.
+
+    MODEL_IDS are published models, registered CatBoosts, mock or moving_average. For a registered model it also shows
+    the conditions that it must meet before it serves, measured on all stored games after the last it was given.
+    """
+    from nba_ml.evaluation.compare import backtests, shadow_month
+
+    context = release_context()
+    for grade in shadow_month(context, month, model_ids).systems:
+        metrics, interval = grade.metrics, grade.gain_interval
+        say(
+            f"MAE {metrics.mae:.3f}  bias {metrics.bias:+.2f}  gain {grade.gain:+.3f} (95%: {interval.low:+.3f} to "
+            f"{interval.high:+.3f})  {metrics.n:,} rows  {grade.model_version}"
+        )
+    for found in backtests(context, model_ids):
+        say(f"{found.model} {'may serve' if found.passed else 'may not serve'}, by all stored rows after its training:")
+        for condition in found.conditions:
+            say(f"  {'met' if condition.met else 'NOT MET':8}{condition.name}: {condition.detail}")
+    return 0

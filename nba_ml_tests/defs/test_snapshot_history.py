@@ -1,0 +1,99 @@
+"""A snapshot taken again from BigQuery: rows that changed although nothing that an observation reads did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import season_months
+from nba_ml.defs.assets import feature_store_snapshot
+from nba_ml.defs.io_manager import MonthStoreIOManager
+from nba_ml.defs.resources import Store
+from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
+from nba_ml_tests.conftest import features_of, summary_of
+
+MONTH = "2022-06"
+"""A month of six games."""
+DAY = "2022-06-02"
+
+
+@pytest.fixture
+def platform(bigquery_emulator: BigQueryEmulator) -> Platform:
+    made = make_platform(bigquery_emulator)
+    made.load(features_of(MONTH), summary_of(MONTH))
+    return made
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def taken(platform: Platform, instance: dg.DagsterInstance, root: Path) -> tuple[int, list[str]]:
+    """Take the snapshot: how many rows it reports as changed, and its warnings."""
+    months = dg.StaticPartitionsDefinition(season_months("2021-10", MONTH))
+    result = dg.materialize(
+        [feature_store_snapshot.build(months)],
+        instance=instance,
+        partition_key=MONTH,
+        resources={
+            "month_rows": platform.source(),
+            "store": Store(str(root)),
+            "io_manager": MonthStoreIOManager(str(root)),
+        },
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    [event] = result.asset_materializations_for_node("feature_store_snapshot")
+    logged = [record.user_message for record in instance.all_logs(result.run_id) if record.level >= 30]
+    value = event.metadata["rows_changed_without_updated_at"].value
+    assert isinstance(value, int)
+    return value, [line for line in logged if "updated_at" in line]
+
+
+def rewritten(platform: Platform, name: str, change: float) -> int:
+    """Add to a feature of one day's rows, and leave every other column as it was. Returns the number of rows."""
+    rows = features_of(MONTH)
+    rows = rows.filter(pc.equal(rows.column("game_date").cast(pa.string()), DAY))
+    vectors = np.array(rows.column("features").to_pylist(), dtype=np.float64)
+    vectors[:, V2_33FEATURES.index(name)] += change
+    field = rows.schema.field("features")
+    column = pa.array(vectors.tolist(), type=field.type)
+    platform.sql(f"DELETE FROM {{features}} WHERE game_date = '{DAY}'")
+    platform.load(rows.set_column(rows.column_names.index("features"), field, column))
+    return rows.num_rows
+
+
+def test_rows_rewritten_without_updated_at_are_counted_and_reported(
+    platform: Platform, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Guards the only sign of a job that corrects features and leaves updated_at: an observation reads no feature, so
+    neither the sensor nor --only-missing sees it."""
+    assert taken(platform, instance, tmp_path) == (0, [])
+    assert taken(platform, instance, tmp_path) == (0, []), "the same rows again"
+    before = platform.source().read(MONTH)[1]
+    written = rewritten(platform, "minutes_avg_last_10", 0.25)
+    assert platform.source().read(MONTH)[1] == before, "the observation sees no change"
+    changed, [warning] = taken(platform, instance, tmp_path)
+    assert 0 < changed <= written  # of a day's rows, those that have a result are samples
+    assert f"{MONTH}: {changed} rows have other values" in warning
+    assert taken(platform, instance, tmp_path) == (0, []), "reported once"
+
+
+def test_rows_rewritten_with_updated_at_are_an_ordinary_change(
+    platform: Platform, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Guards a job that does as it should against being reported."""
+    taken(platform, instance, tmp_path)
+    rewritten(platform, "minutes_avg_last_10", 0.25)
+    platform.sql(
+        f"UPDATE {{features}} SET updated_at = TIMESTAMP_ADD(updated_at, INTERVAL 1 HOUR) WHERE game_date = '{DAY}'"
+    )
+    assert taken(platform, instance, tmp_path) == (0, [])
