@@ -81,7 +81,7 @@ lint: $(READY) ## Lint, format, types and which package may import which
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --package nba_ml --package nba_ml_tests
 
 bench: $(READY) emulator ## Time and memory, stage by stage; what the clouds cost, on emulators; then the service
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain

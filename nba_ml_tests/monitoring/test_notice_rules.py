@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import requests
 
 from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import NotifyError
@@ -53,12 +54,12 @@ def test_the_first_failure_is_told_and_all_are_listed() -> None:
 def test_refused_months_are_named_beside_what_failed_and_six_at_most() -> None:
     months = MONTHS[:8]
     old = tuple(refused(month) for month in months)
-    found = no_month_left_failed(release(failed=old, published=MONTHS[-1:]))
+    found = no_month_left_failed(release(failed=old, published=tuple(MONTHS[-1:])))
     assert found.said == f"No failed months. Refused and skipped: {', '.join(months[:6])} and 2 more."
-    found = no_month_left_failed(release(failed=old[:6], published=MONTHS[-1:]))
+    found = no_month_left_failed(release(failed=old[:6], published=tuple(MONTHS[-1:])))
     assert found.said.endswith(f"{', '.join(months[:6])}.")
     both = (*old[:1], replace(refused("2024-12"), refused=False))
-    assert no_month_left_failed(release(failed=both, published=MONTHS[-1:])).said.endswith(
+    assert no_month_left_failed(release(failed=both, published=tuple(MONTHS[-1:]))).said.endswith(
         f"Refused and skipped: {months[0]}."
     )
     assert no_month_left_failed(release()).said == "No failed months."
@@ -109,7 +110,7 @@ def test_the_latest_training_counts_and_one_on_the_last_day_does_not() -> None:
 def test_a_heartbeat_may_be_as_old_as_the_limit() -> None:
     now = at("2025-01-10")
     limits = HealthLimits(champion_age=45, retraining_delay=7, silence=30)
-    beats = {"SENSOR": now - timedelta(minutes=30), "SCHEDULER": now - timedelta(minutes=30)}
+    beats: dict[str, datetime | None] = dict.fromkeys(("SENSOR", "SCHEDULER"), now - timedelta(minutes=30))
     assert scheduler_runs(SchedulerState(beats, {}, grows=True), now, limits).said == "Dagster's daemon is running."
     beats = {"SENSOR": now - timedelta(minutes=31), "SCHEDULER": now - timedelta(minutes=40), "OTHER": None}
     found = scheduler_runs(SchedulerState(beats, {"a": True, "b": False}, grows=True), now, limits)
@@ -157,7 +158,7 @@ class Answer:
 )
 def test_any_success_is_a_delivery_and_nothing_else(monkeypatch: pytest.MonkeyPatch, code: int, taken: bool) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(notify.requests, "post", lambda url, **named: given.update(url=url, **named) or Answer(code))
+    monkeypatch.setattr(requests, "post", lambda url, **named: given.update(url=url, **named) or Answer(code))
     found = notify.post("https://h.example/secret", NOTICE)
     assert found == (None if taken else f"the webhook at h.example answered {code}")
     assert (given["url"], given["timeout"], given["allow_redirects"]) == ("https://h.example/secret", 10.0, False)
@@ -167,7 +168,7 @@ def test_any_success_is_a_delivery_and_nothing_else(monkeypatch: pytest.MonkeyPa
 
 def test_a_wait_is_passed_on_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Answer(429, **{"Retry-After": "x" * 30})
-    monkeypatch.setattr(notify.requests, "post", lambda *_, **__: answer)
+    monkeypatch.setattr(requests, "post", lambda *_, **__: answer)
     assert notify.post("https://h/", NOTICE) == f"the webhook at h answered 429; retry after {'x' * 20}"
 
 
@@ -246,7 +247,8 @@ class Ticks:
     """The sensor with its cursor, and targets that note what they get, or are `broken`."""
 
     def __init__(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-        self.instance, self.cursor, self.broken = instance, None, set[str]()
+        self.instance, self.broken = instance, set[str]()
+        self.cursor: str | None = None
         self.told: list[tuple[str, str]] = []
         targets = {name: self.target(name) for name in names}
         monkeypatch.setattr(failures, "targets_of", lambda _: targets)
@@ -298,7 +300,7 @@ def test_a_target_is_given_up_after_a_day(
     ticks = Ticks(instance, monkeypatch, "one")
     ticks.tick()
     run_id, now = ended(instance), time.time()
-    monkeypatch.setattr(failures.time, "time", lambda: now + hours * 3600)
+    monkeypatch.setattr(time, "time", lambda: now + hours * 3600)
     assert "1 to report" in ticks.tick()
     run = instance.get_run_by_id(run_id)
     assert run is not None
@@ -338,7 +340,7 @@ def test_what_a_notice_says_of_a_run(instance: dg.DagsterInstance) -> None:
     assert plain.title == "some_job failed"
     assert plain.next_step.endswith("`nba-ml backfill --only-missing` goes on.")
     assert notice_of(instance, ended(instance, failed=False), None) is None
-    assert notice_of(instance, ended(instance, **{PID_TAG: "1"}), None) is None
+    assert notice_of(instance, ended(instance, **{PID_TAG: "1"}), None) is None  # type: ignore[arg-type]
     assert notice_of(instance, "no such run", None) is None
 
 

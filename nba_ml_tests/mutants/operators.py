@@ -174,7 +174,8 @@ def _other_calls(call: ast.Call) -> Iterator[tuple[Piece, str]]:
     name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
     if name in NAMES:
         yield (last, end - len(name.encode()), last, end), NAMES[name]
-    given = sorted(_piece(each) for each in (*call.args, *call.keywords))
+    arguments: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    given = sorted(_piece(each) for each in arguments)
     for keyword in call.keywords:
         at = given.index(_piece(keyword))
         if keyword.arg is not None and at:

@@ -523,9 +523,9 @@ def test_limits_of_a_state() -> None:
             first(**fields)
     with pytest.raises(ValidationError):
         Channel(serial=0, champion=model(1), kind="promote", reason=WHY, moved_at=AT)
-    for fields in ({"rows": 0}, {"days": 0}, {"gain": float("nan")}, {"gains": 1.0}):
+    for wrong in ({"rows": 0}, {"days": 0}, {"gain": float("nan")}, {"gains": 1.0}):
         with pytest.raises(ValidationError):
-            Evidence(**{**EVIDENCE.model_dump(), **fields})
+            Evidence(**{**EVIDENCE.model_dump(), **wrong})
     assert Evidence(**{**EVIDENCE.model_dump(), "rows": 1, "days": 1}).rows == 1
     with pytest.raises(ValidationError, match="frozen"):
         first().serial = 3

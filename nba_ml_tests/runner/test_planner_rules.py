@@ -380,10 +380,10 @@ def test_observed_tables_are_inputs_like_others(whole: Place) -> None:
         whole.instance,
         whole.store,
         whole.artifacts,
-        rows,
+        rows,  # type: ignore[arg-type]
         None,
         MONTHS,
-        settings.thresholds,  # type: ignore[arg-type]
+        settings.thresholds,
     )
     assert planner.last_month == MONTHS[1], "December has no features yet"
     assert planner.out_of_date(MONTHS[0], ["feature_store_snapshot"]) == ("feature_store_snapshot",)
@@ -405,10 +405,10 @@ def test_observed_tables_are_inputs_like_others(whole: Place) -> None:
         whole.instance,
         whole.store,
         whole.artifacts,
-        Tables({}),
+        Tables({}),  # type: ignore[arg-type]
         None,
         MONTHS,
-        settings.thresholds,  # type: ignore[arg-type]
+        settings.thresholds,
     )
     assert empty.last_month == MONTHS[0]
 

@@ -68,10 +68,10 @@ def test_missing_is_taken_where_the_contract_says_so() -> None:
 def test_numbers_of_any_kind_are_numbers_and_truth_is_none() -> None:
     for value in (np.float32(0), np.int64(0), Fraction(0), 0):
         assert read_rows({**GOOD, FLAG.name: value}).features.shape == (1, 33)
-    for value in (True, "0", [0], 0j):
-        [fault] = faults_of({**GOOD, FLAG.name: value})
-        assert fault.problem == f"is {value!r} ({type(value).__name__}), where a number is due"
-        [fault] = faults_of(pd.DataFrame([GOOD, {**GOOD, FLAG.name: value}], dtype=object))
+    for wrong in (True, "0", [0], 0j):
+        [fault] = faults_of({**GOOD, FLAG.name: wrong})
+        assert fault.problem == f"is {wrong!r} ({type(wrong).__name__}), where a number is due"
+        [fault] = faults_of(pd.DataFrame([GOOD, {**GOOD, FLAG.name: wrong}], dtype=object))
         assert (fault.row, fault.field) == (1, FLAG.name)
     [fault] = faults_of({**GOOD, FLAG.name: "x" * 50})
     assert fault.problem == f"is '{'x' * 39}... (str), where a number is due"
@@ -138,8 +138,8 @@ def test_a_key_is_text_of_a_length(name: str) -> None:
     for value in ("a", "x" * LONGEST_KEY, None):
         found: FeatureRows = read_rows([{**GOOD, name: value}, GOOD])
         assert list(getattr(found, name)) == [value, None]
-    for value in ("", "x" * (LONGEST_KEY + 1), 3, "\ud800"):
-        [fault] = faults_of([GOOD, {**GOOD, name: value}])
+    for wrong in ("", "x" * (LONGEST_KEY + 1), 3, "\ud800"):
+        [fault] = faults_of([GOOD, {**GOOD, name: wrong}])
         assert (fault.row, fault.field) == (1, name)
         assert fault.problem.endswith("where 1 to 200 characters of UTF-8 are due")
     assert LONGEST_KEY == 200

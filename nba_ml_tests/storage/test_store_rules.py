@@ -80,7 +80,7 @@ def test_a_value_lies_under_its_assets_name(store: MonthStore, tmp_path: Path) -
     store.save(TABLE, "2021-10", Text(b"rows"))
     assert (tmp_path / "table/2021-10.parquet").read_bytes() == b"rows"
     with pytest.raises(TypeError, match="number is a Number and cannot be a Text"):
-        store.save(NUMBER, "2021-10", Text(b""))  # type: ignore[arg-type]
+        store.save(NUMBER, "2021-10", Text(b""))  # type: ignore[misc]
 
 
 def test_a_part_is_what_its_digest_names(store: MonthStore, tmp_path: Path) -> None:

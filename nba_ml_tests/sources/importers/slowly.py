@@ -17,5 +17,5 @@ class _Slow(DirectoryStore):
 if __name__ == "__main__":
     from nba_ml.sources.importers import importing
 
-    importing.DirectoryStore = _Slow  # type: ignore[misc]
+    vars(importing)["DirectoryStore"] = _Slow
     main()

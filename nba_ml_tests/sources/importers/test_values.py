@@ -113,7 +113,7 @@ def test_what_is_no_date_is_refused(wrong: str) -> None:
     assert values.day("13/04/2024", ("%d/%m/%Y",)) == date(2024, 4, 13)
 
 
-@given(st.text(st.characters(categories=("Ll",), min_codepoint=0x61, max_codepoint=0x24F), min_size=1, max_size=12))
+@given(st.text(st.characters(categories=["Ll"], min_codepoint=0x61, max_codepoint=0x24F), min_size=1, max_size=12))
 def test_names_are_one_whatever_their_unicode_form(letters: str) -> None:
     """Guards against one player with two histories: 'č' is one character or two."""
     composed = unicodedata.normalize("NFC", f"Luka {letters}")
