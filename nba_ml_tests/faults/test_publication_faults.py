@@ -28,7 +28,7 @@ from nba_ml_tests.cloud.gcs import BucketView, emulator_client, make_bucket
 from nba_ml_tests.faults.proxy import KINDS, WHENS, Call, Fault, FaultProxy, Kind, When, disturbed, undisturbed
 from nba_ml_tests.faults.publishers import publish_and_promote
 from nba_ml_tests.faults.summary import PREFIX
-from nba_ml_tests.registry.places import Place, Seen, contents
+from nba_ml_tests.registry.places import Place, PlaceContents, contents
 from nba_ml_tests.registry.publication_machine import CHAMPION, bundle_of, resolved_serial, verdict_on, whole_bundles
 from nba_ml_tests.registry.test_reader import NAMES, recorded, reference_rows, trained
 
@@ -326,7 +326,7 @@ def test_processes_at_once(trial: Trial, tmp_path: Path, record_property: Record
                 serials = [serial for answer in answers for serial in answer.split()[1:]]
                 assert sorted(created) == ["0", "0", "1"]
                 assert sorted(map(int, serials)) == [1, 2, 3, 4, 5, 6]
-                assert resolved_serial(Seen(BucketView(trial.direct, trial.bucket, folder))) == 6
+                assert resolved_serial(PlaceContents(BucketView(trial.direct, trial.bucket, folder))) == 6
         finally:
             for helper in helpers:
                 helper.close()

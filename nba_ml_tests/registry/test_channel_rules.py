@@ -505,7 +505,7 @@ def test_limits_of_a_state() -> None:
     assert len(first(earlier=many[:12]).earlier) == 12
     ids = tuple(f"m{number}" for number in range(101))
     assert len(first(set_aside=ids[:100]).set_aside) == 100
-    challenged = {"challenger": model(2), "graded_from": AT.date()}
+    challenged: dict[str, Any] = {"challenger": model(2), "graded_from": AT.date()}
     assert first(**challenged).challenger == model(2)
     for fields in (
         {"earlier": many},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ SCALARS = st.one_of(
     ),
     st.text("0123456789:.,+-TZPMSWL/ ", max_size=12),
 )
-READERS = [
+READERS: list[Callable[[Any], object]] = [
     *(
         values.whole,
         values.number,
