@@ -1,4 +1,4 @@
-"""nba-ml serve: the HTTP service from the terminal. XGBoost and FastAPI are imported when it runs."""
+"""nba-ml serve: the HTTP service from the terminal. XGBoost and Starlette are imported when it runs."""
 
 from __future__ import annotations
 

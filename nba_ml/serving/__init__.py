@@ -5,9 +5,9 @@
     predictor = Predictor.load("gs://bucket/prefix", channel="champion")
     record = predictor.predict({"points_avg_last_5": 21.4, ..., "player_lookup": "lukadoncic"})
 
-What belongs here: code that needs XGBoost, NumPy, Pydantic and light modules of `core` only. What does not:
+What belongs here: code that needs XGBoost, NumPy, Pydantic and light modules of lower packages only. What does not:
 Dagster, Arrow, pandas, and anything else that a worker would have to load. Google's libraries are loaded
-where a `gs://` address is given, FastAPI where the HTTP service is started.
+where a `gs://` address is given, Starlette where the HTTP service is started.
 """
 
 from __future__ import annotations

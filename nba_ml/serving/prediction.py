@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.recommendation import NO_LINE, PASS
 from nba_ml.model.uncertainty import Calibration
@@ -75,11 +76,11 @@ def make_records(
     """The records of a model's output (n,) for n rows with lines (n,), NaN without one; `spread` None has no interval.
 
     Raises:
-        BundleError: an output is not finite.
+        BundleError: an output, or an end of its interval, is not finite.
     """
     columns = system_columns(raw, line, spread)
     points, low, high, over, confidence, lines, margin, recommendation = (
-        _values(columns[name])
+        _values(columns[name], name, who)
         for name in (
             "predicted_points",
             "points_low",
@@ -120,7 +121,11 @@ def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
     )
 
 
-def _values(column: npt.NDArray[np.generic]) -> Sequence[Any]:
-    """Python's own values; NaN is None."""
+def _values(column: npt.NDArray[np.generic], name: str, who: ModelIdentity) -> Sequence[Any]:
+    """Python's own values; NaN is None. JSON has no infinity, and none is written as null."""
+    if column.dtype.kind == "f" and np.isinf(column).any():
+        raise BundleError(
+            f"{who.model_version}: {name} is infinite. Nothing was predicted: roll back to another model."
+        )
     values = column.tolist()
     return [None if isinstance(value, float) and math.isnan(value) else value for value in values]

@@ -1,10 +1,11 @@
-"""Feature rows as callers give them, by name, turned into the contract's matrix or refused by name.
+"""Feature rows as callers give them, by name, turned into the contract's matrix or refused by row and name.
 
-What belongs here: reading one mapping, a list of them, a pandas DataFrame or an Arrow table, and saying of each
-fault in which row and under which name it lies. What does not: predicting. pandas and Arrow are never imported
-here: whoever gives one of theirs has loaded them.
+What belongs here: reading a mapping, a list of mappings, a pandas DataFrame or an Arrow table, and naming the row and
+the field of each fault. What does not: predicting. pandas and Arrow are never imported here: a caller who passes one
+of their tables has imported them.
 
-What older feature stores wrote for "missing" is read as training reads it (`data.canonical`).
+`ROW` is the contract as a Pydantic type: it validates every row, and the OpenAPI document describes it. What older
+feature stores wrote for a missing value is read as training reads it (`data.canonical`).
 """
 
 from __future__ import annotations
@@ -16,49 +17,95 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from itertools import chain, islice
 from numbers import Real
-from typing import Any
+from operator import itemgetter
+from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from nba_ml.contract.errors import FeatureRowsError
-from nba_ml.contract.features import V2_33FEATURES, Feature
+from nba_ml.contract.features import V2_33FEATURES, Feature, FeatureVersion
 from nba_ml.data.canonical import canonical_vectors
 
 KEYS = ("player_lookup", "game_date", "game_id")
-"""What may stand beside the features, and comes back with the prediction."""
+"""Optional fields beside the features, returned with the prediction."""
 
 MOST_FAULTS = 50
-"""Faults that an error lists; the rest it counts."""
+"""Faults that an error lists; the rest are only counted."""
 
 LONGEST_KEY = 200
 """Characters of a player's or a game's name."""
 
 Floats = npt.NDArray[np.float64]
 
-_FEATURES = V2_33FEATURES.features
 _NAMES = V2_33FEATURES.names
 _KNOWN = frozenset((*_NAMES, *KEYS))
-_LOW = np.array([feature.low for feature in _FEATURES])
-_HIGH = np.array([feature.high for feature in _FEATURES])
-_FORBIDS_MISSING = np.array([not feature.nullable for feature in _FEATURES])
-_FLAG = np.array([feature.unit == "0/1" for feature in _FEATURES])
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PLAIN = {float, int, type(None)}
+_PLAIN = frozenset((float, int, str, date, type(None)))
+"""Types that Pydantic validates as the contract means them. It would also accept True, or a Decimal, as a number."""
+
+
+def _date(value: Any) -> Any:
+    """A date, a midnight or `YYYY-MM-DD` as a date; Pydantic would also accept a number of seconds."""
+    if isinstance(value, str) and _ISO_DATE.fullmatch(value):
+        return date.fromisoformat(value)
+    if isinstance(value, datetime) and value.time() == time():
+        return value.date()
+    if value is None or (isinstance(value, date) and not isinstance(value, datetime)):
+        return value
+    raise ValueError("not a date")
+
+
+def _feature_type(feature: Feature) -> Any:
+    """The Pydantic type of a feature's value."""
+    number: Any = Annotated[float, Field(strict=True, ge=feature.low, le=feature.high)]
+    value = Literal[0, 1] if feature.unit == "0/1" else number
+    missing = f" null: {feature.missing_when}." if feature.nullable else ""
+    return Annotated[
+        value | None if feature.nullable else value,
+        Field(description=f"{feature.definition} ({feature.unit}).{missing}"),
+    ]
+
+
+def row_type(version: FeatureVersion) -> Any:
+    """A row of a feature version as a `TypedDict`: all features required, the keys optional, nothing else."""
+    key = Annotated[str, Field(strict=True, min_length=1, max_length=LONGEST_KEY)] | None
+    make: Any = TypedDict  # to mypy, whose fields must be literal
+    row = make(
+        "Row",
+        {
+            **{feature.name: _feature_type(feature) for feature in version.features},
+            "player_lookup": NotRequired[key],
+            "game_date": NotRequired[Annotated[date | None, BeforeValidator(_date)]],
+            "game_id": NotRequired[key],
+        },
+    )
+    row.__doc__ = f"The features of {version.name} by name, and optional keys that come back with the prediction."
+    row.__pydantic_config__ = ConfigDict(extra="forbid")
+    return row
+
+
+Row: Any = row_type(V2_33FEATURES)
+ROW: TypeAdapter[dict[str, Any]] = TypeAdapter(Row)
+_validated: Callable[[object], dict[str, Any]] = ROW.validator.validate_python
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with the value under a name in a row; `row` counts from 0, None speaks of all rows."""
+    """What is wrong with a field of a row. `row` counts from 0; None means all rows, or the whole row."""
 
     row: int | None
     field: str | None
     problem: str
 
     def __str__(self) -> str:
-        where = "" if self.row is None else f"row {self.row}, "
-        return f"{where}{self.field or 'as a whole'}: {self.problem}"
+        where = [] if self.row is None else [f"row {self.row}"]
+        where += [] if self.field is None else [self.field]
+        return f"{', '.join(where)}: {self.problem}" if where else self.problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,232 +130,180 @@ class FeatureRows:
 def read_rows(given: object) -> FeatureRows:
     """Read rows of any accepted kind: a mapping of names to values, a list of those, a DataFrame, an Arrow table.
 
-    Every one of the 33 names must be there, in any order, and no other but `KEYS`. None and NaN are missing.
+    All 33 names are required, in any order; no others are allowed but `KEYS`. None and NaN are missing.
 
     Raises:
-        FeatureRowsError: names are missing, unknown or repeated; a value is no number, infinite, outside its range,
-            or missing where the contract forbids it; a bare array or list of numbers, whose order nobody can check.
+        FeatureRowsError: names are missing, unknown or repeated; a value is not a number, infinite, outside its
+            range, or missing where the contract forbids it; or a bare array or list of numbers, whose order cannot be
+            checked.
     """
     if isinstance(given, Mapping):
         return _of_mappings([given])
     if isinstance(given, _classes("pandas", "DataFrame")):
-        return _of_columns(len(given), list(given.columns), lambda name: _pandas_values(given[name]))
+        return _of_columns(list(given.columns), lambda name: _pandas_values(given[name]), len(given))
     if isinstance(given, _classes("pyarrow", "Table", "RecordBatch")):
-        return _of_columns(given.num_rows, given.schema.names, lambda name: _arrow_values(given.column(name)))
+        return _of_columns(given.schema.names, lambda name: _arrow_values(given.column(name)), given.num_rows)
     if isinstance(given, list | tuple):
         return _of_mappings(given)
     problem = (
-        f"a {type(given).__name__} is no kind of rows that carries names. Give a mapping of the 33 names to values, a "
-        "list of mappings, a pandas DataFrame or an Arrow table"
+        f"a {type(given).__name__} does not name its values. Give a mapping of the 33 names to values, a list of "
+        "mappings, a pandas DataFrame or an Arrow table"
     )
-    raise _refusal([Fault(None, None, problem)], 1)
+    raise _refusal([Fault(None, None, problem)], 1, 1)
 
 
 def _classes(library: str, *names: str) -> tuple[type[Any], ...]:
-    """Classes of a library that somebody has loaded, as far as they are there.
+    """Classes of a library, if it has been imported.
 
     Another thread may be in the middle of importing it, as CatBoost imports pandas while a challenger is loaded: then
-    the module is there and its classes are not, and nobody can have given one of its tables yet.
+    the module exists without its classes, and no caller can have one of its tables yet.
     """
     module = sys.modules.get(library)
     return tuple(getattr(module, name) for name in names if hasattr(module, name))
 
 
-def _refusal(faults: list[Fault], rows: int) -> FeatureRowsError:
+def _pandas_values(series: Any) -> list[Any]:
+    """A column as Python values, None where pandas has a missing value."""
+    return [None if gone else value for value, gone in zip(series.tolist(), series.isna().tolist(), strict=True)]
+
+
+def _arrow_values(column: Any) -> list[Any]:
+    """A column as Python values, None for null and NaN."""
+    values: list[Any] = column.to_pylist()
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+
+
+def _refusal(faults: list[Fault], count: int, rows: int) -> FeatureRowsError:
     listed = tuple(faults[:MOST_FAULTS])
     shown = "; ".join(str(fault) for fault in listed[:5])
-    more = f"; and {len(faults) - 5:,} more" if len(faults) > 5 else ""
+    more = f"; and {count - 5:,} more" if count > 5 else ""
     return FeatureRowsError(
-        f"{len(faults):,} fault(s) in {rows:,} row(s) for {V2_33FEATURES.name}: {shown}{more}. Nothing was predicted: "
-        "correct the rows, or leave those out that cannot be corrected.",
+        f"{count:,} fault(s) in {rows:,} row(s) for {V2_33FEATURES.name}: {shown}{more}. No predictions were "
+        "made: correct these rows, or leave them out.",
         listed,
     )
 
 
-def _of_mappings(given: Sequence[object]) -> FeatureRows:
-    faults: list[Fault] = []
-    vectors: list[list[Any]] = []
-    keys: list[tuple[Any, ...]] = []
-    for index, row in enumerate(given):
-        if not isinstance(row, Mapping):
-            faults.append(Fault(index, None, f"is {_shown(row)}, where a mapping of names to values is due"))
-            continue
-        faults += _name_faults(row.keys(), index)
-        vector = [row.get(name) for name in _NAMES]
-        if not _PLAIN.issuperset(map(type, vector)):
-            vector = _numbers(vector, row, index, faults)
-        vectors.append(vector)
-        keys.append(tuple(row.get(name) for name in KEYS))
+def _of_columns(names: Sequence[Any], values_of: Callable[[Any], list[Any]], rows: int) -> FeatureRows:
+    """Rows of a table. Faults of its names are reported once, not for each row."""
+    faults = [Fault(None, _name(name), "is given more than once") for name, n in Counter(names).items() if n > 1]
+    faults += [Fault(None, name, _problem(name, None, "missing")) for name in _NAMES if name not in names]
+    faults += _unknown_names(names, None)
     if faults:
-        raise _refusal(faults, len(given))
-    try:
-        values = np.array(vectors, dtype=np.float64).reshape(len(vectors), len(_NAMES))
-    except OverflowError:  # an integer that no float can hold; some ranges end at 100
-        values = np.array([[_float(value) for value in vector] for vector in vectors])
-    players, dates, games = zip(*keys, strict=True) if keys else ((), (), ())
-    return _checked(values, players, dates, games)
+        raise _refusal(faults, len(faults), rows)
+    values = zip(*(values_of(name) for name in names), strict=True)
+    return _of_mappings([dict(zip(names, row, strict=True)) for row in values])
 
 
-def _name_faults(names: Iterable[object], row: int | None) -> Iterator[Fault]:
-    """Names that are missing and names that do not belong, one fault each; of the latter only so many as are listed,
-    as anyone may send any number.
-    """
-    present = set(names)
-    if len(present & _KNOWN) == len(present) and present.issuperset(_NAMES):
-        return
-    for name in _NAMES:
-        if name not in present:
-            yield Fault(row, name, "is missing. Give every feature; None where the contract lets it be unknown")
-    foreign = [name for name in names if name not in _KNOWN]
-    for name in sorted(map(_name, foreign[:MOST_FAULTS])):
-        yield Fault(row, name, f"is no feature of {V2_33FEATURES.name}")
-    if len(foreign) > MOST_FAULTS:
-        more = len(foreign) - MOST_FAULTS
-        yield Fault(row, None, f"has {more:,} more names that are no features of {V2_33FEATURES.name}")
-
-
-def _numbers(vector: list[Any], row: Mapping[Any, Any], index: int, faults: list[Fault]) -> list[Any]:
-    """The vector with numbers of other libraries as floats; a fault for each value that is no number."""
-    numbers: list[Any] = []
-    for name, value in zip(_NAMES, vector, strict=True):
-        if value is None or (isinstance(value, Real) and not isinstance(value, bool)):
-            numbers.append(None if value is None else _float(value))
+def _of_mappings(given: Sequence[object]) -> FeatureRows:
+    rows: list[dict[str, Any]] = []
+    faults: list[Fault] = []
+    count = 0
+    for index, row in enumerate(given):
+        read = _read(row, index)
+        if isinstance(read, dict):
+            rows.append(read)
         else:
-            numbers.append(None)
-            if name in row:
-                faults.append(Fault(index, name, f"is {_shown(value)}, where a number is due"))
-    return numbers
+            count += read[0]
+            faults += islice(read[1], MOST_FAULTS - len(faults))
+    if count:
+        raise _refusal(faults, count, len(given))
+    values = np.array([*map(itemgetter(*_NAMES), rows)], dtype=np.float64).reshape(len(rows), len(_NAMES))
+    players, dates, games = ([row.get(name) for row in rows] for name in KEYS)
+    return FeatureRows(canonical_vectors(values, V2_33FEATURES), players, dates, games)
 
 
-def _float(value: Any) -> float:
-    """A number as a float; one too large for a float is infinite, and refused as such."""
+def _read(row: object, index: int) -> dict[str, Any] | tuple[int, Iterator[Fault]]:
+    """The valid row, or the number of its faults and the faults, made on demand: only the first are listed.
+
+    Most rows are valid as they are. Others are read again, more slowly.
+    """
+    if not isinstance(row, Mapping):
+        return 1, iter([Fault(index, None, f"is {_shown(row)}, not a mapping of names to values")])
+    if len(row) <= len(_KNOWN) and _PLAIN.issuperset(map(type, row.values())):
+        try:
+            return _validated(row)
+        except ValueError:  # a ValidationError, or a name that has no UTF-8
+            pass
+    unknown = list(_unknown_names(row, index))
     try:
-        return math.nan if value is None else float(value)
+        valid = _validated(_plain(row))
+    except ValidationError as error:
+        return len(unknown) + error.error_count(), chain(unknown, _faults_of(error, row, index))
+    return (len(unknown), iter(unknown)) if unknown else valid
+
+
+def _faults_of(error: ValidationError, row: Mapping[Any, Any], index: int) -> Iterator[Fault]:
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        name = str(each["loc"][0])
+        yield Fault(index, name, _problem(name, row.get(name), each["type"]))
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """The fields of the contract, with their numbers as `_number` reads them."""
+    plain = {name: _number(row[name]) for name in _NAMES if name in row}
+    return {**plain, **{name: row[name] for name in KEYS if name in row}}
+
+
+def _number(value: object) -> float | str | None:
+    """A number of any library as a float; None for a missing one; "" for what is not a number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return ""
+    try:
+        number = float(value)
     except OverflowError:
         return math.inf
+    return None if math.isnan(number) else number
+
+
+def _unknown_names(names: Iterable[object], row: int | None) -> Iterator[Fault]:
+    """A fault for each name that is not the contract's, up to `MOST_FAULTS`: a client may send any number."""
+    unknown = [name for name in names if name not in _KNOWN]
+    for name in unknown[:MOST_FAULTS]:
+        yield Fault(row, _name(name), f"is not a feature of {V2_33FEATURES.name}")
+    if len(unknown) > MOST_FAULTS:
+        more = len(unknown) - MOST_FAULTS
+        yield Fault(row, None, f"{more:,} more names are not features of {V2_33FEATURES.name}")
+
+
+def _problem(name: str, value: object, kind: str) -> str:
+    """What is wrong with the value of a field; `kind` is Pydantic's."""
+    if kind == "missing":
+        return "is missing. Give every feature; None (null) where the contract allows a missing value"
+    if name == "game_date":
+        return f"is {_shown(value)}, not a date such as 2025-01-15"
+    if name in KEYS:
+        return f"is {_shown(value)}, not text of 1 to {LONGEST_KEY} characters (UTF-8)"
+    feature, number = V2_33FEATURES[name], _number(value)
+    limits = f"{feature.low:g} to {feature.high:g} ({feature.unit})"
+    if number is None:
+        return f"is missing, which the contract forbids. Give a number, {limits}"
+    if isinstance(number, str):
+        return f"is {_shown(value)}, not a number"
+    if math.isinf(number):
+        return f"is infinite, outside {limits}"
+    if feature.unit == "0/1" and feature.low <= number <= feature.high:
+        return f"is {number!r}, neither 0 nor 1"
+    return f"is {number!r}, outside {limits}"
 
 
 def _name(name: object) -> str:
-    """A name that is none of ours, as a message can hold it."""
-    return _readable(str, name)[:LONGEST_KEY]
+    """An unknown name as a message can hold it."""
+    return _printable(str, name)[:LONGEST_KEY]
 
 
 def _shown(value: object) -> str:
-    text = _readable(repr, value)
+    text = _printable(repr, value)
     return f"{text if len(text) <= 40 else text[:40] + '...'} ({type(value).__name__})"
 
 
-def _readable(form: Callable[[object], str], value: object) -> str:
-    """Any value as text that can be written anywhere: Python has no text of an integer of 5,000 digits, nor of a list
-    in a list in a list, a thousand times over, and half of a surrogate pair has no UTF-8.
+def _printable(form: Callable[[object], str], value: object) -> str:
+    """Any value as text that can be written anywhere. Python has no text for an integer of 5,000 digits, nor for lists
+    nested a thousand deep, and half of a surrogate pair has no UTF-8.
     """
     try:
         return form(value).encode("utf-8", "backslashreplace").decode()
     except (ValueError, RecursionError):
         return "something too large to be shown"
-
-
-def _of_columns(rows: int, names: Sequence[Any], values_of: Any) -> FeatureRows:
-    """Rows of a table: checked column by column."""
-    faults = [
-        Fault(None, name, "is there more than once")
-        for name in sorted(_name(name) for name, count in Counter(names).items() if count > 1)
-    ]
-    faults += _name_faults(names, None)
-    if faults:
-        raise _refusal(faults, rows)
-    matrix = np.empty((rows, len(_NAMES)))
-    for position, name in enumerate(_NAMES):
-        values = values_of(name)
-        if isinstance(values, np.ndarray):
-            matrix[:, position] = values
-            continue
-        for index, value in enumerate(values):
-            matrix[index, position] = math.nan
-            if isinstance(value, Real) and not isinstance(value, bool):
-                matrix[index, position] = _float(value)
-            elif value is not None:
-                faults.append(Fault(index, name, f"is {_shown(value)}, where a number is due"))
-    if faults:
-        raise _refusal(faults, rows)
-    keys = (list(values_of(name)) if name in names else [None] * rows for name in KEYS)
-    return _checked(matrix, *keys)
-
-
-def _pandas_values(series: Any) -> Floats | list[Any]:
-    """A column of numbers as floats, any other as Python's values with None for what pandas takes for missing."""
-    kind = series.dtype.kind
-    if kind in "iuf":
-        numbers: Floats = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        return numbers
-    return [None if gone else value for value, gone in zip(series.tolist(), series.isna().tolist(), strict=True)]
-
-
-def _arrow_values(column: Any) -> Floats | list[Any]:
-    """A column of numbers as floats, any other as Python's values; a null is NaN or None."""
-    arrow = sys.modules["pyarrow"]
-    if arrow.types.is_floating(column.type) or arrow.types.is_integer(column.type):
-        numbers: Floats = column.cast(arrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-        return numbers
-    return list(column.to_pylist())
-
-
-def _checked(values: Floats, players: Sequence[Any], dates: Sequence[Any], games: Sequence[Any]) -> FeatureRows:
-    """The rows, if they keep the contract as they are, made canonical as training does it."""
-    missing = np.isnan(values)
-    outside = (values < _LOW) | (values > _HIGH)  # of which infinity is
-    no_flag = _FLAG & ~missing & (values != 0) & (values != 1)
-    wrong = outside | no_flag | (missing & _FORBIDS_MISSING)
-    faults = [
-        Fault(int(row), _NAMES[column], _said(_FEATURES[column], float(values[row, column])))
-        for row, column in np.argwhere(wrong)
-    ]
-    days = [_day(value, row, faults) for row, value in enumerate(dates)]
-    for name, texts in (("player_lookup", players), ("game_id", games)):
-        faults += [
-            Fault(row, name, f"is {_shown(text)}, where 1 to {LONGEST_KEY} characters of UTF-8 are due")
-            for row, text in enumerate(texts)
-            if text is not None and not _is_key(text)
-        ]
-    if faults:
-        raise _refusal(faults, len(values))
-    return FeatureRows(canonical_vectors(values, V2_33FEATURES), players, days, games)
-
-
-def _is_key(text: object) -> bool:
-    """Whether it is text of the right length that has a form in UTF-8, by whose hash a rollout goes.
-
-    Half of a surrogate pair, which JSON can hold as an escape, has none.
-    """
-    try:
-        return isinstance(text, str) and 0 < len(text) <= LONGEST_KEY and len(text.encode()) > 0
-    except UnicodeEncodeError:
-        return False
-
-
-def _said(feature: Feature, value: float) -> str:
-    if math.isnan(value):
-        return "is missing, which the contract forbids"
-    if math.isinf(value):
-        return "is infinite"
-    if feature.unit == "0/1" and feature.low <= value <= feature.high:
-        return f"is {value!r}, neither 0 nor 1"
-    return f"is {value!r}, outside {feature.low:g} to {feature.high:g} ({feature.unit})"
-
-
-def _day(value: Any, row: int, faults: list[Fault]) -> date | None:
-    """A date from a date, a midnight or `YYYY-MM-DD`."""
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        if value.time() == time():
-            return value.date()
-    elif isinstance(value, date):
-        return value
-    elif isinstance(value, str) and _ISO_DATE.fullmatch(value):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            pass  # the 30th of February is said below, like any other text that is no date
-    faults.append(Fault(row, "game_date", f"is {_shown(value)}, where a date is due, such as 2025-01-15"))
-    return None

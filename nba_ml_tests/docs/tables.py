@@ -24,7 +24,8 @@ from nba_ml.data.tables import snapshot_schema
 from nba_ml.defs import release_checks, slate_checks
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.partitions import season_months
-from nba_ml.serving.http.openapi import PROBLEM, RECORD, predict_operation
+from nba_ml.serving.http.limits import Limits
+from nba_ml.serving.http.openapi import document
 from nba_ml.settings import SAMPLE_DATA, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -250,7 +251,8 @@ def make() -> str:
 
 def http() -> str:
     """The operations of the service, and the fields of a prediction and of a problem."""
-    answers = predict_operation(1_000)["responses"]
+    made = document(Limits().rows)
+    predict, schemas = made["paths"]["/predict"]["post"], made["components"]["schemas"]
     parts = [
         "## Paths",
         markdown_table(
@@ -263,27 +265,44 @@ def http() -> str:
             ],
         ),
         "## Answers of `/predict`",
-        markdown_table(("status", "meaning"), [(code, each["description"]) for code, each in answers.items()]),
+        markdown_table(
+            ("status", "meaning"), [(code, each["description"]) for code, each in predict["responses"].items()]
+        ),
         "## A row",
         "The [33 features](features.md) by name, all of them required; `null` where the contract allows a missing "
         "value. `player_lookup`, `game_date` and `game_id` are optional and come back with the prediction.",
         "## A prediction",
-        markdown_table(("field", "type"), _properties(RECORD)),
+        _fields(schemas, "Prediction"),
         "## A problem",
-        markdown_table(("field", "type"), _properties(PROBLEM)),
+        _fields(schemas, "ProblemDocument"),
+        "Each of `errors`:",
+        _fields(schemas, "Fault"),
+        "## The answer of `/health`",
+        _fields(schemas, "Health"),
+        "`model`:",
+        _fields(schemas, "ServedModel"),
+        "`channel`, null for a service that does not follow one:",
+        _fields(schemas, "ChannelHealth"),
     ]
     return "\n\n".join(parts)
 
 
-def _properties(schema: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(f"`{name}`", _type(each)) for name, each in schema["properties"].items()]
+def _fields(schemas: dict[str, Any], name: str) -> str:
+    """The fields of a schema, with their meaning if the schema has any descriptions."""
+    fields = schemas[name]["properties"].items()
+    if not any("description" in each for _, each in fields):
+        return markdown_table(("field", "type"), [(f"`{field}`", _type(each)) for field, each in fields])
+    rows = [(f"`{field}`", _type(each), each.get("description", "")) for field, each in fields]
+    return markdown_table(("field", "type", "meaning"), rows)
 
 
 def _type(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_type(each) for each in schema["anyOf"])
-    if "enum" in schema:
-        return ", ".join(f"`{each}`" for each in schema["enum"])
+    if "$ref" in schema:
+        return "object"
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{str(each).lower()}`" for each in schema.get("enum", [schema.get("const")]))
     kind = schema.get("type", "any")
     return f"{kind} ({schema['format']})" if "format" in schema else str(kind)
 

@@ -13,7 +13,7 @@ from http.client import HTTPConnection
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from nba_ml.serving.http.service import config_of
 
@@ -65,7 +65,7 @@ class Client:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[Client]:
+def running(app: Starlette) -> Iterator[Client]:
     """A client of the app, served while the block runs."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(config_of(app))

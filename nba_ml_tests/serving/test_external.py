@@ -402,8 +402,7 @@ def test_the_service_with_a_catboost_champion_and_the_mock_beside_it(published: 
         assert f'nba_ml_predictions_total{{model_version="{theirs.model.model_id}"}}' in metrics
         assert 'role="challenger"' in metrics
         document = client.get("/openapi.json").json
-        schema = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
-        low = schema["oneOf"][0]["properties"]["points_low"]
+        low = document["components"]["schemas"]["Prediction"]["properties"]["points_low"]
         assert {"type": "null"} in low["anyOf"]
 
 

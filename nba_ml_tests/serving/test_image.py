@@ -139,7 +139,7 @@ assert Predictor.load({str(published.root)!r}, channel="champion", try_apart=Fal
 def test_the_image_has_the_versions_that_the_tests_ran_with(lock: str, of: str) -> None:
     """Guards against an image of other libraries than the tested ones, or of unverified ones, or from a named host."""
     image, project = pins(SERVING / lock), pins(CHECKOUT / of)
-    assert {"xgboost", "fastapi", "uvicorn", "google-cloud-storage", "pydantic"} <= set(image)
+    assert {"xgboost", "starlette", "uvicorn", "google-cloud-storage", "pydantic"} <= set(image)
     assert {name: entry for name, entry in image.items() if project.get(name) != entry} == {}
     assert all(hashes and all(each.startswith("sha256:") for each in hashes) for _, *hashes in image.values())
     assert "://" not in (SERVING / lock).read_text(encoding="utf-8")

@@ -30,6 +30,7 @@ from nba_ml.registry.publication import publish
 from nba_ml.registry.rollout_rules import serving_model
 from nba_ml.serving import Prediction, Predictor
 from nba_ml.serving.model import LoadedModel
+from nba_ml.serving.rows import read_rows
 from nba_ml.serving.watch import WatchStatus
 from nba_ml.storage.cloud import CloudStore
 from nba_ml.storage.directory import DirectoryStore
@@ -227,6 +228,16 @@ def test_a_calibration_that_does_not_fit_together(trained: Trained, tmp_path: Pa
         Predictor.load(str(tmp_path), model_id=bundle.model_id)
 
 
+def test_an_infinite_interval_is_an_error(published: Published, row: Row) -> None:
+    """Guards the answer: JSON has no infinity, and a serializer that writes null for it would hide the fault."""
+    predictor = Predictor.load(str(published.root), channel="champion", try_apart=False)
+    model = predictor.model
+    assert isinstance(model, LoadedModel)
+    endless = replace(model, calibration=model.calibration.model_copy(update={"scale": (1e308, 1e308)}))
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(BundleError, match="points_high is infinite"):
+        endless.predict(read_rows(row()))
+
+
 def test_a_booster_that_predicts_otherwise_or_is_none(published: Published, trained: Trained, tmp_path: Path) -> None:
     """Guards the reference rows, and the parser: with every digest right, another model or a pickle is refused."""
     record = trained.record
@@ -306,13 +317,14 @@ def test_no_rows_are_no_predictions(published: Published, unseen: pa.Table) -> N
 
 
 def test_importing_the_predictor_loads_nothing_heavy() -> None:
-    """Guards what a worker must have and the time it takes to start: no Dagster, Arrow, pandas, Google or FastAPI."""
+    """Guards what a worker must have and the time it takes to start: no Dagster, Arrow, pandas, Google or Starlette."""
     code = "import sys\nfrom nba_ml.serving import Predictor\nprint('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loaded = {name.partition(".")[0] for name in done.stdout.split()}
     assert {"xgboost", "numpy", "pydantic"} <= loaded
     assert (
-        loaded & {"dagster", "pyarrow", "pandas", "duckdb", "google", "fastapi", "click", "rich", "matplotlib"} == set()
+        loaded & {"dagster", "pyarrow", "pandas", "duckdb", "google", "starlette", "click", "rich", "matplotlib"}
+        == set()
     )
 
 

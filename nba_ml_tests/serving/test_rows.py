@@ -21,7 +21,7 @@ from nba_ml.contract.errors import FeatureRowsError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.canonical import canonical_vectors
 from nba_ml.data.feature_rows import contract_faults
-from nba_ml.serving.rows import MOST_FAULTS, FeatureRows, _name_faults, read_rows
+from nba_ml.serving.rows import MOST_FAULTS, FeatureRows, _unknown_names, read_rows
 from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.profiles import examples
 
@@ -87,11 +87,11 @@ def test_names_that_are_missing_or_do_not_belong(row: Row) -> None:
     """Guards against a worker that builds 25 features in another order, which is what happened."""
     short = {name: value for name, value in row().items() if name not in ("pace_score", "team_pace")}
     assert set(faults_of(short)) == {"pace_score", "team_pace"}
-    assert "no feature of v2_33features" in faults_of(row(points=30.0))["points"]
+    assert "is not a feature of v2_33features" in faults_of(row(points=30.0))["points"]
     assert set(faults_of(pd.DataFrame([short]))) == {"pace_score", "team_pace"}
     assert set(faults_of(pa.table({"points": [1.0], **{n: [1.0] for n in NAMES}}))) == {"points"}
     assert "more than once" in faults_of(pd.DataFrame([[1.0] * 34], columns=[*NAMES, "pace_score"]))["pace_score"]
-    assert faults_of(dict[Any, Any]([(1, 2.0), *row().items()])) == {"1": "is no feature of v2_33features"}
+    assert faults_of(dict[Any, Any]([(1, 2.0), *row().items()])) == {"1": "is not a feature of v2_33features"}
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,9 @@ def test_every_range_is_kept_at_both_ends(row: Row, name: str) -> None:
         found = read.features[0, V2_33FEATURES.index(name)]
         assert found == end or (name in ("vegas_line_move", "vegas_opening_line") and math.isnan(found))
         assert set(faults_of(row(**{**present, name: float(np.nextafter(end, beyond))}))) == {name}
-        assert faults_of(row(**{**present, name: beyond})) == {name: "is infinite"}
-        assert faults_of(row(**{name: 10**400})) == {name: "is infinite"}
+        limits = f"{feature.low:g} to {feature.high:g} ({feature.unit})"
+        assert faults_of(row(**{**present, name: beyond})) == {name: f"is infinite, outside {limits}"}
+        assert faults_of(row(**{name: 10**400})) == {name: f"is infinite, outside {limits}"}
 
 
 @pytest.mark.parametrize("name", ["fatigue_score", "home_away", "vegas_points_line"])
@@ -135,12 +136,12 @@ def test_every_range_is_kept_at_both_ends(row: Row, name: str) -> None:
 )
 def test_what_is_no_number_is_refused_by_name(row: Row, name: str, value: Any) -> None:
     """Guards against text and truth values that Python or NumPy would turn into numbers without a word."""
-    assert "where a number is due" in faults_of(row(**{name: value}))[name]
-    assert "where a number is due" in faults_of([row(), row(**{name: value})])[name]
+    assert "not a number" in faults_of(row(**{name: value}))[name]
+    assert "not a number" in faults_of([row(), row(**{name: value})])[name]
     if value is not pd.NA:  # in a frame it is pandas' own word for missing
         frame = pd.DataFrame([row(), row()]).astype({name: object})
         frame.at[1, name] = value
-        assert "where a number is due" in faults_of(frame)[name]
+        assert "not a number" in faults_of(frame)[name]
 
 
 def test_columns_of_another_type_are_refused(row: Row) -> None:
@@ -149,8 +150,8 @@ def test_columns_of_another_type_are_refused(row: Row) -> None:
     at = table.schema.get_field_index("home_away")
     for values in (pa.array([True]), pa.array(["1"]), pa.array([Decimal("1.0")])):
         changed = table.set_column(at, "home_away", values)
-        assert "where a number is due" in faults_of(changed)["home_away"]
-        assert "where a number is due" in faults_of(changed.to_pandas())["home_away"]
+        assert "not a number" in faults_of(changed)["home_away"]
+        assert "not a number" in faults_of(changed.to_pandas())["home_away"]
 
 
 @pytest.mark.parametrize("name", NEVER_MISSING)
@@ -158,7 +159,8 @@ def test_columns_of_another_type_are_refused(row: Row) -> None:
 def test_missing_where_the_contract_forbids_it(row: Row, name: str, missing: float | None) -> None:
     """Guards against a made-up value for what is always known."""
     for rows in (row(**{name: missing}), [row(**{name: missing})], pd.DataFrame([row(**{name: missing})])):
-        assert faults_of(rows) == {name: "is missing, which the contract forbids"}
+        assert list(problems := faults_of(rows)) == [name]
+        assert problems[name].startswith("is missing, which the contract forbids. Give a number, ")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_missing_where_the_contract_forbids_it(row: Row, name: str, missing: flo
 def test_keys_of_another_form(row: Row, key: str, value: object) -> None:
     """Guards the keys that predictions are joined and graded by."""
     assert set(faults_of(row(**{key: value}))) == {key}
-    assert read_rows({n: row()[n] for n in NAMES}).player_lookup == (None,)
+    assert read_rows({n: row()[n] for n in NAMES}).player_lookup == [None]
 
 
 def test_what_has_no_text_is_refused_in_words_all_the_same(row: Row) -> None:
@@ -193,13 +195,13 @@ def test_what_has_no_text_is_refused_in_words_all_the_same(row: Row) -> None:
     for _ in range(200_000):
         nested = [nested]
     assert faults_of(row(fatigue_score=[10**5_000]))["fatigue_score"] == (
-        "is something too large to be shown (list), where a number is due"
+        "is something too large to be shown (list), not a number"
     )
     assert faults_of(row(game_id=nested))["game_id"].startswith("is something too large to be shown (list)")
     assert set(faults_of(dict[Any, Any]([*row().items(), (10**5_000, 1)]))) == {"something too large to be shown"}
     with pytest.raises(FeatureRowsError) as caught:
         read_rows(row(**{"half \ud800": 1, "player_lookup": "\udfff"}))
-    assert [fault.field for fault in caught.value.faults] == ["half \\ud800"]
+    assert [fault.field for fault in caught.value.faults] == ["half \\ud800", "player_lookup"]
     for said in (str(caught.value), *map(str, caught.value.faults)):
         assert said.encode()
     frame = pd.DataFrame([[1.0, 2.0]], columns=["half \ud800", "half \ud800"])
@@ -219,7 +221,9 @@ def test_a_fault_says_its_row_and_a_slate_of_faults_stays_readable(row: Row) -> 
     with pytest.raises(FeatureRowsError, match=r"51 fault\(s\) in 1 row\(s\)"):  # and not half a million of them
         read_rows(row(**{f"{index:06d}": 0 for index in range(500_000)}))
     few = {f"x{index}": 0 for index in range(MOST_FAULTS + 7)}
-    assert "has 7 more names that are no features" in str(list(_name_faults([*NAMES, *few], 0))[-1])
+    assert [str(fault) for fault in _unknown_names(few, 4)][-1] == (
+        "row 4: 7 more names are not features of v2_33features"
+    )
 
 
 def test_stand_ins_of_older_stores_are_read_as_training_reads_them(row: Row) -> None:
@@ -286,5 +290,5 @@ def test_a_library_in_the_middle_of_its_import(row: Row, monkeypatch: pytest.Mon
         monkeypatch.setitem(sys.modules, library, ModuleType(library))
     assert len(read_rows([row(), row()]).features) == 2
     assert len(read_rows(row()).features) == 1
-    with pytest.raises(FeatureRowsError, match="no kind of rows"):
+    with pytest.raises(FeatureRowsError, match="does not name its values"):
         read_rows(object())

@@ -1,13 +1,9 @@
 """Connections of the HTTP service within `Limits`, whatever a client sends, holds back or does not read.
 
-What belongs here: what uvicorn leaves open. It waits for ever for a request that never comes and for a reader who
-never reads, and it keeps heads, trailers and pipelined requests of any length in memory. The content of a body and
-everything after it are `requests`.
+What belongs here: limits that uvicorn lacks. It waits without end for a request and for a client to read the answer,
+and it keeps heads, trailers and pipelined requests of any length in memory. Bodies are the subject of `requests`.
 
-Uvicorn's other parser, h11, has a limit for what it has not yet parsed. It would replace half of the limits of a head
-below, but not those of complete chunk extensions and chunks, nor those of time and number; a single prediction took 8%
-more time on the processor with it, and 16% more by the fastest request. hypercorn took 19% more. granian is as fast as
-this, but like hypercorn it has no setting for a response that nobody reads, nor for the connections of one client.
+Why httptools and not h11, or another server: docs/pages/decisions/httptools.md.
 """
 
 from __future__ import annotations
@@ -237,7 +233,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(
                 Problem(
                     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"The chunks of a body may have {self._limits.framing_bytes:,} bytes beside their content. "
+                    f"The chunk sizes and extensions exceed the limit of {self._limits.framing_bytes:,} bytes. "
                     "Send larger chunks, or Content-Length.",
                 )
             )
@@ -246,7 +242,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= self._limits.pipelined:
-            self._refuse(Problem(HTTPStatus.TOO_MANY_REQUESTS, "Wait for an answer before the next request."))
+            self._refuse(
+                Problem(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    "Too many requests are waiting. Read the answers first.",
+                )
+            )
             raise _Refused
         self._in_head = True
         self._fields = 0
@@ -303,12 +304,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's
         if not self._refused:
-            self._refuse(Problem(HTTPStatus.BAD_REQUEST, "This is no request of HTTP/1.1."))
+            self._refuse(Problem(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP/1.1 request."))
 
     def _head_too_long(self) -> Problem:
         return Problem(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"The headers of a request may have {self._limits.head_bytes:,} bytes and be {self._limits.headers:,}.",
+            f"The headers exceed the limit of {self._limits.head_bytes:,} bytes or {self._limits.headers:,} fields.",
         )
 
     def _refuse(self, problem: Problem) -> None:

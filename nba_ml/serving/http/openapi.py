@@ -1,17 +1,23 @@
-"""What the OpenAPI document says of requests and answers, taken from the contract and the record."""
+"""The OpenAPI document, made from the types that validate requests and write answers."""
 
 from __future__ import annotations
 
 from datetime import date
+from http import HTTPStatus
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
-from nba_ml.contract.features import V2_33FEATURES, Feature
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.serving.http.answers import PREDICTION, PREDICTIONS, Health, ProblemDocument
 from nba_ml.serving.http.problems import MEDIA_TYPE
 from nba_ml.serving.prediction import Prediction
+from nba_ml.serving.rows import ROW, Row
 
-# Without a null, though some may be: FastAPI leaves nulls out of the document, and a row needs every name.
+API_VERSION = "1.0.0"
+"""Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
+
 EXAMPLE_ROW: dict[str, Any] = {
     "player_lookup": "lukadoncic",
     "game_date": "2025-01-15",
@@ -71,106 +77,106 @@ EXAMPLE_RECORD = Prediction(
 ).to_json()
 
 
-def _feature_schema(feature: Feature) -> dict[str, Any]:
-    missing = f" null: {feature.missing_when}." if feature.nullable else ""
-    kind = "integer" if feature.unit == "0/1" else "number"
-    return {
-        "type": [kind, "null"] if feature.nullable else kind,
-        "minimum": feature.low,
-        "maximum": feature.high,
-        "description": f"{feature.definition} ({feature.unit}).{missing}",
-    }
+class Slate(TypedDict):
+    """The rows of several players."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc] # Pydantic's place for it
+
+    rows: list[Row]
 
 
-ROW: dict[str, Any] = {
-    "title": "Row",
-    "type": "object",
-    "description": f"The features of {V2_33FEATURES.name} by name, and the keys that come back with the prediction.",
-    "properties": {
-        "player_lookup": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
-        "game_date": {"type": ["string", "null"], "format": "date"},
-        "game_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 200},
-        **{feature.name: _feature_schema(feature) for feature in V2_33FEATURES.features},
-    },
-    "required": list(V2_33FEATURES.names),
-    "additionalProperties": False,
+_PROBLEMS = {
+    HTTPStatus.BAD_REQUEST: "The body is not valid JSON, or was cut off.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body took too long to arrive.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too many bytes, values or rows.",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "A content type other than application/json, or a compressed body.",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Rows that break the contract. `errors` lists the first 50 faults.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many requests on one connection before the first was answered.",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "Too many headers, or too long.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "The model's output is not finite, or an unexpected error; the log has it.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Too many large bodies or slates at once. Try again after `Retry-After` seconds.",
 }
 
-RECORD: dict[str, Any] = TypeAdapter(Prediction).json_schema()
+_PREDICTED = (
+    "A record, or for a slate `predictions`, in the order of the rows. Each names the system that served it: during a "
+    "rollout some are the challenger's. `model_type` is xgboost, catboost, rule or mock. A system without an interval "
+    "has null in points_low, points_high, over_probability and confidence_score, and recommends no bet; a rule has "
+    "null points before a player's first game of the season. OVER and UNDER need predicted points 1.5 or more from "
+    "the line and a probability of that side above 52.38%, the break-even at odds of -110; otherwise the "
+    "recommendation is PASS."
+)
 
-PROBLEM: dict[str, Any] = {
-    "title": "Problem",
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "row": {"type": ["integer", "null"]},
-                    "field": {"type": ["string", "null"]},
-                    "problem": {"type": "string"},
-                },
-            },
+
+def document(rows: int) -> dict[str, Any]:
+    """The OpenAPI document of a service whose slates may have so many rows."""
+    _, schemas = TypeAdapter.json_schemas(
+        [
+            ("Row", "validation", ROW),
+            ("Slate", "validation", TypeAdapter(Slate)),
+            ("Prediction", "serialization", PREDICTION),
+            ("Predictions", "serialization", PREDICTIONS),
+            ("Problem", "serialization", TypeAdapter(ProblemDocument)),
+            ("Health", "serialization", TypeAdapter(Health)),
+        ],
+        ref_template="#/components/schemas/{model}",
+    )
+    components = schemas["$defs"]
+    components["Slate"]["properties"]["rows"]["maxItems"] = rows
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "nba_ml predictions",
+            "summary": "NBA player points from a verified model. There is no fallback: a row that cannot be predicted "
+            "is an error.",
+            "version": API_VERSION,
         },
-    },
-    "required": ["type", "title", "status", "detail"],
-}
+        "paths": {
+            "/predict": {"post": _predict()},
+            "/health": {"get": _get("health", "Whether a verified model is loaded, and which one.", "Health")},
+            "/metrics": {"get": _get("metrics", "Counters in Prometheus' text format.", None)},
+        },
+        "components": {"schemas": components},
+    }
 
 
-def predict_operation(rows: int) -> dict[str, Any]:
-    """The parts of `/predict` that FastAPI cannot read off a function; `rows` is the most of a slate."""
-    slate = {
-        "title": "Slate",
-        "type": "object",
-        "properties": {"rows": {"type": "array", "items": ROW, "maxItems": rows}},
-        "required": ["rows"],
-        "additionalProperties": False,
-    }
-    answer = {
-        "title": "Predictions",
-        "type": "object",
-        "properties": {"predictions": {"type": "array", "items": RECORD}},
-    }
-    problem = {MEDIA_TYPE: {"schema": PROBLEM}}
+def _get(operation: str, summary: str, schema: str | None) -> dict[str, Any]:
+    content = {"text/plain": {"schema": {"type": "string"}}} if schema is None else _json({"$ref": _ref(schema)})
     return {
+        "operationId": operation,
+        "summary": summary,
+        "responses": {"200": {"description": summary, "content": content}},
+    }
+
+
+def _predict() -> dict[str, Any]:
+    problem = {MEDIA_TYPE: {"schema": {"$ref": _ref("ProblemDocument")}}}
+    one, slate = "one player", "a slate"
+    return {
+        "operationId": "predict",
+        "summary": "Predict one player or a slate.",
         "requestBody": {
             "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"oneOf": [ROW, slate]},
-                    "examples": {
-                        "one player": {"value": EXAMPLE_ROW},
-                        "a slate": {"value": {"rows": [EXAMPLE_ROW]}},
-                    },
-                }
-            },
+            "content": _json(
+                {"oneOf": [{"$ref": _ref("Row")}, {"$ref": _ref("Slate")}]},
+                {one: {"value": EXAMPLE_ROW}, slate: {"value": {"rows": [EXAMPLE_ROW]}}},
+            ),
         },
         "responses": {
             "200": {
-                "description": "A record, or for a slate `predictions`, in the order of the rows. Each says which "
-                "system served it: in a rollout some are the challenger's. `model_type` is xgboost, catboost, rule or "
-                "mock; a system without an interval has null in points_low, points_high, over_probability and "
-                "confidence_score and recommends no bet, and a rule has null points before a player's first game of "
-                "the season. OVER and UNDER need predicted points 1.5 or more from the line and a probability of that "
-                "side above 52.38%, the break-even at odds of -110; otherwise the recommendation is PASS.",
-                "content": {
-                    "application/json": {
-                        "schema": {"oneOf": [RECORD, answer]},
-                        "examples": {
-                            "one player": {"value": EXAMPLE_RECORD},
-                            "a slate": {"value": {"predictions": [EXAMPLE_RECORD]}},
-                        },
-                    }
-                },
+                "description": _PREDICTED,
+                "content": _json(
+                    {"oneOf": [{"$ref": _ref("Prediction")}, {"$ref": _ref("Predictions")}]},
+                    {one: {"value": EXAMPLE_RECORD}, slate: {"value": {"predictions": [EXAMPLE_RECORD]}}},
+                ),
             },
-            "400": {"description": "No JSON.", "content": problem},
-            "413": {"description": "Too many bytes or rows.", "content": problem},
-            "415": {"description": "Another content type.", "content": problem},
-            "422": {"description": "Rows that break the contract, named one by one.", "content": problem},
+            **{str(status.value): {"description": text, "content": problem} for status, text in _PROBLEMS.items()},
         },
     }
+
+
+def _json(schema: dict[str, Any], examples: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"application/json": {"schema": schema} | ({"examples": examples} if examples else {})}
+
+
+def _ref(schema: str) -> str:
+    return f"#/components/schemas/{schema}"

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 from starlette.responses import Response
+
+from nba_ml.serving.http.answers import ProblemDocument
+from nba_ml.serving.rows import Fault
 
 MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
-    """A request that is answered with an error. `errors` name row, field and problem of each fault."""
+    """A request that is answered with an error. `faults` are those of its rows."""
 
-    def __init__(self, status: HTTPStatus, detail: str, errors: list[dict[str, Any]] | None = None) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.errors = errors
+        self.faults = faults
 
     def response(self, headers: dict[str, str] | None = None) -> Response:
-        content: dict[str, Any] = {
-            "type": "about:blank",
-            "title": self.status.phrase,
-            "status": self.status.value,
-            "detail": self.detail,
-        }
-        if self.errors is not None:
-            content["errors"] = self.errors
-        return Response(json.dumps(content), self.status.value, headers=headers, media_type=MEDIA_TYPE)
+        document = ProblemDocument(
+            type="about:blank",
+            title=self.status.phrase,
+            status=self.status.value,
+            detail=self.detail,
+            errors=list(self.faults),
+        )
+        content = document.model_dump_json(exclude=None if self.faults else {"errors"})
+        return Response(content, self.status.value, headers, MEDIA_TYPE)

@@ -1,6 +1,6 @@
-"""Reading a request of the HTTP service: within limits, strictly JSON, one player or a slate.
+"""Reading the body of a request: within limits, strict JSON, one player or a slate.
 
-What belongs here: what the bytes are. What does not: whether the rows keep the contract (`rows`).
+What belongs here: bytes and JSON. What does not: whether the rows keep the contract (`rows`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class LargeBodies:
 
     @contextmanager
     def held(self, client: str) -> Iterator[Callable[[int], None]]:
-        """Count a body until it has been answered. Call what is given with its length as it grows.
+        """Count a body until it has been answered. Call the function that this gives with the length as it grows.
 
         Raises:
             Problem: too much is held already, by this client or by all.
@@ -57,10 +57,10 @@ class LargeBodies:
 
 
 async def read_body(request: Request, limits: Limits, grown: Callable[[int], None]) -> bytearray:
-    """The body, as far as it is JSON by its own account and within the limits. `grown` is told its length so far.
+    """The body of a request that declares JSON, within the limits. `grown` is called with its length so far.
 
     Raises:
-        Problem: another content type, too long, too slow, or broken off; whatever `grown` raises.
+        Problem: another content type, too long, too slow, or cut off; whatever `grown` raises.
     """
     stated = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if stated != "application/json" or request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -78,17 +78,18 @@ async def read_body(request: Request, limits: Limits, grown: Callable[[int], Non
                 grown(len(body))
     except TimeoutError:
         raise Problem(
-            HTTPStatus.REQUEST_TIMEOUT, f"The body was not there within {limits.body_seconds:g} seconds."
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"The body did not arrive within {limits.body_seconds:g} seconds. Try again.",
         ) from None
     except ClientDisconnect:
-        raise Problem(HTTPStatus.BAD_REQUEST, "The body broke off.") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body was cut off: the client closed the connection.") from None
     return body
 
 
 def _too_long(limits: Limits) -> Problem:
     return Problem(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"A body may have {limits.body_bytes:,} bytes. Send fewer rows at once.",
+        f"The body is longer than the limit of {limits.body_bytes:,} bytes. Send fewer rows at once.",
     )
 
 
@@ -96,13 +97,13 @@ def parse_rows(body: bytes | bytearray, limits: Limits) -> Mapping[str, Any] | l
     """One row, or the rows of a slate, `{"rows": [...]}`.
 
     Raises:
-        Problem: no JSON in the strict sense, no object, a slate with other members, too many rows or values.
+        Problem: not strict JSON, not an object, a slate with other members, or too many rows or values.
     """
     values, most = sum(map(body.count, (b",", b"[", b"{"))), limits.values_per_row * max(limits.rows, 100)
     if values > most:  # before it is parsed: that is what takes the memory
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"A body may hold {most:,} values; this one has about {values:,}. Send fewer rows at once.",
+            f"The body has about {values:,} values; the limit is {most:,}. Send fewer rows at once.",
         )
     content = _json(body)
     if not isinstance(content, dict):
@@ -116,39 +117,39 @@ def parse_rows(body: bytes | bytearray, limits: Limits) -> Mapping[str, Any] | l
     if len(content) > 1 or not isinstance(rows, list):
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f'A slate is {{"rows": [...]}}, a list of objects and nothing beside it. Found: rows as {_kind(rows)}, '
-            f"{len(content) - 1} other member(s).",
+            f'A slate is {{"rows": [...]}}, a list of objects and no other member. Found: rows is {_kind(rows)}, '
+            f"and there are {len(content) - 1} other member(s).",
         )
     if len(rows) > limits.rows:
         raise Problem(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"A slate may have {limits.rows:,} rows; this one has {len(rows):,}. Send it in parts.",
+            f"The slate has {len(rows):,} rows; the limit is {limits.rows:,}. Send it in parts.",
         )
     return rows
 
 
 def _json(body: bytes | bytearray) -> object:
-    """JSON in the strict sense: UTF-8, no NaN, no Infinity, no name twice."""
+    """Strict JSON: UTF-8, no NaN, no Infinity, no repeated name."""
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_each_name_once)
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_without_repeats)
     except RecursionError:
-        raise Problem(HTTPStatus.BAD_REQUEST, "The body is nested too deeply.") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, "The body is nested too deeply. A row is one object.") from None
     except ValueError as error:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is no JSON: {str(error)[:200]}.") from None
+        raise Problem(HTTPStatus.BAD_REQUEST, f"The body is not valid JSON: {str(error)[:200]}.") from None
 
 
 def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON; a missing value is null")
+    raise ValueError(f"{text} is not JSON; send null for a missing value")
 
 
-def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these members, in time that grows with their number and no faster: anyone may send any number."""
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these members, in time linear in their number: a client may send any number."""
     content = dict(pairs)
     if len(content) != len(pairs):
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise ValueError(f"the name {name[:80]!r} stands there twice")
+                raise ValueError(f"the name {name[:80]!r} is repeated")
             seen.add(name)
     return content
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,33 +27,36 @@ import anyio
 import anyio.to_thread
 import uvicorn
 import xgboost as xgb
-from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nba_ml.contract.errors import FeatureRowsError, NbaMlError, SettingsError
+from nba_ml.serving.http.answers import PREDICTION, PREDICTIONS, ChannelHealth, Health, ServedModel
 from nba_ml.serving.http.connections import Connections
 from nba_ml.serving.http.limits import SWITCH_SECONDS, Limits
 from nba_ml.serving.http.logs import LOGGER, log_as_json, say
 from nba_ml.serving.http.metrics import ServiceMetrics
-from nba_ml.serving.http.openapi import predict_operation
+from nba_ml.serving.http.openapi import document
 from nba_ml.serving.http.problems import Problem
 from nba_ml.serving.http.requests import LargeBodies, parse_rows, read_body
+from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.predictor import Predictor, Serving
 from nba_ml.serving.watch import Watch, WatchStatus, require_period
 from nba_ml.storage.objects import ObjectStore
 
-API_VERSION = "1.0.0"
-"""Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
-
 ROUTES = ("/predict", "/health", "/metrics")
 
 _METHODS = {"/predict": "POST", **dict.fromkeys(("/health", "/metrics", "/openapi.json"), "GET, HEAD")}
-"""What each path takes. HEAD is what load balancers and monitors like to ask with."""
+"""What each path takes. Load balancers and monitors often send HEAD."""
 
 _QUIET = ("/health", "/metrics")
-"""Asked every few seconds by machines: logged only when they fail."""
+"""Requested every few seconds by monitors: logged only when they fail."""
 
 _BUSY = HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -63,7 +66,7 @@ _NOT_READ = (
     HTTPStatus.REQUEST_TIMEOUT,
     _BUSY,
 )
-"""Answered while some of the body may still be on its way: the connection is of no further use."""
+"""Answered while some of the body may still be arriving: the connection cannot be used again."""
 
 _ROWS_AT_ONCE = 32
 """Of a small body that is answered on the event loop: a few milliseconds, if each of its values is wrong."""
@@ -83,7 +86,7 @@ def create_app(
     refresh_seconds: float = 60.0,
     threads: int | None = 1,
     limits: Limits = Limits(),  # noqa: B008 - frozen
-) -> FastAPI:
+) -> Starlette:
     """The service over a published model, which is loaded and verified before this returns.
 
     Args:
@@ -99,7 +102,7 @@ def create_app(
     return app_of(predictor, channel=channel, refresh_seconds=refresh_seconds, limits=limits)
 
 
-def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float, limits: Limits) -> FastAPI:
+def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float, limits: Limits) -> Starlette:
     """The service over a predictor; it follows the channel while it runs, if there is one."""
     state = _ServiceState(predictor)
     large_bodies = LargeBodies(limits)
@@ -108,7 +111,7 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
     turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         say(logging.INFO, "serving", **_model(predictor.serving))
         if channel is None:
             yield
@@ -117,19 +120,6 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
                 yield
         say(logging.INFO, "stopped", **_model(predictor.serving))
 
-    app = FastAPI(
-        title="nba_ml predictions",
-        version=API_VERSION,
-        summary="NBA player points from a verified model. No fallback: what cannot be predicted is an error.",
-        lifespan=lifespan,
-        docs_url=None,  # the pages that FastAPI makes load their scripts from elsewhere
-        redoc_url=None,
-        redirect_slashes=False,  # behind a proxy it would name another host, and few clients post a body twice
-    )
-    app.state.limits = limits
-    app.add_middleware(_Observed, metrics=state.metrics)
-
-    @app.post("/predict", openapi_extra=predict_operation(limits.rows), summary="Predict one player or a slate.")
     async def predict(request: Request) -> Response:
         with large_bodies.held(request.client.host if request.client else "") as grown:
             body = await read_body(request, limits, grown)
@@ -141,30 +131,43 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
                 raise Problem(_BUSY, "Too many slates at once. Try again.")
             return await anyio.to_thread.run_sync(state.predict, body, limits, request.scope, limiter=thread)
 
-    @app.head("/health", include_in_schema=False)
-    @app.get("/health", summary="Whether a verified model is loaded, which, since when, and how following it goes.")
-    async def health() -> Response:
-        return _json(state.health())
+    async def health(_: Request) -> Response:
+        return _json(state.health().model_dump_json())
 
-    @app.head("/metrics", include_in_schema=False)
-    @app.get("/metrics", summary="Counters in Prometheus' text format.")
-    async def metrics() -> Response:
+    async def metrics(_: Request) -> Response:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.exception_handler(Problem)
+    described = json.dumps(document(limits.rows)).encode()
+
+    async def openapi(_: Request) -> Response:
+        return _json(described)
+
     async def problem(_: Request, error: Problem) -> Response:
         headers = {"connection": "close"} if error.status in _NOT_READ else {}
         return error.response(headers | ({"retry-after": "1"} if error.status is _BUSY else {}))
 
-    @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         takes = _METHODS.get(request.url.path)
         if takes is None:
-            there = ", ".join(f"{methods} {path}" for path, methods in _METHODS.items())
-            return Problem(HTTPStatus(error.status_code), f"Nothing is at this path. There are {there}.").response()
-        detail = f"{request.url.path} takes {takes} only."
+            paths = ", ".join(f"{methods} {path}" for path, methods in _METHODS.items())
+            return Problem(HTTPStatus(error.status_code), f"No such path. The service has {paths}.").response()
+        detail = f"{request.url.path} takes only {takes}."
         return Problem(HTTPStatus(error.status_code), detail).response({"allow": takes})
 
+    handlers: dict[Any, Any] = {Problem: problem, HTTPException: refused}
+    app = Starlette(
+        routes=[
+            Route("/predict", predict, methods=["POST"]),
+            Route("/health", health),
+            Route("/metrics", metrics),
+            Route("/openapi.json", openapi),
+        ],
+        middleware=[Middleware(_Observed, metrics=state.metrics)],
+        exception_handlers=handlers,
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # behind a proxy it would name another host, and few clients post a body twice
+    app.state.limits = limits
     return app
 
 
@@ -192,8 +195,7 @@ class _ServiceState:
             found = self.predictor.predict(rows)
         except FeatureRowsError as error:
             self.metrics.refused(error.faults)
-            errors = [asdict(fault) for fault in error.faults]
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), errors) from None
+            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.faults) from None
         except NbaMlError as error:
             raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
         records = found if isinstance(found, list) else [found]
@@ -201,28 +203,30 @@ class _ServiceState:
         for (version, _), count in served.items():
             self.metrics.predicted(version, count)
         scope["nba_ml"] = {"rows": len(records), "model_sha256": [sha256 for _, sha256 in served]}
-        answer = [record.to_json() for record in records]
-        return _json(answer[0] if isinstance(rows, Mapping) else {"predictions": answer})
+        if isinstance(found, Prediction):
+            return _json(PREDICTION.dump_json(found))
+        return _json(PREDICTIONS.dump_json({"predictions": found}))
 
-    def health(self) -> dict[str, Any]:
-        """What `/health` says. 'degraded' still serves: its model is good, but perhaps no longer the champion."""
+    def health(self) -> Health:
+        """The answer of `/health`. 'degraded' still serves: its model is good, but perhaps no longer the champion."""
         serving, watch = self.predictor.serving, self.watch
         loaded_at = serving.model.loaded_at
         overdue = watch is not None and watch.overdue
         following = watch is None or (watch.alive and not overdue and watch.status.failure is None)
-        return {
-            "status": "ok" if following else "degraded",
-            "loaded": True,
-            "verified": True,
-            "model": _model(serving),
-            "loaded_at": loaded_at.isoformat(),
-            "age_seconds": round((datetime.now(UTC) - loaded_at).total_seconds(), 3),
-            "uptime_seconds": round(time.monotonic() - self._started, 3),
-            "xgboost": xgb.__version__,
-            "channel": None
-            if watch is None
-            else {**_channel(serving), "following": watch.alive, "overdue": overdue, **asdict(watch.status)},
-        }
+        channel = None
+        if watch is not None:
+            channel = ChannelHealth(**_channel(serving), following=watch.alive, overdue=overdue, **asdict(watch.status))
+        return Health(
+            status="ok" if following else "degraded",
+            loaded=True,
+            verified=True,
+            model=ServedModel(**_model(serving)),
+            loaded_at=loaded_at,
+            age_seconds=round((datetime.now(UTC) - loaded_at).total_seconds(), 3),
+            uptime_seconds=round(time.monotonic() - self._started, 3),
+            xgboost=xgb.__version__,
+            channel=channel,
+        )
 
 
 def _model(serving: Serving) -> dict[str, Any]:
@@ -247,18 +251,12 @@ def _channel(serving: Serving) -> dict[str, Any]:
     }
 
 
-def _json(content: object) -> Response:
-    return Response(json.dumps(content, allow_nan=False, default=_text), media_type="application/json")
-
-
-def _text(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+def _json(content: bytes | str) -> Response:
+    return Response(content, media_type="application/json")
 
 
 class _Observed:
-    """Counts, times and logs every answer, and turns what nobody foresaw into a 500 in words."""
+    """Counts, times and logs every answer, and turns an unexpected error into a 500 with a problem document."""
 
     def __init__(self, app: ASGIApp, metrics: ServiceMetrics) -> None:
         self._app = app
@@ -281,8 +279,8 @@ class _Observed:
         except Exception:  # noqa: BLE001 (the outermost layer: any error is logged, and answered in words)
             LOGGER.exception("unforeseen")
             if status == 0:
-                said = "This should not happen. The log of the service says more."
-                await Problem(HTTPStatus.INTERNAL_SERVER_ERROR, said).response()(scope, receive, observed)
+                detail = "Unexpected error. The service's log has the details."
+                await Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail).response()(scope, receive, observed)
         finally:
             path = scope["path"] if scope["path"] in ROUTES else "other"
             seconds = time.perf_counter() - started
@@ -305,7 +303,7 @@ def _end_at_hang_up() -> None:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
-def config_of(app: FastAPI) -> uvicorn.Config:
+def config_of(app: Starlette) -> uvicorn.Config:
     """How uvicorn serves it: within limits, with the service's own log, to the end of what is under way."""
     limits: Limits = app.state.limits
     return uvicorn.Config(
@@ -328,14 +326,14 @@ def _allow_connections(limits: Limits) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (due if hard == resource.RLIM_INFINITY else min(due, hard), hard))
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
+def serve(app: Starlette, host: str, port: int) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; requests under way are finished first.
 
     Raises:
-        SettingsError: it is no address, or nobody can listen on it.
+        SettingsError: the address is invalid or cannot be listened on.
     """
-    if not host:  # to the operating system that is every address, and nobody asked for that
-        raise SettingsError("An empty --host is no address. 127.0.0.1 is this machine only, 0.0.0.0 everybody.")
+    if not host:  # the operating system would take it for every address
+        raise SettingsError("--host is empty. 127.0.0.1 serves this machine only, 0.0.0.0 every network.")
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:

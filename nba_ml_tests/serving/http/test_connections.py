@@ -192,12 +192,12 @@ def test_nothing_without_end_is_taken(client: Client, before: bool, start: bytes
 @pytest.mark.parametrize(
     ("changed", "sent", "status", "words"),
     [
-        ({"head_bytes": 1_000}, HEALTH[:-2] + b"x-header: " + b"x" * 1_100, 431, "may have 1,000 bytes"),
-        ({"head_bytes": 1_000}, HEALTH[:-2] + b"x: " + b"x" * 1_100 + b"\r\n\r\n", 431, "may have 1,000 bytes"),
-        ({"headers": 10}, HEALTH[:-2] + b"a:\r\n" * 11, 431, "and be 10."),
-        ({"headers": 10}, CHUNKED + b"2\r\n{}\r\n0\r\n" + b"a:\r\n" * 11, 431, "and be 10."),
-        ({"framing_bytes": 1_000}, CHUNKED + b"1;" + b"x" * 2_000, 413, "1,000 bytes beside their content"),
-        ({}, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "no request of HTTP/1.1"),
+        ({"head_bytes": 1_000}, HEALTH[:-2] + b"x-header: " + b"x" * 1_100, 431, "limit of 1,000 bytes"),
+        ({"head_bytes": 1_000}, HEALTH[:-2] + b"x: " + b"x" * 1_100 + b"\r\n\r\n", 431, "limit of 1,000 bytes"),
+        ({"headers": 10}, HEALTH[:-2] + b"a:\r\n" * 11, 431, "or 10 fields."),
+        ({"headers": 10}, CHUNKED + b"2\r\n{}\r\n0\r\n" + b"a:\r\n" * 11, 431, "or 10 fields."),
+        ({"framing_bytes": 1_000}, CHUNKED + b"1;" + b"x" * 2_000, 413, "limit of 1,000 bytes"),
+        ({}, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
     ],
     ids=["half a head", "a whole head", "headers", "trailers", "chunks", "HTTP/2"],
 )
