@@ -158,18 +158,18 @@ def _print_slate(done: Predicted) -> None:
         say(f"  set aside in all, {reason}: {count:,}")
     if not slate.ahead:
         say(f"Replay: made {slate.created_at:%Y-%m-%d %H:%M} UTC, after the date had ended.")
-    if not done.stands:
-        first = done.standing
+    if not done.is_current:
+        first = done.current
         why = "stood when the day was over" if first.slate.ahead else "is the first of those made after the day"
         say(f"It does not count: version {first.number}, made {first.slate.created_at:%Y-%m-%d %H:%M} UTC, {why}.")
     say(f"{'Kept      ' if done.kept.new else 'Kept before'} {done.kept.uri}")
 
 
 def _print_sent(sent: Sent) -> None:
-    if sent.standing is None:
+    if sent.current is None:
         say(f"BigQuery   {_came(sent.written)}, {sent.written.retired:,} rows of other versions retired")
     else:
-        kept, written = sent.standing
+        kept, written = sent.current
         say(f"BigQuery   {_came(written)} of version {kept.number}, which counts and is the active one")
         say(f"BigQuery   {_came(sent.written)}, none of them active")
 

@@ -1,4 +1,4 @@
-"""What a prediction worker imports: verify a published bundle, predict with it.
+"""What a prediction worker imports to verify a published bundle and predict with it.
 
     from nba_ml.serving import Predictor
 
@@ -6,8 +6,8 @@
     record = predictor.predict({"points_avg_last_5": 21.4, ..., "player_lookup": "lukadoncic"})
 
 What belongs here: code that needs XGBoost, NumPy, Pydantic and light modules of lower packages only. What does not:
-Dagster, Arrow, pandas, and anything else that a worker would have to load. Google's libraries are loaded
-where a `gs://` address is given, Starlette where the HTTP service is started.
+Dagster, Arrow, pandas, and anything else that a worker would have to load. Google's libraries are imported
+for a `gs://` address, Starlette when the HTTP service starts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Prediction", "Predictor"]
 
 
 def __getattr__(name: str) -> Any:
-    """`Predictor` and `Prediction`, imported when they are asked for.
+    """Import `Predictor` and `Prediction` on first use.
 
     The fresh process that verifies a bundle imports this package too, and needs neither.
     """

@@ -1,7 +1,7 @@
-"""Other systems beside our bundles: a rule as a challenger, a registered CatBoost, loaded after every check.
+"""Systems other than our bundles: a rule as a challenger, a registered CatBoost model, loaded after all checks.
 
-A CatBoost is loaded by a fresh process before this one: a `.cbm` that somebody forged, digests and all, can kill
-CatBoost's parser, as a forged booster kills XGBoost's. `python -m nba_ml.serving.external` is that process: it reads
+A CatBoost model is loaded in a fresh process before this one: a forged `.cbm` with matching digests can crash
+CatBoost's parser, as a forged booster crashes XGBoost's. `python -m nba_ml.serving.external` is that process: it reads
 `{"model": <base64>, "rows": [[33 numbers or null], ...]}` on its standard input and prints the predictions as a JSON
 list.
 """
@@ -41,15 +41,15 @@ _LINE = V2_33FEATURES.index("vegas_points_line")
 
 @dataclass(frozen=True, slots=True)
 class LoadedSystem(Loaded):
-    """A system beside our own models."""
+    """A rule or a registered CatBoost model."""
 
     system: PredictionSystem
 
     def predict(self, rows: FeatureRows) -> list[Prediction]:
         """The records (n,) of rows that keep the contract. Without an interval, what needs one is None.
 
-        A rule has nothing to go by before a player's first game of the season: the record says so with None for the
-        points, and nobody else's number stands in their place.
+        A rule has no data before a player's first game of the season: its record then has None for the points, and no
+        other system's number is used.
 
         Raises:
             BundleError: a model's output is not finite.
@@ -58,11 +58,11 @@ class LoadedSystem(Loaded):
             return []
         raw = self.system.predict(_columns(rows))
         known = ~np.isnan(raw) if isinstance(self.system, Rule) else np.ones(len(raw), dtype=np.bool_)
-        there = np.flatnonzero(known).tolist()
+        predicted = np.flatnonzero(known).tolist()
         made = make_records(
-            raw[known], rows.features[known, _LINE], rows.take(there), self.identity, self.system.calibration
+            raw[known], rows.features[known, _LINE], rows.take(predicted), self.identity, self.system.calibration
         )
-        records = dict(zip(there, made, strict=True))
+        records = dict(zip(predicted, made, strict=True))
         return [
             records[index] if index in records else unpredicted(rows.take([index]), self.identity)
             for index in range(len(raw))
@@ -76,9 +76,9 @@ def _columns(rows: FeatureRows) -> Columns:
 def load_other(
     store: ObjectStore, model: ChannelModel, *, threads: int | None = 1, try_apart: bool = True
 ) -> LoadedSystem:
-    """Load a rule or a registered CatBoost, or refuse it.
+    """Load and check a rule or a registered CatBoost model.
 
-    Of a CatBoost, in this order: its manifest's form, own digest and names, and that it is the one that the channel
+    For a CatBoost model, in this order: its manifest's form, digest and names, and that it is the one that the channel
     names; size and sha256 of the file, before CatBoost parses a byte; then, in a fresh process and after that in this
     one, its feature names and its reference rows, predicted as registered.
 

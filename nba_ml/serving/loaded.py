@@ -1,4 +1,4 @@
-"""What a model in memory is to those who serve it, whichever system it is of."""
+"""The interface of a loaded model, of any system."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nba_ml.serving.rows import FeatureRows
 
 @dataclass(frozen=True, slots=True)
 class Loaded(ABC):
-    """A verified model, never changed again. Any number of threads may predict with it at once.
+    """A verified, immutable model. Any number of threads may predict with it at once.
 
-    `loaded_at` is when the checks had passed. `newest_month` and the digest are '' for a rule, which has neither.
+    `loaded_at` is when the checks passed. `newest_month` and the digest are '' for a rule, which has neither.
     """
 
     identity: ModelIdentity

@@ -1,4 +1,4 @@
-"""One published model, loaded after everything about it was checked, and never changed again."""
+"""One published model, immutable, loaded after all checks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RELEASE = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel(Loaded):
-    """A model of ours; `record` is the published metadata."""
+    """One of our models; `record` is the published metadata."""
 
     record: dict[str, Any]
     booster: xgb.Booster
@@ -51,7 +51,7 @@ def load_model(
     threads: int | None = 1,
     try_apart: bool = True,
 ) -> LoadedModel:
-    """Load a published model, or refuse it.
+    """Load and check a published model.
 
     In this order: what `read_bundle` checks, before XGBoost parses a byte; that this XGBoost is no older than the
     one that wrote the model; the calibration, and what would be published for the reference rows; then, in a fresh
@@ -59,16 +59,15 @@ def load_model(
     very booster that will serve, equal to the last bit.
 
     A newer XGBoost is accepted: it reads what older ones wrote, and the reference rows show whether it still
-    computes the same. An older one, be it by a patch release, is not: XGBoost promises nothing there.
+    computes the same. An older one, even by a patch release, is refused: XGBoost guarantees nothing there.
 
     Args:
-        read: gives the bytes of an object by its name, None if there is none. What it raises passes through.
+        read: returns the bytes of an object by its name, None if it does not exist. Its errors pass through.
         manifest_name: `xgboost_v1/<model_id>_manifest.json`.
         manifest_sha256: of the manifest, where a channel names it.
         threads: that the booster predicts with; None for all cores. They change the speed only.
-        try_apart: let a fresh process load it first, half a second. XGBoost's parser can be killed by a booster that
-            somebody forged, digests and all; then it kills the other one. False is for a place that only the
-            publisher can write to.
+        try_apart: load it in a fresh process first (half a second). A forged booster with matching digests can crash
+            XGBoost's parser; then only that process crashes. Use False for a store that only the publisher can write.
 
     Raises:
         BundleError: anything is missing, damaged, or not as stated.
@@ -118,17 +117,17 @@ def _calibration(bundle: ReadBundle) -> Calibration:
     try:
         found = Calibration.model_validate(bundle.record.get("calibration"))
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
-        refuse(bundle.manifest_name, "a record with the calibration of its intervals", said)
+        faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
+        refuse(bundle.manifest_name, "a record with the calibration of its intervals", faults)
 
     _require_shape(bundle, found)
     return found
 
 
 def _require_shape(bundle: ReadBundle, found: Calibration) -> None:
-    """One shape for each knot, one value in it for each level; knots and levels rise; the interval's ends are there.
+    """One shape per knot, one value in it per level; knots and levels rise and include the interval's ends.
 
-    NumPy would stretch or cut some of what does not fit, without a word.
+    NumPy would silently broadcast or cut shapes that do not fit.
     """
     rising = all(np.all(np.diff(values) > 0) for values in (found.knots, found.levels))
     sizes = {len(shape) for shape in found.shapes}

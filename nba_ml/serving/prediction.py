@@ -21,15 +21,15 @@ from nba_ml.serving.rows import FeatureRows
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Points that a player will score in a game, and what that says about the line.
+    """Points that a player will score in a game, compared with the betting line.
 
     `predicted_points` has two decimals and lies within 0 and 60; `points_low` to `points_high` holds 80% of the
     results; `confidence_score` is 0 to 100, `over_probability` 0 to 1. Without a line `over_probability`,
     `current_points_line` and `line_margin` (prediction minus line) are None. `model_sha256` is the digest of the
-    very model that served this record, '' for a rule; `model_type` is 'xgboost', 'catboost', 'rule' or 'mock'. A
+    model that served this record, '' for a rule; `model_type` is 'xgboost', 'catboost', 'rule' or 'mock'. A
     system without an interval has None in `points_low`, `points_high`, `over_probability` and `confidence_score`, and
-    recommends no bet; a rule has None for the points too where it has nothing to go by.
-    The keys are None where the row did not give them.
+    recommends no bet; a rule has None for the points too if it has no data. The keys are None if the row did not
+    give them.
     """
 
     system_id: str
@@ -57,7 +57,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """What every record of a model says of it."""
+    """The fields of a record that identify its model."""
 
     system_id: str
     model_version: str
@@ -99,7 +99,7 @@ def make_records(
 
 
 def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
-    """The record of one row that a rule has nothing to say of: who was asked, the row's key and line, and no number."""
+    """The record of one row that a rule cannot predict: the model, the row's keys and line, and no number."""
     line = float(rows.features[0, V2_33FEATURES.index("vegas_points_line")])
     return Prediction(
         system_id=who.system_id,

@@ -1,8 +1,8 @@
-"""The predictor that a worker holds: the verified model that a channel names, swapped whole, and no fallback.
+"""The predictor of a worker: the verified model that a channel names, replaced as a whole, with no fallback.
 
 Every call to `predict` uses one state of the channel from its first row to its last: the champion and, while a
 rollout runs, the challenger on its share. Each record carries the id and the digest of the model that made it. A swap
-replaces everything in one assignment; who was predicting goes on with what it began with.
+replaces everything in one assignment; a call in progress finishes with the state it started with.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from nba_ml.serving.watch import Watch, WatchStatus
 from nba_ml.storage.objects import ObjectStore
 
 READ_SECONDS = 10.0
-"""How long a store may keep a refresh waiting. What was read at the start is worth minutes of retries; a look at the
-channel is not, as the next one comes soon and until then nobody knows that it fails."""
+"""How long a store may delay a refresh. The first load is worth minutes of retries. A refresh is not: the next one
+comes soon, and a failure is visible only after it ends."""
 
 
 class Predictor:
@@ -55,31 +55,31 @@ class Predictor:
     ) -> Predictor:
         """Load a published model and verify all of it.
 
-        For the process that calls this alone: a server that forks its workers loads in each of them, after the fork
-        (gunicorn: without `--preload`). In a child of the process that loaded it a predictor refuses to work.
+        For the calling process only: a server that forks workers must load in each worker, after the fork (gunicorn:
+        without `--preload`). In a child process of the one that loaded it, a predictor raises.
 
         Args:
             source: `gs://bucket/prefix`, a directory or `file://...` with a channel or a model id; or the address of
-                a model's manifest alone, `gs://bucket/prefix/xgboost_v1/<model_id>_manifest.json`. An open store
-                (`CloudStore(bucket, prefix, client)`) stands for a root with credentials of your own.
+                a model's manifest, `gs://bucket/prefix/xgboost_v1/<model_id>_manifest.json`. An open store
+                (`CloudStore(bucket, prefix, client)`) is a root with your own credentials.
             channel: the pointer to follow, `champion`.
             threads: that the booster predicts with; None for all cores. They change the speed only.
-            try_apart: let a fresh process load every model first, so that one that kills XGBoost's parser does not
-                kill this one. False saves half a second.
+            try_apart: load every model in a fresh process first, so that a model that crashes XGBoost's parser does
+                not crash this process. False saves half a second.
 
         Raises:
-            BundleError: anything about the bundle is missing, damaged or not as stated, or the channel is not there.
+            BundleError: a part of the bundle is missing, damaged or not as stated, or the channel does not exist.
             ChannelError: the channel's pointer is damaged.
-            SettingsError: the arguments name no model, or the place cannot be used.
-            MissingExtraError: the model is a CatBoost, and CatBoost is not installed.
-            PublicationError: the place refuses, or cannot be reached.
+            SettingsError: the arguments name no model, or the source cannot be used.
+            MissingExtraError: the model is a CatBoost model, and CatBoost is not installed.
+            PublicationError: the store denies access, or cannot be reached.
         """
         store, named = locate(source, channel=channel, model_id=model_id)
         return cls(store, named, threads, try_apart)
 
     @property
     def serving(self) -> Serving:
-        """All that serves now, of one moment: between two looks at the properties below a swap may come."""
+        """Everything that serves now, read at once: a swap may come between two reads of the properties below."""
         return self._current
 
     @property
@@ -110,13 +110,13 @@ class Predictor:
         Args:
             rows: a mapping of the 33 feature names to numbers; or n rows as a list of such mappings, a pandas
                 DataFrame or an Arrow table with such columns. Order does not matter, names do. None and NaN are
-                missing. `player_lookup`, `game_date` and `game_id` may stand beside them and come back.
+                missing. `player_lookup`, `game_date` and `game_id` are optional and returned with the prediction.
 
         Returns:
             A record for a mapping, else n records in the order of the rows.
 
         Raises:
-            FeatureRowsError: a row breaks the contract; says where and how. Nothing was predicted.
+            FeatureRowsError: a row breaks the contract; lists the row and field of each fault. No predictions are made.
             BundleError: the model's output is not finite.
             SettingsError: another process than this one loaded the predictor.
         """
@@ -131,8 +131,7 @@ class Predictor:
             Whether a model was swapped.
 
         Raises:
-            NbaMlError: as in `load`; or the channel is in an older state than the one that is followed. What serves
-                stays as it is.
+            NbaMlError: as in `load`; or the channel's state is older than the one in use. The models in use stay.
         """
         self._require_own_process()
         with self._swapping:
@@ -144,7 +143,7 @@ class Predictor:
             return now.model is not before.model or now.challenger is not before.challenger
 
     def _loaded(self, store: ObjectStore, named: ModelSelection, loaded: Mapping[Ref, Loaded]) -> Serving:
-        """The models that are named, each loaded unless it is already, from the very same manifest."""
+        """The selected models. Each is loaded, unless it is loaded already from the same manifest."""
 
         def model_of(ref: Ref) -> Loaded:
             if ref in loaded:
@@ -169,19 +168,19 @@ class Predictor:
         )
 
     def _require_own_process(self) -> None:
-        """Pass silently in the process that loaded the models."""
+        """Raise SettingsError in any process but the one that loaded the models."""
         if os.getpid() != self._process:
             raise SettingsError(
-                f"Process {os.getpid()} uses a predictor that process {self._process} loaded before it forked. Threads "
-                "do not come along: the one that follows the channel is not here, so a model long replaced would serve "
-                "on, unsaid, and XGBoost would wait for its own for ever. Load the predictor after the fork, in each "
-                "worker: with gunicorn, without --preload."
+                f"Process {os.getpid()} uses a predictor that process {self._process} loaded before it forked. A fork "
+                "does not copy threads: the channel would not be followed, so an old model would serve on, and XGBoost "
+                "would wait forever for its own threads. Load the predictor in each worker, after the fork (gunicorn: "
+                "without --preload)."
             )
 
     def watch(self, channel: str, seconds: float, *, tell: Callable[[WatchStatus], object] | None = None) -> Watch:
-        """Follow the channel in a thread of its own, every so many seconds, until the watch is stopped.
+        """Follow the channel in a thread, every `seconds`, until the watch is stopped.
 
-        A refresh that fails leaves the model that serves; the watch's `status` says so, and `tell` is given it.
+        After a failed refresh the models in use stay; the failure is in the watch's `status` and passed to `tell`.
 
         Args:
             tell: called in the watch's thread after each swap, each failure and each recovery. It must not raise.
@@ -194,32 +193,32 @@ class Predictor:
 
 
 def _lacking(error: MissingExtraError, ref: ChannelModel, named: ModelSelection) -> str:
-    """What to do about a library that a model needs: install it, or do without the model, as a person decides."""
-    said = f"{error} In the serving image: docker build --build-arg EXTRA=catboost."
+    """How to proceed without a library that a model needs: install it, or stop serving the model."""
+    install = f"{error} In the serving image: docker build --build-arg EXTRA=catboost."
     if named.channel is None:
-        return said
+        return install
     role, command = ("challenger", "rollout stop") if ref == named.challenger else ("champion", "champion rollback")
     return (
-        f"{said} {ref.model_id} is the {role} of the channel {named.channel}, and no other model predicts in its "
+        f"{install} {ref.model_id} is the {role} of the channel {named.channel}, and no other model predicts in its "
         f"place. To serve without it now: `nba-ml {command} --reason ...`."
     )
 
 
 def _require_no_older(before: ModelSelection, named: ModelSelection) -> None:
-    """A channel's serial only rises. An older state is a stale read or an old copy: a champion long replaced."""
+    """A channel's serial only rises. An older state is a stale read or an old copy, with a champion since replaced."""
     was, now = before.state, named.state
     if was is not None and now is not None and before.channel == named.channel and now.serial < was.serial:
         raise ChannelError(
             f"The channel {named.channel} went back from serial {was.serial} to {now.serial} "
-            f"({now.champion.model_id}): it was restored from an old copy, or read from a stale one. It is not "
-            "followed. Restore the newest state from channels/history/, and roll back with `nba-ml champion rollback`; "
-            "if it was begun anew on purpose, start this worker again."
+            f"({now.champion.model_id}): it was restored from an old copy, or the read was stale. The newer state "
+            "stays in use. Restore the newest state from channels/history/, and roll back with `nba-ml champion "
+            "rollback`; if it was recreated on purpose, restart this worker."
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The models and what named them, replaced together."""
+    """The models and the selection that named them, replaced together."""
 
     model: Loaded
     challenger: Loaded | None
@@ -231,7 +230,7 @@ class Serving:
         return self.named.state
 
     def by_ref(self) -> dict[Ref, Loaded]:
-        """The models by what named them."""
+        """The models by their references."""
         loaded = {self.named.model: self.model}
         if self.named.challenger is not None and self.challenger is not None:
             loaded[self.named.challenger] = self.challenger
@@ -240,7 +239,7 @@ class Serving:
     def predict(self, rows: FeatureRows) -> list[Prediction]:
         """Each row by the model that serves it: in a rollout the hash of player and date decides.
 
-        A row that does not say whose it is, and when, is the champion's.
+        A row without a player or a date goes to the champion.
         """
         state = self.state
         if self.challenger is None or state is None:

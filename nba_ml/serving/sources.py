@@ -1,4 +1,4 @@
-"""Where a predictor's model is: the manifest under a root, named outright, by a model id, or by a channel."""
+"""Where a predictor's model is: a manifest under a root, given by its address, a model id or a channel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nba_ml.storage.objects import ObjectStore
 from nba_ml.storage.opening import open_objects
 
 SYSTEM_FOLDER = "xgboost_v1"
-"""The folder under the root that the models of our own system lie in."""
+"""The folder under the root with the models of our own system."""
 
 _CHANNEL = re.compile(r"[a-z][a-z0-9_-]{0,99}")
 _MANIFEST_SUFFIX = "_manifest.json"
@@ -30,15 +30,15 @@ class ManifestRef:
 
 
 Ref = ManifestRef | ChannelModel
-"""A model of ours by its manifest, one of another system as a channel names it."""
+"""Our own model by its manifest; a model of another system as a channel names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSelection:
-    """What a source names: the model that serves, and the channel with its state where a channel named it.
+    """The models that a source names, and the channel with its state if a channel named them.
 
-    `challenger` is there while it has a share of what is served. One that is scored in shadow only is not: whoever
-    grades it scores it.
+    `challenger` is set while it serves a share. It is None for one that is only scored in shadow, which the grading
+    does.
     """
 
     model: Ref
@@ -50,10 +50,10 @@ class ModelSelection:
 def locate(
     source: str | ObjectStore, *, channel: str | None = None, model_id: str | None = None
 ) -> tuple[ObjectStore, ModelSelection]:
-    """The store and the model that a source means.
+    """The store and the models that a source names.
 
     Args:
-        source: a root (directory, `file://`, `gs://bucket/prefix`, or a store that is open already) with a channel
+        source: a root (directory, `file://`, `gs://bucket/prefix`, or an open store) with a channel
             or a model id; or the address of a manifest, `.../<model_id>_manifest.json`, without either.
 
     Raises:
@@ -61,7 +61,7 @@ def locate(
         BundleError: there is no such channel. A damaged pointer is a ChannelError.
     """
     if channel is not None and model_id is not None:
-        raise SettingsError("A model is named by its channel or by its id, not by both: leave one of them out.")
+        raise SettingsError("Both a channel and a model id are given. Leave one of them out.")
     named = channel is not None or model_id is not None
     if isinstance(source, str) and source.endswith(_MANIFEST_SUFFIX):
         if named:
@@ -78,19 +78,21 @@ def locate(
     if channel is not None:
         return store, read_named(store, channel)
     if model_id is None or not MODEL_ID.fullmatch(model_id):
-        raise SettingsError(f"{model_id!r} is no model id. One reads xgboost_v1_33features_<YYYYMM>_<12 hex digits>.")
+        raise SettingsError(
+            f"{model_id!r} is not a model id. A model id is xgboost_v1_33features_<YYYYMM>_<12 hex digits>."
+        )
     return store, _of_model(store, model_id)
 
 
 def _of_model(store: ObjectStore, model_id: str, folder: str = "") -> ModelSelection:
-    """The model of an id; ours by its name alone, as nothing else says which manifest is meant."""
+    """The model of an id; for our own models the manifest follows from the id."""
     if CATBOOST in (folder, model_id[: len(CATBOOST)]):
         return ModelSelection(require_registered(store, model_id).model)
     return ModelSelection(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
 
 
 def _of_manifest(address: str) -> tuple[ObjectStore, ModelSelection]:
-    """The root above the system's folder, where the channels are too; a bundle elsewhere is its own root."""
+    """The root above the system's folder, which also has the channels; for a bundle elsewhere, its folder."""
     folder, _, name = address.rpartition("/")
     root, _, last = folder.rpartition("/")
     if last in (SYSTEM_FOLDER, CATBOOST):
@@ -100,30 +102,32 @@ def _of_manifest(address: str) -> tuple[ObjectStore, ModelSelection]:
 
 
 def read_named(store: ObjectStore, channel: str) -> ModelSelection:
-    """The models that a channel names: its champion, and its challenger while that has a share.
+    """The models that a channel names: its champion, and its challenger while that serves a share.
 
     Raises:
-        SettingsError: no name of a channel.
-        BundleError: there is no such channel, or it lets a rule serve everybody.
-        ChannelError: the pointer is damaged, or the champion's is gone and its history is not.
+        SettingsError: the name is not valid for a channel.
+        BundleError: the channel does not exist, or it gives a rule a share of 100%.
+        ChannelError: the pointer is damaged, or missing although its history exists.
     """
     if not _CHANNEL.fullmatch(channel):
-        raise SettingsError(f"{channel!r} is no channel. A channel is a name in small letters, such as 'champion'.")
+        raise SettingsError(
+            f"{channel!r} is not a channel name. Use lower-case letters, digits, _ and -, such as 'champion'."
+        )
     name = f"{FOLDER}/{channel}.json"
     found = store.read(name)
     if found is None:
         if name == CHAMPION:
             require_no_history(store)
         raise BundleError(
-            f"There is no channel {channel} at {store.uri(name)}, so nothing says which model serves. Promote one: "
-            "`nba-ml champion promote`; or name a model by its id."
+            f"There is no channel {channel} at {store.uri(name)}. Promote a model with `nba-ml champion promote`, "
+            "or give a model id."
         )
     state = Channel.from_bytes(found.data, store.uri(name))
     challenger = state.challenger if state.share else None
     if challenger is not None and challenger.manifest_sha256 is None and state.share == 100:
         raise BundleError(
-            f"{store.uri(name)} lets {challenger.model_id} serve everybody. It is a rule to compare a model with: it "
-            "serves a part beside a champion, and never in its place. `nba-ml rollout stop` ends the comparison."
+            f"{store.uri(name)} gives {challenger.model_id} a share of 100%. It is a rule for comparison and may serve "
+            "only a part beside a champion. End the comparison with `nba-ml rollout stop`."
         )
     return ModelSelection(
         _of_channel(state.champion), None if challenger is None else _of_channel(challenger), state, channel
@@ -136,11 +140,11 @@ def _of_channel(model: ChannelModel) -> Ref:
 
 @runtime_checkable
 class _Remote(Protocol):
-    """A store behind a network, which tries for minutes unless it is told not to."""
+    """A store behind a network, which retries for minutes by default."""
 
     def within(self, seconds: float) -> ObjectStore: ...
 
 
 def within(store: ObjectStore, seconds: float) -> ObjectStore:
-    """The same objects, with an answer or a failure in about so many seconds, where the store can be told so."""
+    """The same objects, with an answer or a failure within about `seconds`, if the store supports that."""
     return store.within(seconds) if isinstance(store, _Remote) else store

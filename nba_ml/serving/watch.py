@@ -1,6 +1,6 @@
-"""Following a channel from a thread: when it was last seen, what went wrong, and how long ago is too long.
+"""Following a channel from a thread: the last read, failures, and when a read is overdue.
 
-What belongs here: the thread and what it tells. What does not: what following means (`predictor`).
+What belongs here: the thread and its status. What does not: how a channel is followed (`predictor`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from types import TracebackType
 from nba_ml.contract.errors import NbaMlError, SettingsError
 
 GRACE_SECONDS = 10.0
-"""Beside two looks at the channel, before having heard nothing of it is too long: a model takes seconds to load."""
+"""Added to two intervals before a read is overdue: a model takes seconds to load."""
 
 AGAIN_SECONDS = 60.0
-"""At most, from a look that failed to the next."""
+"""Maximum time from a failed read to the next one."""
 
 _DAY = 86_400
 """Seconds."""
@@ -26,10 +26,10 @@ _DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
-    """How following a channel goes. Times are UTC.
+    """The state of following a channel. Times are UTC.
 
     `checked_at` is the last time that the channel was read and followed, `swapped_at` the last time that it named
-    another model. `failure` is what the last refresh failed with, None when it went well; `failures` counts those
+    another model. `failure` is the error of the last refresh, None if it succeeded; `failures` counts failures
     in a row, `failures_ever` all of them.
     """
 
@@ -44,12 +44,12 @@ class WatchStatus:
 
 
 def require_period(seconds: float) -> None:
-    """Pass silently for a time between two looks at a channel.
+    """Check the time between two reads of a channel.
 
     Raises:
-        SettingsError: it is none: not above 0 s, over a day, or not a number.
+        SettingsError: it is not above 0 s, over a day, or not a number.
     """
-    if not 0 < seconds <= _DAY:  # which NaN is not either
+    if not 0 < seconds <= _DAY:  # also refuses NaN
         raise SettingsError(
             f"A channel cannot be read every {seconds} seconds. Give a number above 0 and at most {_DAY:,}, a day."
         )
@@ -59,7 +59,7 @@ class Watch:
     """A thread that follows a channel. A context manager: leaving it stops the thread.
 
     Args:
-        refresh: looks at the channel once and follows it; returns whether another model serves.
+        refresh: reads the channel once and follows it; returns whether another model serves now.
         checked_at: when the channel was last read, UTC.
         tell: called in the thread after each swap, each failure and each recovery. It must not raise.
     """
@@ -79,7 +79,7 @@ class Watch:
         self._status = WatchStatus(channel, seconds, checked_at=checked_at)
         self._followed = monotonic()
         self._stopped = threading.Event()
-        # A daemon: a store that does not answer must not keep a worker from ending.
+        # A daemon: a store that does not respond must not keep a worker from ending.
         self._thread = threading.Thread(target=self._run, name=f"watch-{channel}", daemon=True)
         self._thread.start()
 
@@ -89,21 +89,20 @@ class Watch:
 
     @property
     def alive(self) -> bool:
-        """Whether it still follows the channel."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     @property
     def overdue(self) -> bool:
-        """Whether the channel was last followed, or the watch begun, longer ago than two looks at it should take.
+        """Whether no read has succeeded for two intervals and a grace time, since the watch started.
 
-        Then nobody knows whether it still names what serves, though no look has failed yet: the one under way waits
-        for an answer.
+        Then the channel may name another model, though no read has failed yet: the current one is still waiting.
         """
         return monotonic() - self._followed > 2 * self._status.seconds + GRACE_SECONDS
 
     @property
     def pause(self) -> float:
-        """Seconds to the next look. After one that failed it is soon, however seldom they are otherwise."""
+        """Seconds to the next read, at most `AGAIN_SECONDS` after a failure."""
         seconds = self._status.seconds
         return seconds if self._status.failure is None else min(seconds, AGAIN_SECONDS)
 

@@ -37,19 +37,19 @@ class Predicted:
     """A stored slate, and the version of its date that counts."""
 
     kept: KeptSlate
-    standing: KeptSlate
+    current: KeptSlate
 
     @property
-    def stands(self) -> bool:
+    def is_current(self) -> bool:
         """Whether the stored slate is the version that counts."""
-        return self.standing.number == self.kept.number
+        return self.current.number == self.kept.number
 
 
 class PredictionTable(Protocol):
     """An external table of predictions (`slates.prediction_table`)."""
 
-    def write(self, kept: KeptSlate, *, stands: bool) -> WriteResult:
-        """Write a stored slate once. If it `stands`, its rows become the active rows of its date.
+    def write(self, kept: KeptSlate, *, is_current: bool) -> WriteResult:
+        """Write a stored slate once. If it `is_current`, its rows become the active rows of its date.
 
         Raises SlateError if it cannot be written.
         """
@@ -74,16 +74,16 @@ class WriteResult(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """Result of sending a slate. `standing` is the version that counts and its result, if it is another version."""
+    """Result of sending a slate. `current` is the version that counts and its result, if it is another version."""
 
     written: WriteResult
-    standing: tuple[KeptSlate, WriteResult] | None = None
+    current: tuple[KeptSlate, WriteResult] | None = None
 
 
 class NoPredictionTable:
     """Placeholder for homes with the embedded source, which have no table."""
 
-    def write(self, kept: KeptSlate, *, stands: bool) -> WriteResult:  # noqa: ARG002 (as the protocol has it)
+    def write(self, kept: KeptSlate, *, is_current: bool) -> WriteResult:  # noqa: ARG002 (as the protocol has it)
         """Raises SettingsError."""
         raise SettingsError(
             "NBA_ML_SOURCE is 'embedded', so there is no BigQuery table to write to. Set it to 'bigquery', and set "
@@ -95,7 +95,7 @@ def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
     """Score a date's rows with the channel's models, and store the slate.
 
     The same rows and channel state give the same slate, which is not stored again. Otherwise this adds a version.
-    Earlier versions stay. `slates.slate.standing_version` decides which one counts.
+    Earlier versions stay. `slates.slate.current_version` decides which one counts.
 
     Args:
         at: now, with its time zone.
@@ -116,7 +116,7 @@ def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
     champion = load_system(context.objects, channel.champion, context.threads)
     challenger = load_system(context.objects, channel.challenger, context.threads) if channel.challenger else None
     kept = context.slates.keep(score_slate(rows, SlateSystems(channel, champion, challenger), day, at))
-    return Predicted(kept, context.slates.standing(day) or kept)
+    return Predicted(kept, context.slates.current(day) or kept)
 
 
 def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> Sent:
@@ -130,12 +130,12 @@ def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> S
         SettingsError: there is no table, or there are no credentials.
     """
     day = kept.slate.report.game_date
-    standing, written = kept, None
-    while (counts := slates.standing(day) or kept).number != standing.number or written is None:
-        standing, written = counts, table.write(counts, stands=True)
-    if standing.number == kept.number:
+    current, written = kept, None
+    while (counts := slates.current(day) or kept).number != current.number or written is None:
+        current, written = counts, table.write(counts, is_current=True)
+    if current.number == kept.number:
         return Sent(written)
-    return Sent(table.write(kept, stands=False), (standing, written))
+    return Sent(table.write(kept, is_current=False), (current, written))
 
 
 def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) -> SlateGrades:
@@ -155,7 +155,7 @@ def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) ->
             f"There are {len(days)} slates of {month}, but the month has no snapshot with results yet. Run `nba-ml "
             f"backfill --from {month} --to {month} --assets feature_store_snapshot`."
         )
-    standing = [version.slate for day in days if (version := slates.standing(day)) is not None]
-    grades = grade_slates(standing, snapshot, month)
+    counting = [version.slate for day in days if (version := slates.current(day)) is not None]
+    grades = grade_slates(counting, snapshot, month)
     slates.save_grades(grades)
     return grades

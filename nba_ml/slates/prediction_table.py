@@ -55,7 +55,7 @@ class BigQueryPredictionTable:
         self.connection = connection
         self.table = table
 
-    def write(self, kept: KeptSlate, *, stands: bool) -> TableWrite:
+    def write(self, kept: KeptSlate, *, is_current: bool) -> TableWrite:
         """Write a stored slate to the table, and verify that its rows exist.
 
         Appends rows and never replaces any. If the slate is the version of its date that counts, one statement
@@ -83,7 +83,7 @@ class BigQueryPredictionTable:
                     "changed them. Delete the rows of that slate_id, then run the same command again. The stored slate "
                     f"at {kept.uri} is complete."
                 )
-            retired = self._activate(client, name, kept) if stands else 0
+            retired = self._activate(client, name, kept) if is_current else 0
         return TableWrite(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
 
     def _load(self, client: bigquery.Client, name: str, table: bigquery.Table, rows: pa.Table, kept: KeptSlate) -> None:

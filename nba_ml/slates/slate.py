@@ -303,7 +303,7 @@ class _Made(Protocol):
 Version = TypeVar("Version", bound=_Made)
 
 
-def standing_version(versions: Sequence[Version]) -> Version:
+def current_version(versions: Sequence[Version]) -> Version:
     """The version of a date that counts, which is the one served when the games began. `versions` are oldest first.
 
     It is the newest version made ahead that has predictions. If none was made ahead, the day is a replay and the first

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from nba_ml.contract.errors import SlateError
 from nba_ml.slates.grades import SlateGrades
-from nba_ml.slates.slate import Slate, SlateReport, standing_version
+from nba_ml.slates.slate import Slate, SlateReport, current_version
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
 FOLDER = "slates"
@@ -84,10 +84,10 @@ class SlateStore:
         numbers = self._numbers(day)
         return self._read(day, numbers[-1]) if numbers else None
 
-    def standing(self, day: date) -> KeptSlate | None:
-        """The version of a date that counts (`slates.slate.standing_version`); None if there is none."""
+    def current(self, day: date) -> KeptSlate | None:
+        """The version of a date that counts (`slates.slate.current_version`); None if there is none."""
         versions = self.versions(day)
-        return standing_version(versions) if versions else None
+        return current_version(versions) if versions else None
 
     def days(self, month: str) -> list[date]:
         """The dates of a month that have a slate, in order."""

@@ -1,6 +1,6 @@
-"""Dagster's code server, daemon and web server on one home, the web server behind the guard.
+"""Dagster's code server, daemon and web server on one home, with the web server behind the guard.
 
-What belongs here: starting and ending them. `dagster dev` does the same, and has no place for a guard.
+What belongs here: starting and stopping them. `dagster dev` does the same without a place for a guard.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from nba_ml.defs.internals import ModuleTarget, WorkspaceFileTarget, WorkspacePr
 from nba_ml.ui.guard import Guard
 
 _DAEMON_STOPS_WITHIN = 60
-"""Seconds for the daemon to end before it is killed: as `dagster dev` has it."""
+"""Seconds for the daemon to stop before it is killed, as in `dagster dev`."""
 
 _REQUESTS_END_WITHIN = 10
-"""Seconds for requests under way when the server is told to stop."""
+"""Seconds for requests in progress when the server stops."""
 
 _POLL_MILLISECONDS = 2000
-"""How often a page asks for news of the assets it shows: as `dagster dev` has it."""
+"""How often a page polls for updates of its assets, as in `dagster dev`."""
 
 
 def serve(listener: socket.socket, hosts: Collection[str]) -> None:
-    """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then end what was started here.
+    """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then stop everything started here.
 
     `listener` is bound to loopback; `hosts`: see `Guard`.
 
     Raises:
-        UiError: the daemon ended by itself.
+        UiError: the daemon stopped by itself.
     """
     configure_loggers(formatter="colored", log_level="INFO")
     setup_interrupt_handlers()  # SIGTERM as Ctrl-C
@@ -61,8 +61,8 @@ def serve(listener: socket.socket, hosts: Collection[str]) -> None:
     except KeyboardInterrupt:
         return
     raise UiError(
-        f"Dagster's daemon ended by itself with exit code {daemon.returncode}; its last lines are above. The UI was "
-        "stopped too: without the daemon nothing that it launches would run."
+        f"Dagster's daemon stopped by itself with exit code {daemon.returncode}; its last lines are above. The UI was "
+        "stopped too: without the daemon, runs launched in it would not start. Start it again with `make ui`."
     )
 
 
@@ -71,7 +71,7 @@ def _serve_until_ended(app: Guard, listener: socket.socket, daemon: subprocess.P
     config = uvicorn.Config(
         app,
         log_level="warning",
-        proxy_headers=False,  # else anybody on this machine could name another scheme and client
+        proxy_headers=False,  # otherwise any local process could forge the scheme and the client
         timeout_graceful_shutdown=_REQUESTS_END_WITHIN,
     )
     server = uvicorn.Server(config)
@@ -86,9 +86,9 @@ def _serve_until_ended(app: Guard, listener: socket.socket, daemon: subprocess.P
 
 @contextmanager
 def _code_server(instance: dg.DagsterInstance) -> Iterator[Path]:
-    """The code server that web server and daemon share; a workspace file that says where it is."""
+    """The code server that the web server and the daemon share; yields a workspace file with its address."""
     project = Path(__file__).parents[2]
-    # The folder's name, as `dg dev` has it: schedules and sensors are switched on under the location's name.
+    # The folder's name, as in `dg dev`: the switches of schedules and sensors are stored under the location's name.
     name = project.name if (project / "pyproject.toml").exists() else "nba_ml"
     target = ModuleTarget("nba_ml.definitions", attribute=None, working_directory=str(project), location_name=name)
     with ProxyServerManager(instance, target, "warning") as servers, tempfile.TemporaryDirectory() as folder:
@@ -99,19 +99,19 @@ def _code_server(instance: dg.DagsterInstance) -> Iterator[Path]:
 
 @contextmanager
 def _daemon(workspace: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Dagster's daemon, told to end afterwards, and killed where it does not."""
+    """Dagster's daemon. It is asked to stop afterwards, and killed if it does not."""
     options = ["--workspace", str(workspace), "--log-level", "info", "--log-format", "colored"]
-    # Not a signal: one that comes while the daemon still starts ends in a traceback.
-    told, tell = get_ipc_shutdown_pipe()
-    command = [sys.executable, "-m", "dagster._daemon", "run", *options, "--shutdown-pipe", str(told)]
-    daemon = subprocess.Popen(command, pass_fds=[told])
+    # Not a signal: during the daemon's start that would print a traceback.
+    read_end, write_end = get_ipc_shutdown_pipe()
+    command = [sys.executable, "-m", "dagster._daemon", "run", *options, "--shutdown-pipe", str(read_end)]
+    daemon = subprocess.Popen(command, pass_fds=[read_end])
     try:
         yield daemon
     finally:
-        send_ipc_shutdown_message(tell)
+        send_ipc_shutdown_message(write_end)
         try:
             with suppress(subprocess.TimeoutExpired):
                 daemon.wait(_DAEMON_STOPS_WITHIN)
         finally:
             daemon.kill()
-            os.close(told)
+            os.close(read_end)

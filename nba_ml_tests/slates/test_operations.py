@@ -71,10 +71,10 @@ def test_a_slate_is_the_same_until_something_changes(scene: Scene) -> None:
     scene.promote(older)
     first = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
     again = predict_slate(scene.desk, DAY, AFTERWARDS)
-    assert (first.kept.new, again.kept.new, again.kept.number, again.stands) == (True, False, 1, True)
+    assert (first.kept.new, again.kept.new, again.kept.number, again.is_current) == (True, False, 1, True)
     scene.promote(newer)
     late = predict_slate(scene.desk, DAY, AFTERWARDS)
-    assert (late.kept.new, late.kept.number, late.stands) == (True, 2, False)
+    assert (late.kept.new, late.kept.number, late.is_current) == (True, 2, False)
 
 
 def test_a_grade_is_of_what_was_served_and_not_of_what_serves_now(scene: Scene) -> None:
@@ -134,4 +134,4 @@ def test_without_bigquery_there_is_no_table_and_the_slate_is_not_lost(scene: Sce
     with pytest.raises(
         SettingsError, match=r"NBA_ML_SOURCE is 'embedded'.*The slate is stored: then run the same command"
     ):
-        NoPredictionTable().write(done.kept, stands=True)
+        NoPredictionTable().write(done.kept, is_current=True)

@@ -65,7 +65,7 @@ def table(bigquery_emulator: BigQueryEmulator, tmp_path: Path) -> Table:
 def test_a_slate_is_there_as_it_was_kept(table: Table) -> None:
     """Guards against rounding, types and NaN on the way, and against a load that is believed and not looked at."""
     kept = table.kept("mock")
-    written = table.writer().write(kept, stands=True)
+    written = table.writer().write(kept, is_current=True)
     expected = sorted(kept.slate.table.to_pylist(), key=lambda row: (row["player_lookup"], row["role"]))
     assert (written.rows, written.loaded, written.retired) == (len(expected), True, 0)
     found = table.rows()
@@ -83,7 +83,7 @@ def test_a_slate_is_there_as_it_was_kept(table: Table) -> None:
 def test_the_same_slate_twice_is_there_once(table: Table) -> None:
     """Guards against players who are counted twice because a job was run again."""
     kept = table.kept()
-    first, again = (table.writer().write(kept, stands=True) for _ in range(2))
+    first, again = (table.writer().write(kept, is_current=True) for _ in range(2))
     assert (first.loaded, again.loaded, again.rows) == (True, False, first.rows)
     assert len(table.rows()) == first.rows
 
@@ -91,14 +91,14 @@ def test_the_same_slate_twice_is_there_once(table: Table) -> None:
 def test_a_later_version_retires_the_earlier_and_removes_nothing(table: Table) -> None:
     """Guards against two active predictions of one player, and against a history that is gone."""
     writer, first = table.writer(), table.kept()
-    writer.write(first, stands=True)
+    writer.write(first, is_current=True)
     second = table.kept("mock")
-    assert writer.write(second, stands=True).retired == first.slate.report.served
+    assert writer.write(second, is_current=True).retired == first.slate.report.served
     rows = table.rows()
     assert {row["slate_version"] for row in rows if row["is_active"]} == {2}
     assert sum(row["slate_version"] == 1 for row in rows) == first.slate.table.num_rows
     late = table.kept(serial=9)
-    assert writer.write(late, stands=False).retired == 0
+    assert writer.write(late, is_current=False).retired == 0
     assert {row["slate_version"] for row in table.rows() if row["is_active"]} == {2}
 
 
@@ -108,7 +108,7 @@ def test_rows_of_others_are_left_alone(table: Table) -> None:
     some = {"STRING": "'x'", "DATE": f"DATE '{DAY}'", "NUMERIC": "1", "BOOL": "TRUE", "INT64": "1"}
     theirs = {c.name: some.get(c.type, "CURRENT_TIMESTAMP()") for c in COLUMNS if c.name != "slate_id"}
     table.sql(f"INSERT INTO {table.name} ({', '.join(theirs)}) VALUES ({', '.join(theirs.values())})")
-    table.writer().write(table.kept(), stands=True)
+    table.writer().write(table.kept(), is_current=True)
     (left,) = [row for row in table.rows() if row["slate_id"] is None]
     assert left["is_active"] is True
 
@@ -143,7 +143,7 @@ def test_an_answer_that_is_lost_loads_nothing_twice(table: Table, proxy: FaultPr
     kept = table.kept("mock")
     injected = proxy.injected
     with proxy.disturbing(once(Fault(kind, when)), lambda: None):
-        written = table.writer(endpoint=proxy.endpoint, deadline_seconds=60).write(kept, stands=True)
+        written = table.writer(endpoint=proxy.endpoint, deadline_seconds=60).write(kept, is_current=True)
     assert proxy.injected == injected + 1
     assert written.rows == kept.slate.table.num_rows == len(table.rows())
 
@@ -162,7 +162,7 @@ def test_writers_at_one_moment_load_a_slate_once(table: Table, proxy: FaultProxy
 
     def write() -> None:
         connection = table.emulator.connection(endpoint=proxy.endpoint)
-        written.append(Racer(connection, table.name).write(kept, stands=True))
+        written.append(Racer(connection, table.name).write(kept, is_current=True))
 
     threads = [Thread(target=write) for _ in range(together.parties)]
     for thread in threads:
@@ -187,7 +187,7 @@ def test_a_statement_that_met_another_is_asked_for_again(table: Table) -> None:
                 raise BadRequest(f"Could not serialize access to table {table.name} due to concurrent update")
             return super()._ask(client, statement, *rest)
 
-    Crowded(table.emulator.connection(), table.name).write(kept, stands=True)
+    Crowded(table.emulator.connection(), table.name).write(kept, is_current=True)
     assert refused
     assert sum(row["is_active"] for row in table.rows()) == kept.slate.report.served
 
@@ -204,28 +204,28 @@ def test_a_failed_job_does_not_stand_in_the_way_for_ever(table: Table) -> None:
             job_id=f"{_job_name(reference, kept)}-1",
             job_config=config,
         ).result()
-    assert table.writer().write(kept, stands=True).loaded
+    assert table.writer().write(kept, is_current=True).loaded
     assert len(table.rows()) == kept.slate.table.num_rows
 
 
 def test_rows_that_were_removed_can_be_written_again(table: Table) -> None:
     """Guards against a job that went well once and is taken for its rows."""
     kept = table.kept()
-    table.writer().write(kept, stands=True)
+    table.writer().write(kept, is_current=True)
     table.sql(f"DELETE FROM {table.name} WHERE game_date = DATE '{DAY}'")
-    assert table.writer().write(kept, stands=True).loaded
+    assert table.writer().write(kept, is_current=True).loaded
     assert len(table.rows()) == kept.slate.table.num_rows
 
 
 def test_a_part_of_a_slate_is_said(table: Table) -> None:
     """Guards against a slate of which somebody removed rows, and which passes for whole."""
     kept = table.kept()
-    table.writer().write(kept, stands=True)
+    table.writer().write(kept, is_current=True)
     player = kept.slate.table.column("player_lookup")[0].as_py()
     table.sql(f"DELETE FROM {table.name} WHERE game_date = DATE '{DAY}' AND player_lookup = '{player}'")
     whole = kept.slate.table.num_rows
     with pytest.raises(SlateError, match=f"has {whole - 1} rows of slate {kept.slate_id}, expected {whole}"):
-        table.writer().write(kept, stands=True)
+        table.writer().write(kept, is_current=True)
 
 
 # --- what a load says of its columns --------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def alter(there: Table, change: Callable[[str], str]) -> None:
 def test_a_load_demands_what_the_table_of_the_readme_demands(table: Table) -> None:
     """Guards against a job without a schema: BigQuery then takes every column for one that may be NULL, and refuses."""
     kept = table.kept()
-    table.writer().write(kept, stands=True)
+    table.writer().write(kept, is_current=True)
     found = modes(loads(table, kept))
     assert found == {column.name: "NULLABLE" if column.nullable else "REQUIRED" for column in COLUMNS}
 
@@ -261,7 +261,7 @@ def test_a_load_demands_nothing_of_a_table_that_demands_nothing(table: Table) ->
     """Guards against a platform's own table, or columns added by ALTER TABLE: a REQUIRED column does not fit those."""
     alter(table, lambda statement: statement.replace(" NOT NULL", ""))
     kept = table.kept()
-    assert table.writer().write(kept, stands=True).loaded
+    assert table.writer().write(kept, is_current=True).loaded
     assert modes(loads(table, kept)) == {column.name: "NULLABLE" for column in COLUMNS}
 
 
@@ -274,7 +274,7 @@ def test_a_load_leaves_the_tables_own_columns_out_and_keeps_the_parameters(table
         ),
     )
     kept = table.kept()
-    assert table.writer().write(kept, stands=True).loaded
+    assert table.writer().write(kept, is_current=True).loaded
     fields = {field.name: field for field in loads(table, kept)}
     assert set(fields) == {column.name for column in COLUMNS}
     assert (fields["predicted_points"].precision, fields["predicted_points"].scale) == (5, 2)
@@ -300,7 +300,7 @@ def test_a_job_is_asked_for_where_the_table_is(table: Table, proxy: FaultProxy) 
     """Guards against 'the table is not there' in a region: a job is only found there by those who name the region."""
     kept = table.kept()
     with proxy.disturbing(once(Fault("reset", "after")), lambda: None):
-        table.writer(endpoint=proxy.endpoint, deadline_seconds=60).write(kept, stands=True)
+        table.writer(endpoint=proxy.endpoint, deadline_seconds=60).write(kept, is_current=True)
         asked = [urlsplit(call.path) for call in proxy.calls if "/jobs/nba_ml_slate_" in call.path]
     assert asked
     where = table.emulator.client.get_table(f"{PROJECT}.{table.name}").location
@@ -315,11 +315,11 @@ def test_a_missing_table_is_answered_with_the_statement_that_makes_it(table: Tab
     table.sql(f"DROP TABLE {table.name}")
     kept = table.kept()
     with pytest.raises(SlateError, match="does not exist") as refused:
-        table.writer().write(kept, stands=True)
+        table.writer().write(kept, is_current=True)
     said = str(refused.value)
     statement = said[said.index("CREATE TABLE") : said.index("= TRUE)") + 7]
     table.sql(statement)
-    assert table.writer().write(kept, stands=True).loaded
+    assert table.writer().write(kept, is_current=True).loaded
 
 
 def test_missing_columns_are_answered_with_the_statement_that_adds_them(table: Table) -> None:
@@ -328,10 +328,10 @@ def test_missing_columns_are_answered_with_the_statement_that_adds_them(table: T
         table.sql(f"ALTER TABLE {table.name} DROP COLUMN {name}")
     kept = table.kept()
     with pytest.raises(SlateError, match="lacks 2 of the 25 columns of a slate: points_low, side") as refused:
-        table.writer().write(kept, stands=True)
+        table.writer().write(kept, is_current=True)
     said = str(refused.value)
     table.sql(said[said.index("ALTER TABLE") : said.index(". The slate is stored")])
-    assert table.writer().write(kept, stands=True).loaded
+    assert table.writer().write(kept, is_current=True).loaded
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_columns_that_cannot_hold_a_slate_are_named(table: Table, column: str, i
     table.sql(f"DROP TABLE {table.name}")
     table.sql(create_table(f"`{PROJECT}.{table.name}`").replace(column, instead, 1))
     with pytest.raises(SlateError, match=said):
-        table.writer().write(table.kept(), stands=True)
+        table.writer().write(table.kept(), is_current=True)
     assert table.rows() == []
 
 
@@ -364,7 +364,7 @@ def test_a_name_that_is_no_table_is_refused(table: Table) -> None:
     """Guards against a setting that becomes part of a statement."""
     writer = BigQueryPredictionTable(table.emulator.connection(), "a.b` WHERE TRUE --")
     with pytest.raises(SettingsError, match="is not a valid BigQuery table"):
-        writer.write(table.kept(), stands=True)
+        writer.write(table.kept(), is_current=True)
 
 
 def test_a_refusal_names_no_more_rights_than_are_needed(table: Table) -> None:
@@ -389,4 +389,4 @@ def test_no_answer_is_said_in_words(table: Table) -> None:
         table.emulator.connection(endpoint="http://127.0.0.1:9", deadline_seconds=1, request_seconds=1), table.name
     )
     with pytest.raises(SlateError, match=r"did not respond within 1 s.*It never writes a slate twice"):
-        writer.write(table.kept(), stands=True)
+        writer.write(table.kept(), is_current=True)

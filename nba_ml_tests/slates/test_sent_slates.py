@@ -42,10 +42,10 @@ class Dies(BigQueryPredictionTable):
 class DiesOnOthers(BigQueryPredictionTable):
     """A writer that ends before it writes a version that does not count."""
 
-    def write(self, kept: KeptSlate, *, stands: bool) -> object:  # type: ignore[override]
-        if not stands:
+    def write(self, kept: KeptSlate, *, is_current: bool) -> object:  # type: ignore[override]
+        if not is_current:
             raise KeyboardInterrupt
-        return super().write(kept, stands=stands)
+        return super().write(kept, is_current=is_current)
 
 
 def dying(there: Table, kind: Callable[..., BigQueryPredictionTable]) -> BigQueryPredictionTable:
@@ -56,8 +56,8 @@ def test_a_late_version_brings_the_one_that_counts(table: Table) -> None:
     """Guards against a date without an active row: the version that counts was never sent, a late one is."""
     first, late = keep(table, 1, BEFORE_THE_GAMES), keep(table, 2, AFTERWARDS)
     sent = send_slate(table.writer(), table.store, late)
-    assert sent.standing is not None
-    assert (sent.standing[0].number, sent.standing[1].loaded, sent.written.loaded) == (1, True, True)
+    assert sent.current is not None
+    assert (sent.current[0].number, sent.current[1].loaded, sent.written.loaded) == (1, True, True)
     assert active(table) == {1}
     assert loaded(table) == {1: first.slate.table.num_rows, 2: late.slate.table.num_rows}
 
@@ -82,7 +82,7 @@ def test_a_writer_that_dies_before_its_version_is_active(table: Table) -> None:
         send_slate(dying(table, Dies), table.store, second)
     assert (active(table), set(loaded(table))) == ({1}, {1, 2})
     sent = send_slate(table.writer(), table.store, second)
-    assert (sent.standing, sent.written.loaded, sent.written.retired) == (None, False, first.slate.report.served)
+    assert (sent.current, sent.written.loaded, sent.written.retired) == (None, False, first.slate.report.served)
     assert active(table) == {2}
 
 
@@ -99,8 +99,8 @@ def test_a_newer_version_that_overtakes_is_not_retired(table: Table) -> None:
 
     first = keep(table, 1, BEFORE_THE_GAMES)
     sent = send_slate(dying(table, Overtaken), table.store, first)
-    assert sent.standing is not None
-    assert sent.standing[0].number == 2
+    assert sent.current is not None
+    assert sent.current[0].number == 2
     assert active(table) == {2}
     assert set(loaded(table)) == {1, 2}
 

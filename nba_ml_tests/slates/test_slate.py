@@ -22,12 +22,12 @@ from nba_ml.registry.channel import Share
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.slates.slate import (
     Slate,
+    current_version,
     game_day_end,
     highest_edges,
     require_rows,
     score_slate,
     served_counts,
-    standing_version,
 )
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.profiles import examples
@@ -311,11 +311,11 @@ def test_the_newest_version_made_ahead_counts() -> None:
     early, late, after, much_later = made_at(end - 9 * hour, end - timedelta(microseconds=1), end, end + 99 * hour)
     assert late.slate.ahead
     assert not after.slate.ahead
-    assert standing_version([early, late, after, much_later]) is late
-    assert standing_version([early, after]) is early
-    assert standing_version([after, much_later]) is after
+    assert current_version([early, late, after, much_later]) is late
+    assert current_version([early, after]) is early
+    assert current_version([after, much_later]) is after
     with pytest.raises(ValueError, match="without versions"):
-        standing_version([])
+        current_version([])
 
 
 def test_a_version_of_nobody_takes_nothing_back() -> None:
@@ -325,9 +325,9 @@ def test_a_version_of_nobody_takes_nothing_back() -> None:
     early, late, after = made_at(end - 9 * hour, end - hour, end)
     of_nobody = late.slate.report.model_copy(update={"served": 0})
     nobody = Version(Slate.of(late.slate.table, of_nobody, late.slate.created_at))
-    assert standing_version([early, nobody]) is early
-    assert standing_version([nobody, after]) is nobody
-    assert standing_version([nobody]) is nobody
+    assert current_version([early, nobody]) is early
+    assert current_version([nobody, after]) is nobody
+    assert current_version([nobody]) is nobody
 
 
 def test_a_day_ends_at_midnight_utc() -> None:

@@ -56,10 +56,10 @@ def test_a_changed_slate_is_kept_beside_the_earlier_one(store: SlateStore) -> No
     assert [version.number for version in versions] == [1, 2, 3]
     assert versions[0].slate.digest == versions[2].slate.digest != versions[1].slate.digest
     late = store.keep(slate(who=systems("mock", 50), at=AFTERWARDS))
-    standing = store.standing(DAY)
+    current = store.current(DAY)
     assert late.number == 4
-    assert standing is not None
-    assert standing.number == 3
+    assert current is not None
+    assert current.number == 3
 
 
 def test_of_many_at_one_moment_none_is_lost(store: SlateStore) -> None:

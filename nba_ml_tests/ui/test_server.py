@@ -70,7 +70,7 @@ def test_it_ends_when_the_daemon_does(tmp_path: Path) -> None:
         assert process.wait(STOPS_WITHIN) == 2
         _, left = psutil.wait_procs(servers, STOPS_WITHIN)
         assert left == []
-        assert "Error: Dagster's daemon ended by itself with exit code -9" in log.read_text()
+        assert "Error: Dagster's daemon stopped by itself with exit code -9" in log.read_text()
 
 
 def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> None:

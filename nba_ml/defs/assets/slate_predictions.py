@@ -81,7 +81,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
 
 
 def _sent_facts(sent: Sent, done: Predicted) -> dict[str, Any]:
-    active = done.kept if sent.standing is None else sent.standing[0]
+    active = done.kept if sent.current is None else sent.current[0]
     return {
         "bigquery_table": sent.written.table,
         "bigquery_rows": sent.written.rows,
@@ -105,7 +105,7 @@ def _facts(done: Predicted) -> dict[str, Any]:
         "challenger": report.challenger.model_version if report.challenger else "none",
         "channel_serial": report.channel_serial,
         "version": done.kept.number,
-        "counts": done.stands,
+        "counts": done.is_current,
         "replayed": not slate.ahead,
         "created_at": dg.MetadataValue.timestamp(slate.created_at),
         "dagster/uri": done.kept.uri,

@@ -1,4 +1,4 @@
-"""Log lines as JSON objects on standard output, one event each, for whatever collects them."""
+"""Log lines as JSON objects on standard output, one event each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOGGER = logging.getLogger("nba_ml.serving")
 
 
 class JsonLines(logging.Formatter):
-    """`time`, `level`, `event` and what else the record was given as `extra={"fields": {...}}`."""
+    """`time`, `level`, `event` and the record's `extra={"fields": {...}}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
@@ -35,10 +35,10 @@ def say(level: int, event: str, **fields: Any) -> None:
 
 
 class LinesOut(logging.StreamHandler[TextIO]):
-    """A stream of lines. One that cannot be written is lost, in one line on standard error; the service serves on."""
+    """A stream of lines. A line that cannot be written is dropped, with one line on standard error."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's own name)
-        with suppress(OSError, ValueError):  # standard error may be as full, or as closed
+        with suppress(OSError, ValueError):  # standard error may be full or closed too
             sys.stderr.write(f"A line of the log ({record.getMessage()[:80]}) is lost: {sys.exc_info()[1]}\n")
 
 

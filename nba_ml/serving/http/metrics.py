@@ -1,4 +1,4 @@
-"""What the HTTP service counts, for Prometheus."""
+"""Counters of the HTTP service, for Prometheus."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ServiceMetrics:
         self._predictions.labels(model_version).inc(rows)
 
     def refused(self, faults: tuple[Fault, ...]) -> None:
-        """Count what rows were refused for. Names that are no feature's are counted as one: anyone may send any."""
+        """Count faults by field. Unknown names are counted together: a client may send any."""
         for fault in faults:
             self._faults.labels(fault.field if fault.field in _FIELDS else "other").inc()
 
@@ -57,7 +57,7 @@ class ServiceMetrics:
 
 
 class _ModelState(Collector):
-    """What serves and how following its channel goes, read when Prometheus asks: nothing to keep up to date."""
+    """The models in use and the state of following the channel, read when Prometheus scrapes."""
 
     def __init__(self, predictor: Predictor, watch: Callable[[], Watch | None]) -> None:
         self._predictor = predictor
@@ -68,7 +68,7 @@ class _ModelState(Collector):
         model, challenger = serving.model, serving.challenger
         info = GaugeMetricFamily(
             "nba_ml_model_info",
-            "The models that serve.",
+            "The models in use.",
             labels=["role", "model_version", "model_sha256", "newest_month"],
         )
         for role, each in (("champion", model), ("challenger", challenger)):
@@ -82,7 +82,7 @@ class _ModelState(Collector):
             return
         status = watch.status
         yield GaugeMetricFamily(
-            "nba_ml_refresh_failing", "Failed refreshes in a row; 0 is well.", value=status.failures
+            "nba_ml_refresh_failing", "Failed refreshes in a row; 0 is healthy.", value=status.failures
         )
         yield CounterMetricFamily("nba_ml_refresh_failures", "Refreshes that failed.", value=status.failures_ever)
         if status.checked_at is not None:
