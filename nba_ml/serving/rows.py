@@ -146,7 +146,7 @@ def read_rows(given: object) -> FeatureRows:
     if isinstance(given, list | tuple):
         return _of_mappings(given)
     problem = (
-        f"a {type(given).__name__} does not name its values. Give a mapping of the 33 names to values, a list of "
+        f"rows of type {type(given).__name__} have no names. Give a mapping of the 33 names to values, a list of "
         "mappings, a pandas DataFrame or an Arrow table"
     )
     raise _refusal([Fault(None, None, problem)], 1, 1)

@@ -23,6 +23,7 @@ FEATURES = V2_33FEATURES.features
 FLAG = next(feature for feature in FEATURES if feature.unit == "0/1")
 RANGED = next(feature for feature in FEATURES if feature.unit != "0/1" and not feature.nullable)
 OPTIONAL = next(feature for feature in FEATURES if feature.nullable)
+LIMITS = f"{RANGED.low:g} to {RANGED.high:g} ({RANGED.unit})"
 GOOD: dict[str, Any] = {feature.name: feature.low if feature.unit != "0/1" else 0 for feature in FEATURES}
 
 
@@ -51,9 +52,9 @@ def test_a_row_at_the_ends_of_its_ranges_is_taken_and_one_beyond_is_not() -> Non
     [fault] = faults_of({**GOOD, FLAG.name: 0.5})
     assert fault.problem == "is 0.5, neither 0 nor 1"
     [fault] = faults_of({**GOOD, RANGED.name: float("inf")})
-    assert fault.problem == "is infinite"
+    assert fault.problem == f"is infinite, outside {LIMITS}"
     [fault] = faults_of({**GOOD, RANGED.name: 10**400})
-    assert fault.problem == "is infinite"
+    assert fault.problem == f"is infinite, outside {LIMITS}"
 
 
 def test_missing_is_taken_where_the_contract_says_so() -> None:
@@ -62,7 +63,8 @@ def test_missing_is_taken_where_the_contract_says_so() -> None:
         assert np.isnan(read_rows(form).features[:, at]).all()
     for form in forms({**GOOD, RANGED.name: None}):
         [fault] = faults_of(form)
-        assert (fault.field, fault.problem) == (RANGED.name, "is missing, which the contract forbids")
+        assert fault.field == RANGED.name
+        assert fault.problem == f"is missing, which the contract forbids. Give a number, {LIMITS}"
 
 
 def test_numbers_of_any_kind_are_numbers_and_truth_is_none() -> None:
@@ -70,13 +72,13 @@ def test_numbers_of_any_kind_are_numbers_and_truth_is_none() -> None:
         assert read_rows({**GOOD, FLAG.name: value}).features.shape == (1, 33)
     for wrong in (True, "0", [0], 0j):
         [fault] = faults_of({**GOOD, FLAG.name: wrong})
-        assert fault.problem == f"is {wrong!r} ({type(wrong).__name__}), where a number is due"
+        assert fault.problem == f"is {wrong!r} ({type(wrong).__name__}), not a number"
         [fault] = faults_of(pd.DataFrame([GOOD, {**GOOD, FLAG.name: wrong}], dtype=object))
         assert (fault.row, fault.field) == (1, FLAG.name)
     [fault] = faults_of({**GOOD, FLAG.name: "x" * 50})
-    assert fault.problem == f"is '{'x' * 39}... (str), where a number is due"
+    assert fault.problem == f"is '{'x' * 39}... (str), not a number"
     [fault] = faults_of({**GOOD, FLAG.name: "x" * 38})
-    assert fault.problem == f"is '{'x' * 38}' (str), where a number is due"
+    assert fault.problem == f"is '{'x' * 38}' (str), not a number"
 
 
 def test_each_name_must_be_there_and_no_other() -> None:
@@ -89,7 +91,7 @@ def test_each_name_must_be_there_and_no_other() -> None:
     more = {f"other{number:03d}": 1 for number in range(MOST_FAULTS + 2)}
     faults = faults_of({**GOOD, **more})
     assert len(faults) == MOST_FAULTS == 50
-    with pytest.raises(FeatureRowsError, match=r"51 fault\(s\) in 1 row.*; and 46 more\. Nothing was predicted"):
+    with pytest.raises(FeatureRowsError, match=r"51 fault\(s\) in 1 row.*; and 46 more\. No predictions were made"):
         read_rows({**GOOD, **more})
     with pytest.raises(FeatureRowsError) as refused:
         read_rows({**GOOD, **dict(list(more.items())[:6])})
@@ -97,16 +99,16 @@ def test_each_name_must_be_there_and_no_other() -> None:
     with pytest.raises(FeatureRowsError) as refused:
         read_rows({**GOOD, **dict(list(more.items())[:5])})
     assert "more" not in str(refused.value)
-    assert "row 0, other000: is no feature of v2_33features" in str(refused.value)
+    assert "row 0, other000: is not a feature of v2_33features" in str(refused.value)
     twice = pd.DataFrame([GOOD])
     twice.insert(0, RANGED.name, 1.0, allow_duplicates=True)
-    assert faults_of(twice) == [Fault(None, RANGED.name, "is there more than once")]
-    assert str(Fault(None, None, "is wrong")) == "as a whole: is wrong"
+    assert faults_of(twice) == [Fault(None, RANGED.name, "is given more than once")]
+    assert str(Fault(None, None, "is wrong")) == "is wrong"
 
 
 @pytest.mark.parametrize("given", [[3], "rows", 3, [[1.0] * 33], np.zeros((1, 33))])
 def test_what_carries_no_names_is_refused(given: object) -> None:
-    with pytest.raises(FeatureRowsError, match=r"carries names|a mapping of names to values is due"):
+    with pytest.raises(FeatureRowsError, match=r"have no names|not a mapping of names to values"):
         read_rows(given)
 
 
@@ -128,7 +130,7 @@ def test_a_date_is_a_day(value: Any, day: date | int | None) -> None:
     if day == 0:
         [fault] = faults_of([GOOD, row])
         assert (fault.row, fault.field) == (1, "game_date")
-        assert fault.problem.endswith("where a date is due, such as 2025-01-15")
+        assert fault.problem.endswith("not a date such as 2025-01-15")
     else:
         assert list(read_rows(row).game_date) == [day]
 
@@ -141,7 +143,7 @@ def test_a_key_is_text_of_a_length(name: str) -> None:
     for wrong in ("", "x" * (LONGEST_KEY + 1), 3, "\ud800"):
         [fault] = faults_of([GOOD, {**GOOD, name: wrong}])
         assert (fault.row, fault.field) == (1, name)
-        assert fault.problem.endswith("where 1 to 200 characters of UTF-8 are due")
+        assert fault.problem.endswith("not text of 1 to 200 characters (UTF-8)")
     assert LONGEST_KEY == 200
 
 

@@ -290,5 +290,5 @@ def test_a_library_in_the_middle_of_its_import(row: Row, monkeypatch: pytest.Mon
         monkeypatch.setitem(sys.modules, library, ModuleType(library))
     assert len(read_rows([row(), row()]).features) == 2
     assert len(read_rows(row()).features) == 1
-    with pytest.raises(FeatureRowsError, match="does not name its values"):
+    with pytest.raises(FeatureRowsError, match="have no names"):
         read_rows(object())
