@@ -115,7 +115,7 @@ def games_of(month: str) -> pa.Table:
 @cache
 def summary_of(month: str) -> pa.Table:
     """The month in `tables.PLAYER_GAME_SUMMARY`."""
-    return summarise_player_games(games_of(month), month, month)
+    return summarise_player_games(games_of(month), month, month).table
 
 
 @cache

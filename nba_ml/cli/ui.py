@@ -36,7 +36,7 @@ def ui(port: int) -> int:
         try:
             from nba_ml.ui.server import serve
 
-            serve(listener, settings.ui_hosts)
+            serve(listener, settings.ui_hosts, None if settings.bigquery else settings.data)
         except KeyboardInterrupt:  # how it is ended, at any moment
             return 0
     return 0

@@ -17,8 +17,8 @@ class GameType(StrEnum):
     CUP_FINAL = "NBA Cup Final"
 
 
-PLATFORM_TYPES = (GameType.REGULAR_SEASON, GameType.PLAYOFFS)
-"""The types that box scores in a folder may have."""
+PLATFORM_TYPES = (GameType.REGULAR_SEASON, GameType.PLAYOFFS, GameType.PLAY_IN, GameType.CUP_FINAL)
+"""The types that are trained on and graded. The others are set aside."""
 
 _BY_DIGIT = dict(zip("123456", GameType, strict=True))
 _WORDS = {
@@ -32,7 +32,11 @@ _WORDS = {
     "postseason": GameType.PLAYOFFS,
     "playin": GameType.PLAY_IN,
     "playintournament": GameType.PLAY_IN,
+    "nbacup": GameType.CUP_FINAL,
     "nbacupfinal": GameType.CUP_FINAL,
+    "emiratesnbacup": GameType.CUP_FINAL,
+    "istchampionship": GameType.CUP_FINAL,
+    "inseasontournament": GameType.CUP_FINAL,
     "cupfinal": GameType.CUP_FINAL,
     "inseasontournamentfinal": GameType.CUP_FINAL,
 }

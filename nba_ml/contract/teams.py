@@ -1,4 +1,7 @@
-"""The thirty teams: nba.com's three-letter codes, the codes and names that other sources use for them."""
+"""The thirty teams: nba.com's three-letter codes, the codes and names that other sources use for them.
+
+A franchise that moved keeps its history: NJN is Brooklyn, SEA is Oklahoma City.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from collections.abc import Mapping
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "ATL": ("Atlanta Hawks",),
-    "BKN": ("Brooklyn Nets", "BRK"),
+    "BKN": ("Brooklyn Nets", "BRK", "NJN"),
     "BOS": ("Boston Celtics",),
-    "CHA": ("Charlotte Hornets", "CHO"),
+    "CHA": ("Charlotte Hornets", "CHO", "CHH"),
     "CHI": ("Chicago Bulls",),
     "CLE": ("Cleveland Cavaliers",),
     "DAL": ("Dallas Mavericks",),
@@ -21,13 +24,13 @@ _NAMES: Mapping[str, tuple[str, ...]] = {
     "IND": ("Indiana Pacers",),
     "LAC": ("Los Angeles Clippers", "LA Clippers"),
     "LAL": ("Los Angeles Lakers", "LA Lakers"),
-    "MEM": ("Memphis Grizzlies",),
+    "MEM": ("Memphis Grizzlies", "VAN"),
     "MIA": ("Miami Heat",),
     "MIL": ("Milwaukee Bucks",),
     "MIN": ("Minnesota Timberwolves",),
-    "NOP": ("New Orleans Pelicans", "NOH", "NO"),
+    "NOP": ("New Orleans Pelicans", "NOH", "NOK", "NO"),
     "NYK": ("New York Knicks", "NY"),
-    "OKC": ("Oklahoma City Thunder",),
+    "OKC": ("Oklahoma City Thunder", "SEA"),
     "ORL": ("Orlando Magic",),
     "PHI": ("Philadelphia 76ers",),
     "PHX": ("Phoenix Suns", "PHO"),

@@ -1,65 +1,157 @@
-"""A game is a fact: what the rows of both teams must say together, whatever each row says alone."""
+"""What is true of every real game, and what becomes of a game of which it is not.
+
+A game is a fact about two teams: if its rows contradict each other, none of them is used. Such games are kept apart
+from the month with their reasons. If they are more than 1% of a month's games, the source is broken, not the games.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import pandas as pd
+import pyarrow as pa
 
-LEAST_TEAM_MINUTES = 225
-"""Whole minutes are rounded for each player: teams of eleven real seasons have 236 to 244 without overtime."""
-MOST_TEAM_MINUTES = 240 + 10
-OVERTIME_MINUTES = 25
-MOST_OVERTIMES = 6
-LEAST_PLAYERS = 6
-"""On a side, with minutes: the fewest in 12,669 real games."""
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.game_types import PLATFORM_TYPES, GameType, game_type_named, game_type_of_id
+from nba_ml.contract.teams import TEAM_CODES
+from nba_ml.data.table_digest import DigestedTable
 
-SAME_IN_A_TEAM = ("game_date", "opponent", "is_home", "neutral_site", "wl", "season_type", "season")
+MAX_REFUSED_SHARE = 0.01
+"""Of a month's games."""
+
+REFUSED_GAMES = pa.schema(
+    [
+        pa.field("nba_game_id", pa.string(), nullable=False),
+        pa.field("game_date", pa.date32(), nullable=False),
+        pa.field("teams", pa.string(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+    ]
+)
+"""One row per refused game, ordered by id."""
 
 
-def broken_games(frame: pd.DataFrame) -> pd.Series:
-    """The reason why a game cannot have been, by `game_id`; games that can are left out.
+@dataclass(frozen=True, slots=True)
+class SummaryMonth(DigestedTable):
+    """A month of box scores, with the games that were refused."""
+
+    refused: pa.Table
+
+
+_COUNTED_ALIKE = (GameType.REGULAR_SEASON, GameType.PLAY_IN, GameType.CUP_FINAL)
+"""Used in the same way. The cup's group stage, and the play-in of some sources, have ids of the regular season."""
+
+_GAME_MINUTES, _OVERTIME_MINUTES, _MOST_OVERTIMES = 240, 25, 6
+_LEAST_MINUTES = 225
+_LEAST_PLAYERS = 6
+
+
+def games_set_aside(frame: pd.DataFrame) -> pd.Series:
+    """Game id -> type, of the games that are neither trained on nor graded. One whose id contradicts it is not among
+    them: it is refused."""
+    by_id = frame["game_id"].map(game_type_of_id)
+    aside = ~frame["type"].isin(PLATFORM_TYPES) & frame["type"].notna() & (by_id.isna() | (by_id == frame["type"]))
+    return frame[aside].groupby("game_id")["type"].first()
+
+
+def broken_games(frame: pd.DataFrame, other_months: Mapping[str, str] | None = None) -> pd.Series:
+    """The reason why a game is refused, by `game_id`; games that can be are left out.
 
     Args:
-        frame: box scores in the columns of `box_scores.PLAYER_GAME_COLUMNS`, whole games.
+        frame: box scores in the columns of `box_scores.PLAYER_GAME_COLUMNS`, with team codes of nba.com.
+        other_months: id of a game that another month's file has too -> that month.
     """
-    key = ["game_id", "team"]
-    told = frame[[*key, *SAME_IN_A_TEAM]].drop_duplicates()
-    team = told.drop_duplicates(key).set_index(key).sort_index()
-    team["told_twice"] = told.groupby(key).size() > 1
-    sums = frame.assign(on_floor=frame["min"] > 0)[[*key, "pts", "min", "on_floor"]].astype({"pts": int, "min": int})
-    team[["points", "minutes", "players"]] = sums.groupby(key)[["pts", "min", "on_floor"]].sum()
-    team = team.reset_index()
-    games = team.groupby("game_id")
-    reasons: dict[str, pd.Series] = {
-        "a game with two dates": frame[["game_id", "game_date"]].drop_duplicates().groupby("game_id").size() > 1,
-        "a game without exactly two teams": games.size() != 2,
-        "a whole game at 0 minutes": games["minutes"].sum() == 0,
-        "rows of one team that contradict each other": games["told_twice"].any(),
-        "a side with fewer than 6 players": games["players"].min() < LEAST_PLAYERS,
-        "a team with fewer than 225 minutes": games["minutes"].min() < LEAST_TEAM_MINUTES,
-        "a team with more minutes than a game has": games["minutes"].max()
-        > MOST_TEAM_MINUTES + OVERTIME_MINUTES * MOST_OVERTIMES,
+    typed = frame.assign(type=frame["season_type"].map(game_type_named))
+    found: dict[str, str] = {}
+    for reason, broken in _faults(typed, other_months or {}).items():
+        for game in typed.loc[broken, "game_id"].unique():
+            found.setdefault(game, reason)
+    return pd.Series(found, dtype=object).sort_index()
+
+
+def refuse_games(frame: pd.DataFrame, other_months: Mapping[str, str]) -> tuple[pd.DataFrame, pa.Table]:
+    """The rows of the games that can be, and the games that cannot, as `REFUSED_GAMES`. Arguments as `broken_games`."""
+    reasons = broken_games(frame, other_months)
+    refused = frame["game_id"].isin(reasons.index)
+    if reasons.empty:
+        return frame, REFUSED_GAMES.empty_table()
+    rows = frame[refused].groupby("game_id", sort=True)
+    games = pd.DataFrame(
+        {
+            "nba_game_id": reasons.index,
+            "game_date": [each["game_date"].min().date() for _, each in rows],
+            "teams": [" ".join(sorted(each["team"].unique())) for _, each in rows],
+            "rows": [len(each) for _, each in rows],
+            "reason": reasons.to_numpy(),
+        }
+    )
+    return frame[~refused], pa.Table.from_pandas(games, schema=REFUSED_GAMES, preserve_index=False)
+
+
+def require_few(refused: pa.Table, games: int, where: str) -> None:
+    """Raise if more than 1% of a month's games are refused.
+
+    Raises:
+        SourceDataError: with the counts by reason and the first five games.
+    """
+    if refused.num_rows <= MAX_REFUSED_SHARE * games:
+        return
+    found = refused.to_pandas()
+    counts = ", ".join(f"{reason} ({count:,})" for reason, count in found["reason"].value_counts().items())
+    first = "; ".join(
+        f"{game.nba_game_id} {game.teams} of {game.game_date}" for game in found.head(5).itertuples(index=False)
+    )
+    raise SourceDataError(
+        f"{where}: {len(found):,} of {games:,} games are refused, and at most {MAX_REFUSED_SHARE:.0%} may be: "
+        f"{counts}. First: {first}. Correct these games or import them again; nothing of this month was written."
+    )
+
+
+def _faults(frame: pd.DataFrame, other_months: Mapping[str, str]) -> dict[str, pd.Series]:
+    """Reason -> mask (rows,). A game is refused with the first reason that holds for any of its rows."""
+    game = frame.groupby("game_id")
+    sides = frame.groupby(["game_id", "team"])
+    minutes = sides["min"].transform("sum")
+    points = sides["pts"].transform("sum")
+    fewer = minutes.groupby(frame["game_id"]).transform("min")
+    overtimes = ((fewer - _GAME_MINUTES) / _OVERTIME_MINUTES).round().clip(0, _MOST_OVERTIMES)
+    # Whole minutes: each player's are off by up to one half.
+    rounding = sides["min"].transform("size") / 2
+    best = points.groupby(frame["game_id"]).transform("max")
+    by_id = frame["game_id"].map(game_type_of_id)
+    teams = game["team"].transform("nunique")
+    least, most = game["team"].transform("min"), game["team"].transform("max")
+    facts = ["opponent", "is_home", "neutral_site", "wl", "type"]
+    return {
+        "an unknown team code": _unknown(frame["team"]) | _unknown(frame["opponent"]),
+        "an id with two dates": game["game_date"].transform("nunique") > 1,
+        "an id that another month has too": frame["game_id"].isin(list(other_months)),
+        "an id of another type of game than its season_type": _contradicts(frame["type"], by_id),
+        "rows of one team only": teams == 1,
+        "rows of more than two teams": teams > 2,
+        "an opponent that is not the other team": frame["opponent"] != most.where(frame["team"] == least, least),
+        "rows of a team that contradict each other": sides[facts].transform("nunique").gt(1).any(axis=1),
+        "a team with another game on the date": frame.groupby(["game_date", "team"])["game_id"].transform("nunique")
+        > 1,
+        "two home teams or none": (game["is_home"].transform("nunique") == 1) != frame["neutral_site"],
+        "two winners or none": game["wl"].transform("nunique") != 2,
+        "no minutes played": game["min"].transform("sum") == 0,
+        f"fewer than {_LEAST_PLAYERS} players with minutes on a side": (frame["min"] > 0)
+        .groupby([frame["game_id"], frame["team"]])
+        .transform("sum")
+        < _LEAST_PLAYERS,
+        f"a team with fewer than {_LEAST_MINUTES} minutes": minutes < _LEAST_MINUTES,
+        "a team with more minutes than the game had": minutes
+        > _GAME_MINUTES + _OVERTIME_MINUTES * overtimes + rounding,
+        "a winner who scored less": (frame["wl"] == "W") != (points == best),
     }
-    two = team[team["game_id"].map(games.size()) == 2]
-    first, second = two.iloc[::2].set_index("game_id"), two.iloc[1::2].set_index("game_id")
-    neutral = first["neutral_site"] & second["neutral_site"]
-    reasons["an opponent that is not the game's other team"] = (first["opponent"] != second["team"]) | (
-        second["opponent"] != first["team"]
-    )
-    sites = (first["neutral_site"] != second["neutral_site"]) | (
-        (first["is_home"] == second["is_home"]).where(~neutral, first["is_home"] | second["is_home"])
-    )
-    reasons["a game without one home and one away team"] = sites
-    reasons["a game without one winner and one loser"] = first["wl"] == second["wl"]
-    reasons["a winner who scored less"] = (first["wl"] == "W") != (first["points"] > second["points"])
-    reasons["teams that played different numbers of overtimes"] = _overtimes(first["minutes"]) != _overtimes(
-        second["minutes"]
-    )
-    found = pd.Series(dtype=object)
-    for reason, mask in reasons.items():  # the first reason is the one to name
-        broken = mask[mask.astype(bool)].index.difference(found.index)
-        found = pd.concat([found, pd.Series(reason, index=broken, dtype=object)])
-    return found
 
 
-def _overtimes(minutes: pd.Series) -> pd.Series:
-    return ((minutes - 240) / OVERTIME_MINUTES).round()
+def _unknown(codes: pd.Series) -> pd.Series:
+    return ~codes.isin(TEAM_CODES)
+
+
+def _contradicts(stated: pd.Series, by_id: pd.Series) -> pd.Series:
+    both_count = stated.isin(_COUNTED_ALIKE) & by_id.isin(_COUNTED_ALIKE)
+    return by_id.notna() & (stated != by_id) & ~both_count

@@ -54,10 +54,11 @@ class TableState:
 class MonthProgress:
     """One month of the backfill.
 
-    `played` are the player-games with a result, `features` the rows of the feature store (any version), and `covered`
-    the played player-games with a row of the current version. `quality` is the mean quality score, 0 to 100. `missing`
-    and `awaited` count, by date, the players with features in games without any result: if results are due, and if they
-    are not due yet. `undated` counts the feature rows without `updated_at`.
+    `played` are the player-games with a result, `features` the rows of the feature store, of whatever version,
+    and `covered` the player-games played that have a row of the current version. `quality` is the mean
+    quality score, 0 to 100. `missing` and `awaited` are the players with features, by date, of games without a single
+    result: of those whose results are due, and of those whose are not yet. `undated` are the feature rows without an
+    `updated_at`. `no_games`: the month is known to have none, and is complete without rows.
     """
 
     month: str
@@ -68,6 +69,7 @@ class MonthProgress:
     missing: Mapping[date, int] = field(default_factory=dict)
     awaited: Mapping[date, int] = field(default_factory=dict)
     undated: int = 0
+    no_games: bool = False
 
     @property
     def missing_results(self) -> int:
@@ -76,13 +78,17 @@ class MonthProgress:
 
     @property
     def coverage(self) -> float:
-        """Share of the player-games, played or with missing results, that are covered; 0 if none were played yet."""
+        """Share of the player-games, played or with results missing, that have both; 0 where nothing was played yet."""
+        if self.no_games:
+            return 1.0
         expected = self.played.rows + self.missing_results
         return self.covered / expected if expected else 0.0
 
     @property
     def status(self) -> BackfillStatus:
-        """The status for the coverage."""
+        """By the coverage."""
+        if self.no_games:
+            return BackfillStatus.COMPLETE
         if self.features.rows == 0 or self.covered == 0:
             return BackfillStatus.MISSING
         if self.coverage >= COMPLETE:
@@ -100,7 +106,9 @@ class MonthProgress:
         return self.played.games > 0 and self.played.rows < _THIN * ROWS_PER_GAME * self.played.games
 
     def notes(self) -> Iterator[str]:
-        """What is wrong or missing; sentences without a full stop."""
+        """What is wrong with the rows, or still to come, a sentence without its full stop each."""
+        if self.no_games:
+            yield "no games"
         if self.missing:
             yield f"results missing: {named_dates(self.missing)} ({self.missing_results:,} player-games with features)"
         if self.awaited:

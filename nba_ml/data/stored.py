@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
+from nba_ml.data.games import SummaryMonth
 from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.data.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
 from nba_ml.data.split import SplitManifest
@@ -43,13 +44,18 @@ def save_refused(months: MonthStore, month: str, rejects: pa.Table) -> str:
     return months.objects.uri(name)
 
 
-def _table_to_bytes(value: DigestedTable, _: Parts) -> bytes:
-    return parquet_bytes(value.table, {"digest": value.digest})
+def _summary_to_bytes(value: DigestedTable, parts: Parts) -> bytes:
+    facts = {"digest": value.digest}
+    if isinstance(value, SummaryMonth) and value.refused.num_rows:
+        facts["refused"] = parts.put("parts", "parquet", parquet_bytes(value.refused, {}))
+    return parquet_bytes(value.table, facts)
 
 
-def _table_from_bytes(data: bytes, _: Parts, columns: Sequence[str] | None) -> DigestedTable:
+def _summary_from_bytes(data: bytes, parts: Parts, columns: Sequence[str] | None) -> DigestedTable:
     table, facts = parquet_table(data, columns)
-    return DigestedTable(table, facts["digest"])
+    if "refused" not in facts or columns:
+        return DigestedTable(table, facts["digest"])
+    return SummaryMonth(table, facts["digest"], _part(parts, facts, "refused"))
 
 
 def _features_to_bytes(value: DigestedTable, _: Parts) -> bytes:
@@ -113,7 +119,7 @@ def _part(parts: Parts, facts: dict[str, str], part: str) -> pa.Table:
     return parquet_table(data, None)[0]
 
 
-SUMMARY = StoredAsset("player_game_summary", DigestedTable, _table_to_bytes, _table_from_bytes, tabular=True)
+SUMMARY = StoredAsset("player_game_summary", DigestedTable, _summary_to_bytes, _summary_from_bytes, tabular=True)
 FEATURES = StoredAsset("ml_feature_store_v2", DigestedTable, _features_to_bytes, _features_from_bytes, tabular=True)
 SNAPSHOT = StoredAsset("feature_store_snapshot", Snapshot, _snapshot_to_bytes, _snapshot_from_bytes, tabular=True)
 SPLIT = stored_record("train_split", SplitManifest)

@@ -15,7 +15,7 @@ from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.errors import BundleError, NotVerifiedError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.event_log import first_failure, latest_materialisations
-from nba_ml.defs.internals import InstigatorStatus, ScheduleInstigatorData
+from nba_ml.defs.internals import LOCATION_NAME, InstigatorStatus, ScheduleInstigatorData
 from nba_ml.monitoring.health import (
     FailedMonth,
     HealthFinding,
@@ -90,11 +90,12 @@ def read_scheduler(instance: dg.DagsterInstance, defs: dg.Definitions, *, grows:
 
 
 def _switches(instance: dg.DagsterInstance, defs: dg.Definitions) -> dict[str, bool]:
-    """As set by a person; the others as declared in code."""
+    """As set by a person under this code location; the others as declared in code."""
     touched = {
         state.instigator_name: state.is_running
         for state in instance.all_instigator_state()
         if state.status is not InstigatorStatus.DECLARED_IN_CODE
+        and state.origin.repository_origin.code_location_origin.location_name == LOCATION_NAME
     }
     declared: dict[str, bool] = {}
     for sensor in defs.sensors or ():

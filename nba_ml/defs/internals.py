@@ -41,6 +41,7 @@ from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarge
 
 __all__ = [
     "DATA_VERSION_TAG",
+    "LOCATION_NAME",
     "AssetCheckExecutionRecordStatus",
     "DagsterEventType",
     "InstanceRef",
@@ -55,6 +56,9 @@ __all__ = [
     "make_new_run_id",
     "silence_preview_warnings",
 ]
+
+LOCATION_NAME = "nba_ml"
+"""As in workspace.yaml. Dagster keeps the switches of schedules and sensors under the name of their location."""
 
 _USED = {
     # One result per month and check: without it a check speaks of whichever month ran last.

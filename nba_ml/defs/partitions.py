@@ -6,14 +6,18 @@ What belongs here: partition definitions and mappings. The calendar itself is `c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import dagster as dg
 
 from nba_ml.contract.errors import MonthError
-from nba_ml.contract.season import OFF_SEASON, parse_month
+from nba_ml.contract.season import off_season_months, parse_month
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import source_months
+
+_YEARS_TO_COME = 50
+"""From the first month of a source without a last one: Dagster's exclusions are listed."""
 
 _MONTHS_TO_COME = 18
 """Two seasons: how long a code server may run on partitions that grow with the calendar."""
@@ -47,8 +51,17 @@ def season_months(first: str, last: str | None) -> dg.MonthlyPartitionsDefinitio
         # Dagster's own last partition is the last month that is over.
         end_offset=0 if last else 1,
         fmt="%Y-%m",
-        exclusions=[f"0 0 1 {min(OFF_SEASON)}-{max(OFF_SEASON)} *"],
+        exclusions=_off_season(first, last),
     )
+
+
+def _off_season(first: str, last: str | None) -> list[str | datetime]:
+    """Every July to September, or, where some of them had games, each of the others by its date."""
+    begins, ends = int(first[:4]), int(last[:4]) if last else int(first[:4]) + _YEARS_TO_COME
+    months = off_season_months(begins, ends)
+    if len(months) == 3 * (ends - begins + 1):
+        return ["0 0 1 7-9 *"]
+    return [datetime(int(month[:4]), int(month[5:]), 1) for month in months]
 
 
 def every_month_so_far(months: dg.MonthlyPartitionsDefinition) -> dg.TimeWindowPartitionMapping:

@@ -32,7 +32,7 @@ from nba_ml.model.uncertainty import Coverage
 
 RIGHT, WRONG, PUSH = "RIGHT", "WRONG", "PUSH"
 
-SEASON_CALENDAR = (10, 11, 12, 1, 2, 3, 4, 5, 6)
+SEASON_CALENDAR = (10, 11, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9)
 """Calendar months in season order."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")

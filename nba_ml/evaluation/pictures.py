@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import month_abbr
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -21,23 +22,24 @@ _COLOURS = {
     BackfillStatus.PARTIAL: "#f4a259",
     BackfillStatus.MISSING: "#e6e6e6",
 }
-_CALENDAR = (10, 11, 12, 1, 2, 3, 4, 5, 6)
-_NAMES = ("Oct", "Nov", "Dec", "Jan", "Feb", "Mar", "Apr", "May", "Jun")
+_ORDINARY_MONTHS = 9
+"""October to June."""
 
 
 def coverage_heat_map(months: Sequence[MonthProgress]) -> bytes:
     """A calendar of the backfill as PNG bytes: one row per season, one cell per month with its coverage."""
     seasons = sorted({season_of(m.month) for m in months})
+    columns = max([_ORDINARY_MONTHS, *(_month_of_season(m.month) + 1 for m in months)])
     figure = _figure((8.5, 0.9 + 0.45 * len(seasons)), 110)
     axes = figure.add_subplot()
     for m in months:
-        x, y = _CALENDAR.index(parse_month(m.month)[1]), seasons.index(season_of(m.month))
+        x, y = _month_of_season(m.month), seasons.index(season_of(m.month))
         axes.fill_between([x - 0.47, x + 0.47], y - 0.45, y + 0.45, color=_COLOURS[m.status])
         light = m.status in (BackfillStatus.MISSING, BackfillStatus.SUBSTANTIAL, BackfillStatus.PARTIAL)
         text = "-" if m.status == BackfillStatus.MISSING else f"{int(m.coverage * 100)}%"  # 94.9% is not 95%
         axes.text(x, y, text, ha="center", va="center", fontsize=9, color="#333333" if light else "white")
-    axes.set(xlim=(-0.6, 8.6), ylim=(len(seasons) - 0.4, -0.6), title="Player-games with features, by month")
-    axes.set_xticks(range(9), _NAMES)
+    axes.set(xlim=(-0.6, columns - 0.4), ylim=(len(seasons) - 0.4, -0.6), title="Player-games with features, by month")
+    axes.set_xticks(range(columns), [month_abbr[(9 + x) % 12 + 1] for x in range(columns)])
     axes.set_yticks(range(len(seasons)), seasons)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -46,6 +48,12 @@ def coverage_heat_map(months: Sequence[MonthProgress]) -> bytes:
     out = BytesIO()
     figure.savefig(out, format="png")
     return out.getvalue()
+
+
+def _month_of_season(month: str) -> int:
+    """Months since the October in which the month's season began: October 2020 of 2019-20 has 12."""
+    year, number = parse_month(month)
+    return (year - int(season_of(month)[:4])) * 12 + number - 10
 
 
 def _figure(size: tuple[float, float], dpi: int) -> Figure:
@@ -97,8 +105,7 @@ def walk_forward_curve(months: Mapping[str, Slice], *, narrow: bool = False, dpi
     below.axhline(0, color="#111827", linewidth=1)
     above.set_ylabel("mean absolute error, points")
     below.set_ylabel("gain on season average")
-    numbers = [parse_month(month)[1] for month in order]
-    names = [_NAMES[_CALENDAR.index(number)] for number in numbers]
+    names = [month_abbr[parse_month(month)[1]] for month in order]
     below.set_xticks(range(len(order)), [name[0] for name in names] if narrow else names, fontsize=7 if narrow else 8)
     below.set_xlim(-0.7, max(len(order) - 0.3, 0.7))
     for axes in (above, below):

@@ -15,12 +15,9 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from nba_ml.contract.season import OFF_SEASON, month_bounds
+from nba_ml.contract.season import EARLY_SEASON_DAYS, month_bounds, season_on
 
 HOME = ZoneInfo("America/New_York")
-
-IDLE = (*OFF_SEASON, 10)
-"""Calendar months without new training rows."""
 
 FINALS_OVER = 12
 """Day of June after which there may be no games. The Finals of 2022 to 2025 ended between the 12th and the 22nd."""
@@ -234,7 +231,13 @@ def switched_on(scheduler: SchedulerState) -> HealthFinding:
 def playing_days(after: date, until: date) -> int:
     """Number of days after `after`, up to and including `until`, that can have new training rows."""
     days = (date.fromordinal(n) for n in range(after.toordinal() + 1, until.toordinal() + 1))
-    return sum(day.month not in IDLE and not (day.month == 6 and day.day > FINALS_OVER) for day in days)
+    return sum(_has_training_rows(day) for day in days)
+
+
+def _has_training_rows(day: date) -> bool:
+    season = season_on(day)
+    settled = season.opening + timedelta(days=EARLY_SEASON_DAYS)
+    return day >= settled and season.has_games(day, day) and not (day.month == 6 and day.day > FINALS_OVER)
 
 
 def _day(moment: datetime) -> date:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.contract.season import OFF_SEASON, month_of
+from nba_ml.contract.season import in_season, month_of
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.stored import FEATURES
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
@@ -60,7 +60,7 @@ class StoredSlateRows:
         return sorted(each for month in months for each in self._dates(month) if abs(each - day) <= NEAR)
 
     def _dates(self, month: str) -> list[date]:
-        value = self._store.load(FEATURES, month, ["game_date"]) if _in_season(month) else None
+        value = self._store.load(FEATURES, month, ["game_date"]) if in_season(month) else None
         if value is None:
             return []
         days: list[date] = value.table.column("game_date").unique().to_pylist()
@@ -68,7 +68,7 @@ class StoredSlateRows:
 
     def _month(self, day: date) -> pa.Table:
         month = month_of(day)
-        value = self._store.load(FEATURES, month) if _in_season(month) else None
+        value = self._store.load(FEATURES, month) if in_season(month) else None
         if value is None:
             return SLATE_ROWS.empty_table()
         rows = MonthRows.of_tables(value.table, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
@@ -79,7 +79,3 @@ class StoredSlateRows:
     @property
     def _store(self) -> MonthStore:
         return MonthStore(open_objects(self.root))
-
-
-def _in_season(month: str) -> bool:
-    return int(month[5:]) not in OFF_SEASON

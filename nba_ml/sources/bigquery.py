@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
-from nba_ml.contract.season import month_bounds
+from nba_ml.contract.season import had_games, month_bounds
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.results_due import last_date_due, split_by_due
 from nba_ml.data.snapshot import MAX_REJECTED_SHARE, MonthRows
@@ -87,7 +87,10 @@ class BigQueryFeatureSource(MonthRowsSource):
         rows = self.connection.rows(self._sql("observe_months"), parameters, "observe-months", within).to_pylist()
         due = last_date_due(now or datetime.now(UTC))
         found = {row["month"]: _progress(row, due) for row in rows}
-        return [found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None) for month in months]
+        return [
+            found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None, no_games=not had_games(month))
+            for month in months
+        ]
 
     def _results(self, month: str, found: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
         """The results that have a player. A few without one are left out and reported.
@@ -112,7 +115,7 @@ class BigQueryFeatureSource(MonthRowsSource):
         return results, (f"{note}. They were left out, because they cannot be joined to features.",)
 
     def _require_reached(self, month: str, feature_rows: int, results: int) -> None:
-        if feature_rows == 0:
+        if feature_rows == 0 and (results or had_games(month)):
             raise SourceDataError(
                 f"{month}: the backfill has not reached this month. {self.feature_table} has 0 rows of it, "
                 f"{self.summary_table} has {results:,} player-games with a result. The stored snapshot is "

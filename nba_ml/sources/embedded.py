@@ -1,19 +1,34 @@
 """Box scores and lines from Parquet files: finds, reads and fingerprints them. `data.box_scores` validates the rows."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nba_ml.contract import season
-from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.digest import bytes_digest, json_digest
 from nba_ml.contract.errors import MonthError, SourceDataError
-from nba_ml.data.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS, normalise_prop_lines, summarise_player_games
+from nba_ml.contract.game_types import GameType, game_type_named
+from nba_ml.data.box_scores import (
+    PLAYER_GAME_COLUMNS,
+    PROP_LINE_COLUMNS,
+    OtherMonths,
+    PlayerGames,
+    normalise_prop_lines,
+    summarise_player_games,
+    typed_games,
+)
+from nba_ml.data.games import REFUSED_GAMES
+from nba_ml.data.identities import first_lookups, first_names, player_lookup
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, standing_lines
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PROP_LINES
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
 
@@ -43,22 +58,54 @@ def source_months(data: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class EmbeddedFeatureSource:
-    """Box scores and lines from Parquet files: the shipped ones, or a user's own in the same layout."""
+    """Box scores and lines from Parquet files: the shipped ones, or a user's own in the same layout.
+
+    A file that is added or replaced is seen at the next read.
+    """
 
     data: str
+    _kept: dict[Path, tuple[tuple[int, int], Any]] = field(default_factory=dict, compare=False, repr=False)
+    """File -> its size and time of change, and what was read from it."""
 
     def fingerprint(self, month: str) -> str:
-        """sha256 of the month's file: what changed outside the graph."""
-        return bytes_digest(self._bytes(self._player_games_file(month)))
+        """Digest of the month's file, and of what other files say about its games and players, if anything."""
+        file = self._file(month)
+        own = bytes_digest(self._bytes(file) if file else b"")
+        others = self._others(month)
+        lookups = self._unlike_their_names(month, others)
+        return json_digest([own, others.game_ids, lookups]) if others.game_ids or lookups else own
 
-    def player_game_summary(self, month: str) -> pa.Table:
+    def player_game_summary(self, month: str) -> PlayerGames:
         """The month's box scores, validated, in `tables.PLAYER_GAME_SUMMARY`.
+
+        A month without a file is empty if no game was played in it, and if it had playoff games only and the source
+        has no playoffs of that season.
 
         Raises:
             SourceDataError: the file is missing or unreadable, or has invalid rows.
         """
-        file = self._player_games_file(month)
-        return summarise_player_games(_read(file, PLAYER_GAME_COLUMNS), month, str(file))
+        file = self._file(month)
+        if file is None:
+            nothing = PLAYER_GAME_SUMMARY.empty_table()
+            return PlayerGames(nothing, REFUSED_GAMES.empty_table(), {}, 0, ())
+        games = _read(file, PLAYER_GAME_COLUMNS)
+        may_be_empty = not season.had_regular_season(month)
+        return summarise_player_games(games, month, str(file), self._others(month), may_be_empty=may_be_empty)
+
+    def starts_mid_season(self, month: str) -> str | None:
+        """What to know about the source's first month, if its season had begun before; None for other months."""
+        if month != source_months(Path(self.data))[0]:
+            return None
+        first = self._facts(self._path(month)).first_date
+        if first is None:
+            return None
+        opening = season.season_on(first).opening
+        if first < opening + timedelta(days=season.EARLY_SEASON_DAYS):
+            return None
+        return (
+            f"The first box scores are of {first}, and that season opened on {opening}. Averages of the season and "
+            "early-season flags count from the first box score. Add the earlier months for the season's own."
+        )
 
     def prop_lines(self, month: str) -> pa.Table:
         """The month's points lines in `tables.PROP_LINES`; empty if there are none.
@@ -67,26 +114,63 @@ class EmbeddedFeatureSource:
             SourceDataError: a file is unreadable, or a line of the month is invalid.
         """
         within = season.month_bounds(month)
-        tables = [normalise_prop_lines(table, str(file), within) for file, table in self._line_files.items()]
+        files = sorted((Path(self.data) / LINES).glob("*.parquet"))
+        read = {file: self._once(file, _read_lines) for file in files}
+        tables = [normalise_prop_lines(table, str(file), within) for file, table in read.items()]
         return pa.concat_tables(tables) if tables else PROP_LINES.empty_table()
 
     def lines_fingerprint(self, month: str) -> str:
         """Digest of the month's lines."""
         return table_digest(self.prop_lines(month).sort_by([(name, "ascending") for name in PROP_LINES.names]))
 
-    @cached_property
-    def _line_files(self) -> dict[Path, pa.Table]:
-        files = sorted((Path(self.data) / LINES).glob("*.parquet"))
-        return {file: standing_lines(_read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS)), str(file)) for file in files}
+    def _others(self, month: str) -> OtherMonths:
+        files = sorted((Path(self.data) / PLAYER_GAMES).glob("*.parquet"))
+        own = self._path(month)
+        games: frozenset[str] = self._facts(own).games if own in files else frozenset()
+        shared = {game: file.stem for file in files if file != own for game in games & self._facts(file).games}
+        # Later months are left out: no later file may rename a player in an earlier month.
+        lookups = first_lookups(self._facts(file).first_names for file in files if file.stem <= month)
+        return OtherMonths(lookups, dict(sorted(shared.items())))
 
-    def _player_games_file(self, month: str) -> Path:
-        file = Path(self.data) / PLAYER_GAMES / f"{month}.parquet"
-        if not file.is_file():
-            raise SourceDataError(
-                f"{month}: {file} does not exist, so the backfill has 0 rows of that month. Add the file and "
-                f"materialise player_game_summary for {month}; later months cannot be computed without it."
-            )
-        return file
+    def _unlike_their_names(self, month: str, others: OtherMonths) -> dict[str, str]:
+        if self._file(month) is None:
+            return {}
+        names = self._facts(self._path(month)).names
+        unlike = {player for player, name in names if others.lookups[player] != player_lookup(name)}
+        return {str(player): others.lookups[player] for player in sorted(unlike)}
+
+    def _facts(self, file: Path) -> _FileFacts:
+        facts: _FileFacts = self._once(file, _facts)
+        return facts
+
+    def _once(self, file: Path, read: Callable[[Path], Any]) -> Any:
+        found = file.stat()
+        stamp = (found.st_mtime_ns, found.st_size)
+        kept = self._kept.get(file)
+        if kept is None or kept[0] != stamp:
+            kept = self._kept[file] = (stamp, read(file))
+        return kept[1]
+
+    def _path(self, month: str) -> Path:
+        return Path(self.data) / PLAYER_GAMES / f"{month}.parquet"
+
+    def _file(self, month: str) -> Path | None:
+        """The month's file; None for a month that needs none."""
+        file = self._path(month)
+        if file.is_file():
+            return file
+        if not season.had_regular_season(month) and not (season.had_games(month) and self._has_playoffs(month)):
+            return None
+        raise SourceDataError(
+            f"{month}: {file} is missing, so the backfill has 0 rows of that month. Add the file and materialise "
+            f"player_game_summary for {month}; later months cannot be computed without it."
+        )
+
+    def _has_playoffs(self, month: str) -> bool:
+        """Whether the source has playoff games of the month's season."""
+        of_season = season.season_of(month)
+        files = (Path(self.data) / PLAYER_GAMES).glob("*.parquet")
+        return any(self._facts(file).playoffs for file in files if season.season_of(file.stem) == of_season)
 
     def _bytes(self, file: Path) -> bytes:
         try:
@@ -95,10 +179,42 @@ class EmbeddedFeatureSource:
             raise SourceDataError(f"{file} cannot be read ({error.strerror}). Check its permissions.") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _FileFacts:
+    """What other months need to know of a file. Nothing, if it cannot be read: its own month reports that."""
+
+    games: frozenset[str] = frozenset()
+    names: frozenset[tuple[int, str]] = frozenset()
+    first_names: tuple[tuple[int, str], ...] = ()
+    first_date: date | None = None
+    playoffs: bool = False
+
+
+_FACT_COLUMNS = ("season_type", "game_id", "game_date", "player_id", "player_name")
+
+
+def _facts(file: Path) -> _FileFacts:
+    try:
+        rows = typed_games(_read(file, _FACT_COLUMNS), _FACT_COLUMNS, str(file))
+    except SourceDataError:
+        return _FileFacts()
+    return _FileFacts(
+        games=frozenset(rows["game_id"]),
+        names=frozenset(zip(rows["player_id"].tolist(), rows["player_name"], strict=True)),
+        first_names=first_names(rows),
+        first_date=rows["game_date"].min().date() if len(rows) else None,
+        playoffs=GameType.PLAYOFFS in {game_type_named(each) for each in rows["season_type"].unique()},
+    )
+
+
+def _read_lines(file: Path) -> pa.Table:
+    return standing_lines(_read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS)), str(file))
+
+
 def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
-        present = pq.read_schema(file).names
-        return pq.read_table(file, columns=[name for name in columns if name in present], partitioning=None)
+        available = pq.read_schema(file).names
+        return pq.read_table(file, columns=[name for name in columns if name in available], partitioning=None)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceDataError(
             f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."

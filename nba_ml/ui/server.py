@@ -24,8 +24,9 @@ from dagster._utils.log import configure_loggers
 from dagster_shared.ipc import get_ipc_shutdown_pipe, send_ipc_shutdown_message
 from dagster_webserver.app import create_app_from_workspace_process_context
 
-from nba_ml.contract.errors import UiError
-from nba_ml.defs.internals import ModuleTarget, WorkspaceFileTarget, WorkspaceProcessContext
+from nba_ml.contract.errors import SourceDataError, UiError
+from nba_ml.defs.internals import LOCATION_NAME, ModuleTarget, WorkspaceFileTarget, WorkspaceProcessContext
+from nba_ml.sources.embedded import source_months
 from nba_ml.ui.guard import Guard
 
 _DAEMON_STOPS_WITHIN = 60
@@ -34,14 +35,18 @@ _DAEMON_STOPS_WITHIN = 60
 _REQUESTS_END_WITHIN = 10
 """Seconds for requests in progress when the server stops."""
 
+_WATCH_SECONDS = 5
+"""How often the embedded source's folder is listed."""
+
 _POLL_MILLISECONDS = 2000
 """How often a page polls for updates of its assets, as in `dagster dev`."""
 
 
-def serve(listener: socket.socket, hosts: Collection[str]) -> None:
-    """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then stop everything started here.
+def serve(listener: socket.socket, hosts: Collection[str], data: Path | None) -> None:
+    """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then end what was started here.
 
-    `listener` is bound to loopback; `hosts`: see `Guard`.
+    `listener` is bound to loopback; `hosts`: see `Guard`; `data` is the embedded source's folder, whose new months
+    become partitions, or None.
 
     Raises:
         UiError: the daemon stopped by itself.
@@ -56,6 +61,8 @@ def serve(listener: socket.socket, hosts: Collection[str]) -> None:
             context = stack.enter_context(
                 WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)]), version=dg.__version__)
             )
+            if data is not None:
+                stack.enter_context(_reloading(context, data))
             app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
             _serve_until_ended(Guard(app, listener.getsockname()[1], hosts), listener, daemon)
     except KeyboardInterrupt:
@@ -86,15 +93,47 @@ def _serve_until_ended(app: Guard, listener: socket.socket, daemon: subprocess.P
 
 @contextmanager
 def _code_server(instance: dg.DagsterInstance) -> Iterator[Path]:
-    """The code server that the web server and the daemon share; yields a workspace file with its address."""
-    project = Path(__file__).parents[2]
-    # The folder's name, as in `dg dev`: the switches of schedules and sensors are stored under the location's name.
-    name = project.name if (project / "pyproject.toml").exists() else "nba_ml"
-    target = ModuleTarget("nba_ml.definitions", attribute=None, working_directory=str(project), location_name=name)
+    """The code server that web server and daemon share; a workspace file that says where it is."""
+    project = str(Path(__file__).parents[2])
+    target = ModuleTarget("nba_ml.definitions", attribute=None, working_directory=project, location_name=LOCATION_NAME)
     with ProxyServerManager(instance, target, "warning") as servers, tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder) / "workspace.yaml"
         workspace.write_text(json.dumps({"load_from": servers.get_code_server_specs()}))  # JSON is YAML
         yield workspace
+
+
+@contextmanager
+def _reloading(context: WorkspaceProcessContext, data: Path) -> Iterator[None]:
+    """Reload the code location whenever the months of the embedded source change: partitions are made as it loads.
+
+    The daemon shares the code server, and refreshes its view of it every minute.
+    """
+    ended = threading.Event()
+    known = _months(data)
+
+    def watch() -> None:
+        nonlocal known
+        while not ended.wait(_WATCH_SECONDS):
+            found = _months(data)
+            if found != known:
+                known = found
+                context.reload_code_location(LOCATION_NAME)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _months(data: Path) -> list[str]:
+    """The source's months; none while its folder is unusable, which loading the location reports."""
+    try:
+        return source_months(data)
+    except SourceDataError:
+        return []
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Months:
     def __init__(self, threads: int | None) -> None:
         data = Settings.from_environment().data
         source, months = EmbeddedFeatureSource(data=str(data)), source_months(data)
-        summaries = {month: source.player_game_summary(month) for month in months}
+        summaries = {month: source.player_game_summary(month).table for month in months}
         lines = pa.concat_tables([source.prop_lines(month) for month in months])
         span = month_bounds(months[0])[0], month_bounds(months[-1])[1]
         everything = pa.concat_tables(summaries.values())

@@ -100,7 +100,7 @@ def measure_features(months: Sequence[str]) -> Features:
     settings = Settings.from_environment()
     source = EmbeddedFeatureSource(data=str(settings.data))
     started = time.perf_counter()
-    summary = pa.concat_tables([source.player_game_summary(month) for month in months])
+    summary = pa.concat_tables([source.player_game_summary(month).table for month in months])
     lines = pa.concat_tables([source.prop_lines(month) for month in months])
     read = time.perf_counter()
     first, last = month_bounds(months[0])[0], month_bounds(months[-1])[1]

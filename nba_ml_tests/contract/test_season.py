@@ -5,14 +5,29 @@ from __future__ import annotations
 import calendar
 from datetime import date, timedelta
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nba_ml.contract.errors import MonthError
-from nba_ml.contract.season import month_bounds, month_of, parse_month, season_months, season_of
+from nba_ml.contract.season import (
+    had_games,
+    had_regular_season,
+    month_bounds,
+    month_of,
+    parse_month,
+    season_months,
+    season_of,
+    season_on,
+)
+from nba_ml.settings import SAMPLE_DATA
 
 months = st.builds("{:04d}-{:02d}".format, st.integers(1900, 2100), st.sampled_from([1, 2, 3, 4, 5, 6, 10, 11, 12]))
+
+
+PLAYED_SUMMERS = ("2020-07", "2020-08", "2020-09", "2021-07")
+"""The season of 2019-20 was stopped in March 2020; that of 2020-21 began in December."""
 
 
 @pytest.mark.parametrize(
@@ -29,6 +44,12 @@ def test_the_off_season_is_no_month(month: str) -> None:
     """Guards against partitions that can never hold a game; the message names the months around."""
     with pytest.raises(MonthError, match=f"{month} is in the off-season.* 2022-06 and 2022-10"):
         parse_month(month)
+
+
+@pytest.fixture(scope="module")
+def all_games() -> pd.DataFrame:
+    columns = ["game_date", "season", "season_type"]
+    return pd.concat([pd.read_parquet(file, columns=columns) for file in (SAMPLE_DATA / "player_games").iterdir()])
 
 
 @given(months)
@@ -50,6 +71,10 @@ def test_bounds_are_the_calendars(month: str) -> None:
         ("2022-01", "2021-22"),
         ("2022-06", "2021-22"),
         ("1999-10", "1999-00"),
+        ("2020-06", "2019-20"),
+        ("2020-10", "2019-20"),
+        ("2020-11", "2020-21"),
+        ("2021-07", "2020-21"),
     ],
 )
 def test_a_season_runs_from_october_to_june(month: str, season: str) -> None:
@@ -63,7 +88,7 @@ def test_season_months_are_those_between_without_summer(first: str, last: str) -
     found = season_months(first, last)
     day, expected = date.fromisoformat(f"{first}-01"), []
     while month_of(day) <= last:
-        expected += [month_of(day)] if day.month not in (7, 8, 9) else []
+        expected += [month_of(day)] if day.month not in (7, 8, 9) or month_of(day) in PLAYED_SUMMERS else []
         day = date(day.year + day.month // 12, day.month % 12 + 1, 1)
     assert found == expected
 
@@ -74,3 +99,57 @@ def test_season_months_refuse_a_summer_month_at_either_end() -> None:
         season_months("2022-07", "2022-12")
     with pytest.raises(MonthError, match="2022-08 is in the off-season"):
         season_months("2021-10", "2022-08")
+
+
+@pytest.mark.parametrize(
+    ("day", "season"),
+    [
+        (date(2020, 10, 11), "2019-20"),
+        (date(2020, 10, 12), "2020-21"),
+        (date(2020, 12, 22), "2020-21"),
+        (date(2021, 7, 20), "2020-21"),
+        (date(2021, 10, 19), "2021-22"),
+        (date(2019, 10, 22), "2019-20"),
+        (date(1999, 12, 31), "1999-00"),
+        (date(2030, 6, 1), "2029-30"),
+    ],
+)
+def test_the_season_of_a_date(day: date, season: str) -> None:
+    """Guards against Finals in October that open a season."""
+    assert season_on(day).name == season
+
+
+@pytest.mark.parametrize(
+    ("month", "games", "regular"),
+    [
+        ("2020-03", True, True),
+        ("2020-04", False, False),
+        ("2020-06", False, False),
+        ("2020-07", True, True),
+        ("2020-08", True, True),
+        ("2020-09", True, False),
+        ("2020-10", True, False),
+        ("2020-11", False, False),
+        ("2020-12", True, True),
+        ("2021-05", True, True),
+        ("2021-06", True, False),
+        ("2022-04", True, True),
+        ("2022-05", True, False),
+        ("2022-06", True, False),
+        ("2031-05", True, False),
+        ("2031-04", True, True),
+        ("2031-10", True, True),
+    ],
+)
+def test_what_was_played_in_a_month(month: str, games: bool, regular: bool) -> None:
+    """Guards against a hole in a season that passes for a break, and against a break that passes for a hole."""
+    assert (had_games(month), had_regular_season(month)) == (games, regular)
+
+
+def test_every_shipped_game_is_of_the_season_that_the_calendar_gives(all_games: pd.DataFrame) -> None:
+    """Guards against a calendar that real games contradict."""
+    days = all_games[["game_date", "season", "season_type"]].drop_duplicates().itertuples(index=False)
+    for day, season, kind in days:
+        found = season_on(day)
+        assert (found.name, found.has_games(day, day)) == (season, True)
+        assert found.has_games(day, day, regular=True) or kind == "Playoffs"

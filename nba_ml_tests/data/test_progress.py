@@ -81,3 +81,12 @@ def test_the_picture_is_a_picture_of_every_season() -> None:
         picture = coverage_heat_map([*months, MonthProgress("2031-10", EMPTY, EMPTY, 0, None)])
         assert picture.startswith(b"\x89PNG")
         assert len(picture) < 200_000
+
+
+def test_a_month_without_games_is_complete() -> None:
+    """Guards against a pandemic's April that blocks every later month, or looks like a hole."""
+    nothing = TableState(0, 0, 0, 0, None, "")
+    month = MonthProgress("2020-04", nothing, nothing, 0, None, no_games=True)
+    assert (month.status, month.coverage, month.trainable) == (BackfillStatus.COMPLETE, 1.0, True)
+    assert list(month.notes()) == ["no games"]
+    assert MonthProgress("2020-03", nothing, nothing, 0, None).status is BackfillStatus.MISSING

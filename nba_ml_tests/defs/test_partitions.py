@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.errors import MonthError
 from nba_ml.contract.season import season_months as calendar_months
+from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.partitions import every_month_so_far, month_before, months_needed, require_month, season_months
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import source_months
@@ -84,6 +85,33 @@ def test_any_source_has_the_partitions_of_its_months(one: str, other: str) -> No
     """Guards against a user's own data whose last month (a December, a June) is cut off."""
     first, last = sorted((one, other))
     assert list(season_months(first, last).get_partition_keys()) == calendar_months(first, last)
+
+
+@pytest.mark.parametrize(("first", "last"), [("2019-10", "2022-06"), ("2020-07", "2021-07"), ("2015-10", "2020-10")])
+def test_summers_that_were_played_are_partitions(first: str, last: str) -> None:
+    """Guards against the Finals of 2020 and 2021 that no partition can hold."""
+    months = season_months(first, last)
+    assert list(months.get_partition_keys()) == calendar_months(first, last)
+    found = every_month_so_far(months).get_upstream_mapped_partitions_result_for_partitions(
+        downstream_partitions_subset=months.subset_with_partition_keys([last]),
+        downstream_partitions_def=months,
+        upstream_partitions_def=months,
+    )
+    assert list(found.partitions_subset.get_partition_keys()) == calendar_months(first, last)
+
+
+def test_a_source_that_grows_has_the_summers_that_were_played() -> None:
+    """Guards against a list of exclusions that ends, or that a rule overrules."""
+    keys = list(season_months("2019-10", None).get_partition_keys())
+    assert keys == calendar_months("2019-10", keys[-1])
+    assert keys[-1] >= "2026-06"
+
+
+def test_a_played_summer_has_its_days() -> None:
+    """Guards against a slate of the Finals of 2021 that cannot be selected."""
+    days = days_of(season_months("2020-12", "2021-07"))
+    assert days.has_partition_key("2021-07-20")
+    assert not days_of(MONTHS).has_partition_key("2022-07-20")
 
 
 def test_a_month_outside_the_source_is_refused_with_the_months_there_are() -> None:

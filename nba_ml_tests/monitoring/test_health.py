@@ -98,7 +98,7 @@ def test_a_month_refused_after_it_was_published_is_red() -> None:
         ("2024-06-17", "2024-10-31", Level.FINE),  # no game has taught anybody anything since
         ("2024-06-12", "2024-12-15", Level.FINE),
         ("2024-06-17", "2024-12-15", Level.FINE),
-        ("2024-06-17", "2024-12-16", Level.RED),
+        ("2024-06-17", "2024-12-20", Level.RED),
         ("2025-01-12", "2025-01-20", Level.FINE),  # of the weekly training
         ("2024-12-08", "2025-01-22", Level.FINE),  # 45 days
         ("2024-12-08", "2025-01-23", Level.RED),  # 46, though its id says December

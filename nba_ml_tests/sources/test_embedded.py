@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
+from datetime import date
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.season import season_months
+from nba_ml.data.identities import player_lookup
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 from nba_ml_tests.conftest import games_of, summary_of
@@ -45,7 +50,7 @@ def test_a_hole_in_the_middle_stays_a_month_and_says_so(data: Path) -> None:
     """Guards against a month that was forgotten being left out of all averages without a word."""
     (data / "player_games" / "2021-12.parquet").rename(data / "player_games" / "2022-01.parquet")
     assert source_months(data) == ["2021-11", "2021-12", "2022-01"]
-    expected = f"2021-12: {data}/player_games/2021-12.parquet does not exist, so the backfill has 0 rows of that month"
+    expected = f"2021-12: {data}/player_games/2021-12.parquet is missing, so the backfill has 0 rows of that month"
     with pytest.raises(SourceDataError, match=re.escape(expected)):
         source(data).player_game_summary("2021-12")
     with pytest.raises(SourceDataError, match=re.escape(expected)):
@@ -79,6 +84,119 @@ def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
         source_months(tmp_path)
 
 
+def shorten(data: Path, month: str, keep: str = "Regular Season") -> None:
+    """A month with one type of games only; without a file if it has none of them."""
+    games = games_of(month)
+    kept = games.filter(pc.equal(games["season_type"], keep))
+    file = data / "player_games" / f"{month}.parquet"
+    file.unlink(missing_ok=True)
+    if kept.num_rows:
+        pq.write_table(kept, file)
+
+
+def test_regular_seasons_alone_have_empty_mays_and_junes(tmp_path: Path) -> None:
+    """Guards against a user without playoffs who cannot get past April."""
+    (tmp_path / "player_games").mkdir()
+    for month in season_months("2022-03", "2022-10"):
+        shorten(tmp_path, month)
+    found = source(tmp_path)
+    assert source_months(tmp_path) == ["2022-03", "2022-04", "2022-05", "2022-06", "2022-10"]
+    for month in ("2022-05", "2022-06"):
+        assert found.player_game_summary(month).table.equals(PLAYER_GAME_SUMMARY.empty_table())
+        assert found.fingerprint(month) == bytes_digest(b"")
+    (tmp_path / "player_games" / "2022-03.parquet").rename(tmp_path / "player_games" / "2022-02.parquet")
+    with pytest.raises(SourceDataError, match=r"2022-03: .*2022-03\.parquet is missing"):
+        found.player_game_summary("2022-03")
+
+
+def test_a_hole_in_the_playoffs_is_a_hole(tmp_path: Path) -> None:
+    """Guards against a forgotten May: the April of the same season has playoff games."""
+    (tmp_path / "player_games").mkdir()
+    for month in ("2022-04", "2022-06"):
+        shutil.copy(SAMPLE_DATA / "player_games" / f"{month}.parquet", tmp_path / "player_games")
+    with pytest.raises(SourceDataError, match=r"2022-05: .*2022-05\.parquet is missing"):
+        source(tmp_path).player_game_summary("2022-05")
+
+
+def moved(month: str, to: str, season: str, days: int = 31) -> pa.Table:
+    """Real games of a month, with their dates in another month and season."""
+    games = games_of(month).to_pandas()
+    shift = date.fromisoformat(f"{to}-01") - date.fromisoformat(f"{month}-01")
+    day = games["game_date"].map(lambda each: each + shift)
+    games = games.assign(game_date=day, season=season)[day.map(lambda each: each.day <= days)]
+    return pa.Table.from_pandas(games, games_of(month).schema, preserve_index=False)
+
+
+def test_the_season_that_ended_in_october(tmp_path: Path) -> None:
+    """Guards against a season that is named by its month, and against a break that counts as a hole."""
+    folder = tmp_path / "player_games"
+    folder.mkdir()
+    pq.write_table(moved("2022-03", "2020-03", "2019-20", days=11), folder / "2020-03.parquet")
+    pq.write_table(moved("2022-06", "2020-10", "2019-20", days=11), folder / "2020-10.parquet")
+    found = source(tmp_path)
+    months = ["2020-03", "2020-04", "2020-05", "2020-06", "2020-07", "2020-08", "2020-09", "2020-10"]
+    assert source_months(tmp_path) == months
+    assert found.player_game_summary("2020-10").table.num_rows > 20
+    assert [found.player_game_summary(month).table.num_rows for month in months[1:4]] == [0, 0, 0]
+    for month in ("2020-07", "2020-08", "2020-09"):  # games were played, and the Finals are there
+        with pytest.raises(SourceDataError, match=f"{month}: .* is missing"):
+            found.player_game_summary(month)
+
+
+def test_a_first_month_in_mid_season_is_reported(data: Path) -> None:
+    """Guards against averages of a season that silently begin in November."""
+    assert "first box scores are of 2021-11-0" not in str(source(SAMPLE_DATA).starts_mid_season("2021-10"))
+    assert source(SAMPLE_DATA).starts_mid_season("2021-10") is None
+    (data / "player_games" / "2021-11.parquet").unlink()
+    assert "are of 2021-12-01, and that season opened on 2021-10-19" in str(source(data).starts_mid_season("2021-12"))
+
+
+# --- facts across files ---------------------------------------------------------------------------------------
+
+
+def test_a_game_in_two_months_is_refused_in_both(data: Path) -> None:
+    """Guards against games that count twice, and against a fingerprint that hides why a month changed."""
+    found, before = source(data), source(data).fingerprint("2021-11")
+    twice = games_of("2021-11").to_pandas()
+    twice = twice[twice["game_id"] == twice["game_id"].iloc[-1]]
+    day = date(2021, 12, 24)  # no game was played
+    both = pd.concat([games_of("2021-12").to_pandas(), twice.assign(game_date=day)])
+    december = pa.Table.from_pandas(both, games_of("2021-12").schema, preserve_index=False)
+    pq.write_table(december, data / "player_games" / "2021-12.parquet")
+    for month in ("2021-11", "2021-12"):
+        refused = found.player_game_summary(month).refused
+        assert refused["reason"].to_pylist() == ["an id that another month has too"]
+        assert refused["nba_game_id"].to_pylist() == [twice["game_id"].iloc[0]]
+    assert found.fingerprint("2021-11") != before
+
+
+def test_a_player_keeps_his_lookup_when_his_spelling_changes(data: Path) -> None:
+    """Guards against a history cut in two at new year, and an earlier month that a later file renames."""
+    file = data / "player_games" / "2021-12.parquet"
+    games = games_of("2021-12").to_pandas()
+    player, name = int(games["player_id"].iloc[0]), games["player_name"].iloc[0]
+    renamed = games.assign(player_name=games["player_name"].mask(games["player_id"] == player, f"{name} III"))
+    pq.write_table(pa.Table.from_pandas(renamed, games_of("2021-12").schema, preserve_index=False), file)
+    found = source(data)
+    december = found.player_game_summary("2021-12")
+    assert december.table.drop_columns("player_name").equals(summary_of("2021-12").drop_columns("player_name"))
+    assert december.respelled == (f"{name} III ({player}) keeps the lookup {player_lookup(name)}",)
+    assert found.player_game_summary("2021-11").table.equals(summary_of("2021-11"))
+    assert found.fingerprint("2021-12") != bytes_digest(file.read_bytes()), "it depends on November's spelling"
+
+
+def test_a_new_file_is_seen_by_a_source_that_is_open(data: Path) -> None:
+    """Guards against a code location that has to be restarted for each new month."""
+    found = source(data)
+    assert found.prop_lines("2022-01").num_rows == 0
+    lines = pq.read_table(next((data / "prop_lines").glob("*.parquet"))).slice(0, 5)
+    days = pa.array([date(2022, 1, 5)] * 5)
+    pq.write_table(
+        lines.set_column(lines.column_names.index("game_date"), "game_date", days), data / "prop_lines" / "new.parquet"
+    )
+    assert found.prop_lines("2022-01").num_rows == 5
+
+
 # --- box scores -----------------------------------------------------------------------------------------------
 
 
@@ -86,7 +204,7 @@ def test_a_month_is_read_as_core_summarises_it(data: Path) -> None:
     """Guards against columns lost between the file and the rules, and against unknown ones getting in the way."""
     file = data / "player_games" / "2021-12.parquet"
     pq.write_table(games_of("2021-12").append_column("comment", pa.array(["x"] * 4398)), file)
-    assert source(data).player_game_summary("2021-12").equals(summary_of("2021-12"))
+    assert source(data).player_game_summary("2021-12").table.equals(summary_of("2021-12"))
 
 
 @pytest.mark.parametrize("keep", [0, 3, 4096, -1])

@@ -5,11 +5,14 @@ What it serves: `test_guard.py` and `e2e`.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +20,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cli.command import Home
-from nba_ml_tests.e2e.servers import STOPS_WITHIN, loaded_location, start
+from nba_ml_tests.e2e.servers import STARTS_WITHIN, STOPS_WITHIN, loaded_location, start
 from nba_ml_tests.ports import free_port
 
 
@@ -82,3 +86,33 @@ def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> Non
     assert f"Error: Port {port} of 127.0.0.1 cannot be used: Address already in use." in ended.stderr
     assert "--port" in ended.stderr
     assert ended.stdout == ""
+
+
+def test_a_new_month_of_box_scores_becomes_a_partition(tmp_path: Path) -> None:
+    """A user adds last month's file, and cannot select it until the UI is restarted."""
+    data = tmp_path / "data" / "player_games"
+    data.mkdir(parents=True)
+    shutil.copy(SAMPLE_DATA / "player_games" / "2021-10.parquet", data)
+    port, log = free_port(), tmp_path / "servers.log"
+    process = start(tmp_path / "home", log, port, {"NBA_ML_DATA": str(data.parent)})
+    try:
+        url = f"http://127.0.0.1:{port}"
+        assert loaded_location(url, process, log) == "nba_ml", "as in workspace.yaml"
+        assert partitions(url) == ["2021-10"]
+        shutil.copy(SAMPLE_DATA / "player_games" / "2021-11.parquet", data)
+        until = time.monotonic() + STARTS_WITHIN
+        while partitions(url) != ["2021-10", "2021-11"]:
+            assert time.monotonic() < until, log.read_text()
+            time.sleep(0.5)
+    finally:
+        process.terminate()
+        process.wait(STOPS_WITHIN)
+
+
+def partitions(url: str) -> list[str]:
+    """The months that the UI offers."""
+    query = '{assetNodeOrError(assetKey: {path: "xgboost_model"}) {... on AssetNode {partitionKeys}}}'
+    body = json.dumps({"query": query}).encode()
+    request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return list(json.load(answer)["data"]["assetNodeOrError"]["partitionKeys"])

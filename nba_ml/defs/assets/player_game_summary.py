@@ -4,9 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.data.table_digest import DigestedTable, table_digest
+from nba_ml.data.games import SummaryMonth
+from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
-from nba_ml.defs.assets.recording import OWNERS, column_schema, recorded
+from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 
 CODE_VERSION = "1"
@@ -26,13 +27,18 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.Output[Any]:
         """Box scores of the month, one row per player who appeared: target, and raw material of features.
 
-        A file with a row that no box score can have is refused whole.
+        Preseason and All-Star games are set aside. A game that contradicts itself or another month's file is refused.
+        A file with a row that no box score can have is refused as a whole.
         """
         month = context.partition_key
         outside = {"source": feature_source.fingerprint(month)}
-        table = feature_source.player_game_summary(month)
+        games = feature_source.player_game_summary(month)
+        warning = feature_source.starts_mid_season(month)
+        if warning:
+            context.log.warning(warning)
+        table = games.table
         return recorded(
-            DigestedTable(table, table_digest(table)),
+            SummaryMonth(table, table_digest(table), games.refused),
             code_version=CODE_VERSION,
             inputs={},
             outside=outside,
@@ -42,6 +48,13 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "games": len(table.column("game_id").unique()),
                 "players": len(table.column("player_lookup").unique()),
                 "dates": len(table.column("game_date").unique()),
+                "zero_minute_rows": games.zero_minutes,
+                "games_refused": games.refused.num_rows,
+                "games_set_aside": sum(games.set_aside.values()),
+                **({"refused_games": markdown_table(games.refused.to_pandas())} if games.refused.num_rows else {}),
+                **({"set_aside_by_type": dict(games.set_aside)} if games.set_aside else {}),
+                **({"respelled_players": list(games.respelled)} if games.respelled else {}),
+                **({"starts_mid_season": warning} if warning else {}),
             },
         )
 

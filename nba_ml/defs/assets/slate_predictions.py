@@ -7,7 +7,6 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from nba_ml.contract.season import OFF_SEASON
 from nba_ml.data.tables import SLATE_PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
@@ -31,13 +30,16 @@ class SlateConfig(dg.Config):
 
 
 def days_of(months: dg.MonthlyPartitionsDefinition) -> dg.DailyPartitionsDefinition:
-    """Every day of the months, to the end of the last; where they go on with the calendar, to today."""
+    """Every day of the months, to the end of the last; where they go on with the calendar, to today.
+
+    July to September are left out, unless games were played in one of them.
+    """
     whole = months.end is not None
     return dg.DailyPartitionsDefinition(
         start_date=f"{month_keys(months)[0]}-01",
         end_date=months.end,
         end_offset=0 if whole else 1,  # Dagster's own last partition is the last day that is over
-        exclusions=[f"0 0 * {min(OFF_SEASON)}-{max(OFF_SEASON)} *"],
+        exclusions=None if any(month[5:] in ("07", "08", "09") for month in month_keys(months)) else ["0 0 * 7-9 *"],
     )
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType
 from nba_ml.contract.teams import TEAM_CODES
-from nba_ml.data.box_scores import player_lookup
+from nba_ml.data.identities import player_lookup
 
 _REACH = timedelta(days=3 * 365 + 1)
 """A name is looked up in the box scores of three years around its date."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from nba_ml.contract import season
 from nba_ml.contract.errors import MonthError
 from nba_ml.contract.times import eastern_date
-from nba_ml.data.box_scores import player_lookup
+from nba_ml.data.identities import player_lookup
 from nba_ml.sources.importers.history import History
 from nba_ml.sources.importers.report import ImportReport
 from nba_ml.sources.importers.rows import refuse_where

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data import tables
-from nba_ml.data.box_scores import player_lookup
 from nba_ml.data.features import compute_features, match_lines
+from nba_ml.data.identities import player_lookup
 from nba_ml.data.lines import LineCounts, LineOutcome
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, FIRST, LAST, matrix

@@ -94,7 +94,7 @@ def test_a_correction_that_breaks_a_game_leaves_it_as_it_was(importer: Importer,
         as_csv(LEAGUE_GAME_LOG, [row | {"WL": "W"} for row in rows[:1] if row["WL"] == "L"] or [rows[0] | {"WL": "L"}]),
     )
     assert {reason: each.rows for reason, each in report.refused.items()} == {
-        "rows of one team that contradict each other": 1
+        "rows of a team that contradict each other": 1
     }
     assert contents_of(folder) == before
 

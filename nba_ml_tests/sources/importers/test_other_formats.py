@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.contract.errors import SettingsError, SourceDataError
-from nba_ml.data.box_scores import player_lookup
+from nba_ml.data.identities import player_lookup
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.sources.importers.importing import Import

@@ -9,7 +9,8 @@ WITH listed AS (
     SELECT * FROM lines WHERE game_date BETWEEN getvariable('first') AND getvariable('last')
 ),
 box_scores AS MATERIALIZED (
-    SELECT universal_player_id, player_lookup, team_abbr, game_date
+    -- The lookup of the second of two namesakes ends in its id: the name is what comes before.
+    SELECT universal_player_id, regexp_replace(player_lookup, '[0-9]+$', '') AS player_lookup, team_abbr, game_date
     FROM summary
     WHERE game_date <= getvariable('last')
 ),

@@ -1,0 +1,62 @@
+"""Who a row of box scores is about: one id has one history and one lookup, whatever its name is spelled like."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+
+import pandas as pd
+
+# Letters that Unicode does not decompose into a base letter and an accent.
+_WHOLE_LETTERS = str.maketrans(
+    {
+        "ł": "l",
+        "ø": "o",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "ß": "ss",
+        "æ": "ae",
+        "œ": "oe",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+    }
+)
+
+
+@cache
+def player_lookup(name: str) -> str:
+    """The platform's key of a player: 'Luka Dončić' -> 'lukadoncic'. A suffix like Jr. stays ('jr')."""
+    # Decompose first: an accented letter of the table ('ǿ') is in it only once its accent is off.
+    plain = unicodedata.normalize("NFKD", name).lower().translate(_WHOLE_LETTERS)
+    return "".join(letter for letter in plain if "a" <= letter <= "z")
+
+
+def first_names(rows: pd.DataFrame) -> tuple[tuple[int, str], ...]:
+    """(player id, name) of each player's first row, in order of appearance.
+
+    Args:
+        rows: `player_id`, `player_name`, `game_date`, in any order of rows.
+    """
+    first = rows.sort_values(["game_date", "player_id", "player_name"]).drop_duplicates("player_id")
+    return tuple(zip(first["player_id"].tolist(), first["player_name"], strict=True))
+
+
+def first_lookups(months: Iterable[Iterable[tuple[int, str]]]) -> dict[int, str]:
+    """Player id -> its lookup: that of the name under which it first appeared.
+
+    A later spelling changes nothing: it would cut a player's history in two. The second of two ids with one name gets
+    its id appended, so that they stay two players.
+
+    Args:
+        months: `first_names` of each month, in order.
+    """
+    lookups: dict[int, str] = {}
+    taken: set[str] = set()
+    for month in months:
+        for player, name in month:
+            if player not in lookups:
+                plain = player_lookup(name)
+                lookups[player] = f"{plain}{player}" if plain in taken else plain
+                taken.add(plain)
+    return lookups
