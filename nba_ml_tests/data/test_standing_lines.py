@@ -42,7 +42,6 @@ def seen(*hours: int | None) -> pa.Array:
         ({"captured_at": [None] * 3}, [20.5, 21.5, 22.5]),
         ({"captured_at": seen(1, 2, 3), "book": ["a", "b", "a"]}, [21.5, 22.5]),
     ],
-    ids=str,
 )
 def test_the_lines_that_count(columns: dict[str, Any], lines: list[float]) -> None:
     """Guards against alternates and old snapshots in the median."""
