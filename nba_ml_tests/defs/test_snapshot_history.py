@@ -52,7 +52,7 @@ def taken(platform: Platform, instance: dg.DagsterInstance, root: Path) -> tuple
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     [event] = result.asset_materializations_for_node("feature_store_snapshot")
-    logged = [record.user_message for record in instance.all_logs(result.run_id) if record.level >= 30]
+    logged = [record.user_message for record in instance.all_logs(result.run_id) if int(record.level) >= 30]
     value = event.metadata["rows_changed_without_updated_at"].value
     assert isinstance(value, int)
     return value, [line for line in logged if "updated_at" in line]

@@ -199,7 +199,7 @@ def test_each_failure_of_a_mail_server_has_its_reason(
 def test_a_connection_by_tls_verifies_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[Any, ...]] = []
     for name in ("SMTP", "SMTP_SSL"):
-        monkeypatch.setattr(notify.smtplib, name, lambda *args, _name=name, **named: given.append((_name, args, named)))
+        monkeypatch.setattr(smtplib, name, lambda *args, _name=name, **named: given.append((_name, args, named)))
     trusted = ssl.create_default_context()
     notify._connected(replace(MAIL, security="ssl"), trusted, 3)
     notify._connected(MAIL, trusted, 3)
