@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 
 
 class GameType(StrEnum):
@@ -42,12 +43,14 @@ _WORDS = {
 }
 
 
+@lru_cache(maxsize=65_536)
 def game_type_of_id(game_id: str) -> GameType | None:
     """The type that the third digit of a ten-digit id gives: 1 preseason, 2 regular season, 3 All-Star, 4 playoffs,
     5 play-in, 6 Cup final. None for an id of another form or another digit."""
     return _BY_DIGIT.get(game_id[2]) if re.fullmatch("[0-9]{10}", game_id) else None
 
 
+@lru_cache(maxsize=1024)
 def game_type_named(text: str) -> GameType | None:
     """'Playoffs', 'Play-In', 'regular season' and the like; None for anything else."""
     return _WORDS.get(re.sub("[^a-z]", "", text.lower()))

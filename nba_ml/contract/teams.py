@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "ATL": ("Atlanta Hawks",),
@@ -53,6 +54,7 @@ def _plain(text: str) -> str:
 _CODES = {_plain(name): code for code, names in _NAMES.items() for name in (code, *names)}
 
 
+@lru_cache(maxsize=1024)
 def team_code(text: str) -> str | None:
     """nba.com's code of a team that another source writes as a code or a full name; None if nobody uses it.
 
