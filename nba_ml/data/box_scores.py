@@ -127,14 +127,14 @@ def summarise_player_games(
     """
     frame = _typed(games, _SOURCE_TYPES, where).to_pandas(date_as_object=False)
     if frame.empty and not may_be_empty:
-        raise SourceDataError(f"{where} holds no rows. A month with games has about 21 rows a game; restore the file.")
+        raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
     lookups = first_lookups([first_names(frame)]) if others is None else others.lookups
     frame["player_lookup"] = frame["player_id"].map(lookups).astype(object)
     frame["type"] = frame["season_type"].map(game_type_named).astype(object)
     aside = games_set_aside(frame)
     frame = frame[~frame["game_id"].isin(aside.index)].copy()
     if frame.empty and len(aside) and not may_be_empty:
-        raise SourceDataError(f"{where} holds no games but {', '.join(aside.unique())}. Add the games of {month}.")
+        raise SourceDataError(f"{where} has no games but {', '.join(aside.unique())}. Add the games of {month}.")
     for column in ("team", "opponent"):
         frame[column] = frame[column].map(lambda code: team_code(code) or code)
     _require(_broken_rules(frame, month), frame, where)

@@ -282,7 +282,7 @@ def test_rows_that_no_box_score_can_have_are_refused(change: Change, rule: str, 
         summarise_player_games(games, MONTH, FILE)
     message = str(refused.value)
     assert message.startswith(f"{FILE}: ")
-    assert f" of {games.num_rows:,} rows cannot be: " in message
+    assert f" of {games.num_rows:,} rows are invalid: " in message
     assert re.search(re.escape(rule) + rf"[^(]*\({rows:,}\)", message)
     assert re.search(r"First: game_date=2021-1[12]-\d\d player_name=\S.* team=\w{3} min=-?\d+ pts=\d+", message)
     assert "nothing was written for this month" in message
