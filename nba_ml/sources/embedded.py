@@ -162,7 +162,7 @@ class EmbeddedFeatureSource:
         if not season.had_regular_season(month) and not (season.had_games(month) and self._has_playoffs(month)):
             return None
         raise SourceDataError(
-            f"{month}: {file} is missing, so the backfill has 0 rows of that month. Add the file and materialise "
+            f"{month}: {file} does not exist, so the backfill has 0 rows of that month. Add the file and materialise "
             f"player_game_summary for {month}; later months cannot be computed without it."
         )
 

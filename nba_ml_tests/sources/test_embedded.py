@@ -50,7 +50,7 @@ def test_a_hole_in_the_middle_stays_a_month_and_says_so(data: Path) -> None:
     """Guards against a month that was forgotten being left out of all averages without a word."""
     (data / "player_games" / "2021-12.parquet").rename(data / "player_games" / "2022-01.parquet")
     assert source_months(data) == ["2021-11", "2021-12", "2022-01"]
-    expected = f"2021-12: {data}/player_games/2021-12.parquet is missing, so the backfill has 0 rows of that month"
+    expected = f"2021-12: {data}/player_games/2021-12.parquet does not exist, so the backfill has 0 rows of that month"
     with pytest.raises(SourceDataError, match=re.escape(expected)):
         source(data).player_game_summary("2021-12")
     with pytest.raises(SourceDataError, match=re.escape(expected)):
@@ -105,7 +105,7 @@ def test_regular_seasons_alone_have_empty_mays_and_junes(tmp_path: Path) -> None
         assert found.player_game_summary(month).table.equals(PLAYER_GAME_SUMMARY.empty_table())
         assert found.fingerprint(month) == bytes_digest(b"")
     (tmp_path / "player_games" / "2022-03.parquet").rename(tmp_path / "player_games" / "2022-02.parquet")
-    with pytest.raises(SourceDataError, match=r"2022-03: .*2022-03\.parquet is missing"):
+    with pytest.raises(SourceDataError, match=r"2022-03: .*2022-03\.parquet does not exist"):
         found.player_game_summary("2022-03")
 
 
@@ -114,7 +114,7 @@ def test_a_hole_in_the_playoffs_is_a_hole(tmp_path: Path) -> None:
     (tmp_path / "player_games").mkdir()
     for month in ("2022-04", "2022-06"):
         shutil.copy(SAMPLE_DATA / "player_games" / f"{month}.parquet", tmp_path / "player_games")
-    with pytest.raises(SourceDataError, match=r"2022-05: .*2022-05\.parquet is missing"):
+    with pytest.raises(SourceDataError, match=r"2022-05: .*2022-05\.parquet does not exist"):
         source(tmp_path).player_game_summary("2022-05")
 
 
@@ -139,7 +139,7 @@ def test_the_season_that_ended_in_october(tmp_path: Path) -> None:
     assert found.player_game_summary("2020-10").table.num_rows > 20
     assert [found.player_game_summary(month).table.num_rows for month in months[1:4]] == [0, 0, 0]
     for month in ("2020-07", "2020-08", "2020-09"):  # games were played, and the Finals are there
-        with pytest.raises(SourceDataError, match=f"{month}: .* is missing"):
+        with pytest.raises(SourceDataError, match=f"{month}: .* does not exist"):
             found.player_game_summary(month)
 
 
