@@ -165,7 +165,7 @@ def test_an_emulator_has_both_addresses_or_none(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("NBA_ML_FIRST_MONTH", "2021-07"), ("NBA_ML_FIRST_MONTH", "2021"), ("NBA_ML_BIGQUERY_MAX_BYTES", "1GB")],
+    [("NBA_ML_FIRST_MONTH", "2022-07"), ("NBA_ML_FIRST_MONTH", "2021"), ("NBA_ML_BIGQUERY_MAX_BYTES", "1GB")],
 )
 def test_a_setting_of_bigquery_that_cannot_work_is_named(name: str, value: str) -> None:
     """Guards against a limit that is ignored because it was mistyped."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 EASTERN = ZoneInfo("America/New_York")
@@ -18,6 +18,6 @@ def eastern_date(moment: date | datetime) -> date:
         return moment
     if moment.tzinfo is not None:
         return moment.astimezone(EASTERN).date()
-    if moment.time() != time():
+    if moment != moment.replace(hour=0, minute=0, second=0, microsecond=0):
         raise ValueError("a time without a zone")
     return moment.date()

@@ -77,8 +77,8 @@ def test_the_age_and_its_limit_are_said() -> None:
 
 @pytest.mark.parametrize(
     ("first", "last", "days"),
-    [(date(2024, 6, 10), date(2024, 6, 30), 2), (date(2024, 6, 12), date(2024, 11, 1), 1),
-     (date(2024, 9, 30), date(2024, 11, 2), 2), (date(2024, 12, 31), date(2025, 1, 1), 1),
+    [(date(2024, 6, 10), date(2024, 6, 30), 2), (date(2024, 6, 12), date(2024, 11, 5), 1),
+     (date(2024, 9, 30), date(2024, 11, 6), 2), (date(2024, 12, 31), date(2025, 1, 1), 1),
      (date(2025, 1, 1), date(2025, 1, 1), 0)],
 )  # fmt: skip
 def test_days_without_new_rows_do_not_count(first: date, last: date, days: int) -> None:
