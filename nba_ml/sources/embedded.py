@@ -140,11 +140,19 @@ class EmbeddedFeatureSource:
         return {str(player): others.lookups[player] for player in sorted(unlike)}
 
     def _facts(self, file: Path) -> _FileFacts:
-        facts: _FileFacts = self._once(file, _facts)
+        try:
+            facts: _FileFacts = self._once(file, _facts)
+        except SourceDataError:
+            return _FileFacts()
         return facts
 
     def _once(self, file: Path, read: Callable[[Path], Any]) -> Any:
-        found = file.stat()
+        try:
+            found = file.stat()
+        except OSError as error:  # a dangling link, or a file that was removed since the folder was listed
+            raise SourceDataError(
+                f"{file} cannot be read ({error.strerror}). Restore the file or remove it."
+            ) from error
         stamp = (found.st_mtime_ns, found.st_size)
         kept = self._kept.get(file)
         if kept is None or kept[0] != stamp:

@@ -151,6 +151,14 @@ def test_a_first_month_in_mid_season_is_reported(data: Path) -> None:
     assert "are of 2021-12-01, and that season opened on 2021-10-19" in str(source(data).starts_mid_season("2021-12"))
 
 
+def test_a_dangling_link_fails_its_own_month_only(data: Path) -> None:
+    """Guards against a traceback in every month for a file of one that was moved away."""
+    (data / "player_games" / "2022-01.parquet").symlink_to(data / "moved.parquet")
+    assert source(data).player_game_summary("2021-11").table.equals(summary_of("2021-11"))
+    with pytest.raises(SourceDataError, match="2022-01"):
+        source(data).player_game_summary("2022-01")
+
+
 # --- facts across files ---------------------------------------------------------------------------------------
 
 
