@@ -155,6 +155,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._partial = 0  # bytes received of a head that is not complete
         self._fields = 0  # bytes of the head's fields and the trailers' that are
         self._framing = 0  # bytes of the body's chunks beside their content
+        self._chunks = 0  # of the body
         self._head_since: float | None = None
         self._unread_since: float | None = None
         self._answering: RequestResponseCycle | None = None
@@ -230,13 +231,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._in_head and self._partial > self._limits.head_bytes:
             self._refuse(self._head_too_long())
         elif not self._in_head and self._framing > self._limits.framing_bytes:
-            self._refuse(
-                Problem(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"The chunk sizes and extensions exceed the limit of {self._limits.framing_bytes:,} bytes. "
-                    "Send larger chunks, or Content-Length.",
-                )
-            )
+            self._refuse(self._chunks_too_small())
 
     # The parser's callbacks: an exception ends its work, and uvicorn then calls `send_400_response`
 
@@ -271,9 +266,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._partial = 0
         self._framing = self._given - self._fields  # what was received together with the head
+        self._chunks = 0
         self._head_since = None
         self.since = self.loop.time()
         super().on_headers_complete()
+
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+        if self._chunks > self._limits.chunks:
+            self._refuse(self._chunks_too_small())
+            raise _Refused
 
     def on_body(self, body: bytes) -> None:
         self._framing -= len(body)
@@ -310,6 +312,13 @@ class BoundedProtocol(HttpToolsProtocol):
         return Problem(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             f"The headers exceed the limit of {self._limits.head_bytes:,} bytes or {self._limits.headers:,} fields.",
+        )
+
+    def _chunks_too_small(self) -> Problem:
+        return Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The body exceeds the limit of {self._limits.chunks:,} chunks, or of {self._limits.framing_bytes:,} bytes "
+            "of chunk sizes and extensions. Send larger chunks, or Content-Length.",
         )
 
     def _refuse(self, problem: Problem) -> None:

@@ -33,7 +33,11 @@ class Limits:
     """Fields of a head and trailers together: each takes 150 bytes, however short. Apache's and gunicorn's limit."""
 
     framing_bytes: int = 512 * 2**10
-    """Sizes, extensions and line ends of chunks: a client that sends each number of a slate as a chunk needs 400 KB."""
+    """Sizes, extensions and line ends of chunks."""
+
+    chunks: int = 2_048
+    """Of a body: two for each row of the largest slate. Each takes the parser 2 microseconds, so that the chunks of all
+    connections of a client, read at once, take less than a second."""
 
     pipelined: int = 8
     """Requests that wait while another one of their connection is answered. Hardly any client sends even one."""

@@ -196,10 +196,11 @@ def test_nothing_without_end_is_taken(client: Client, before: bool, start: bytes
         ({"head_bytes": 1_000}, HEALTH[:-2] + b"x: " + b"x" * 1_100 + b"\r\n\r\n", 431, "limit of 1,000 bytes"),
         ({"headers": 10}, HEALTH[:-2] + b"a:\r\n" * 11, 431, "or 10 fields."),
         ({"headers": 10}, CHUNKED + b"2\r\n{}\r\n0\r\n" + b"a:\r\n" * 11, 431, "or 10 fields."),
-        ({"framing_bytes": 1_000}, CHUNKED + b"1;" + b"x" * 2_000, 413, "limit of 1,000 bytes"),
+        ({"framing_bytes": 1_000}, CHUNKED + b"1;" + b"x" * 2_000, 413, "or of 1,000 bytes of chunk sizes"),
+        ({"chunks": 10}, CHUNKED + b"1\r\n \r\n" * 11, 413, "limit of 10 chunks"),
         ({}, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
     ],
-    ids=["half a head", "a whole head", "headers", "trailers", "chunks", "HTTP/2"],
+    ids=["half a head", "a whole head", "headers", "trailers", "extensions", "chunks", "HTTP/2"],
 )
 def test_a_refusal_is_in_words(served: Served, changed: dict[str, Any], sent: bytes, status: int, words: str) -> None:
     """Guards the client's author: a closed connection alone would not tell what was wrong."""
