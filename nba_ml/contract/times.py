@@ -8,16 +8,21 @@ from zoneinfo import ZoneInfo
 EASTERN = ZoneInfo("America/New_York")
 
 
+class TimeWithoutZone(ValueError):  # noqa: N818 - what is wrong with a value, not with the program
+    """A time of day without a zone, whose date depends on where it was written."""
+
+
 def eastern_date(moment: date | datetime) -> date:
     """The Eastern date of a moment. A date, and midnight without a zone, is that date.
 
     Raises:
-        ValueError: a time of day without a zone, whose date depends on where it was written.
+        TimeWithoutZone: a time of day without a zone.
+        OverflowError: the date is outside the years 1 to 9999.
     """
     if not isinstance(moment, datetime):
         return moment
     if moment.tzinfo is not None:
         return moment.astimezone(EASTERN).date()
     if moment != moment.replace(hour=0, minute=0, second=0, microsecond=0):
-        raise ValueError("a time without a zone")
+        raise TimeWithoutZone("a time without a zone")
     return moment.date()

@@ -19,8 +19,9 @@ from nba_ml.contract import season
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
+from nba_ml.contract.times import TimeWithoutZone, eastern_date
 from nba_ml.data.games import games_set_aside, refuse_games, require_few
-from nba_ml.data.identities import first_lookups, first_names, player_lookup
+from nba_ml.data.identities import first_lookups, first_names, player_lookup, whole_game_ids
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
 
 _COUNTS = {
@@ -67,8 +68,6 @@ PLAYER_GAME_COLUMNS = tuple(_SOURCE_TYPES)
 PROP_LINE_COLUMNS = tuple(_LINE_TYPES)
 """Columns that a file under `prop_lines/` must have."""
 
-EASTERN = "America/New_York"
-
 _LONGEST_GAME = 48 + 6 * 5
 """Minutes of the longest NBA game ever played (six overtimes, 1951): no player was on the floor longer."""
 
@@ -96,7 +95,8 @@ class PlayerGames:
 
     `table` is in `tables.PLAYER_GAME_SUMMARY`, ordered by (game_date, player_lookup); `refused` in
     `games.REFUSED_GAMES`; `set_aside` counts games by type; `zero_minutes` counts rows of under half a minute;
-    `respelled` are names that are spelled unlike the player's first.
+    `respelled` are names that are spelled unlike the player's first; `padded_ids` counts games whose ids had lost
+    their leading zeros.
     """
 
     table: pa.Table
@@ -104,6 +104,7 @@ class PlayerGames:
     set_aside: Mapping[str, int]
     zero_minutes: int
     respelled: tuple[str, ...]
+    padded_ids: int = 0
 
 
 def summarise_player_games(
@@ -147,6 +148,7 @@ def summarise_player_games(
         set_aside={str(kind): int(n) for kind, n in aside.value_counts().sort_index().items()},
         zero_minutes=int((frame["min"] == 0).sum()),
         respelled=_respelled(frame),
+        padded_ids=whole_game_ids(games.column("game_id"))[1],
     )
 
 
@@ -253,6 +255,8 @@ def _typed(
         try:
             if name in may_be_null and pa.types.is_floating(column.type):
                 column = pc.if_else(pc.is_nan(column), None, column)  # pandas writes integers with gaps as floats
+            if name == "game_id":
+                column, _ = whole_game_ids(column)
             # A cast would silently turn '12' into 12, but text for a number means a broken export.
             if _is_text(column.type) != _is_text(kind):
                 raise pa.ArrowInvalid("text instead of numbers, or the reverse")
@@ -271,19 +275,30 @@ def _typed(
 
 
 def _eastern_dates(times: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
-    """Dates on the East Coast, by which the league dates its games."""
-    if times.type.tz is not None:
-        times = pc.local_timestamp(times.cast(pa.timestamp(times.type.unit, EASTERN)))
-    else:
-        # NULL is not midnight, and is reported as NULL.
-        with_time = pc.sum(pc.not_equal(pc.floor_temporal(times, unit="day"), times)).as_py() or 0
-        if with_time:
-            raise SourceDataError(
-                f"{where}: the column {name} has a time of day and no time zone in {with_time:,} of {len(times):,} "
-                "rows, so that its date is not known: a game at 20:00 Eastern is on the next day in UTC. Export it as "
-                "a date, or as a timestamp with its zone."
-            )
-    return pc.floor_temporal(times, unit="day").cast(pa.date32())
+    """The league's dates; `contract.times` has the rule."""
+    distinct = times.unique()
+    dates: list[date | None] = []
+    unknown: list[int] = []
+    try:
+        for at, moment in enumerate(distinct.to_pylist()):
+            try:
+                dates.append(moment if moment is None else eastern_date(moment))
+            except TimeWithoutZone:
+                dates.append(None)
+                unknown.append(at)
+    except (OverflowError, ValueError) as error:
+        raise SourceDataError(
+            f"{where}: the column {name} has a time outside the years 1 to 9999 ({error}). Export it again as a date."
+        ) from error
+    place = pc.index_in(times, distinct)
+    if unknown:
+        with_time = pc.sum(pc.is_in(place, pa.array(unknown, pa.int32()))).as_py()
+        raise SourceDataError(
+            f"{where}: the column {name} has a time of day and no time zone in {with_time:,} of {len(times):,} "
+            "rows, so that its date is not known: a game at 20:00 Eastern is on the next day in UTC. Export it as "
+            "a date, or as a timestamp with its zone."
+        )
+    return pa.chunked_array([pa.array(dates, pa.date32()).take(part) for part in place.chunks], pa.date32())
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,4 +1,4 @@
-"""Who a row of box scores is about: one id has one history and one lookup, whatever its name is spelled like."""
+"""Who and which game a row of box scores is about. One id has one history and one lookup, however it is spelled."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 # Letters that Unicode does not decompose into a base letter and an accent.
 _WHOLE_LETTERS = str.maketrans(
@@ -30,6 +32,26 @@ def player_lookup(name: str) -> str:
     # Decompose first: an accented letter of the table ('ǿ') is in it only once its accent is off.
     plain = unicodedata.normalize("NFKD", name).lower().translate(_WHOLE_LETTERS)
     return "".join(letter for letter in plain if "a" <= letter <= "z")
+
+
+def whole_game_ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
+    """nba.com's game ids with their ten digits, and how many of the games had lost the two zeros that they begin with.
+
+    Whole numbers, and texts of 8 or 9 digits, are ids that went through a spreadsheet or pandas. Others stay.
+
+    Raises:
+        ArrowInvalid: numbers that are not whole.
+    """
+    if pa.types.is_primitive(column.type) and not (
+        pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    ):
+        return column, 0
+    if pa.types.is_floating(column.type):
+        column = column.cast(pa.int64())
+    texts = column.cast(pa.string())
+    short = pc.fill_null(pc.match_substring_regex(texts, r"^[0-9]{8,9}(\.0+)?$"), False)
+    padded = pc.utf8_lpad(pc.replace_substring_regex(texts, r"\.0+$", ""), 10, "0")
+    return pc.if_else(short, padded, texts), len(padded.filter(short).unique())
 
 
 def first_names(rows: pd.DataFrame) -> tuple[tuple[int, str], ...]:

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.season import month_bounds, season_on
 from nba_ml.contract.teams import TEAM_CODES
-from nba_ml.data.box_scores import PlayerGames
+from nba_ml.data.box_scores import PlayerGames, typed_games
 from nba_ml.data.features import match_lines
 from nba_ml.data.identities import player_lookup
 from nba_ml.data.lines import LineCounts, LineOutcome
 from nba_ml.defs.assets.player_game_summary import build
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml.sources.importers import values
 from nba_ml_tests.conftest import games_of, summary_of
 
 CASES = Path(__file__).with_name("cases")
@@ -387,6 +390,57 @@ def test_a_game_of_which_each_month_has_a_half_is_refused_in_both(data: Path) ->
         assert reasons(read(data, month)) == {game: "an id that another month has too"}
 
 
+def with_ids(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index("game_id"), "game_id", ids)
+
+
+NUMBERS = games_of(MONTH)["game_id"].cast(pa.int64())
+IDS = {
+    "int64": NUMBERS,
+    "double": NUMBERS.cast(pa.float64()),
+    "text": NUMBERS.cast(pa.string()),
+    "text-of-a-double": pc.binary_join_element_wise(NUMBERS.cast(pa.string()), "0", "."),
+    "dictionary": NUMBERS.cast(pa.string()).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_an_id_that_lost_its_zeros_is_the_same_game(data: Path, name: str) -> None:
+    """Guards against playoffs that no digit gives away, and against a game twice, of which one went through pandas."""
+    write(data, MONTH, with_ids(games_of(MONTH), IDS[name]))
+    found = read(data)
+    assert found.table.equals(summary_of(MONTH))
+    assert found.padded_ids == len(set(summary_of(MONTH)["nba_game_id"].to_pylist()))
+
+
+def test_an_id_that_lost_its_zeros_in_one_month_is_the_other_months_game(data: Path) -> None:
+    """Guards against a game that counts twice because one of two files spells its id otherwise."""
+    rows = case("same_games_in_two_months")
+    write(data, "2021-11", with_ids(games_of("2021-11"), games_of("2021-11")["game_id"].cast(pa.int64())))
+    write(data, MONTH, without(MONTH, rows), rows)
+    games = set(rows["game_id"].to_pylist())
+    for month in ("2021-11", MONTH):
+        assert reasons(read(data, month)) == dict.fromkeys(games, "an id that another month has too")
+
+
+def test_a_preseason_id_without_its_zeros_is_a_preseason_id(data: Path) -> None:
+    """Guards against a rule that reads the third digit of what is not ten digits."""
+    rows = case("preseason_id_called_regular_season")
+    short = with_ids(rows, rows["game_id"].cast(pa.int64()))
+    write(data, MONTH, with_ids(without(MONTH, rows), without(MONTH, rows)["game_id"].cast(pa.int64())), short)
+    assert reasons(read(data)) == {"0012100001": "an id of another type of game than its season_type"}
+
+
+@pytest.mark.parametrize(
+    "ids", [pc.add(NUMBERS.cast(pa.float64()), 0.5), pa.array([True] * 4398)], ids=["half", "bool"]
+)
+def test_an_id_that_is_no_whole_number_is_refused(data: Path, ids: pa.ChunkedArray) -> None:
+    """Guards against two games whose ids a cast makes one."""
+    write(data, MONTH, with_ids(games_of(MONTH), ids))
+    with pytest.raises(SourceDataError, match=r"the column game_id is (double|bool) and cannot be read as string"):
+        read(data)
+
+
 # --- times cast with loss -------------------------------------------------------------------------------------
 
 
@@ -421,6 +475,26 @@ def test_a_time_whose_zone_is_not_known_is_refused(data: Path, hours: float) -> 
     """Guards against a guess: in UTC these are two dates."""
     write(data, MONTH, dated(days_plus(hours)))
     with pytest.raises(SourceDataError, match="game_date has a time of day and no time zone in 4,398 of 4,398 rows"):
+        read(data)
+
+
+@given(
+    st.lists(st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1)), min_size=1, max_size=20),
+    st.sampled_from(["s", "ms", "us"]),
+)
+def test_files_and_imports_have_one_rule_of_dates(moments: list[datetime], unit: str) -> None:
+    """Guards against a game on two dates: one by the folder's reader, one by the importer."""
+    utc = pa.array([moment.replace(microsecond=0) for moment in moments], pa.timestamp(unit, "UTC"))
+    column = pa.table({"game_date": pa.chunked_array([utc])})
+    found = [day.date() for day in typed_games(column, ["game_date"], "file")["game_date"]]
+    assert found == [values.day(moment.replace(microsecond=0, tzinfo=UTC)) for moment in moments]
+
+
+def test_a_time_that_no_calendar_has_is_refused(data: Path) -> None:
+    """Guards against a traceback for a file whose unit is wrong by a thousand."""
+    far = pa.array([400_000_000_000] * 4398, pa.timestamp("s", "UTC"))
+    write(data, MONTH, dated(pa.chunked_array([far])))
+    with pytest.raises(SourceDataError, match="the column game_date has a time outside the years 1 to 9999"):
         read(data)
 
 

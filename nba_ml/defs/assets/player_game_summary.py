@@ -53,6 +53,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "games_set_aside": sum(games.set_aside.values()),
                 **({"refused_games": markdown_table(games.refused.to_pandas())} if games.refused.num_rows else {}),
                 **({"set_aside_by_type": dict(games.set_aside)} if games.set_aside else {}),
+                **({"game_ids_padded": games.padded_ids} if games.padded_ids else {}),
                 **({"respelled_players": list(games.respelled)} if games.respelled else {}),
                 **({"starts_mid_season": warning} if warning else {}),
             },

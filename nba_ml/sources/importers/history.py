@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType
 from nba_ml.contract.teams import TEAM_CODES
-from nba_ml.data.identities import player_lookup
+from nba_ml.data.identities import player_lookup, whole_game_ids
 
 _REACH = timedelta(days=3 * 365 + 1)
 """A name is looked up in the box scores of three years around its date."""
@@ -79,7 +79,8 @@ class History:
                 missing = set(_COLUMNS) - set(tables[file.stem].column_names)
                 if missing:
                     raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
-            except (pa.ArrowInvalid, OSError) as error:
+                tables[file.stem] = with_whole_ids(tables[file.stem])
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
                 raise SourceDataError(
                     f"{file} cannot be read ({str(error).splitlines()[0]}). Restore or remove it; nothing was imported."
                 ) from error
@@ -118,6 +119,12 @@ class History:
         days, teams = self._played[player]
         at = bisect_left(days, day)
         return teams[days[at - 1]] if at else None
+
+
+def with_whole_ids(table: pa.Table) -> pa.Table:
+    """A folder's rows with game ids of ten digits: what a number lost must not make a game another one."""
+    ids, _ = whole_game_ids(table.column("game_id"))
+    return table.set_column(table.column_names.index("game_id"), "game_id", ids)
 
 
 def own_game_id(day: date, season: str, teams: frozenset[str], home: str | None, kind: GameType) -> str:

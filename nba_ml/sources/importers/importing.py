@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from nba_ml.contract import season
 from nba_ml.contract.errors import HomeBusyError, SettingsError, SourceDataError
 from nba_ml.data.box_scores import summarise_player_games
-from nba_ml.data.games import broken_games
+from nba_ml.data.games import MAX_REFUSED_SHARE, broken_games
 from nba_ml.sources.embedded import LINES, PLAYER_GAMES
 from nba_ml.sources.importers import player_games, prop_lines
 from nba_ml.sources.importers.history import History
@@ -28,6 +28,8 @@ from nba_ml.sources.importers.rows import read_rows
 from nba_ml.storage.directory import DirectoryStore
 
 _LOCK = ".import.lock"
+_LACKS_A_PLAYER = "a game that lacks a player whose name matched none"
+_TOO_MANY_REFUSED = f"a month of which over {MAX_REFUSED_SHARE:.0%} of the games are refused"
 
 
 @dataclass(frozen=True)
@@ -64,12 +66,13 @@ class Import:
         with _locked(self.folder, create=not self.dry_run):
             history = History.of(self.folder)
             if self.mapping.kind == "player_games":
-                self._months(PLAYER_GAMES, player_games.game_rows(frame, self.mapping.rules, history, report), report)
+                rows, nameless = player_games.game_rows(frame, self.mapping.rules, history, report)
+                self._months(PLAYER_GAMES, rows, report, nameless)
             else:
                 self._months(LINES, prop_lines.line_rows(frame, history, report), report)
         return report
 
-    def _months(self, kind: str, rows: pa.Table, report: ImportReport) -> None:
+    def _months(self, kind: str, rows: pa.Table, report: ImportReport, nameless: frozenset[str] = frozenset()) -> None:
         store = DirectoryStore(self.folder)
         day = rows.column("game_date")
         for month in sorted({season.month_of(each) for each in day.unique().to_pylist()}):
@@ -78,7 +81,7 @@ class Import:
             name = f"{kind}/{month}.parquet"
             existing = read_month(self.folder / name, _SCHEMAS[kind], _FILL[kind])
             if kind == PLAYER_GAMES:
-                merged = _merge_games(existing, of_month, month, self.folder / name, report)
+                merged = _merge_games(existing, of_month, month, self.folder / name, report, nameless)
             else:
                 merged = _merge_lines(existing, of_month)
             report.months[month] = MonthCounts(merged.new, len(merged.changes), merged.unchanged)
@@ -87,8 +90,14 @@ class Import:
                 store.write(name, parquet_bytes(merged.table, _ORDER[kind]))
 
 
-def _merge_games(existing: pa.Table, rows: pa.Table, month: str, file: Path, report: ImportReport) -> Merged:
-    """Box scores with those of the folder; games that cannot have been, as they would then be, stay as they were."""
+def _merge_games(
+    existing: pa.Table, rows: pa.Table, month: str, file: Path, report: ImportReport, nameless: frozenset[str]
+) -> Merged:
+    """Box scores with those of the folder; games that cannot have been, as they would then be, stay as they were.
+
+    If those are over 1% of the month's games, the files are wrong, not the games, and the month stays as it was. Games
+    that lack a player whose name matched none do not count for that.
+    """
     better = player_games.better_ids(existing, rows)
     known = zip(existing.column("game_id").to_pylist(), existing.column("player_id").to_pylist(), strict=True)
     keys = [(better.get(game, game), player) for game, player in known]
@@ -100,8 +109,12 @@ def _merge_games(existing: pa.Table, rows: pa.Table, month: str, file: Path, rep
     if len(reasons):
         broken = pc.is_in(rows.column("game_id"), pa.array(reasons.index, pa.string()))
         for row in rows.filter(broken).to_pylist():
-            report.refuse(reasons[row["game_id"]], [f"{row['game_id']} {_described(row)}"])
+            reason = _LACKS_A_PLAYER if row["game_id"] in nameless else reasons[row["game_id"]]
+            report.refuse(reason, [f"{row['game_id']} {_described(row)}"])
         rows = rows.filter(pc.invert(broken))
+        if len(set(reasons.index) - nameless) > MAX_REFUSED_SHARE * frame["game_id"].nunique():
+            report.refuse(_TOO_MANY_REFUSED, map(_described, rows.to_pylist()))
+            return Merged(existing, 0, 0, [])
         merged = merge(existing, keys, rows, _game_key)
     if not (merged.new or merged.changes):
         return merged

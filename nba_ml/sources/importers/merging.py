@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.sources.importers.history import with_whole_ids
 
 Row = dict[str, Any]
 
@@ -41,6 +42,8 @@ def read_month(file: Path, schema: pa.Schema, fill: Mapping[str, Callable[[pa.Ta
         for name, make in fill.items():
             if name not in table.column_names:
                 table = table.append_column(name, make(table))
+        if "game_id" in schema.names:
+            table = with_whole_ids(table)
         ours = [table.column(field.name).cast(field.type) for field in schema]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, OSError) as error:
         raise SourceDataError(

@@ -43,18 +43,26 @@ SCHEMA = pa.schema(
 assert tuple(SCHEMA.names) == GAME_COLUMNS
 
 
-def game_rows(frame: pd.DataFrame, rules: Rules, history: History, report: ImportReport) -> pa.Table:
-    """Box scores in `SCHEMA`, of players and games with ids, from what `rows.read_rows` read."""
+def game_rows(
+    frame: pd.DataFrame, rules: Rules, history: History, report: ImportReport
+) -> tuple[pa.Table, frozenset[str]]:
+    """Box scores in `SCHEMA`, of players and games with ids, from what `rows.read_rows` read.
+
+    Returns:
+        The rows, and the ids of the games that lack a player whose name matched none.
+    """
     frame = _appeared(frame, rules, report)
     frame = refuse_where(frame, _missing(frame), report)
     frame = _rebounds(frame)
     frame = refuse_where(frame, _faults(frame), report)
     frame = refuse_where(_dated(frame), _date_faults(frame), report)
     frame = _with_games(frame, rules, history, report)
+    before = frame["game_id"].value_counts()
     frame = _with_players(frame, history, report)
+    lost = before.sub(frame["game_id"].value_counts(), fill_value=0)
     frame = _once(frame, report)
     columns = {name: pa.array(frame[name].tolist(), SCHEMA.field(name).type) for name in SCHEMA.names}
-    return pa.table(columns, schema=SCHEMA)
+    return pa.table(columns, schema=SCHEMA), frozenset(lost.index[lost > 0])
 
 
 def _appeared(frame: pd.DataFrame, rules: Rules, report: ImportReport) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def day(value: Any, formats: Sequence[str] = ()) -> date | None:
         return None
     try:
         found = eastern_date(moment)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueFault(str(error)) from None
     if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
         raise ValueFault(f"a date outside {_FIRST_YEAR} to {_LAST_YEAR}")

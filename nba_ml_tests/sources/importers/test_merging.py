@@ -99,6 +99,24 @@ def test_a_correction_that_breaks_a_game_leaves_it_as_it_was(importer: Importer,
     assert contents_of(folder) == before
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64()], ids=str)
+def test_a_folder_whose_ids_lost_their_zeros_has_the_same_games(
+    importer: Importer, folder: Path, kind: pa.DataType
+) -> None:
+    """Guards against every game twice: a folder that went through pandas has 42400401 for 0042400401."""
+    copied(folder, MONTH)
+    file = folder / f"player_games/{MONTH}.parquet"
+    table = month_of(folder, MONTH)
+    ids = table["game_id"].cast(pa.int64()).cast(kind)
+    pq.write_table(table.set_column(table.column_names.index("game_id"), "game_id", ids), file)
+    before = file.read_bytes()
+    assert (importer("nba-api", log()).unchanged, file.read_bytes()) == (159, before)
+    rows = league_game_log(shipped(MONTH))
+    report = importer("nba-api", as_csv(LEAGUE_GAME_LOG, [rows[0] | {"STL": rows[0]["STL"] + 1}, *rows[1:]]))
+    assert (report.changed, report.new, report.refused) == (1, 0, {})
+    assert set(month_of(folder, MONTH)["game_id"].to_pylist()) == {row["GAME_ID"] for row in rows}
+
+
 def test_a_damaged_month_is_named_and_left(importer: Importer, folder: Path) -> None:
     """Guards against a file that somebody could still restore replaced by a part of it."""
     copied(folder, MONTH)

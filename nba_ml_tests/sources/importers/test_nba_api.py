@@ -29,6 +29,7 @@ from nba_ml_tests.sources.importers.exports import (
     shipped,
 )
 
+LARGE = "2021-11"
 SMALL = "2025-06"
 """159 rows: seven games of the Finals."""
 
@@ -263,16 +264,33 @@ def test_what_cannot_be_is_refused_with_its_reason(importer: Importer, folder: P
 
 def test_a_game_with_a_side_missing_is_refused_and_the_others_are_not(importer: Importer, folder: Path) -> None:
     """Guards against half a game: the answer was cut, or the file is one team's."""
-    first = log()[0]
-    rows = [
-        row
-        for row in log()
-        if (row["GAME_ID"], row["TEAM_ABBREVIATION"]) != (first["GAME_ID"], first["TEAM_ABBREVIATION"])
-    ]
-    report = importer("nba-api", csv_of(rows))
+    rows = log(LARGE)
+    broken = without_a_side(rows, 2)
+    report = importer("nba-api", csv_of(broken))
     assert list(report.refused) == ["rows of one team only"]
-    games = set(month_of(folder, SMALL)["game_id"].to_pylist())
-    assert games == {row["GAME_ID"] for row in log()} - {first["GAME_ID"]}
+    games = list(dict.fromkeys(row["GAME_ID"] for row in rows))
+    assert set(month_of(folder, LARGE)["game_id"].to_pylist()) == set(games[2:])
+
+
+def test_a_month_of_which_over_one_percent_is_broken_is_not_imported(importer: Importer, folder: Path) -> None:
+    """Guards against a broken export of which the better part is imported, and looks like a month."""
+    rows = log(LARGE)
+    report = importer("nba-api", csv_of([*without_a_side(rows, 3), *log()]))
+    assert list(report.refused) == [
+        "rows of one team only",
+        "a month of which over 1% of the games are refused",
+    ]
+    assert [file.stem for file in (folder / "player_games").iterdir()] == [SMALL], "the other month is imported"
+    copied(folder, LARGE)
+    report = importer("nba-api", csv_of(rows))
+    assert (report.unchanged, report.refused) == (len(rows), {})
+
+
+def without_a_side(rows: list[Row], games: int) -> list[Row]:
+    """Rows without one team's, in the first games."""
+    sides = {row["GAME_ID"]: row["TEAM_ABBREVIATION"] for row in reversed(rows)}
+    lost = dict(list(reversed(sides.items()))[:games])
+    return [row for row in rows if lost.get(row["GAME_ID"]) != row["TEAM_ABBREVIATION"]]
 
 
 def test_duplicates_that_differ_are_refused_and_named(importer: Importer) -> None:
@@ -284,7 +302,7 @@ def test_duplicates_that_differ_are_refused_and_named(importer: Importer) -> Non
     assert all(log()[3]["PLAYER_NAME"] in each for each in refusal.examples)
     # Without his five points the winner of 111 to 110 scored less: the game is not whole.
     assert report.refused["a winner who scored less"].rows == 20
-    assert report.new == 138
+    assert report.refused["a month of which over 1% of the games are refused"].rows == 138
 
 
 def test_a_type_that_the_game_id_contradicts_is_refused(importer: Importer) -> None:

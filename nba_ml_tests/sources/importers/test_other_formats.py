@@ -73,6 +73,38 @@ def test_a_new_month_gets_ids_that_nba_com_replaces(importer: Importer, folder: 
 ORDER = [("game_date", "ascending"), ("player_id", "ascending")]
 
 
+def test_rookies_without_an_id_are_listed_and_the_rest_is_imported(importer: Importer, folder: Path) -> None:
+    """Guards against a month that is stopped for its rookies, and against a game that is kept without one who played
+    most of it."""
+    copied(folder, "2021-10")
+    table = shipped_month("2021-10")
+    rows = shipped("2021-11")
+    rookies = {"Cade Cunningham", "Franz Wagner", "Scottie Barnes"}
+    kept = pc.invert(pc.is_in(table["player_name"], pa.array(list(rookies))))
+    pq.write_table(table.filter(kept), folder / "player_games/2021-10.parquet")
+    known = set(table.filter(kept)["player_id"].to_pylist())
+    report = importer("basketball-reference", as_csv(BASKETBALL_REFERENCE, basketball_reference(rows)), **REGULAR)
+    assert {each["player_name"] for each in report.names} > rookies
+    nameless = {row["game_id"] for row in rows if row["player_id"] not in known}
+    names = {row["player_name"] for row in rows if row["player_id"] not in known}
+    assert report.refused["a name that matches no player of the folder"].rows == sum(
+        row["player_name"] in names for row in rows
+    )
+    assert report.refused.keys() == {
+        "a name that matches no player of the folder",
+        "a game that lacks a player whose name matched none",
+    }
+    whole = [row for row in rows if row["game_id"] not in nameless]
+    imported = {(row["game_date"], row["player_id"]) for row in month_of(folder, "2021-11").to_pylist()}
+    assert imported >= {(row["game_date"], row["player_id"]) for row in whole}
+    assert len(imported) > 2500
+    assert EmbeddedFeatureSource(str(folder)).player_game_summary("2021-11").refused.num_rows == 0
+
+    report = importer("nba-api", as_csv(LEAGUE_GAME_LOG, league_game_log(rows)))
+    assert report.refused == {}
+    assert month_of(folder, "2021-11").equals(shipped_month("2021-11"))
+
+
 def test_half_a_game_of_nba_com_renames_the_other_half(importer: Importer, folder: Path) -> None:
     """Guards against one game under two ids, when the import with the better ids has not all of its rows."""
     copied(folder, "2025-05")
