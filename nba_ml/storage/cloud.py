@@ -1,7 +1,7 @@
 """An object store in a bucket of Google Cloud Storage.
 
-What belongs here: how Cloud Storage keeps the promises of `storage.objects`, and what its refusals mean
-for a user. No Dagster, and no look at the environment: finding credentials, or the emulator that
+What belongs here: how Cloud Storage keeps the promises of `storage.objects`. What its refusals mean for a user is the
+subject of `cloud_errors`. No Dagster, and no look at the environment: finding credentials, or the emulator that
 `STORAGE_EMULATOR_HOST` names, is the Google library's business.
 
 - `create` and `swap` send the generation that they expect with the bytes, and Cloud Storage decides. A
@@ -22,8 +22,10 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from http import HTTPStatus
+from typing import Any, TypeVar
 
+import requests
 import urllib3
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
@@ -32,6 +34,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.storage.cloud_errors import Place, is_policy, is_rate_limit, not_logged_in, refusal
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, StoredObject, check_name, check_prefix
 
 SCHEME = "gs://"
@@ -39,9 +42,6 @@ SCHEME = "gs://"
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _TOKEN = "nba-ml-upload"
 _LONGEST_PAUSE = 16.0
-_READS = ("read", "list")
-"""Actions that change nothing, whether their answer came or not."""
-
 _FAILURES = (
     api.GoogleAPIError,
     auth.GoogleAuthError,
@@ -72,6 +72,7 @@ class CloudStore:
         request_timeout: seconds without a sign of life after which a request counts as failed; it may run beyond
             the deadline by that. Over plain HTTP it bounds the sending of all the bytes: leave room for a slow line.
         first_pause: seconds at most before the second try. What is most doubles with every try, up to 16.
+        billing_project: pays for the requests, where the bucket has its requesters pay.
     """
 
     def __init__(
@@ -82,11 +83,12 @@ class CloudStore:
         deadline: float = 120.0,
         request_timeout: float = 60.0,
         first_pause: float = 0.5,
+        billing_project: str | None = None,
     ) -> None:
         self.root = f"{SCHEME}{bucket}/{prefix}".rstrip("/")
         self._folder = f"{prefix}/" if prefix else ""
         self._client = client
-        self._bucket = client.bucket(bucket)
+        self._bucket = client.bucket(bucket, user_project=billing_project)
         self._bucket_seen = False
         self._deadline = deadline
         self._timeout = request_timeout
@@ -106,6 +108,7 @@ class CloudStore:
             deadline=min(self._deadline, seconds),
             request_timeout=min(self._timeout, seconds),
             first_pause=self._first_pause,
+            billing_project=self._bucket.user_project,
         )
 
     def uri(self, name: str) -> str:
@@ -196,7 +199,16 @@ class CloudStore:
 
         Around whole calls and not, as the library would have it, inside them: see the module on downloads.
         """
-        result: Result = self._again(call)()
+
+        def once() -> Result:
+            try:
+                return call()
+            except api.Forbidden as error:
+                if is_rate_limit(error):
+                    raise _again(api.TooManyRequests, error.message, error.response) from error
+                raise
+
+        result: Result = self._again(once)()
         return result
 
     def _upload(self, name: str, data: bytes, expected: int | None) -> str:
@@ -213,22 +225,44 @@ class CloudStore:
             blob = self._bucket.blob(key)
             blob.metadata = {_TOKEN: token}
             blob.cache_control = "no-store"  # else objects of a public bucket may be an hour old where they are read
-            blob.upload_from_string(
-                data,
-                content_type="application/json" if name.endswith(".json") else "application/octet-stream",
-                if_generation_match=expected,
-                timeout=self._timeout,
-                retry=None,
-            )
+            with self._upload_restarted():
+                blob.upload_from_string(
+                    data,
+                    content_type="application/json" if name.endswith(".json") else "application/octet-stream",
+                    if_generation_match=expected,
+                    timeout=self._timeout,
+                    retry=None,
+                )
             return _generation_told(blob)
 
         try:
             return self._persistently(upload)
-        except api.PreconditionFailed:
+        except api.PreconditionFailed as refused:
+            if is_policy(refused):
+                raise
             found = self._state(name)
             if found is not None and (found.metadata or {}).get(_TOKEN) == token:
                 return str(found.generation)
             raise _OtherGeneration(self._generation(found)) from None
+
+    @contextmanager
+    def _upload_restarted(self) -> Iterator[None]:
+        """Turn what ends an upload's session into an error that is retried: a retry begins a new session.
+
+        Cloud Storage may end a session at any time, and answers 404 or 410 to its next part. An answer of which only
+        the beginning arrives says no more than a lost one.
+        """
+        try:
+            yield
+        except api.GoogleAPICallError as ended:
+            if ended.code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                raise
+            self._require_bucket()
+            raise _again(api.ServiceUnavailable, f"the upload's session has ended ({ended.code:d})") from ended
+        except requests.JSONDecodeError as cut:
+            if not cut.doc.lstrip().startswith("{"):  # a login page's HTML
+                raise
+            raise _again(api.ServiceUnavailable, "the answer to the upload was cut short") from cut
 
     def _state(self, name: str) -> Blob | None:
         """The object's generation and metadata, without its bytes; None if there is none."""
@@ -257,57 +291,18 @@ class CloudStore:
         try:
             yield
         except _FAILURES as error:
-            raise self._refusal(action, uri, error) from error
-
-    def _refusal(self, action: str, uri: str, error: Exception) -> PublicationError | SettingsError:
-        attempt = f"Could not {action} {uri}"
-        cause = error.cause if isinstance(error, api.RetryError) and error.cause is not None else error
-        given_up, said = cause is not error, _said(cause)
-        if isinstance(cause, api.NotFound):
-            return SettingsError(
-                f"{attempt}: there is no bucket '{self._bucket.name}' ({said}). Correct the root {self.root} in the "
-                f"settings, or create the bucket: gcloud storage buckets create {SCHEME}{self._bucket.name}."
-            )
-        if isinstance(cause, api.Unauthorized) or (
-            isinstance(cause, auth.GoogleAuthError) and not isinstance(cause, auth.TransportError)
-        ):
-            return SettingsError(f"{attempt}: not authenticated to Cloud Storage ({said}). {_LOG_IN}")
-        if isinstance(cause, api.Forbidden):
-            return PublicationError(
-                f"{attempt}: this account has no permission ({said}). Grant it roles/storage.objectUser on the bucket "
-                f"'{self._bucket.name}', or roles/storage.objectViewer if it is only to read, and run again. If a "
-                "retention policy or a hold forbids it, remove that for the objects under this root."
-            )
-        if isinstance(cause, DataCorruption):
-            return PublicationError(
-                f"{attempt}: the checksum of the received bytes is not the one that Cloud Storage states for the "
-                f"object ({said}). They were discarded. Run again; if it happens again, something on the network, such "
-                "as a proxy, changes them."
-            )
-        if given_up:
-            # An answer with a status came from Cloud Storage; anything else says that nothing came.
-            failed = "kept refusing" if isinstance(cause, api.GoogleAPICallError) else "could not be reached"
-            again = "Check the network and status.cloud.google.com, then run again"
-            if action not in _READS:
-                again = f"It is not known whether the write was carried out. {again}"
-            return PublicationError(
-                f"{attempt}: {self._client.api_endpoint} {failed} for {self._deadline:,.0f} seconds; the last error "
-                f"was: {said}. {again}."
-            )
-        return PublicationError(
-            f"{attempt}: {self._client.api_endpoint} gave an unexpected answer: {said}. If that is not the address "
-            "of Cloud Storage or of an emulator (http://host:port), correct it; if it is, fix what the answer names "
-            "and run again."
-        )
+            place = Place(self.root, self._bucket.name, self._client.api_endpoint, self._deadline)
+            raise refusal(action, uri, error, place) from error
 
 
-def open_cloud_store(uri: str, client: Client | None = None) -> CloudStore:
+def open_cloud_store(uri: str, client: Client | None = None, billing_project: str | None = None) -> CloudStore:
     """The store under a root such as `gs://bucket/prefix` or `gs://bucket`. Asks nothing of Cloud Storage yet.
 
     Args:
         uri: what the settings say.
         client: None for one of our own. With `STORAGE_EMULATOR_HOST` set, the library makes it without
             credentials. It needs no project: none of our calls is about one.
+        billing_project: for a bucket whose requesters pay.
 
     Raises:
         SettingsError: `uri` is no such root, or there are no credentials.
@@ -323,8 +318,8 @@ def open_cloud_store(uri: str, client: Client | None = None) -> CloudStore:
         try:
             client = Client(project=None)
         except (auth.GoogleAuthError, ValueError, OSError) as error:
-            raise SettingsError(f"Could not open {uri}: no usable credentials ({_said(error)}). {_LOG_IN}") from error
-    return CloudStore(bucket, prefix, client)
+            raise not_logged_in(uri, error) from error
+    return CloudStore(bucket, prefix, client, billing_project=billing_project)
 
 
 class _OtherGeneration(Exception):  # noqa: N818 - a finding on its way to becoming an error, or not
@@ -335,10 +330,9 @@ class _OtherGeneration(Exception):  # noqa: N818 - a finding on its way to becom
         self.found = found
 
 
-_LOG_IN = (
-    "Run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service "
-    "account; for an emulator set STORAGE_EMULATOR_HOST."
-)
+def _again(kind: type[api.GoogleAPICallError], message: str, response: Any = None) -> api.GoogleAPICallError:
+    """An error that the library retries, in place of one that it does not."""
+    return kind(message, response=response)
 
 
 def _generation_told(blob: Blob) -> str:
@@ -359,16 +353,3 @@ def _is_name(name: str) -> bool:
     except PublicationError:
         return False
     return True
-
-
-def _said(error: Exception) -> str:
-    """What an error says, in one line and at no great length; of an answer with a status, the server's own words."""
-    text = str(error)
-    if isinstance(error, api.GoogleAPICallError):
-        try:
-            text = error.response.json()["error"]["message"]
-        except (AttributeError, ValueError, KeyError, TypeError):  # no response, no JSON, other JSON
-            text = error.message
-        text = f"{error.code:d}: {text}"
-    line = " ".join(text.split()) or type(error).__name__
-    return line if len(line) <= 400 else f"{line[:400]}..."

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nba_ml.contract.errors import SettingsError
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import URI_SCHEME, ObjectStore
+
+BILLING_PROJECT = "NBA_ML_BILLING_PROJECT"
+"""Read here and not with the other settings: like Google's own variables it is about how a bucket is reached, and the
+worker opens a bucket without our settings."""
 
 
 def open_objects(root: str) -> ObjectStore:
@@ -22,7 +27,7 @@ def open_objects(root: str) -> ObjectStore:
     if address.scheme == "gs":
         from nba_ml.storage.cloud import open_cloud_store  # noqa: PLC0415 (imports Google's libraries: 0.5 s)
 
-        return open_cloud_store(root)
+        return open_cloud_store(root, billing_project=os.environ.get(BILLING_PROJECT) or None)
     if address.scheme == "file" and address.netloc in ("", "localhost"):
         return DirectoryStore(Path(unquote(address.path)))
     if URI_SCHEME.match(root):

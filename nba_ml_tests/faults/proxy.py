@@ -19,11 +19,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["503", "429", "reset", "silence", "cut", "garbled", "kill"]
+Kind = Literal["503", "429", "404", "410", "reset", "silence", "cut", "short", "garbled", "kill"]
 When = Literal["before", "after"]
 
 KINDS: tuple[Kind, ...] = ("503", "429", "reset", "silence", "cut")
-"""What may come at any call; `garbled` is for calls that deliver bytes, `kill` for clients that say who they are."""
+"""What may come at any call; `garbled` is for calls that deliver bytes, `kill` for clients that say who they are,
+`404`, `410` and `short` for the calls of an upload in several requests."""
 
 WHENS: tuple[When, ...] = ("before", "after")
 
@@ -35,10 +36,11 @@ _SILENT_FOR = 30.0
 class Fault:
     """What happens, before the server has heard of the call or after it has acted.
 
-    - 503, 429: an answer with that status, also where the server did act.
+    - 503, 429, 404, 410: an answer with that status, also where the server did act.
     - reset: the connection is reset (TCP RST).
     - silence: no answer at all.
     - cut: a good answer's status and headers, and half of its body or less. Before: one that is made up.
+    - short: a good answer with the first half of its body, as if that were all.
     - garbled: the answer with one bit of its body turned over.
     - kill: SIGKILL to the client, and then a reset.
     """
@@ -191,7 +193,7 @@ class FaultProxy:
                 self.wfile.write(data)
 
             def misbehave(self, fault: Fault, call: Call, answer: tuple[int, dict[str, str], bytes] | None) -> None:
-                if fault.kind in ("503", "429"):
+                if fault.kind.isdecimal():
                     self.answer(int(fault.kind), {"Content-Length": "9"}, b"try again")
                 elif fault.kind == "cut":
                     whole = b'{"kind": "storage#object", "name": "made up", "generation": "1", "metageneration": "1"}'
@@ -201,6 +203,10 @@ class FaultProxy:
                     else:
                         self.wfile.write(b"HTTP/1.1 20")
                     self.close_connection = True
+                elif fault.kind == "short" and answer is not None:
+                    status, headers, data = answer
+                    half = data[: len(data) // 2]
+                    self.answer(status, {**headers, "Content-Length": str(len(half))}, half)
                 elif fault.kind == "garbled" and answer is not None:
                     status, headers, data = answer
                     middle = len(data) // 2

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from google.auth.credentials import Credentials
@@ -20,8 +18,9 @@ from nba_ml.registry.publication import publish
 from nba_ml.storage.cloud import CloudStore, open_cloud_store
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError
 from nba_ml_tests.cloud.gcs import BucketView, emulator_client
-from nba_ml_tests.faults.proxy import Call, Fault, FaultProxy, disturbed
+from nba_ml_tests.faults.proxy import Call, Fault, FaultProxy, Kind, disturbed
 from nba_ml_tests.registry.publication_machine import bundle_of, raise_counter
+from nba_ml_tests.storage.answering import error, refusals, refused
 from nba_ml_tests.storage.test_directory import BAD_NAMES
 
 MIB = 2**20
@@ -174,6 +173,26 @@ def test_a_large_object_goes_and_comes_whole(store: CloudStore) -> None:
     assert store.read("larger").data == data + b"1"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(0, "410"), (0, "503"), (0, "cut"), (1, "404"), (1, "410"), (1, "503"), (1, "short"), (1, "cut")],
+)
+def test_a_large_upload_starts_anew_when_its_session_ends(
+    proxy: FaultProxy, behind: CloudStore, store: CloudStore, number: int, kind: Kind
+) -> None:
+    """Guards uploads in several requests: an ended session was taken for a missing bucket, half an answer for none.
+
+    Request 0 opens the session and 1 sends the bytes; of the second the server has already acted.
+    """
+    data = bytes(range(256)) * (9 * MIB // 256)
+    with proxy.disturbing(disturbed(Fault(kind, "after"), number), nothing):
+        generation = behind.create("large", data)
+        assert len(proxy.calls) > 2
+    found = store.read("large")
+    assert found is not None
+    assert (found.generation, found.data == data) == (generation, True)
+
+
 def test_bytes_and_generation_belong_together(store: CloudStore) -> None:
     """Guards reads while the object is replaced: one answer gives both, so no old bytes with a new generation."""
     generation = store.create("pointer", b"0" * 50_000)
@@ -295,31 +314,6 @@ def test_threads_lose_no_swap(store: CloudStore) -> None:
 # -- refusals ----------------------------------------------------------------------------------------
 
 
-def every_call(store: CloudStore) -> dict[str, Callable[[], object]]:
-    return {
-        "read": lambda: store.read("a"),
-        "create": lambda: store.create("a", b"1"),
-        "swap": lambda: store.swap("a", b"1", "1"),
-        "write": lambda: store.write("a", b"1"),
-        "delete": lambda: store.delete("a"),
-        "list": lambda: store.names(""),
-    }
-
-
-def refusals(store: CloudStore, kind: type[Exception]) -> list[str]:
-    """The messages of all methods, each a paragraph that names the action and the address."""
-    messages = []
-    for action, call in every_call(store).items():
-        with pytest.raises(kind) as caught:
-            call()
-        message = str(caught.value)
-        assert type(caught.value) is kind, message
-        assert message.startswith(f"Could not {action} gs://bucket-")
-        assert "\n" not in message
-        messages.append(message)
-    return messages
-
-
 def test_a_bucket_that_is_not_there(gcs_endpoint: str) -> None:
     """Guards the platform's old mistake: a bucket that never existed, and a script that did not say so.
 
@@ -331,44 +325,6 @@ def test_a_bucket_that_is_not_there(gcs_endpoint: str) -> None:
         assert "gcloud storage buckets create gs://bucket-that-never-was" in message
     with pytest.raises(SettingsError, match="there is no bucket"):
         publish(store, bundle_of(b"{}"))
-
-
-def refused(store: CloudStore, action: str, kind: type[Exception] = PublicationError) -> str:
-    with pytest.raises(kind) as caught:
-        every_call(store)[action]()
-    return str(caught.value)
-
-
-@pytest.fixture
-def answering(request: pytest.FixtureRequest) -> Iterator[tuple[CloudStore, list[str]]]:
-    """A store whose server gives one answer to everything (status, JSON), and the requests that it got."""
-    status, content = request.param
-    body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    got: list[str] = []
-
-    def answer(listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:  # closed: the test is over
-                return
-            with connection:
-                got.append(connection.recv(65536).decode(errors="replace").splitlines()[0])
-                head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-                connection.sendall(head.encode() + body)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=answer, args=(listener,), daemon=True)
-        thread.start()
-        client = emulator_client(f"http://127.0.0.1:{listener.getsockname()[1]}")
-        yield CloudStore("bucket-x", "models", client, 0.2, 5, first_pause=0.01), got
-        listener.shutdown(socket.SHUT_RDWR)
-    thread.join()
-
-
-def error(status: int, message: str) -> tuple[int, dict[str, Any]]:
-    """An answer as Cloud Storage gives it."""
-    return status, {"error": {"code": status, "message": message, "errors": [{"reason": "x"}]}}
 
 
 DENIED = "worker@p.iam.gserviceaccount.com does not have storage.objects.create access"
