@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from nba_ml.model.record import ModelRecord
 from nba_ml.slates.served_table import columns_table
+from nba_ml.sources.upcoming import TABLES
 from nba_ml_tests.docs import tables
 from nba_ml_tests.docs.markdown import ROOT, pages
 
@@ -21,6 +23,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "limits": tables.limits,
     "player games": tables.player_games,
     "prop lines": tables.prop_lines,
+    **{name.replace("_", " "): partial(tables.upcoming, name) for name in TABLES},
     "snapshot": tables.snapshot,
     "predictions": columns_table,
     "commands": tables.commands,

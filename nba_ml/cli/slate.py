@@ -39,6 +39,12 @@ def slate() -> None:
 
 @slate.command()
 @click.option("--date", "day", metavar="YYYY-MM-DD", required=True, help="The games' date.")
+@click.option(
+    "--games",
+    metavar="AWAY@HOME,...",
+    default="",
+    help="The games of a date without results, if NBA_ML_DATA has no schedule of it.",
+)
 @click.option("--to-bigquery", is_flag=True, help="Also write it to NBA_ML_PREDICTION_TABLE.")
 @click.option(
     "--out",
@@ -47,7 +53,7 @@ def slate() -> None:
     help="Also write it to this file, replacing an existing one.",
 )
 @command
-def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
+def predict(day: str, games: str, to_bigquery: bool, out: Path | None) -> int:
     """Score the feature rows of a date with the models that the channel names, and keep the slate.
 
     Each player is served by one model; during a rollout, the other model is scored in shadow. Rows that break the
@@ -55,17 +61,21 @@ def predict(day: str, to_bigquery: bool, out: Path | None) -> int:
     under the same channel make no new version. A date that a model was trained on is refused. The exit code is 1 if no
     player was served.
 
+    The rows of a date without results are made from the box scores before it: its games are those of the schedule or
+    of --games, its players those of the latest roster or of their team's last ten games, without those who are out.
+
     \b
     nba-ml slate predict --date 2025-01-15
+    nba-ml slate predict --date 2025-06-24 --games OKC@IND
     nba-ml slate predict --date 2025-01-15 --to-bigquery --out slate.parquet
     """
     from nba_ml.defs.resources import prediction_table_of, slate_rows_of
     from nba_ml.slates.operations import SlateContext, predict_slate, send_slate
     from nba_ml.slates.store import slate_parquet
 
-    settings, games = Settings.from_environment(), _day(day)
+    settings, date_of_games = Settings.from_environment(), _day(day)
     context = SlateContext(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
-    done = predict_slate(context, games, datetime.now(UTC))
+    done = predict_slate(context, date_of_games, datetime.now(UTC), games)
     _print_slate(done)
     if out is not None:
         _write(out, slate_parquet(done.kept.slate), done.kept.uri)
@@ -143,7 +153,7 @@ def _print_slate(done: Predicted) -> None:
     from nba_ml.slates.slate import RECOMMENDATIONS, served_counts
 
     slate, report = done.kept.slate, done.kept.slate.report
-    say(f"Slate of {report.game_date}")
+    say(f"Slate of {report.game_date}" + (f": {'; '.join(done.notes)}." if done.notes else ""))
     for side, model, counts in served_counts(slate):
         counted = ", ".join(f"{counts.get(name, 0):,} {name}" for name in RECOMMENDATIONS)
         say(f"{side:11}{model} serves {sum(counts.values()):,} players: {counted}")

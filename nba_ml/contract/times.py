@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 EASTERN = ZoneInfo("America/New_York")
@@ -26,3 +26,8 @@ def eastern_date(moment: date | datetime) -> date:
     if moment != moment.replace(hour=0, minute=0, second=0, microsecond=0):
         raise TimeWithoutZone("a time without a zone")
     return moment.date()
+
+
+def eastern_noon(day: date) -> datetime:
+    """Noon Eastern of a date, in UTC: no game begins earlier."""
+    return datetime.combine(day, time(12), EASTERN).astimezone(UTC)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nba_ml.settings import BigQuerySettings, Settings
 from nba_ml.slates.operations import NoPredictionTable, PredictionTable
-from nba_ml.slates.rows import SlateRows, StoredSlateRows
+from nba_ml.slates.rows import SlateRows
 from nba_ml.sources.month_rows import MonthRowsSource, StoredMonthRows
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
@@ -71,7 +71,9 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
 def slate_rows_of(settings: Settings) -> SlateRows:
     """Where a date's rows are read from."""
     if settings.bigquery is None:
-        return StoredSlateRows(settings.store)
+        from nba_ml.slates.upcoming import EmbeddedSlateRows  # noqa: PLC0415 (imports DuckDB)
+
+        return EmbeddedSlateRows(settings.store, settings.data, settings.threads)
     from nba_ml.slates.bigquery_rows import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
 
     return BigQuerySlateRows(connection_of(settings.bigquery), settings.bigquery.feature_table)

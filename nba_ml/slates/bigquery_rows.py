@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.tables import SLATE_ROWS
-from nba_ml.slates.rows import NEAR
+from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
 
@@ -28,6 +28,11 @@ class BigQuerySlateRows:
         """
         parameters: dict[str, str | int | date] = {"day": day, "feature_names": ",".join(V2_33FEATURES.names)}
         return self._ask("slate_rows", parameters, "slate-rows").select(SLATE_ROWS.names).cast(SLATE_ROWS)
+
+    def upcoming(self, day: date, games: str = "") -> Upcoming:
+        """Raises SlateError: BigQuery's feature store has the rows of a date, or there are none."""
+        require_no_games(games)
+        raise no_rows(day, self.days_near(day))
 
     def days_near(self, day: date) -> list[date]:
         """The dates with rows within a month of a date."""

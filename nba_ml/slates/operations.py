@@ -16,7 +16,7 @@ from nba_ml.registry.channel import read_channel
 from nba_ml.registry.systems.loading import load_system
 from nba_ml.slates.grades import SlateGrades, grade_slates
 from nba_ml.slates.rows import SlateRows
-from nba_ml.slates.slate import SlateSystems, require_rows, score_slate
+from nba_ml.slates.slate import SlateSystems, score_slate
 from nba_ml.slates.store import KeptSlate, SlateStore
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
@@ -34,10 +34,11 @@ class SlateContext:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A stored slate, and the version of its date that counts."""
+    """A stored slate, and the version of its date that counts. `notes` say what the rows were made from."""
 
     kept: KeptSlate
     current: KeptSlate
+    notes: tuple[str, ...] = ()
 
     @property
     def is_current(self) -> bool:
@@ -91,7 +92,7 @@ class NoPredictionTable:
         )
 
 
-def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
+def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "") -> Predicted:
     """Score a date's rows with the channel's models, and store the slate.
 
     The same rows and channel state give the same slate, which is not stored again. Otherwise this adds a version.
@@ -99,14 +100,22 @@ def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
 
     Args:
         at: now, with its time zone.
+        games: of a date without rows, 'BOS@NYK,LAL@DEN' (away@home); '' for those of the schedule.
 
     Raises:
-        SlateError: the date has no rows, there is no champion, or a model was trained on the date's games.
+        SlateError: the date has no rows and none can be made, it has rows and games are named, there is no champion, or
+            a model was trained on the date's games.
         BundleError: the bundle of a model is incomplete or damaged.
     """
     rows = context.rows.read(day)
+    notes: tuple[str, ...] = ()
     if not rows.num_rows:
-        require_rows(rows, day, context.rows.days_near(day))
+        made = context.rows.upcoming(day, games)
+        rows, notes = made.rows, made.notes
+    elif games:
+        raise SlateError(
+            f"{day} has feature rows already, so its games are known. Leave out --games to score those rows."
+        )
     channel = read_channel(context.objects)
     if channel is None:
         raise SlateError(
@@ -116,7 +125,7 @@ def predict_slate(context: SlateContext, day: date, at: datetime) -> Predicted:
     champion = load_system(context.objects, channel.champion, context.threads)
     challenger = load_system(context.objects, channel.challenger, context.threads) if channel.challenger else None
     kept = context.slates.keep(score_slate(rows, SlateSystems(channel, champion, challenger), day, at))
-    return Predicted(kept, context.slates.current(day) or kept)
+    return Predicted(kept, context.slates.current(day) or kept, notes)
 
 
 def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> Sent:

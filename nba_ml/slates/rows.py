@@ -5,12 +5,15 @@ Does not import Dagster, because the terminal scores slates too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import in_season, month_of
 from nba_ml.data.snapshot import MonthRows
@@ -40,9 +43,59 @@ class SlateRows(Protocol):
         """
         ...
 
-    def days_near(self, day: date) -> list[date]:
-        """The dates with rows within a month of a date, in order."""
+    def upcoming(self, day: date, games: str = "") -> Upcoming:
+        """The rows of a date that has none yet, as far as they can be made.
+
+        Args:
+            games: 'BOS@NYK,LAL@DEN' (away@home); '' for those of the schedule.
+
+        Raises:
+            NbaMlError: they cannot be made.
+        """
         ...
+
+    def days_near(self, day: date) -> list[date]:
+        """The dates with rows, or with scheduled games, within a month of a date, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Upcoming:
+    """Rows of a date without results, in `tables.SLATE_ROWS`, and what they were made from."""
+
+    rows: pa.Table
+    notes: tuple[str, ...]
+
+
+def require_no_games(games: str) -> None:
+    """Raise SlateError if games were named to a source that has no use for them."""
+    if games:
+        raise SlateError(
+            "--games names the games of a date whose rows are made from box scores. Here the feature store in BigQuery "
+            "says who plays; leave it out."
+        )
+
+
+def no_rows(day: date, near: Sequence[date]) -> SlateError:
+    """The error for a date without rows. The message has the nearest dates with rows."""
+    before, after = max((d for d in near if d < day), default=None), min((d for d in near if d > day), default=None)
+    sides = [
+        f"the nearest earlier date is {before}" if before else "",
+        f"the nearest later date is {after}" if after else "",
+    ]
+    known = " and ".join(side for side in sides if side) or "there are none within a month of it either"
+    return SlateError(
+        f"There are no feature rows of {day}; {known}. If there are games on {day}, its features do not exist yet: run "
+        "`nba-ml progress` to see how far the backfill is."
+    )
+
+
+def slate_rows(features: pa.Table) -> pa.Table:
+    """Rows of `tables.ML_FEATURE_STORE_V2` in `tables.SLATE_ROWS`."""
+    rows = MonthRows.of_tables(features, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
+    return rows.append_column(SLATE_ROWS.field("universal_player_id"), features.column("universal_player_id")).cast(
+        SLATE_ROWS
+    )
 
 
 class StoredSlateRows:
@@ -54,6 +107,9 @@ class StoredSlateRows:
     def read(self, day: date) -> pa.Table:
         table = self._month(day)
         return table.filter(pc.equal(table.column("game_date"), pa.scalar(day, pa.date32())))
+
+    def upcoming(self, day: date, games: str = "") -> Upcoming:  # noqa: ARG002 (as the protocol has it)
+        raise no_rows(day, self.days_near(day))
 
     def days_near(self, day: date) -> list[date]:
         months = months_of(day - NEAR, day + NEAR)
@@ -71,10 +127,7 @@ class StoredSlateRows:
         value = self._store.load(FEATURES, month) if in_season(month) else None
         if value is None:
             return SLATE_ROWS.empty_table()
-        rows = MonthRows.of_tables(value.table, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
-        return rows.append_column(
-            SLATE_ROWS.field("universal_player_id"), value.table.column("universal_player_id")
-        ).cast(SLATE_ROWS)
+        return slate_rows(value.table)
 
     @property
     def _store(self) -> MonthStore:

@@ -314,23 +314,3 @@ def current_version(versions: Sequence[Version]) -> Version:
     ahead = [version for version in versions if version.slate.ahead]
     predicting = [version for version in ahead if version.slate.report.served]
     return (predicting or ahead or versions[:1])[-1]
-
-
-def require_rows(rows: pa.Table, day: date, near: Sequence[date]) -> None:
-    """Do nothing if the date has rows.
-
-    Raises:
-        SlateError: it has none. The message has the nearest dates with rows.
-    """
-    if rows.num_rows:
-        return
-    before, after = max((d for d in near if d < day), default=None), min((d for d in near if d > day), default=None)
-    sides = [
-        f"the nearest earlier date is {before}" if before else "",
-        f"the nearest later date is {after}" if after else "",
-    ]
-    known = " and ".join(side for side in sides if side) or "there are none within a month of it either"
-    raise SlateError(
-        f"There are no feature rows of {day}; {known}. If there are games on {day}, its features do not exist yet: run "
-        "`nba-ml progress` to see how far the backfill is."
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -122,6 +122,10 @@ class EmbeddedFeatureSource:
     def lines_fingerprint(self, month: str) -> str:
         """Digest of the month's lines."""
         return table_digest(self.prop_lines(month).sort_by([(name, "ascending") for name in PROP_LINES.names]))
+
+    def lookups(self, month: str) -> Mapping[int, str]:
+        """Player id -> lookup, by the files up to a month."""
+        return self._others(month).lookups
 
     def _others(self, month: str) -> OtherMonths:
         files = sorted((Path(self.data) / PLAYER_GAMES).glob("*.parquet"))

@@ -25,6 +25,7 @@ from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, make_platform
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.release_scene import bench_of, published_model
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate, slate_rows_of
+from nba_ml_tests.slates.test_upcoming import before
 
 WHY = "for a test of the slates"
 
@@ -134,6 +135,23 @@ def test_a_slate_that_serves_nobody_is_no_success(terminal: Terminal) -> None:
         DigestedTable(features.from_pylist(early, schema=features.schema), "early"),
     )
     assert "0 served" in terminal.says(1, "slate", "predict", "--date", str(DAY))
+
+
+def test_tonight_from_box_scores_and_named_games(tmp_path: Path) -> None:
+    """Guards the evening of a user without BigQuery: no features of the date, no schedule, and a slate all the same."""
+    home = Terminal(tmp_path / "home")
+    home.bench.months.objects.delete("ml_feature_store_v2/2022-01.parquet")
+    home.environment["NBA_ML_DATA"] = str(before(tmp_path / "data", DAY))
+    predict = ("slate", "predict", "--date", str(DAY))
+    said = home.says(2, *predict)
+    assert f"name them: `nba-ml slate predict --date {DAY} --games BOS@NYK,LAL@DEN` (away@home)" in said
+    said = home.says(0, *predict, "--games", "BKN@CHI,lal@den")
+    assert f"Slate of {DAY}: 2 games named by --games, " in said
+    assert "box scores up to 2022-01-14; players of their team's last ten games" in said
+    assert f"{home.champion} serves" in said
+    assert "0 served" not in said
+    home.bench.months.save(STORED["ml_feature_store_v2"], "2022-01", DigestedTable(features_of("2022-01"), "a digest"))
+    assert "Leave out --games" in home.says(2, *predict, "--games", "BKN@CHI")
 
 
 @pytest.mark.parametrize(

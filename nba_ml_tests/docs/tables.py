@@ -27,6 +27,7 @@ from nba_ml.defs.partitions import season_months
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.openapi import document
 from nba_ml.settings import SAMPLE_DATA, Settings
+from nba_ml.sources.upcoming import TABLES
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,6 +181,12 @@ def prop_lines() -> str:
     """The columns of the points lines that are read."""
     schema = pq.read_schema(next((SAMPLE_DATA / "prop_lines").glob("*.parquet")))
     return _columns(pa.schema([schema.field(name) for name in PROP_LINE_COLUMNS if name in schema.names]))
+
+
+def upcoming(table: str) -> str:
+    """The columns of a table of games to be played."""
+    rows = [(f"`{name}`", each.kind, "yes" if each.required else "no") for name, each in TABLES[table].items()]
+    return markdown_table(("column", "type", "required"), rows)
 
 
 def snapshot() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import combinations
 from typing import Any
 
@@ -25,7 +25,6 @@ from nba_ml.slates.slate import (
     current_version,
     game_day_end,
     highest_edges,
-    require_rows,
     score_slate,
     served_counts,
 )
@@ -152,17 +151,6 @@ def test_a_model_that_has_learnt_from_the_date_is_refused() -> None:
         SlateError, match=f"was trained on games up to {last}, so it has already seen the results of {last}"
     ):
         score_slate(slate_rows_of(last), systems(), last, BEFORE_THE_GAMES)
-
-
-def test_a_date_without_rows_names_the_nearest_that_have() -> None:
-    """Guards against an empty slate that looks like a day without games."""
-    empty = SLATE_ROWS.empty_table()
-    near = [date(2022, 1, 2), date(2022, 1, 9), date(2022, 1, 20)]
-    with pytest.raises(SlateError, match="earlier date is 2022-01-09 and the nearest later date is 2022-01-20"):
-        require_rows(empty, DAY, near)
-    with pytest.raises(SlateError, match="there are none within a month"):
-        require_rows(empty, DAY, [])
-    require_rows(slate_rows_of(DAY), DAY, near)
 
 
 # --- who serves -----------------------------------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""Feature rows of a date whose games are still to be played, from an embedded source's folder.
+
+Who plays comes from `sources.upcoming`, the rows from `data.upcoming`, the features from the SQL of played games.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nba_ml.contract import season
+from nba_ml.contract.errors import SlateError
+from nba_ml.data.features import compute_features
+from nba_ml.data.stored import SUMMARY
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY
+from nba_ml.data.upcoming import (
+    UpcomingGame,
+    UpcomingPlayer,
+    parse_games,
+    recent_players,
+    require_one_game_each,
+    require_recent,
+    upcoming_rows,
+    with_lookups,
+    with_upcoming,
+)
+from nba_ml.slates.rows import NEAR, StoredSlateRows, Upcoming, slate_rows
+from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml.sources.upcoming import SCHEDULE, UpcomingTables, players_out
+
+_YEARS = 3
+"""How far back a feature looks."""
+
+
+class EmbeddedSlateRows(StoredSlateRows):
+    """The stored rows; for a date without results, rows made from the folder's schedule, rosters and injury reports."""
+
+    def __init__(self, root: str, data: Path, threads: int | None = None) -> None:
+        super().__init__(root)
+        self.data = data
+        self.source = EmbeddedFeatureSource(data=str(data))
+        self.tables = UpcomingTables(data)
+        self.threads = threads
+
+    def days_near(self, day: date) -> list[date]:
+        scheduled = (each for each in self.tables.scheduled_days() if abs(each - day) <= NEAR)
+        return sorted({*super().days_near(day), *scheduled})
+
+    def upcoming(self, day: date, games: str = "") -> Upcoming:
+        history = self._history(day)
+        last = pc.max(history["game_date"]).as_py()
+        if last is None:
+            raise SlateError(f"There are no box scores before {day} in {self.data}. Import some, then try again.")
+        if last >= day:
+            self._require_played(history, day, last)
+        found = self._games(day, games)
+        require_recent(last, day)
+        players, notes = self._players(day, found, history)
+        rows = upcoming_rows(found, players)
+        features = compute_features(
+            with_upcoming(history, rows),
+            self.source.prop_lines(season.month_of(day)),
+            day,
+            day,
+            computed_at=datetime.now(UTC),
+            threads=self.threads,
+        )
+        where = "named by --games" if games else "of the schedule"
+        counts = f"{len(found)} games {where}, {rows.num_rows} players, box scores up to {last}"
+        return Upcoming(slate_rows(features), (counts, *notes))
+
+    def _require_played(self, history: pa.Table, day: date, last: date) -> None:
+        month = season.month_of(day)
+        if pc.any(pc.equal(history["game_date"], pa.scalar(day, pa.date32()))).as_py():
+            raise SlateError(
+                f"There are no feature rows of {day}, which has results already. To replay it, run `nba-ml backfill "
+                f"--from {month} --to {month} --assets player_game_summary,ml_feature_store_v2`, then try again."
+            )
+        raise SlateError(
+            f"No game was played on {day}: the box scores go on to {last} and have none of it. Choose another date."
+        )
+
+    def _games(self, day: date, games: str) -> tuple[UpcomingGame, ...]:
+        found = tuple(self.tables.games(day))
+        if games:
+            scheduled = {(game.away, game.home): game for game in found}
+            return tuple(scheduled.get((game.away, game.home), game) for game in parse_games(games, day))
+        if not found:
+            raise SlateError(
+                f"There are no feature rows of {day}, and {self.data / SCHEDULE} has no game of that date. Add the "
+                f"games to the schedule, or name them: `nba-ml slate predict --date {day} --games BOS@NYK,LAL@DEN` "
+                "(away@home)."
+            )
+        require_one_game_each(found, day)
+        return found
+
+    def _players(
+        self, day: date, games: tuple[UpcomingGame, ...], history: pa.Table
+    ) -> tuple[list[UpcomingPlayer], list[str]]:
+        """Who may play, and how that is known."""
+        roster = self.tables.roster(day)
+        known = self.source.lookups(season.month_of(day))
+        listed = with_lookups(roster.players, known) if roster else []
+        teams = {team: game for game in games for team in (game.away, game.home)}
+        unlisted = sorted(teams.keys() - {player.team for player in listed})
+        players = [player for player in listed if player.team in teams]
+        players += [player for team in unlisted for player in recent_players(history, team)]
+        notes = [f"players of the roster as of {roster.as_of}"] if roster and len(unlisted) < len(teams) else []
+        if unlisted:
+            of = f" of {', '.join(unlisted)}" if roster else ""
+            notes.append(f"players{of} of their team's last ten games, because no roster lists them")
+        until = {player.player_id: teams[player.team].injuries_until for player in players}
+        absent, unknown = players_out(self.tables.injuries(day), until)
+        if absent:
+            notes.append(f"{len(absent)} players out by the injury reports")
+        if unknown:
+            notes.append(f"statuses that are unknown, whose players are not left out: {', '.join(unknown)}")
+        return [player for player in players if player.player_id not in absent], notes
+
+    def _history(self, day: date) -> pa.Table:
+        """Box scores of the features' years. The season's are those of the files: the store may lack last night's."""
+        first = season.month_of(day.replace(year=day.year - _YEARS, day=1))
+        opening = season.month_of(season.season_on(day).opening)
+        months = [month for month in source_months(self.data) if first <= month <= season.month_of(day)]
+        tables = [self._month_of_summary(month, stored=month < opening) for month in months]
+        return pa.concat_tables([PLAYER_GAME_SUMMARY.empty_table(), *tables])
+
+    def _month_of_summary(self, month: str, *, stored: bool) -> pa.Table:
+        value = self._store.load(SUMMARY, month) if stored else None
+        return self.source.player_game_summary(month).table if value is None else value.table

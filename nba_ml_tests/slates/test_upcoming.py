@@ -1,0 +1,145 @@
+"""Tonight's slate of an embedded source: from a schedule or named games, to predictions."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from nba_ml.contract.errors import SlateError
+from nba_ml.settings import SAMPLE_DATA
+from nba_ml.slates.upcoming import EmbeddedSlateRows
+from nba_ml_tests.conftest import games_of
+from nba_ml_tests.slate_scene import DAY, slate_rows_of
+from nba_ml_tests.sources.test_upcoming import written
+
+NIGHT = "BKN@CHI"
+MONTHS = ("2021-10", "2021-11", "2021-12")
+
+
+def before(folder: Path, day: date) -> Path:
+    """A folder of box scores of three months, and of the fourth up to the day before a date."""
+    games = folder / "player_games"
+    games.mkdir(parents=True)
+    for month in MONTHS:
+        shutil.copy(SAMPLE_DATA / "player_games" / f"{month}.parquet", games)
+    january = games_of("2022-01")
+    pq.write_table(january.filter(pc.less(january["game_date"], pa.scalar(day))), games / "2022-01.parquet")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return before(tmp_path / "data", DAY)
+
+
+def rows_of(data: Path) -> EmbeddedSlateRows:
+    return EmbeddedSlateRows(str(data.parent / "store"), data, threads=1)
+
+
+def schedule(data: Path, day: date = DAY, tip_off: datetime | None = None) -> None:
+    """The games that were played on the date."""
+    games = {
+        row["game_id"]: {
+            "game_id": row["game_id"],
+            "game_date": day,
+            "home_team": row["team"],
+            "away_team": row["opponent"],
+            "tip_off": tip_off,
+        }
+        for row in games_of(f"{day:%Y-%m}").to_pylist()
+        if row["game_date"] == day and row["is_home"]
+    }
+    written(data, "schedule", list(games.values()))
+
+
+def roster(data: Path, as_of: date, day: date = DAY) -> list[dict[str, object]]:
+    """Those who played on the date, as a roster of an earlier one."""
+    rows = [row for row in games_of(f"{day:%Y-%m}").to_pylist() if row["game_date"] == day]
+    found = [{"as_of": as_of, **{name: row[name] for name in ("team", "player_id", "player_name")}} for row in rows]
+    written(data, "rosters", found)
+    return found
+
+
+def test_a_schedule_and_a_roster_give_the_rows_that_are_computed_later(data: Path) -> None:
+    """Guards against another path to features: with the actual players, every row is the one of the feature store."""
+    schedule(data)
+    roster(data, date(2022, 1, 15))
+    made, later = rows_of(data).upcoming(DAY), slate_rows_of(DAY)
+    assert made.rows.schema == later.schema
+    same = [name for name in later.column_names if name not in ("updated_at", "features")]
+    assert made.rows.select(same).equals(later.select(same))
+    assert repr(made.rows["features"].to_pylist()) == repr(later["features"].to_pylist())
+    assert made.notes == (
+        f"10 games of the schedule, {later.num_rows} players, box scores up to 2022-01-14",
+        "players of the roster as of 2022-01-15",
+    )
+
+
+def test_named_games_and_last_ten_games(data: Path) -> None:
+    """Guards against a user without schedule and roster who cannot predict."""
+    made = rows_of(data).upcoming(DAY, NIGHT)
+    assert made.notes[0].startswith("1 games named by --games, ")
+    assert "last ten games" in made.notes[1]
+    players = made.rows["player_lookup"].to_pylist()
+    assert {"jamesharden", "demarderozan"} <= set(players)
+    assert made.rows["game_id"].unique().to_pylist() == ["20220115_BKN_CHI"]
+
+
+def test_those_who_are_out_are_left_out(data: Path) -> None:
+    """Guards against predictions for the injured, and against news after the cut-off: noon Eastern without a tip-off,
+    half an hour before it otherwise."""
+    players = {row["player_name"]: row["player_id"] for row in games_of("2022-01").to_pylist()}
+    at = {"James Harden": (16, 59), "DeMar DeRozan": (17, 0)}
+    rows = [
+        {
+            "player_id": players[name],
+            "game_date": DAY,
+            "status": "OUT",
+            "reported_at": datetime(2022, 1, 15, *moment, tzinfo=UTC),
+        }
+        for name, moment in at.items()
+    ]
+    written(data, "injury_reports", rows)
+    made = rows_of(data).upcoming(DAY, NIGHT)
+    assert "1 players out by the injury reports" in made.notes
+    left = set(made.rows["player_lookup"].to_pylist())
+    assert "jamesharden" not in left
+    assert "demarderozan" in left
+    schedule(data, tip_off=datetime(2022, 1, 15, 17, 31, tzinfo=UTC))
+    assert not {"jamesharden", "demarderozan"} & set(rows_of(data).upcoming(DAY).rows["player_lookup"].to_pylist())
+
+
+def test_a_team_that_the_roster_lacks_is_filled_from_its_last_games(data: Path) -> None:
+    """Guards against a slate that fails because one team's roster could not be fetched."""
+    rows = roster(data, date(2022, 1, 10))
+    written(data, "rosters", [row for row in rows if row["team"] != "CHI"])
+    made = rows_of(data).upcoming(DAY, NIGHT)
+    assert "players of CHI of their team's last ten games, because no roster lists them" in made.notes
+    assert "demarderozan" in made.rows["player_lookup"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("day", "games", "message"),
+    [
+        (
+            DAY,
+            "",
+            r"and .*schedule has no game of that date. Add the games to the schedule, or name them: `nba-ml slate",
+        ),
+        (DAY, "XXX@YYY", "'XXX@YYY' names 'XXX' and 'YYY', which no team is called"),
+        (date(2022, 1, 13), NIGHT, "2022-01-13, which has results already. To replay it, run `nba-ml backfill"),
+        (date(2021, 12, 24), NIGHT, "No game was played on 2021-12-24: the box scores go on to 2021-12-"),
+        (date(2022, 4, 1), NIGHT, "The last box score is of 2022-01-14, 77 days before 2022-04-01"),
+        (date(2021, 9, 1), NIGHT, "There are no box scores before 2021-09-01"),
+    ],
+)
+def test_a_date_that_cannot_be_predicted_says_why(data: Path, day: date, games: str, message: str) -> None:
+    """Guards against a slate of nothing, of the past or of last winter's form."""
+    with pytest.raises(SlateError, match=message):
+        rows_of(data).upcoming(day, games)

@@ -1,0 +1,161 @@
+"""Schedule, rosters and injury reports of a folder: read in every format, validated by row."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.game_types import GameType
+from nba_ml.data.upcoming import UpcomingGame
+from nba_ml.sources.upcoming import InjuryReport, Roster, UpcomingTables, players_out
+
+DAY = date(2025, 1, 15)
+TIP_OFF = datetime(2025, 1, 16, 0, 30, tzinfo=UTC)
+
+GAME = {
+    "game_id": "0022400561",
+    "game_date": DAY,
+    "home_team": "NYK",
+    "away_team": "BOS",
+    "tip_off": TIP_OFF,
+    "neutral_site": False,
+    "season_type": "Regular Season",
+}
+
+
+def written(folder: Path, table: str, rows: list[dict[str, Any]], form: str = "parquet", name: str = "a") -> Path:
+    """A file of a table, as a program writes that format."""
+    (folder / table).mkdir(exist_ok=True)
+    file = folder / table / f"{name}.{form}"
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    elif form == "json":
+        file.write_text(json.dumps(rows, default=str))
+    else:
+        lines = [",".join(rows[0]), *(",".join("" if v is None else str(v) for v in row.values()) for row in rows)]
+        file.write_text("\ufeff" + "\r\n".join(lines) + "\r\n", encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "json"])
+def test_a_schedule_is_the_same_in_every_format(tmp_path: Path, form: str) -> None:
+    """Guards against types that a format does not have: an id without its zeros, a time as text, a mark at the top."""
+    other = {**GAME, "game_id": "0022400562", "game_date": date(2025, 1, 16), "home_team": "LAL"}
+    written(tmp_path, "schedule", [GAME, other], form)
+    tables = UpcomingTables(tmp_path)
+    assert tables.games(DAY) == [UpcomingGame(DAY, "BOS", "NYK", "0022400561", TIP_OFF)]
+    assert tables.scheduled_days() == [DAY, date(2025, 1, 16)]
+    assert tables.games(date(2025, 1, 17)) == []
+
+
+def test_dirt_that_has_one_meaning_is_read(tmp_path: Path) -> None:
+    """Guards against a schedule refused for another source's codes, numbers, dates and columns."""
+    row = {"game_id": 22400561, "game_date": "2025-01-15", "home_team": "NY", "away_team": "brk", "arena": "MSG"}
+    written(tmp_path, "schedule", [row], "json")
+    assert UpcomingTables(tmp_path).games(DAY) == [UpcomingGame(DAY, "BKN", "NYK", "0022400561")]
+
+
+def test_the_type_comes_from_the_column_the_id_or_the_date(tmp_path: Path) -> None:
+    """Guards against preseason games in a slate, and against playoffs predicted as regular games."""
+    rows = [
+        {"game_id": "0012400001", "game_date": DAY, "home_team": "NYK", "away_team": "BOS"},
+        {"game_id": "0042400001", "game_date": DAY, "home_team": "LAL", "away_team": "DEN"},
+        {"game_id": "0092400001", "game_date": DAY, "home_team": "MIA", "away_team": "ORL"},
+    ]
+    written(tmp_path, "schedule", rows)
+    kinds = {game.home: game.game_type for game in UpcomingTables(tmp_path).games(DAY)}
+    assert kinds == {"LAL": GameType.PLAYOFFS, "MIA": GameType.REGULAR_SEASON}
+
+
+def test_of_two_files_the_later_one_counts(tmp_path: Path) -> None:
+    """Guards against a game that was moved to another hour being played twice."""
+    later = datetime(2025, 1, 16, 3, tzinfo=UTC)
+    written(tmp_path, "schedule", [GAME], name="2025-01-01")
+    written(tmp_path, "schedule", [{**GAME, "tip_off": later}], name="2025-01-10")
+    assert [game.tip_off for game in UpcomingTables(tmp_path).games(DAY)] == [later]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"home_team": "XYZ"}, "row 1: home_team is 'XYZ': an unknown team"),
+        ({"tip_off": datetime(2025, 1, 15, 19, 30)}, "row 1: tip_off is '2025-01-15 19:30:00': a time without a zone"),
+        ({"tip_off": "7:30 pm"}, "row 1: tip_off is '7:30 pm': not a date"),
+        ({"season_type": "Summer"}, "row 1: season_type is 'Summer': an unknown season type"),
+        ({"away_team": None}, "row 1: away_team is empty"),
+        ({"game_id": "22400561X"}, "row 1: game_id is '22400561X'"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
+    """Guards against a game that is missing from a slate without a word. Other dates are not touched by it."""
+    file = written(tmp_path, "schedule", [{**GAME, **changed}])
+    with pytest.raises(SourceDataError, match=message) as refused:
+        UpcomingTables(tmp_path).games(DAY)
+    assert str(file) in str(refused.value)
+    assert UpcomingTables(tmp_path).games(date(2025, 1, 16)) == []
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "json"])
+def test_a_file_that_is_cut_or_of_another_kind_is_named(tmp_path: Path, form: str) -> None:
+    """Guards against a traceback, and against a half-written file that counts as no games."""
+    file = written(tmp_path, "schedule", [GAME], form)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceDataError, match=str(file)):
+        UpcomingTables(tmp_path).games(DAY)
+    file.unlink()
+    written(tmp_path, "schedule", [{"date": DAY, "home": "NYK"}], form)
+    with pytest.raises(SourceDataError, match="lacks the columns game_id, game_date, home_team, away_team"):
+        UpcomingTables(tmp_path).games(DAY)
+
+
+def test_a_folder_without_tables_has_nothing(tmp_path: Path) -> None:
+    """Guards against an error for tables that are optional."""
+    tables = UpcomingTables(tmp_path)
+    assert (tables.games(DAY), tables.scheduled_days(), tables.roster(DAY), tables.injuries(DAY)) == ([], [], None, [])
+    (tmp_path / "schedule").mkdir()
+    (tmp_path / "schedule" / "README.txt").write_text("not a table")
+    assert tables.games(DAY) == []
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "json"])
+def test_the_latest_roster_up_to_the_date_counts(tmp_path: Path, form: str) -> None:
+    """Guards against last month's team, and against one that is not known yet."""
+    rows = [
+        {"as_of": date(2025, 1, day), "team": "BOS", "player_id": day, "player_name": f"Player {'abc'[day // 8]}"}
+        for day in (1, 14, 20)
+    ]
+    written(tmp_path, "rosters", rows, form)
+    tables = UpcomingTables(tmp_path)
+    assert tables.roster(DAY) == Roster(date(2025, 1, 14), ((14, "Player b", "BOS"),))
+    assert tables.roster(date(2025, 1, 14)) == tables.roster(DAY)
+    assert tables.roster(date(2024, 12, 31)) is None
+
+
+def reports(*rows: tuple[int, str, int]) -> list[InjuryReport]:
+    found = [InjuryReport(player, status, datetime(2025, 1, 15, hour, tzinfo=UTC)) for player, status, hour in rows]
+    return sorted(found, key=lambda each: (each.reported_at, each.player_id))
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "json"])
+def test_the_last_report_before_the_cut_off_counts(tmp_path: Path, form: str) -> None:
+    """Guards against a player who was cleared in the afternoon, and against news that came too late."""
+    listed = reports((1, "Questionable", 15), (1, "OUT", 20), (2, "Out", 15), (2, "Available", 20), (3, "Inactive", 23))
+    rows = [
+        {"player_id": each.player_id, "game_date": DAY, "status": each.status, "reported_at": each.reported_at}
+        for each in reversed(listed)
+    ]
+    other_day = {**rows[0], "player_id": 4, "game_date": date(2025, 1, 14), "status": "Out"}
+    written(tmp_path, "injury_reports", [*rows, other_day], form)
+    found = UpcomingTables(tmp_path).injuries(DAY)
+    assert sorted(found, key=lambda each: (each.reported_at, each.player_id)) == listed
+    until = dict.fromkeys((1, 2, 3, 4), datetime(2025, 1, 15, 23, tzinfo=UTC))
+    assert players_out(found, until) == ({1}, [])
+    assert players_out(reports((1, "Flu", 12), (5, "Out", 12)), until) == (set(), ["Flu"])
