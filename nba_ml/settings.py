@@ -17,6 +17,9 @@ from nba_ml.storage.objects import URI_SCHEME
 SAMPLE_DATA = Path(__file__).parent / "sample_data"
 """The real box scores and lines that the package ships."""
 
+NBA_API = "https://stats.nba.com/stats"
+"""Where nba.com's API is."""
+
 HOST = re.compile(r"(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 """A Host header in lower case: a name or an address, and a port unless it is the scheme's own."""
 
@@ -75,7 +78,8 @@ class Settings:
     where that is not embedded; `threads` bounds DuckDB and XGBoost and changes no byte;
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
     `thresholds` are the limits of the checks; `notify` is who is notified of a failure;
-    `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI.
+    `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI; `nba_api` is where
+    `nba-ml fetch` asks.
     """
 
     home: Path
@@ -89,6 +93,7 @@ class Settings:
     thresholds: Thresholds = field(default_factory=Thresholds)
     notify: NotifySettings = field(default_factory=NotifySettings)
     ui_hosts: tuple[str, ...] = ()
+    nba_api: str = NBA_API
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -112,6 +117,7 @@ class Settings:
             thresholds=_thresholds(environ),
             notify=_notify(environ),
             ui_hosts=_ui_hosts(environ),
+            nba_api=_url(environ, "NBA_ML_NBA_API") or NBA_API,
         )
 
 

@@ -40,6 +40,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NBA_ML_SOURCE": "embedded",
         "NBA_ML_RETRAIN": "all",
         "NBA_ML_UI_HOSTS": "UI.example.com, localhost:8080,[fd00::1]:3000",
+        "NBA_ML_NBA_API": "http://127.0.0.1:8080/stats/",
         "NBA_ML_THRESHOLDS": str(tmp_path / "limits.toml"),
     }
     (tmp_path / "limits.toml").write_text("max_validation_mae = 4.9\nbias = [-2, 1]\n")
@@ -52,6 +53,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         threads=3,
         retrain="all",
         ui_hosts=("ui.example.com", "localhost:8080", "[fd00::1]:3000"),
+        nba_api="http://127.0.0.1:8080/stats",
         thresholds=Thresholds(max_validation_mae=4.9, bias=(-2, 1)),
     )
 

@@ -41,11 +41,11 @@ def import_(
     as_json: bool,
     show: bool,
 ) -> int:
-    """Import box scores or points lines from the files of another source, merged month by month.
+    """Import box scores, points lines, a schedule or rosters from the files of another source, merged month by month.
 
-    FORMAT is nba-api, basketball-reference or the-odds-api. Files are CSV, JSON or Parquet, also gzipped. A row that
-    is in the folder already is replaced if it differs; rows that the files lack stay. Running the same import again
-    changes nothing. Exit code 1: rows were refused.
+    FORMAT is nba-api, nba-api-schedule, nba-api-rosters, basketball-reference or the-odds-api. Files are CSV, JSON or
+    Parquet, also gzipped. A row that is in the folder already is replaced if it differs; rows that the files lack
+    stay. Running the same import again changes nothing. Exit code 1: rows were refused.
 
     \b
     nba-ml import nba-api season.csv --to my-data
@@ -76,7 +76,7 @@ def import_(
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=2, default=str, ensure_ascii=False))
     else:
-        _show(report, dry_run)
+        show_report(report, dry_run)
     return FAILED if report.refused else 0
 
 
@@ -90,10 +90,11 @@ def _constants(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _show(report: ImportReport, dry_run: bool) -> None:
+def show_report(report: ImportReport, dry_run: bool = False) -> None:
+    """Print the table in which an import ends."""
     from rich.table import Table
 
-    months = Table("month", "new", "changed", "unchanged")
+    months = Table("file", "new", "changed", "unchanged")
     for month, counts in report.months.items():
         months.add_row(month, f"{counts.new:,}", f"{counts.changed:,}", f"{counts.unchanged:,}")
     if report.months:
@@ -124,7 +125,8 @@ def _show_rows(report: ImportReport) -> None:
     """The first rows that changed or were refused, and the first names without a player."""
     for change in report.changes[:_SHOWN]:
         different = ", ".join(f"{name} {old} -> {new}" for name, (old, new) in change["columns"].items())
-        say(f"changed: {change['game_date']} {change['player_name']}: {different}")
+        about = " ".join(value for name, value in change.items() if name != "columns")
+        say(f"changed: {about}: {different}")
     for reason, refusal in report.refused.items():
         say(f"refused, {reason}: {'; '.join(refusal.examples)}")
     for name in report.names[:_SHOWN]:

@@ -10,6 +10,7 @@ import click
 
 from nba_ml.cli.champion import champion
 from nba_ml.cli.check import check
+from nba_ml.cli.fetch import fetch
 from nba_ml.cli.health import health
 from nba_ml.cli.import_ import import_
 from nba_ml.cli.months import backfill, run
@@ -38,5 +39,5 @@ def main(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-for each in (run, backfill, check, verify, progress, ui, champion, rollout, health, serve, slate, import_):
+for each in (run, backfill, check, verify, progress, ui, champion, rollout, health, serve, slate, import_, fetch):
     main.add_command(each)

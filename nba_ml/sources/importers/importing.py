@@ -18,9 +18,9 @@ from nba_ml.contract.errors import HomeBusyError, SettingsError, SourceDataError
 from nba_ml.data.box_scores import summarise_player_games
 from nba_ml.data.games import MAX_REFUSED_SHARE, broken_games
 from nba_ml.sources.embedded import LINES, PLAYER_GAMES
-from nba_ml.sources.importers import player_games, prop_lines
+from nba_ml.sources.importers import player_games, prop_lines, upcoming
 from nba_ml.sources.importers.history import History
-from nba_ml.sources.importers.mapping import GAME_COLUMNS, LINE_COLUMNS, Mapping
+from nba_ml.sources.importers.mapping import COLUMNS, Mapping
 from nba_ml.sources.importers.merging import Merged, Row, merge, parquet_bytes, read_month
 from nba_ml.sources.importers.reading import read_file
 from nba_ml.sources.importers.report import ImportReport, MonthCounts
@@ -43,7 +43,7 @@ class Import:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        known = GAME_COLUMNS if self.mapping.kind == "player_games" else LINE_COLUMNS
+        known = COLUMNS[self.mapping.kind]
         if unknown := sorted(set(self.constants) - set(known)):
             raise SettingsError(f"--set {unknown[0]}: no such column. Use one of {', '.join(known)}.")
 
@@ -63,7 +63,10 @@ class Import:
             return report
         frame = pd.concat([part.astype(object) for part in parts], ignore_index=True)
         frame = frame.astype(object).where(frame.notna(), None)
-        with _locked(self.folder, create=not self.dry_run):
+        with locked(self.folder, create=not self.dry_run):
+            if self.mapping.kind in upcoming.TABLES:
+                self._files(upcoming.TABLES[self.mapping.kind], frame, report)
+                return report
             history = History.of(self.folder)
             if self.mapping.kind == "player_games":
                 rows, nameless = player_games.game_rows(frame, self.mapping.rules, history, report)
@@ -71,6 +74,21 @@ class Import:
             else:
                 self._months(LINES, prop_lines.line_rows(frame, history, report), report)
         return report
+
+    def _files(self, kind: upcoming.Kind, frame: pd.DataFrame, report: ImportReport) -> None:
+        """Tables that are not by month: a schedule's seasons, and rosters."""
+        for stem, rows in kind.tables(frame, report).items():
+            name = f"{self.mapping.kind}/{stem}.parquet"
+            existing = read_month(self.folder / name, kind.schema, {})
+            merged = merge(existing, [kind.key(row) for row in existing.to_pylist()], rows, kind.key)
+            gone = existing.num_rows + merged.new - rows.num_rows if kind.complete else 0
+            report.months[stem] = MonthCounts(merged.new, len(merged.changes), merged.unchanged)
+            report.changes += merged.changes
+            if gone:
+                report.notes.append(f"{name}: {gone:,} rows that the import does not have are gone.")
+            if (merged.new or merged.changes or gone) and not self.dry_run:
+                table = rows if kind.complete else merged.table
+                DirectoryStore(self.folder).write(name, parquet_bytes(table, kind.order))
 
     def _months(self, kind: str, rows: pa.Table, report: ImportReport, nameless: frozenset[str] = frozenset()) -> None:
         store = DirectoryStore(self.folder)
@@ -166,15 +184,20 @@ def _game_key(row: Row) -> Any:
 
 
 @contextmanager
-def _locked(folder: Path, *, create: bool) -> Iterator[None]:
-    """The folder, for one import at a time. The lock goes with the process."""
+def locked(folder: Path, *, create: bool = True, name: str = _LOCK) -> Iterator[None]:
+    """The folder, for one import at a time. The lock goes with the process.
+
+    Raises:
+        HomeBusyError: another process has it.
+        SettingsError: the folder cannot be written.
+    """
     try:
         if create:
             folder.mkdir(parents=True, exist_ok=True)
         elif not folder.is_dir():
             yield
             return
-        with (folder / _LOCK).open("ab") as lock:
+        with (folder / name).open("ab") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -24,11 +24,27 @@ LINE_COLUMNS = (
     *("game_date", "tip_off", "player_id", "player_name", "team", "home_team", "away_team", "book", "line", "side"),
     *("price", "over_price", "under_price", "captured_at", "is_alternate"),
 )
+SCHEDULE_COLUMNS = ("game_id", "game_date", "home_team", "away_team", "tip_off", "neutral_site", "season_type")
+ROSTER_COLUMNS = ("as_of", "team", "player_id", "player_name", "first_name", "last_name")
+COLUMNS = {
+    "player_games": GAME_COLUMNS,
+    "prop_lines": LINE_COLUMNS,
+    "schedule": SCHEDULE_COLUMNS,
+    "rosters": ROSTER_COLUMNS,
+}
+"""Kind of a mapping, which is the folder that it fills -> columns that it can have."""
 _NEEDED = {
     "player_games": ("game_date", "player_name", "team", "opponent", "is_home", "wl", "min", *COUNTS, "plus_minus"),
     "prop_lines": ("player_name", "book", "line"),
+    "schedule": ("game_id", "game_date", "home_team", "away_team"),
+    "rosters": ("as_of", "team", "player_id", "player_name"),
 }
-_FOLLOWS = {"reb": ("oreb", "dreb"), "oreb": ("reb", "dreb"), "dreb": ("reb", "oreb")}
+_FOLLOWS = {
+    "reb": ("oreb", "dreb"),
+    "oreb": ("reb", "dreb"),
+    "dreb": ("reb", "oreb"),
+    "player_name": ("first_name", "last_name"),
+}
 """Columns that follow from two others."""
 
 
@@ -88,7 +104,7 @@ class Rules(_Strict):
 class Mapping(_Strict):
     """A format's mapping."""
 
-    kind: Literal["player_games", "prop_lines"]
+    kind: Literal["player_games", "prop_lines", "schedule", "rosters"]
     about: str = ""
     read: Read = Read()
     columns: dict[str, Column]
@@ -105,7 +121,7 @@ class Mapping(_Strict):
 
     @model_validator(mode="after")
     def _known(self) -> Mapping:
-        known = GAME_COLUMNS if self.kind == "player_games" else LINE_COLUMNS
+        known = COLUMNS[self.kind]
         if unknown := sorted(set(self.columns) - set(known)):
             raise ValueError(f"unknown columns {', '.join(unknown)}; {self.kind} has {', '.join(known)}")
         return self

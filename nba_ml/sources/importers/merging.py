@@ -17,6 +17,8 @@ from nba_ml.sources.importers.history import with_whole_ids
 
 Row = dict[str, Any]
 
+_ABOUT = ("game_date", "as_of", "player_name", "away_team", "home_team")
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -26,7 +28,7 @@ class Merged:
     new: int
     unchanged: int
     changes: list[dict[str, Any]]
-    """Replaced rows: the key's columns, and `columns`: name -> [old, new]."""
+    """Replaced rows: what they are about, and `columns`: name -> [old, new]."""
 
 
 def read_month(file: Path, schema: pa.Schema, fill: Mapping[str, Callable[[pa.Table], pa.ChunkedArray]]) -> pa.Table:
@@ -80,7 +82,7 @@ def merge(existing: pa.Table, keys: Sequence[Any], incoming: pa.Table, key: Call
         else:
             old = rows[there[0]]
             different = {name: [old[name], row[name]] for name in names if old[name] != row[name]}
-            changes.append({**{name: str(row[name]) for name in ("game_date", "player_name")}, "columns": different})
+            changes.append({**{name: str(row[name]) for name in _ABOUT if name in row}, "columns": different})
             rows[there[0]] = {**old, **row}
     if not (new or changes):
         return Merged(existing, 0, unchanged, [])

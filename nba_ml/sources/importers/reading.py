@@ -192,7 +192,9 @@ def _result_sets(sets: list[dict[str, Any]], read: Read) -> list[dict[str, Any]]
 def _flat(record: dict[str, Any], path: tuple[str, ...], prefix: str) -> list[dict[str, Any]]:
     """Rows of the innermost lists, with what stands around them; names are paths: 'bookmakers.markets.key'."""
     if not path:
-        return [{prefix + name: value for name, value in record.items()}]
+        plain = {prefix + name: value for name, value in record.items() if not isinstance(value, dict)}
+        inside = [(name, value) for name, value in record.items() if isinstance(value, dict)]
+        return [plain | {f"{prefix}{name}.{key}": each for name, value in inside for key, each in value.items()}]
     around = {prefix + name: value for name, value in record.items() if name != path[0]}
     inner = record.get(path[0]) or []
     return [{**around, **row} for each in inner for row in _flat(each, path[1:], f"{prefix}{path[0]}.")]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_of_id
 from nba_ml.sources.importers import values
 from nba_ml.sources.importers.mapping import COUNTS, Column, Mapping, label
 from nba_ml.sources.importers.reading import RawTable
@@ -22,6 +23,8 @@ _READERS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("is_home", "neutral_site", "is_alternate"), values.flag),
     **dict.fromkeys(("price", "over_price", "under_price"), values.number),
     **dict.fromkeys(("tip_off", "captured_at"), values.instant),
+    **dict.fromkeys(("first_name", "last_name"), values.name),
+    "as_of": values.day,
     "season": values.season,
     "season_type": values.season_type,
     "game_id": values.game_id,
@@ -76,6 +79,13 @@ def read_rows(raw: RawTable, mapping: Mapping, constants: dict[str, str], report
         columns[name] = read
         faults = faults.where(faults.notna(), wrong)
     where = pd.Series([f"{file}:{row}" for row in frame.index], index=frame.index, dtype=object)
+    if "game_id" in columns:
+        # Before a team that is not of the league is a fault: All-Star and preseason games have such teams.
+        kinds = columns["game_id"].map(lambda game: game and game_type_of_id(game))
+        aside = faults.notna() & kinds.notna() & ~kinds.isin(PLATFORM_TYPES)
+        for kind, number in kinds[aside].value_counts().items():
+            report.put_aside(f"games of the type {kind}", int(number))
+        columns, where, faults = {name: each[~aside] for name, each in columns.items()}, where[~aside], faults[~aside]
     for reason, rows in where[faults.notna()].groupby(faults[faults.notna()]):
         report.refuse(str(reason), rows)
     return pd.DataFrame({**columns, "where": where})[faults.isna()].reset_index(drop=True)

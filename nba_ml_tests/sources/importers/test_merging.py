@@ -211,7 +211,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, folder: Path) -> None:
     ("arguments", "message"),
     [
         ([], "An import needs a format, files and a folder"),
-        (["espn", "x.csv", "--to", "x"], "'espn' is not a format. Use basketball-reference, nba-api, the-odds-api"),
+        (["espn", "x.csv", "--to", "x"], "'espn' is not a format. Use basketball-reference, nba-api, nba-api-rosters,"),
         (["nba-api", "nowhere.csv", "--to", "x"], "nowhere.csv cannot be read"),
         (["nba-api", "nowhere.csv", "--to", "x", "--set", "team"], "write COLUMN=VALUE"),
         (["nba-api", "nowhere.csv", "--to", "x", "--set", "tem=BOS"], "--set tem: no such column"),
