@@ -20,9 +20,10 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
 from nba_ml.contract.times import TimeWithoutZone, eastern_date
-from nba_ml.data.games import games_set_aside, refuse_games, require_few
+from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few
 from nba_ml.data.identities import first_lookups, first_names, player_lookup, whole_game_ids
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.data.unplayed import split_unplayed
 
 _COUNTS = {
     "min": "minutes_played",
@@ -65,20 +66,13 @@ _LINE_TYPES: Mapping[str, pa.DataType] = {
 }
 PLAYER_GAME_COLUMNS = tuple(_SOURCE_TYPES)
 """Columns that a file under `player_games/` must have."""
+UNPLAYED_COLUMNS = tuple(name for name in _SOURCE_TYPES if name not in ("season", "wl", *_COUNTS, "plus_minus"))
+"""Columns of those that say something of a game without a result."""
 PROP_LINE_COLUMNS = tuple(_LINE_TYPES)
 """Columns that a file under `prop_lines/` must have."""
 
 _LONGEST_GAME = 48 + 6 * 5
 """Minutes of the longest NBA game ever played (six overtimes, 1951): no player was on the floor longer."""
-
-
-def platform_game_id(game_date: str, team: str, opponent: str, *, is_home: bool, neutral_site: bool) -> str:
-    """The platform's key of a game, away before home: '20220115_BKN_CHI'.
-
-    On a neutral site, where box scores have no home team, the teams are in alphabetical order.
-    """
-    away, home = sorted((team, opponent)) if neutral_site else (opponent, team) if is_home else (team, opponent)
-    return f"{game_date.replace('-', '')}_{away}_{home}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +90,7 @@ class PlayerGames:
     `table` is in `tables.PLAYER_GAME_SUMMARY`, ordered by (game_date, player_lookup); `refused` in
     `games.REFUSED_GAMES`; `set_aside` counts games by type; `zero_minutes` counts rows of under half a minute;
     `respelled` are names that are spelled unlike the player's first; `padded_ids` counts games whose ids had lost
-    their leading zeros.
+    their leading zeros; `unplayed` counts games without a result yet.
     """
 
     table: pa.Table
@@ -105,6 +99,7 @@ class PlayerGames:
     zero_minutes: int
     respelled: tuple[str, ...]
     padded_ids: int = 0
+    unplayed: int = 0
 
 
 def summarise_player_games(
@@ -112,8 +107,8 @@ def summarise_player_games(
 ) -> PlayerGames:
     """Validate a month of box scores and put it into the platform's form.
 
-    Preseason and All-Star games are set aside. A game that contradicts itself, or the other months, is refused as a
-    whole.
+    Preseason and All-Star games, and games without a result yet, are set aside. A game that contradicts itself, or the
+    other months, is refused as a whole.
 
     Args:
         games: columns `PLAYER_GAME_COLUMNS`, one row per player who appeared in a game.
@@ -126,7 +121,9 @@ def summarise_player_games(
         SourceDataError: a column is missing or of another type, a null, a duplicate (date, player), a
             date outside the month, counts that no box score can have, or over 1% of the games refused.
     """
+    games, unplayed = split_unplayed(games)
     frame = _typed(games, _SOURCE_TYPES, where).to_pandas(date_as_object=False)
+    may_be_empty = may_be_empty or unplayed.num_rows > 0
     if frame.empty and not may_be_empty:
         raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
     lookups = first_lookups([first_names(frame)]) if others is None else others.lookups
@@ -149,6 +146,7 @@ def summarise_player_games(
         zero_minutes=int((frame["min"] == 0).sum()),
         respelled=_respelled(frame),
         padded_ids=whole_game_ids(games.column("game_id"))[1],
+        unplayed=len(unplayed.column("game_id").unique()) if unplayed.num_rows else 0,
     )
 
 

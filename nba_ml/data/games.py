@@ -1,4 +1,4 @@
-"""What is true of every real game, and what becomes of a game of which it is not.
+"""What is true of every real game, and what becomes of a game of which it is not. The platform's key of a game.
 
 A game is a fact about two teams: if its rows contradict each other, none of them is used. Such games are kept apart
 from the month with their reasons. If they are more than 1% of a month's games, the source is broken, not the games.
@@ -45,6 +45,15 @@ _COUNTED_ALIKE = (GameType.REGULAR_SEASON, GameType.PLAY_IN, GameType.CUP_FINAL)
 _GAME_MINUTES, _OVERTIME_MINUTES, _MOST_OVERTIMES = 240, 25, 6
 _LEAST_MINUTES = 225
 _LEAST_PLAYERS = 6
+
+
+def platform_game_id(game_date: str, team: str, opponent: str, *, is_home: bool, neutral_site: bool) -> str:
+    """The platform's key of a game, away before home: '20220115_BKN_CHI'.
+
+    On a neutral site, where box scores have no home team, the teams are in alphabetical order.
+    """
+    away, home = sorted((team, opponent)) if neutral_site else (opponent, team) if is_home else (team, opponent)
+    return f"{game_date.replace('-', '')}_{away}_{home}"
 
 
 def games_set_aside(frame: pd.DataFrame) -> pd.Series:

@@ -19,7 +19,7 @@ from nba_ml.contract.errors import SlateError
 from nba_ml.contract.game_types import GameType
 from nba_ml.contract.teams import TEAM_CODES, team_code
 from nba_ml.contract.times import eastern_noon
-from nba_ml.data.box_scores import platform_game_id
+from nba_ml.data.games import platform_game_id
 from nba_ml.data.identities import player_lookup
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 

@@ -19,6 +19,7 @@ from nba_ml.defs.sensors.failures import build_notifier
 from nba_ml.defs.sensors.feature_backfill import build_sensors
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.sources.upcoming import has_schedule
 
 
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] | None = None) -> dg.Definitions:
@@ -28,6 +29,8 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         SourceDataError: the embedded source has no months.
     """
     months, grows = partitions_of(settings), settings.bigquery is not None
+    scheduled = not grows and has_schedule(settings.data)
+    days = days_of(months, scheduled=scheduled)
     resources: dict[str, object] = {
         "feature_source": EmbeddedFeatureSource(data=str(settings.data)),
         "month_rows": month_rows_of(settings),
@@ -42,11 +45,11 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     jobs = build_jobs(observable=grows)
     slate_job, grading = build_slate_job(), build_grading_job()
     with silence_preview_warnings():
-        assets = build_assets(months, settings.thresholds, external_feature_store=grows)
+        assets = build_assets(months, settings.thresholds, external_feature_store=grows, scheduled=scheduled)
         checks = build_checks(months, settings.thresholds)
         standing = release_checks.build(months, settings.thresholds)
-        of_slates = slate_checks.build(days_of(months), settings.thresholds)
-    slates = [build_slate_schedule(months, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
+        of_slates = slate_checks.build(days, settings.thresholds)
+    slates = [build_slate_schedule(days, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
     return dg.Definitions(
         assets=with_freshness(assets) if grows else assets,
         asset_checks=[*checks, standing, of_slates],

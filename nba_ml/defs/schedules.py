@@ -8,7 +8,6 @@ import dagster as dg
 
 from nba_ml.contract.assets import EVALUATION_ASSETS
 from nba_ml.contract.season import month_of
-from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import retrained_assets
@@ -135,15 +134,14 @@ def build_grading_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefi
 
 
 def build_slate_schedule(
-    months: dg.MonthlyPartitionsDefinition, job: UnresolvedAssetJobDefinition, *, to_bigquery: bool
+    days: dg.DailyPartitionsDefinition, job: UnresolvedAssetJobDefinition, *, to_bigquery: bool
 ) -> dg.ScheduleDefinition:
-    """Ask for today's slate every afternoon of New York, where the source has rows of today.
+    """Ask for today's slate every afternoon of New York, where the source has rows of today or scheduled games.
 
     Args:
-        months: those of the source.
+        days: those of `slate_predictions`.
         to_bigquery: also write the slate into the table of predictions.
     """
-    days = days_of(months)
 
     @dg.schedule(
         job=job,

@@ -56,9 +56,10 @@ class EmbeddedSlateRows(StoredSlateRows):
             raise SlateError(f"There are no box scores before {day} in {self.data}. Import some, then try again.")
         if last >= day:
             self._require_played(history, day, last)
-        found = self._games(day, games)
+        listed = self.source.unplayed(day)
+        found = self._games(day, games, listed[0])
         require_recent(last, day)
-        players, notes = self._players(day, found, history)
+        players, notes = self._players(day, found, listed[1], history)
         rows = upcoming_rows(found, players)
         features = compute_features(
             with_upcoming(history, rows),
@@ -68,7 +69,7 @@ class EmbeddedSlateRows(StoredSlateRows):
             computed_at=datetime.now(UTC),
             threads=self.threads,
         )
-        where = "named by --games" if games else "of the schedule"
+        where = "named by --games" if games else "scheduled"
         counts = f"{len(found)} games {where}, {rows.num_rows} players, box scores up to {last}"
         return Upcoming(slate_rows(features), (counts, *notes))
 
@@ -83,14 +84,14 @@ class EmbeddedSlateRows(StoredSlateRows):
             f"No game was played on {day}: the box scores go on to {last} and have none of it. Choose another date."
         )
 
-    def _games(self, day: date, games: str) -> tuple[UpcomingGame, ...]:
-        found = tuple(self.tables.games(day))
+    def _games(self, day: date, games: str, listed: list[UpcomingGame]) -> tuple[UpcomingGame, ...]:
+        found = tuple(self.tables.games(day) or listed)
         if games:
             scheduled = {(game.away, game.home): game for game in found}
             return tuple(scheduled.get((game.away, game.home), game) for game in parse_games(games, day))
         if not found:
             raise SlateError(
-                f"There are no feature rows of {day}, and {self.data / SCHEDULE} has no game of that date. Add the "
+                f"There are no feature rows of {day}, and {self.data / SCHEDULE} has no game of that date. Add its "
                 f"games to the schedule, or name them: `nba-ml slate predict --date {day} --games BOS@NYK,LAL@DEN` "
                 "(away@home)."
             )
@@ -98,19 +99,26 @@ class EmbeddedSlateRows(StoredSlateRows):
         return found
 
     def _players(
-        self, day: date, games: tuple[UpcomingGame, ...], history: pa.Table
+        self, day: date, games: tuple[UpcomingGame, ...], listed: list[tuple[int, str, str]], history: pa.Table
     ) -> tuple[list[UpcomingPlayer], list[str]]:
-        """Who may play, and how that is known."""
-        roster = self.tables.roster(day)
-        known = self.source.lookups(season.month_of(day))
-        listed = with_lookups(roster.players, known) if roster else []
+        """Who may play, and how that is known: for each team, the first source that lists it."""
         teams = {team: game for game in games for team in (game.away, game.home)}
-        unlisted = sorted(teams.keys() - {player.team for player in listed})
-        players = [player for player in listed if player.team in teams]
-        players += [player for team in unlisted for player in recent_players(history, team)]
-        notes = [f"players of the roster as of {roster.as_of}"] if roster and len(unlisted) < len(teams) else []
-        if unlisted:
-            of = f" of {', '.join(unlisted)}" if roster else ""
+        known = self.source.lookups(season.month_of(day))
+        roster = self.tables.roster(day)
+        sources = {"listed in the box scores without a result": with_lookups(listed, known)}
+        if roster is not None:
+            sources[f"of the roster as of {roster.as_of}"] = with_lookups(roster.players, known)
+        players: list[UpcomingPlayer] = []
+        notes: list[str] = []
+        left = set(teams)
+        for name, candidates in sources.items():
+            found = [player for player in candidates if player.team in left]
+            players += found
+            left -= {player.team for player in found}
+            notes += [f"players {name}"] if found else []
+        players += [player for team in sorted(left) for player in recent_players(history, team)]
+        if left:
+            of = f" of {', '.join(sorted(left))}" if len(left) < len(teams) else ""
             notes.append(f"players{of} of their team's last ten games, because no roster lists them")
         until = {player.player_id: teams[player.team].injuries_until for player in players}
         absent, unknown = players_out(self.tables.injuries(day), until)

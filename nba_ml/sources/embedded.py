@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +19,7 @@ from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.data.box_scores import (
     PLAYER_GAME_COLUMNS,
     PROP_LINE_COLUMNS,
+    UNPLAYED_COLUMNS,
     OtherMonths,
     PlayerGames,
     normalise_prop_lines,
@@ -29,6 +31,8 @@ from nba_ml.data.identities import first_lookups, first_names, player_lookup
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, standing_lines
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.data.unplayed import split_unplayed, unplayed_games
+from nba_ml.data.upcoming import UpcomingGame
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
 
@@ -123,6 +127,19 @@ class EmbeddedFeatureSource:
         """Digest of the month's lines."""
         return table_digest(self.prop_lines(month).sort_by([(name, "ascending") for name in PROP_LINES.names]))
 
+    def unplayed(self, day: date) -> tuple[list[UpcomingGame], list[tuple[int, str, str]]]:
+        """The games of a date whose rows have no result yet, and their players, (id, name, team) each.
+
+        Raises:
+            SourceDataError: the month's file is unreadable, or has an invalid row of such a game.
+        """
+        file = self._path(season.month_of(day))
+        if not file.is_file():
+            return [], []
+        rows = split_unplayed(_read(file, PLAYER_GAME_COLUMNS))[1]
+        frame = typed_games(rows, UNPLAYED_COLUMNS, str(file))
+        return unplayed_games(frame[frame["game_date"] == pd.Timestamp(day)], day, str(file))
+
     def lookups(self, month: str) -> Mapping[int, str]:
         """Player id -> lookup, by the files up to a month."""
         return self._others(month).lookups
@@ -207,7 +224,8 @@ _FACT_COLUMNS = ("season_type", "game_id", "game_date", "player_id", "player_nam
 
 def _facts(file: Path) -> _FileFacts:
     try:
-        rows = typed_games(_read(file, _FACT_COLUMNS), _FACT_COLUMNS, str(file))
+        played, _ = split_unplayed(_read(file, (*_FACT_COLUMNS, "wl", "min")))
+        rows = typed_games(played, _FACT_COLUMNS, str(file))
     except SourceDataError:
         return _FileFacts()
     return _FileFacts(

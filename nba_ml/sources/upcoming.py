@@ -211,6 +211,11 @@ def _json(file: Path) -> list[Row]:
 _READERS: Mapping[str, Callable[[Path], list[Row]]] = {".parquet": _parquet, ".csv": _csv, ".json": _json}
 
 
+def has_schedule(data: Path) -> bool:
+    """Whether a folder has the table of scheduled games."""
+    return (data / SCHEDULE).is_dir()
+
+
 def players_out(reports: list[InjuryReport], until: Mapping[int, datetime]) -> tuple[set[int], list[str]]:
     """Who is out by his last report before his game's cut-off, and statuses that nobody knows.
 

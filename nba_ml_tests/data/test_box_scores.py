@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.season import season_months
-from nba_ml.data.box_scores import OtherMonths, normalise_prop_lines, platform_game_id, summarise_player_games
+from nba_ml.data.box_scores import OtherMonths, normalise_prop_lines, summarise_player_games
+from nba_ml.data.games import platform_game_id
 from nba_ml.data.identities import first_lookups, first_names, player_lookup
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
 from nba_ml_tests.conftest import games_of, summary_of

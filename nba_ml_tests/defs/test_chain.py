@@ -121,12 +121,12 @@ class Home:
 
 
 @contextmanager
-def opened(folder: Path, limits: Thresholds = LENIENT) -> Iterator[Home]:
+def opened(folder: Path, limits: Thresholds = LENIENT, data: Path = SAMPLE_DATA) -> Iterator[Home]:
     settings = Settings(
         home=folder,
         store=str(folder / "store"),
         artifact_root=str(folder / "artifacts"),
-        data=SAMPLE_DATA,
+        data=data,
         dagster_home=folder / "dagster",
         threads=2,
         thresholds=limits,

@@ -21,6 +21,7 @@ from nba_ml.defs.build import build_defs
 from nba_ml.defs.jobs import build_grading_job, build_slate_job
 from nba_ml.defs.partitions import season_months
 from nba_ml.defs.resources import Store
+from nba_ml.defs.resources import slate_rows_of as slate_rows_of_settings
 from nba_ml.defs.schedules import build_grading_schedule, build_slate_schedule
 from nba_ml.defs.sensors.failures import notice_of
 from nba_ml.registry.promotion import promote
@@ -34,6 +35,7 @@ from nba_ml_tests.defs.test_chain import Home, failure, materialised, opened
 from nba_ml_tests.release_scene import bench_of, published_model
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate_rows_of
 from nba_ml_tests.slates.test_prediction_table import Table, table
+from nba_ml_tests.slates.test_upcoming import before, schedule
 
 __all__ = ["table"]
 
@@ -52,7 +54,9 @@ def home(tmp_path: Path) -> Iterator[Home]:
         yield home
 
 
-def run(home: Home, asset: str, partition: str, config: dict[str, bool] | None = None) -> dg.ExecuteInProcessResult:
+def run(
+    home: Home, asset: str, partition: str, config: dict[str, bool | str] | None = None
+) -> dg.ExecuteInProcessResult:
     job = home.defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=frozenset([dg.AssetKey(asset)]))
     return job.execute_in_process(
         instance=home.instance,
@@ -177,8 +181,9 @@ def test_the_days_are_those_of_the_months() -> None:
     assert (keys[0], keys[-1]) == ("2021-10-01", "2022-10-31")
     assert not [key for key in keys if key[5:7] in ("07", "08", "09")]
     growing = days_of(season_months("2021-10", None))
+    scheduled = days_of(season_months("2021-10", "2022-10"), scheduled=True)
     with partition_loading_context(effective_dt=datetime(2026, 1, 5, 22, tzinfo=UTC)):
-        assert growing.get_last_partition_key() == "2026-01-05"
+        assert growing.get_last_partition_key() == scheduled.get_last_partition_key() == "2026-01-05"
 
 
 @pytest.mark.parametrize("day", ["2022-01-15", "2021-10-01", "2022-06-30"])
@@ -196,15 +201,38 @@ def test_a_day_depends_on_its_month_alone(home: Home, day: str) -> None:
     assert list(found.partitions_subset.get_partition_keys()) == [day[:7]]
 
 
+def test_tonight_in_dagster(tmp_path: Path) -> None:
+    """Guards a user's evening in the UI: a schedule's game of a month without box scores, and games that are named."""
+    data = before(tmp_path / "data", DAY)
+    for month in ("2021-12", "2022-01"):
+        schedule(data, DAY if month == "2022-01" else date(2021, 12, 15), name=month)
+    (data / "player_games" / "2022-01.parquet").unlink()
+    with opened(tmp_path / "home", data=data) as home:
+        promote(
+            bench_of(home.artifacts, home.months.objects), AFTERWARDS, published_model(home.artifacts, "2021-11"), WHY
+        )
+        day = date(2022, 1, 1)
+        named = facts(run(home, "slate_predictions", day.isoformat(), {"games": "BKN@CHI"}), "slate_predictions")
+        assert named["made_from"][0].startswith("1 games named by --games, ")
+        assert named["served"] > 15
+        asked = tick(home, datetime(2022, 1, 15, 17, tzinfo=ZoneInfo("America/New_York")), scheduled=True)
+        assert isinstance(asked, dg.RunRequest)
+        failed = run(home, "slate_predictions", asked.partition_key or "")
+        assert "The last box score is of 2021-12-31, 15 days before 2022-01-15" in failure(failed, "slate_predictions")
+
+
 # --- the schedule ---------------------------------------------------------------------------------------------
 
 
-def tick(home: Home, at: datetime, last: str | None, *, to_bigquery: bool = False) -> dg.RunRequest | dg.SkipReason:
-    schedule = build_slate_schedule(season_months("2021-10", last), build_slate_job(), to_bigquery=to_bigquery)
+def tick(
+    home: Home, at: datetime, last: str | None = "2021-12", *, to_bigquery: bool = False, scheduled: bool = False
+) -> dg.RunRequest | dg.SkipReason:
+    days = days_of(season_months("2021-10", last), scheduled=scheduled)
+    schedule = build_slate_schedule(days, build_slate_job(), to_bigquery=to_bigquery)
     with dg.build_schedule_context(
         instance=home.instance,
         scheduled_execution_time=at,
-        resources={"slate_rows": StoredSlateRows(home.settings.store)},
+        resources={"slate_rows": slate_rows_of_settings(home.settings)},
     ) as context:
         found = schedule(context)
     assert isinstance(found, dg.RunRequest | dg.SkipReason)

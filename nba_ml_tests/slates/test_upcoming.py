@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -13,9 +14,11 @@ import pytest
 
 from nba_ml.contract.errors import SlateError
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.slates.grades import grade_slates
 from nba_ml.slates.upcoming import EmbeddedSlateRows
-from nba_ml_tests.conftest import games_of
-from nba_ml_tests.slate_scene import DAY, slate_rows_of
+from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml_tests.conftest import games_of, snapshot_of
+from nba_ml_tests.slate_scene import DAY, slate, slate_rows_of
 from nba_ml_tests.sources.test_upcoming import written
 
 NIGHT = "BKN@CHI"
@@ -42,7 +45,7 @@ def rows_of(data: Path) -> EmbeddedSlateRows:
     return EmbeddedSlateRows(str(data.parent / "store"), data, threads=1)
 
 
-def schedule(data: Path, day: date = DAY, tip_off: datetime | None = None) -> None:
+def schedule(data: Path, day: date = DAY, tip_off: datetime | None = None, name: str = "a") -> None:
     """The games that were played on the date."""
     games = {
         row["game_id"]: {
@@ -55,7 +58,7 @@ def schedule(data: Path, day: date = DAY, tip_off: datetime | None = None) -> No
         for row in games_of(f"{day:%Y-%m}").to_pylist()
         if row["game_date"] == day and row["is_home"]
     }
-    written(data, "schedule", list(games.values()))
+    written(data, "schedule", list(games.values()), name=name)
 
 
 def roster(data: Path, as_of: date, day: date = DAY) -> list[dict[str, object]]:
@@ -76,7 +79,7 @@ def test_a_schedule_and_a_roster_give_the_rows_that_are_computed_later(data: Pat
     assert made.rows.select(same).equals(later.select(same))
     assert repr(made.rows["features"].to_pylist()) == repr(later["features"].to_pylist())
     assert made.notes == (
-        f"10 games of the schedule, {later.num_rows} players, box scores up to 2022-01-14",
+        f"10 games scheduled, {later.num_rows} players, box scores up to 2022-01-14",
         "players of the roster as of 2022-01-15",
     )
 
@@ -130,7 +133,7 @@ def test_a_team_that_the_roster_lacks_is_filled_from_its_last_games(data: Path) 
         (
             DAY,
             "",
-            r"and .*schedule has no game of that date. Add the games to the schedule, or name them: `nba-ml slate",
+            r"and .*schedule has no game of that date. Add its games to the schedule, or name them: `nba-ml slate",
         ),
         (DAY, "XXX@YYY", "'XXX@YYY' names 'XXX' and 'YYY', which no team is called"),
         (date(2022, 1, 13), NIGHT, "2022-01-13, which has results already. To replay it, run `nba-ml backfill"),
@@ -143,3 +146,36 @@ def test_a_date_that_cannot_be_predicted_says_why(data: Path, day: date, games: 
     """Guards against a slate of nothing, of the past or of last winter's form."""
     with pytest.raises(SlateError, match=message):
         rows_of(data).upcoming(day, games)
+
+
+@pytest.mark.parametrize("blank", [("", 0), (None, None)], ids=["zeros", "nulls"])
+def test_rows_without_a_result_say_who_plays(data: Path, blank: tuple[str | None, int | None]) -> None:
+    """Guards tonight's rows in a file of box scores: they are games to be played, as zeros or as nulls."""
+    january = games_of("2022-01")
+    until = january.filter(pc.less_equal(january["game_date"], pa.scalar(DAY))).to_pandas(types_mapper=pd.ArrowDtype)
+    counts = [name for name in until.columns if until[name].dtype == pd.ArrowDtype(pa.int16())]
+    until.loc[until["game_date"] == DAY, "wl"] = blank[0]
+    until.loc[until["game_date"] == DAY, counts] = blank[1]
+    file = data / "player_games" / "2022-01.parquet"
+    pq.write_table(pa.Table.from_pandas(until, preserve_index=False), file)
+    made, later = rows_of(data).upcoming(DAY), slate_rows_of(DAY)
+    assert repr(made.rows["features"].to_pylist()) == repr(later["features"].to_pylist())
+    assert made.notes[0] == f"10 games scheduled, {later.num_rows} players, box scores up to 2022-01-14"
+    assert made.notes[1] == "players listed in the box scores without a result"
+    month = EmbeddedFeatureSource(str(data)).player_game_summary("2022-01")
+    assert month.unplayed == 10
+    assert pc.max(month.table["game_date"]).as_py() == date(2022, 1, 14)
+
+
+def test_players_of_the_slate_who_did_not_play_are_void(data: Path) -> None:
+    """Guards against a bench that counts as wrong predictions, and against one that counts as missing rows."""
+    schedule(data)
+    made = slate(rows_of(data).upcoming(DAY).rows)
+    predicted = set(made.served["player_lookup"].to_pylist())
+    results = snapshot_of("2022-01").results
+    played = set(results.filter(pc.equal(results["game_date"], pa.scalar(DAY)))["player_lookup"].to_pylist())
+    (grade,) = grade_slates([made], snapshot_of("2022-01"), "2022-01").report.served
+    assert grade.metrics is not None
+    assert (grade.predicted, grade.void, grade.unmatched) == (len(predicted), len(predicted - played), 0)
+    assert grade.void > 10
+    assert grade.metrics.n == len(predicted & played)

@@ -7,14 +7,19 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType
 from nba_ml.data.upcoming import UpcomingGame
+from nba_ml.defs.assets.player_game_summary import build
+from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.sources.upcoming import InjuryReport, Roster, UpcomingTables, players_out
+from nba_ml_tests.conftest import games_of
 
 DAY = date(2025, 1, 15)
 TIP_OFF = datetime(2025, 1, 16, 0, 30, tzinfo=UTC)
@@ -159,3 +164,69 @@ def test_the_last_report_before_the_cut_off_counts(tmp_path: Path, form: str) ->
     until = dict.fromkeys((1, 2, 3, 4), datetime(2025, 1, 15, 23, tzinfo=UTC))
     assert players_out(found, until) == ({1}, [])
     assert players_out(reports((1, "Flu", 12), (5, "Out", 12)), until) == (set(), ["Flu"])
+
+
+# --- box scores without a result ------------------------------------------------------------------------------
+
+TONIGHT = date(2026, 2, 1)
+
+
+def case(data: Path) -> pa.Table:
+    """Two games of tonight, as a source lists them among its box scores; in a folder."""
+    table = pq.read_table(Path(__file__).with_name("cases") / "tonight_no_result.parquet")
+    (data / "player_games").mkdir()
+    pq.write_table(table, data / "player_games" / "2026-02.parquet")
+    return table
+
+
+def test_tonights_games_among_the_box_scores_are_games_to_be_played(tmp_path: Path) -> None:
+    """Guards against a month that is refused for games still to come: they are nobody's result."""
+    rows, source = case(tmp_path), EmbeddedFeatureSource(str(tmp_path))
+    found = source.player_game_summary("2026-02")
+    assert (found.table.num_rows, found.unplayed, found.refused.num_rows) == (0, 2, 0)
+    games, players = source.unplayed(TONIGHT)
+    assert [(game.away, game.home, game.game_id) for game in games] == [
+        ("PHI", "CHA", "0022900657"),
+        ("ORL", "CLE", "0022900658"),
+    ]
+    assert len(players) == rows.num_rows
+    assert source.unplayed(date(2026, 2, 2)) == ([], [])
+    assert source.unplayed(date(2026, 3, 2)) == ([], [])
+    assert dict(source.lookups("2026-02")) == {}
+
+
+def test_tonights_games_are_counted_in_dagster(tmp_path: Path) -> None:
+    """Guards against rows that are left out without a word."""
+    case(tmp_path)
+    months = dg.StaticPartitionsDefinition(["2026-02"])
+    source = {"feature_source": EmbeddedFeatureSource(str(tmp_path))}
+    run = dg.materialize([build(months)], partition_key="2026-02", resources=source)
+    [made] = run.asset_materializations_for_node("player_game_summary")
+    assert made.metadata["games_without_result"].value == 2
+    assert made.metadata["rows"].value == 0
+
+
+def test_results_that_are_missing_before_others_are_a_fault(tmp_path: Path) -> None:
+    """Guards against an export that lost its winners, taken for games to come."""
+    (tmp_path / "player_games").mkdir()
+    games = games_of("2021-12")
+    lost = pc.equal(games["game_date"], pa.scalar(date(2021, 12, 6)))
+    for name in ("wl", "min"):
+        blank = pa.scalar("" if name == "wl" else 0, games.schema.field(name).type)
+        at = games.schema.get_field_index(name)
+        games = games.set_column(at, games.schema.field(at), pc.if_else(lost, blank, games[name]))
+    pq.write_table(games, tmp_path / "player_games" / "2021-12.parquet")
+    with pytest.raises(SourceDataError, match="a result other than W or L"):
+        EmbeddedFeatureSource(str(tmp_path)).player_game_summary("2021-12")
+
+
+@pytest.mark.parametrize("changed", [{"team": "XYZ"}, {"opponent": "BOS"}, {"is_home": True}], ids=str)
+def test_a_game_to_come_that_contradicts_itself_is_named(tmp_path: Path, changed: dict[str, object]) -> None:
+    """Guards against a slate of a game between three teams."""
+    rows = case(tmp_path).to_pylist()
+    rows[-1] |= changed
+    if "is_home" in changed:
+        rows = [{**row, **changed} for row in rows]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "player_games" / "2026-02.parquet")
+    with pytest.raises(SourceDataError, match=r"game 00229006\d\d of 2026-02-01 has no result yet, and its rows"):
+        EmbeddedFeatureSource(str(tmp_path)).unplayed(TONIGHT)

@@ -28,11 +28,16 @@ from nba_ml.defs.assets.external import build_external
 
 
 def build_assets(
-    months: dg.MonthlyPartitionsDefinition, limits: Thresholds, *, external_feature_store: bool = False
+    months: dg.MonthlyPartitionsDefinition,
+    limits: Thresholds,
+    *,
+    external_feature_store: bool = False,
+    scheduled: bool = False,
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
     """All assets, partitioned by the given months; `limits` are those of the checks that the publisher demands.
 
-    With `external_feature_store` the two assets of that group are observed, not computed.
+    With `external_feature_store` the two assets of that group are observed, not computed. `scheduled` is as in
+    `slate_predictions.days_of`.
     """
     training = (feature_store_snapshot, train_split, xgboost_model, model_metadata)
     feature_store = (
@@ -48,5 +53,6 @@ def build_assets(
         *(module.build(months) for module in (predictions, prediction_grades, challengers, walk_forward)),
         champion.build(limits),
         rollout.build(limits),
-        *(module.build(months) for module in (slate_predictions, slate_grades)),
+        slate_predictions.build(months, scheduled=scheduled),
+        slate_grades.build(months),
     ]

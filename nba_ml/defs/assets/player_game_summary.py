@@ -27,8 +27,8 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.Output[Any]:
         """Box scores of the month, one row per player who appeared: target, and raw material of features.
 
-        Preseason and All-Star games are set aside. A game that contradicts itself or another month's file is refused.
-        A file with a row that no box score can have is refused as a whole.
+        Preseason and All-Star games, and games without a result yet, are set aside. A game that contradicts itself or
+        another month's file is refused. A file with a row that no box score can have is refused as a whole.
         """
         month = context.partition_key
         outside = {"source": feature_source.fingerprint(month)}
@@ -51,6 +51,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "zero_minute_rows": games.zero_minutes,
                 "games_refused": games.refused.num_rows,
                 "games_set_aside": sum(games.set_aside.values()),
+                "games_without_result": games.unplayed,
                 **({"refused_games": markdown_table(games.refused.to_pandas())} if games.refused.num_rows else {}),
                 **({"set_aside_by_type": dict(games.set_aside)} if games.set_aside else {}),
                 **({"game_ids_padded": games.padded_ids} if games.padded_ids else {}),

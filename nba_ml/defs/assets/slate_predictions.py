@@ -24,31 +24,36 @@ _EDGE_COLUMNS += ["over_probability", "side"]
 
 
 class SlateConfig(dg.Config):
-    """Where a slate goes besides the store."""
+    """Where a slate goes besides the store, and whose it is if no table says so."""
 
     to_bigquery: bool = Field(default=False, description="Also write it into NBA_ML_PREDICTION_TABLE.")
+    games: str = Field(
+        default="",
+        description="The games of a date without results, if the embedded source has no schedule: BOS@NYK,LAL@DEN.",
+    )
 
 
-def days_of(months: dg.MonthlyPartitionsDefinition) -> dg.DailyPartitionsDefinition:
+def days_of(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) -> dg.DailyPartitionsDefinition:
     """Every day of the months, to the end of the last; where they go on with the calendar, to today.
 
-    July to September are left out, unless games were played in one of them.
+    `scheduled`: the source has a schedule, so that today may have games of which no month has a box score yet. July to
+    September are left out, unless games were played in one of them.
     """
-    whole = months.end is not None
+    whole = months.end is not None and not scheduled
     return dg.DailyPartitionsDefinition(
         start_date=f"{month_keys(months)[0]}-01",
-        end_date=months.end,
+        end_date=months.end if whole else None,
         end_offset=0 if whole else 1,  # Dagster's own last partition is the last day that is over
         exclusions=None if any(month[5:] in ("07", "08", "09") for month in month_keys(months)) else ["0 0 * 7-9 *"],
     )
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) -> dg.AssetsDefinition:
     with silence_preview_warnings():
         month_of_day = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
     @dg.asset(
-        partitions_def=days_of(months),
+        partitions_def=days_of(months, scheduled=scheduled),
         group_name="release",
         kinds={"parquet"},
         owners=OWNERS,
@@ -72,7 +77,8 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         """
         slates = SlateStore(store.months().objects)
         slate_context = SlateContext(artifact_root.objects(), slate_rows, slates, compute.threads)
-        done = predict_slate(slate_context, datetime.fromisoformat(context.partition_key).date(), datetime.now(UTC))
+        day = datetime.fromisoformat(context.partition_key).date()
+        done = predict_slate(slate_context, day, datetime.now(UTC), config.games)
         sent = _sent_facts(send_slate(prediction_table, slates, done.kept), done) if config.to_bigquery else {}
         with silence_preview_warnings():
             return dg.MaterializeResult(
@@ -111,6 +117,7 @@ def _facts(done: Predicted) -> dict[str, Any]:
         "replayed": not slate.ahead,
         "created_at": dg.MetadataValue.timestamp(slate.created_at),
         "dagster/uri": done.kept.uri,
+        **({"made_from": list(done.notes)} if done.notes else {}),
     }
     edges = highest_edges(slate).select(_EDGE_COLUMNS).to_pandas()
     if len(edges):
