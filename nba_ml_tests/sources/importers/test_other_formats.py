@@ -368,7 +368,13 @@ def test_a_users_own_mapping(tmp_path: Path, folder: Path) -> None:
 
 def test_every_shipped_mapping_is_valid() -> None:
     """Guards against a mapping that fails at its first use."""
-    assert shipped_formats() == ["basketball-reference", "nba-api", "the-odds-api"]
+    assert shipped_formats() == [
+        "basketball-reference",
+        "nba-api",
+        "nba-api-rosters",
+        "nba-api-schedule",
+        "the-odds-api",
+    ]
     for name in shipped_formats():
         assert shipped_mapping(name).about
 
