@@ -23,11 +23,11 @@ from nba_ml.model.train import train
 from nba_ml.model.training import Hyperparameters
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.channel import read_channel
+from nba_ml.registry.learners.catboost import CATBOOST
 from nba_ml.registry.publication import Bundle, publish
 from nba_ml.registry.release_context import ReleaseContext
-from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.registry.systems.catboost_v8 import CatBoostManifest, KnownRow, StatedFile, registered_id
 from nba_ml.registry.systems.interface import TrainingExtent
+from nba_ml.registry.systems.registered import KnownRow, RegisteredManifest, StatedFile, registered_id
 from nba_ml.registry.verdict import CheckVerdict, Verdict
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
@@ -114,7 +114,7 @@ def registered_file(objects: ObjectStore, extent: TrainingExtent) -> str:
     data = b"CBM1 and nothing more"
     identity = registered_id(data, extent)
     row = KnownRow(player_lookup="a", game_date="2021-11-02", features=(None,) * V2_33FEATURES.count, prediction=9.0)
-    manifest = CatBoostManifest(
+    manifest = RegisteredManifest(
         model_id=identity,
         objects=(StatedFile(name=f"{identity}.cbm", size=len(data), sha256=bytes_digest(data)),),
         feature_version=V2_33FEATURES.name,
@@ -124,10 +124,10 @@ def registered_file(objects: ObjectStore, extent: TrainingExtent) -> str:
         given_until=extent.given_until,
         calibration=None,
         reference_rows=(row,),
-        catboost="1.2",
+        library="1.2",
     )
-    objects.create(f"{CATBOOST}/{identity}.cbm", data)
-    objects.create(f"{CATBOOST}/{identity}_manifest.json", manifest.to_bytes())
+    objects.create(f"{CATBOOST.system_id}/{identity}.cbm", data)
+    objects.create(f"{CATBOOST.system_id}/{identity}_manifest.json", manifest.to_bytes())
     return identity
 
 

@@ -46,12 +46,12 @@ def rollout() -> None:
 def start(model_id: str, reason: str | None, graded_from: str | None, share: str, from_serial: int | None) -> int:
     """Start a rollout of MODEL_ID in shadow (scored and graded, not served), or at 10% with --share 10.
 
-    MODEL_ID is a published model, a registered CatBoost, or a rule to compare with: mock, moving_average. A hash, the
+    MODEL_ID is a published model, a registered model, or a rule to compare with: mock, moving_average. A hash, the
     same in every worker, decides which player-games it serves. `rollout advance` takes it from 0 to 10 if its grades
     allow. With --share 10 a registered model must pass its backtest on stored rows first.
     """
+    from nba_ml.registry.learners.known import LEARNERS
     from nba_ml.registry.rollout import FirstShare, rollout_start
-    from nba_ml.registry.systems.catboost_v8 import EXTRA, SYSTEM_ID
 
     first: FirstShare = 10 if share == "10" else 0
     with command_to_repeat():
@@ -68,10 +68,11 @@ def start(model_id: str, reason: str | None, graded_from: str | None, share: str
     state = done.serving
     if state is not None:
         print_state(state)
-        if state.challenger is not None and state.challenger.system_id == SYSTEM_ID:
+        learner = LEARNERS.get(state.challenger.system_id) if state.challenger else None
+        if learner is not None and learner.extra is not None:
             say(
-                f"It is a CatBoost: workers without the extra '{EXTRA}' refuse it, and refuse to start while it has a "
-                "share."
+                f"It is a {learner.title} model: workers without the extra '{learner.extra}' refuse it, and refuse to "
+                "start while it has a share."
             )
     return 0
 
@@ -141,14 +142,28 @@ def status(until: str | None) -> int:
     metavar="YYYY-MM-DD",
     help="The last game date used for fitting or early stopping, if later rows were held out.",
 )
+@click.option(
+    "--missing",
+    metavar="POLICY",
+    help="What it gets for a missing value: nan, platform-2026-01, or a JSON file of rules. Needed for a model that "
+    "never saw a missing value in training.",
+)
+@click.option(
+    "--features",
+    metavar="VERSION",
+    help="The columns of a model without feature names: v2_33features, or a file with the names, one per line.",
+)
 @command
-def register(file: Path, given_until: str, fitted_until: str | None) -> int:
-    """Register a CatBoost FILE (.cbm), so that it can be compared and rolled out.
+def register(file: Path, given_until: str, fitted_until: str | None, missing: str | None, features: str | None) -> int:
+    """Register a model FILE, so that it can be compared and rolled out: CatBoost's .cbm, XGBoost's .json or .ubj,
+    LightGBM's .txt.
 
     It must have the contract's 33 features, by name and in order. The two dates cannot be checked: games up to them are
     never used to grade it. Its interval is calibrated on the rows between the two dates, if the store has 500;
-    otherwise it has none. Needs the extra nba_ml[catboost].
+    otherwise it has none. Needs the learner's extra: nba_ml[catboost] or nba_ml[lightgbm].
     """
+    from nba_ml.registry.learners.missing import policy_of
+    from nba_ml.registry.registration import features_of
     from nba_ml.registry.registration import register as put
     from nba_ml.registry.systems.interface import TrainingExtent
 
@@ -162,7 +177,13 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
             f"--given-until {given} is in the future. Today is {today} (UTC): give the date of the last game that the "
             "model was given."
         )
-    model = put(release_context(), file.read_bytes(), TrainingExtent(fitted, given))
+    model = put(
+        release_context(),
+        file.read_bytes(),
+        TrainingExtent(fitted, given),
+        missing=None if missing is None else policy_of(missing),
+        features=None if features is None else features_of(features),
+    )
     say(
         f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` scores and grades it beside the "
         f"champion without serving. Before it serves, it must meet conditions on stored games after {given}. That date "
@@ -178,7 +199,7 @@ def register(file: Path, given_until: str, fitted_until: str | None) -> int:
 def compare(model_ids: tuple[str, ...], month: str) -> int:
     """Score a month with several systems in shadow, and grade each against the first, on the same rows.
 
-    MODEL_IDS are published models, registered CatBoosts, mock or moving_average. For a registered model it also shows
+    MODEL_IDS are published or registered models, mock or moving_average. For a registered model it also shows
     the conditions that it must meet before it serves, measured on all stored games after the last it was given.
     """
     from nba_ml.evaluation.compare import backtests, shadow_month

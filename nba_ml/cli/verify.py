@@ -15,19 +15,28 @@ from nba_ml.contract.errors import BundleError, SettingsError
 @click.argument("uri")
 @command
 def verify(uri: str) -> int:
-    """Verify a published bundle: digests first, then its reference predictions in a fresh process.
+    """Verify a published bundle or a registered model: digests first, then its reference predictions in a fresh
+    process.
 
-    URI is the bundle's manifest, as `nba-ml run` prints it.
+    URI is its manifest, as `nba-ml run` or `nba-ml rollout register` prints it.
     """
+    from nba_ml.registry.learners.known import learner_of_model
     from nba_ml.registry.reader import reads_from, verify_bundle
+    from nba_ml.registry.systems.registered import load_registered, read_registered
 
     folder, manifest = _folder_and_name(uri)
     from nba_ml.storage.opening import open_objects
 
-    bundle = verify_bundle(reads_from(open_objects(folder)), manifest)
+    read = reads_from(open_objects(folder))
+    if learner_of_model(manifest) is None:
+        bundle = verify_bundle(read, manifest)
+        name, rows, exact = bundle.model_id, bundle.reference_rows, "bit for bit"
+    else:
+        registered = read_registered(read, manifest)
+        system = load_registered(registered, apart=True)
+        name, rows, exact = system.version, len(registered.manifest.reference_rows), "to a billionth of a point"
     out.print(
-        f"{bundle.model_id}: verified. Digests match, and a fresh process reproduces its {bundle.reference_rows} "
-        "reference predictions bit for bit.",
+        f"{name}: verified. Digests match, and a fresh process reproduces its {rows} reference predictions {exact}.",
         highlight=False,
         soft_wrap=True,
     )

@@ -30,8 +30,7 @@ from nba_ml.monitoring.health import (
     switched_on,
 )
 from nba_ml.registry.channel import ChannelModel, read_channel
-from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.registry.systems.catboost_v8 import require_registered
+from nba_ml.registry.systems.registered import require_registered
 from nba_ml.registry.systems.xgboost_v1 import read_published
 from nba_ml.storage.objects import ObjectStore
 
@@ -152,7 +151,7 @@ def _champion(objects: ObjectStore) -> ServingModel | None:
 
 def _given_until(objects: ObjectStore, model: ChannelModel) -> date:
     """The last date of all rows that a model was given: a model of the current month was given only part of it."""
-    if model.system_id == CATBOOST:
+    if model.is_external:
         return require_registered(objects, model.model_id, model.manifest_sha256).manifest.given_until
     return date.fromisoformat(read_published(objects, model.model_id, model.manifest_sha256).record["last_date"])
 

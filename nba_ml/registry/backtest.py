@@ -27,7 +27,7 @@ def require_evidence(context: ReleaseContext, model: ChannelModel, share: int) -
     Raises:
         ReleaseError: a condition is not met. The message lists all conditions.
         BundleError: the model is incomplete or damaged, or its output is infinite.
-        MissingExtraError: CatBoost is not installed.
+        MissingExtraError: its learner is not installed.
     """
     result = backtest(context, load_system(context.objects, model, context.threads))
     if not result.passed:

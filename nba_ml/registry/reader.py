@@ -33,6 +33,9 @@ FORMAT_VERSION = 1
 MODEL_ID = re.compile(r"[A-Za-z0-9_]+_[0-9a-f]{12}")
 """A model id: any name, then the first 12 hex digits of its booster's sha256."""
 
+REGISTERED = ("catboost_v8_", "xgboost_registered_", "lightgbm_registered_")
+"""How the names of a registered model's objects begin. There is nothing to publish again for these."""
+
 Reader = Callable[[str], bytes | None]
 """Object name -> its bytes, or None if it does not exist."""
 
@@ -235,8 +238,14 @@ def refuse(name: str, expected: str, found: str) -> NoReturn:
     """Raise a BundleError about the object of a bundle that is not as expected."""
     raise BundleError(
         f"The bundle cannot be trusted. {name}: expected {_brief(expected)}; found {_brief(found)}. Do not load it. "
-        "Restore it from where it was published, or publish the model again to another root."
+        f"{_remedy(name)}"
     )
+
+
+def _remedy(name: str) -> str:
+    if name.rpartition("/")[2].startswith(REGISTERED):
+        return "Restore both objects from a copy, or register the model file again in another root."
+    return "Restore it from where it was published, or publish the model again to another root."
 
 
 def _brief(text: str) -> str:

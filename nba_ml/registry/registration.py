@@ -1,21 +1,27 @@
-"""Register a CatBoost file next to our models, with reference rows and, if rows were held out, an interval."""
+"""Register a model file next to our models, with reference rows and, if rows were held out, an interval."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.errors import BundleError, ReleaseError
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.uncertainty import Calibration, calibrate
 from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.learners.interface import ParsedModel, require_features
+from nba_ml.registry.learners.known import learner_of
+from nba_ml.registry.learners.missing import NAN, PLATFORM_2026_01, MissingPolicy
+from nba_ml.registry.learners.process import FILE, predict_apart, predict_points
 from nba_ml.registry.release_context import ReleaseContext
-from nba_ml.registry.systems.catboost_v8 import find_registered, predict_file, register_catboost
 from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
+from nba_ml.registry.systems.registered import VERSIONS, find_registered, register_file
 
 REFERENCE_ROWS = 20
 """Reference rows of a registered model: as many as our own bundles have."""
@@ -23,9 +29,20 @@ REFERENCE_ROWS = 20
 CALIBRATION_ROWS = 500
 """Minimum held-out rows for an interval: each end is determined by a tenth of them."""
 
+RARE = 0.01
+"""Share of the stored rows in which a feature may be missing although the model never saw it missing: the first game of
+a team or of a player."""
 
-def register(context: ReleaseContext, data: bytes, extent: TrainingExtent) -> ChannelModel:
-    """Register a CatBoost file, so that it can be scored in shadow and rolled out like our own models.
+
+def register(
+    context: ReleaseContext,
+    data: bytes,
+    extent: TrainingExtent,
+    *,
+    missing: MissingPolicy | None = None,
+    features: FeatureVersion | None = None,
+) -> ChannelModel:
+    """Register a model file, so that it can be scored in shadow and rolled out like our own models.
 
     Registering it again changes nothing, even if the store has more months by then.
 
@@ -34,13 +51,16 @@ def register(context: ReleaseContext, data: bytes, extent: TrainingExtent) -> Ch
     on is used. With fewer than 500 such rows in the store, it has no interval and no probability.
 
     Args:
-        data: the `.cbm` file.
+        data: a CatBoost `.cbm`, XGBoost's JSON or UBJ, or LightGBM's text.
         extent: the dates of its training data, as stated by its trainer.
+        missing: what it gets for a missing value. None is NaN, if its training rows had missing values too.
+        features: the columns of a model that has no names of its own.
 
     Raises:
-        ReleaseError: the store has no snapshot with samples, or `fitted_until` is later than `given_until`.
-        BundleError: it is not a CatBoost model of the contract's features.
-        MissingExtraError: CatBoost is not installed.
+        ReleaseError: the store has no snapshot with samples, `fitted_until` is later than `given_until`, or the model
+            needs a policy for missing values.
+        BundleError: it is not a model file of the contract's features.
+        MissingExtraError: its learner is not installed.
     """
     if extent.fitted_until > extent.given_until:
         raise ReleaseError(
@@ -48,23 +68,103 @@ def register(context: ReleaseContext, data: bytes, extent: TrainingExtent) -> Ch
             "the last date of all rows, including those used for fitting and early stopping, so --fitted-until must be "
             "the same or an earlier date."
         )
-    known = find_registered(context.objects, data, extent)
+    known = find_registered(context.objects, data, extent, missing or NAN)
     if known is not None:
         return known.model
     filled = [table for table in context.snapshots("").values() if table.num_rows]
     if not filled:
         raise ReleaseError("The store has no rows to use as reference rows. Run `nba-ml backfill` first.")
+    version = features or V2_33FEATURES
+    model = learner_of(data, FILE).parse(data, FILE, context.threads)
+    require_features(model, version, features is not None, FILE)
+    policy = _policy(model, filled, version, missing)
+
     rows = filled[-1]
     chosen = np.unique(np.linspace(0, rows.num_rows - 1, REFERENCE_ROWS).round().astype(int))
     taken = rows.take(pa.array(chosen))
-    vectors = matrix_of(columns_of(taken, V2_33FEATURES), V2_33FEATURES)
+    vectors = matrix_of(columns_of(taken, version), version)
+    predict_apart(data, policy.fill(vectors, version), FILE)  # before anything is created: other processes can load it
     players, days = (taken.column(name).to_pylist() for name in ("player_lookup", "game_date"))
     reference = list(zip(players, days, vectors.tolist(), strict=True))
-    calibration = _held_out_calibration(filled, data, extent)
-    return register_catboost(context.objects, data, extent, reference, calibration).model
+    calibration = _held_out_calibration(filled, model, policy, extent, version)
+    return register_file(context.objects, data, extent, reference, calibration, missing=policy, features=features).model
 
 
-def _held_out_calibration(tables: Sequence[pa.Table], data: bytes, extent: TrainingExtent) -> Calibration | None:
+def _policy(
+    model: ParsedModel, tables: Sequence[pa.Table], version: FeatureVersion, given: MissingPolicy | None
+) -> MissingPolicy:
+    """The given policy, or NaN if the model's training rows had missing values where the stored rows have them.
+
+    Raises:
+        ReleaseError: it never saw a missing value, or not in a feature that is often missing in the stored rows, and
+            no policy, or one without a rule for that feature, was given.
+    """
+    if given == NAN:
+        return NAN
+    known = model.missing()
+    vectors = matrix_of(columns_of(pa.concat_tables(tables), version), version)
+    shares = np.isnan(vectors).mean(axis=0)
+    rules = given.rules if given else {}
+    often = [i for i in known.unseen if shares[i] >= RARE and version.names[i] not in rules]
+    gaps = sorted(often, key=lambda i: (-shares[i], i))
+    if not gaps and (given is not None or not known.used or known.used & known.seen):
+        return given or NAN
+    listed = ", ".join(f"{version.names[i]} {shares[i]:.0%}" for i in gaps[:6]) or "none of its features often"
+    what = (
+        f"The policy {given.name} has no rule for features that the model never saw missing in training"
+        if given
+        else "The model never saw a missing value in training, so its trainer filled them"
+        if not known.used & known.seen
+        else "The model never saw these features missing in training, so its trainer filled them"
+    )
+    raise ReleaseError(
+        f"{what}. In the stored rows these are missing: {listed}. With NaN in them it would not be the model that you "
+        f"know. Say what it gets instead, by a name or by rules of your own:\n"
+        f"--missing {PLATFORM_2026_01.name}\n"
+        '--missing rules.json, with {"vegas_points_line": ["points_avg_season", 15.0], "vegas_line_move": 0, ...}\n'
+        "If it should get NaN all the same, add --missing nan."
+    )
+
+
+def features_of(text: str) -> FeatureVersion:
+    """The feature version that --features states: its name, or a file with its names (one per line, or a JSON list).
+
+    Raises:
+        BundleError: it is neither, or the names in the file are not those of a version in its order.
+    """
+    if text in VERSIONS:
+        return VERSIONS[text]
+    path = Path(text)
+    if not path.is_file():
+        raise BundleError(
+            f"--features {text} is neither a feature version of the contract ({', '.join(VERSIONS)}) nor a file of "
+            "feature names, one per line."
+        )
+    written = path.read_text(encoding="utf-8")
+    try:
+        names = tuple(json.loads(written))
+    except (ValueError, TypeError):
+        names = tuple(line.strip() for line in written.splitlines() if line.strip())
+    for version in VERSIONS.values():
+        if names == version.names:
+            return version
+    differs = next(
+        (i for i, name in enumerate(V2_33FEATURES.names) if i >= len(names) or names[i] != name), V2_33FEATURES.count
+    )
+    raise BundleError(
+        f"{path} has {len(names)} names, which are not those of {', '.join(VERSIONS)} in its order: position {differs} "
+        f"is {names[differs] if differs < len(names) else 'none'!r}. A model can only be registered with all features "
+        "of a version of the contract, in its order."
+    )
+
+
+def _held_out_calibration(
+    tables: Sequence[pa.Table],
+    model: ParsedModel,
+    policy: MissingPolicy,
+    extent: TrainingExtent,
+    version: FeatureVersion,
+) -> Calibration | None:
     """Calibrate an interval on the rows that the model's trainer held out; None if there are too few."""
     rows = pa.concat_tables(tables)
     days = rows.column("game_date")
@@ -72,6 +172,6 @@ def _held_out_calibration(tables: Sequence[pa.Table], data: bytes, extent: Train
     rows = rows.filter(pc.and_(pc.greater(days, first), pc.less_equal(days, last)))
     if rows.num_rows < CALIBRATION_ROWS:
         return None
-    columns = columns_of(rows, V2_33FEATURES)
-    predicted = publish_points(np.array(predict_file(data, matrix_of(columns, V2_33FEATURES).tolist())))
+    columns = columns_of(rows, version)
+    predicted = publish_points(predict_points(model, policy.fill(matrix_of(columns, version), version), FILE))
     return calibrate(predicted, rows.column("points").to_numpy(), columns["vegas_points_line"])

@@ -26,8 +26,8 @@ class Prediction:
     `predicted_points` has two decimals and lies within 0 and 60; `points_low` to `points_high` holds 80% of the
     results; `confidence_score` is 0 to 100, `over_probability` 0 to 1. Without a line `over_probability`,
     `current_points_line` and `line_margin` (prediction minus line) are None. `model_sha256` is the digest of the
-    model that served this record, '' for a rule; `model_type` is 'xgboost', 'catboost', 'rule' or 'mock'. A
-    system without an interval has None in `points_low`, `points_high`, `over_probability` and `confidence_score`, and
+    model that served this record, '' for a rule; `model_type` is 'xgboost', 'catboost', 'lightgbm', 'rule' or 'mock'.
+    A system without an interval has None in `points_low`, `points_high`, `over_probability` and `confidence_score`, and
     recommends no bet; a rule has None for the points too if it has no data. The keys are None if the row did not
     give them.
     """

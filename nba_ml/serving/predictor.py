@@ -71,7 +71,7 @@ class Predictor:
             BundleError: a part of the bundle is missing, damaged or not as stated, or the channel does not exist.
             ChannelError: the channel's pointer is damaged.
             SettingsError: the arguments name no model, or the source cannot be used.
-            MissingExtraError: the model is a CatBoost model, and CatBoost is not installed.
+            MissingExtraError: the model is a registered model, and its learner is not installed.
             PublicationError: the store denies access, or cannot be reached.
         """
         store, named = locate(source, channel=channel, model_id=model_id)
@@ -194,7 +194,7 @@ class Predictor:
 
 def _lacking(error: MissingExtraError, ref: ChannelModel, named: ModelSelection) -> str:
     """How to proceed without a library that a model needs: install it, or stop serving the model."""
-    install = f"{error} In the serving image: docker build --build-arg EXTRA=catboost."
+    install = f"{error} In the serving image: docker build --build-arg EXTRA={ref.system_id.partition('_')[0]}."
     if named.channel is None:
         return install
     role, command = ("challenger", "rollout stop") if ref == named.challenger else ("champion", "champion rollback")

@@ -8,9 +8,9 @@ from typing import Protocol, runtime_checkable
 
 from nba_ml.contract.errors import BundleError, SettingsError
 from nba_ml.registry.channel import CHAMPION, FOLDER, Channel, ChannelModel, require_no_history
+from nba_ml.registry.learners.known import LEARNERS, learner_of_model
 from nba_ml.registry.reader import MODEL_ID
-from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.registry.systems.catboost_v8 import require_registered
+from nba_ml.registry.systems.registered import require_registered
 from nba_ml.storage.objects import ObjectStore
 from nba_ml.storage.opening import open_objects
 
@@ -86,7 +86,7 @@ def locate(
 
 def _of_model(store: ObjectStore, model_id: str, folder: str = "") -> ModelSelection:
     """The model of an id; for our own models the manifest follows from the id."""
-    if CATBOOST in (folder, model_id[: len(CATBOOST)]):
+    if folder in LEARNERS or learner_of_model(model_id) is not None:
         return ModelSelection(require_registered(store, model_id).model)
     return ModelSelection(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
 
@@ -95,7 +95,7 @@ def _of_manifest(address: str) -> tuple[ObjectStore, ModelSelection]:
     """The root above the system's folder, which also has the channels; for a bundle elsewhere, its folder."""
     folder, _, name = address.rpartition("/")
     root, _, last = folder.rpartition("/")
-    if last in (SYSTEM_FOLDER, CATBOOST):
+    if last in (SYSTEM_FOLDER, *LEARNERS):
         store = open_objects(root or ("/" if folder.startswith("/") else "."))
         return store, _of_model(store, name.removesuffix(_MANIFEST_SUFFIX), last)
     return open_objects(folder or ("/" if address.startswith("/") else ".")), ModelSelection(ManifestRef(name))

@@ -29,9 +29,14 @@ class Column:
 
 COLUMNS = (
     Column("prediction_id", "STRING", False, "row id: a hash of slate version, player and side, 32 hex digits"),
-    Column("system_id", "STRING", False, "xgboost_v1, catboost_v8, moving_average or mock"),
+    Column(
+        "system_id",
+        "STRING",
+        False,
+        "xgboost_v1, catboost_v8, xgboost_registered, lightgbm_registered, moving_average or mock",
+    ),
     Column("model_version", "STRING", False, "the model id"),
-    Column("model_type", "STRING", False, "xgboost, catboost, rule or mock"),
+    Column("model_type", "STRING", False, "xgboost, catboost, lightgbm, rule or mock"),
     Column("model_sha256", "STRING", True, "sha256 of the model; NULL for a rule"),
     Column("feature_version", "STRING", False, "v2_33features"),
     Column("player_lookup", "STRING", False, "the player's key in the feature store"),

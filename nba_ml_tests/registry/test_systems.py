@@ -31,14 +31,14 @@ from nba_ml.evaluation.compare import shadow_month
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.evaluation.shadow import grade_systems, shadow_predictions
 from nba_ml.model.training import Samples
+from nba_ml.registry.learners import interface
 from nba_ml.registry.promotion import promote as promote_model
 from nba_ml.registry.registration import register
 from nba_ml.registry.rollback import rollback
 from nba_ml.registry.rollout import rollout_advance, rollout_start
-from nba_ml.registry.systems import catboost_v8
-from nba_ml.registry.systems.catboost_v8 import CatBoostManifest, load_catboost, register_catboost, require_registered
 from nba_ml.registry.systems.interface import PredictionSystem, TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.loading import find_model, load_system
+from nba_ml.registry.systems.registered import RegisteredManifest, load_registered, register_file, require_registered
 from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
 from nba_ml.storage.directory import DirectoryStore
@@ -257,8 +257,8 @@ def test_a_registered_catboost_predicts_as_its_trainer_saw_it(store: DirectorySt
     """Guards the user's own model: the numbers that CatBoost gives, under its own name, and registered once."""
     from catboost import CatBoostRegressor
 
-    registered = register_catboost(store, cbm, SEEN, reference())
-    assert register_catboost(store, cbm, SEEN, reference()) == registered
+    registered = register_file(store, cbm, SEEN, reference())
+    assert register_file(store, cbm, SEEN, reference()) == registered
     assert registered.model.model_id.startswith("catboost_v8_33features_202112_")
     system = load_system(store, find_model(store, registered.model.model_id), 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -268,7 +268,7 @@ def test_a_registered_catboost_predicts_as_its_trainer_saw_it(store: DirectorySt
     assert np.array_equal(system.predict(columns), theirs.predict(matrix_of(columns, V2_33FEATURES)))
     assert (system.system_id, system.model_type, system.extent) == ("catboost_v8", "catboost", SEEN)
     with pytest.raises(PublicationConflictError, match="other bytes"):
-        register_catboost(store, cbm, TrainingExtent(date(2021, 12, 1), SEEN.given_until), reference())
+        register_file(store, cbm, TrainingExtent(date(2021, 12, 1), SEEN.given_until), reference())
 
 
 @needs_catboost
@@ -279,20 +279,20 @@ def test_a_model_of_other_features_is_refused_by_name(store: DirectoryStore, tra
     few = Samples(side.features[:, :25], side.points, side.dates, side.keys)
     for rows, given_names, said in (
         (side, swapped, r"at position 0 'points_avg_last_10' where v2_33features has 'points_avg_last_5'"),
-        (side, None, r"at position 0 '0' where"),
+        (side, None, r"an array of 33 columns, which have no names.*: --features v2_33features"),
         (few, names[:25], r"25 of them, and at position 25 'none' where"),
     ):
         data = fitted_cbm(rows, given_names, iterations=2)
         with pytest.raises(BundleError, match=said):
-            register_catboost(store, data, SEEN, reference())
+            register_file(store, data, SEEN, reference())
     assert store.names("") == []
 
 
-def test_what_is_no_catboost_file_is_refused_before_catboost_sees_it(store: DirectoryStore) -> None:
+def test_what_is_no_model_file_is_refused_before_a_library_sees_it(store: DirectoryStore) -> None:
     """Guards against a pickle under another name: unpickling runs code."""
-    for data in (pickle.dumps({"a": 1}), b"", b'{"learner": 1}'):
-        with pytest.raises(BundleError, match="is not a CatBoost model"):
-            register_catboost(store, data, SEEN, reference())
+    for data in (pickle.dumps({"a": 1}), b"", b"binf\x00"):
+        with pytest.raises(BundleError, match="is not a model file"):
+            register_file(store, data, SEEN, reference())
     assert store.names("") == []
 
 
@@ -304,15 +304,15 @@ def test_without_catboost_the_error_says_what_to_install(
     def absent(name: str) -> object:
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
-    monkeypatch.setattr(catboost_v8, "import_module", absent)
+    monkeypatch.setattr(interface, "import_module", absent)
     with pytest.raises(MissingExtraError, match=r"nba_ml\[catboost\]"):
-        register_catboost(store, b"CBM1 and more", SEEN, reference())
+        register_file(store, b"CBM1 and more", SEEN, reference())
 
 
 @needs_catboost
 def test_a_damaged_catboost_is_refused(store: DirectoryStore, cbm: bytes) -> None:
     """Guards both objects: any flipped bit or missing end, anywhere, is refused before CatBoost parses a byte."""
-    registered = register_catboost(store, cbm, SEEN, reference())
+    registered = register_file(store, cbm, SEEN, reference())
     identity = registered.model.model_id
     tried = 0
 
@@ -340,7 +340,7 @@ def test_a_damaged_catboost_is_refused(store: DirectoryStore, cbm: bytes) -> Non
 @needs_catboost
 def test_a_catboost_that_predicts_otherwise_is_refused(store: DirectoryStore, cbm: bytes) -> None:
     """Guards against a CatBoost library that computes something else than the one it was registered with."""
-    registered = register_catboost(store, cbm, SEEN, reference())
+    registered = register_file(store, cbm, SEEN, reference())
     row = registered.manifest.reference_rows[0]
     changed = row.model_copy(update={"prediction": row.prediction + 0.01})
     manifest = registered.manifest.model_copy(
@@ -348,7 +348,7 @@ def test_a_catboost_that_predicts_otherwise_is_refused(store: DirectoryStore, cb
     )
     moved = type(registered)(registered.model, manifest, registered.data)
     with pytest.raises(BundleError, match=r"differ by up to 0\.010000 points"):
-        load_catboost(moved)
+        load_registered(moved)
 
 
 @needs_catboost
@@ -418,7 +418,7 @@ def test_a_manifest_that_contradicts_itself_is_refused() -> None:
         "given_until": "2021-12-31", "calibration": None, "catboost": "1.2",
         "reference_rows": [{"player_lookup": "p", "game_date": "2021-12-01", "features": [], "prediction": 1.0}],
     }  # fmt: skip
-    assert CatBoostManifest.model_validate(fields)
+    assert RegisteredManifest.model_validate(fields)
     changes: tuple[dict[str, Any], ...] = (
         {"fitted_until": "2022-01-01"},
         {"newest_month": "2021-11"},
@@ -427,4 +427,4 @@ def test_a_manifest_that_contradicts_itself_is_refused() -> None:
     )
     for change in changes:
         with pytest.raises(ValueError, match=r"fitted until|no reference rows|is not the file of"):
-            CatBoostManifest.model_validate({**fields, **change})
+            RegisteredManifest.model_validate({**fields, **change})

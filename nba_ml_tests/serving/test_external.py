@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable
 from datetime import date
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,10 +23,11 @@ from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.shadow import shadow_predictions
 from nba_ml.model.uncertainty import calibrate
 from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, Share
+from nba_ml.registry.learners import interface
+from nba_ml.registry.learners.process import predict_file
 from nba_ml.registry.rollout_rules import bucket_of
-from nba_ml.registry.systems import catboost_v8
-from nba_ml.registry.systems.catboost_v8 import Registered, StatedFile, load_catboost, register_catboost
 from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
+from nba_ml.registry.systems.registered import Registered, StatedFile, load_registered, register_file
 from nba_ml.registry.systems.rules import RULES
 from nba_ml.serving import Prediction, Predictor
 from nba_ml.serving.external import LoadedSystem, load_other
@@ -71,9 +71,9 @@ def registered(store: DirectoryStore, cbm: bytes, trained: Trained, *, interval:
     vectors = matrix_of(columns_of(table, V2_33FEATURES), V2_33FEATURES).tolist()
     rows = list(zip(table["player_lookup"].to_pylist(), table["game_date"].to_pylist(), vectors, strict=True))
     held = trained.side("early_stopping")
-    predicted = np.array(catboost_v8.predict_file(cbm, held.features.tolist(), threads=1))
+    predicted = predict_file(cbm, held.features.tolist(), threads=1)
     calibration = calibrate(predicted, held.points.astype(np.float64)) if interval else None
-    return register_catboost(store, cbm, TrainingExtent(fitted, date(2021, 12, 31)), rows, calibration)
+    return register_file(store, cbm, TrainingExtent(fitted, date(2021, 12, 31)), rows, calibration)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_catboost_champion_predicts_what_shadow_grades(
     """
     model = registered(published.store, cbm, trained, interval=interval)
     crown(published.store, model.model)
-    expected = with_none(shadow_predictions([load_catboost(model, 1)], january()))
+    expected = with_none(shadow_predictions([load_registered(model, 1)], january()))
     for predictor in (
         Predictor.load(published.store, channel="champion"),
         Predictor.load(str(published.root), model_id=model.model.model_id),
@@ -186,7 +186,7 @@ def test_a_mixed_slate_goes_by_the_bucket(published: Published, theirs: Register
     assert predictor.challenger is not None
     assert predictor.challenger.model_id == theirs.model.model_id
     ours = as_columns(Predictor.load(published.store, model_id=published.first.model_id).predict(slate()))
-    challengers = with_none(shadow_predictions([load_catboost(theirs, 1)], january()))
+    challengers = with_none(shadow_predictions([load_registered(theirs, 1)], january()))
     expected = [
         other if bucket_of(other["player_lookup"], other["game_date"]) < share else own
         for own, other in zip(ours, challengers, strict=True)
@@ -314,24 +314,6 @@ def test_a_forged_catboost_kills_another_process(published: Published, theirs: R
     assert "it was killed by signal 11" in ended
 
 
-@needs_catboost
-def test_a_catboost_of_columns_without_names_is_told_how_to_name_them(trained: Trained, tmp_path: Path) -> None:
-    """Guards the platform's own model from being trained anew: the lines of the error name it as it is, bit for bit."""
-    from catboost import CatBoostRegressor
-
-    side = trained.side("train")
-    model = CatBoostRegressor(iterations=10, thread_count=1, allow_writing_files=False, verbose=False)
-    model.fit(side.features, side.points)
-    old, new = tmp_path / "old.cbm", tmp_path / "new.cbm"
-    model.save_model(str(old), format="cbm")
-    with pytest.raises(BundleError, match="name them without training again") as caught:
-        catboost_v8.predict_file(old.read_bytes(), [])
-    assert "Train it" not in str(caught.value)
-    exec("\n".join(str(caught.value).split("`")[1::2]), {"FILE": str(old), "NEW_FILE": str(new)})
-    rows = side.features[:50].tolist()
-    assert catboost_v8.predict_file(new.read_bytes(), rows, threads=1) == model.predict(side.features[:50]).tolist()
-
-
 def test_an_unknown_system_has_no_stand_in(published: Published) -> None:
     """Guards against a channel from a newer nba_ml: what this one cannot predict is refused by name."""
     unknown = ChannelModel(system_id="lightgbm_v2", model_id="lightgbm_v2_x", manifest_sha256="0" * 64)
@@ -351,7 +333,7 @@ def test_without_catboost_the_error_names_the_extra(
     def absent(name: str) -> object:
         raise ModuleNotFoundError(f"No module named '{name}'", name=name)
 
-    monkeypatch.setattr(catboost_v8, "import_module", absent)
+    monkeypatch.setattr(interface, "import_module", absent)
     point(published.store, published.first, challenger=theirs.model, share=10)
     with pytest.raises(MissingExtraError, match=r"pip install 'nba_ml\[catboost\]'") as caught:
         Predictor.load(published.store, channel="champion")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.registry.systems.catboost_v8 import Registered
+from nba_ml.registry.systems.registered import Registered
 from nba_ml_tests.serving.conftest import Published, point
 from nba_ml_tests.serving.test_external import MOCK, cbm, needs_catboost, theirs
 

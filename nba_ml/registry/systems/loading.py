@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from nba_ml.contract.model_id import SYSTEM_ID as XGBOOST
 from nba_ml.registry.channel import ChannelModel
-from nba_ml.registry.systems.catboost_v8 import SYSTEM_ID as CATBOOST
-from nba_ml.registry.systems.catboost_v8 import load_catboost, require_registered
+from nba_ml.registry.learners.known import learner_of_model
 from nba_ml.registry.systems.external import find_external_system
 from nba_ml.registry.systems.interface import PredictionSystem
+from nba_ml.registry.systems.registered import load_registered, require_registered
 from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import channel_model_of, read_published, system_of
 from nba_ml.storage.objects import ObjectStore
@@ -21,7 +21,7 @@ def find_model(store: ObjectStore, name: str) -> ChannelModel:
     """
     if name in RULES:
         return ChannelModel(system_id=name, model_id=name, manifest_sha256=None)
-    if name.startswith(f"{CATBOOST}_"):
+    if learner_of_model(name) is not None:
         return require_registered(store, name).model
     return channel_model_of(read_published(store, name))
 
@@ -32,9 +32,9 @@ def load_system(store: ObjectStore, model: ChannelModel, threads: int | None = N
     Raises:
         BundleError: it is missing or damaged, has another manifest than the channel names, or its predictions of the
             reference rows differ.
-        MissingExtraError: it is a CatBoost model, and CatBoost is not installed.
+        MissingExtraError: it is a registered model, and its learner is not installed.
     """
     if model.system_id != XGBOOST:
         found = find_external_system(store, model)
-        return found if isinstance(found, Rule) else load_catboost(found, threads)
+        return found if isinstance(found, Rule) else load_registered(found, threads)
     return system_of(read_published(store, model.model_id, model.manifest_sha256), threads)

@@ -99,10 +99,10 @@ _PROBLEMS = {
 
 _PREDICTED = (
     "A record, or for a slate `predictions`, in the order of the rows. Each names the system that served it: during a "
-    "rollout some are the challenger's. `model_type` is xgboost, catboost, rule or mock. A system without an interval "
-    "has null in points_low, points_high, over_probability and confidence_score, and recommends no bet; a rule has "
-    "null points before a player's first game of the season. OVER and UNDER need predicted points 1.5 or more from "
-    "the line and a probability of that side above 52.38%, the break-even at odds of -110; otherwise the "
+    "rollout some are the challenger's. `model_type` is xgboost, catboost, lightgbm, rule or mock. A system without an "
+    "interval has null in points_low, points_high, over_probability and confidence_score, and recommends no bet; a "
+    "rule has null points before a player's first game of the season. OVER and UNDER need predicted points 1.5 or more "
+    "from the line and a probability of that side above 52.38%, the break-even at odds of -110; otherwise the "
     "recommendation is PASS."
 )
 

@@ -1,0 +1,371 @@
+"""Registered models: files of CatBoost, XGBoost and LightGBM that nba_ml did not train, verified like our bundles.
+
+A registered model is two objects in the folder of its system (`catboost_v8`, `xgboost_registered`,
+`lightgbm_registered`): the file, and a manifest that is created last. The manifest states the file's size and digest,
+its features, the dates of its training data, what it gets for missing values, and reference rows with their
+predictions. Loading verifies all of these.
+
+Imports only what a prediction worker may import: no Arrow, so none of the modules that keep the records of our own
+models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from nba_ml.contract.errors import BundleError, PublicationConflictError
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.season import parse_month
+from nba_ml.model.uncertainty import Calibration
+from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.learners.interface import Learner, ParsedModel, Vectors, require_features
+from nba_ml.registry.learners.known import LEARNERS, learner_of, learner_of_model
+from nba_ml.registry.learners.missing import NAN, MissingPolicy
+from nba_ml.registry.learners.process import FILE, predict_apart, predict_points
+from nba_ml.registry.reader import Reader, ReadManifest, read_manifest, reads_from, refuse
+from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, matrix_of
+from nba_ml.storage.objects import ObjectExistsError, ObjectStore
+
+VERSIONS = {each.name: each for each in (V2_33FEATURES,)}
+"""The feature versions of the contract that a model may have, by name."""
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class StatedFile(BaseModel):
+    """A file as stated in a manifest: size in bytes, sha256 in hex."""
+
+    model_config = _FROZEN
+
+    name: str
+    size: int
+    sha256: str
+
+
+class KnownRow(BaseModel):
+    """A reference row and the points predicted for it at registration; null is missing, before the policy."""
+
+    model_config = _FROZEN
+
+    player_lookup: str
+    game_date: str
+    features: tuple[float | None, ...]
+    prediction: float
+
+
+class RegisteredManifest(BaseModel):
+    """The object that makes a registered model exist. For the dates see `interface.TrainingExtent`.
+
+    `names` says whether the file has the feature names, or the person who registered it gave them. `library` is the
+    learner's version at registration.
+    """
+
+    model_config = _FROZEN
+
+    format_version: Literal[1] = 1
+    model_id: str
+    objects: tuple[StatedFile]
+    feature_version: str
+    feature_names: tuple[str, ...]
+    names: Literal["embedded", "given"] = "embedded"
+    missing: MissingPolicy = NAN
+    newest_month: str
+    fitted_until: date
+    given_until: date
+    calibration: Calibration | None
+    reference_rows: tuple[KnownRow, ...]
+    library: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_catboost_only(cls, content: Any) -> Any:
+        """Manifests written before other learners could be registered name CatBoost's version `catboost`."""
+        if isinstance(content, dict) and "catboost" in content:
+            return {"library" if key == "catboost" else key: value for key, value in content.items()}
+        return content
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> RegisteredManifest:
+        if self.fitted_until > self.given_until or self.given_until.strftime("%Y-%m") != self.newest_month:
+            raise ValueError(
+                f"fitted until {self.fitted_until}, given until {self.given_until}, newest month {self.newest_month}"
+            )
+        if self.objects[0].name.rpartition(".")[0] != self.model_id:
+            raise ValueError(f"{self.objects[0].name} is not the file of {self.model_id}")
+        if not self.reference_rows:
+            raise ValueError("no reference rows")
+        return self
+
+    @property
+    def version(self) -> FeatureVersion:
+        return VERSIONS[self.feature_version]
+
+    @property
+    def reference(self) -> Vectors:
+        """The vectors (n, features) of the reference rows, filled as the model gets them."""
+        rows = np.array([row.features for row in self.reference_rows], dtype=np.float32)
+        return self.missing.fill(rows, self.version)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON with its own digest, like the manifests of bundles."""
+        content = self.model_dump(mode="json")
+        return _canonical({**content, "manifest_sha256": _sha256(_canonical(content))})
+
+    @classmethod
+    def of(cls, read: ReadManifest) -> RegisteredManifest:
+        """Parse the content of a manifest; raises BundleError if it is not that of a registered model."""
+        try:
+            return cls.model_validate(read.content)
+        except ValidationError as error:
+            refuse(read.name, "the manifest of a registered model", " ".join(str(error).split()))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _canonical(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered model whose file matches its manifest."""
+
+    model: ChannelModel
+    manifest: RegisteredManifest
+    data: bytes
+
+    @property
+    def learner(self) -> Learner:
+        return LEARNERS[self.model.system_id]
+
+
+def registered_id(data: bytes, extent: TrainingExtent, missing: MissingPolicy = NAN) -> str:
+    """The model id of a file: the month of the newest game in its data, and the start of a digest.
+
+    The digest is that of the file, and with a policy that of both: the same file with another policy is another model.
+
+    Raises:
+        BundleError: it is not a model file.
+        MonthError: that month is not a season month.
+    """
+    year, month = parse_month(extent.given_until.strftime("%Y-%m"))
+    digest = _sha256(data + (_canonical(missing.model_dump(mode="json")["rules"]) if missing.rules else b""))
+    system = learner_of(data, FILE).system_id
+    return f"{system}_{V2_33FEATURES.count}features_{year:04d}{month:02d}_{digest[:12]}"
+
+
+def find_registered(
+    store: ObjectStore, data: bytes, extent: TrainingExtent, missing: MissingPolicy = NAN
+) -> Registered | None:
+    """The file's registration with the same dates and policy; None if there is none.
+
+    Raises:
+        BundleError: it is not a model file, or the registered model is damaged.
+    """
+    identity = registered_id(data, extent, missing)
+    if store.read(_manifest(identity)) is None:
+        return None
+    found = require_registered(store, identity)
+    same = TrainingExtent(found.manifest.fitted_until, found.manifest.given_until) == extent and found.data == data
+    return found if same else None
+
+
+def register_file(
+    store: ObjectStore,
+    data: bytes,
+    extent: TrainingExtent,
+    reference: Sequence[tuple[str, date, Sequence[float]]],
+    calibration: Calibration | None = None,
+    *,
+    missing: MissingPolicy = NAN,
+    features: FeatureVersion | None = None,
+) -> Registered:
+    """Register a model file. Registering it again changes nothing.
+
+    Args:
+        data: a CatBoost `.cbm`, XGBoost's JSON or UBJ, or LightGBM's text.
+        extent: the dates of its training data. Only its trainer knows them: with a date that is too early, it would be
+            graded on games that it was trained on.
+        reference: rows to predict now and whenever it is loaded: (player_lookup, date, 33 values, NaN for missing).
+        calibration: for its interval; None for no interval.
+        features: the columns of a model that has no names of its own.
+
+    Raises:
+        BundleError: it is not a model file, or its features are not the contract's, by name and in order.
+        MissingExtraError: its learner is not installed.
+        PublicationConflictError: it is registered with another manifest.
+    """
+    identity, learner = registered_id(data, extent, missing), learner_of(data, FILE)
+    version = features or V2_33FEATURES
+    model = learner.parse(data, FILE, 1)
+    require_features(model, version, features is not None, FILE)
+    vectors = np.array([row for _, _, row in reference], dtype=np.float32)
+    predicted = predict_points(model, missing.fill(vectors, version), FILE)
+    rows = tuple(
+        KnownRow(
+            player_lookup=player,
+            game_date=day.isoformat(),
+            features=tuple(None if np.isnan(value) else float(value) for value in vector),
+            prediction=float(points),
+        )
+        for (player, day, _), vector, points in zip(reference, vectors, predicted, strict=True)
+    )
+    name = f"{identity}{learner.suffix_of(data)}"
+    manifest = RegisteredManifest(
+        model_id=identity,
+        objects=(StatedFile(name=name, size=len(data), sha256=_sha256(data)),),
+        feature_version=version.name,
+        feature_names=version.names,
+        names="embedded" if model.names else "given",
+        missing=missing,
+        newest_month=extent.given_until.strftime("%Y-%m"),
+        fitted_until=extent.fitted_until,
+        given_until=extent.given_until,
+        calibration=calibration,
+        reference_rows=rows,
+        library=learner.version,
+    )
+    _create(store, f"{learner.system_id}/{name}", data)
+    _create(store, _manifest(identity), manifest.to_bytes())
+    return require_registered(store, identity)
+
+
+def _create(store: ObjectStore, name: str, data: bytes) -> None:
+    try:
+        store.create(name, data)
+    except ObjectExistsError as error:
+        found = store.read(name)
+        if found is None or found.data != data:
+            raise PublicationConflictError(
+                f"{store.uri(name)} exists with other bytes than the ones to register. Published objects are never "
+                "overwritten: keep it, or register in another root."
+            ) from error
+
+
+def require_registered(store: ObjectStore, model_id: str, manifest_sha256: str | None = None) -> Registered:
+    """Read a registered model with `registry.reader`: its manifest, then its file, checked by size and digest.
+
+    Args:
+        manifest_sha256: the expected digest of its manifest; None accepts any.
+
+    Raises:
+        BundleError: it is missing or damaged, or has other features.
+    """
+    found = read_registered(reads_from(store), _manifest(model_id), manifest_sha256)
+    if found.model.model_id != model_id:
+        refuse(_manifest(model_id), f"the manifest of {model_id}", f"one of {found.model.model_id}")
+    return found
+
+
+def read_registered(read: Reader, manifest_name: str, manifest_sha256: str | None = None) -> Registered:
+    """As `require_registered`, for a manifest by its name.
+
+    Raises:
+        BundleError: as there.
+    """
+    sealed = read_manifest(read, manifest_name, manifest_sha256)
+    manifest = RegisteredManifest.of(sealed)
+    learner, version = learner_of_model(manifest.model_id), VERSIONS.get(manifest.feature_version)
+    if learner is None or version is None or manifest.feature_names != version.names:
+        expected = f"a model of {', '.join(LEARNERS)} with the features of {', '.join(VERSIONS)}"
+        refuse(manifest_name, expected, f"{manifest.model_id} of {manifest.feature_version}")
+    (data,) = sealed.read_objects(read)
+    if learner_of(data, manifest.objects[0].name) is not learner:
+        refuse(manifest_name, f"a file of {learner.title}", f"one that begins with {data[:4]!r}")
+    model = ChannelModel(system_id=learner.system_id, model_id=manifest.model_id, manifest_sha256=sealed.sha256)
+    return Registered(model, manifest, data)
+
+
+def _manifest(model_id: str) -> str:
+    learner = learner_of_model(model_id)
+    if learner is None:
+        raise BundleError(f"{model_id!r} is not the id of a registered model: these begin with {', '.join(LEARNERS)}.")
+    return f"{learner.system_id}/{model_id}_manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredSystem:
+    """A verified registered model."""
+
+    manifest: RegisteredManifest
+    learner: Learner
+    model: ParsedModel
+
+    @property
+    def system_id(self) -> str:
+        return self.learner.system_id
+
+    @property
+    def model_type(self) -> str:
+        return self.learner.model_type
+
+    @property
+    def version(self) -> str:
+        return self.manifest.model_id
+
+    @property
+    def model_sha256(self) -> str:
+        return self.manifest.objects[0].sha256
+
+    @property
+    def newest_month(self) -> str:
+        return self.manifest.newest_month
+
+    @property
+    def extent(self) -> TrainingExtent:
+        return TrainingExtent(self.manifest.fitted_until, self.manifest.given_until)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        return self.manifest.calibration
+
+    def predict(self, columns: Columns) -> Floats:
+        """The model's raw output (n,), in points, with missing values as its policy fills them."""
+        version = self.manifest.version
+        vectors = self.manifest.missing.fill(matrix_of(columns, version), version)
+        return predict_points(self.model, vectors, self.version)
+
+
+def load_registered(registered: Registered, threads: int | None = None, *, apart: bool = False) -> RegisteredSystem:
+    """Load a registered model and check that it predicts its reference rows within a billionth of a point.
+
+    Not exactly, unlike our own models: the order of summation in CatBoost and LightGBM depends on the processor.
+
+    Args:
+        threads: that it predicts with; None for all cores.
+        apart: let a new process predict the reference rows first, which takes a second or two.
+
+    Raises:
+        BundleError: it cannot be loaded, its features are not the contract's, or its predictions differ.
+        MissingExtraError: its learner is not installed.
+    """
+    manifest, learner = registered.manifest, registered.learner
+    learner.load_library()
+    if apart:
+        require_reproduced(manifest, predict_apart(registered.data, manifest.reference, manifest.model_id))
+    model = learner.parse(registered.data, manifest.model_id, threads)
+    require_features(model, manifest.version, manifest.names == "given", manifest.model_id)
+    require_reproduced(manifest, predict_points(model, manifest.reference, manifest.model_id))
+    return RegisteredSystem(manifest, learner, model)
+
+
+def require_reproduced(manifest: RegisteredManifest, found: Floats) -> None:
+    """Raise BundleError unless the predictions (n,) of the reference rows equal the registered ones to 1e-9 points."""
+    expected = np.array([row.prediction for row in manifest.reference_rows])
+    if len(found) != len(expected) or not np.allclose(found, expected, rtol=0, atol=1e-9):
+        difference = np.abs(found - expected).max() if len(found) == len(expected) else np.nan
+        raise BundleError(
+            f"The predictions of {manifest.model_id} for its reference rows differ by up to {difference:.6f} points "
+            f"from those registered with version {manifest.library} of its library. Do not load it; if it is correct, "
+            "register it again in another root."
+        )
