@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from nba_ml.contract.game_types import game_type_of_id
 from nba_ml_tests.sources.importers.exports import (
     LEAGUE_GAME_LOG,
     PLAYER_GAME_LOGS,
@@ -191,6 +190,17 @@ def index_of(rows: Iterable[Row]) -> list[Row]:
     return [*index, {**retired, "ROSTER_STATUS": None}]
 
 
-def season_type(game_id: str) -> str:
-    """As the shipped rows have it."""
-    return str(game_type_of_id(game_id))
+def schedule_of(rows: Iterable[Row], hour: int = 24) -> list[Row]:
+    """The schedule of the games of box scores, all at one hour of UTC: 24 is 19:00 Eastern in winter."""
+    home = {row["game_id"]: row for row in rows if row["is_home"]}
+    return [
+        game(
+            game_id,
+            row["game_date"],
+            row["opponent"],
+            row["team"],
+            datetime(row["game_date"].year, row["game_date"].month, row["game_date"].day, tzinfo=UTC)
+            + timedelta(hours=hour),
+        )
+        for game_id, row in home.items()
+    ]

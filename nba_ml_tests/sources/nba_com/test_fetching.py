@@ -33,6 +33,7 @@ from nba_ml_tests.sources.nba_com.server import (
     game,
     index_of,
     patient,
+    schedule_of,
     serve,
     well,
 )
@@ -49,10 +50,7 @@ def tip_off(day: date, hour: int = 20) -> datetime:
 
 
 GAMES = [
-    *(
-        game(row["game_id"], row["game_date"], row["opponent"], row["team"], tip_off(row["game_date"]))
-        for row in {row["game_id"]: row for row in ROWS if row["is_home"]}.values()
-    ),
+    *schedule_of(ROWS),
     game("0042400499", date(2025, 6, 25), "OKC", "IND", tip_off(date(2025, 6, 25), 0)),  # time not known
     game("0042400498", date(2025, 6, 26), None, None, tip_off(date(2025, 6, 26))),  # if necessary
     game("0032400001", date(2025, 2, 16), "SHQ", "CDY", tip_off(date(2025, 2, 16))),  # All-Star

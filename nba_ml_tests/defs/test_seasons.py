@@ -1,0 +1,61 @@
+"""Seasons unlike the last four, through Dagster: the one that stopped in March, and one without playoffs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from nba_ml.contract.assets import CHAIN, FEATURE_ASSETS
+from nba_ml.contract.season import season_months
+from nba_ml.registry.publication import list_published
+from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml_tests.defs.test_chain import failure, materialised, opened
+from nba_ml_tests.seasons_moved import SOURCES, regular_only, write_months
+
+
+def run_months(data: Path, folder: Path, months: list[str]) -> dict[str, int]:
+    """The features of months, then the model of the last one; rows of each month's snapshot. All must be green."""
+    rows = {}
+    with opened(folder, data=data) as home:
+        for month in months:
+            result = home.run(month, CHAIN if month == months[-1] else FEATURE_ASSETS)
+            failed = [failure(result, str(each.step_key)) for each in result.filter_events(lambda e: e.is_step_failure)]
+            assert result.success, (month, failed)
+            rows[month] = int(materialised(result)["feature_store_snapshot"].metadata["rows"].value)
+        assert len(list_published(home.artifacts)) == 1
+    return rows
+
+
+def test_both_seasons_are_read_in_full(tmp_path: Path) -> None:
+    """Guards against months, seasons or types of games that the calendar does not know."""
+    write_months(tmp_path, *SOURCES)
+    months = source_months(tmp_path)
+    assert months == season_months("2019-10", "2021-07")
+    assert {"2020-08", "2020-09", "2021-07"} < set(months)
+    source = EmbeddedFeatureSource(str(tmp_path))
+    for month in months:
+        found = source.player_game_summary(month)
+        assert found.refused.num_rows == 0, month
+        assert (found.table.num_rows > 0) is (month in SOURCES), month
+    seasons = {month: source.player_game_summary(month).table["season"].unique().to_pylist() for month in SOURCES}
+    assert seasons == {month: ["2019-20" if month <= "2020-10" else "2020-21"] for month in SOURCES}
+    august = source.player_game_summary("2020-08").table["playoffs"]
+    assert 0 < pc.sum(august).as_py() < len(august), "regular season and playoffs in one month"
+
+
+def test_a_model_is_trained_across_the_suspension_and_the_bubble(tmp_path: Path) -> None:
+    """Guards against a chain that stops at an empty April, or at Finals in October."""
+    months = season_months("2020-02", "2020-10")
+    write_months(tmp_path / "data", *(month for month in months if month in SOURCES))
+    rows = run_months(tmp_path / "data", tmp_path / "home", months)
+    assert [month for month in months if rows[month] == 0] == ["2020-04", "2020-05", "2020-06"]
+
+
+def test_a_model_is_trained_on_regular_seasons_alone(tmp_path: Path) -> None:
+    """Guards against a user without playoffs who cannot get past April."""
+    months = season_months("2022-03", "2022-11")
+    regular_only(tmp_path / "data", *months)
+    rows = run_months(tmp_path / "data", tmp_path / "home", months)
+    # October 2022 has games, all of them in the first two weeks of the season, which are not trained on.
+    assert [month for month in months if rows[month] == 0] == ["2022-05", "2022-06", "2022-10"]
