@@ -199,6 +199,7 @@ def register(file: Path, given_until: str, fitted_until: str | None, missing: st
 def compare(model_ids: tuple[str, ...], month: str) -> int:
     """Score a month with several systems in shadow, and grade each against the first, on the same rows.
 
+    Rows with and without a betting line are also shown separately.
     MODEL_IDS are published or registered models, mock or moving_average. For a registered model it also shows
     the conditions that it must meet before it serves, measured on all stored games after the last it was given.
     """
@@ -211,6 +212,12 @@ def compare(model_ids: tuple[str, ...], month: str) -> int:
             f"MAE {metrics.mae:.3f}  bias {metrics.bias:+.2f}  gain {grade.gain:+.3f} (95%: {interval.low:+.3f} to "
             f"{interval.high:+.3f})  {metrics.n:,} rows  {grade.model_version}"
         )
+        for rows, part in (("with a line", grade.with_line), ("without a line", grade.without_line)):
+            say(
+                f"    {rows}: MAE {part.mae:.3f}  bias {part.bias:+.2f}  {part.n:,} rows"
+                if part
+                else f"    {rows}: none"
+            )
     for found in backtests(context, model_ids):
         say(f"{found.model} {'may serve' if found.passed else 'may not serve'}, by all stored rows after its training:")
         for condition in found.conditions:

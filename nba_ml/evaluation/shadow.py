@@ -67,7 +67,9 @@ class SystemGrade(BaseModel):
     """A system's grade on the rows that all systems predicted.
 
     `gain` is the first system's MAE minus this one's, with its 95% interval (paired, bootstrap over days). Above 0 this
-    system is better. It is 0 for the first system.
+    system is better. It is 0 for the first system. `with_line` and `without_line` are its metrics on the rows with and
+    without a betting line, None if there are none: a model that was trained on imputed lines can be good on the first
+    and useless on the second.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -75,6 +77,8 @@ class SystemGrade(BaseModel):
     system_id: str
     model_version: str
     metrics: PredictionMetrics
+    with_line: PredictionMetrics | None
+    without_line: PredictionMetrics | None
     gain: float
     gain_interval: Interval
 
@@ -113,12 +117,16 @@ def _common_rows(tables: Sequence[pa.Table]) -> list[pa.Table]:
 
 
 def _grade(rows: pa.Table, first: pa.Table) -> SystemGrade:
+    predicted = rows.column("predicted_points").to_numpy()
+    lined = ~np.isnan(rows.column("current_points_line").to_numpy())
     points, days = rows.column("points").to_numpy(), rows.column("game_date").to_numpy().astype("datetime64[D]")
     gain = first.column("absolute_error").to_numpy() - rows.column("absolute_error").to_numpy()
     return SystemGrade(
         system_id=rows.column("system_id")[0].as_py(),
         model_version=rows.column("model_version")[0].as_py(),
-        metrics=measure(rows.column("predicted_points").to_numpy(), points),
+        metrics=measure(predicted, points),
+        with_line=measure(predicted[lined], points[lined]) if lined.any() else None,
+        without_line=measure(predicted[~lined], points[~lined]) if not lined.all() else None,
         gain=round(float(gain.mean()), 6) + 0.0,
         gain_interval=interval_over_days(gain, days),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import tempfile
+from dataclasses import replace
 from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
@@ -178,6 +179,24 @@ def test_systems_are_graded_on_the_same_rows(ours: XGBoostSystem) -> None:
     assert graded.systems[2].gain_interval.high < 0  # the mock is worse, beyond doubt
     for each in graded.systems:
         print(f"{each.system_id}: MAE {each.metrics.mae:.3f}, gain {each.gain:+.3f} {each.gain_interval}")
+    assert [each.with_line for each in graded.systems] == [None] * 3  # that season has no lines
+    assert [each.without_line for each in graded.systems] == [each.metrics for each in graded.systems]
+
+
+def test_rows_with_and_without_a_line_are_graded_separately() -> None:
+    """Guards against one mean over both: a model of imputed lines is good on the first and useless on the second."""
+    snapshot = snapshot_of(JANUARY)
+    at, points = snapshot.table.schema.get_field_index("vegas_points_line"), snapshot.table["points"].to_numpy()
+    lines = np.where(np.arange(len(points)) % 3 == 0, points + 0.5, np.nan)
+    table = snapshot.table.set_column(at, snapshot.table.schema.field(at), pa.array(lines, from_pandas=False))
+    line = Rule("line", lambda c: np.where(np.isnan(c["vegas_points_line"]), 0.0, c["vegas_points_line"] - 0.5))
+    [grade] = grade_systems(shadow_predictions([line], table), replace(snapshot, table=table)).systems
+    assert grade.with_line is not None
+    assert grade.without_line is not None
+    assert (grade.with_line.n, grade.with_line.mae) == (len(lines[::3]), 0.0)
+    assert (grade.without_line.n, grade.without_line.mae) == (
+        int(np.isnan(lines).sum()), pytest.approx(points[np.isnan(lines)].mean()),
+    )  # fmt: skip
 
 
 def test_a_system_may_not_stand_there_twice_and_may_have_nothing_to_say(ours: XGBoostSystem) -> None:
