@@ -29,6 +29,7 @@ from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import TrainingExtent
 from nba_ml.registry.systems.registered import KnownRow, RegisteredManifest, StatedFile, registered_id
 from nba_ml.registry.verdict import CheckVerdict, Verdict
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import FIRST_MONTH, QUICK, snapshot_of
@@ -53,6 +54,7 @@ class Made:
 
     booster: bytes
     record: ModelRecord
+    measured: bytes
 
     @property
     def model_id(self) -> str:
@@ -71,7 +73,7 @@ def trained_on(snapshots: Mapping[str, Snapshot], parameters: Hyperparameters = 
     split = split_by_date({month: (snapshots[month].digest, days[month]) for month in snapshots})
     model = train(split, snapshots, parameters, threads=1)
     assert model.booster is not None
-    return Made(model.booster, make_record(model.report, model.booster, V2_33FEATURES))
+    return Made(model.booster, make_record(model.report, model.booster, V2_33FEATURES), model.measured or model.booster)
 
 
 def published_model(objects: ObjectStore, month: str, parameters: Hyperparameters = REFITTED) -> str:
@@ -80,12 +82,22 @@ def published_model(objects: ObjectStore, month: str, parameters: Hyperparameter
 
 
 def publish_made(objects: ObjectStore, made: Made) -> str:
-    """Publish a model, with a verdict that it passed; its id."""
+    """Publish a model, with a verdict that it passed; its id.
+
+    In a home, training has left the measured booster in the store beside the artifacts.
+    """
+    if isinstance(objects, DirectoryStore):
+        DirectoryStore(objects.root.parent / "store").write(measured_file(made.record), made.measured)
     sha, month = made.record.model_sha256, made.record.newest_month
     check = CheckVerdict(asset="xgboost_model", check="mae", month=month, passed=True, subject=sha)
     verdict = Verdict(model_sha256=sha, checks=(check,))
     publish(objects, Bundle(made.model_id, made.booster, made.record.to_bytes(), verdict))
     return made.model_id
+
+
+def measured_file(record: ModelRecord) -> str:
+    """The name in the store of the booster that a record's metrics were measured with."""
+    return f"boosters/{record.measured_sha256}.json"
 
 
 def as_of(last: date) -> dict[str, Snapshot]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
+from nba_ml.contract.errors import StaleInputError
 from nba_ml.model.challengers import ChallengerReport
 from nba_ml.model.record import ModelRecord, TrainingReport
 from nba_ml.model.values import DescribedModel, TrainedModel
-from nba_ml.storage.months import Parts, StoredAsset, record_bytes, stored_record
+from nba_ml.storage.months import MonthStore, Parts, StoredAsset, record_bytes, stored_record
 
 _RECORD: TypeAdapter[ModelRecord | None] = TypeAdapter(ModelRecord | None)
 
@@ -17,6 +18,8 @@ _RECORD: TypeAdapter[ModelRecord | None] = TypeAdapter(ModelRecord | None)
 def _trained_to_bytes(value: TrainedModel, parts: Parts) -> bytes:
     if value.booster is not None:
         parts.put("boosters", "json", value.booster)
+    if value.measured is not None:
+        parts.put("boosters", "json", value.measured)
     return record_bytes(value.report)
 
 
@@ -36,6 +39,17 @@ def _described_from_bytes(data: bytes, parts: Parts, _: Sequence[str] | None) ->
 
 def _booster(sha256: str | None, parts: Parts) -> bytes | None:
     return None if sha256 is None else parts.get("boosters", "json", sha256, made_by=MODEL.name)
+
+
+def measured_booster(months: MonthStore, record: ModelRecord) -> bytes | None:
+    """The booster that a record's metrics were measured with.
+
+    None if the store does not have it intact: another store trained the model, or a version that did not keep it.
+    """
+    try:
+        return _booster(record.measured_sha256, Parts(months.objects, MODEL.name, record.newest_month))
+    except StaleInputError:
+        return None
 
 
 MODEL = StoredAsset("xgboost_model", TrainedModel, _trained_to_bytes, _trained_from_bytes)

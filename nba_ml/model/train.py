@@ -36,4 +36,4 @@ def train(
     rounds = fitted.best_iteration + 1
     shipped = fit_all(samples, rounds, parameters, V2_33FEATURES, threads) if parameters.refit else fitted.booster
     report = report_training(fitted, shipped, samples, split, parameters, V2_33FEATURES, threads)
-    return TrainedModel(report, shipped)
+    return TrainedModel(report, shipped, fitted.booster if parameters.refit else None)

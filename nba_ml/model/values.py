@@ -10,10 +10,15 @@ from nba_ml.model.record import ModelRecord, TrainingReport
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """A booster with its training report; `booster` is None if there are no samples yet."""
+    """A booster with its training report; `booster` is None if there are no samples yet.
+
+    `measured` is the booster that the report's metrics were measured with, if that is another one. It is stored for
+    later comparisons and not read back with the asset (`stored.measured_booster`).
+    """
 
     report: TrainingReport
     booster: bytes | None
+    measured: bytes | None = None
 
     @property
     def digest(self) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache, partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from nba_ml.contract.errors import ReleaseError, StaleInputError
+from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.model_id import SYSTEM_ID
 from nba_ml.contract.season import month_of
+from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
 from nba_ml.registry.channel import Channel, Evidence
@@ -33,7 +33,7 @@ from nba_ml.registry.repeatable import describe_move, move_from, starting_serial
 from nba_ml.registry.states import promoted_state, require_reason
 from nba_ml.registry.systems.interface import PredictionSystem
 from nba_ml.registry.systems.loading import find_model, load_system
-from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
+from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem
 
 WAIVED_BY_NAMING = ("newer", "not_set_aside")
 """The conditions that are waived if a person names a model and gives a reason."""
@@ -173,51 +173,50 @@ def _month_in(model_id: str) -> str:
 
 
 def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
-    """The first possible comparison of those in `registry.promotion_rules`, or why there is none."""
+    """The first possible comparison of those in `registry.promotion_rules`, or why not. Nothing is trained."""
     limits = context.promotion
-    later = context.snapshots(month_of(max(champion.extent.given_until, candidate.extent.given_until)))
-    rows = out_of_time_rows(champion, candidate, list(later.values()), limits.rows)
+
+    def since(day: date) -> list[pa.Table]:
+        return list(context.snapshots(month_of(day)).values())
+
+    last = max(champion.extent.given_until, candidate.extent.given_until)
+    rows = out_of_time_rows(champion, candidate, since(last), limits.rows)
     if rows is None:
-        every = context.snapshots("")
-        tables = list(every.values())
-        try:
-            candidate = _refit_measured(candidate, every)
-        except StaleInputError as error:
-            return f"the booster that its metrics were measured with cannot be refitted: {str(error).rstrip('.')}"
-        try:
-            champion = _refit_measured(champion, every)
-            rows = held_out_rows(champion, candidate, tables)
-        except StaleInputError:
-            rows = mixed_rows(champion, candidate, tables)
+        measured, theirs = _measured(context, candidate), _measured(context, champion)
+        if measured is None:
+            return f"{_not_stored(candidate)}, or wait for {limits.rows:,} rows of games after {last}"
+        candidate = measured
+        if theirs is not None:
+            champion = theirs
+            fitted = max(champion.extent.fitted_until, candidate.extent.fitted_until)
+            rows = held_out_rows(champion, candidate, since(fitted))
+        else:
+            fitted = max(champion.extent.given_until, candidate.extent.fitted_until)
+            rows = mixed_rows(champion, candidate, since(fitted))
             missing = too_few(rows, limits.rows)
             if missing is not None:
                 return (
-                    "rows that the champion was fitted on have been corrected, or XGBoost has changed, so its measured "
-                    f"booster cannot be refitted, and only games after {champion.extent.given_until}, the end of its "
-                    f"training data, are new to both: {missing}. Try again after more games"
+                    f"{_not_stored(champion)}. Without it, only games after {champion.extent.given_until}, the end of "
+                    f"its training data, are new to both: {missing}"
                 )
     evidence = compare_systems(champion, candidate, rows, limits.margin, V2_33FEATURES)
     return evidence or "the store has no games that are new to both"
 
 
-def _refit_measured(system: PredictionSystem, snapshots: Mapping[str, pa.Table]) -> PredictionSystem:
-    """Refit the booster that a published model's metrics were measured with; other systems are returned as they are.
+def _measured(context: ReleaseContext, system: PredictionSystem) -> PredictionSystem | None:
+    """The booster that a published model's metrics were measured with, which training stored; None if it is not there.
 
-    It depends only on the rows up to early stopping, so only their months must be unchanged. New games in the current
-    month and corrections to held-out games do not matter.
-
-    Args:
-        snapshots: month -> rows, of all months in the store.
-
-    Raises:
-        StaleInputError: rows that it was fitted on have changed, or XGBoost produces other bytes from them.
+    Other systems, and a model that is that booster itself, are returned as they are.
     """
     if not isinstance(system, XGBoostSystem) or system.held_out:
         return system
-    record, given = system.record, pa.scalar(system.extent.given_until, pa.date32())
-    last = month_of(record.split.sides()["early_stopping"].last)
-    needed = tuple(ref for ref in record.split.snapshots if ref.month <= last)
-    split = record.split.model_copy(update={"snapshots": needed})
-    rows = {month: table.filter(pc.less_equal(table["game_date"], given)) for month, table in snapshots.items()}
-    measured = measured_system(replace(system, record=record.model_copy(update={"split": split})), rows)
-    return replace(measured, record=record)
+    booster = measured_booster(context.months, system.record)
+    return None if booster is None else replace(system, booster=booster, held_out=True)
+
+
+def _not_stored(system: PredictionSystem) -> str:
+    return (
+        f"the store does not have the booster that the metrics of {system.version} were measured with: another store "
+        f"or an earlier version trained it. Run `nba-ml run --month {system.newest_month}`, which trains that month "
+        "again and keeps it"
+    )

@@ -9,11 +9,12 @@ rows. So the comparison uses the first of these that is possible, and the eviden
   side of its split, on games after all rows that were used to fit or stop either. It compares what the training recipe
   makes of the two months' data.
 - `mixed`: the published champion against the candidate's measured booster, on games after the champion's data and after
-  the rows used to fit or stop that booster. Used if the champion's measured booster cannot be refitted because rows
-  that it was fitted on have been corrected. The champion was trained on newer games than its opponent, so the test is
-  harder for the candidate, and it is the serving model that is compared.
+  the rows used to fit or stop that booster. Used if the store does not have the champion's measured booster. The
+  champion was trained on newer games than its opponent, so the test is harder for the candidate, and it is the serving
+  model that is compared.
 
-No comparison contains a game that was used to train either side.
+No comparison contains a game that was used to train either side, and none trains a model: training stores the booster
+that it measured.
 
 This module selects the rows, compares, and applies the conditions. `registry.promotion` reads models and months;
 `channel` holds the pointer.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import xgboost as xgb
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,14 +23,15 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.registry.channel import read_channel, read_history
 from nba_ml.registry.manifest import BundleNames
-from nba_ml.registry.promotion import _refit_measured, latest_published, promote
+from nba_ml.registry.promotion import _measured, latest_published, promote
 from nba_ml.registry.promotion_rules import compare_systems, held_out_rows, mixed_rows, out_of_time_rows, too_few
 from nba_ml.registry.publication import Bundle, publish
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import TrainingExtent
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.rules import RULES
-from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem, measured_system
+from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem
+from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.registry.places import Folder
 from nba_ml_tests.registry.publication_machine import verdict_on
@@ -43,6 +45,7 @@ from nba_ml_tests.release_scene import (
     as_of,
     champion_of,
     changed,
+    measured_file,
     model_of,
     publish_made,
     published_model,
@@ -85,9 +88,9 @@ def test_the_rows_of_a_comparison_are_new_to_both(bench: ReleaseContext) -> None
     """Guards against the leak that matters: a candidate graded on games that it was fitted on."""
     pair = []
     for month in ("2021-12", "2022-01"):
-        system = load_system(bench.objects, find_model(bench.objects, published_model(bench.objects, month)), 1)
-        assert isinstance(system, XGBoostSystem)
-        pair.append(measured_system(system, bench.snapshots("")))
+        measured = _measured(bench, system_of_id(bench, published_model(bench.objects, month)))
+        assert isinstance(measured, XGBoostSystem)
+        pair.append(measured)
     tables = list(bench.snapshots("").values())
     rows = held_out_rows(pair[0], pair[1], tables)
     newest = max(model_of(month).record.split.sides()["early_stopping"].last for month in ("2021-12", "2022-01"))
@@ -226,13 +229,35 @@ def test_a_model_of_the_same_games_is_not_newer(bench: ReleaseContext) -> None:
     assert f"it was trained on games up to {WEEKS[1]}, the champion up to {WEEKS[1]}" in done.message
 
 
-def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(bench: ReleaseContext) -> None:
-    """Guards against the champion that serves for ever because a row of last season was corrected.
+def forget_measured(bench: ReleaseContext, identity: str) -> None:
+    """The store as an earlier version left it: without the booster that the model's metrics were measured with."""
+    objects = bench.months.objects
+    assert isinstance(objects, DirectoryStore)
+    (objects.root / measured_file(system_of_id(bench, identity).record)).unlink()
+
+
+def test_a_correction_of_old_rows_changes_no_comparison(bench: ReleaseContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the second that a promotion may take: nothing is trained, whatever was corrected since."""
+    retrained(bench, as_of(WEEKS[0]))
+    promote(bench, AT)
+    months = as_of(WEEKS[1])
+    newer = retrained(bench, months)
+    bench.months.save(STORED["feature_store_snapshot"], "2021-11", changed_month(months, "2021-11")["2021-11"])
+    monkeypatch.delattr(xgb, "train")
+    done = promote(bench, AT)
+    assert done.moved, done.message
+    assert "held out from both" in done.message
+    assert champion_of(bench) == newer
+
+
+def test_a_champion_whose_measured_booster_is_not_stored_is_compared_as_it_serves(bench: ReleaseContext) -> None:
+    """Guards against a champion of an earlier version that serves for ever.
 
     What is compared is the champion as it serves and the candidate's measured booster, on games new to both.
     """
     older = retrained(bench, as_of(WEEKS[0]))
     promote(bench, AT)
+    forget_measured(bench, older)
     months = changed_month(as_of(WEEKS[-1]), "2021-11")
     newer = retrained(bench, months)
     done = promote(bench, AT)
@@ -242,7 +267,8 @@ def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(benc
     assert evidence is not None
     assert (evidence.unseen, evidence.champion, evidence.candidate) == ("mixed", older, newer)
     champion, candidate = system_of_id(bench, older), system_of_id(bench, newer)
-    measured = measured_system(candidate, {month: snapshot.table for month, snapshot in months.items()})
+    measured = _measured(bench, candidate)
+    assert measured is not None
     new_to_both = max(champion.extent.given_until, measured.extent.fitted_until)
     assert (
         new_to_both == measured.extent.fitted_until == date(2022, 1, 13)
@@ -256,17 +282,18 @@ def test_a_correction_to_what_the_champion_was_fitted_on_does_not_freeze_it(benc
         assert mae == pytest.approx(np.abs(np.round(system.predict(columns), 2) - points).mean(), abs=1e-4)
 
 
-def test_a_correction_that_leaves_few_new_games_promotes_nobody_and_says_why(bench: ReleaseContext) -> None:
-    """Guards against a promotion on a few days' luck, and an advice (train again) that cannot help."""
+def test_too_few_games_after_such_a_champion_promote_nobody_and_say_why(bench: ReleaseContext) -> None:
+    """Guards against a promotion on a few days' luck."""
     older = retrained(bench, as_of(WEEKS[0]))
     promote(bench, AT)
-    retrained(bench, changed_month(as_of(date(2022, 1, 12)), "2021-11"))
+    forget_measured(bench, older)
+    retrained(bench, as_of(date(2022, 1, 12)))
     done = promote(bench, AT)
     assert not done.moved
     assert champion_of(bench) == older
     assert "only games after 2022-01-09, the end of its training data, are new to both" in done.message
     assert "a comparison needs 1,000 rows on 5 dates that are new to both, and there are 476 on 3" in done.message
-    assert "train_split" not in done.message
+    assert "Run `nba-ml run --month 2022-01`" in done.message
 
 
 def test_a_correction_to_held_out_games_is_no_hindrance(bench: ReleaseContext) -> None:
@@ -279,30 +306,17 @@ def test_a_correction_to_held_out_games_is_no_hindrance(bench: ReleaseContext) -
     assert "held out from both" in done.message
 
 
-def test_a_candidate_of_corrected_rows_is_to_be_trained_again(bench: ReleaseContext) -> None:
-    """Guards the one case in which training again helps: the candidate's own rows are no longer what they were."""
+def test_a_candidate_whose_measured_booster_is_not_stored_says_what_to_run(bench: ReleaseContext) -> None:
+    """Guards a candidate that another store trained: there is nothing held out to compare it on."""
     older = retrained(bench, as_of(WEEKS[0]))
     promote(bench, AT)
-    months = as_of(WEEKS[1])
-    retrained(bench, months)
-    bench.months.save(STORED["feature_store_snapshot"], "2021-11", changed_month(months, "2021-11")["2021-11"])
+    newer = retrained(bench, as_of(WEEKS[1]))
+    forget_measured(bench, newer)
     done = promote(bench, AT)
     assert not done.moved
-    assert (
-        "the booster that its metrics were measured with cannot be refitted: The snapshots of 2021-11" in done.message
-    )
+    assert f"does not have the booster that the metrics of {newer} were measured with" in done.message
+    assert "Run `nba-ml run --month 2022-01`" in done.message
     assert champion_of(bench) == older
-
-
-def test_a_measured_booster_made_of_fewer_months_keeps_its_whole_record(bench: ReleaseContext) -> None:
-    """Guards what is said of it: it is made again of the months up to early stopping, and was given all of them."""
-    system = system_of_id(bench, retrained(bench, as_of(WEEKS[0])))  # its early stopping ended in December
-    measured = _refit_measured(system, bench.snapshots(""))
-    assert isinstance(measured, XGBoostSystem)
-    assert measured.held_out
-    assert measured.record == system.record
-    assert _refit_measured(measured, {}) is measured
-    assert _refit_measured(RULES["mock"], {}) is RULES["mock"]
 
 
 @given(

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.checks.registry import STORED
-from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.digest import HasDigest, bytes_digest
 from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
@@ -21,6 +21,7 @@ from nba_ml.data.split import split_by_date
 from nba_ml.data.stored import results_of, save_refused
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.model.record import TrainingReport
+from nba_ml.model.stored import measured_booster
 from nba_ml.model.values import DescribedModel, TrainedModel
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.verdict import CheckVerdict, Verdict
@@ -117,6 +118,18 @@ def test_split_model_record_and_artifact_come_back_equal(store: MonthStore, trai
         store.save(STORED[asset], MONTH, value)
         assert loaded(store, asset) == value
         assert loaded(store, asset).digest == value.digest
+
+
+def test_the_measured_booster_is_kept_beside_the_shipped_one(store: MonthStore, trained: Trained) -> None:
+    """Guards comparisons without training: the booster that the metrics were measured with, intact or not at all."""
+    shipped = b"{}"
+    report = trained.report.model_copy(update={"model_sha256": bytes_digest(shipped)})
+    assert measured_booster(store, trained.record) is None
+    store.save(STORED["xgboost_model"], MONTH, TrainedModel(report, shipped, trained.fitted.booster))
+    assert loaded(store, "xgboost_model") == TrainedModel(report, shipped)
+    assert measured_booster(store, trained.record) == trained.fitted.booster
+    store.objects.write(f"boosters/{trained.record.measured_sha256}.json", trained.fitted.booster[:-1])
+    assert measured_booster(store, trained.record) is None
 
 
 def test_no_model_yet_comes_back_as_none(store: MonthStore) -> None:

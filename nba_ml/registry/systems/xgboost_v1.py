@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from pydantic import ValidationError
 
-from nba_ml.contract.digest import bytes_digest
-from nba_ml.contract.errors import BundleError, PublicationError, StaleInputError
+from nba_ml.contract.errors import BundleError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.model_id import SYSTEM_ID
 from nba_ml.model.record import ModelRecord
-from nba_ml.model.training import fit, gather, predict
+from nba_ml.model.training import predict
 from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.manifest import BundleNames
@@ -121,26 +118,3 @@ def system_of(bundle: ReadBundle, threads: int | None = None) -> XGBoostSystem:
         ) from error
     bundle.require_reproduced(predict_loaded(load_booster(bundle.booster, threads), bundle.rows))
     return XGBoostSystem(record, bundle.booster, record.measured_sha256 == record.model_sha256, threads)
-
-
-def measured_system(system: XGBoostSystem, tables: Mapping[str, pa.Table]) -> XGBoostSystem:
-    """The booster that the record's metrics were measured with, refitted from the same rows to the same bytes.
-
-    Args:
-        tables: month -> all snapshot rows, for all months of the record's split.
-
-    Raises:
-        StaleInputError: the snapshots are no longer those of the split, or the fit produces other bytes.
-    """
-    if system.held_out:
-        return system
-    record = system.record
-    sides = gather(tables, record.split, V2_33FEATURES).sides(record.split)
-    fitted = fit(sides["train"], sides["early_stopping"], record.parameters, V2_33FEATURES, system.threads).booster
-    if bytes_digest(fitted) != record.measured_sha256:
-        raise StaleInputError(
-            f"The booster that the metrics of {record.model_id} were measured with cannot be refitted: its sha256 was "
-            f"{record.measured_sha256}, and the same rows now give {bytes_digest(fitted)}. The XGBoost installations "
-            "differ. Train the month again with this one, or wait for games that are new to both models."
-        )
-    return replace(system, booster=fitted, held_out=True)
