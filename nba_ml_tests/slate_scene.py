@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import MonthRows
-from nba_ml.data.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 from nba_ml.registry.channel import Channel, ChannelModel, Share
 from nba_ml.registry.systems.rules import RULES
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem
+from nba_ml.slates.rows import with_tip_offs
 from nba_ml.slates.slate import Slate, SlateSystems, score_slate
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.release_scene import model_of
@@ -22,7 +23,8 @@ from nba_ml_tests.release_scene import model_of
 DAY = date(2022, 1, 15)
 """Eleven games, after everything that the champion was given."""
 
-BEFORE_THE_GAMES = datetime(2022, 1, 15, 22, tzinfo=UTC)
+BEFORE_THE_GAMES = datetime(2022, 1, 15, 16, tzinfo=UTC)
+"""Eleven in the morning in New York."""
 AFTERWARDS = datetime(2025, 7, 1, tzinfo=UTC)
 
 
@@ -31,8 +33,8 @@ def slate_rows_of(day: date) -> pa.Table:
     """The feature rows of a date in `tables.SLATE_ROWS`."""
     stored = features_of(f"{day:%Y-%m}")
     rows = MonthRows.of_tables(stored, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
-    whole = rows.append_column(SLATE_ROWS.field("universal_player_id"), stored.column("universal_player_id"))
-    return whole.filter(pc.equal(whole.column("game_date"), pa.scalar(day, pa.date32()))).cast(SLATE_ROWS)
+    whole = with_tip_offs(rows.append_column("universal_player_id", stored.column("universal_player_id")), {})
+    return whole.filter(pc.equal(whole.column("game_date"), pa.scalar(day, pa.date32())))
 
 
 @cache

@@ -92,8 +92,9 @@ def grade(month: str) -> int:
     """Grade the slates of a month against its results: champion and challenger, served and in shadow.
 
     The stored predictions are graded; nothing is predicted again. If a date has several versions, the newest made
-    before midnight UTC counts. A date that was only scored later is a replay and is reported separately. The exit code
-    is 1 if there is no result yet.
+    before the games counts. A prediction made after tip-off is a replay. Where tip-off is unknown, one made before noon
+    Eastern was made ahead, and one made later on the date is shown as 'tip-off unknown'. The three are reported
+    separately. The exit code is 1 if there is no result yet.
     """
     from nba_ml.contract.season import parse_month
     from nba_ml.slates.operations import grade_month_of_slates
@@ -150,7 +151,7 @@ def _write(out: Path, data: bytes, uri: str) -> None:
 
 
 def _print_slate(done: Predicted) -> None:
-    from nba_ml.slates.slate import RECOMMENDATIONS, served_counts
+    from nba_ml.slates.slate import RECOMMENDATIONS, REPLAYED, UNKNOWN, served_counts
 
     slate, report = done.kept.slate, done.kept.slate.report
     say(f"Slate of {report.game_date}" + (f": {'; '.join(done.notes)}." if done.notes else ""))
@@ -166,11 +167,13 @@ def _print_slate(done: Predicted) -> None:
         say(f"  set aside: {each.player_lookup or '(no name)'} {each.game_id}: {each.reason}")
     for reason, count in report.set_aside_by_reason.items() if len(report.set_aside) > SHOWN else ():
         say(f"  set aside in all, {reason}: {count:,}")
-    if not slate.ahead:
-        say(f"Replay: made {slate.created_at:%Y-%m-%d %H:%M} UTC, after the date had ended.")
+    if slate.made == REPLAYED:
+        say(f"Replay: made {slate.created_at:%Y-%m-%d %H:%M} UTC, after a game had begun.")
+    elif slate.made == UNKNOWN:
+        say(f"Tip-off unknown: made {slate.created_at:%Y-%m-%d %H:%M} UTC, after noon Eastern, so perhaps too late.")
     if not done.is_current:
         first = done.current
-        why = "stood when the day was over" if first.slate.ahead else "is the first of those made after the day"
+        why = "stood when the games began" if first.slate.ahead else "is the first of those not made ahead"
         say(f"It does not count: version {first.number}, made {first.slate.created_at:%Y-%m-%d %H:%M} UTC, {why}.")
     say(f"{'Kept      ' if done.kept.new else 'Kept before'} {done.kept.uri}")
 
@@ -198,8 +201,9 @@ def _print_grades(report: SlateGradeReport) -> None:
     if report.compared:
         _print_frame(compared_frame(report), "Champion's error minus challenger's, on the rows of both")
     say(
-        f"{report.dates} dates with a slate, {report.replayed_dates} of them replayed; {len(report.waiting)} have no "
-        "result yet."
+        f"{report.dates} dates with a slate, {report.replayed_dates} of them replayed"
+        + (f", {report.unknown_dates} with tip-off unknown" if report.unknown_dates else "")
+        + f"; {len(report.waiting)} have no result yet."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 EASTERN = ZoneInfo("America/New_York")
@@ -31,3 +31,8 @@ def eastern_date(moment: date | datetime) -> date:
 def eastern_noon(day: date) -> datetime:
     """Noon Eastern of a date, in UTC: no game begins earlier."""
     return datetime.combine(day, time(12), EASTERN).astimezone(UTC)
+
+
+def eastern_midnight(day: date) -> datetime:
+    """The end of a date in the East, in UTC: no game of the date begins later."""
+    return datetime.combine(day + timedelta(days=1), time.min, EASTERN).astimezone(UTC)

@@ -169,8 +169,10 @@ PREDICTION_GRADES = pa.schema(
 `outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it cannot predict;
 `month_of_season` counts from October, 1."""
 
-SLATE_ROWS = pa.schema([*FEATURE_ROWS, pa.field("universal_player_id", pa.string())])
-"""A date's rows of the feature store, before their games are played."""
+_TIP_OFF = pa.field("tip_off", pa.timestamp("us", tz="UTC"))
+
+SLATE_ROWS = pa.schema([*FEATURE_ROWS, pa.field("universal_player_id", pa.string()), _TIP_OFF])
+"""A date's rows of the feature store, before their games are played. `tip_off` is null if it is unknown."""
 
 SLATE_PREDICTIONS = pa.schema(
     [
@@ -180,6 +182,7 @@ SLATE_PREDICTIONS = pa.schema(
         pa.field("role", pa.string(), nullable=False),
         pa.field("channel_serial", pa.int64(), nullable=False),
         pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        _TIP_OFF,
     ]
 )
 """A stored slate: `side` is champion or challenger, `role` served or shadow, `channel_serial` the channel's
@@ -193,4 +196,4 @@ SLATE_GRADES = pa.schema(
         pa.field("made", pa.string(), nullable=False),
     ]
 )
-"""A slate's prediction with its result. `made` is 'ahead', or 'replayed' if it was made after its date."""
+"""A slate's prediction with its result. `made` is as `slates.slate.made` says."""

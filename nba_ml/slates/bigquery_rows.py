@@ -6,8 +6,7 @@ from datetime import date
 import pyarrow as pa
 
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.data.tables import SLATE_ROWS
-from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games
+from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games, with_tip_offs
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
 
@@ -27,7 +26,7 @@ class BigQuerySlateRows:
             SettingsError: there are no credentials, or the table's name is invalid.
         """
         parameters: dict[str, str | int | date] = {"day": day, "feature_names": ",".join(V2_33FEATURES.names)}
-        return self._ask("slate_rows", parameters, "slate-rows").select(SLATE_ROWS.names).cast(SLATE_ROWS)
+        return with_tip_offs(self._ask("slate_rows", parameters, "slate-rows"), {})
 
     def upcoming(self, day: date, games: str = "") -> Upcoming:
         """Raises SlateError: BigQuery's feature store has the rows of a date, or there are none."""

@@ -1,7 +1,7 @@
 """Grades of slates: served and shadow predictions compared with the actual results.
 
-The grades use predictions stored when they were made, never recreated ones. Predictions made ahead and predictions of
-replayed days are never combined.
+The grades use predictions stored when they were made, never recreated ones. Predictions made ahead, replayed ones, and
+those of which this is unknown are never combined.
 
 Groups rows and measures them. `evaluation.grades` grades single rows; `slates.slate` decides which version counts.
 """
@@ -27,14 +27,10 @@ from nba_ml.data.tables import PREDICTIONS, SLATE_GRADES, SLATE_PREDICTIONS
 from nba_ml.evaluation.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
 from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.model.metrics import Interval, PredictionMetrics, interval_over_days, measure
-from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED, Slate
-
-AHEAD, REPLAYED = "ahead", "replayed"
+from nba_ml.slates.slate import AHEAD, CHALLENGER, CHAMPION, REPLAYED, SERVED, UNKNOWN, Made, Slate, made
 
 FEWEST_DAYS = 5
 """Minimum number of game dates for a bootstrap interval."""
-
-Made = Literal["ahead", "replayed"]
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 _KEY = ["player_lookup", "game_date"]
@@ -88,7 +84,10 @@ class SidesCompared(BaseModel):
 
 
 class SlateGradeReport(BaseModel):
-    """The grades of a month's slates. `waiting` are dates without results yet; they are not measured."""
+    """The grades of a month's slates. `waiting` are dates without results yet; they are not measured.
+
+    `replayed_dates` have a prediction that was made after tip-off, `unknown_dates` one that may have been.
+    """
 
     model_config = _FROZEN
 
@@ -96,6 +95,7 @@ class SlateGradeReport(BaseModel):
     dates: int
     waiting: tuple[date, ...]
     replayed_dates: int
+    unknown_dates: int = 0
     served: tuple[SlateGrade, ...]
     grades: tuple[SlateGrade, ...]
     compared: tuple[SidesCompared, ...]
@@ -144,7 +144,8 @@ def grade_slates(
         month=month,
         dates=len(slates),
         waiting=tuple(sorted({slate.report.game_date for slate in slates} - played)),
-        replayed_dates=sum(not slate.ahead for slate in slates),
+        replayed_dates=sum(slate.made == REPLAYED for slate in slates),
+        unknown_dates=sum(slate.made == UNKNOWN for slate in slates),
         served=tuple(_served(rows, graded, snapshot)),
         grades=tuple(_by_kind(rows, graded, snapshot)),
         compared=tuple(_compared(graded)),
@@ -156,8 +157,11 @@ def grade_slates(
 def _predicted(slates: Sequence[Slate]) -> pd.DataFrame:
     """All rows of the slates, with the column `made`."""
     tables = [
-        slate.table.append_column("made", pa.array([AHEAD if slate.ahead else REPLAYED] * slate.table.num_rows))
+        slate.table.append_column(
+            "made", pa.array([made(slate.created_at, day, each) for each in tip_offs], pa.string())
+        )
         for slate in sorted(slates, key=lambda slate: slate.report.game_date)
+        for day, tip_offs in [(slate.report.game_date, slate.table.column("tip_off").to_pylist())]
     ]
     empty = SLATE_PREDICTIONS.empty_table().append_column("made", pa.array([], pa.string()))
     frame: pd.DataFrame = pa.concat_tables([empty, *tables]).to_pandas(date_as_object=False)
@@ -180,11 +184,11 @@ def _graded(rows: pd.DataFrame, snapshot: Snapshot, version: FeatureVersion) -> 
 
 def _served(rows: pd.DataFrame, graded: pd.DataFrame, snapshot: Snapshot) -> Iterator[SlateGrade]:
     """Grades of all served predictions, whichever model made them."""
-    for made in (AHEAD, REPLAYED):
-        chosen = rows[(rows["role"] == SERVED) & (rows["made"] == made)]
+    for kind in (AHEAD, UNKNOWN, REPLAYED):
+        chosen = rows[(rows["role"] == SERVED) & (rows["made"] == kind)]
         if len(chosen):
-            of_them = graded[(graded["role"] == SERVED) & (graded["made"] == made)]
-            yield _grade(("all", SERVED, "", "", made), chosen, of_them, snapshot)
+            of_them = graded[(graded["role"] == SERVED) & (graded["made"] == kind)]
+            yield _grade(("all", SERVED, "", "", kind), chosen, of_them, snapshot)
 
 
 def _by_kind(rows: pd.DataFrame, graded: pd.DataFrame, snapshot: Snapshot) -> Iterator[SlateGrade]:
@@ -223,13 +227,13 @@ def _compared(graded: pd.DataFrame) -> Iterator[SidesCompared]:
     champion, challenger = (graded[graded["side"] == side] for side in (CHAMPION, CHALLENGER))
     wanted = [*_KEY, "model_version", "made", "absolute_error"]
     both = champion[wanted].merge(challenger[wanted], on=[*_KEY, "made"], validate="one_to_one")
-    for (ours, theirs, made), rows in both.groupby(["model_version_x", "model_version_y", "made"], sort=True):
+    for (ours, theirs, kind), rows in both.groupby(["model_version_x", "model_version_y", "made"], sort=True):
         gain = (rows["absolute_error_x"] - rows["absolute_error_y"]).to_numpy()
         days = rows["game_date"].to_numpy().astype("datetime64[D]")
         yield SidesCompared(
             champion=ours,
             challenger=theirs,
-            made=made,
+            made=kind,
             rows=len(rows),
             days=len(np.unique(days)),
             champion_mae=round(float(rows["absolute_error_x"].mean()), 6),

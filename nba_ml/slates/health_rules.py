@@ -68,7 +68,7 @@ def slates_made(days: SlateDays, now: datetime) -> HealthFinding:
         f"{', '.join(map(str, missing))}. {since}.",
         "Check the ticks of daily_slate on the UI's Automation page. A tick without rows skips and a failed tick is "
         f"red, but neither sends a notice. To make the slate now, run `nba-ml slate predict --date {missing[-1]}` "
-        "(add --to-bigquery to send it). A slate made after midnight UTC is a replay.",
+        "(add --to-bigquery to send it). A slate made after tip-off is a replay.",
         [{"date": str(day)} for day in missing],
     )
 

@@ -5,9 +5,9 @@ Does not import Dagster, because the terminal scores slates too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
 import pyarrow as pa
@@ -93,9 +93,15 @@ def no_rows(day: date, near: Sequence[date]) -> SlateError:
 def slate_rows(features: pa.Table) -> pa.Table:
     """Rows of `tables.ML_FEATURE_STORE_V2` in `tables.SLATE_ROWS`."""
     rows = MonthRows.of_tables(features, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
-    return rows.append_column(SLATE_ROWS.field("universal_player_id"), features.column("universal_player_id")).cast(
-        SLATE_ROWS
-    )
+    rows = rows.append_column("universal_player_id", features.column("universal_player_id"))
+    return with_tip_offs(rows, {})
+
+
+def with_tip_offs(rows: pa.Table, tip_offs: Mapping[str, datetime | None]) -> pa.Table:
+    """The rows in `tables.SLATE_ROWS`, with the tip-off of each `game_id` that is known."""
+    found = [tip_offs.get(game) for game in rows.column("game_id").to_pylist()]
+    kind = SLATE_ROWS.field("tip_off").type
+    return rows.append_column("tip_off", pa.array(found, kind)).select(SLATE_ROWS.names).cast(SLATE_ROWS)
 
 
 class StoredSlateRows:

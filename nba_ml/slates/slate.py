@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Literal, Protocol, TypeVar
+from datetime import date, datetime
+from typing import Final, Literal, Protocol, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from nba_ml.contract.digest import json_digest
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.times import eastern_midnight, eastern_noon
 from nba_ml.data.feature_rows import validate_rows
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import FEATURE_ROWS, SLATE_PREDICTIONS
@@ -33,6 +34,10 @@ from nba_ml.registry.rollout_rules import serving_model
 from nba_ml.registry.systems.interface import PredictionSystem
 
 SERVED, SHADOW = "served", "shadow"
+AHEAD: Final = "ahead"
+UNKNOWN: Final = "tip-off unknown"
+REPLAYED: Final = "replayed"
+Made = Literal["ahead", "tip-off unknown", "replayed"]
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 Side = Literal["champion", "challenger"]
@@ -90,7 +95,8 @@ class SlateReport(BaseModel):
 class Slate:
     """A scored slate, in `tables.SLATE_PREDICTIONS`.
 
-    `digest` covers everything except `created_at`: the same rows and channel state give the same digest.
+    `digest` covers everything except `created_at`: the same rows and channel state give the same digest. Without any
+    tip-off it is that of slates that had no such column.
     """
 
     table: pa.Table
@@ -101,7 +107,11 @@ class Slate:
     @classmethod
     def of(cls, table: pa.Table, report: SlateReport, created_at: datetime) -> Slate:
         """Build the slate with the digest of the rows and the report."""
-        content = {"rows": table_digest(table, without=("created_at",)), "report": report.model_dump(mode="json")}
+        unknown = ("tip_off",) if table.column("tip_off").null_count == table.num_rows else ()
+        content = {
+            "rows": table_digest(table, without=("created_at", *unknown)),
+            "report": report.model_dump(mode="json"),
+        }
         return cls(table, report, created_at, json_digest(content))
 
     @property
@@ -110,9 +120,16 @@ class Slate:
         return self.table.filter(pc.equal(self.table.column("role"), SERVED))
 
     @property
+    def made(self) -> Made:
+        """How its rows were made (`made`), by the one that counts least: ahead only if all of them were."""
+        day, tip_offs = self.report.game_date, self.table.column("tip_off").unique().to_pylist() or [None]
+        found = {made(self.created_at, day, tip_off) for tip_off in tip_offs}
+        return REPLAYED if REPLAYED in found else UNKNOWN if UNKNOWN in found else AHEAD
+
+    @property
     def ahead(self) -> bool:
-        """Whether it was made before the end of its day (`game_day_end`)."""
-        return self.created_at < game_day_end(self.report.game_date)
+        """Whether all of it was made before the games."""
+        return self.made == AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +159,7 @@ def score_slate(
     prediction is served instead.
 
     Args:
-        rows: `tables.SLATE_ROWS`, of this date only.
+        rows: `tables.SLATE_ROWS`, of this date only. A player's tip-off is that of his rows, if they have one.
         created_at: now, with its time zone.
 
     Raises:
@@ -156,10 +173,12 @@ def score_slate(
     serves = {
         player: _serving_side(systems.channel, player, day) for player in usable.column("player_lookup").to_pylist()
     }
+    tip_offs = dict(zip(*(rows.column(name).to_pylist() for name in ("player_lookup", "tip_off")), strict=True))
     scored = [
         _scored(side, system, usable, serves, systems.channel.serial, created_at, version)
         for side, system in systems.by_side().items()
     ]
+    scored = [_with_tip_offs(table, tip_offs) for table in scored]
     table = pa.concat_tables(scored).sort_by([("player_lookup", "ascending"), ("role", "ascending")])
     served = set(table.filter(pc.equal(table.column("role"), SERVED)).column("player_lookup").to_pylist())
     by_side = systems.by_side()
@@ -236,7 +255,13 @@ def _scored(
     }
     for name, values in more.items():
         table = table.append_column(name, pa.array(values, SLATE_PREDICTIONS.field(name).type))
-    return table.cast(SLATE_PREDICTIONS)
+    return table
+
+
+def _with_tip_offs(table: pa.Table, tip_offs: dict[str, datetime | None]) -> pa.Table:
+    field = SLATE_PREDICTIONS.field("tip_off")
+    found = [tip_offs.get(player) for player in table.column("player_lookup").to_pylist()]
+    return table.append_column(field, pa.array(found, field.type)).cast(SLATE_PREDICTIONS)
 
 
 def _partitioned(rows: pa.Table, version: FeatureVersion) -> tuple[pa.Table, int, list[SetAside]]:
@@ -286,13 +311,17 @@ def highest_edges(slate: Slate, most: int = 10) -> pa.Table:
     return ranked.slice(0, most).drop_columns(["edge"])
 
 
-def game_day_end(day: date) -> datetime:
-    """Until this moment, a prediction counts as made ahead: midnight UTC at the end of the date.
+def made(created_at: datetime, day: date, tip_off: datetime | None) -> Made:
+    """Whether a prediction was made before its game.
 
-    That is 7 or 8 p.m. in New York, when most games begin and no evening game is over. The rows have no tip-off times,
-    so a prediction made during a matinee also counts as ahead. Its features and model still end the day before.
+    It was if it was made before tip-off or, if that is unknown, before noon Eastern of the date. Later on the date, it
+    may have been: 'tip-off unknown'. Everything else is replayed.
     """
-    return datetime.combine(day + timedelta(days=1), time.min, UTC)
+    if tip_off is not None:
+        return AHEAD if created_at < tip_off else REPLAYED
+    if created_at < eastern_noon(day):
+        return AHEAD
+    return UNKNOWN if created_at < eastern_midnight(day) else REPLAYED
 
 
 class _Made(Protocol):
@@ -306,8 +335,8 @@ Version = TypeVar("Version", bound=_Made)
 def current_version(versions: Sequence[Version]) -> Version:
     """The version of a date that counts, which is the one served when the games began. `versions` are oldest first.
 
-    It is the newest version made ahead that has predictions. If none was made ahead, the day is a replay and the first
-    version counts: later ones could have been chosen for their results. Raises ValueError without versions.
+    It is the newest version made ahead that has predictions. If none was made ahead, the first version counts: later
+    ones could have been chosen for their results. Raises ValueError without versions.
     """
     if not versions:
         raise ValueError("a date without versions has none that counts")

@@ -27,7 +27,7 @@ from nba_ml.data.upcoming import (
     with_lookups,
     with_upcoming,
 )
-from nba_ml.slates.rows import NEAR, StoredSlateRows, Upcoming, slate_rows
+from nba_ml.slates.rows import NEAR, StoredSlateRows, Upcoming, slate_rows, with_tip_offs
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 from nba_ml.sources.upcoming import SCHEDULE, UpcomingTables, players_out
 
@@ -71,7 +71,8 @@ class EmbeddedSlateRows(StoredSlateRows):
         )
         where = "named by --games" if games else "scheduled"
         counts = f"{len(found)} games {where}, {rows.num_rows} players, box scores up to {last}"
-        return Upcoming(slate_rows(features), (counts, *notes))
+        tip_offs = {game.platform_id: game.tip_off for game in found}
+        return Upcoming(with_tip_offs(slate_rows(features).drop_columns("tip_off"), tip_offs), (counts, *notes))
 
     def _require_played(self, history: pa.Table, day: date, last: date) -> None:
         month = season.month_of(day)

@@ -80,11 +80,11 @@ def test_a_version_that_does_not_count_names_the_one_that_does(terminal: Termina
     rollout_start(terminal.bench, "mock", AFTERWARDS, WHY, DAY, share=10)
     said = terminal.says(0, *predict)
     assert "It does not count: version 1, made 20" in said
-    assert "is the first of those made after the day" in said
+    assert "is the first of those not made ahead" in said
     slates = SlateStore(terminal.bench.months.objects)
     slates.keep(slate(at=BEFORE_THE_GAMES))
     said = terminal.says(0, *predict)
-    assert "It does not count: version 3, made 2022-01-15 22:00 UTC, stood when the day was over" in said
+    assert "It does not count: version 3, made 2022-01-15 16:00 UTC, stood when the games began" in said
 
 
 def test_a_file_that_cannot_be_written_leaves_what_was_there(terminal: Terminal, tmp_path: Path) -> None:

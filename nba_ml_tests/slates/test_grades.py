@@ -11,13 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from nba_ml.contract.times import eastern_noon
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import SLATE_GRADES
 from nba_ml.registry.channel import Share
 from nba_ml.slates.grades import SlateGrade, compared_frame, grade_slates, grades_frame
-from nba_ml.slates.slate import Slate, game_day_end
+from nba_ml.slates.rows import with_tip_offs
+from nba_ml.slates.slate import Slate
 from nba_ml_tests.conftest import snapshot_of
-from nba_ml_tests.slate_scene import AFTERWARDS, slate, systems
+from nba_ml_tests.slate_scene import AFTERWARDS, slate, slate_rows_of, systems
 
 MONTH = "2022-01"
 DAYS = tuple(date(2022, 1, day) for day in range(12, 18))
@@ -25,9 +27,9 @@ DAYS = tuple(date(2022, 1, day) for day in range(12, 18))
 
 @cache
 def slates(rule: str | None = None, share: Share = 0, at: datetime | None = None) -> tuple[Slate, ...]:
-    """Six days, each made an hour before its end, or all at one time."""
+    """Six days, each made an hour before noon, or all at one time."""
     who = systems(rule, share)
-    return tuple(slate(who=who, day=day, at=at or game_day_end(day) - timedelta(hours=1)) for day in DAYS)
+    return tuple(slate(who=who, day=day, at=at or eastern_noon(day) - timedelta(hours=1)) for day in DAYS)
 
 
 @cache
@@ -95,6 +97,27 @@ def test_what_was_replayed_shares_no_number_with_what_was_made_ahead() -> None:
     assert (report.dates, report.replayed_dates) == (6, 3)
     assert {grade.made for grade in report.served} == {"ahead", "replayed"}
     assert [grade.days for grade in report.served] == [3, 3]
+
+
+def test_what_may_have_been_made_too_late_is_apart() -> None:
+    """Guards against predictions of the afternoon, made at an unknown time of the games, among those made ahead."""
+    afternoon = [slate(day=day, at=eastern_noon(day) + timedelta(hours=5)) for day in DAYS[3:]]
+    report = grade_slates((*slates()[:3], *afternoon), snapshot(), MONTH).report
+    assert (report.replayed_dates, report.unknown_dates) == (0, 3)
+    assert {grade.made: grade.days for grade in report.served} == {"ahead": 3, "tip-off unknown": 3}
+
+
+def test_a_slate_of_which_a_game_had_begun_is_graded_in_two_parts() -> None:
+    """Guards against a late game that is not graded because an early one had begun."""
+    rows = slate_rows_of(DAYS[3])
+    first, *others = sorted(rows["game_id"].unique().to_pylist())
+    noon = eastern_noon(DAYS[3])
+    tip_offs = {first: noon + timedelta(hours=1), **dict.fromkeys(others, noon + timedelta(hours=8))}
+    one = slate(with_tip_offs(rows.drop_columns("tip_off"), tip_offs), day=DAYS[3], at=noon + timedelta(hours=5))
+    report = grade_slates([one], snapshot(), MONTH).report
+    predicted = {grade.made: grade.predicted for grade in report.served}
+    begun = pc.sum(pc.equal(rows["game_id"], first)).as_py()
+    assert predicted == {"ahead": rows.num_rows - begun, "replayed": begun}
 
 
 def test_a_player_who_did_not_play_is_void_and_one_whose_row_is_gone_is_said() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 from typing import Any
 
@@ -16,15 +16,21 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.times import eastern_noon
 from nba_ml.data.snapshot import MonthRows, take_snapshot
 from nba_ml.data.tables import SLATE_PREDICTIONS, SLATE_ROWS
 from nba_ml.registry.channel import Share
 from nba_ml.registry.rollout_rules import bucket_of
+from nba_ml.slates.rows import with_tip_offs
 from nba_ml.slates.slate import (
+    AHEAD,
+    REPLAYED,
+    UNKNOWN,
+    Made,
     Slate,
     current_version,
-    game_day_end,
     highest_edges,
+    made,
     score_slate,
     served_counts,
 )
@@ -295,7 +301,7 @@ def made_at(*times: datetime) -> list[Version]:
 def test_the_newest_version_made_ahead_counts() -> None:
     """Guards against hindsight: a version made with the results at hand must never replace what was served."""
     hour = timedelta(hours=1)
-    end = game_day_end(DAY)
+    end = eastern_noon(DAY)
     early, late, after, much_later = made_at(end - 9 * hour, end - timedelta(microseconds=1), end, end + 99 * hour)
     assert late.slate.ahead
     assert not after.slate.ahead
@@ -309,7 +315,7 @@ def test_the_newest_version_made_ahead_counts() -> None:
 def test_a_version_of_nobody_takes_nothing_back() -> None:
     """Guards the predictions of the day from features that break at five: they would all be retired."""
     hour = timedelta(hours=1)
-    end = game_day_end(DAY)
+    end = eastern_noon(DAY)
     early, late, after = made_at(end - 9 * hour, end - hour, end)
     of_nobody = late.slate.report.model_copy(update={"served": 0})
     nobody = Version(Slate.of(late.slate.table, of_nobody, late.slate.created_at))
@@ -318,6 +324,47 @@ def test_a_version_of_nobody_takes_nothing_back() -> None:
     assert current_version([nobody]) is nobody
 
 
-def test_a_day_ends_at_midnight_utc() -> None:
-    """Guards against a cut-off in the machine's own time zone."""
-    assert game_day_end(DAY).isoformat() == "2022-01-16T00:00:00+00:00"
+TIP_OFF = datetime(2022, 1, 16, 0, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "tip_off", "expected"),
+    [
+        (datetime(2022, 1, 15, 16, 59, 59, tzinfo=UTC), None, AHEAD),
+        (datetime(2022, 1, 15, 17, tzinfo=UTC), None, UNKNOWN),
+        (datetime(2022, 1, 16, 4, 59, 59, tzinfo=UTC), None, UNKNOWN),
+        (datetime(2022, 1, 16, 5, tzinfo=UTC), None, REPLAYED),
+        (datetime(2022, 1, 15, 23, tzinfo=UTC), TIP_OFF, AHEAD),
+        (TIP_OFF, TIP_OFF, REPLAYED),
+        (datetime(2022, 1, 15, 18, tzinfo=UTC), datetime(2022, 1, 15, 17, 30, tzinfo=UTC), REPLAYED),  # a matinee
+    ],
+    ids=str,
+)
+def test_made_ahead_is_before_tip_off(at: datetime, tip_off: datetime | None, expected: Made) -> None:
+    """Guards against a prediction made during a matinee that counts, and a cut-off in the machine's own zone."""
+    assert made(at, DAY, tip_off) == expected
+
+
+def test_noon_is_the_easts_in_summer_too() -> None:
+    """Guards against a noon that is an hour late in April."""
+    day = date(2025, 4, 10)
+    assert made(datetime(2025, 4, 10, 15, 59, tzinfo=UTC), day, None) == AHEAD
+    assert made(datetime(2025, 4, 10, 16, tzinfo=UTC), day, None) == UNKNOWN
+
+
+def test_tip_offs_are_carried_to_the_slate() -> None:
+    """Guards against a tip-off that is lost on the way, and a version that counts although a game had begun."""
+    rows, plain = slate_rows_of(DAY), slate()
+    games = sorted(rows["game_id"].unique().to_pylist())
+    late = dict.fromkeys(games, TIP_OFF)
+    early = {**late, games[0]: TIP_OFF - timedelta(hours=8)}
+    rows = rows.drop_columns("tip_off")
+    evening, matinee = (with_tip_offs(rows, each) for each in (late, early))
+    at = TIP_OFF - timedelta(hours=2)
+    assert slate(evening, at=at).made == AHEAD
+    assert slate(matinee, at=at).made == REPLAYED
+    assert slate(evening, at=TIP_OFF).made == REPLAYED
+    assert set(slate(evening).table["tip_off"].to_pylist()) == {TIP_OFF}
+    assert slate(evening).digest != slate(matinee).digest
+    assert plain.made == AHEAD
+    assert plain.table["tip_off"].null_count == plain.table.num_rows

@@ -105,3 +105,15 @@ def test_grades_are_written_where_they_are_said_to_be(store: SlateStore) -> None
     grades = grade_slates([slate()], snapshot_of("2022-01"), "2022-01")
     assert store.save_grades(grades) == store.grades_uri("2022-01")
     assert store.objects.read("slate_grades/2022-01.parquet") is not None
+
+
+def test_a_slate_that_was_kept_before_tip_offs_is_read(store: SlateStore) -> None:
+    """Guards against kept predictions that a new column makes unreadable, and a version more of the same slate."""
+    whole = slate()
+    old = replace(whole, table=whole.table.drop_columns("tip_off"))
+    store.objects.create(f"slates/{DAY}/000001.parquet", slate_parquet(old))
+    found = store.newest(DAY)
+    assert found is not None
+    assert found.slate.table.schema == whole.table.schema
+    assert found.slate.digest == whole.digest
+    assert not store.keep(slate()).new

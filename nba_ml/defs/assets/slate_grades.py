@@ -31,8 +31,8 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     def slate_grades(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult[None]:
         """The slates of a month, as they were kept, graded against its results.
 
-        Champion and challenger, served and in shadow, apart; what was made ahead apart from what was replayed. A
-        player who did not play is void. A date without results yet waits.
+        Champion and challenger, served and in shadow, apart; what was made before tip-off apart from what was
+        replayed, and from what may have been. A player who did not play is void. A date without results yet waits.
         """
         slates = SlateStore(store.months().objects)
         grades = grade_month_of_slates(store.months(), slates, context.partition_key)
@@ -52,16 +52,18 @@ def _facts(report: SlateGradeReport) -> dict[str, Any]:
         "dagster/partition_row_count": graded,
         "dates": report.dates,
         "replayed_dates": report.replayed_dates,
+        "tip_off_unknown_dates": report.unknown_dates,
         "waiting_dates": len(report.waiting),
     }
     if report.note:
         return {**facts, "note": report.note}
     for grade in report.served:
-        facts[f"void_{grade.made}"] = grade.void
+        made = grade.made.replace("-", "_").replace(" ", "_")
+        facts[f"void_{made}"] = grade.void
         if grade.metrics is not None:
-            facts[f"mae_{grade.made}"] = grade.metrics.mae
+            facts[f"mae_{made}"] = grade.metrics.mae
         if grade.hit_rate is not None:
-            facts |= {f"hit_rate_{grade.made}": grade.hit_rate.share, f"bets_{grade.made}": grade.hit_rate.n}
+            facts |= {f"hit_rate_{made}": grade.hit_rate.share, f"bets_{made}": grade.hit_rate.n}
     facts["grades"] = markdown_table(grades_frame(report))
     if report.compared:
         facts["compared"] = markdown_table(compared_frame(report))

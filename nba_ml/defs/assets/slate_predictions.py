@@ -14,7 +14,7 @@ from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.slates.operations import Predicted, PredictionTable, Sent, SlateContext, predict_slate, send_slate
 from nba_ml.slates.rows import SlateRows
-from nba_ml.slates.slate import RECOMMENDATIONS, highest_edges, served_counts
+from nba_ml.slates.slate import RECOMMENDATIONS, REPLAYED, highest_edges, served_counts
 from nba_ml.slates.store import SlateStore
 
 CODE_VERSION = "1"
@@ -73,7 +73,7 @@ def build(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) ->
         """The slate of a date, scored before its games by the champion and, on its share, the challenger.
 
         The other of the two is scored in shadow. Rows that break the feature contract are set aside with their
-        reason. Every version is kept; the newest of those made before midnight UTC counts when it is graded.
+        reason. Every version is kept; the newest of those made before the games counts when it is graded.
         """
         slates = SlateStore(store.months().objects)
         slate_context = SlateContext(artifact_root.objects(), slate_rows, slates, compute.threads)
@@ -114,7 +114,8 @@ def _facts(done: Predicted) -> dict[str, Any]:
         "channel_serial": report.channel_serial,
         "version": done.kept.number,
         "counts": done.is_current,
-        "replayed": not slate.ahead,
+        "made": slate.made,
+        "replayed": slate.made == REPLAYED,
         "created_at": dg.MetadataValue.timestamp(slate.created_at),
         "dagster/uri": done.kept.uri,
         **({"made_from": list(done.notes)} if done.notes else {}),
