@@ -22,7 +22,9 @@ def run_months(data: Path, folder: Path, months: list[str]) -> dict[str, int]:
             result = home.run(month, CHAIN if month == months[-1] else FEATURE_ASSETS)
             failed = [failure(result, str(each.step_key)) for each in result.filter_events(lambda e: e.is_step_failure)]
             assert result.success, (month, failed)
-            rows[month] = int(materialised(result)["feature_store_snapshot"].metadata["rows"].value)
+            found = materialised(result)["feature_store_snapshot"].metadata["rows"].value
+            assert isinstance(found, int)
+            rows[month] = found
         assert len(list_published(home.artifacts)) == 1
     return rows
 
