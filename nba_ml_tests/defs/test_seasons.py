@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.assets import CHAIN, FEATURE_ASSETS
 from nba_ml.contract.season import season_months
+from nba_ml.data.features import compute_features
+from nba_ml.data.tables import PROP_LINES
 from nba_ml.registry.publication import list_published
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml_tests.conftest import COMPUTED_AT
 from nba_ml_tests.defs.test_chain import failure, materialised, opened
 from nba_ml_tests.seasons_moved import SOURCES, regular_only, write_months
 
@@ -44,6 +49,19 @@ def test_both_seasons_are_read_in_full(tmp_path: Path) -> None:
     assert seasons == {month: ["2019-20" if month <= "2020-10" else "2020-21"] for month in SOURCES}
     august = source.player_game_summary("2020-08").table["playoffs"]
     assert 0 < pc.sum(august).as_py() < len(august), "regular season and playoffs in one month"
+
+
+def test_early_season_counts_from_the_opening_at_christmas(tmp_path: Path) -> None:
+    """Guards against a January whose averages are of three games and count as those of a season."""
+    write_months(tmp_path, "2020-12", "2021-01")
+    source = EmbeddedFeatureSource(str(tmp_path))
+    history = pa.concat_tables([source.player_game_summary(month).table for month in ("2020-12", "2021-01")])
+    rows = compute_features(
+        history, PROP_LINES.empty_table(), date(2020, 12, 1), date(2021, 1, 31), computed_at=COMPUTED_AT
+    )
+    flagged = {row["game_date"]: row["early_season_flag"] for row in rows.to_pylist()}
+    assert flagged == {day: day < date(2021, 1, 5) for day in flagged}
+    assert set(flagged.values()) == {True, False}
 
 
 def test_a_model_is_trained_across_the_suspension_and_the_bubble(tmp_path: Path) -> None:

@@ -113,18 +113,41 @@ def test_a_month_of_which_more_than_one_percent_cannot_be_is_stopped(data: Path,
     assert REFUSED[name][0] in str(stopped.value)
 
 
-def test_a_refused_game_is_on_the_assets_record(data: Path) -> None:
-    """Guards against a game that is left out without a word in Dagster."""
+def test_what_is_left_out_is_on_the_assets_record(data: Path) -> None:
+    """Guards against a game, a player or an id that is changed or left out without a word in Dagster."""
     rows = case("winner_scored_less_inverted_wl")
-    write(data, MONTH, without(MONTH, rows), rows)
-    months = dg.StaticPartitionsDefinition([MONTH])
+    month = without(MONTH, rows)
+    first = month["game_id"][0].as_py()
+    preseason = edited(
+        month.filter(pc.equal(month["game_id"], first)),
+        lambda frame: frame.assign(game_id="0012100001", season_type="Pre Season", game_date=date(2021, 12, 24)),
+    )
+    spelled = edited(games_of("2021-11"), lambda frame: frame.assign(player_name=frame["player_name"] + " Jr."))
+    numbers = with_ids(month, month["game_id"].cast(pa.int64()).cast(pa.string()))
+    write(data, "2021-11", spelled.filter(pc.greater(spelled["game_date"], date(2021, 11, 5))))
+    write(data, MONTH, numbers, rows, preseason)
+    found = {month: recorded(data, month) for month in ("2021-11", MONTH)}
+    assert "2021-10-19" in found["2021-11"]["starts_mid_season"]
+    december = found[MONTH]
+    assert "a winner who scored less" in december["refused_games"]
+    assert GAME in december["refused_games"]
+    assert december["games_refused"] == 1
+    assert (december["games_set_aside"], december["set_aside_by_type"]) == (1, {"Pre Season": 1})
+    assert december["game_ids_padded"] == len(month["game_id"].unique())
+    assert december["zero_minute_rows"] > 0
+    assert len(december["respelled_players"]) > 300
+    assert "starts_mid_season" not in december
+
+
+def recorded(data: Path, month: str) -> dict[str, Any]:
+    """The metadata of the asset."""
     run = dg.materialize(
-        [build(months)], partition_key=MONTH, resources={"feature_source": EmbeddedFeatureSource(str(data))}
+        [build(dg.StaticPartitionsDefinition([month]))],
+        partition_key=month,
+        resources={"feature_source": EmbeddedFeatureSource(str(data))},
     )
     [made] = run.asset_materializations_for_node("player_game_summary")
-    assert made.metadata["games_refused"].value == 1
-    assert "a winner who scored less" in str(made.metadata["refused_games"].value)
-    assert "0022100319" in str(made.metadata["refused_games"].value)
+    return {name: value.value for name, value in made.metadata.items()}
 
 
 def test_another_sources_team_codes_are_the_same_teams(data: Path) -> None:

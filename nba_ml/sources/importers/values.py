@@ -18,7 +18,7 @@ from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
 from nba_ml.contract.times import eastern_date
 
-_BLANKS = {"", "nan", "na", "n/a", "none", "null", "nat", "<na>", "-", "--", "\N{EN DASH}", "\N{EM DASH}"}
+_BLANKS = {"", "nan", "na", "n/a", "none", "null", "nat", "<na>", "tbd", "-", "--", "\N{EN DASH}", "\N{EM DASH}"}
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]*)?|[+-]?\.[0-9]+")
 _CLOCK = re.compile(r"([0-9]{1,3}):([0-5][0-9])(?::00)?(?:\.0+)?")
 _ISO_CLOCK = re.compile(r"PT(?:([0-9]{1,3})M)?(?:([0-9]{1,2})(?:\.([0-9]+))?S)?", re.I)

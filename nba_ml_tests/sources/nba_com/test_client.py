@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.errors import MissingExtraError, SourceDataError
 from nba_ml.sources.nba_com.client import Client, Request
 from nba_ml_tests.sources.importers.exports import shipped
 from nba_ml_tests.sources.nba_com.server import (
@@ -96,6 +97,13 @@ def test_what_does_not_pass_is_named(api: Api, fault: Fault, why: str) -> None:
     with pytest.raises(SourceDataError, match=f"gave no whole answer to june .tries: 2.*{why}"):
         client(api, tries=2).get(JUNE)
     assert len(api.asked) == 2
+
+
+def test_without_the_package_the_extra_is_named(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a traceback for a user who has not installed what he does not need otherwise."""
+    monkeypatch.setitem(sys.modules, "nba_api.stats.library.http", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'nba_ml\[nba-api\]'"):
+        client(api)
 
 
 def test_a_refusal_is_not_repeated(api: Api) -> None:
