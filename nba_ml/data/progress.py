@@ -18,6 +18,8 @@ from nba_ml.data.results_due import named_dates
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nba_ml.data.lines import LineCounts
+
 ROWS_PER_GAME = 21.5
 """Average number of player rows per game."""
 
@@ -58,7 +60,8 @@ class MonthProgress:
     and `covered` the player-games played that have a row of the current version. `quality` is the mean
     quality score, 0 to 100. `missing` and `awaited` are the players with features, by date, of games without a single
     result: of those whose results are due, and of those whose are not yet. `undated` are the feature rows without an
-    `updated_at`. `no_games`: the month is known to have none, and is complete without rows.
+    `updated_at`. `no_games`: the month is known to have none, and is complete without rows. `lines` are the counts of
+    the month's lines, None if they are unknown.
     """
 
     month: str
@@ -70,6 +73,7 @@ class MonthProgress:
     awaited: Mapping[date, int] = field(default_factory=dict)
     undated: int = 0
     no_games: bool = False
+    lines: LineCounts | None = None
 
     @property
     def missing_results(self) -> int:
@@ -118,6 +122,10 @@ class MonthProgress:
                 yield f"{state.duplicates:,} duplicate {what}"
         if self.undated:
             yield f"{self.undated:,} feature rows without updated_at: corrections to them may go unnoticed"
+        if self.lines is not None and self.lines.unmatched:
+            lost = sum(self.lines.unmatched.values())
+            reasons = ", ".join(f"{reason} ({n:,})" for reason, n in self.lines.unmatched.items())
+            yield f"{lost:,} of {self.lines.judged:,} lines match no player: {reasons}"
 
 
 def progress_table(months: Iterable[MonthProgress]) -> pd.DataFrame:

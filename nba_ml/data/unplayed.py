@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -39,11 +39,28 @@ def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
     return games.filter(kept), games.filter(pc.invert(kept))
 
 
+def tip_off_values(rows: pa.Table, where: str) -> list[datetime | None]:
+    """The optional column `tip_off` of box scores, None where it is missing.
+
+    Raises:
+        SourceDataError: it is not a time with a zone.
+    """
+    if "tip_off" not in rows.column_names or rows.column("tip_off").null_count == rows.num_rows:
+        return [None] * rows.num_rows
+    kind = rows.schema.field("tip_off").type
+    if not (pa.types.is_timestamp(kind) and kind.tz):
+        raise SourceDataError(
+            f"{where}: tip_off is {kind}, not a timestamp with a zone (UTC). Export it again or leave it out."
+        )
+    values: list[datetime | None] = rows.column("tip_off").cast(pa.timestamp("us", tz="UTC")).to_pylist()
+    return values
+
+
 def unplayed_games(rows: pd.DataFrame, day: date, where: str) -> tuple[list[UpcomingGame], list[tuple[int, str, str]]]:
     """A date's games without a result that count, and their players, (id, name, team) each.
 
     Args:
-        rows: `box_scores.UNPLAYED_COLUMNS` of the date.
+        rows: `box_scores.UNPLAYED_COLUMNS` of the date, and `tip_off`.
         where: the file, for messages.
 
     Raises:
@@ -66,7 +83,8 @@ def unplayed_games(rows: pd.DataFrame, day: date, where: str) -> tuple[list[Upco
                 f"{where}: game {game_id} of {day} has no result yet, and its rows do not name a home and an away team "
                 "that are each other's opponents. Correct these rows or remove them."
             )
-        games.append(UpcomingGame(day, away, home, str(game_id), None, neutral, kind))
+        tip_off = next((each for each in own["tip_off"] if each is not None), None)
+        games.append(UpcomingGame(day, away, home, str(game_id), tip_off, neutral, kind))
         codes = [team for team, _, _ in teams if team is not None]
         players += zip(own["player_id"].tolist(), own["player_name"], codes, strict=True)
     return games, players

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nba_ml.contract import season
 from nba_ml.contract.digest import bytes_digest, json_digest
 from nba_ml.contract.errors import MonthError, SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
+from nba_ml.contract.teams import team_code
 from nba_ml.data.box_scores import (
     PLAYER_GAME_COLUMNS,
     PROP_LINE_COLUMNS,
@@ -28,11 +30,12 @@ from nba_ml.data.box_scores import (
 )
 from nba_ml.data.games import REFUSED_GAMES
 from nba_ml.data.identities import first_lookups, first_names, player_lookup
-from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, standing_lines
+from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, TipOffs, before_tip_off, standing_lines
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
-from nba_ml.data.unplayed import split_unplayed, unplayed_games
+from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
+from nba_ml.sources.upcoming import UpcomingTables
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
 
@@ -118,10 +121,51 @@ class EmbeddedFeatureSource:
             SourceDataError: a file is unreadable, or a line of the month is invalid.
         """
         within = season.month_bounds(month)
-        files = sorted((Path(self.data) / LINES).glob("*.parquet"))
-        read = {file: self._once(file, _read_lines) for file in files}
-        tables = [normalise_prop_lines(table, str(file), within) for file, table in read.items()]
+        tables = [
+            normalise_prop_lines(standing_lines(table, str(file)), str(file), within)
+            for file, (table, _) in self._lines_before_tip_off(month).items()
+        ]
         return pa.concat_tables(tables) if tables else PROP_LINES.empty_table()
+
+    def late_lines(self, month: str) -> int:
+        """The month's lines that do not count because they were captured after tip-off. Raises as `prop_lines`."""
+        return sum(late for _, late in self._lines_before_tip_off(month).values())
+
+    def _lines_before_tip_off(self, month: str) -> dict[Path, tuple[pa.Table, int]]:
+        """File -> its lines of the month (all, if its dates are of another type), and the number of those too late."""
+        first, last = season.month_bounds(month)
+        files = sorted((Path(self.data) / LINES).glob("*.parquet"))
+        found: dict[Path, tuple[pa.Table, int]] = {}
+        tip_offs: TipOffs | None = None
+        for file in files:
+            table = self._once(file, _read_lines)
+            if "game_date" in table.column_names and pa.types.is_date32(table.schema.field("game_date").type):
+                day = table.column("game_date")
+                # A date that is missing is reported by the validation.
+                mine = pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last))
+                table = table.filter(pc.fill_null(mine, True))
+            if "captured_at" in table.column_names and table.num_rows:
+                tip_offs = self._tip_offs(month) if tip_offs is None else tip_offs
+            kept = before_tip_off(table, tip_offs or {}, str(file))
+            found[file] = (kept, table.num_rows - kept.num_rows)
+        return found
+
+    def _tip_offs(self, month: str) -> TipOffs:
+        """Tip-offs of the players of the month's box scores, as the file has them, or else the schedule."""
+        file = self._path(month)
+        if not file.is_file():
+            return {}
+        columns = ("game_date", "player_id", "player_name", "team")
+        rows = _read(file, (*columns, "tip_off"))
+        own = tip_off_values(rows, str(file))
+        frame = typed_games(rows, columns, str(file))
+        scheduled = UpcomingTables(Path(self.data)).tip_offs(*season.month_bounds(month))
+        found: dict[tuple[date, int | str], datetime] = {}
+        for tip_off, moment, player, name, team in zip(own, *(frame[each] for each in columns), strict=True):
+            began = tip_off or scheduled.get((moment.date(), team_code(team) or team))
+            if began is not None:
+                found |= {(moment.date(), int(player)): began, (moment.date(), player_lookup(name)): began}
+        return found
 
     def lines_fingerprint(self, month: str) -> str:
         """Digest of the month's lines."""
@@ -136,8 +180,9 @@ class EmbeddedFeatureSource:
         file = self._path(season.month_of(day))
         if not file.is_file():
             return [], []
-        rows = split_unplayed(_read(file, PLAYER_GAME_COLUMNS))[1]
+        rows = split_unplayed(_read(file, (*PLAYER_GAME_COLUMNS, "tip_off")))[1]
         frame = typed_games(rows, UNPLAYED_COLUMNS, str(file))
+        frame["tip_off"] = pd.Series(tip_off_values(rows, str(file)), dtype=object)
         return unplayed_games(frame[frame["game_date"] == pd.Timestamp(day)], day, str(file))
 
     def lookups(self, month: str) -> Mapping[int, str]:
@@ -238,7 +283,7 @@ def _facts(file: Path) -> _FileFacts:
 
 
 def _read_lines(file: Path) -> pa.Table:
-    return standing_lines(_read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS)), str(file))
+    return _read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS))
 
 
 def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:

@@ -91,6 +91,7 @@ def _stored_progress(store: MonthStore, month: str, due: date) -> MonthProgress:
         missing=missing,
         awaited=awaited,
         undated=rows.column("updated_at").null_count if rows else 0,
+        lines=features.lines if isinstance(features, FeatureMonth) else None,
         no_games=summary is not None
         and features is not None
         and summary.table.num_rows == features.table.num_rows == 0,

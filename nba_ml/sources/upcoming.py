@@ -110,6 +110,14 @@ class UpcomingTables:
             games[game.away, game.home] = game  # files in order of their names: of two, the later counts
         return [games[key] for key in sorted(games)]
 
+    def tip_offs(self, first: date, last: date) -> dict[tuple[date, str], datetime]:
+        """(Date, team) -> tip-off, of the games from `first` to `last` of which it is known. Raises as `games`."""
+        found: dict[tuple[date, str], datetime] = {}
+        for row in self._rows(SCHEDULE, "game_date", first, last):
+            if row["tip_off"] is not None:
+                found |= {(row["game_date"], row[side]): row["tip_off"] for side in ("home_team", "away_team")}
+        return found
+
     def scheduled_days(self) -> list[date]:
         """The dates of the schedule, in order. Raises SourceDataError as `games`."""
         return sorted(set(self._keys(SCHEDULE, "game_date")))
@@ -143,7 +151,7 @@ class UpcomingTables:
             for value in days:
                 yield _value(TABLES[table][column], column, value, str(file))
 
-    def _rows(self, table: str, column: str, day: date) -> Iterator[Row]:
+    def _rows(self, table: str, column: str, first: date, last: date | None = None) -> Iterator[Row]:
         columns = TABLES[table]
         for file, records in self._records(table):
             known: dict[Any, date] = {}
@@ -152,7 +160,7 @@ class UpcomingTables:
                 where = f"{file}, row {number}"
                 if value not in known:
                     known[value] = _value(columns[column], column, value, where)
-                if known[value] == day:
+                if first <= known[value] <= (last or first):
                     yield {name: _value(each, name, record.get(name), where) for name, each in columns.items()}
 
     def _records(self, table: str) -> Iterator[tuple[Path, list[Row]]]:

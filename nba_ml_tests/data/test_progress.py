@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nba_ml.contract.season import season_months
+from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.data.progress import BackfillStatus, MonthProgress, TableState, progress_table
+from nba_ml.data.stored import FEATURES, SUMMARY
+from nba_ml.data.table_digest import DigestedTable
 from nba_ml.evaluation.pictures import coverage_heat_map
+from nba_ml.sources.month_rows import StoredMonthRows
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
+from nba_ml_tests.conftest import features_of, summary_of
 
 EMPTY = TableState(0, 0, 0, 0, None, "")
 
@@ -90,3 +98,18 @@ def test_a_month_without_games_is_complete() -> None:
     assert (month.status, month.coverage, month.trainable) == (BackfillStatus.COMPLETE, 1.0, True)
     assert list(month.notes()) == ["no games"]
     assert MonthProgress("2020-03", nothing, nothing, 0, None).status is BackfillStatus.MISSING
+
+
+def test_unmatched_lines_are_shown_with_their_reasons(tmp_path: Path) -> None:
+    """Guards against lines that match nothing, of which only a check's metadata tells. Read from a real store."""
+    counts = LineCounts({LineOutcome.BY_ID: 90, LineOutcome.DAY_BEFORE: 7, LineOutcome.NAME_UNKNOWN: 3})
+    store = MonthStore(DirectoryStore(tmp_path))
+    store.save(SUMMARY, "2022-01", DigestedTable(summary_of("2022-01"), "a"))
+    for lines, expected in (
+        (counts, ["10 of 100 lines match no player: game the day before: dated by UTC? (7), name unknown (3)"]),
+        (LineCounts({LineOutcome.BY_ID: 90}), []),
+    ):
+        store.save(FEATURES, "2022-01", FeatureMonth(features_of("2022-01"), "b", lines))
+        (found,) = StoredMonthRows(str(tmp_path)).progress(["2022-01"])
+        assert [note for note in found.notes() if "lines" in note] == expected
+        assert ("match no player" in progress_table([found])["notes"].iloc[0]) == bool(expected)

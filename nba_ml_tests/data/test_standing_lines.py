@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.data.standing_lines import standing_lines
+from nba_ml.data.standing_lines import TipOffs, before_tip_off, standing_lines
 
 
 def listed(**columns: Any) -> pa.Table:
@@ -63,3 +63,33 @@ def test_another_type_is_refused_by_name(columns: dict[str, Any], message: str) 
     """Guards against text that is true, and a time of no place."""
     with pytest.raises(SourceDataError, match=re.escape(message)):
         standing_lines(listed(**columns), "f")
+
+
+DAY = date(2024, 12, 13)
+TIP_OFF = datetime(2024, 12, 13, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("columns", "tip_offs", "lines"),
+    [
+        ({"captured_at": seen(1, 2, 3)}, {(DAY, "a"): TIP_OFF}, [20.5, 21.5]),
+        ({"captured_at": seen(1, 2, 3)}, {(DAY, "b"): TIP_OFF}, [20.5, 21.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3)}, {}, [20.5, 21.5, 22.5]),
+        ({"captured_at": seen(None, None, 3)}, {(DAY, "a"): TIP_OFF}, [20.5, 21.5]),
+        ({"captured_at": seen(3, 3, 3), "player_id": [7, 8, None]}, {(DAY, 7): TIP_OFF}, [21.5, 22.5]),
+        ({"captured_at": seen(3, 3, 3), "player_id": [7.0, float("nan"), 8]}, {(DAY, 7): TIP_OFF}, [21.5, 22.5]),
+        ({"captured_at": [None] * 3}, {(DAY, "a"): TIP_OFF}, [20.5, 21.5, 22.5]),
+        ({}, {(DAY, "a"): TIP_OFF}, [20.5, 21.5, 22.5]),
+    ],
+)
+def test_a_line_of_a_game_that_had_begun_does_not_count(
+    columns: dict[str, Any], tip_offs: TipOffs, lines: list[float]
+) -> None:
+    """Guards against live lines, which know the game, as features. Where a time is unknown, nothing changes."""
+    assert before_tip_off(listed(**columns), tip_offs, "f")["line"].to_pylist() == lines
+
+
+def test_the_line_before_tip_off_stands_and_not_the_live_one() -> None:
+    """Guards against a book without a line because its last one was live."""
+    before = before_tip_off(listed(captured_at=seen(1, 2, 3)), {(DAY, "a"): TIP_OFF}, "f")
+    assert standing_lines(before, "f")["line"].to_pylist() == [21.5]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +230,45 @@ def test_a_game_to_come_that_contradicts_itself_is_named(tmp_path: Path, changed
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "player_games" / "2026-02.parquet")
     with pytest.raises(SourceDataError, match=r"game 00229006\d\d of 2026-02-01 has no result yet, and its rows"):
         EmbeddedFeatureSource(str(tmp_path)).unplayed(TONIGHT)
+
+
+# --- tip-offs and lines ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known_by", ["schedule", "box scores"])
+def test_a_line_that_was_captured_after_tip_off_does_not_count(tmp_path: Path, known_by: str) -> None:
+    """Guards against live lines in the features, and against lines that are dropped without a word."""
+    games = games_of("2021-12")
+    row = games.slice(0, 1).to_pylist()[0]
+    tip_off = datetime(2021, 12, 2, 0, 30, tzinfo=UTC)
+    (tmp_path / "player_games").mkdir()
+    if known_by == "box scores":
+        games = games.append_column("tip_off", pa.repeat(pa.scalar(tip_off, pa.timestamp("us", "UTC")), len(games)))
+    else:
+        sides = (row["team"], row["opponent"]) if row["is_home"] else (row["opponent"], row["team"])
+        game = dict(zip(("home_team", "away_team"), sides, strict=True))
+        game |= {"game_id": row["game_id"], "game_date": row["game_date"], "tip_off": tip_off}
+        written(tmp_path, "schedule", [game])
+    pq.write_table(games, tmp_path / "player_games" / "2021-12.parquet")
+    lines = [
+        {**{name: row[name] for name in ("game_date", "player_id", "player_name")}, "book": "a", "line": line}
+        | {"captured_at": tip_off + timedelta(minutes=minutes)}
+        for line, minutes in ((20.5, -60), (21.5, -1), (30.5, 45))
+    ]
+    written(tmp_path, "prop_lines", lines)
+    source = EmbeddedFeatureSource(str(tmp_path))
+    assert source.prop_lines("2021-12")["line"].to_pylist() == [21.5]
+    assert source.late_lines("2021-12") == 1
+    assert source.late_lines("2021-11") == 0
+
+
+def test_a_tip_off_without_a_zone_is_refused(tmp_path: Path) -> None:
+    """Guards against hours of another zone, which decide what counts."""
+    (tmp_path / "player_games").mkdir()
+    at = pa.scalar(datetime(2021, 12, 1, 19, 30), pa.timestamp("us"))
+    games = games_of("2021-12").append_column("tip_off", pa.repeat(at, 4398))
+    pq.write_table(games, tmp_path / "player_games" / "2021-12.parquet")
+    lines = {"game_date": date(2021, 12, 1), "player_id": 1, "player_name": "A", "book": "a", "line": 20.5}
+    written(tmp_path, "prop_lines", [{**lines, "captured_at": TIP_OFF}])
+    with pytest.raises(SourceDataError, match=r"tip_off is timestamp\[us\], not a timestamp with a zone"):
+        EmbeddedFeatureSource(str(tmp_path)).prop_lines("2021-12")

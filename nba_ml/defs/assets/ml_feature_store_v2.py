@@ -48,7 +48,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         month = context.partition_key
         outside = {"lines": feature_source.lines_fingerprint(month)}
         history = pa.concat_tables([part.table for part in player_game_summary.values()])
-        lines = feature_source.prop_lines(month)
+        lines, late = feature_source.prop_lines(month), feature_source.late_lines(month)
         table = compute_features(
             history, lines, *month_bounds(month), computed_at=datetime.now(UTC), threads=compute.threads
         )
@@ -65,6 +65,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 "mean_quality": round(float(np.mean(quality)), 2) if len(quality) else 0.0,
                 "early_season_rows": table.column("early_season_flag").to_numpy().sum().item(),
                 **lines_metadata(counts),
+                **({"lines_after_tip_off": late} if late else {}),
             },
         )
 
