@@ -1,26 +1,21 @@
 """How Dagster hands values from asset to asset: through the month store.
 
-Why not a stock IO manager: those hand over a bare value for one upstream month and a dict for several,
-so that a window of months changes its type on the first month; and with a missing month they either
-raise a key or leave it out with a log line. Here a window is a dict, always, and a hole is an error.
+Why not a stock IO manager: those read the months of a partition mapping, and hand over a bare value for one upstream
+month and a dict for several, so that a window of months changes its type on the first month; and with a missing month
+they either raise a key or leave it out with a log line. Here a history is a dict, always, and a hole is an error.
 """
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
+from nba_ml.defs.partitions import COLUMNS, HISTORY, History, month_keys, months_read
 from nba_ml.defs.resources import open_store
 from nba_ml.storage.months import MonthStore
-
-BY_MONTH = "nba_ml/by_month"
-"""Input metadata: hand over a dict of month -> value."""
-
-COLUMNS = "nba_ml/columns"
-"""Input metadata: read these columns only."""
 
 
 class MonthStoreIOManager(dg.IOManager):
@@ -38,12 +33,14 @@ class MonthStoreIOManager(dg.IOManager):
         self.store.save(STORED[context.asset_key.to_user_string()], context.asset_partition_key, obj)
 
     def load_input(self, context: dg.InputContext) -> HasDigest | dict[str, HasDigest]:
-        """The value of the month, or all months of the window.
+        """The value of the month, or of all months of its history.
 
         Raises:
             MissingMonthsError: a month that is needed was never materialised.
         """
         wanted: Mapping[str, Any] = context.definition_metadata or {}
-        months = sorted(context.asset_partition_keys)
+        history, month = wanted.get(HISTORY), context.asset_partition_key
+        all_months = month_keys(cast(dg.MonthlyPartitionsDefinition, context.asset_partitions_def))
+        months = months_read(None if history is None else History(history), month, all_months)
         values = self.store.require(STORED[context.asset_key.to_user_string()], months, wanted.get(COLUMNS))
-        return values if wanted.get(BY_MONTH) else values[months[-1]]
+        return values[month] if history is None else values

@@ -1,26 +1,26 @@
-"""The months, as Dagster partitions, and how months depend on months.
+"""The months, as Dagster partitions, and which earlier months a month reads.
 
-What belongs here: partition definitions and mappings. The calendar itself is `contract.season`.
+What belongs here: partition definitions and months of inputs. The calendar itself is `contract.season`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 
 import dagster as dg
 
 from nba_ml.contract.errors import MonthError
 from nba_ml.contract.season import off_season_months, parse_month
-from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import source_months
 
 _YEARS_TO_COME = 50
 """From the first month of a source without a last one: Dagster's exclusions are listed."""
 
-_MONTHS_TO_COME = 18
-"""Two seasons: how long a code server may run on partitions that grow with the calendar."""
+COLUMNS = "nba_ml/columns"
+"""Input metadata: read these columns only."""
 
 
 def partitions_of(settings: Settings) -> dg.MonthlyPartitionsDefinition:
@@ -64,30 +64,48 @@ def _off_season(first: str, last: str | None) -> list[str | datetime]:
     return [datetime(int(month[:4]), int(month[5:]), 1) for month in months]
 
 
-def every_month_so_far(months: dg.MonthlyPartitionsDefinition) -> dg.TimeWindowPartitionMapping:
-    """The expanding window: everything from the first month up to and including the month.
+class History(StrEnum):
+    """Which months of an upstream asset a month reads, where that is not the month itself."""
 
-    It reaches back as far as there are months, and no further: Dagster walks through every month of the
-    window each time that it looks, and a window of a hundred years cost 1.5 s a run.
-    """
-    with silence_preview_warnings():
-        return dg.TimeWindowPartitionMapping(
-            start_offset=-len(month_keys(months)) - _MONTHS_TO_COME, allow_nonexistent_upstream_partitions=True
-        )
+    SO_FAR = "so_far"
+    """The expanding window: every month from the first up to and including it."""
 
-
-def month_before() -> dg.TimeWindowPartitionMapping:
+    BEFORE = "before"
     """The season month before: June before an October. The first month has none, and reads nothing."""
-    with silence_preview_warnings():
-        return dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True)
 
 
-def months_needed(mapping: dg.PartitionMapping, month: str, months: Sequence[str]) -> list[str]:
-    """Those of the months (all of them, in order) that a dependency of a month is on."""
-    if not isinstance(mapping, dg.TimeWindowPartitionMapping):
-        return [month]
+HISTORY = "nba_ml/history"
+"""Input metadata: a `History`. The input is then a dict of month -> value.
+
+In the graph each asset depends on the same month only, and reads the others from the store. With partition mappings
+instead, Dagster follows them forward: a backfill of three months on the lineage page targeted every later month.
+"""
+
+
+def reads_history(history: History, *columns: str) -> dg.AssetIn:
+    """An input that reads these months, of a table these columns only."""
+    return dg.AssetIn(metadata={HISTORY: history.value, **({COLUMNS: list(columns)} if columns else {})})
+
+
+def history_of(asset: dg.AssetsDefinition, parent: dg.AssetKey) -> History | None:
+    """Which months of the parent the asset reads; None for its own month."""
+    for name, key in asset.keys_by_input_name.items():
+        if key == parent:
+            given = asset.op.ins[name].metadata.get(HISTORY)
+            return None if given is None else History(given)
+    return None
+
+
+def months_read(history: History | None, month: str, months: Sequence[str]) -> list[str]:
+    """Those of the months (all of them, in order) that are read for a month."""
     at = months.index(month)
-    return list(months[max(0, at + mapping.start_offset) : max(0, at + mapping.end_offset + 1)])
+    match history:
+        case History.SO_FAR:
+            return list(months[: at + 1])
+        case History.BEFORE:
+            return list(months[max(0, at - 1) : at])
+        case None:
+            return [month]
 
 
 def month_keys(months: dg.MonthlyPartitionsDefinition) -> list[str]:

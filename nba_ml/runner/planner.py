@@ -24,7 +24,7 @@ from nba_ml.data.stored import SNAPSHOT
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import AssetCheckExecutionRecordStatus
-from nba_ml.defs.partitions import months_needed
+from nba_ml.defs.partitions import history_of, months_read
 from nba_ml.defs.verdict import gather_verdict, latest_evaluations
 from nba_ml.model.stored import METADATA, MODEL
 from nba_ml.model.training import Hyperparameters
@@ -223,10 +223,10 @@ class Planner:
 
     def _parents(self, asset: str, month: str) -> dict[str, list[str]]:
         """What the asset's month is made from: asset -> months."""
-        key = dg.AssetKey(asset)
+        node = self._graph.get(dg.AssetKey(asset))
         return {
-            parent.to_user_string(): months_needed(self._graph.get_partition_mapping(key, parent), month, self.months)
-            for parent in self._graph.get(key).parent_keys
+            parent.to_user_string(): months_read(history_of(node.assets_def, parent), month, self.months)
+            for parent in node.parent_keys
         }
 
     def _outside(self, asset: str, month: str) -> Mapping[str, str]:

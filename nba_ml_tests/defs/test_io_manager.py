@@ -9,8 +9,8 @@ import pytest
 
 from nba_ml.contract.errors import MissingMonthsError
 from nba_ml.data.snapshot import Snapshot
-from nba_ml.defs.io_manager import BY_MONTH, COLUMNS, MonthStoreIOManager
-from nba_ml.defs.partitions import season_months
+from nba_ml.defs.io_manager import MonthStoreIOManager
+from nba_ml.defs.partitions import History, reads_history, season_months
 from nba_ml_tests.conftest import snapshot_of
 
 ASSET = "feature_store_snapshot"
@@ -29,23 +29,23 @@ def save(manager: MonthStoreIOManager, *months: str) -> None:
             manager.handle_output(context, snapshot_of("2021-11" if month == "2021-11" else "2021-10"))
 
 
-def load(manager: MonthStoreIOManager, first: str, last: str, **metadata: object) -> object:
+def load(manager: MonthStoreIOManager, month: str, given: dg.AssetIn | None = None) -> object:
     with dg.build_input_context(
         asset_key=ASSET,
-        asset_partition_key_range=dg.PartitionKeyRange(first, last),
+        asset_partition_key_range=dg.PartitionKeyRange(month, month),
         asset_partitions_def=MONTHS,
-        definition_metadata={key.replace("__", "/"): value for key, value in metadata.items()},
+        definition_metadata=given.metadata if given else {},
     ) as context:
         return manager.load_input(context)
 
 
-BY = {BY_MONTH.replace("/", "__"): True}
+SO_FAR = reads_history(History.SO_FAR)
 
 
 def test_one_month_is_handed_over_as_it_is(manager: MonthStoreIOManager) -> None:
     """Guards against a dict where an asset reads its own month."""
     save(manager, "2021-10", "2021-11")
-    value = load(manager, "2021-11", "2021-11")
+    value = load(manager, "2021-11")
     assert isinstance(value, Snapshot)
     assert value.digest == snapshot_of("2021-11").digest
 
@@ -54,17 +54,26 @@ def test_one_month_is_handed_over_as_it_is(manager: MonthStoreIOManager) -> None
 def test_a_window_is_a_dict_even_of_one_month(manager: MonthStoreIOManager, last: str) -> None:
     """Guards against the first month of all, whose window of one stock IO managers hand over bare."""
     save(manager, "2021-10", "2021-11")
-    value = load(manager, "2021-10", last, **BY)
+    value = load(manager, last, SO_FAR)
     assert isinstance(value, dict)
     assert list(value) == [month for month in ("2021-10", "2021-11") if month <= last]
     assert all(isinstance(snapshot, Snapshot) for snapshot in value.values())
     assert value["2021-10"].digest == snapshot_of("2021-10").digest
 
 
+def test_the_month_before_the_first_is_an_empty_dict(manager: MonthStoreIOManager) -> None:
+    """Guards the first month, before which no model was trained: an error there, or a model of its own month."""
+    save(manager, "2021-10", "2021-11")
+    assert load(manager, "2021-10", reads_history(History.BEFORE)) == {}
+    value = load(manager, "2021-11", reads_history(History.BEFORE))
+    assert isinstance(value, dict)
+    assert list(value) == ["2021-10"]
+
+
 def test_only_the_wanted_columns_are_read(manager: MonthStoreIOManager) -> None:
     """Guards against a split that reads 33 features of every month to look at dates."""
     save(manager, "2021-10", "2021-11")
-    value = load(manager, "2021-10", "2021-11", **BY, **{COLUMNS.replace("/", "__"): ["game_date"]})
+    value = load(manager, "2021-11", reads_history(History.SO_FAR, "game_date"))
     assert isinstance(value, dict)
     assert {tuple(snapshot.table.column_names) for snapshot in value.values()} == {("game_date",)}
 
@@ -73,7 +82,7 @@ def test_a_hole_in_the_window_is_an_error_that_names_the_months(manager: MonthSt
     """Guards against a model trained around a month that nobody misses, and says how to fill it."""
     save(manager, "2021-10", "2021-12", "2022-02")
     with pytest.raises(MissingMonthsError) as missing:
-        load(manager, "2021-10", "2022-02", **BY)
+        load(manager, "2022-02", SO_FAR)
     message = str(missing.value)
     assert message.startswith("feature_store_snapshot was never materialised for 2021-11, 2022-01. ")
     assert "nba-ml backfill --from 2021-11 --to 2022-01 --only-missing --assets feature_store_snapshot" in message
@@ -85,10 +94,10 @@ def test_a_long_hole_is_counted(manager: MonthStoreIOManager) -> None:
     with pytest.raises(
         MissingMonthsError, match="2021-11, 2021-12, 2022-01, 2022-02, 2022-03, 2022-04 and 4 more months"
     ):
-        load(manager, "2021-10", "2022-11", **BY)
+        load(manager, "2022-11", SO_FAR)
 
 
 def test_a_single_missing_month_is_an_error_too(manager: MonthStoreIOManager) -> None:
     """Guards against None where an asset expects its month."""
     with pytest.raises(MissingMonthsError, match=r"was never materialised for 2021-11\."):
-        load(manager, "2021-11", "2021-11")
+        load(manager, "2021-11")

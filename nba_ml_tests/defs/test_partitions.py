@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import MonthError
 from nba_ml.contract.season import season_months as calendar_months
 from nba_ml.defs.assets.slate_predictions import days_of
-from nba_ml.defs.partitions import every_month_so_far, month_before, months_needed, require_month, season_months
-from nba_ml.settings import SAMPLE_DATA
+from nba_ml.defs.build import build_defs
+from nba_ml.defs.partitions import History, months_read, require_month, season_months
+from nba_ml.settings import SAMPLE_DATA, Settings
 from nba_ml.sources.embedded import source_months
 
 EMBEDDED = source_months(SAMPLE_DATA)
 MONTHS = season_months(EMBEDDED[0], EMBEDDED[-1])
-
-
-def upstream(mapping: dg.PartitionMapping, month: str) -> list[str]:
-    """The upstream months that a month reads."""
-    found = mapping.get_upstream_mapped_partitions_result_for_partitions(
-        downstream_partitions_subset=MONTHS.subset_with_partition_keys([month]),
-        downstream_partitions_def=MONTHS,
-        upstream_partitions_def=MONTHS,
-    )
-    assert found.required_but_nonexistent_subset.is_empty
-    return list(found.partitions_subset.get_partition_keys())
 
 
 def test_the_embedded_partitions_are_exactly_the_36_months() -> None:
@@ -44,40 +37,37 @@ def test_the_off_season_and_months_without_data_are_no_partitions(month: str) ->
 
 @pytest.mark.parametrize(("month", "before"), [("2022-10", "2022-06"), ("2022-01", "2021-12"), ("2025-06", "2025-05")])
 def test_the_month_before_october_is_june(month: str, before: str) -> None:
-    """Guards against a model of the month before that is looked for in September."""
-    mapping = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
-    assert upstream(mapping, month) == [before]
+    """Guards against an October that is scored by nobody, or by a model that is looked for in September."""
+    assert months_read(History.BEFORE, month, EMBEDDED) == [before]
 
 
-@pytest.mark.parametrize("month", ["2021-10", "2021-12", "2022-10", "2025-06"])
-def test_the_window_of_a_month_is_every_month_so_far(month: str) -> None:
-    """Guards against a window that leaves months out, or reads one from the future."""
-    assert upstream(every_month_so_far(MONTHS), month) == [each for each in EMBEDDED if each <= month]
+@pytest.mark.parametrize("month", EMBEDDED)
+def test_no_month_reads_the_future(month: str) -> None:
+    """Guards against a window that leaves months out or reads one to come, and a model that scores its own month."""
+    assert months_read(History.SO_FAR, month, EMBEDDED) == [each for each in EMBEDDED if each <= month]
+    assert months_read(History.BEFORE, month, EMBEDDED) == [each for each in EMBEDDED if each < month][-1:]
+    assert months_read(None, month, EMBEDDED) == [month]
 
 
-def test_the_window_of_a_long_history_leaves_nothing_out() -> None:
-    """Guards against a user's thirty seasons of which the first are silently not trained on."""
-    months = season_months("1996-10", "2025-06")
-    found = every_month_so_far(months).get_upstream_mapped_partitions_result_for_partitions(
-        downstream_partitions_subset=months.subset_with_partition_keys(["2025-06"]),
-        downstream_partitions_def=months,
-        upstream_partitions_def=months,
-    )
-    assert list(found.partitions_subset.get_partition_keys()) == list(months.get_partition_keys())
+def test_an_asset_depends_on_no_other_month(tmp_path: Path) -> None:
+    """Guards backfills: along a dependency on earlier months Dagster goes forward to every later one.
 
-
-@pytest.mark.parametrize("month", ["2021-10", "2021-11", "2022-10", "2025-06"])
-def test_the_months_needed_are_those_that_dagster_hands_over(month: str) -> None:
-    """Guards against `--only-missing` that asks for other months than an asset reads: stale, or run every time."""
-    for mapping in (every_month_so_far(MONTHS), month_before()):
-        assert months_needed(mapping, month, EMBEDDED) == upstream(mapping, month)
-    assert months_needed(dg.IdentityPartitionMapping(), month, EMBEDDED) == [month]
-
-
-def test_the_month_before_an_october_is_june() -> None:
-    """Guards against an October that is scored by nobody, or by itself."""
-    assert upstream(month_before(), "2022-10") == ["2022-06"]
-    assert upstream(month_before(), "2021-10") == []
+    Three months on the lineage page were 33, and most of them failed.
+    """
+    graph = build_defs(Settings.from_environment({"NBA_ML_HOME": str(tmp_path)})).resolve_asset_graph()
+    checked = 0
+    for asset in (*MONTHLY_ASSETS, *ON_REQUEST):
+        for parent in graph.get(dg.AssetKey(asset)).parent_keys:
+            found = graph.get_partition_mapping(
+                dg.AssetKey(asset), parent
+            ).get_upstream_mapped_partitions_result_for_partitions(
+                downstream_partitions_subset=MONTHS.subset_with_partition_keys(["2022-03"]),
+                downstream_partitions_def=MONTHS,
+                upstream_partitions_def=MONTHS,
+            )
+            assert list(found.partitions_subset.get_partition_keys()) == ["2022-03"], (asset, parent)
+            checked += 1
+    assert checked > 10
 
 
 @given(st.sampled_from(EMBEDDED), st.sampled_from(EMBEDDED))
@@ -92,12 +82,6 @@ def test_summers_that_were_played_are_partitions(first: str, last: str) -> None:
     """Guards against the Finals of 2020 and 2021 that no partition can hold."""
     months = season_months(first, last)
     assert list(months.get_partition_keys()) == calendar_months(first, last)
-    found = every_month_so_far(months).get_upstream_mapped_partitions_result_for_partitions(
-        downstream_partitions_subset=months.subset_with_partition_keys([last]),
-        downstream_partitions_def=months,
-        upstream_partitions_def=months,
-    )
-    assert list(found.partitions_subset.get_partition_keys()) == calendar_months(first, last)
 
 
 def test_a_source_that_grows_has_the_summers_that_were_played() -> None:

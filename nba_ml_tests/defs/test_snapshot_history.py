@@ -13,9 +13,13 @@ import pytest
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import season_months
+from nba_ml.data.split import SnapshotRef, SplitManifest
+from nba_ml.data.stored import SNAPSHOT, SPLIT
 from nba_ml.defs.assets import feature_store_snapshot
 from nba_ml.defs.io_manager import MonthStoreIOManager
 from nba_ml.defs.resources import Store
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
 from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.conftest import features_of, summary_of
 
@@ -37,8 +41,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def taken(platform: Platform, instance: dg.DagsterInstance, root: Path) -> tuple[int, list[str]]:
-    """Take the snapshot: how many rows it reports as changed, and its warnings."""
+def materialised(
+    platform: Platform, instance: dg.DagsterInstance, root: Path
+) -> tuple[dg.AssetMaterialization, list[str]]:
+    """Take the snapshot: what is recorded of it, and its warnings."""
     months = dg.StaticPartitionsDefinition(season_months("2021-10", MONTH))
     result = dg.materialize(
         [feature_store_snapshot.build(months)],
@@ -53,6 +59,12 @@ def taken(platform: Platform, instance: dg.DagsterInstance, root: Path) -> tuple
     )
     [event] = result.asset_materializations_for_node("feature_store_snapshot")
     logged = [record.user_message for record in instance.all_logs(result.run_id) if int(record.level) >= 30]
+    return event, logged
+
+
+def taken(platform: Platform, instance: dg.DagsterInstance, root: Path) -> tuple[int, list[str]]:
+    """Take the snapshot: how many rows it reports as changed, and its warnings about them."""
+    event, logged = materialised(platform, instance, root)
     value = event.metadata["rows_changed_without_updated_at"].value
     assert isinstance(value, int)
     return value, [line for line in logged if "updated_at" in line]
@@ -97,3 +109,25 @@ def test_rows_rewritten_with_updated_at_are_an_ordinary_change(
         f"UPDATE {{features}} SET updated_at = TIMESTAMP_ADD(updated_at, INTERVAL 1 HOUR) WHERE game_date = '{DAY}'"
     )
     assert taken(platform, instance, tmp_path) == (0, [])
+
+
+def test_months_trained_on_the_rows_before_are_named(
+    platform: Platform, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """Guards later models against a correction that nobody sees: in the graph they depend on their own month only."""
+    store = MonthStore(DirectoryStore(tmp_path))
+    event, warnings = materialised(platform, instance, tmp_path)
+    snapshot = store.load(SNAPSHOT, MONTH)
+    assert snapshot is not None
+    ref = SnapshotRef(month=MONTH, digest=snapshot.digest, rows=snapshot.counts.samples)
+    for month, refs in {"2022-05": (), MONTH: (ref,), "2022-10": (ref,), "2022-11": ()}.items():
+        store.save(SPLIT, month, SplitManifest(snapshots=refs))
+    assert ("months_out_of_date" in event.metadata, warnings) == (False, [])
+
+    event, warnings = materialised(platform, instance, tmp_path)
+    assert ("months_out_of_date" in event.metadata, warnings) == (False, []), "the same rows again"
+
+    rewritten(platform, "minutes_avg_last_10", 0.25)
+    event, warnings = materialised(platform, instance, tmp_path)
+    assert event.metadata["months_out_of_date"].value == f"{MONTH}, 2022-10, 2022-11", "2022-11 lacks the month"
+    assert any(f"the models of {MONTH} to 2022-11 (3) were trained on the earlier ones" in each for each in warnings)

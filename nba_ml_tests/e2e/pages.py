@@ -33,6 +33,11 @@ def graph_of(groups: Iterable[str]) -> str:
     return "/asset-groups~" + quote(" or ".join(f'group:"{name}"' for name in names)) + _expanded(names)
 
 
+def lineage_of(assets: Iterable[str]) -> str:
+    """The part of the graph with these assets and no other, so that "Materialize all" means them."""
+    return "/asset-groups~" + quote(" or ".join(f'key:"{asset}"' for asset in assets))
+
+
 LINEAGE_OF_ARTIFACT = "/asset-groups~" + quote('+key:"gcs_artifact"') + _expanded(GROUPS)
 """What is published, and everything that leads to it."""
 

@@ -9,8 +9,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.defs.io_manager import BY_MONTH
-from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute
 from nba_ml.model.challengers import ChallengerReport, measure_challengers
 from nba_ml.model.training import fit, gather
@@ -26,11 +25,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"json"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={
-            "feature_store_snapshot": dg.AssetIn(
-                partition_mapping=every_month_so_far(months), metadata={BY_MONTH: True}
-            ),
-        },
+        ins={"feature_store_snapshot": reads_history(History.SO_FAR)},
     )
     def challengers(
         context: dg.AssetExecutionContext,

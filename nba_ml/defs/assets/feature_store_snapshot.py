@@ -12,7 +12,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.data.results_due import last_date_due
 from nba_ml.data.snapshot import Snapshot, take_snapshot
-from nba_ml.data.stored import SNAPSHOT, save_refused
+from nba_ml.data.stored import SNAPSHOT, SPLIT, save_refused
 from nba_ml.data.tables import snapshot_schema
 from nba_ml.defs.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
 from nba_ml.defs.assets.snapshot_history import STANDS_FOR, Before, changed_rows, latest, stands_for
@@ -64,6 +64,12 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 f"observation reads has changed. Such a change reaches neither the sensor nor --only-missing: whoever "
                 f"writes {FEATURES} must set updated_at with every value."
             )
+        stale = _trained_on_another(snapshot, store, month) if before and before.digest != snapshot.digest else []
+        if stale:
+            context.log.warning(
+                f"{month}: the rows changed, and the models of {stale[0]} to {stale[-1]} ({len(stale)}) were trained "
+                "on the earlier ones. `nba-ml backfill --only-missing` trains them again."
+            )
         reasons = pd.DataFrame(snapshot.rejected_by_reason.items(), columns=["reason", "rows"])
         return recorded(
             snapshot,
@@ -79,11 +85,26 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "dagster/uri": store.months().uri(SNAPSHOT, month),
                 STANDS_FOR: stands_for(before, snapshot.digest, taken_from),
                 "rows_changed_without_updated_at": undated,
+                **({"months_out_of_date": ", ".join(stale)} if stale else {}),
                 **({"rejected_by_reason": markdown_table(reasons)} if len(reasons) else {}),
             },
         )
 
     return feature_store_snapshot
+
+
+def _trained_on_another(snapshot: Snapshot, store: Store, month: str) -> list[str]:
+    """Months whose split names another snapshot of this month: in the graph, Dagster does not see that they read it."""
+    places = store.months()
+    names = places.objects.names(f"{SPLIT.name}/")
+    # With or without samples: an early-season month is in no split, and a month that gained some is missing in it.
+    mine = [snapshot.digest] if snapshot.counts.samples else []
+    found = []
+    for later in (name.removeprefix(f"{SPLIT.name}/").removesuffix(".json") for name in names):
+        split = places.load(SPLIT, later) if later >= month else None
+        if split is not None and [ref.digest for ref in split.snapshots if ref.month == month] != mine:
+            found.append(later)
+    return found
 
 
 def _undated_changes(before: Before | None, snapshot: Snapshot, taken_from: str, store: Store, month: str) -> int:

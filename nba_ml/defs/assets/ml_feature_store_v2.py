@@ -14,8 +14,7 @@ from nba_ml.data.lines import FeatureMonth, LineCounts
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
-from nba_ml.defs.io_manager import BY_MONTH
-from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 
@@ -32,9 +31,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={
-            "player_game_summary": dg.AssetIn(partition_mapping=every_month_so_far(months), metadata={BY_MONTH: True}),
-        },
+        ins={"player_game_summary": reads_history(History.SO_FAR)},
         metadata={"dagster/column_schema": column_schema(ML_FEATURE_STORE_V2)},
         description=f"The feature store: {V2_33FEATURES.count} features per player-game (`{V2_33FEATURES.name}`), from "
         f"games strictly before the date. Box scores cannot give {', '.join(NOT_IN_BOX_SCORES)}: those are NaN.",

@@ -9,8 +9,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, recorded
-from nba_ml.defs.io_manager import BY_MONTH
-from nba_ml.defs.partitions import month_before
+from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute, Store
 from nba_ml.evaluation import stored
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
@@ -26,7 +25,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={"xgboost_model": dg.AssetIn(partition_mapping=month_before(), metadata={BY_MONTH: True})},
+        ins={"xgboost_model": reads_history(History.BEFORE)},
         metadata={"dagster/column_schema": column_schema(PREDICTIONS)},
     )
     def predictions(

@@ -8,8 +8,7 @@ import pandas as pd
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.defs.io_manager import BY_MONTH, COLUMNS
-from nba_ml.defs.partitions import every_month_so_far
+from nba_ml.defs.partitions import History, reads_history
 
 CODE_VERSION = "1"
 
@@ -21,11 +20,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"json"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={
-            "feature_store_snapshot": dg.AssetIn(
-                partition_mapping=every_month_so_far(months), metadata={BY_MONTH: True, COLUMNS: ["game_date"]}
-            ),
-        },
+        ins={"feature_store_snapshot": reads_history(History.SO_FAR, "game_date")},
     )
     def train_split(feature_store_snapshot: dict[str, Snapshot]) -> dg.Output[Any]:
         """Chronological split of every month so far, by whole dates: train 70%, early stopping 10%, validation 20%.
