@@ -22,3 +22,6 @@ CHAIN = FEATURE_ASSETS + TRAINING_ASSETS
 
 PID_TAG = "nba_ml/pid"
 """Run tag set by the command line: the id of the process that started the run."""
+
+COMMAND_TAG = "nba_ml/command"
+"""On the same runs: the command, with its options."""

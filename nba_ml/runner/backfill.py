@@ -7,14 +7,17 @@ What belongs here: Dagster runs, and what a signal does to them. What does not: 
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from nba_ml.checks.registry import all_checks
-from nba_ml.contract.assets import EVALUATION_ASSETS, PID_TAG
+from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, PID_TAG
 from nba_ml.contract.errors import NbaMlError, NotVerifiedError
 from nba_ml.defs.event_log import StepFailure, step_failure
 from nba_ml.defs.internals import make_new_run_id
@@ -103,7 +106,7 @@ class Backfill:
         if assets not in self._jobs:
             full_job = self.planner.defs.resolve_implicit_global_asset_job_def()
             self._jobs[assets] = full_job.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
-        result = execute(self._jobs[assets], self.planner.instance, month, self._config(assets))
+        result = execute(self._jobs[assets], self.planner.instance, month, assets, self._config(assets))
         made = (e.step_materialization_data.materialization for e in result.get_asset_materialization_events())
         failures = {failure.step: failure for failure in step_failures(result)}
         refused = failures[PUBLISHER].message if _only_refused(failures) else ""
@@ -133,7 +136,7 @@ class Backfill:
         """Make the report over all graded months, and return its URI."""
         full_job = self.planner.defs.resolve_implicit_global_asset_job_def()
         job = full_job.get_subset(asset_selection=frozenset({dg.AssetKey(REPORT)}))
-        result = execute(job, self.planner.instance, None)
+        result = execute(job, self.planner.instance, None, (REPORT,))
         for failure in step_failures(result):
             raise NbaMlError(f"{REPORT}: {failure.message}")
         [event] = result.asset_materializations_for_node(REPORT)
@@ -166,9 +169,16 @@ def checks_job(defs: dg.Definitions, assets: Collection[str]) -> dg.JobDefinitio
 
 
 def execute(
-    job: dg.JobDefinition, instance: dg.DagsterInstance, month: str | None, ops: Mapping[str, Any] | None = None
+    job: dg.JobDefinition,
+    instance: dg.DagsterInstance,
+    month: str | None,
+    assets: Collection[str] = (),
+    ops: Mapping[str, Any] | None = None,
 ) -> dg.ExecuteInProcessResult:
-    """Run a job for a month, or without one, in this process.
+    """Run a job for a month, or without one, in this process. `assets` are all that it materialises.
+
+    The run names its assets, its month and the command, so that the UI's pages of runs and assets show it as one of
+    their own.
 
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM came while it ran. The run is not left unfinished.
@@ -182,7 +192,8 @@ def execute(
                 partition_key=month,
                 run_config={**_QUIET, "ops": ops or {}},
                 raise_on_error=False,
-                tags={PID_TAG: str(os.getpid())},
+                asset_selection=[dg.AssetKey(asset) for asset in assets],
+                tags={PID_TAG: str(os.getpid()), COMMAND_TAG: shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])},
             )
         except BaseException as error:
             fail_orphaned_runs(instance)

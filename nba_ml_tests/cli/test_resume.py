@@ -18,7 +18,7 @@ import pytest
 from dagster import DagsterRunStatus
 from dagster._utils.interrupts import capture_interrupts
 
-from nba_ml.contract.assets import FEATURE_ASSETS, MONTHLY_ASSETS
+from nba_ml.contract.assets import COMMAND_TAG, FEATURE_ASSETS, MONTHLY_ASSETS
 from nba_ml.runner.signals import signals_noticed
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cli.conftest import MONTHS, copy_months
@@ -85,6 +85,16 @@ def same(one: Home, other: Home) -> None:
     for folder in (one.files("artifacts"), other.files("artifacts")), (one.stored(), other.stored()):
         assert sorted(folder[0]) == sorted(folder[1])
         assert [name for name in folder[0] if folder[0][name] != folder[1][name]] == []
+
+
+def test_runs_of_the_command_say_what_they_made(whole: Home) -> None:
+    """Guards the UI's list of runs: those of the terminal stood there without assets, as if they had made nothing."""
+    with whole.instance() as instance:
+        runs = [run for run in instance.get_runs() if "dagster/partition" in run.tags]
+    assert {run.tags["dagster/partition"] for run in runs} == set(MONTHS)
+    for run in runs:
+        assert {key.to_user_string() for key in run.asset_selection or ()} == set(MONTHLY_ASSETS)
+        assert run.tags[COMMAND_TAG] == "nba-ml backfill"
 
 
 # -- killed ------------------------------------------------------------------------------------------
