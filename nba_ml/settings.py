@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nba_ml.contract.errors import MonthError, SettingsError
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import parse_month
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
@@ -31,7 +32,10 @@ _ALL_CORES = "the cores that this process may use"
 
 @dataclass(frozen=True, slots=True)
 class BigQuerySettings:
-    """Where BigQuery's tables are. `endpoint` and `storage_endpoint` are an emulator's; None is Google."""
+    """Where BigQuery's tables are. `endpoint` and `storage_endpoint` are an emulator's; None is Google.
+
+    `feature_versions` are the accepted versions of feature rows, the first that a player-game has counts.
+    """
 
     project: str
     feature_table: str
@@ -42,6 +46,7 @@ class BigQuerySettings:
     first_month: str
     endpoint: str | None
     storage_endpoint: str | None
+    feature_versions: tuple[str, ...] = (V2_33FEATURES.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +211,25 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
         maximum_bytes_billed=_number(environ, "NBA_ML_BIGQUERY_MAX_BYTES", 1, most, "a number of bytes", "1 GiB")
         or 2**30,
         first_month=first_month,
+        feature_versions=_feature_versions(environ),
         endpoint=(host if "://" in host else f"http://{host}") if host else None,
         storage_endpoint=storage,
     )
+
+
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def _feature_versions(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Without repetitions. The names become part of a query, so nothing else is accepted."""
+    text = environ.get("NBA_ML_FEATURE_VERSIONS") or V2_33FEATURES.name
+    versions = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+    if not versions or not all(map(_VERSION.fullmatch, versions)):
+        raise SettingsError(
+            f"NBA_ML_FEATURE_VERSIONS is '{text}'. Give the accepted values of feature_version, the preferred one "
+            f"first, with commas between them: {V2_33FEATURES.name},v2_54features."
+        )
+    return versions
 
 
 def _path(environ: Mapping[str, str], name: str, default: Path) -> Path:

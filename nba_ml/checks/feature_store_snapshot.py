@@ -61,8 +61,9 @@ def _covers(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
         steps = []
         if counts.missing_results:
             steps.append(
-                f"{counts.missing_results:,} player-games of {context.month} have features but no results, on "
-                f"{counts.missing_dates}: load the box scores of these dates, then materialise the month again."
+                f"{counts.missing_results:,} player-games of {context.month} have no results, on "
+                f"{counts.missing_dates}: load the box scores of these dates, and the features if they are missing "
+                "too, then materialise the month again."
             )
         if counts.played > counts.covered or not steps:
             steps.append(

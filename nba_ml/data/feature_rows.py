@@ -57,6 +57,7 @@ def validate_rows(features: pa.Table, version: FeatureVersion) -> ValidatedRows:
     duplicate = np.zeros(len(keys), dtype=bool)
     duplicate[_superseded(keys[~early], features)] = True
     lengths = pc.fill_null(pc.list_value_length(features.column("features")), 0).to_numpy()
+    stated = pc.fill_null(features.column("feature_count"), version.count).to_numpy()
     in_order = pc.fill_null(features.column("names_in_order"), False).to_numpy()
     reasons: Reasons = np.full(len(keys), "", dtype=object)
     readable = ~early
@@ -64,7 +65,7 @@ def validate_rows(features: pa.Table, version: FeatureVersion) -> ValidatedRows:
         ((keys["player_lookup"] == "").to_numpy(), "no player_lookup"),
         (duplicate, "duplicate key"),
         ((keys["feature_version"] != version.name).to_numpy(), f"feature version is not {version.name}"),
-        (lengths != version.count, f"not {version.count} values"),
+        ((lengths != version.count) | (stated != version.count), f"not {version.count} values"),
         (~in_order, "feature names differ from the contract's"),
     ):
         reasons[readable & broken] = reason

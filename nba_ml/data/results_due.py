@@ -1,14 +1,18 @@
 """Which games must have results by now, and which of those have none.
 
-A game has results if any of its players has one. A player who did not play has feature rows but no result.
+A game has results if any of its players has one. A player who did not play has feature rows but no result. Dates that
+no table has are missing too, if the league has never had a break that long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
+from itertools import groupby
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+from nba_ml.contract.season import month_bounds, season_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +22,9 @@ if TYPE_CHECKING:
 RESULTS_DUE_AT = 12
 """Hour in New York on the day after a game by which its results must be available. The last game ends before 2, and its
 box score is corrected by 9."""
+
+LONGEST_BREAK = 7
+"""Days: no break between two games of a season is longer. The All-Star break and the one before the Finals take six."""
 
 _NEW_YORK = ZoneInfo("America/New_York")
 _SHOWN = 5
@@ -52,6 +59,34 @@ def split_by_due(without_results: Mapping[date, int], due: date) -> tuple[dict[d
     """(missing, awaited): the dates whose results are due, and those whose results are not due yet."""
     missing = {day: n for day, n in without_results.items() if day <= due}
     return missing, {day: n for day, n in without_results.items() if day > due}
+
+
+def absent_dates(month: str, known: Collection[date], player_games: int, due: date) -> dict[date, int]:
+    """Date -> number of player-games that the calendar implies, for dates of a month that no table has.
+
+    A date counts if it is in a run of more than `LONGEST_BREAK` dates without a game: within the regular season, or
+    between two dates that have games. A month without any date has none: whether it is missing is not decided here.
+
+    Args:
+        known: the dates of the month that have a row in either table.
+        player_games: how many player-games those dates have.
+        due: the last date that must have rows.
+    """
+    if not known:
+        return {}
+    first, last = month_bounds(month)
+    days = (first + timedelta(days=n) for n in range((min(last, due) - first).days + 1))
+    absent: dict[date, int] = {}
+    for is_absent, run in groupby(days, lambda day: day not in known and _may_have_games(day, known)):
+        dates = list(run)
+        if is_absent and len(dates) > LONGEST_BREAK:
+            absent |= dict.fromkeys(dates, round(player_games / len(known)))
+    return absent
+
+
+def _may_have_games(day: date, known: Collection[date]) -> bool:
+    season = season_on(day)
+    return season.has_games(day, day, regular=True) or (season.has_games(day, day) and min(known) < day < max(known))
 
 
 def named_dates(days: Mapping[date, int]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -34,7 +34,7 @@ class SnapshotCounts:
 
     `played` counts player-games with a result (minutes above 0) in the box scores, `covered` those that also have a
     valid feature row. `missing_results` counts player-games with features in games without any result although it is
-    due; `missing_dates` lists their dates.
+    due, and those that the calendar implies on dates without any row; `missing_dates` lists their dates.
     """
 
     samples: int
@@ -99,6 +99,8 @@ class MonthRows:
     lines: LineCounts | None = None
     """Counts of the lines behind the features; None if the source does not provide them."""
     notes: tuple[str, ...] = ()
+    absent: Mapping[date, int] = field(default_factory=dict)
+    """Player-games, by date, that the calendar implies on dates that the source has no row of."""
 
     @classmethod
     def of_tables(
@@ -144,6 +146,7 @@ def take_snapshot(rows: MonthRows, month: str, version: FeatureVersion, due: dat
     missing, awaited = split_by_due(dates_without_results(keys, has_result), due)
     if rows.results.num_rows == 0 and features.num_rows:
         raise _no_results(month, features.num_rows, missing, awaited)
+    missing |= rows.absent
     sample = valid & has_result
 
     rejected = ~valid & ~early

@@ -85,6 +85,7 @@ FEATURE_ROWS = pa.schema(
         pa.field("game_id", pa.string()),
         pa.field("features", pa.list_(pa.float64())),
         pa.field("names_in_order", pa.bool_()),
+        pa.field("feature_count", pa.int64()),
         pa.field("feature_version", pa.string()),
         pa.field("feature_quality_score", pa.float64()),
         pa.field("early_season_flag", pa.bool_()),

@@ -65,6 +65,7 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
         connection=connection_of(settings.bigquery),
         feature_table=settings.bigquery.feature_table,
         summary_table=settings.bigquery.summary_table,
+        versions=settings.bigquery.feature_versions,
     )
 
 
@@ -76,7 +77,8 @@ def slate_rows_of(settings: Settings) -> SlateRows:
         return EmbeddedSlateRows(settings.store, settings.data, settings.threads)
     from nba_ml.slates.bigquery_rows import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
 
-    return BigQuerySlateRows(connection_of(settings.bigquery), settings.bigquery.feature_table)
+    bigquery = settings.bigquery
+    return BigQuerySlateRows(connection_of(bigquery), bigquery.feature_table, bigquery.feature_versions)
 
 
 def prediction_table_of(settings: Settings) -> PredictionTable:

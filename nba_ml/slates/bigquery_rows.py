@@ -1,6 +1,5 @@
 """Feature rows of a date from BigQuery, for `slates.slate`."""
 
-from collections.abc import Mapping
 from datetime import date
 
 import pyarrow as pa
@@ -9,14 +8,18 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games, with_tip_offs
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
+from nba_ml.sources.table_columns import SLATE_COLUMNS, feature_parts
 
 
 class BigQuerySlateRows:
     """The rows of the platform's own `ml_feature_store_v2`."""
 
-    def __init__(self, connection: BigQueryConnection, feature_table: str) -> None:
+    def __init__(
+        self, connection: BigQueryConnection, feature_table: str, versions: tuple[str, ...] = (V2_33FEATURES.name,)
+    ) -> None:
         self.connection = connection
         self.feature_table = feature_table
+        self.versions = versions
 
     def read(self, day: date) -> pa.Table:
         """The rows of a date, in `tables.SLATE_ROWS`.
@@ -26,7 +29,10 @@ class BigQuerySlateRows:
             SettingsError: there are no credentials, or the table's name is invalid.
         """
         parameters: dict[str, str | int | date] = {"day": day, "feature_names": ",".join(V2_33FEATURES.names)}
-        return with_tip_offs(self._ask("slate_rows", parameters, "slate-rows"), {})
+        table = quoted_table(self.feature_table, self.connection.project)
+        parts = feature_parts(table, self.connection.columns(table), self.versions, SLATE_COLUMNS)
+        sql = query("slate_rows", feature_table=table, **parts)
+        return with_tip_offs(self.connection.rows(sql, parameters, "slate-rows"), {})
 
     def upcoming(self, day: date, games: str = "") -> Upcoming:
         """Raises SlateError: BigQuery's feature store has the rows of a date, or there are none."""
@@ -35,10 +41,7 @@ class BigQuerySlateRows:
 
     def days_near(self, day: date) -> list[date]:
         """The dates with rows within a month of a date."""
-        rows = self._ask("slate_days", {"first": day - NEAR, "last": day + NEAR}, "slate-days")
+        sql = query("slate_days", feature_table=quoted_table(self.feature_table, self.connection.project))
+        rows = self.connection.rows(sql, {"first": day - NEAR, "last": day + NEAR}, "slate-days")
         days: list[date] = rows.column("game_date").to_pylist()
         return days
-
-    def _ask(self, name: str, parameters: Mapping[str, str | int | date], label: str) -> pa.Table:
-        sql = query(name, feature_table=quoted_table(self.feature_table, self.connection.project))
-        return self.connection.rows(sql, parameters, label)

@@ -3,9 +3,11 @@
 `bigquery_connection` runs the queries; `data.snapshot` interprets the rows and `data.progress` the counts.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -14,35 +16,50 @@ import pyarrow.compute as pc
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
-from nba_ml.contract.season import had_games, month_bounds
-from nba_ml.data.progress import MonthProgress, TableState
-from nba_ml.data.results_due import last_date_due, split_by_due
+from nba_ml.contract.season import month_bounds, month_of
+from nba_ml.data.feature_rows import KEY
+from nba_ml.data.progress import (
+    EmptyMonth,
+    MonthProgress,
+    TableState,
+    is_shifted,
+    results_without_features,
+    shifted,
+    what_to_do,
+    why_empty,
+)
+from nba_ml.data.results_due import absent_dates, last_date_due, split_by_due
 from nba_ml.data.snapshot import MAX_REJECTED_SHARE, MonthRows
 from nba_ml.data.tables import FEATURE_ROWS, RESULTS
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.sources.queries import query
-
-_EMPTY = TableState(0, 0, 0, 0, None, "")
+from nba_ml.sources.table_columns import FEATURE_COLUMNS, feature_parts, result_parts
 
 _OF_RESULTS = ("box_scores", "result_high", "result_low")
 """Columns that form the version of the results: a player-game's rows, and sums over the halves of their digests."""
 
+_ALWAYS = {"first": date(1946, 11, 1), "last": date(2100, 1, 1)}
+
 
 @dataclass(frozen=True)
 class BigQueryFeatureSource(MonthRowsSource):
-    """The platform's own tables: `ml_feature_store_v2` and `player_game_summary`."""
+    """The platform's own tables: `ml_feature_store_v2` and `player_game_summary`.
+
+    `versions` are the accepted feature versions; the first that a player-game has counts.
+    """
 
     connection: BigQueryConnection
     feature_table: str
     summary_table: str
+    versions: tuple[str, ...] = (V2_33FEATURES.name,)
 
     def read(self, month: str) -> tuple[MonthRows, Inputs]:
         """One query: feature rows with their results, and results that have no feature row.
 
         Raises:
-            SourceDataError: the backfill has not reached the month, a player-game has two different results, or the
-                query failed.
+            SourceDataError: the backfill has not reached the month, a player-game has two different results, the
+                tables are a day apart, a column cannot be read, or the query failed.
         """
         first, last = month_bounds(month)
         names = ",".join(V2_33FEATURES.names)
@@ -52,7 +69,8 @@ class BigQueryFeatureSource(MonthRowsSource):
         have = pc.fill_null(table.column("has_features"), False)
         features = table if pc.all(have).as_py() else table.filter(have)
         results, notes = self._results(month, table.filter(pc.is_valid(table.column("minutes_played"))))
-        self._require_reached(month, features.num_rows, results.num_rows)
+        if features.num_rows == 0:
+            self._require_no_games(month, results.num_rows)
         _require_one_result(month, results, self.summary_table)
         # A player-game with two feature rows brings its result twice.
         grouped = results.group_by(["player_lookup", "game_date"])
@@ -64,12 +82,14 @@ class BigQueryFeatureSource(MonthRowsSource):
             SUMMARY: {month: _version(box_scores, *played)},
             FEATURES: {month: _version(features.num_rows, high, low, newest)},
         }
+        known = set(features.column("game_date").to_pylist()) | set(once.column("game_date").to_pylist())
         rows = MonthRows(
             features=features.select(FEATURE_ROWS.names).cast(FEATURE_ROWS),
             results=once.drop_columns([f"{name}_min" for name in _OF_RESULTS])
             .rename_columns(RESULTS.names)
             .cast(RESULTS),
-            notes=notes,
+            notes=(*notes, *_left_out(month, table), *_compared(month, features, once)),
+            absent=absent_dates(month, known, once.num_rows, last_date_due(datetime.now(UTC))),
         )
         return rows, versions
 
@@ -77,20 +97,37 @@ class BigQueryFeatureSource(MonthRowsSource):
         self, months: list[str], within: float | None = None, now: datetime | None = None
     ) -> list[MonthProgress]:
         """One query over the months' keys, without a feature array."""
+        ends = None if within is None else time.monotonic() + within
         first, last = month_bounds(months[0])[0], month_bounds(months[-1])[1]
-        parameters: dict[str, str | int | date] = {
-            "first": first,
-            "last": last,
-            "feature_version": V2_33FEATURES.name,
-            "feature_count": V2_33FEATURES.count,
-        }
-        rows = self.connection.rows(self._sql("observe_months"), parameters, "observe-months", within).to_pylist()
+        parameters: dict[str, str | int | date] = {"first": first, "last": last, "feature_count": V2_33FEATURES.count}
+        sql = self._sql("observe_months", ends)
+        rows = self.connection.rows(sql, parameters, "observe-months", _left(ends)).to_pylist()
         due = last_date_due(now or datetime.now(UTC))
         found = {row["month"]: _progress(row, due) for row in rows}
-        return [
-            found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None, no_games=not had_games(month))
-            for month in months
-        ]
+        rows_of = [month for month, progress in found.items() if progress.features.rows]
+        span = (min(rows_of, default=None), max(rows_of, default=None))
+        if len(months) == 1 and not rows_of:
+            span = self._span(_left(ends))
+        return [_explained(found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None), span) for month in months]
+
+    def _require_no_games(self, month: str, results: int) -> None:
+        """Raise SourceDataError unless a month without feature rows had no games."""
+        span = self._span()
+        why = why_empty(month, *span, results)
+        if why is not EmptyMonth.NO_GAMES:
+            raise SourceDataError(
+                f"{month}: {what_to_do(why, span[0])}. {self.feature_table} has 0 rows of it, {self.summary_table} has "
+                f"{results:,} player-games with a result. The stored snapshot is unchanged. `nba-ml progress` shows "
+                "every month; materialise this one when it has feature rows."
+            )
+
+    def _span(self, within: float | None = None) -> tuple[str | None, str | None]:
+        """The first and the last month with feature rows."""
+        table = quoted_table(self.feature_table, self.connection.project)
+        sql = query("table_extent", feature_table=table)
+        [found] = self.connection.rows(sql, _ALWAYS, "table-extent", within).to_pylist()
+        first, last = (month_of(day) if (day := found[f"{which}_date"]) else None for which in ("first", "last"))
+        return first, last
 
     def _results(self, month: str, found: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
         """The results that have a player. A few without one are left out and reported.
@@ -114,20 +151,68 @@ class BigQueryFeatureSource(MonthRowsSource):
             )
         return results, (f"{note}. They were left out, because they cannot be joined to features.",)
 
-    def _require_reached(self, month: str, feature_rows: int, results: int) -> None:
-        if feature_rows == 0 and (results or had_games(month)):
-            raise SourceDataError(
-                f"{month}: the backfill has not reached this month. {self.feature_table} has 0 rows of it, "
-                f"{self.summary_table} has {results:,} player-games with a result. The stored snapshot is "
-                "unchanged. Wait for the backfill (see `nba-ml progress`), then materialise the month again."
-            )
+    def _sql(self, name: str, ends: float | None = None) -> str:
+        """A statement for the tables as they are.
 
-    def _sql(self, name: str) -> str:
+        Raises:
+            SourceDataError: a column is missing or has another type.
+        """
+        features, summary = (
+            quoted_table(table, self.connection.project) for table in (self.feature_table, self.summary_table)
+        )
+        columns = {table: self.connection.columns(table, _left(ends)) for table in (features, summary)}
         return query(
             name,
-            feature_table=quoted_table(self.feature_table, self.connection.project),
-            summary_table=quoted_table(self.summary_table, self.connection.project),
+            feature_table=features,
+            summary_table=summary,
+            **feature_parts(features, columns[features], self.versions, FEATURE_COLUMNS),
+            **result_parts(summary, columns[summary]),
         )
+
+
+def _explained(progress: MonthProgress, span: tuple[str | None, str | None]) -> MonthProgress:
+    """The progress of a month, with why it has no feature rows."""
+    if progress.features.rows:
+        return progress
+    why = why_empty(progress.month, *span, progress.played.rows)
+    known = why in (EmptyMonth.BEFORE_THE_TABLE, EmptyMonth.SKIPPED)
+    return replace(progress, no_games=why is EmptyMonth.NO_GAMES, empty=what_to_do(why, span[0]) if known else "")
+
+
+def _left(ends: float | None) -> float | None:
+    return None if ends is None else max(ends - time.monotonic(), 0.05)
+
+
+def _left_out(month: str, table: pa.Table) -> Iterator[str]:
+    """What the query left out of a month, for the log."""
+    for name, what in (
+        ("other_versions", "feature rows of other versions, whose player-games have a row of an accepted version"),
+        ("older_results", "versions of results that a newer record_version or processed_at replaces"),
+    ):
+        rows = table.column(name)[0].as_py() if table.num_rows else 0
+        if rows:
+            yield f"{month}: {rows:,} {what}, were left out."
+
+
+def _compared(month: str, features: pa.Table, results: pa.Table) -> Iterator[str]:
+    """Players whose keys are in the results only, for the log.
+
+    Raises:
+        SourceDataError: the features are dated a day before or after the results.
+    """
+    have = set(zip(*(features.column(name).to_pylist() for name in KEY), strict=True))
+    played = list(zip(*(results.column(name).to_pylist() for name in KEY), strict=True))
+    matching = {days: sum((player, day + timedelta(days)) in have for player, day in played) for days in (-1, 0, 1)}
+    for days in (-1, 1):
+        if have and played and is_shifted(matching[0], matching[days], len(played)):
+            raise SourceDataError(
+                f"{month}: {shifted(days)}. {matching[days]:,} of {len(played):,} player-games match that way, "
+                f"{matching[0]:,} on the same day. The stored snapshot is unchanged."
+            )
+    known = {player for player, _ in have}
+    only = Counter(player for player, _ in played if player not in known)
+    if have and only:
+        yield f"{month}: {results_without_features(only)}."
 
 
 def _require_one_result(month: str, results: pa.Table, table: str) -> None:
@@ -160,10 +245,26 @@ def _progress(row: Mapping[str, Any], due: date) -> MonthProgress:
         missing=missing,
         awaited=awaited,
         undated=row["undated"] or 0,
+        absent=absent_dates(row["month"], row["known_dates"] or (), row["played_rows"] or 0, due),
+        other_versions=(row["stored_rows"] or 0) - (row["feature_rows"] or 0),
+        older_results=row["older_results"] or 0,
+        results_only=dict(zip(row["results_only"] or (), row["results_only_games"] or (), strict=True))
+        if row["feature_rows"]
+        else {},
+        shift=_shift(row),
     )
+
+
+def _shift(row: Mapping[str, Any]) -> int:
+    played, covered = row["played_rows"] or 0, row["covered"] or 0
+    matching = {days: row[name] or 0 for days, name in ((1, "dated_later"), (-1, "dated_earlier"))}
+    return next((d for d, n in matching.items() if played and is_shifted(covered, n, played)), 0)
 
 
 def _version(rows: int | None, high: int | None, low: int | None, newest: datetime | None = None) -> str:
     """A month's data version. It changes when a row is added, removed or rewritten, including duplicates."""
     parts = [str(rows or 0), f"{high or 0:x}", f"{low or 0:x}", *([newest.isoformat()] if newest else [])]
     return "-".join(parts)
+
+
+_EMPTY = TableState(0, 0, 0, 0, None, _version(0, None, None))

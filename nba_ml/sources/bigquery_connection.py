@@ -22,8 +22,9 @@ from requests.adapters import HTTPAdapter
 from nba_ml.contract.errors import SettingsError
 from nba_ml.sources.bigquery_errors import StillRunningError, explained, is_transient, require_bigquery
 
-_TABLE = re.compile(r"([a-z][a-z0-9-]{4,28}[a-z0-9]\.)?[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
-"""`dataset.table` or `project.dataset.table`. A name cannot be a query parameter, so nothing else is accepted."""
+_TABLE = re.compile(r"((?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\.)?[A-Za-z0-9_]+\.\w+(?:-\w+)*")
+"""`dataset.table` or `project.dataset.table`; a project may begin with a domain and a colon. A name cannot be a query
+parameter, so nothing else is accepted."""
 
 ONCE = Retry(predicate=if_exception_type())
 """No retries of single requests: a failed query is retried as a whole."""
@@ -110,6 +111,26 @@ class BigQueryConnection:
             table: pa.Table = retry(self._rows_once)(client, reader, sql, parameters, label, ends)
         return table
 
+    def columns(self, table: str, within: float | None = None) -> dict[str, str]:
+        """A table's or view's columns: name in lower case -> type (`type_of`). Free of charge.
+
+        Args:
+            table: the name from `quoted_table`.
+            within: as for `rows`.
+
+        Raises:
+            SettingsError, SourceDataError: as for `rows`.
+        """
+        seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
+        ends = time.monotonic() + seconds
+        with explained(self.project, seconds, self.maximum_bytes_billed), self.get_client() as client:
+            client._http.hooks["response"].append(require_bigquery)
+            mount(client, TimeoutAdapter(self.request_seconds, ends))
+            retry = Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends))
+            reference = bigquery.TableReference.from_string(table.strip("`"), default_project=client.project)
+            found = retry(client.get_table)(reference, retry=ONCE)
+        return {field.name.lower(): type_of(field) for field in found.schema}
+
     def _rows_once(
         self,
         client: bigquery.Client,
@@ -183,6 +204,16 @@ def quoted_table(table: str, project: str | None) -> str:
     Raises:
         SettingsError: it does not have the form `dataset.table` or `project.dataset.table`.
     """
-    if not _TABLE.fullmatch(table):
+    match = _TABLE.fullmatch(table)
+    if match is None:
         raise SettingsError(f"'{table}' is not a valid BigQuery table. Write dataset.table or project.dataset.table.")
-    return f"`{table}`" if table.count(".") == 2 or project is None else f"`{project}.{table}`"
+    return f"`{table}`" if match[1] or project is None else f"`{project}.{table}`"
+
+
+def type_of(field: bigquery.SchemaField) -> str:
+    """A column's type as in SQL, without parameters: the API has older names for some."""
+    kind = _SQL_TYPES.get(field.field_type, field.field_type)
+    return f"ARRAY<{kind}>" if field.mode == "REPEATED" else kind
+
+
+_SQL_TYPES = {"BOOLEAN": "BOOL", "INTEGER": "INT64", "FLOAT": "FLOAT64", "RECORD": "STRUCT"}

@@ -67,8 +67,8 @@ _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"
 _DENIED = (None, "accessDenied", "forbidden", "insufficientPermissions", "IAM_PERMISSION_DENIED")
 _NO_QUERY = (None, "invalidQuery", "invalid")
 
-_ANSWERS = ("jobReference", "job")
-"""Every response to a query's calls has one of these fields."""
+_ANSWERS = ("jobReference", "job", "tableReference")
+"""Every response to a query's calls, or about a table, has one of these fields."""
 
 _HANDED_ON = (401, 408, 429, 500, 502, 503, 504)
 """Statuses that a server in front of BigQuery may return with its own text, and that the library understands."""

@@ -6,16 +6,35 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "sql"
 
-_PARTS = ("feature_columns", "feature_identity", "result_identity")
+_PARTS = (
+    "feature_keys",
+    "feature_vectors",
+    "feature_identity",
+    "first_version",
+    "result_rows",
+    "result_identity",
+    "lookup",
+)
 
 
-def query(name: str, **tables: str) -> str:
+def query(name: str, **places: str) -> str:
     """Read a statement by its file name.
 
     Args:
-        tables: quoted table names for `{feature_table}` and `{summary_table}`.
+        places: SQL for the other places in braces: the quoted table names for `{feature_table}` and `{summary_table}`,
+            and the parts of `table_columns`.
     """
-    return _text(name).format(**{part: _text(part).rstrip() for part in _PARTS}, **tables)
+    parts = {part: _text(part).rstrip() for part in _PARTS}
+    text = _text(name)
+    for _ in range(2):  # a part may contain another
+        text = _filled(text, parts)
+    return _filled(text, places)
+
+
+def _filled(text: str, places: dict[str, str]) -> str:
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def _text(name: str) -> str:

@@ -44,7 +44,7 @@ NOT_THERE = (
     "makes where it finds one"
 )
 
-_FEATURE_COLUMNS = """
+FEATURE_TABLE = """
     player_lookup STRING, universal_player_id STRING, game_date DATE, game_id STRING, features ARRAY<FLOAT64>,
     feature_names ARRAY<STRING>, feature_count INT64, feature_version STRING, feature_quality_score NUMERIC,
     opponent_team_abbr STRING, is_home BOOL, days_rest INT64, data_source STRING, early_season_flag BOOL,
@@ -145,7 +145,7 @@ def make_platform(emulator: BigQueryEmulator) -> Platform:
     """A new dataset with both tables, empty."""
     platform = Platform(emulator, f"d{secrets.token_hex(6)}")
     emulator.client.create_dataset(platform.dataset)
-    for table, columns in (("{features}", _FEATURE_COLUMNS), ("{summary}", _SUMMARY_COLUMNS)):
+    for table, columns in (("{features}", FEATURE_TABLE), ("{summary}", _SUMMARY_COLUMNS)):
         platform.sql(
             f"CREATE TABLE {table} ({columns}) PARTITION BY game_date OPTIONS (require_partition_filter = TRUE)"
         )

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from nba_ml.sources.bigquery_connection import BigQueryConnection
+from nba_ml.sources.table_columns import FEATURE_COLUMNS, RESULT_COLUMNS
 from nba_ml_tests.cloud.bigquery import PROJECT
 
 _HELD = 0.2
@@ -49,7 +50,8 @@ def failed_job(message: str, reason: str) -> Script:
 class ScriptedService:
     """A BigQuery REST service with its answers written down.
 
-    `requests` are the bodies that it was sent; `asked` the calls: insert, get, results, cancel.
+    `requests` are the bodies that it was sent; `asked` the calls: insert, get, results, cancel. Every table exists,
+    with the columns that are needed; requests for one are not among `asked`.
     """
 
     def __init__(self) -> None:
@@ -122,6 +124,8 @@ class ScriptedService:
             call = "cancel" if path.endswith("/cancel") else "insert"
         else:
             call = "results" if "/queries/" in path else "get"
+        if "/tables/" in path:
+            return _table(path)
         self.asked.append(call)
         answers = self._answers[call]
         job = self.requests[-1]["jobReference"]["jobId"] if self.requests else ""
@@ -131,6 +135,21 @@ class ScriptedService:
     def _not_yet(self, job: str) -> Answer:
         self._ended.wait(_HELD)
         return Answer(200, json.dumps({"jobComplete": False, "jobReference": _reference(job)}).encode())
+
+
+def _table(path: str) -> Answer:
+    *_, dataset, _, table = path.split("/")
+    columns = {**FEATURE_COLUMNS, **RESULT_COLUMNS}
+    fields = [
+        {
+            "name": name,
+            "type": types[0].removeprefix("ARRAY<").removesuffix(">"),
+            "mode": "REPEATED" if types[0].startswith("ARRAY") else "NULLABLE",
+        }
+        for name, types in columns.items()
+    ]
+    reference = {"projectId": PROJECT, "datasetId": dataset, "tableId": table}
+    return Answer(200, json.dumps({"tableReference": reference, "schema": {"fields": fields}}).encode())
 
 
 def _reference(job: str) -> dict[str, str]:

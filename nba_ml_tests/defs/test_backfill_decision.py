@@ -159,9 +159,24 @@ def test_a_substantial_month_is_taken_once_and_again_when_complete() -> None:
     platform.coverage["2021-10"] = 85
     settled(platform)
     platform.coverage["2021-10"] = 90
-    assert settled(platform) == [SensorDecision(waiting="nothing changed")]
+    [decision] = settled(platform)
+    assert decision.waiting == (
+        "2021-10 changed and is substantial (90.0%): its snapshot is taken again when the month is complete"
+    )
     platform.coverage["2021-10"] = 95
     assert [list(d.snapshots) for d in settled(platform)] == [["2021-10"], [], []]
+
+
+@pytest.mark.parametrize("month", ["2021-10", "2021-11"])
+def test_a_month_that_lost_rows_is_reported(month: str) -> None:
+    """Guards against 'nothing changed' where the sensor saw that half of a month is gone."""
+    platform = Platform(["2021-10", "2021-11"])
+    platform.coverage |= {"2021-10": 100, "2021-11": 100}
+    settled(platform)
+    platform.coverage[month] = 41
+    [decision] = settled(platform)
+    assert f"{month} changed and has too few rows now: 41 of 100 player-games are covered" in decision.waiting
+    assert "nothing changed" not in decision.waiting
 
 
 def test_a_complete_month_that_changes_is_taken_again() -> None:
@@ -446,10 +461,13 @@ class Following(RuleBasedStateMachine):
             assert len(self.platform.runs) < asked + 100, "it never comes to rest"
             self.run(set(), False)
         last, seen = self.platform.look(), self.platform.seen()
-        if last.waiting == "the first month is not substantial yet":
+        changed = {m for m, taken in seen.taken.items() if taken.inputs != seen.wanted[m]}
+        for m in seen.progress:
+            assert (m.month in changed and not m.trainable) == (f"{m.month} changed and has too few" in last.waiting)
+        if last.waiting.startswith("the first month is not substantial yet"):
             assert not seen.progress[0].trainable
             return
-        assert last.waiting.startswith("nothing changed")
+        assert ("nothing changed" in last.waiting) != (" changed and " in last.waiting)
         reached = [m.month for m in seen.progress if m.trainable]
         hole = reached != MONTHS[: len(reached)]
         assert hole == ("hole" in last.waiting)
@@ -459,8 +477,7 @@ class Following(RuleBasedStateMachine):
             trouble = " ".join(each for each in last.troubles if f" of {month.month} " in each)
             assert ("failed" in trouble or "checks" in trouble) == (month.month in self.unmended), trouble
             if not trouble:
-                changed = seen.taken[month.month].inputs != seen.wanted[month.month]
-                assert month.status is BackfillStatus.SUBSTANTIAL or not changed
+                assert month.status is BackfillStatus.SUBSTANTIAL or month.month not in changed
         if not hole and not last.troubles:
             assert seen.model_runs[reached[-1]].status is RunStatus.DONE
 

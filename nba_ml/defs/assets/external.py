@@ -63,13 +63,14 @@ def observation_of(asset: str, progress: MonthProgress) -> dg.AssetObservation |
         "games": state.games,
         "duplicate_rows": state.duplicates,
         "results_missing": progress.missing_results,
+        "notes": "; ".join(progress.notes()),
     }
     if progress.missing:
         metadata["results_missing_dates"] = named_dates(progress.missing)
     if asset == FEATURES:
         metadata |= {
-            "games_expected": progress.played.games,
-            "rows_expected": progress.played.rows + progress.missing_results,
+            "games_expected": max(progress.played.games, progress.features.games),
+            "rows_expected": progress.expected,
             "coverage": round(progress.coverage, 6),
             "status": str(progress.status),
             "rows_without_updated_at": progress.undated,

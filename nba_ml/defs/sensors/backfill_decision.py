@@ -153,9 +153,11 @@ def decide(seen: BackfillState, followed: Followed, *, at_most: int, every_later
         return SensorDecision(snapshots=dict(list(due.items())[:at_most]), troubles=troubles)
 
     reached = list(takewhile(months.__contains__, (m.month for m in seen.progress)))
+    waiting = list(_seen_and_left(seen, months))
     if not reached:
-        why = "".join(map(_unplayed, seen.progress[:1]))
-        return SensorDecision(waiting=f"the first month is not substantial yet{why}", troubles=troubles)
+        why = "".join(map(_noted, seen.progress[:1]))
+        first = f"the first month is not substantial yet{why}"
+        return SensorDecision(waiting="; ".join([first, *waiting]), troubles=troubles)
     if taking := [name for name in reached if months[name].state is _State.OPEN]:
         named = ", ".join(f"{name} (run {seen.snapshot_runs[name].run_id})" for name in taking[:6])
         return SensorDecision(waiting=f"the snapshot of {named} was asked for and is not there yet", troubles=troubles)
@@ -174,7 +176,7 @@ def decide(seen: BackfillState, followed: Followed, *, at_most: int, every_later
     if models:
         return SensorDecision(models=dict(list(models.items())[:at_most]), troubles=troubles)
     return SensorDecision(
-        waiting="; ".join(["nothing changed", *_hole(seen, reached)]),
+        waiting="; ".join([*(waiting or ["nothing changed"]), *_hole(seen, reached)]),
         troubles=(*troubles, *_failed_model(list(candidates)[-1:], seen)),
     )
 
@@ -273,13 +275,32 @@ def _hole(seen: BackfillState, reached: Sequence[str]) -> Iterator[str]:
     """Names the month that the later ones wait for, if there are later ones."""
     behind = seen.progress[len(reached) :]
     if any(month.trainable for month in behind):
-        hole = f"{behind[0].month} is a hole in the backfill{_unplayed(behind[0])}"
+        hole = f"{behind[0].month} is a hole in the backfill{_noted(behind[0])}"
         yield f"{hole}, and no later month is trained before it is filled"
 
 
-def _unplayed(month: MonthProgress) -> str:
-    """What the month lacks beside features, in brackets."""
-    return f" ({'; '.join(month.notes())})" if month.missing or month.awaited else ""
+def _noted(month: MonthProgress) -> str:
+    """What is wrong with the month's rows, in brackets."""
+    notes = "; ".join(month.notes())
+    return f" ({notes})" if notes else ""
+
+
+def _seen_and_left(seen: BackfillState, months: Mapping[str, _Month]) -> Iterator[str]:
+    """Months whose rows changed since their snapshot although no snapshot is requested, and why."""
+    for progress in seen.progress:
+        name, taken = progress.month, seen.taken.get(progress.month)
+        if taken is None or taken.inputs == seen.wanted[name]:
+            continue
+        if name not in months:
+            yield (
+                f"{name} changed and has too few rows now: {progress.covered:,} of {progress.expected:,} player-games "
+                f"are covered{_noted(progress)}. Its last snapshot stays"
+            )
+        elif not months[name].complete and months[name].usable and months[name].state is not _State.OPEN:
+            yield (
+                f"{name} changed and is substantial ({progress.coverage:.1%}): its snapshot is taken again when the "
+                "month is complete"
+            )
 
 
 def _failed_model(latest: Sequence[str], seen: BackfillState) -> Iterator[str]:

@@ -1,40 +1,52 @@
 -- The state of both tables, month by month, without reading a feature array.
--- Parameters: @first, @last (dates, inclusive), @feature_version, @feature_count (the contract's).
+-- Parameters: @first, @last (dates, inclusive), @feature_count (the contract's).
 -- A month's fingerprint is the sum of its rows' digests, in two halves of 32 bits: a sum of INT64 that overflows is an
 -- error in BigQuery, and two billion such halves do not. A sum, because rows that are there twice count twice in it.
-WITH features AS (
+WITH feature_rows AS (
   SELECT
-    FORMAT_DATE('%Y-%m', game_date) AS month,
-    NULLIF(REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', ''), '') AS player_lookup,
-    game_date,
-    game_id,
-    updated_at,
-    feature_quality_score,
-    -- An early-season row may be empty; it was computed all the same.
-    feature_version = @feature_version
-      AND (feature_count = @feature_count OR IFNULL(early_season_flag, FALSE)) AS current_version,
+    {feature_keys},
     {feature_identity} AS identity
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
 ),
 
-results AS (
+-- `current_version`: a row that counts as covered. An early-season row may be empty; it was computed all the same. What
+-- its arrays hold is not read here; `data.feature_rows` has the same rule for what is.
+features AS (
   SELECT
+    *,
     FORMAT_DATE('%Y-%m', game_date) AS month,
-    REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') AS player_lookup,
-    game_date,
-    game_id,
-    {result_identity} AS identity
-  FROM {summary_table}
-  WHERE game_date BETWEEN @first AND @last
-    AND minutes_played > 0
-    AND points IS NOT NULL
-    AND REGEXP_REPLACE(LOWER(player_lookup), r'[^a-z]', '') != ''  -- as in month_rows' reader: nobody's is none
+    IFNULL(early_season_flag, FALSE)
+      OR (version_rank < {versions} AND IFNULL(feature_count, @feature_count) = @feature_count) AS current_version
+  FROM feature_rows
+  WHERE TRUE
+  {first_version}
+),
+
+{result_rows}
+
+results AS (
+  SELECT *, FORMAT_DATE('%Y-%m', game_date) AS month
+  FROM box_scores
+  WHERE player_lookup IS NOT NULL  -- as in month_rows' reader, which sets these aside
 ),
 
 played AS (
   SELECT DISTINCT player_lookup, game_date
   FROM results
+),
+
+other_versions AS (
+  SELECT FORMAT_DATE('%Y-%m', game_date) AS month, COUNT(*) AS stored_rows
+  FROM feature_rows
+  GROUP BY month
+),
+
+older_results AS (
+  SELECT FORMAT_DATE('%Y-%m', game_date) AS month, COUNT(*) AS older_results
+  FROM result_versions
+  WHERE superseded
+  GROUP BY month
 ),
 
 feature_months AS (
@@ -104,6 +116,62 @@ months_without_results AS (
     ARRAY_AGG(players ORDER BY game_date) AS players_without_results
   FROM dates_without_results
   GROUP BY month
+),
+
+-- Players of the results without a feature row in the whole month: spelled differently, or left out by the backfill.
+players_with_features AS (
+  SELECT DISTINCT month, player_lookup
+  FROM features
+),
+
+players_without_features AS (
+  SELECT results.month, results.player_lookup, COUNT(DISTINCT results.game_date) AS games
+  FROM results
+  LEFT JOIN players_with_features AS known
+    ON results.month = known.month AND results.player_lookup = known.player_lookup
+  WHERE known.player_lookup IS NULL
+  GROUP BY results.month, results.player_lookup
+),
+
+months_players AS (
+  SELECT
+    month,
+    ARRAY_AGG(player_lookup ORDER BY games DESC, player_lookup) AS results_only,
+    ARRAY_AGG(games ORDER BY games DESC, player_lookup) AS results_only_games
+  FROM players_without_features
+  GROUP BY month
+),
+
+-- Player-games whose features are dated the day before, or the day after, their result.
+shifted_months AS (
+  SELECT
+    results.month,
+    COUNT(DISTINCT IF(
+      DATE_DIFF(features.game_date, results.game_date, DAY) = 1,
+      CONCAT(results.player_lookup, '|', CAST(results.game_date AS STRING)), NULL
+    )) AS dated_later,
+    COUNT(DISTINCT IF(
+      DATE_DIFF(features.game_date, results.game_date, DAY) = -1,
+      CONCAT(results.player_lookup, '|', CAST(results.game_date AS STRING)), NULL
+    )) AS dated_earlier
+  FROM results
+  INNER JOIN features
+    ON results.player_lookup = features.player_lookup
+    AND features.game_date BETWEEN DATE_SUB(results.game_date, INTERVAL 1 DAY)
+      AND DATE_ADD(results.game_date, INTERVAL 1 DAY)
+  GROUP BY results.month
+),
+
+known_dates AS (
+  SELECT DISTINCT month, game_date FROM features
+  UNION DISTINCT
+  SELECT DISTINCT month, game_date FROM results
+),
+
+dates_of_months AS (
+  SELECT month, ARRAY_AGG(game_date ORDER BY game_date) AS known_dates
+  FROM known_dates
+  GROUP BY month
 )
 
 SELECT *
@@ -111,4 +179,9 @@ FROM feature_months
 FULL OUTER JOIN result_months USING (month)
 LEFT JOIN covered_months USING (month)
 LEFT JOIN months_without_results USING (month)
+LEFT JOIN other_versions USING (month)
+LEFT JOIN older_results USING (month)
+LEFT JOIN months_players USING (month)
+LEFT JOIN shifted_months USING (month)
+LEFT JOIN dates_of_months USING (month)
 ORDER BY month
