@@ -34,7 +34,8 @@ _ALL_CORES = "the cores that this process may use"
 class BigQuerySettings:
     """Where BigQuery's tables are. `endpoint` and `storage_endpoint` are an emulator's; None is Google.
 
-    `feature_versions` are the accepted versions of feature rows, the first that a player-game has counts.
+    `feature_versions` are the accepted versions of feature rows, the first that a player-game has counts. `system_ids`
+    maps a system id, or 'challenger', to its id in the table of predictions.
     """
 
     project: str
@@ -47,6 +48,7 @@ class BigQuerySettings:
     endpoint: str | None
     storage_endpoint: str | None
     feature_versions: tuple[str, ...] = (V2_33FEATURES.name,)
+    system_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
         or 2**30,
         first_month=first_month,
         feature_versions=_feature_versions(environ),
+        system_ids=_system_ids(environ),
         endpoint=(host if "://" in host else f"http://{host}") if host else None,
         storage_endpoint=storage,
     )
@@ -230,6 +233,19 @@ def _feature_versions(environ: Mapping[str, str]) -> tuple[str, ...]:
             f"first, with commas between them: {V2_33FEATURES.name},v2_54features."
         )
     return versions
+
+
+def _system_ids(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The ids become part of a query, so only letters, digits, `_`, `.` and `-` are accepted."""
+    text = environ.get("NBA_ML_SYSTEM_IDS") or ""
+    pairs = [each.strip().partition("=") for each in text.split(",") if each.strip()]
+    ids = {name.strip(): mapped.strip() for name, _, mapped in pairs}
+    if not all(_VERSION.fullmatch(each) for pair in ids.items() for each in pair) or len(ids) < len(pairs):
+        raise SettingsError(
+            f"NBA_ML_SYSTEM_IDS is '{text}'. Give each id once, with its id in the table: "
+            "xgboost_v1=xgboost_v1_nba_ml,challenger=xgboost_v1_next."
+        )
+    return ids
 
 
 def _path(environ: Mapping[str, str], name: str, default: Path) -> Path:

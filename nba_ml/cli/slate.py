@@ -108,6 +108,21 @@ def grade(month: str) -> int:
     return NOT_DONE if grades.report.note else 0
 
 
+@slate.command()
+@command
+def table() -> int:
+    """Compare NBA_ML_PREDICTION_TABLE with the columns of a slate. Writes nothing.
+
+    Shows, for each column, what is filled, rounded or lost, and one ALTER TABLE for what is worth adding. Run it before
+    altering a table that is in use.
+    """
+    from nba_ml.defs.resources import prediction_table_of
+
+    for line in prediction_table_of(Settings.from_environment()).report():
+        say(line)
+    return 0
+
+
 def _objects(settings: Settings) -> ObjectStore:
     from nba_ml.storage.opening import open_objects
 

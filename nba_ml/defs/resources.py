@@ -87,7 +87,8 @@ def prediction_table_of(settings: Settings) -> PredictionTable:
         return NoPredictionTable()
     from nba_ml.slates.prediction_table import BigQueryPredictionTable  # noqa: PLC0415 (as above)
 
-    return BigQueryPredictionTable(connection_of(settings.bigquery), settings.bigquery.prediction_table)
+    bigquery = settings.bigquery
+    return BigQueryPredictionTable(connection_of(bigquery), bigquery.prediction_table, bigquery.system_ids)
 
 
 def connection_of(bigquery: BigQuerySettings) -> BigQueryConnection:

@@ -49,6 +49,10 @@ class Predicted:
 class PredictionTable(Protocol):
     """An external table of predictions (`slates.prediction_table`)."""
 
+    def report(self) -> list[str]:
+        """The table's columns against those of a slate, in lines. Raises SlateError if it cannot be read."""
+        ...
+
     def write(self, kept: KeptSlate, *, is_current: bool) -> WriteResult:
         """Write a stored slate once. If it `is_current`, its rows become the active rows of its date.
 
@@ -81,15 +85,22 @@ class Sent:
     current: tuple[KeptSlate, WriteResult] | None = None
 
 
+_NO_TABLE = (
+    "NBA_ML_SOURCE is 'embedded', so there is no BigQuery table of predictions. Set it to 'bigquery', and set "
+    "NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE."
+)
+
+
 class NoPredictionTable:
     """Placeholder for homes with the embedded source, which have no table."""
 
+    def report(self) -> list[str]:
+        """Raises SettingsError."""
+        raise SettingsError(_NO_TABLE)
+
     def write(self, kept: KeptSlate, *, is_current: bool) -> WriteResult:  # noqa: ARG002 (as the protocol has it)
         """Raises SettingsError."""
-        raise SettingsError(
-            "NBA_ML_SOURCE is 'embedded', so there is no BigQuery table to write to. Set it to 'bigquery', and set "
-            "NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE. The slate is stored: then run the same command again."
-        )
+        raise SettingsError(f"{_NO_TABLE} The slate is stored: then run the same command again.")
 
 
 def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "") -> Predicted:

@@ -1,4 +1,6 @@
-"""Checks that a predictions table can take a slate, and prepares the load.
+"""How a slate fits into a predictions table: what is filled, rounded, left out, and refused; and the load.
+
+The platform's table has had several forms, so a few columns are required and the others are filled where they exist.
 
 BigQuery compares column modes twice: the job's schema with the table's, and the file's with the job's. A job without a
 schema uses the file's. It reads every Parquet column as nullable, which cannot be appended to a REQUIRED column
@@ -11,7 +13,11 @@ The schema also needs type parameters, like those of NUMERIC(5, 2): a load witho
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,10 +25,14 @@ import pyarrow.parquet as pq
 from google.cloud import bigquery
 
 from nba_ml.contract.errors import SlateError
-from nba_ml.slates.served_table import COLUMNS, add_columns, create_table
+from nba_ml.slates.served_table import COLUMNS, REQUIRED, Column, add_columns, create_table
+from nba_ml.slates.slate import SERVED
 
-_DIGITS = {"over_probability": (1, 4), "confidence_score": (3, 2)}
-"""Column -> digits before and after the decimal point. The default is 2 and 2."""
+_BEFORE = {"over_probability": 1, "confidence_score": 3}
+"""Column -> digits before the decimal point. The default is 2."""
+
+_AFTER = {"over_probability": 4}
+"""Column -> digits after the decimal point. The default is 2."""
 
 _NUMERIC = (38, 9)
 """Default precision and scale of NUMERIC."""
@@ -33,79 +43,179 @@ _SENT = ("name", "type", "mode", "precision", "scale", "maxLength")
 _SPELT = {"BOOLEAN": "BOOL", "INTEGER": "INT64"}
 """Older type names that BigQuery's API returns."""
 
+_SLATE_OF = r"^(\d{4}-\d{2}-\d{2}-\d{6}-[0-9a-f]{12})-"
+"""The slate's id at the beginning of a prediction_id, in a table without slate_id."""
 
-def require_columns(name: str, schema: Sequence[bigquery.SchemaField]) -> None:
-    """Do nothing if the table can take a slate's rows.
+_WITHOUT: dict[str, str] = {
+    "slate_id": "each prediction_id begins with the slate's id instead",
+    "role": "predictions in shadow are not written",
+}
+"""What is different without a column."""
 
-    Each column must have its type in `served_table`. BIGNUMERIC is rejected, because BigQuery reads Parquet decimals
-    with few digits as NUMERIC, which does not match the table.
-
-    Args:
-        name: quoted name of the table, for the message.
-
-    Raises:
-        SlateError: a column is missing, has another type, is too narrow, or is required but unknown.
-    """
-    found = {field.name: _SPELT.get(field.field_type, field.field_type) for field in schema}
-    missing = [column.name for column in COLUMNS if column.name not in found]
-    if missing:
-        raise SlateError(
-            f"{name} lacks {len(missing)} of the {len(COLUMNS)} columns of a slate: {', '.join(missing)}. Add "
-            f"them: {add_columns(name, missing)}. The slate is stored: then run the same command again."
-        )
-    fields = {field.name: field for field in schema}
-    faults = [f"{c.name} is {found[c.name]}, expected {c.type}" for c in COLUMNS if found[c.name] != c.type]
-    for column in COLUMNS:
-        field = fields[column.name]
-        if column.type == found[column.name] == "NUMERIC":
-            faults += _too_narrow(field)
-        if column.nullable and field.mode == "REQUIRED":
-            faults.append(f"{column.name} is REQUIRED but NULL in some rows")
-    faults += [f"{name} is REQUIRED but not a column of slates" for name in _unknown(schema)]
-    if faults:
-        raise SlateError(
-            f"{name} cannot take a slate: {'; '.join(faults)}. Alter these columns, or set NBA_ML_PREDICTION_TABLE to "
-            f"a new table: {create_table(name)}. The slate is stored: then run the same command again."
-        )
+_WORTH_ADDING = ("model_version", "points_low", "points_high", "over_probability", "slate_id", "role", "side")
+"""What `nba-ml slate table` proposes to add, if it is not there."""
 
 
-def load_schema(schema: Sequence[bigquery.SchemaField]) -> list[bigquery.SchemaField]:
-    """The table's columns that a slate fills, for a load: type with parameters, and mode.
+@dataclass(frozen=True)
+class TableFit:
+    """A slate's columns against those of a table. `name` is quoted."""
 
-    Leaves out descriptions and policy tags, which would need more permissions.
-    """
-    known = {column.name for column in COLUMNS}
-    columns = (field.to_api_repr() for field in schema if field.name in known)
-    return [bigquery.SchemaField.from_api_repr({n: column[n] for n in _SENT if n in column}) for column in columns]
+    name: str
+    schema: Sequence[bigquery.SchemaField]
+
+    @cached_property
+    def fields(self) -> dict[str, bigquery.SchemaField]:
+        """The table's columns that a slate fills, by our name. BigQuery ignores the case of names."""
+        found = {field.name.lower(): field for field in self.schema}
+        return {column.name: found[column.name] for column in COLUMNS if column.name in found}
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the table cannot take a slate; empty if it can."""
+        faults = [fault for column in COLUMNS if column.name in self.fields for fault in self._faults(column)]
+        if not {"slate_id", "prediction_id"} & self.fields.keys():
+            faults.append("it has neither slate_id nor prediction_id, by which versions of a slate are told apart")
+        faults += [f"{field.name} is REQUIRED but not a column of slates" for field in self.unknown if _is_due(field)]
+        return faults
+
+    @property
+    def missing(self) -> list[str]:
+        """Required columns that the table lacks."""
+        return [name for name in REQUIRED if name not in self.fields]
+
+    @property
+    def unknown(self) -> list[bigquery.SchemaField]:
+        """The table's columns that slates do not have."""
+        return [field for field in self.schema if field.name.lower() not in self.fields]
+
+    @property
+    def rounded(self) -> dict[str, int]:
+        """Column -> decimals in the table, where a slate has more."""
+        numeric = (name for name, field in self.fields.items() if field.field_type == "NUMERIC")
+        scales = {name: _precision_and_scale(self.fields[name])[1] for name in numeric}
+        return {name: scale for name, scale in scales.items() if scale < _AFTER.get(name, 2)}
+
+    @property
+    def slate_key(self) -> str:
+        """SQL for the id of a row's slate: NULL for rows that nba_ml did not write."""
+        return "slate_id" if "slate_id" in self.fields else f"REGEXP_EXTRACT(prediction_id, r'{_SLATE_OF}')"
+
+    def require(self) -> None:
+        """Do nothing if the table can take a slate's rows.
+
+        Raises:
+            SlateError: a required column is missing, one has another type or is too narrow, or the table requires one
+                that slates do not have.
+        """
+        again = "The slate is stored: then run the same command again."
+        if self.missing:
+            raise SlateError(
+                f"{self.name} lacks {len(self.missing)} of the {len(REQUIRED)} required columns: "
+                f"{', '.join(self.missing)}. Add them: {add_columns(self.name, self.missing)}. {again}"
+            )
+        if self.faults:
+            raise SlateError(
+                f"{self.name} cannot take a slate: {'; '.join(self.faults)}. Alter these columns (`nba-ml slate table` "
+                f"shows all), or set NBA_ML_PREDICTION_TABLE to a new table: {create_table(self.name)}. {again}"
+            )
+
+    def rows(self, rows: pa.Table) -> pa.Table:
+        """A slate's rows (`served_table.SCHEMA`) as the table takes them: its columns, under its names.
+
+        Decimals are rounded to the column's parameters as BigQuery does: half away from zero, for example a line of
+        20.125.
+        """
+        if "role" not in self.fields:
+            rows = rows.filter(pc.equal(rows.column("role"), SERVED))
+        columns = {field.name: self._values(name, rows) for name, field in self.fields.items()}
+        return pa.table(columns)
+
+    def load_schema(self) -> list[bigquery.SchemaField]:
+        """The filled columns, for a load: type with parameters, and mode.
+
+        Leaves out descriptions and policy tags, which would need more permissions.
+        """
+        columns = (field.to_api_repr() for field in self.fields.values())
+        return [bigquery.SchemaField.from_api_repr({n: column[n] for n in _SENT if n in column}) for column in columns]
+
+    def report(self) -> Iterator[str]:
+        """The table's columns against ours, a line each, and the statement that adds what is worth it."""
+        for column in COLUMNS:
+            field = self.fields.get(column.name)
+            if field is None:
+                lost = "REQUIRED, missing" if column.name in REQUIRED else _WITHOUT.get(column.name, "not written")
+                yield f"{column.name:28}{column.type:11}{'-':16}{lost}"
+                continue
+            faults = "; ".join(self._faults(column))
+            decimals = self.rounded.get(column.name)
+            how = faults or ("filled" if decimals is None else f"filled, rounded to {decimals} decimals")
+            yield f"{column.name:28}{column.type:11}{_type_of(field):16}{how}"
+        for field in self.unknown:
+            left = "REQUIRED without a default: a slate cannot be written" if _is_due(field) else "left out"
+            yield f"{field.name:28}{'-':11}{_type_of(field):16}{left}"
+        if absent := [name for name in (*REQUIRED, *_WORTH_ADDING) if name not in self.fields]:
+            yield f"To add what is missing: {add_columns(self.name, absent)}"
+
+    def _faults(self, column: Column) -> Iterator[str]:
+        field = self.fields[column.name]
+        found = _SPELT.get(field.field_type, field.field_type)
+        if found != column.type or field.mode == "REPEATED":
+            yield f"{column.name} is {_type_of(field)}, expected {column.type}"
+            return
+        if column.type == "NUMERIC":
+            precision, scale = _precision_and_scale(field)
+            if precision - scale < (needed := _BEFORE.get(column.name, 2)):
+                yield f"{column.name} has {precision - scale} digits before the point, needs {needed}"
+        if column.nullable and field.mode == "REQUIRED" and column.name != "confidence_score":
+            yield f"{column.name} is REQUIRED but NULL in some rows"
+
+    def _values(self, name: str, rows: pa.Table) -> pa.ChunkedArray:
+        values, field = rows.column(name), self.fields[name]
+        if name == "prediction_id" and "slate_id" not in self.fields:
+            return pc.binary_join_element_wise(rows.column("slate_id"), values, "-")
+        if name == "confidence_score" and field.mode == "REQUIRED":
+            values = pc.fill_null(values, pa.scalar(Decimal("0.000000"), values.type))
+        if field.precision is None:
+            return values
+        precision, scale = _precision_and_scale(field)
+        return pc.round(values, scale, "half_towards_infinity").cast(pa.decimal128(precision, scale))
 
 
-def load_file(rows: pa.Table, schema: Sequence[bigquery.SchemaField]) -> io.BytesIO:
-    """A slate's rows (`served_table.SCHEMA`) as a Parquet file for a load with `schema`.
-
-    All columns are nullable. Decimals are rounded to the column's parameters as BigQuery does: half away from zero, for
-    example a line of 20.125.
-    """
-    digits = {field.name: _precision_and_scale(field) for field in schema if field.precision is not None}
-    columns = {}
-    for name, values in zip(rows.column_names, rows.columns, strict=True):
-        columns[name] = values
-        if name in digits:
-            precision, scale = digits[name]
-            columns[name] = pc.round(values, scale, "half_towards_infinity").cast(pa.decimal128(precision, scale))
+def parquet_file(rows: pa.Table) -> io.BytesIO:
+    """Rows as a Parquet file for a load, all columns nullable."""
     data = io.BytesIO()
-    pq.write_table(pa.table(columns), data, compression="zstd")
+    pq.write_table(rows, data, compression="zstd")
     return data
 
 
-def _too_narrow(field: bigquery.SchemaField) -> list[str]:
-    precision, scale = _precision_and_scale(field)
-    before, after = _DIGITS.get(field.name, (2, 2))
-    found = []
-    if scale < after:
-        found.append(f"{field.name} has {scale} decimals, needs {after}")
-    if precision - scale < before:
-        found.append(f"{field.name} has {precision - scale} digits before the point, needs {before}")
-    return found
+def require_kept(name: str, table: bigquery.Table, day: date, now: datetime | None = None) -> None:
+    """Do nothing if the table keeps rows of a date.
+
+    Raises:
+        SlateError: the date's partition has expired, so BigQuery would delete the rows after the load.
+    """
+    partitioning = table.time_partitioning
+    if partitioning is None or partitioning.expiration_ms is None or partitioning.field not in (None, "game_date"):
+        return
+    kept = timedelta(milliseconds=int(partitioning.expiration_ms))
+    if datetime(day.year, day.month, day.day, tzinfo=UTC) + kept <= (now or datetime.now(UTC)):
+        raise SlateError(
+            f"{name} keeps its partitions for {kept.days} days, so that of {day} has expired: BigQuery would delete "
+            "the rows. Nothing was sent. Set partition_expiration_days of the table higher, or set "
+            "NBA_ML_PREDICTION_TABLE to another table."
+        )
+
+
+def _is_due(field: bigquery.SchemaField) -> bool:
+    """Whether a row needs a value for the column: it is REQUIRED and has no default."""
+    return field.mode == "REQUIRED" and field.default_value_expression is None
+
+
+def _type_of(field: bigquery.SchemaField) -> str:
+    kind = _SPELT.get(field.field_type, field.field_type)
+    if field.precision is not None:
+        kind += f"({field.precision}, {field.scale or 0})"
+    return f"ARRAY<{kind}>" if field.mode == "REPEATED" else kind + ("!" if field.mode == "REQUIRED" else "")
 
 
 def _precision_and_scale(field: bigquery.SchemaField) -> tuple[int, int]:
@@ -113,9 +223,3 @@ def _precision_and_scale(field: bigquery.SchemaField) -> tuple[int, int]:
     if field.precision is None:
         return _NUMERIC
     return int(field.precision), int(field.scale or 0)
-
-
-def _unknown(schema: Sequence[bigquery.SchemaField]) -> list[str]:
-    """Required columns that slates do not have."""
-    known = {column.name for column in COLUMNS}
-    return [field.name for field in schema if field.mode == "REQUIRED" and field.name not in known]

@@ -7,8 +7,8 @@ the steps.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
@@ -20,9 +20,9 @@ from google.cloud import bigquery
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import SettingsError, SlateError
-from nba_ml.slates.prediction_columns import load_file, load_schema, require_columns
-from nba_ml.slates.served_table import create_table, served_rows
-from nba_ml.slates.slate import SERVED
+from nba_ml.slates.prediction_columns import TableFit, parquet_file, require_kept
+from nba_ml.slates.served_table import create_table, served_rows, system_id_of
+from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED
 from nba_ml.slates.store import KeptSlate
 from nba_ml.sources.bigquery_connection import ONCE, BigQueryConnection, TimeoutAdapter, mount, quoted_table
 from nba_ml.sources.bigquery_errors import TRANSIENT, is_denied, is_transient, message_of, remedy
@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 _ATTEMPTS = 20
 """Maximum load jobs per slate. A failed job loads nothing but keeps its id, so each attempt needs a new id."""
+
+_LIVE_DAYS = 14
+"""Days before a slate in which another writer's active rows make a system id live."""
 
 _CONCURRENT = "due to concurrent update"
 """Part of BigQuery's message `Could not serialize access to table ... due to concurrent update`. It has no status."""
@@ -49,11 +52,26 @@ class TableWrite:
 
 
 class BigQueryPredictionTable:
-    """The platform's table of predictions."""
+    """The platform's table of predictions.
 
-    def __init__(self, connection: BigQueryConnection, table: str) -> None:
+    `system_ids` maps a system id, or 'challenger' for the challenger's, to its id in the table.
+    """
+
+    def __init__(self, connection: BigQueryConnection, table: str, system_ids: Mapping[str, str] | None = None) -> None:
         self.connection = connection
         self.table = table
+        self.system_ids = system_ids or {}
+
+    def report(self) -> list[str]:
+        """The table's columns against those of a slate, in lines. Writes nothing.
+
+        Raises:
+            SlateError, SettingsError: as `write`.
+        """
+        name = quoted_table(self.table, self.connection.project)
+        with self._explained(name), self._client() as client:
+            table = self._table(client, name)
+        return list(TableFit(name, table.schema).report())
 
     def write(self, kept: KeptSlate, *, is_current: bool) -> TableWrite:
         """Write a stored slate to the table, and verify that its rows exist.
@@ -67,59 +85,113 @@ class BigQueryPredictionTable:
             SettingsError: there are no credentials, or the table's name is invalid.
         """
         name = quoted_table(self.table, self.connection.project)
-        rows = served_rows(kept.slate, kept.number, kept.slate_id)
-        with self._explained(name), self.connection.get_client() as client:
-            mount(client, TimeoutAdapter(self.connection.request_seconds))
-            reference = bigquery.TableReference.from_string(name.strip("`"))
-            table = self._retried(client.get_table, reference, retry=ONCE)
-            require_columns(name, table.schema)
-            before = self._count(client, name, kept)
+        with self._explained(name), self._client() as client:
+            table = self._table(client, name)
+            fit = TableFit(name, table.schema)
+            fit.require()
+            require_kept(name, table, kept.slate.report.game_date)
+            self._require_own_ids(client, fit, kept)
+            rows = fit.rows(served_rows(kept.slate, kept.number, kept.slate_id, self.system_ids))
+            before = self._count(client, fit, kept)
             if before == 0 and rows.num_rows:
-                self._load(client, name, table, rows, kept)
-            after = self._count(client, name, kept) if before != rows.num_rows else before
+                self._load(client, fit, table, rows, kept)
+            after = self._count(client, fit, kept) if before != rows.num_rows else before
             if after != rows.num_rows:
                 raise SlateError(
                     f"{name} has {after:,} rows of slate {kept.slate_id}, expected {rows.num_rows:,}: another writer "
-                    "changed them. Delete the rows of that slate_id, then run the same command again. The stored slate "
+                    "changed them. Delete the slate's rows, then run the same command again. The stored slate "
                     f"at {kept.uri} is complete."
                 )
-            retired = self._activate(client, name, kept) if is_current else 0
+            retired = self._activate(client, fit, kept) if is_current else 0
         return TableWrite(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
 
-    def _load(self, client: bigquery.Client, name: str, table: bigquery.Table, rows: pa.Table, kept: KeptSlate) -> None:
+    def _client(self) -> AbstractContextManager[bigquery.Client]:
+        return self.connection.get_client()
+
+    def _table(self, client: bigquery.Client, name: str) -> bigquery.Table:
+        mount(client, TimeoutAdapter(self.connection.request_seconds))
+        reference = bigquery.TableReference.from_string(name.strip("`"), default_project=client.project)
+        table: bigquery.Table = self._retried(client.get_table, reference, retry=ONCE)
+        return table
+
+    def _require_own_ids(self, client: bigquery.Client, fit: TableFit, kept: KeptSlate) -> None:
+        """Do nothing unless a challenger would use a system id under which another model is live in the table.
+
+        A person can allow it: NBA_ML_SYSTEM_IDS then names the id for 'challenger'.
+        """
+        report = kept.slate.report
+        if report.challenger is None or CHALLENGER in self.system_ids:
+            return
+        sides = {CHAMPION: report.champion, CHALLENGER: report.challenger}
+        ids = {
+            side: system_id_of({"system_id": scorer.system_id, "side": side}, self.system_ids)
+            for side, scorer in sides.items()
+        }
+        own, shared = ids[CHALLENGER], ids[CHAMPION] == ids[CHALLENGER]
+        live = 0 if shared else self._live(client, fit, kept, own)
+        if live:
+            user = f"{live:,} active rows of other writers have"
+        elif shared and "side" not in fit.fields:
+            user = f"the champion, {report.champion.model_version}, has"
+        else:
+            return
+        raise SlateError(
+            f"{fit.name}: the challenger {report.challenger.model_version} would have the system_id '{own}', which "
+            f"{user} too. Give it another one with NBA_ML_SYSTEM_IDS=challenger={own}_challenger, or share this one "
+            f"with NBA_ML_SYSTEM_IDS=challenger={own}. The slate is stored: then run the same command again."
+        )
+
+    def _live(self, client: bigquery.Client, fit: TableFit, kept: KeptSlate, system_id: str) -> int:
+        """Number of other writers' active rows with a system id, on the days up to the slate's."""
+        days = f"game_date BETWEEN DATE_SUB(@day, INTERVAL {_LIVE_DAYS} DAY) AND @day"
+        statement = (
+            f"SELECT COUNT(*) AS n FROM {fit.name} "
+            f"WHERE {days} AND is_active AND system_id = '{system_id}' AND {fit.slate_key} IS NULL"
+        )
+        return int(self._retried(self._ask, client, statement, kept, "slate-live")[0]["n"])
+
+    def _load(
+        self, client: bigquery.Client, fit: TableFit, table: bigquery.Table, rows: pa.Table, kept: KeptSlate
+    ) -> None:
         """Run load jobs until one succeeds. A successful job of an earlier call counts too."""
-        data, jobs = load_file(rows, load_schema(table.schema)), _job_name(table.reference, kept)
+        data, jobs = parquet_file(rows), _job_name(table.reference, kept)
         for attempt in range(1, _ATTEMPTS + 1):
-            job, ours = self._retried(_started, client, f"{jobs}-{attempt}", data, table)
+            job, ours = self._retried(_started, client, f"{jobs}-{attempt}", data, table, fit)
             failure = job.exception(timeout=self.connection.deadline_seconds)  # type: ignore[no-untyped-call]
             # Ignore an earlier call's job if its rows were removed since, or if it failed: the cause may be fixed.
-            if failure is None and (ours or self._count(client, name, kept)):
+            if failure is None and (ours or self._count(client, fit, kept)):
                 return
             if failure is not None and ours:
                 raise failure
         raise SlateError(
-            f"{name}: {_ATTEMPTS} load jobs of slate {kept.slate_id} failed, or their rows were removed. Check the "
+            f"{fit.name}: {_ATTEMPTS} load jobs of slate {kept.slate_id} failed, or their rows were removed. Check the "
             f"project's jobs {jobs}-*, and load the file manually: {kept.uri}."
         )
 
-    def _count(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
+    def _count(self, client: bigquery.Client, fit: TableFit, kept: KeptSlate) -> int:
         """Number of rows of this slate version."""
-        statement = f"SELECT COUNT(*) AS n FROM {name} WHERE game_date = @day AND slate_id = @slate_id"
+        statement = f"SELECT COUNT(*) AS n FROM {fit.name} WHERE game_date = @day AND {fit.slate_key} = @slate_id"
         rows = self._retried(self._ask, client, statement, kept, "slate-count")
         return int(rows[0]["n"])
 
-    def _activate(self, client: bigquery.Client, name: str, kept: KeptSlate) -> int:
+    def _activate(self, client: bigquery.Client, fit: TableFit, kept: KeptSlate) -> int:
         """Activate the slate's served rows and deactivate the date's other rows. Returns the number of those.
 
-        Idempotent. Rows without a slate_id belong to other systems and are not changed.
+        Idempotent. Rows without a slate belong to other systems and are not changed, except where the table does not
+        hold slates: there a player, game and system has one active row, whoever wrote it.
         """
-        others = f"SELECT COUNT(*) AS n FROM {name} WHERE game_date = @day AND is_active AND slate_id != @slate_id"
+        key = f"IFNULL({fit.slate_key}, '')"
+        ours = f"{key} != ''"
+        if "slate_id" not in fit.fields:
+            game = "CONCAT(player_lookup, '|', game_id, '|', system_id)"
+            of_slate = f"SELECT {game} FROM {fit.name} WHERE game_date = @day AND {key} = @slate_id"
+            ours = f"({ours} OR {game} IN ({of_slate}))"
+        where = f"WHERE game_date = @day AND {ours}"
+        others = f"SELECT COUNT(*) AS n FROM {fit.name} {where} AND is_active AND {key} != @slate_id"
         found = self._retried(self._ask, client, others, kept, "slate-others")
-        due = f"(slate_id = @slate_id AND role = '{SERVED}')"
-        statement = (
-            f"UPDATE {name} SET is_active = {due} "
-            f"WHERE game_date = @day AND slate_id IS NOT NULL AND is_active != {due}"
-        )
+        role = f" AND role = '{SERVED}'" if "role" in fit.fields else ""
+        due = f"({key} = @slate_id{role})"
+        statement = f"UPDATE {fit.name} SET is_active = {due} {where} AND is_active != {due}"
         self._retried(self._ask, client, statement, kept, "slate-activate")
         return int(found[0]["n"])
 
@@ -190,14 +262,14 @@ def _job_name(reference: bigquery.TableReference, kept: KeptSlate) -> str:
 
 
 def _started(
-    client: bigquery.Client, job_id: str, data: io.BytesIO, table: bigquery.Table
+    client: bigquery.Client, job_id: str, data: io.BytesIO, table: bigquery.Table, fit: TableFit
 ) -> tuple[bigquery.LoadJob, bool]:
     """Start the job with that id. Returns the job, and whether this call started it rather than an earlier one.
 
     Jobs outside the US and EU are found only with their location, so this passes the location of the table.
     """
     config = bigquery.LoadJobConfig(
-        schema=load_schema(table.schema),
+        schema=fit.load_schema(),
         source_format=bigquery.SourceFormat.PARQUET,
         write_disposition=bigquery.WriteDisposition.WRITE_APPEND,
         create_disposition=bigquery.CreateDisposition.CREATE_NEVER,

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from nba_ml.contract.digest import bytes_digest
-from nba_ml.slates.slate import Slate
+from nba_ml.slates.slate import CHALLENGER, Slate
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,17 @@ class Column:
 
 
 COLUMNS = (
-    Column("prediction_id", "STRING", False, "row id: a hash of slate version, player and side, 32 hex digits"),
+    Column("prediction_id", "STRING", False, "row id, unique; in a table without slate_id it begins with the slate's"),
+    Column("prediction_version", "INT64", False, "number of the slate's version, from 1"),
     Column(
         "system_id",
         "STRING",
         False,
-        "xgboost_v1, catboost_v8, xgboost_registered, lightgbm_registered, moving_average or mock",
+        "xgboost_v1, catboost_v8, xgboost_registered, lightgbm_registered, moving_average or mock, unless "
+        "NBA_ML_SYSTEM_IDS has another",
     ),
     Column("model_version", "STRING", False, "the model id"),
+    Column("ml_model_id", "STRING", False, "the model id"),
     Column("model_type", "STRING", False, "xgboost, catboost, lightgbm, rule or mock"),
     Column("model_sha256", "STRING", True, "sha256 of the model; NULL for a rule"),
     Column("feature_version", "STRING", False, "v2_33features"),
@@ -47,8 +50,10 @@ COLUMNS = (
     Column("points_low", "NUMERIC", True, "low end of the 80% interval; NULL for a system without one"),
     Column("points_high", "NUMERIC", True, "high end of the 80% interval"),
     Column("over_probability", "NUMERIC", True, "0 to 1; NULL without a line or an interval"),
-    Column("confidence_score", "NUMERIC", True, "0 to 100; NULL for a system without an interval"),
+    Column("confidence_score", "NUMERIC", True, "0 to 100; without an interval NULL, or 0 if NULL is not allowed"),
     Column("current_points_line", "NUMERIC", True, "the points line; NULL without one"),
+    Column("has_prop_line", "BOOL", False, "whether there is a points line"),
+    Column("line_source", "STRING", False, "ACTUAL_PROP with a points line, NO_PROP_LINE without"),
     Column("line_margin", "NUMERIC", True, "prediction minus line"),
     Column("recommendation", "STRING", False, "OVER, UNDER, PASS or NO_LINE"),
     Column("side", "STRING", False, "champion or challenger"),
@@ -57,8 +62,12 @@ COLUMNS = (
     Column("channel_serial", "INT64", False, "serial of the channel state that chose the serving model"),
     Column("slate_version", "INT64", False, "number of the slate's version, from 1"),
     Column("slate_id", "STRING", False, "date, version and digest of the slate"),
+    Column("prediction_made_before_game", "BOOL", False, "whether it was scored before the games"),
     Column("created_at", "TIMESTAMP", False, "when it was scored"),
 )
+
+REQUIRED = ("player_lookup", "game_date", "game_id", "system_id", "predicted_points", "is_active")
+"""Columns that any table of predictions must have. The others are filled where they exist."""
 
 _ARROW: Mapping[str, pa.DataType] = {
     "STRING": pa.string(),
@@ -93,19 +102,26 @@ def columns_table() -> str:
     return "\n".join(["| column | type | NULL | holds |", "|---|---|---|---|", *lines])
 
 
-def served_rows(slate: Slate, number: int, slate_id: str) -> pa.Table:
+def served_rows(slate: Slate, number: int, slate_id: str, ids: Mapping[str, str] | None = None) -> pa.Table:
     """A slate as rows of the table, in `SCHEMA`. NaN becomes NULL.
 
     All rows are inactive. Once they are all loaded, one statement activates them and deactivates the previous version.
 
     Args:
         number, slate_id: number and id of the version.
+        ids: system id, or 'challenger' for a challenger's -> system id in the table.
     """
     rows = [
         {
             **row,
+            "system_id": system_id_of(row, ids or {}),
+            "ml_model_id": row["model_version"],
             "model_sha256": row["model_sha256"] or None,
             "prediction_id": bytes_digest(f"{slate_id}|{row['player_lookup']}|{row['side']}".encode())[:32],
+            "prediction_version": number,
+            "has_prop_line": not math.isnan(row["current_points_line"]),
+            "line_source": "NO_PROP_LINE" if math.isnan(row["current_points_line"]) else "ACTUAL_PROP",
+            "prediction_made_before_game": slate.ahead,
             "is_active": False,
             "slate_version": number,
             "slate_id": slate_id,
@@ -116,6 +132,13 @@ def served_rows(slate: Slate, number: int, slate_id: str) -> pa.Table:
         field.name: pa.array([_value(row[field.name], field.type) for row in rows], field.type) for field in SCHEMA
     }
     return pa.table(columns, schema=SCHEMA)
+
+
+def system_id_of(row: Mapping[str, Any], ids: Mapping[str, str]) -> str:
+    """A row's system id in the table."""
+    own: str = row["system_id"]
+    mapped = ids.get(own, own)
+    return ids.get(CHALLENGER, mapped) if row["side"] == CHALLENGER else mapped
 
 
 def _value(value: Any, kind: pa.DataType) -> Any:

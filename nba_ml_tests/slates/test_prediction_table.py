@@ -19,7 +19,7 @@ from google.api_core.exceptions import BadRequest, Forbidden
 from google.cloud import bigquery
 
 from nba_ml.contract.errors import SettingsError, SlateError
-from nba_ml.slates.prediction_columns import load_file
+from nba_ml.slates.prediction_columns import TableFit, parquet_file
 from nba_ml.slates.prediction_table import BigQueryPredictionTable, TableWrite, _job_name
 from nba_ml.slates.served_table import COLUMNS, create_table, served_rows
 from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
@@ -289,7 +289,10 @@ def test_the_file_demands_nothing_and_rounds_as_bigquery_does() -> None:
     lines = pa.array([Decimal("20.125"), Decimal("-20.125"), None], pa.decimal128(15, 6))
     rows = rows.slice(0, 3).set_column(rows.schema.get_field_index("line_margin"), "line_margin", lines)
     narrow = bigquery.SchemaField("line_margin", "NUMERIC", precision=5, scale=2)
-    read = pq.read_table(load_file(rows, [narrow, bigquery.SchemaField("points_low", "NUMERIC")]))
+    fit = TableFit(
+        "t", [narrow, *(bigquery.SchemaField(name, "NUMERIC") for name in ("points_low", "slate_id", "role"))]
+    )
+    read = pq.read_table(parquet_file(fit.rows(rows)))
     assert all(field.nullable for field in read.schema)
     assert read.column("line_margin").to_pylist() == [Decimal("20.13"), Decimal("-20.13"), None]
     assert read.schema.field("points_low").type == pa.decimal128(15, 6)
@@ -323,11 +326,11 @@ def test_a_missing_table_is_answered_with_the_statement_that_makes_it(table: Tab
 
 
 def test_missing_columns_are_answered_with_the_statement_that_adds_them(table: Table) -> None:
-    """Guards against a table of the platform's older form, and half a word about it."""
-    for name in ("side", "points_low"):
+    """Guards against a table that cannot hold a prediction, and half a word about it."""
+    for name in ("system_id", "is_active"):
         table.sql(f"ALTER TABLE {table.name} DROP COLUMN {name}")
     kept = table.kept()
-    with pytest.raises(SlateError, match="lacks 2 of the 25 columns of a slate: points_low, side") as refused:
+    with pytest.raises(SlateError, match="lacks 2 of the 6 required columns: system_id, is_active") as refused:
         table.writer().write(kept, is_current=True)
     said = str(refused.value)
     table.sql(said[said.index("ALTER TABLE") : said.index(". The slate is stored")])
@@ -340,9 +343,7 @@ def test_missing_columns_are_answered_with_the_statement_that_adds_them(table: T
         ("line_margin NUMERIC", "line_margin FLOAT64", "line_margin is FLOAT.*, expected NUMERIC"),
         ("created_at", "sport STRING NOT NULL, created_at", "sport is REQUIRED but not a column of slates"),
         ("points_low NUMERIC", "points_low NUMERIC NOT NULL", "points_low is REQUIRED but NULL in some rows"),
-        ("predicted_points NUMERIC", "predicted_points NUMERIC(5, 1)", "predicted_points has 1 decimals, needs 2"),
-        ("points_high NUMERIC", "points_high NUMERIC(5)", "points_high has 0 decimals, needs 2"),
-        ("over_probability NUMERIC", "over_probability NUMERIC(5, 2)", "over_probability has 2 decimals, needs 4"),
+        ("points_high NUMERIC", "points_high NUMERIC(2, 1)", "points_high has 1 digits before the point, needs 2"),
         (
             "confidence_score NUMERIC",
             "confidence_score NUMERIC(4, 2)",

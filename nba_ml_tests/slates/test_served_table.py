@@ -30,6 +30,9 @@ def test_a_row_says_exactly_what_the_slate_says() -> None:
     rows = served_rows(made, 3, "an-id")
     assert rows.schema == SCHEMA
     for row, kept in zip(rows.to_pylist(), made.table.to_pylist(), strict=True):
+        line = kept["recommendation"] != "NO_LINE"
+        assert (row["has_prop_line"], row["line_source"]) == (line, "ACTUAL_PROP" if line else "NO_PROP_LINE")
+        assert (row["prediction_version"], row["ml_model_id"]) == (3, kept["model_version"])
         assert row["predicted_points"] == Decimal(str(kept["predicted_points"]))
         assert row["is_active"] is False  # the writer makes a version active once all of it is there
         assert (row["points_low"] is None) is (kept["system_id"] == "mock")
