@@ -48,9 +48,9 @@ EPOCHS = {"first": _FIRST, "second": _FIRST + _SECOND, "third": _FIRST + _SECOND
 def field(name: str, text: str) -> bigquery.SchemaField:
     """'NUMERIC(5,1)!' as a column."""
     kind, _, parameters = text.rstrip("!").partition("(")
-    precision, scale = map(int, parameters.rstrip(")").split(",")) if parameters else (None, None)
+    numbers = dict(zip(("precision", "scale"), parameters.rstrip(")").split(","), strict=False)) if parameters else {}
     mode = "REQUIRED" if text.endswith("!") else "NULLABLE"
-    return bigquery.SchemaField(name, kind, mode=mode, precision=precision, scale=scale)
+    return bigquery.SchemaField.from_api_repr({"name": name, "type": kind, "mode": mode, **numbers})
 
 
 def schema_of(epoch: str) -> list[bigquery.SchemaField]:
