@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from nba_ml.contract.digest import bytes_digest
-from nba_ml.slates.slate import CHALLENGER, Slate
+from nba_ml.slates.slate import AHEAD, CHALLENGER, REPLAYED, UNKNOWN, Slate, made
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ COLUMNS = (
     Column("channel_serial", "INT64", False, "serial of the channel state that chose the serving model"),
     Column("slate_version", "INT64", False, "number of the slate's version, from 1"),
     Column("slate_id", "STRING", False, "date, version and digest of the slate"),
-    Column("prediction_made_before_game", "BOOL", False, "whether it was scored before the games"),
+    Column("prediction_made_before_game", "BOOL", True, "whether it was; NULL if the tip-off is unknown"),
     Column("created_at", "TIMESTAMP", False, "when it was scored"),
 )
 
@@ -79,6 +79,9 @@ _ARROW: Mapping[str, pa.DataType] = {
 }
 
 SCHEMA = pa.schema([pa.field(each.name, _ARROW[each.type], nullable=each.nullable) for each in COLUMNS])
+
+
+_BEFORE_THE_GAME = {AHEAD: True, UNKNOWN: None, REPLAYED: False}
 
 
 def create_table(table: str) -> str:
@@ -121,7 +124,7 @@ def served_rows(slate: Slate, number: int, slate_id: str, ids: Mapping[str, str]
             "prediction_version": number,
             "has_prop_line": not math.isnan(row["current_points_line"]),
             "line_source": "NO_PROP_LINE" if math.isnan(row["current_points_line"]) else "ACTUAL_PROP",
-            "prediction_made_before_game": slate.ahead,
+            "prediction_made_before_game": _BEFORE_THE_GAME[made(row["created_at"], row["game_date"], row["tip_off"])],
             "is_active": False,
             "slate_version": number,
             "slate_id": slate_id,

@@ -407,7 +407,7 @@ def test_missing_results_are_named_as_such() -> None:
     days = [f"2021-11-{n:02}" for n in range(1, 8)]
     passed, message, _ = described("coverage", without_results(MONTH, *days))
     assert not passed
-    assert "player-games of 2021-11 have features but no results, on 2021-11-01, 2021-11-02, " in message
+    assert "player-games of 2021-11 have no results, on 2021-11-01, 2021-11-02, " in message
     assert "2021-11-05 and 2 more dates: load the box scores" in message
     assert "wait for the backfill" not in message
 
