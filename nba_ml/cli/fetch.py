@@ -57,4 +57,6 @@ def fetch(first: datetime, last: datetime | None, folder: Path, pause: float, as
         for name, report in reports.items():
             say(f"\n{name}")
             show_report(report)
+        if not reports:
+            say("No games are played on these dates, nor on the day after: nothing was asked.")
     return FAILED if any(report.refused for report in reports.values()) else 0

@@ -68,9 +68,10 @@ def game_rows(
 def _appeared(frame: pd.DataFrame, rules: Rules, report: ImportReport) -> pd.DataFrame:
     """Rows of players who were on the floor, in whole minutes, halves up as nba.com rounds."""
     minutes = pd.to_numeric(frame["min"]).astype(float)
-    exact = bool((minutes.dropna() % 1 != 0).any())
-    if exact or rules.zero_minutes == "did not play":
-        minutes = minutes.where(minutes != 0)
+    # File by file: one with parts of minutes says nothing about the zeros of another.
+    files = frame["where"].str.rpartition(":")[0]
+    exact = (minutes.fillna(0) % 1 != 0).groupby(files).transform("any")
+    minutes = minutes.mask((minutes == 0) & (exact | (rules.zero_minutes == "did not play")))
     absent = minutes.isna()
     counted = pd.Series(False, index=frame.index)
     for name in COUNTS:

@@ -67,7 +67,7 @@ class Fetch:
                 name: Import(name, shipped_mapping(name), self.folder, self._constants(name)).run(answers)
                 for name, answers in files.items()
             }
-            shutil.rmtree(self.folder / ".fetch")
+            shutil.rmtree(self.folder / ".fetch", ignore_errors=True)
         return reports
 
     def requests(self) -> Iterator[tuple[str, Request]]:
@@ -76,6 +76,8 @@ class Fetch:
             for of in dict.fromkeys((season.season_on(first), season.season_on(last))):
                 yield from (("nba-api", each) for each in _game_logs(of, first, last))
         tonight = self.last + timedelta(days=1)
+        if not season.in_season(season.month_of(tonight)):
+            return
         name = season.season_on(tonight).name
         yield "nba-api-schedule", Request(f"schedule_{name}", "ScheduleLeagueV2", {"season": name})
         yield "nba-api-rosters", Request(f"rosters_{name}_{tonight}", "PlayerIndex", {"season": name})

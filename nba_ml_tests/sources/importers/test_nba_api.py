@@ -212,6 +212,13 @@ def test_zero_whole_minutes_are_a_short_stint_and_zero_exact_minutes_are_none(im
     assert report.set_aside == {"players who did not play": zeros}
 
 
+def test_parts_of_minutes_in_one_file_say_nothing_about_another(importer: Importer, folder: Path) -> None:
+    """Guards against short stints that are lost because a second file has exact minutes."""
+    exact = as_csv(PLAYER_GAME_LOGS, player_game_logs(shipped("2025-05")))
+    importer("nba-api", csv_of(log()), exact)
+    assert month_of(folder, SMALL).equals(shipped_month(SMALL))
+
+
 def test_games_of_other_types_are_set_aside(importer: Importer) -> None:
     """Guards against preseason and All-Star rows in the averages, and against play-in games and cup finals left out."""
     digits = iter("1356")
