@@ -56,7 +56,8 @@ def show() -> int:
     "waived",
     metavar="CONDITION",
     multiple=True,
-    help="Waive one condition: newer, not_set_aside, grade or bias. Needs --reason. May be repeated.",
+    help="Waive a condition: newer, not_set_aside, grade, bias, or one (only) of a registered model's. May be "
+    "repeated. Needs --reason.",
 )
 @FROM_SERIAL
 @command

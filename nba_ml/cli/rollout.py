@@ -41,14 +41,29 @@ def rollout() -> None:
     show_default=True,
     help="Percent of the player-games that it serves from now on.",
 )
+@click.option(
+    "--waive",
+    "waived",
+    metavar="CONDITION",
+    multiple=True,
+    help="Waive one condition of --share 10, for the given reason: comparison, or one of a registered model's.",
+)
 @FROM_SERIAL
 @command
-def start(model_id: str, reason: str | None, graded_from: str | None, share: str, from_serial: int | None) -> int:
+def start(
+    model_id: str,
+    reason: str | None,
+    graded_from: str | None,
+    share: str,
+    waived: tuple[str, ...],
+    from_serial: int | None,
+) -> int:
     """Start a rollout of MODEL_ID in shadow (scored and graded, not served), or at 10% with --share 10.
 
     MODEL_ID is a published model, a registered model, or a rule to compare with: mock, moving_average. A hash, the
     same in every worker, decides which player-games it serves. `rollout advance` takes it from 0 to 10 if its grades
-    allow. With --share 10 a registered model must pass its backtest on stored rows first.
+    allow. --share 10 needs a comparison with the champion, which `rollout compare` has made and kept; a registered
+    model must also pass its backtest on stored rows.
     """
     from nba_ml.registry.learners.known import LEARNERS
     from nba_ml.registry.rollout import FirstShare, rollout_start
@@ -63,6 +78,7 @@ def start(model_id: str, reason: str | None, graded_from: str | None, share: str
             parse_day(graded_from),
             from_serial,
             first,
+            waived,
         )
     report_other_moves(done)
     state = done.serving
@@ -143,6 +159,9 @@ def status(until: str | None) -> int:
     help="The last game date used for fitting or early stopping, if later rows were held out.",
 )
 @click.option(
+    "--target", type=click.Choice(["points"]), required=True, help="What it predicts. Its numbers must confirm it."
+)
+@click.option(
     "--missing",
     metavar="POLICY",
     help="What it gets for a missing value: nan, platform-2026-01, or a JSON file of rules. Needed for a model that "
@@ -153,14 +172,32 @@ def status(until: str | None) -> int:
     metavar="VERSION",
     help="The columns of a model without feature names: v2_33features, or a file with the names, one per line.",
 )
+@click.option(
+    "--waive",
+    "waived",
+    metavar="CONDITION",
+    multiple=True,
+    help="Waive one condition of the target: stored_bias, spread or correlation. Needs --reason.",
+)
+@click.option("--reason", metavar="TEXT", default="", help="Why, in a sentence. It stays in the manifest.")
 @command
-def register(file: Path, given_until: str, fitted_until: str | None, missing: str | None, features: str | None) -> int:
+def register(
+    file: Path,
+    given_until: str,
+    fitted_until: str | None,
+    target: str,  # noqa: ARG001 (there is one; stating it is the point)
+    missing: str | None,
+    features: str | None,
+    waived: tuple[str, ...],
+    reason: str,
+) -> int:
     """Register a model FILE, so that it can be compared and rolled out: CatBoost's .cbm, XGBoost's .json or .ubj,
     LightGBM's .txt.
 
     It must have the contract's 33 features, by name and in order. The two dates cannot be checked: games up to them are
     never used to grade it. Its interval is calibrated on the rows between the two dates, if the store has 500;
-    otherwise it has none. Needs the learner's extra: nba_ml[catboost] or nba_ml[lightgbm].
+    otherwise it has none. On all stored rows, its predictions must look like points: a model of minutes or a constant
+    is refused. Needs the learner's extra: nba_ml[catboost] or nba_ml[lightgbm].
     """
     from nba_ml.registry.learners.missing import policy_of
     from nba_ml.registry.registration import features_of
@@ -183,6 +220,8 @@ def register(file: Path, given_until: str, fitted_until: str | None, missing: st
         TrainingExtent(fitted, given),
         missing=None if missing is None else policy_of(missing),
         features=None if features is None else features_of(features),
+        waived=waived,
+        reason=reason,
     )
     say(
         f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` scores and grades it beside the "
@@ -199,7 +238,8 @@ def register(file: Path, given_until: str, fitted_until: str | None, missing: st
 def compare(model_ids: tuple[str, ...], month: str) -> int:
     """Score a month with several systems in shadow, and grade each against the first, on the same rows.
 
-    Rows with and without a betting line are also shown separately.
+    Rows with and without a betting line are also shown separately. The comparison of each model with the first is kept
+    for `rollout start --share 10`.
     MODEL_IDS are published or registered models, mock or moving_average. For a registered model it also shows
     the conditions that it must meet before it serves, measured on all stored games after the last it was given.
     """

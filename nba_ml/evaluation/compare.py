@@ -8,6 +8,7 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.evaluation.shadow import ShadowGrades, grade_systems, shadow_predictions
 from nba_ml.registry.backtest import backtest
+from nba_ml.registry.comparisons import keep_comparison
 from nba_ml.registry.external import Backtest
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.loading import find_model, load_system
@@ -28,6 +29,8 @@ def backtests(context: ReleaseContext, names: Sequence[str]) -> list[Backtest]:
 def shadow_month(context: ReleaseContext, month: str, names: Sequence[str]) -> ShadowGrades:
     """Score a month with several systems and grade them on the same rows, relative to the first.
 
+    The comparison of each model with the first is kept: it is the evidence for a rollout that begins at 10%.
+
     Raises:
         ReleaseError: the month has no samples, or a system was trained on games of the month or later.
         BundleError: a bundle is incomplete or damaged.
@@ -45,4 +48,8 @@ def shadow_month(context: ReleaseContext, month: str, names: Sequence[str]) -> S
                 f"{system.version} was trained on games up to {system.extent.given_until}, but the first game of "
                 f"{month} is on {first}: it has already seen the results. Choose a later month or an earlier model."
             )
-    return grade_systems(shadow_predictions(systems, snapshot.table), snapshot)
+    graded = grade_systems(shadow_predictions(systems, snapshot.table), snapshot)
+    for system in systems[1:]:
+        if systems[0].newest_month and system.newest_month:  # a rule is never the champion, and needs no evidence
+            keep_comparison(context, systems[0], system, snapshot.table)
+    return graded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.season import month_of
 from nba_ml.registry.channel import ChannelModel
@@ -21,15 +23,15 @@ def backtest(context: ReleaseContext, system: PredictionSystem) -> Backtest:
     return backtest_external(system, list(later.values()), context.external)
 
 
-def require_evidence(context: ReleaseContext, model: ChannelModel, share: int) -> Backtest:
-    """Backtest an external model that is to serve `share` percent, and require that it passes.
+def require_evidence(context: ReleaseContext, model: ChannelModel, share: int, waived: Sequence[str] = ()) -> Backtest:
+    """Backtest an external model that is to serve `share` percent, and require that it passes, but for a waiver.
 
     Raises:
         ReleaseError: a condition is not met. The message lists all conditions.
         BundleError: the model is incomplete or damaged, or its output is infinite.
         MissingExtraError: its learner is not installed.
     """
-    result = backtest(context, load_system(context.objects, model, context.threads))
+    result = backtest(context, load_system(context.objects, model, context.threads)).waive(waived)
     if not result.passed:
         raise ReleaseError(
             f"{model.model_id} may not serve {share}% of the player-games: it is an external model, which has no "

@@ -13,7 +13,7 @@ is too early grades the model on games that it was trained on; its error is then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,16 +21,34 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.baselines import BASELINES
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Evidence
 from nba_ml.registry.promotion_rules import FEWEST_DAYS, Condition, compare_systems, describe_conditions, later_rows
-from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
+from nba_ml.registry.systems.interface import Columns, Floats, PredictionSystem, columns_of
 from nba_ml.registry.systems.rules import Rule
 
 SEASON_AVERAGE = Rule("season_average", BASELINES["season_average"])
 """What an external model is compared with. The recorded evidence names it as the champion."""
+
+
+CONDITIONS = ("unseen_rows", "season_average", "stored_bias", "no_leak", "spread", "correlation")
+"""The conditions. A person may waive one of them, with a reason."""
+
+OF_POINTS = ("stored_bias", "spread", "correlation")
+"""Those that show that a model predicts points. They also hold on the rows that it was trained on."""
+
+
+def require_one_waiver(names: Sequence[str]) -> None:
+    """Raise ReleaseError if more than one condition of an external model is waived: that would leave it unproven."""
+    waived = [name for name in names if name in CONDITIONS]
+    if len(waived) > 1:
+        raise ReleaseError(
+            f"{', '.join(waived)} cannot all be waived: of a registered model's conditions ({', '.join(CONDITIONS)}) a "
+            "person may waive one."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +82,18 @@ class Backtest(BaseModel):
 
     @property
     def passed(self) -> bool:
-        """Whether every condition is met."""
-        return all(condition.met for condition in self.conditions)
+        """Whether every condition is met, but for a waived one."""
+        return not any(condition.blocks for condition in self.conditions)
+
+    def waive(self, names: Sequence[str]) -> Backtest:
+        """The same with the named conditions waived."""
+        conditions = tuple(c.model_copy(update={"waived": c.name in names}) for c in self.conditions)
+        return self.model_copy(update={"conditions": conditions})
 
     @property
     def too_few(self) -> bool:
         """Whether there are too few rows for a result."""
-        return any(condition.name == "unseen_rows" and not condition.met for condition in self.conditions)
+        return any(condition.name == "unseen_rows" and condition.blocks for condition in self.conditions)
 
     @property
     def summary(self) -> str:
@@ -99,6 +122,17 @@ def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], l
         *_variation(system, rows.table, limits),
     )
     return Backtest(model=system.version, conditions=conditions, evidence=evidence)
+
+
+def confirm_points(
+    predict: Callable[[Columns], Floats], snapshots: Sequence[pa.Table], limits: ExternalLimits, waived: Sequence[str]
+) -> Backtest:
+    """Whether a model's output is points, on all stored rows, also those that it was trained on: the conditions of
+    `OF_POINTS` only. A model of minutes is 13 too high, a constant does not vary."""
+    found = backtest_external(Rule("registered", predict), snapshots, limits)
+    return found.model_copy(update={"conditions": tuple(c for c in found.conditions if c.name in OF_POINTS)}).waive(
+        waived
+    )
 
 
 def _enough_rows(rows: int, days: int, given: date, limits: ExternalLimits) -> Condition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from functools import cache, partial
+from functools import cache
 
 import pyarrow as pa
 
@@ -17,6 +17,7 @@ from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
 from nba_ml.registry.channel import Channel, Evidence
+from nba_ml.registry.external import CONDITIONS, require_one_waiver
 from nba_ml.registry.promotion_rules import (
     WAIVABLE,
     PromotionDecision,
@@ -83,7 +84,8 @@ def promote(
         at: the current time, with its time zone.
         model_id: None is the latest published model.
         reason: a person's reason for naming a model. The model may then be older than the champion or set aside.
-        waived: further conditions to waive (`registry.promotion_rules.WAIVABLE`); requires a reason.
+        waived: further conditions to waive (`registry.promotion_rules.WAIVABLE`, and one of those of
+            `registry.external`); requires a reason.
         from_serial: the state to start from. None is the pointer's state if there is a reason, else the last state.
 
     Raises:
@@ -91,9 +93,13 @@ def promote(
         BundleError: the candidate's or the champion's bundle is incomplete or damaged.
         NotVerifiedError: the candidate's verdict does not allow it.
     """
-    unknown = [name for name in waived if name not in WAIVABLE]
+    unknown = [name for name in waived if name not in (*WAIVABLE, *CONDITIONS)]
     if unknown:
-        raise ReleaseError(f"{', '.join(unknown)} cannot be waived. Only these can: {', '.join(WAIVABLE)}.")
+        raise ReleaseError(
+            f"{', '.join(unknown)} cannot be waived. Only these can: {', '.join(WAIVABLE)}; and of a registered model "
+            f"one of {', '.join(CONDITIONS)}."
+        )
+    require_one_waiver(waived)
     if waived or reason is not None:
         require_reason(reason or "")
     waivers = (*waived, *(WAIVED_BY_NAMING if model_id and reason else ()))
@@ -107,7 +113,7 @@ def promote(
             f"{model.model_id} is a rule for comparisons and cannot become the champion. Name a published model."
         )
     compared: dict[str, Evidence | str] = {}
-    proof = cache(partial(backtest, context, candidate)) if model.is_external else None
+    proof = cache(lambda: backtest(context, candidate).waive(waived)) if model.is_external else None
     decision: PromotionDecision | None = None
 
     def decide(present: Channel | None) -> Channel | None:
@@ -130,8 +136,9 @@ def promote(
         text = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
         if present is None:
             return Channel(
-                serial=1, champion=model, kind="promote", reason=text, evidence=decision.evidence, moved_at=at
-            )
+                serial=1, champion=model, kind="promote", reason=text, evidence=decision.evidence,
+                waived=decision.waived, moved_at=at,
+            )  # fmt: skip
         return promoted_state(present, model, at, "promote", text, decision.evidence, decision.waived)
 
     def is_same_move(_: Channel | None, after: Channel) -> bool:

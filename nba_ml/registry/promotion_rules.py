@@ -252,7 +252,7 @@ def decide_promotion(
     - `grade`: on enough rows that are new to both, the low end of the paired gain's 95% interval is at least -margin.
     - `bias`: its bias on those rows is within bounds, or no further from 0 than the champion's.
     - `no_rollout`: no rollout is in progress. Cannot be waived.
-    - those of `registry.external`, for an external model. Cannot be waived.
+    - those of `registry.external`, for an external model; `backtest` has a person's waiver of one of them.
 
     `compare` returns the evidence, or why there is none. It and `backtest` (None for our own models) take seconds and
     are called only if no other condition blocks. The first champion needs no comparison: a passing verdict is enough,

@@ -15,12 +15,14 @@ from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.uncertainty import Calibration, calibrate
 from nba_ml.registry.channel import ChannelModel
+from nba_ml.registry.external import OF_POINTS, confirm_points
 from nba_ml.registry.learners.interface import ParsedModel, require_features
 from nba_ml.registry.learners.known import learner_of
 from nba_ml.registry.learners.missing import NAN, PLATFORM_2026_01, MissingPolicy
 from nba_ml.registry.learners.process import FILE, predict_apart, predict_points
 from nba_ml.registry.release_context import ReleaseContext
-from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
+from nba_ml.registry.states import require_reason
+from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.registered import VERSIONS, find_registered, register_file
 
 REFERENCE_ROWS = 20
@@ -41,6 +43,8 @@ def register(
     *,
     missing: MissingPolicy | None = None,
     features: FeatureVersion | None = None,
+    waived: Sequence[str] = (),
+    reason: str = "",
 ) -> ChannelModel:
     """Register a model file, so that it can be scored in shadow and rolled out like our own models.
 
@@ -55,10 +59,11 @@ def register(
         extent: the dates of its training data, as stated by its trainer.
         missing: what it gets for a missing value. None is NaN, if its training rows had missing values too.
         features: the columns of a model that has no names of its own.
+        waived: one condition of `registry.external.OF_POINTS` that it need not meet, for the given reason.
 
     Raises:
-        ReleaseError: the store has no snapshot with samples, `fitted_until` is later than `given_until`, or the model
-            needs a policy for missing values.
+        ReleaseError: the store has no snapshot with samples, `fitted_until` is later than `given_until`, the model
+            needs a policy for missing values, its numbers are not those of a model of points, or a waiver is invalid.
         BundleError: it is not a model file of the contract's features.
         MissingExtraError: its learner is not installed.
     """
@@ -68,6 +73,10 @@ def register(
             "the last date of all rows, including those used for fitting and early stopping, so --fitted-until must be "
             "the same or an earlier date."
         )
+    if len(waived) > 1 or not set(waived) <= set(OF_POINTS):
+        raise ReleaseError(f"{', '.join(waived)} cannot be waived: at registration, one of {', '.join(OF_POINTS)} can.")
+    if waived:
+        require_reason(reason)
     known = find_registered(context.objects, data, extent, missing or NAN)
     if known is not None:
         return known.model
@@ -78,6 +87,7 @@ def register(
     model = learner_of(data, FILE).parse(data, FILE, context.threads)
     require_features(model, version, features is not None, FILE)
     policy = _policy(model, filled, version, missing)
+    _confirm_target(context, model, policy, version, filled, waived)
 
     rows = filled[-1]
     chosen = np.unique(np.linspace(0, rows.num_rows - 1, REFERENCE_ROWS).round().astype(int))
@@ -87,7 +97,17 @@ def register(
     players, days = (taken.column(name).to_pylist() for name in ("player_lookup", "game_date"))
     reference = list(zip(players, days, vectors.tolist(), strict=True))
     calibration = _held_out_calibration(filled, model, policy, extent, version)
-    return register_file(context.objects, data, extent, reference, calibration, missing=policy, features=features).model
+    return register_file(
+        context.objects,
+        data,
+        extent,
+        reference,
+        calibration,
+        missing=policy,
+        features=features,
+        waived=waived,
+        reason=reason,
+    ).model
 
 
 def _policy(
@@ -124,6 +144,27 @@ def _policy(
         '--missing rules.json, with {"vegas_points_line": ["points_avg_season", 15.0], "vegas_line_move": 0, ...}\n'
         "If it should get NaN all the same, add --missing nan."
     )
+
+
+def _confirm_target(
+    context: ReleaseContext,
+    model: ParsedModel,
+    policy: MissingPolicy,
+    version: FeatureVersion,
+    tables: Sequence[pa.Table],
+    waived: Sequence[str],
+) -> None:
+    """Raise ReleaseError unless the model's numbers on all stored rows are those of a model of points."""
+
+    def predict(columns: Columns) -> Floats:
+        return predict_points(model, policy.fill(matrix_of(columns, version), version), FILE)
+
+    found = confirm_points(predict, tables, context.external, waived)
+    if not found.passed:
+        raise ReleaseError(
+            f"The model does not predict points, by the stored rows: {found.summary}. It is not registered. Register a "
+            f"model of points, or waive one of {', '.join(OF_POINTS)} with --waive and a --reason."
+        )
 
 
 def features_of(text: str) -> FeatureVersion:

@@ -5,6 +5,7 @@ Stopping a rollout is in `rollback`, because it must not wait for models to be l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache, partial
@@ -15,9 +16,10 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
 from nba_ml.registry.backtest import backtest, require_evidence
 from nba_ml.registry.channel import Channel, Evidence, next_state, read_channel
-from nba_ml.registry.external import Backtest
+from nba_ml.registry.comparisons import require_comparison
+from nba_ml.registry.external import CONDITIONS, Backtest
 from nba_ml.registry.moves import MoveResult
-from nba_ml.registry.promotion_rules import compare_systems, later_rows
+from nba_ml.registry.promotion_rules import compare_systems, describe_evidence, later_rows
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.repeatable import move_from, starting_serial
 from nba_ml.registry.rollout_rules import Step, judge_step, next_share
@@ -26,6 +28,15 @@ from nba_ml.registry.systems.loading import find_model, load_system
 
 FirstShare = Literal[0, 10]
 """First share of a rollout: 0 (shadow), or the first step."""
+
+COMPARISON = "comparison"
+WAIVABLE_AT_START = (COMPARISON, *CONDITIONS)
+"""What a rollout needs to begin at 10%. A person may waive one, with a reason; it stays waived in later steps."""
+
+
+def _waived(present: Channel) -> tuple[str, ...]:
+    """What was waived for the rollout in progress."""
+    return present.waived if present.kind in ("rollout_start", "rollout_advance") else ()
 
 
 def rollout_start(
@@ -36,6 +47,7 @@ def rollout_start(
     graded_from: date | None = None,
     from_serial: int | None = None,
     share: FirstShare = 0,
+    waived: Sequence[str] = (),
 ) -> MoveResult:
     """Start a rollout in shadow (scored and graded, not served) or at the first step.
 
@@ -43,17 +55,24 @@ def rollout_start(
         challenger: the id of a published or registered model, or a rule ('mock', 'moving_average').
         graded_from: the first game date that it is judged on; None is the date of `at`.
         from_serial: the state to start from; None is the pointer's state.
-        share: 10 needs evidence: the verdict of one of our models, or the backtest of a registered one. A challenger
-            in shadow may get it without waiting for its grades.
+        share: 10 needs a kept comparison with the champion (`registry.comparisons`), and of a registered model also
+            its backtest. A challenger in shadow may get it without waiting for its grades. A rule needs neither: it is
+            there to be compared with.
+        waived: one condition that 10 does not need (`WAIVABLE_AT_START`), for the given reason.
 
     Raises:
-        ReleaseError: there is no champion, another rollout is in progress, the challenger is the champion, an external
-            model has not passed its backtest, or the channel was moved meanwhile.
+        ReleaseError: there is no champion, another rollout is in progress, the challenger is the champion, the evidence
+            for a share is missing, a waiver is invalid, or the channel was moved meanwhile.
         BundleError: the challenger is incomplete or damaged.
     """
     require_reason(reason)
+    if len(waived) > 1 or not set(waived) <= set(WAIVABLE_AT_START):
+        raise ReleaseError(
+            f"{', '.join(waived)} cannot be waived: at the start of a rollout, one of {', '.join(WAIVABLE_AT_START)} "
+            "can."
+        )
     model = find_model(context.objects, challenger)
-    prove = cache(partial(require_evidence, context, model, share))
+    prove = cache(partial(require_evidence, context, model, share, waived))
 
     def decide(present: Channel | None) -> Channel | None:
         if present is None:
@@ -67,12 +86,18 @@ def rollout_start(
         if present.champion == model:
             raise ReleaseError(f"{model.model_id} is already the champion. Name another model.")
         proof = prove() if model.is_external and share > 0 else None
+        compared = None
+        if share > 0 and model.manifest_sha256 is not None and COMPARISON not in waived:
+            compared = require_comparison(context, present.champion, model)
+        found = [proof.summary] if proof else []
+        found += [f"Compared with the champion: {describe_evidence(compared)}"] if compared else []
         return next_state(
             present,
             kind="rollout_start",
-            reason=reason if proof is None else f"{reason.strip().rstrip('.')}. {proof.summary}.",
+            reason=". ".join([reason.strip().rstrip("."), *found]) + "." if found else reason,
             at=at,
-            evidence=proof and proof.evidence,
+            waived=tuple(waived),
+            evidence=proof.evidence if proof else compared,
             challenger=model,
             share=share,
             graded_from=graded_from or at.date(),
@@ -125,7 +150,7 @@ def _status(context: ReleaseContext, present: Channel, until: date | None) -> Ro
     rows = later_rows(champion, challenger, list(tables.values()), present.graded_from, until or date.max)
     evidence = compare_systems(champion, challenger, rows, margin, V2_33FEATURES)
     step = judge_step(evidence, context.limits.min_rows_per_step, margin, context.limits.bias)
-    proof = backtest(context, challenger) if present.challenger.is_external else None
+    proof = backtest(context, challenger).waive(_waived(present)) if present.challenger.is_external else None
     return RolloutStatus(present, evidence, step if proof is None else _with_backtest(step, proof, present), proof)
 
 
@@ -177,12 +202,15 @@ def rollout_advance(
             return None
         share = next_share(present)
         if share is None:
-            return promoted_state(present, challenger, at, "rollout_finish", status.step.reason, evidence, ())
+            return promoted_state(
+                present, challenger, at, "rollout_finish", status.step.reason, evidence, _waived(present)
+            )
         return next_state(
             present,
             kind="rollout_advance",
             reason=status.step.reason,
             at=at,
+            waived=_waived(present),
             share=share,
             graded_from=date.fromordinal(evidence.last.toordinal() + 1),
             evidence=evidence,

@@ -20,6 +20,7 @@ from nba_ml_tests.registry.stoppable import Outage
 from nba_ml_tests.release_scene import LIMITS, SLOW_LEARNER, bench_of, published_model, registered_file
 
 WHY = ("--reason", "a reason of a sentence")
+WAIVED = ("--waive", "comparison")
 
 
 class Terminal:
@@ -68,7 +69,7 @@ def test_a_rollout_at_the_terminal(terminal: Terminal) -> None:
     """Guards the documented path: start, look, advance to the end, and stop."""
     first, second, _ = terminal.ids
     terminal.says(0, "champion", "promote", first)
-    start = ("rollout", "start", second, *WHY, "--share", "10", "--graded-from", "2022-01-01")
+    start = ("rollout", "start", second, *WHY, "--share", "10", *WAIVED, "--graded-from", "2022-01-01")
     assert f"challenger {second} at 10%" in terminal.says(0, *start)
     assert "wait: 1,000 rows on 5 dates are needed" in terminal.says(1, "rollout", "advance", "--until", "2022-01-02")
     shown = terminal.says(0, "rollout", "status", "--until", "2022-01-10")
@@ -85,7 +86,7 @@ def test_a_bad_challenger_is_stopped_with_exit_code_1(terminal: Terminal) -> Non
     """Guards a scheduled `rollout advance`: a challenger that was taken back must not look like a success."""
     terminal.says(0, "champion", "promote", terminal.ids[0])
     bad = published_model(terminal.objects, "2021-12", SLOW_LEARNER)
-    terminal.says(0, "rollout", "start", bad, *WHY, "--share", "10", "--graded-from", "2022-01-01")
+    terminal.says(0, "rollout", "start", bad, *WHY, "--share", "10", *WAIVED, "--graded-from", "2022-01-01")
     assert "stop: worse than the champion" in terminal.says(1, "rollout", "advance")
 
 
@@ -188,7 +189,7 @@ def test_dates_that_no_training_can_have_are_one_paragraph(
     """Guards against a validation error of ours with a link, and a model that is graded on nothing until 2999."""
     file = tmp_path / "model.cbm"
     file.write_bytes(b"CBM1 and never looked at")
-    answer = terminal.says(2, "rollout", "register", str(file), "--given-until", *arguments)
+    answer = terminal.says(2, "rollout", "register", str(file), "--target", "points", "--given-until", *arguments)
     assert said in answer
     assert "pydantic" not in answer
     assert "Unexpected" not in answer

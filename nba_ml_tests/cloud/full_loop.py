@@ -255,7 +255,17 @@ def register_a_catboost(terminal: Terminal) -> str:
     model.save_model(str(terminal.folder / "v8.cbm"), format="cbm")
     say(f"\n# A CatBoost of {rows.num_rows:,} rows, trained elsewhere, in {time.monotonic() - started:.1f} s: v8.cbm")
     said = terminal.run(
-        *("rollout", "register", "v8.cbm", "--given-until", str(GIVEN_UNTIL), "--fitted-until", str(FITTED_UNTIL)),
+        *(
+            "rollout",
+            "register",
+            "v8.cbm",
+            "--target",
+            "points",
+            "--given-until",
+            str(GIVEN_UNTIL),
+            "--fitted-until",
+            str(FITTED_UNTIL),
+        ),
         because="Put it beside ours.",
     )
     found = re.search(r"catboost_v8_33features_[0-9]{6}_[0-9a-f]{12}", said)
@@ -266,7 +276,18 @@ def register_a_catboost(terminal: Terminal) -> str:
 def roll_out(there: Clouds, terminal: Terminal, crowd: Crowd, champion: str, challenger: str) -> None:
     """10, 50, 100 percent, and the challenger as the champion: each step on results that were not there before."""
     terminal.run(
-        *("rollout", "start", challenger, "--share", "10", "--graded-from", "2022-03-01", *WHY),
+        *(
+            "rollout",
+            "start",
+            challenger,
+            "--share",
+            "10",
+            "--waive",
+            "comparison",
+            "--graded-from",
+            "2022-03-01",
+            *WHY,
+        ),
         because="A tenth of the player-games.",
     )
     crowd.follows(2)

@@ -57,7 +57,9 @@ def test_no_rollout_is_no_failure_and_says_so(home: Home) -> None:
     found = home.facts("rollout")
     assert (found["action"], found["champion"], found["challenger"], found["serial"]) == ("none", champion, "none", 1)
     assert found["decision"] == "no rollout is under way"
-    rollout_start(bench_in(home), published_model(home.artifacts, "2021-12"), AT, WHY, JANUARY, share=10)
+    rollout_start(
+        bench_in(home), published_model(home.artifacts, "2021-12"), AT, WHY, JANUARY, share=10, waived=("comparison",)
+    )
     rollout_stop(home.artifacts, AT, "the line-up data was wrong")
     found = home.facts("rollout")
     assert found["decision"] == "the rollout was stopped: the line-up data was wrong"
@@ -68,7 +70,7 @@ def test_a_step_is_taken_on_its_grades_and_the_next_one_waits_for_its_own(home: 
     """Guards against a challenger that runs through its steps on the same games."""
     champion_of_month(home)
     challenger = published_model(home.artifacts, "2021-12")
-    rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10)
+    rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10, waived=("comparison",))
     found = home.facts("rollout")
     assert (found["action"], found["moved"], found["challenger"], found["challenger_share"]) == (
         ("advance", True, challenger, 50)
@@ -87,7 +89,7 @@ def test_a_bad_challenger_is_taken_back_and_the_run_says_why(home: Home) -> None
     """Guards the slate: the step that nobody watches must go down as well as up."""
     champion = champion_of_month(home)
     bad = published_model(home.artifacts, "2021-12", SLOW_LEARNER)
-    rollout_start(bench_in(home), bad, AT, WHY, JANUARY, share=10)
+    rollout_start(bench_in(home), bad, AT, WHY, JANUARY, share=10, waived=("comparison",))
     found = home.facts("rollout")
     assert (found["action"], found["moved"], found["champion"], found["challenger_share"]) == (
         ("stop", True, champion, 0)
@@ -117,7 +119,7 @@ def test_a_challenger_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:
     """Guards against a green run over a challenger that no worker can load."""
     champion_of_month(home)
     challenger = published_model(home.artifacts, "2021-12")
-    rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10)
+    rollout_start(bench_in(home), challenger, AT, WHY, JANUARY, share=10, waived=("comparison",))
     (home.artifacts.root / f"xgboost_v1/{challenger}.json").write_bytes(b"{}")
     result = home.make("rollout")
     assert not result.success

@@ -42,7 +42,7 @@ UNTIL = (date(2022, 1, 9), date(2022, 1, 17), date(2022, 1, 31))
 
 
 def started(bench: ReleaseContext, ids: list[str], serial: int | None) -> MoveResult:
-    return rollout_start(bench, ids[1], AT, WHY, date(2022, 1, 1), serial, share=10)
+    return rollout_start(bench, ids[1], AT, WHY, date(2022, 1, 1), serial, share=10, waived=("comparison",))
 
 
 def advanced(step: int) -> Act:

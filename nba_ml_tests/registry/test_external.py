@@ -19,19 +19,24 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.training import Samples
 from nba_ml.registry.channel import Channel, next_state, read_channel
 from nba_ml.registry.moves import move_channel
-from nba_ml.registry.systems.interface import columns_of, matrix_of
+from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.loading import find_model
+from nba_ml.registry.systems.registered import register_file, require_registered
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.defs.test_chain import Home, opened
 from nba_ml_tests.limits import written
 from nba_ml_tests.registry.test_systems import fitted_cbm
-from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, published_model
+from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, SLOW_LEARNER, published_model
 
 pytestmark = pytest.mark.skipif(find_spec("catboost") is None, reason="needs CatBoost: pip install 'nba_ml[catboost]'")
 
 WHY = ("--reason", "a reason of a sentence")
 PATIENT = LIMITS.model_copy(update={"rollout_margin": 0.5})
 """For rollouts of models that are not the subject: a week of games cannot tell them apart by less."""
+
+
+NOT_POINTS = {"minutes": "stored_bias: bias +", "constant": "spread: ", "3 high": "stored_bias: bias +"}
+"""What is refused at registration, with the condition that it does not meet."""
 
 
 @cache
@@ -72,9 +77,21 @@ class ExternalHome:
         return " ".join(ended.output.split())
 
     def registered(self, kind: str, given: str = "2021-12-31") -> str:
+        """Registered by the command, or what that refuses, as an earlier version registered it."""
         file = self.folder / "model.cbm"
         file.write_bytes(model_file(kind))
-        said = self.says(0, "rollout", "register", str(file), "--given-until", given)
+        command = ("rollout", "register", str(file), "--target", "points", "--given-until", given)
+        if kind in NOT_POINTS:
+            refused = self.says(2, *command)
+            assert "The model does not predict points, by the stored rows: Not met: " in refused
+            assert NOT_POINTS[kind] in refused
+            rows, extent = snapshot_of("2021-12").table.slice(0, 5), TrainingExtent(*[date.fromisoformat(given)] * 2)
+            vectors = matrix_of(columns_of(rows, V2_33FEATURES), V2_33FEATURES).tolist()
+            keys = (rows["player_lookup"].to_pylist(), rows["game_date"].to_pylist(), vectors)
+            return register_file(
+                self.home.artifacts, model_file(kind), extent, list(zip(*keys, strict=True))
+            ).model.model_id
+        said = self.says(0, *command)
         assert "That date cannot be checked" in said
         return said.split("Registered as ")[1].split(". ")[0]
 
@@ -239,12 +256,16 @@ def test_ten_percent_at_once_records_the_backtest(scene: ExternalHome) -> None:
     scene.says(0, *start)
     assert "is being rolled out at 0%" in scene.says(2, *start)
     assert "is being rolled out at 0%" in scene.says(2, "rollout", "start", "mock", *WHY)
+    refused = scene.says(2, *start, "--share", "10")
+    assert "may not begin at 10%: nothing shows how it compares with the champion" in refused
+    scene.says(0, "rollout", "compare", scene.ours, external, "--month", "2022-01")
     assert "at 10%" in scene.says(0, *start, "--share", "10")
     state = scene.state
     assert state is not None
     assert state.evidence is not None
     assert (state.evidence.champion, state.share) == ("season_average", 10)
     assert state.reason.startswith("a reason of a sentence. Met: unseen_rows: ")
+    assert "Compared with the champion: MAE 4." in state.reason
 
     (scene.home.months.objects.root / "feature_store_snapshot/2022-01.parquet").unlink()  # type: ignore[attr-defined]
     assert "wait: the backtest on stored rows is not passed" in scene.says(1, "rollout", "advance")
@@ -273,3 +294,47 @@ def test_a_shadow_outlives_a_promotion_and_ends_when_it_is_stopped(scene: Extern
     assert scene.state is not None
     assert scene.state.set_aside == (external,)
     assert "No rollout is in progress" in scene.says(2, "rollout", "advance")
+
+
+def test_one_condition_may_be_waived_with_a_reason_and_stays_waived(scene: ExternalHome) -> None:
+    """Guards both sides: a person decides on one thing, by name, and no two waivers add up to a model unproven."""
+    scene.says(0, "champion", "promote")
+    file = scene.folder / "model.cbm"
+    file.write_bytes(model_file("3 high"))
+    register = ("rollout", "register", str(file), "--target", "points", "--given-until", "2021-12-31")
+    assert "is shorter than 10 characters" in scene.says(2, *register, "--waive", "stored_bias")
+    both = ("--waive", "stored_bias", "--waive", "spread")
+    assert "one of stored_bias, spread, correlation can" in scene.says(2, *register, *both, *WHY)
+    external = scene.says(0, *register, "--waive", "stored_bias", *WHY).split("Registered as ")[1].split(". ")[0]
+    manifest = require_registered(scene.home.artifacts, external).manifest
+    assert (manifest.target, manifest.waived, manifest.reason) == ("points", ("stored_bias",), WHY[1])
+
+    promote = ("champion", "promote", external, *WHY, "--waive", "grade", "--waive", "bias")
+    assert "a person may waive one" in scene.says(2, *promote, *both, "--waive", "season_average")
+    refused = scene.says(1, *promote, "--waive", "stored_bias")  # it is also worse than the season average
+    assert "Not met: season_average" in refused
+    assert "Waived: stored_bias" in refused
+    start = ("rollout", "start", external, *WHY, "--share", "10")
+    assert "Not met: season_average" in scene.says(2, *start, "--waive", "comparison")
+    assert "cannot be waived: at the start of a rollout" in scene.says(2, *start, *both)
+    assert scene.served == (scene.ours, None, 0)
+
+
+def test_a_model_of_ours_begins_at_ten_percent_on_a_kept_comparison_only(scene: ExternalHome) -> None:
+    """Guards the tenth: a verdict says that a model is sound, not that it is as good as the champion."""
+    scene.says(0, "champion", "promote")
+    good = published_model(scene.home.artifacts, "2021-12")
+    bad = published_model(scene.home.artifacts, "2021-12", SLOW_LEARNER)
+    scene.says(0, "rollout", "compare", scene.ours, good, bad, "--month", "2022-01")
+    refused = scene.says(2, "rollout", "start", bad, *WHY, "--share", "10")
+    assert f"compared with {scene.ours} on 2022-01-01 to 2022-01-31, worse than the champion" in refused
+    assert scene.served == (scene.ours, None, 0)
+    scene.says(0, "rollout", "start", good, *WHY, "--share", "10")
+    state = scene.state
+    assert state is not None
+    assert (state.share, state.evidence and state.evidence.champion, state.waived) == (10, scene.ours, ())
+    scene.says(0, "rollout", "stop", "--forget", *WHY)
+    scene.says(0, "rollout", "start", bad, *WHY, "--share", "10", "--waive", "comparison")
+    state = scene.state
+    assert state is not None
+    assert (state.share, state.waived) == (10, ("comparison",))

@@ -38,6 +38,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
 )
 
+GIVEN = ("--target", "points", "--given-until", "2021-12-31")
 SEEN = TrainingExtent(date(2021, 12, 31), date(2021, 12, 31))
 
 
@@ -123,7 +124,7 @@ def test_a_model_that_never_saw_a_missing_value_needs_a_policy(
     file = tmp_path / f"model.{suffix}"
     file.write_bytes(data)
     places = {"NBA_ML_STORE": str(bench.months.objects.root), "NBA_ML_ARTIFACT_ROOT": str(store.root)}  # type: ignore[attr-defined]
-    command = ("rollout", "register", str(file), "--given-until", "2021-12-31")
+    command = ("rollout", "register", str(file), *GIVEN)
     assert "--missing platform-2026-01" in says(2, *command, **places)
     assert "Registered as" in says(0, *command, "--missing", "platform-2026-01", **places)
 
@@ -145,7 +146,7 @@ def test_the_columns_of_an_array_are_never_guessed(
     file = tmp_path / f"model.{suffix}"
     file.write_bytes(model_file(suffix, "unnamed"))
     places = {"NBA_ML_STORE": str(bench.months.objects.root), "NBA_ML_ARTIFACT_ROOT": str(store.root)}  # type: ignore[attr-defined]
-    command = ("rollout", "register", str(file), "--given-until", "2021-12-31", "--missing", "platform-2026-01")
+    command = ("rollout", "register", str(file), *GIVEN, "--missing", "platform-2026-01")
     assert "--features v2_33features" in says(2, *command, **places)
     names = tmp_path / "names.txt"
     names.write_text("\n".join([NAMES[1], NAMES[0], *NAMES[2:]]))

@@ -24,7 +24,7 @@ def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(
     bench: ReleaseContext, pair: tuple[str, str]
 ) -> None:
     """Guards the whole path: each step on games of its own, and a champion at the end that can be rolled back."""
-    started = rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10).channel
+    started = rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10, waived=("comparison",)).channel
     assert started is not None
     assert (started.share, started.kind) == (10, "rollout_start")
     shares, firsts = [], []
@@ -47,7 +47,7 @@ def test_a_good_challenger_goes_to_10_50_100_and_becomes_the_champion(
 
 def test_a_step_waits_for_its_grades(bench: ReleaseContext, pair: tuple[str, str]) -> None:
     """Guards against advancing on a night's luck, and on games that a model was given."""
-    rollout_start(bench, pair[1], AT, WHY, graded_from=date(2021, 12, 1), share=10)
+    rollout_start(bench, pair[1], AT, WHY, graded_from=date(2021, 12, 1), share=10, waived=("comparison",))
     before = rollout_status(bench, date(2021, 12, 31))
     assert (before.evidence, before.step.action) == (None, "wait")  # December is the challenger's own month
     status, moved = rollout_advance(bench, AT, date(2022, 1, 3))
@@ -60,7 +60,7 @@ def test_a_step_waits_for_its_grades(bench: ReleaseContext, pair: tuple[str, str
 def test_a_bad_challenger_is_taken_back_to_0(bench: ReleaseContext) -> None:
     """Guards the slate: beyond doubt worse means nobody is served by it, and it does not come back by itself."""
     bad = published_model(bench.objects, "2021-12", SLOW_LEARNER)
-    rollout_start(bench, bad, AT, WHY, graded_from=JANUARY, share=10)
+    rollout_start(bench, bad, AT, WHY, graded_from=JANUARY, share=10, waived=("comparison",))
     status, moved = rollout_advance(bench, AT)
     assert status.step.action == "stop", status.step.reason
     assert moved.channel is not None
@@ -70,7 +70,7 @@ def test_a_bad_challenger_is_taken_back_to_0(bench: ReleaseContext) -> None:
         rollout_advance(bench, AT)
     assert rollout_status(bench).step.action == "stop"  # in shadow it is still graded
     assert not promote(strict(bench, promotion_margin=10.0), AT, bad).moved
-    again = rollout_start(bench, bad, AT, WHY, share=10).channel  # a person may try again
+    again = rollout_start(bench, bad, AT, WHY, share=10, waived=("comparison",)).channel  # a person may try again
     assert again is not None
     assert again.share == 10
 
@@ -94,13 +94,13 @@ def test_the_mock_may_serve_a_part_and_is_marked(bench: ReleaseContext) -> None:
 
 def test_a_rollout_and_a_promotion_do_not_cross(bench: ReleaseContext, pair: tuple[str, str]) -> None:
     """Guards against a monthly promotion that ends a rollout without a word, and two rollouts at once."""
-    rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10)
+    rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY, share=10, waived=("comparison",))
     newest = published_model(bench.objects, "2022-01")
     done = promote(bench, AT)
     assert (done.moved, done.candidate) == (False, newest)
     assert "is being rolled out at 10%" in done.message
     with pytest.raises(ReleaseError, match="is being rolled out"):
-        rollout_start(bench, newest, AT, WHY, share=10)
+        rollout_start(bench, newest, AT, WHY, share=10, waived=("comparison",))
     assert rollout_stop(bench.objects, AT, WHY).moved
     assert not rollout_stop(bench.objects, AT, WHY).moved
     assert rollout_stop(bench.objects, AT, WHY, forget=True).channel.challenger is None  # type: ignore[union-attr]

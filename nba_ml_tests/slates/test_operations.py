@@ -51,7 +51,7 @@ def test_the_slate_says_what_the_service_says(scene: Scene) -> None:
     """Guards against a slate and a worker of two opinions: the same champion, the same rollout, the same bits."""
     older, newer = scene.ids
     scene.promote(older)
-    rollout_start(scene.bench, newer, BEFORE_THE_GAMES, WHY, DAY, share=10)
+    rollout_start(scene.bench, newer, BEFORE_THE_GAMES, WHY, DAY, share=10, waived=("comparison",))
     served = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES).kept.slate.served
     rows = scene.bench.snapshots("2022-01")["2022-01"]
     wanted = [*V2_33FEATURES.names, "player_lookup", "game_date", "game_id"]
@@ -109,7 +109,7 @@ def test_a_challenger_that_is_not_whole_stops_the_slate(scene: Scene) -> None:
     """Guards against a rollout that goes on without its challenger, and without a word."""
     older, newer = scene.ids
     scene.promote(older)
-    rollout_start(scene.bench, newer, BEFORE_THE_GAMES, WHY, DAY, share=10)
+    rollout_start(scene.bench, newer, BEFORE_THE_GAMES, WHY, DAY, share=10, waived=("comparison",))
     (scene.objects.root / BundleNames.of(newer).booster).write_bytes(b"{}")
     with pytest.raises(BundleError, match=r"expected [0-9]+ bytes; found 2\."):
         predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)

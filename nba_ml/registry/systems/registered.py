@@ -64,8 +64,9 @@ class KnownRow(BaseModel):
 class RegisteredManifest(BaseModel):
     """The object that makes a registered model exist. For the dates see `interface.TrainingExtent`.
 
-    `names` says whether the file has the feature names, or the person who registered it gave them. `library` is the
-    learner's version at registration.
+    `names` says whether the file has the feature names, or the person who registered it gave them. `target` is what it
+    predicts, as stated and confirmed by its numbers; None if an earlier version registered it. `waived` are the
+    conditions of the target that a person waived, with the `reason`. `library` is the learner's version then.
     """
 
     model_config = _FROZEN
@@ -77,6 +78,9 @@ class RegisteredManifest(BaseModel):
     feature_names: tuple[str, ...]
     names: Literal["embedded", "given"] = "embedded"
     missing: MissingPolicy = NAN
+    target: Literal["points"] | None = None
+    waived: tuple[str, ...] = ()
+    reason: str = ""
     newest_month: str
     fitted_until: date
     given_until: date
@@ -189,6 +193,8 @@ def register_file(
     *,
     missing: MissingPolicy = NAN,
     features: FeatureVersion | None = None,
+    waived: Sequence[str] = (),
+    reason: str = "",
 ) -> Registered:
     """Register a model file. Registering it again changes nothing.
 
@@ -199,6 +205,7 @@ def register_file(
         reference: rows to predict now and whenever it is loaded: (player_lookup, date, 33 values, NaN for missing).
         calibration: for its interval; None for no interval.
         features: the columns of a model that has no names of its own.
+        waived: the conditions of the target that a person waived, for the `reason`.
 
     Raises:
         BundleError: it is not a model file, or its features are not the contract's, by name and in order.
@@ -228,6 +235,9 @@ def register_file(
         feature_names=version.names,
         names="embedded" if model.names else "given",
         missing=missing,
+        target="points",
+        waived=tuple(waived),
+        reason=reason,
         newest_month=extent.given_until.strftime("%Y-%m"),
         fitted_until=extent.fitted_until,
         given_until=extent.given_until,
