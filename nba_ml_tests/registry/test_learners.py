@@ -78,7 +78,8 @@ def test_a_model_of_the_platform_is_registered_verified_and_served_on_its_own_in
         expected = own.predict(filled)
     system = load_system(store, find_model(store, identity), 1)
     assert np.allclose(system.predict(columns_of(january, V2_33FEATURES)), expected, rtol=0, atol=1e-6)
-    as_nan = register(bench, data, SEEN, missing=NAN).model_id
+    # On NaN, the CatBoost is 3 points too low: it is no longer a model of points, and a person has to insist.
+    as_nan = register(bench, data, SEEN, missing=NAN, waived=["stored_bias"], reason="what NaN does to it").model_id
     assert as_nan != identity
     with_nan = load_system(store, find_model(store, as_nan), 1)
     assert np.abs(with_nan.predict(columns_of(january, V2_33FEATURES)) - expected).max() > 1
