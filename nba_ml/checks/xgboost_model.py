@@ -98,7 +98,7 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
         Consequence.BLOCKS,
         metric,
         f"the gain's 95% interval over days lies above {limits.min_gain:g} points",
-        "The baseline needs no model. A model that does not beat it must not be published.",
+        f"For {baseline_name} no model is needed. One that does not beat it must not be published.",
         rule,
     )
 

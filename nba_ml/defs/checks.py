@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.checks.check import Check, CheckContext, Finding
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.errors import CheckBrokenError
 from nba_ml.contract.thresholds import Thresholds
@@ -70,7 +70,8 @@ def spec_of(check: Check, partitions: dg.PartitionsDefinition[str]) -> dg.AssetC
         asset=check.asset,
         blocking=check.stops_run,
         partitions_def=partitions,
-        description=f"{check.threshold}. {check.reason}",
+        # Above this Dagster writes of every check that does not stop a run that it is "non-blocking".
+        description=f"{describe(check.consequence)} {check.reason} Required: {check.threshold}.",
         metadata={
             "threshold": check.threshold,
             "reason": check.reason,
@@ -78,6 +79,12 @@ def spec_of(check: Check, partitions: dg.PartitionsDefinition[str]) -> dg.AssetC
             "a_failure": str(check.consequence),
         },
     )
+
+
+def describe(consequence: Consequence) -> str:
+    """The effect of a failure as the first sentence of a check's description."""
+    text = str(consequence)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def scene_of(

@@ -46,7 +46,7 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
         dg.AssetCheckSpec(
             name,
             asset=ASSET,
-            description=f"{threshold}. {reason}",
+            description=f"Notifies people. {reason} Required: {threshold}.",
             metadata={"threshold": threshold, "reason": reason, "severity": "ERROR", "a_failure": "tells people"},
         )
         for name, (threshold, reason) in rules.items()

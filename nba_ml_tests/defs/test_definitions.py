@@ -7,6 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from nba_ml.checks.check import Consequence
+from nba_ml.checks.registry import all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.defs.build import build_defs
@@ -186,3 +188,20 @@ def test_with_bigquery_the_two_tables_are_external_and_the_rest_is_the_same(tmp_
     assert all(graph.get(dg.AssetKey(asset)).is_observable for asset in external)
     assert [sensor.name for sensor in defs.sensors or ()] == ["follow_backfill", "notify_failures"]
     assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in defs.sensors or ())
+
+
+def test_every_check_begins_with_its_consequence(tmp_path: Path) -> None:
+    """Guards the list of checks in the UI, where Dagster calls all but those that stop a run non-blocking.
+
+    And against two checks that nobody can tell apart.
+    """
+    definitions = build_defs(Settings.from_environment({"NBA_ML_HOME": str(tmp_path)}))
+    specs = [spec for checks in definitions.asset_checks or () for spec in checks.check_specs]
+    begins = ("Stops the run. ", "Blocks publication. ", "Fails CI. ", "Warns. ", "Notifies people. ")
+    assert len(specs) > 40
+    assert [spec.name for spec in specs if not (spec.description or "").startswith(begins)] == []
+    descriptions = [spec.description for spec in specs]
+    assert [text for text in set(descriptions) if descriptions.count(text) > 1] == []
+    blocking = {check.key for check in all_checks() if check.consequence is Consequence.BLOCKS}
+    said = {f"{s.asset_key.to_user_string()}.{s.name}" for s in specs if (s.description or "").startswith("Blocks")}
+    assert said == blocking
