@@ -98,7 +98,7 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
         Consequence.BLOCKS,
         metric,
         f"the gain's 95% interval over days lies above {limits.min_gain:g} points",
-        f"For {baseline_name} no model is needed. One that does not beat it must not be published.",
+        f"Nobody needs a model that does not beat {baseline_name}.",
         rule,
     )
 
