@@ -22,7 +22,7 @@ from nba_ml.contract.teams import team_code
 from nba_ml.contract.times import TimeWithoutZone, eastern_date
 from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few
 from nba_ml.data.identities import first_lookups, first_names, player_lookup, whole_game_ids
-from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed
 
 _COUNTS = {
@@ -194,34 +194,47 @@ def _in_platform_form(frame: pd.DataFrame) -> pa.Table:
     )
 
 
-def normalise_prop_lines(lines: pa.Table, where: str, within: tuple[date, date] | None = None) -> pa.Table:
+def normalise_prop_lines(
+    lines: pa.Table, where: str, within: tuple[date, date] | None = None, *, priced: bool = False
+) -> pa.Table:
     """Validate points lines and convert them to the platform's form.
 
     Args:
         lines: columns `PROP_LINE_COLUMNS`; `player_id` may be null.
         where: the file, for error messages.
         within: only lines of these dates, both inclusive, are validated and returned; None for all.
+        priced: with the optional columns `over_price` and `under_price`.
 
     Returns:
-        Rows in `tables.PROP_LINES`, as listed. `data.features` matches them to players and selects one.
+        Rows in `tables.PROP_LINES`, or in `tables.PRICED_LINES`, as listed. `data.features` matches them to
+        players and selects one.
 
     Raises:
-        SourceDataError: a column is missing or has another type, or a line is not within 0 to 80 points.
+        SourceDataError: a column is missing or has another type, or a line is not within 0 to 80 points, or a
+            price not above 1 and below 100.
     """
-    typed = _typed(lines, _LINE_TYPES, where, may_be_null=("player_id",))
+    known = {name: pa.float64() for name in PRICES if name in lines.column_names}
+    typed = _typed(lines, {**_LINE_TYPES, **known}, where, may_be_null=("player_id", *known))
     if within is not None:
         day = typed.column("game_date")
         typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
     # Without the ids, which pandas would convert to floats: exact only up to 2^53.
     frame = typed.drop_columns(["player_id"]).to_pandas(date_as_object=False)
     outside = ~frame["line"].between(0, 80)
-    _require({"a points line outside 0 to 80": outside}, frame, where)
+    wrong = [frame[name].notna() & ~frame[name].between(1, 100, inclusive="neither") for name in known]
+    faults = {
+        f"{name} that is not a decimal price (1.91 for -110)": bad for name, bad in zip(known, wrong, strict=True)
+    }
+    _require({"a points line outside 0 to 80": outside, **faults}, frame, where)
     columns = {
         "universal_player_id": typed.column("player_id").cast(pa.string()),
         "player_lookup": pa.array(frame["player_name"].map(player_lookup), pa.string()),
         **{name: typed.column(name) for name in ("game_date", "book", "line")},
     }
-    return pa.table({name: columns[name] for name in PROP_LINES.names}, schema=PROP_LINES)
+    if not priced:
+        return pa.table({name: columns[name] for name in PROP_LINES.names}, schema=PROP_LINES)
+    columns |= {name: typed.column(name) if name in known else pa.nulls(len(typed), pa.float64()) for name in PRICES}
+    return pa.table({name: columns[name] for name in PRICED_LINES.names}, schema=PRICED_LINES)
 
 
 def typed_games(games: pa.Table, columns: Collection[str], where: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from nba_ml.data.identities import player_lookup
 TipOffs = Mapping[tuple[date, int | str], datetime]
 """(Date, player id or lookup) -> tip-off of the player's game, in UTC."""
 
-OPTIONAL_COLUMNS = ("captured_at", "is_alternate")
+OPTIONAL_COLUMNS = ("captured_at", "is_alternate", "over_price", "under_price")
 """Columns that a file under `prop_lines/` may have."""
 
 

@@ -170,10 +170,22 @@ PREDICTION_GRADES = pa.schema(
 `outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it cannot predict;
 `month_of_season` counts from October, 1."""
 
-_TIP_OFF = pa.field("tip_off", pa.timestamp("us", tz="UTC"))
+PRICES = ("over_price", "under_price")
+"""What a bet of 1 on a side of the line returns (decimal odds); null if it is unknown."""
 
-SLATE_ROWS = pa.schema([*FEATURE_ROWS, pa.field("universal_player_id", pa.string()), _TIP_OFF])
-"""A date's rows of the feature store, before their games are played. `tip_off` is null if it is unknown."""
+_GAME_FACTS = (
+    pa.field("tip_off", pa.timestamp("us", tz="UTC")),
+    *(pa.field(name, pa.float64()) for name in PRICES),
+)
+
+GAME_FACTS = tuple(field.name for field in _GAME_FACTS)
+"""Columns of slates beyond the prediction. Each may be null, and slates of older versions have none of them."""
+
+PRICED_LINES = pa.schema([*PROP_LINES, *(pa.field(name, pa.float64()) for name in PRICES)])
+"""`PROP_LINES` with their prices."""
+
+SLATE_ROWS = pa.schema([*FEATURE_ROWS, pa.field("universal_player_id", pa.string()), *_GAME_FACTS])
+"""A date's rows of the feature store, before their games are played."""
 
 SLATE_PREDICTIONS = pa.schema(
     [
@@ -183,7 +195,7 @@ SLATE_PREDICTIONS = pa.schema(
         pa.field("role", pa.string(), nullable=False),
         pa.field("channel_serial", pa.int64(), nullable=False),
         pa.field("created_at", pa.timestamp("us", tz="UTC"), nullable=False),
-        _TIP_OFF,
+        *_GAME_FACTS,
     ]
 )
 """A stored slate: `side` is champion or challenger, `role` served or shadow, `channel_serial` the channel's

@@ -40,6 +40,12 @@ def break_even(odds: npt.ArrayLike) -> Floats:
     return np.asarray(np.where(prices < 0, -prices, 100.0) / (100.0 + np.abs(prices)), dtype=np.float64)
 
 
+def american_odds(price: npt.ArrayLike) -> Floats:
+    """American odds of decimal ones (what a bet of 1 returns, above 1), in the shape of the price; NaN stays NaN."""
+    won = np.asarray(price, dtype=np.float64) - 1
+    return np.asarray(np.where(won >= 1, 100 * won, -100 / won), dtype=np.float64)
+
+
 def publish_points(raw: npt.NDArray[np.floating]) -> Floats:
     """A model's output (n,) as points with two decimals, within 0 and 60.
 

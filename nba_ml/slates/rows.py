@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import in_season, month_of
+from nba_ml.data.line_prices import Prices
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.stored import FEATURES
-from nba_ml.data.tables import PLAYER_GAME_SUMMARY, SLATE_ROWS
+from nba_ml.data.tables import GAME_FACTS, PLAYER_GAME_SUMMARY, PRICES, SLATE_ROWS
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
 
@@ -97,11 +98,19 @@ def slate_rows(features: pa.Table) -> pa.Table:
     return with_tip_offs(rows, {})
 
 
-def with_tip_offs(rows: pa.Table, tip_offs: Mapping[str, datetime | None]) -> pa.Table:
-    """The rows in `tables.SLATE_ROWS`, with the tip-off of each `game_id` that is known."""
-    found = [tip_offs.get(game) for game in rows.column("game_id").to_pylist()]
-    kind = SLATE_ROWS.field("tip_off").type
-    return rows.append_column("tip_off", pa.array(found, kind)).select(SLATE_ROWS.names).cast(SLATE_ROWS)
+def with_tip_offs(
+    rows: pa.Table, tip_offs: Mapping[str, datetime | None], prices: Mapping[str, Prices] | None = None
+) -> pa.Table:
+    """The rows in `tables.SLATE_ROWS`, with the known tip-offs by `game_id` and prices by player id."""
+    rows = rows.drop_columns([name for name in GAME_FACTS if name in rows.column_names])
+    lines = [(prices or {}).get(player, (None, None)) for player in rows.column("universal_player_id").to_pylist()]
+    facts = {
+        "tip_off": [tip_offs.get(game) for game in rows.column("game_id").to_pylist()],
+        **{name: [both[side] for both in lines] for side, name in enumerate(PRICES)},
+    }
+    for name, values in facts.items():
+        rows = rows.append_column(name, pa.array(values, SLATE_ROWS.field(name).type))
+    return rows.select(SLATE_ROWS.names).cast(SLATE_ROWS)
 
 
 class StoredSlateRows:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal, Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,9 +27,9 @@ from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.times import eastern_midnight, eastern_noon
 from nba_ml.data.feature_rows import validate_rows
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import FEATURE_ROWS, SLATE_PREDICTIONS
+from nba_ml.data.tables import FEATURE_ROWS, GAME_FACTS, PRICES, SLATE_PREDICTIONS
 from nba_ml.evaluation.shadow import shadow_predictions
-from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
+from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER, USUAL_ODDS, american_odds, recommend
 from nba_ml.registry.channel import Channel
 from nba_ml.registry.rollout_rules import serving_model
 from nba_ml.registry.systems.interface import PredictionSystem
@@ -95,8 +96,8 @@ class SlateReport(BaseModel):
 class Slate:
     """A scored slate, in `tables.SLATE_PREDICTIONS`.
 
-    `digest` covers everything except `created_at`: the same rows and channel state give the same digest. Without any
-    tip-off it is that of slates that had no such column.
+    `digest` covers everything except `created_at`: the same rows and channel state give the same digest. Of
+    `tables.GAME_FACTS`, columns that are null are left out: slates of older versions lack them.
     """
 
     table: pa.Table
@@ -107,7 +108,7 @@ class Slate:
     @classmethod
     def of(cls, table: pa.Table, report: SlateReport, created_at: datetime) -> Slate:
         """Build the slate with the digest of the rows and the report."""
-        unknown = ("tip_off",) if table.column("tip_off").null_count == table.num_rows else ()
+        unknown = [name for name in GAME_FACTS if table.column(name).null_count == table.num_rows]
         content = {
             "rows": table_digest(table, without=("created_at", *unknown)),
             "report": report.model_dump(mode="json"),
@@ -159,7 +160,8 @@ def score_slate(
     prediction is served instead.
 
     Args:
-        rows: `tables.SLATE_ROWS`, of this date only. A player's tip-off is that of his rows, if they have one.
+        rows: `tables.SLATE_ROWS`, of this date only. `tables.GAME_FACTS` go to the slate; where a price is
+            known, a bet must be above its break-even instead of that of the usual odds.
         created_at: now, with its time zone.
 
     Raises:
@@ -173,12 +175,11 @@ def score_slate(
     serves = {
         player: _serving_side(systems.channel, player, day) for player in usable.column("player_lookup").to_pylist()
     }
-    tip_offs = dict(zip(*(rows.column(name).to_pylist() for name in ("player_lookup", "tip_off")), strict=True))
     scored = [
         _scored(side, system, usable, serves, systems.channel.serial, created_at, version)
         for side, system in systems.by_side().items()
     ]
-    scored = [_with_tip_offs(table, tip_offs) for table in scored]
+    scored = [_with_game_facts(table, rows) for table in scored]
     table = pa.concat_tables(scored).sort_by([("player_lookup", "ascending"), ("role", "ascending")])
     served = set(table.filter(pc.equal(table.column("role"), SERVED)).column("player_lookup").to_pylist())
     by_side = systems.by_side()
@@ -258,10 +259,24 @@ def _scored(
     return table
 
 
-def _with_tip_offs(table: pa.Table, tip_offs: dict[str, datetime | None]) -> pa.Table:
-    field = SLATE_PREDICTIONS.field("tip_off")
-    found = [tip_offs.get(player) for player in table.column("player_lookup").to_pylist()]
-    return table.append_column(field, pa.array(found, field.type)).cast(SLATE_PREDICTIONS)
+def _with_game_facts(table: pa.Table, rows: pa.Table) -> pa.Table:
+    """Predictions with the tip-off and prices of each player's row, and recommended at these prices."""
+    facts = {row["player_lookup"]: row for row in rows.select(["player_lookup", *GAME_FACTS]).to_pylist()}
+    players = table.column("player_lookup").to_pylist()
+    for name in GAME_FACTS:
+        field = SLATE_PREDICTIONS.field(name)
+        table = table.append_column(field, pa.array([facts[player][name] for player in players], field.type))
+    numbers = ("predicted_points", "current_points_line", "confidence_score", *PRICES)
+    points, line, confidence, over, under = (
+        table.column(name).cast(pa.float64()).fill_null(np.nan).to_numpy() for name in numbers
+    )
+    price = np.where(points >= line, over, under)
+    odds = np.where(np.isnan(price), USUAL_ODDS, american_odds(price))
+    at = table.column_names.index("recommendation")
+    advice = np.where(
+        np.isnan(price), table.column("recommendation").to_pylist(), recommend(points, line, confidence / 100, odds)
+    )
+    return table.set_column(at, "recommendation", pa.array(advice.tolist(), pa.string())).cast(SLATE_PREDICTIONS)
 
 
 def _partitioned(rows: pa.Table, version: FeatureVersion) -> tuple[pa.Table, int, list[SetAside]]:

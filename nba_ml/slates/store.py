@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nba_ml.contract.errors import SlateError
-from nba_ml.data.tables import SLATE_PREDICTIONS
+from nba_ml.data.tables import GAME_FACTS, SLATE_PREDICTIONS
 from nba_ml.slates.grades import SlateGrades
 from nba_ml.slates.slate import Slate, SlateReport, current_version
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
@@ -141,9 +141,10 @@ def read_slate(data: bytes, uri: str) -> Slate:
         facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         report = SlateReport.model_validate_json(facts["nba_ml.report"])
         created_at = datetime.fromisoformat(facts["nba_ml.created_at"])
-        if "tip_off" not in table.column_names:  # kept before there were any
-            field = SLATE_PREDICTIONS.field("tip_off")
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        for name in GAME_FACTS:
+            if name not in table.column_names:  # kept before there were any
+                field = SLATE_PREDICTIONS.field(name)
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
         slate = Slate.of(table.replace_schema_metadata(None), report, created_at)
         stated = facts["nba_ml.digest"]
     except (pa.ArrowException, OSError, ValueError, TypeError, LookupError) as error:

@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 
 from nba_ml.contract import season
 from nba_ml.contract.errors import SlateError
-from nba_ml.data.features import compute_features
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.features import compute_features, match_lines
+from nba_ml.data.line_prices import prices_of_lines
 from nba_ml.data.stored import SUMMARY
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 from nba_ml.data.upcoming import (
@@ -61,18 +63,20 @@ class EmbeddedSlateRows(StoredSlateRows):
         require_recent(last, day)
         players, notes = self._players(day, found, listed[1], history)
         rows = upcoming_rows(found, players)
-        features = compute_features(
-            with_upcoming(history, rows),
-            self.source.prop_lines(season.month_of(day)),
-            day,
-            day,
-            computed_at=datetime.now(UTC),
-            threads=self.threads,
-        )
+        summary, lines = with_upcoming(history, rows), self.source.priced_lines(season.month_of(day))
+        features = compute_features(summary, lines, day, day, computed_at=datetime.now(UTC), threads=self.threads)
         where = "named by --games" if games else "scheduled"
         counts = f"{len(found)} games {where}, {rows.num_rows} players, box scores up to {last}"
         tip_offs = {game.platform_id: game.tip_off for game in found}
-        return Upcoming(with_tip_offs(slate_rows(features).drop_columns("tip_off"), tip_offs), (counts, *notes))
+        made = slate_rows(features)
+        at = V2_33FEATURES.names.index("vegas_points_line")
+        chosen = {
+            player: vector[at]
+            for player, vector in zip(*(made[n].to_pylist() for n in ("universal_player_id", "features")), strict=True)
+        }
+        of_day = lines.filter(pc.equal(lines["game_date"], pa.scalar(day, pa.date32())))
+        prices = prices_of_lines(match_lines(summary, of_day, day, day), of_day, chosen) if len(of_day) else {}
+        return Upcoming(with_tip_offs(made, tip_offs, prices), (counts, *notes))
 
     def _require_played(self, history: pa.Table, day: date, last: date) -> None:
         month = season.month_of(day)

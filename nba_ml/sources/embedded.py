@@ -32,7 +32,7 @@ from nba_ml.data.games import REFUSED_GAMES
 from nba_ml.data.identities import first_lookups, first_names, player_lookup
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, TipOffs, before_tip_off, standing_lines
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
 from nba_ml.sources.upcoming import UpcomingTables
@@ -120,12 +120,16 @@ class EmbeddedFeatureSource:
         Raises:
             SourceDataError: a file is unreadable, or a line of the month is invalid.
         """
+        return self.priced_lines(month).select(PROP_LINES.names)
+
+    def priced_lines(self, month: str) -> pa.Table:
+        """The month's points lines in `tables.PRICED_LINES`. Raises as `prop_lines`."""
         within = season.month_bounds(month)
         tables = [
-            normalise_prop_lines(standing_lines(table, str(file)), str(file), within)
+            normalise_prop_lines(standing_lines(table, str(file)), str(file), within, priced=True)
             for file, (table, _) in self._lines_before_tip_off(month).items()
         ]
-        return pa.concat_tables(tables) if tables else PROP_LINES.empty_table()
+        return pa.concat_tables(tables) if tables else PRICED_LINES.empty_table()
 
     def late_lines(self, month: str) -> int:
         """The month's lines that do not count because they were captured after tip-off. Raises as `prop_lines`."""

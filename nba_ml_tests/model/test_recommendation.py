@@ -187,3 +187,9 @@ def test_the_module_needs_numpy_only() -> None:
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert imported == {"__future__", "numpy", "numpy.typing", "nba_ml.contract.errors"}
+
+
+@given(st.floats(1.01, 99))
+def test_decimal_and_american_odds_break_even_alike(price: float) -> None:
+    """Guards against a price read as another one: a bet at decimal odds breaks even at their inverse."""
+    assert recommendation.break_even(recommendation.american_odds(price)) == pytest.approx(1 / price)

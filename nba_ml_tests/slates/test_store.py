@@ -10,6 +10,7 @@ from threading import Barrier, Thread
 import pytest
 
 from nba_ml.contract.errors import SlateError
+from nba_ml.data.tables import GAME_FACTS
 from nba_ml.slates.grades import grade_slates
 from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
 from nba_ml.storage.directory import DirectoryStore
@@ -110,7 +111,7 @@ def test_grades_are_written_where_they_are_said_to_be(store: SlateStore) -> None
 def test_a_slate_that_was_kept_before_tip_offs_is_read(store: SlateStore) -> None:
     """Guards against kept predictions that a new column makes unreadable, and a version more of the same slate."""
     whole = slate()
-    old = replace(whole, table=whole.table.drop_columns("tip_off"))
+    old = replace(whole, table=whole.table.drop_columns(list(GAME_FACTS)))
     store.objects.create(f"slates/{DAY}/000001.parquet", slate_parquet(old))
     found = store.newest(DAY)
     assert found is not None

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from nba_ml.contract.errors import SlateError
+from nba_ml.contract.errors import SlateError, SourceDataError
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.slates.grades import grade_slates
+from nba_ml.slates.slate import Slate
 from nba_ml.slates.upcoming import EmbeddedSlateRows
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml_tests.conftest import games_of, snapshot_of
@@ -165,6 +166,51 @@ def test_rows_without_a_result_say_who_plays(data: Path, blank: tuple[str | None
     month = EmbeddedFeatureSource(str(data)).player_game_summary("2022-01")
     assert month.unplayed == 10
     assert pc.max(month.table["game_date"]).as_py() == date(2022, 1, 14)
+
+
+def first_slate(data: Path) -> Slate:
+    return slate(rows_of(data).upcoming(DAY).rows)
+
+
+def test_prices_of_the_line_go_to_the_slate_and_decide_on_the_bet(data: Path) -> None:
+    """Guards against a bet that loses at its real price, recommended because it would win at the usual one."""
+    schedule(data)
+    expected = {row["universal_player_id"]: row["predicted_points"] for row in first_slate(data).table.to_pylist()}
+    rows = [row for row in games_of("2022-01").to_pylist() if row["game_date"] == DAY]
+    rows = [row for row in rows if expected.get(str(row["player_id"]), 0) > 12][:40]
+    lines = [
+        {**{name: row[name] for name in ("game_date", "player_id", "player_name")}, "book": book}
+        | {"line": round(expected[str(row["player_id"])]) - 4.5, "over_price": price, "under_price": None}
+        for row in rows
+        for book, price in (("a", 1.4), ("b", 1.6), ("c", None))
+    ]
+    written(data, "prop_lines", lines)
+    made = rows_of(data).upcoming(DAY).rows
+    names = {row["universal_player_id"]: row["over_price"] for row in made.to_pylist()}
+    listed = {str(row["player_id"]) for row in rows}
+    assert {player for player, price in names.items() if price is not None} == listed & names.keys()
+    assert {price for price in names.values() if price is not None} == {1.5}
+    usual = pa.Table.from_pylist([{**row, "over_price": None} for row in made.to_pylist()], made.schema)
+    plain, advice = (
+        {row["player_lookup"]: row["recommendation"] for row in slate(table).table.to_pylist()}
+        for table in (usual, made)
+    )
+    better = {player for player, each in plain.items() if each == "OVER"}
+    assert len(better) > 20
+    assert {advice[player] for player in better} == {"PASS"}, "it wins in 58 of 100 cases, and 67 are needed"
+    assert {player: advice[player] for player in plain.keys() - better} == {
+        player: plain[player] for player in plain.keys() - better
+    }
+
+
+@pytest.mark.parametrize("price", [-110.0, 1.0, 0.0, 110.0])
+def test_a_price_that_is_not_decimal_is_refused(data: Path, price: float) -> None:
+    """Guards against American odds taken for what a bet returns."""
+    row = next(row for row in games_of("2022-01").to_pylist() if row["game_date"] == DAY)
+    line = {name: row[name] for name in ("game_date", "player_id", "player_name")} | {"book": "a", "line": 20.5}
+    written(data, "prop_lines", [{**line, "under_price": price, "over_price": None}])
+    with pytest.raises(SourceDataError, match=r"under_price that is not a decimal price \(1\.91 for -110\) \(1\)"):
+        rows_of(data).upcoming(DAY, NIGHT)
 
 
 def test_players_of_the_slate_who_did_not_play_are_void(data: Path) -> None:
