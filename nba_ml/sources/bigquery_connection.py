@@ -102,7 +102,7 @@ class BigQueryConnection:
         seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
         ends = time.monotonic() + seconds
         with (
-            explained(self.project, seconds, self.maximum_bytes_billed),
+            explained(self.project, round(seconds, 1), self.maximum_bytes_billed),
             self.get_client() as client,
             self.read_client(client) as reader,
         ):
@@ -123,7 +123,7 @@ class BigQueryConnection:
         """
         seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
         ends = time.monotonic() + seconds
-        with explained(self.project, seconds, self.maximum_bytes_billed), self.get_client() as client:
+        with explained(self.project, round(seconds, 1), self.maximum_bytes_billed), self.get_client() as client:
             client._http.hooks["response"].append(require_bigquery)
             mount(client, TimeoutAdapter(self.request_seconds, ends))
             retry = Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends))
