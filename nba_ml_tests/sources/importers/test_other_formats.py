@@ -383,7 +383,7 @@ def test_every_shipped_mapping_is_valid() -> None:
     ("content", "message"),
     [
         ("kind = 'player_games'\n[columns]\npoints = 'PTS'", "unknown columns points; player_games has season, "),
-        ("kind = 'games'\n[columns]", "kind: Input should be 'player_games' or 'prop_lines'"),
+        ("kind = 'games'\n[columns]", "kind: Input should be 'player_games', 'prop_lines', 'schedule' or 'rosters'"),
         ("kind = 'prop_lines'\n[columns]\nline = {column = 'a', pattern = '('}", "columns.line.pattern"),
         ("kind = 'prop_lines'\nrulez = 1\n[columns]", "rulez: Extra inputs are not permitted"),
         ("kind = ", "is not valid TOML"),
