@@ -348,7 +348,7 @@ def test_help_imports_neither_dagster_nor_a_library_of_the_model(tmp_path: Path)
                 "After a kill or Ctrl-C",
             ],
         ),
-        (["verify"], ["URI is the bundle's manifest, as `nba-ml run` prints it"]),
+        (["verify"], ["URI is its manifest, as `nba-ml run` or `nba-ml rollout register` prints it"]),
         (["ui"], ["--port", "loopback", "`dagster dev` and `dagster-webserver` have no such guard", "NBA_ML_UI_HOSTS"]),
     ],
 )
