@@ -15,6 +15,7 @@ from typing import Any, overload
 
 from nba_ml.contract.errors import ChannelError, MissingExtraError, SettingsError
 from nba_ml.registry.channel import Channel, ChannelModel
+from nba_ml.registry.learners.catboost import CATBOOST
 from nba_ml.registry.reader import reads_from
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.serving.external import load_other
@@ -194,7 +195,12 @@ class Predictor:
 
 def _lacking(error: MissingExtraError, ref: ChannelModel, named: ModelSelection) -> str:
     """How to proceed without a library that a model needs: install it, or stop serving the model."""
-    install = f"{error} In the serving image: docker build --build-arg EXTRA={ref.system_id.partition('_')[0]}."
+    image = (
+        "In the serving image: docker build --build-arg EXTRA=catboost."
+        if ref.system_id == CATBOOST.system_id
+        else "The serving image does not have it: install it in an image built on that one."
+    )
+    install = f"{error} {image}"
     if named.channel is None:
         return install
     role, command = ("challenger", "rollout stop") if ref == named.challenger else ("champion", "champion rollback")
