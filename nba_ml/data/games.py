@@ -34,9 +34,10 @@ REFUSED_GAMES = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class SummaryMonth(DigestedTable):
-    """A month of box scores, with the games that were refused."""
+    """A month of box scores, with the games that were refused, and the fingerprint of the files; '' if unknown."""
 
     refused: pa.Table
+    source: str = ""
 
 
 _COUNTED_ALIKE = (GameType.REGULAR_SEASON, GameType.PLAY_IN, GameType.CUP_FINAL)

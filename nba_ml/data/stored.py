@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from nba_ml.data.games import SummaryMonth
+from nba_ml.data.games import REFUSED_GAMES, SummaryMonth
 from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.data.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
 from nba_ml.data.split import SplitManifest
@@ -46,16 +46,19 @@ def save_refused(months: MonthStore, month: str, rejects: pa.Table) -> str:
 
 def _summary_to_bytes(value: DigestedTable, parts: Parts) -> bytes:
     facts = {"digest": value.digest}
-    if isinstance(value, SummaryMonth) and value.refused.num_rows:
-        facts["refused"] = parts.put("parts", "parquet", parquet_bytes(value.refused, {}))
+    if isinstance(value, SummaryMonth):
+        facts["source"] = value.source
+        if value.refused.num_rows:
+            facts["refused"] = parts.put("parts", "parquet", parquet_bytes(value.refused, {}))
     return parquet_bytes(value.table, facts)
 
 
 def _summary_from_bytes(data: bytes, parts: Parts, columns: Sequence[str] | None) -> DigestedTable:
     table, facts = parquet_table(data, columns)
-    if "refused" not in facts or columns:
+    if not facts.keys() & {"refused", "source"} or columns:
         return DigestedTable(table, facts["digest"])
-    return SummaryMonth(table, facts["digest"], _part(parts, facts, "refused"))
+    refused = _part(parts, facts, "refused") if "refused" in facts else REFUSED_GAMES.empty_table()
+    return SummaryMonth(table, facts["digest"], refused, facts.get("source", ""))
 
 
 def _features_to_bytes(value: DigestedTable, _: Parts) -> bytes:

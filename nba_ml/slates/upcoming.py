@@ -15,6 +15,7 @@ from nba_ml.contract import season
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.features import compute_features, match_lines
+from nba_ml.data.games import SummaryMonth
 from nba_ml.data.line_prices import prices_of_lines
 from nba_ml.data.stored import SUMMARY
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
@@ -134,13 +135,17 @@ class EmbeddedSlateRows(StoredSlateRows):
         return [player for player in players if player.player_id not in absent], notes
 
     def _history(self, day: date) -> pa.Table:
-        """Box scores of the features' years. The season's are those of the files: the store may lack last night's."""
+        """Box scores of the features' years. The season's are those that the files have now."""
         first = season.month_of(day.replace(year=day.year - _YEARS, day=1))
         opening = season.month_of(season.season_on(day).opening)
         months = [month for month in source_months(self.data) if first <= month <= season.month_of(day)]
-        tables = [self._month_of_summary(month, stored=month < opening) for month in months]
+        tables = [self._month_of_summary(month, of_season=month >= opening) for month in months]
         return pa.concat_tables([PLAYER_GAME_SUMMARY.empty_table(), *tables])
 
-    def _month_of_summary(self, month: str, *, stored: bool) -> pa.Table:
-        value = self._store.load(SUMMARY, month) if stored else None
-        return self.source.player_game_summary(month).table if value is None else value.table
+    def _month_of_summary(self, month: str, *, of_season: bool) -> pa.Table:
+        """The stored month, which is read in a tenth of the time; of the season, only if it is of the file as it is."""
+        value = self._store.load(SUMMARY, month)
+        stored = value.source if isinstance(value, SummaryMonth) else ""
+        if value is None or (of_season and stored != self.source.fingerprint(month)):
+            return self.source.player_game_summary(month).table
+        return value.table

@@ -13,6 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.contract.errors import SlateError, SourceDataError
+from nba_ml.data.games import REFUSED_GAMES, SummaryMonth
+from nba_ml.data.stored import SUMMARY
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY
+from nba_ml.defs.resources import open_store
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.slates.grades import grade_slates
 from nba_ml.slates.slate import Slate
@@ -166,6 +170,17 @@ def test_rows_without_a_result_say_who_plays(data: Path, blank: tuple[str | None
     month = EmbeddedFeatureSource(str(data)).player_game_summary("2022-01")
     assert month.unplayed == 10
     assert pc.max(month.table["game_date"]).as_py() == date(2022, 1, 14)
+
+
+@pytest.mark.parametrize(("fresh", "last"), [(True, "2021-12-31"), (False, "2022-01-14")])
+def test_a_stored_month_of_the_season_counts_if_it_is_of_the_file(data: Path, *, fresh: bool, last: str) -> None:
+    """Guards against last night's games that are in the file and not yet in the store. (The stored one has no rows.)"""
+    rows = rows_of(data)
+    source = rows.source.fingerprint("2022-01" if fresh else "2021-12")
+    nothing = SummaryMonth(PLAYER_GAME_SUMMARY.empty_table(), "a digest", REFUSED_GAMES.empty_table(), source)
+    open_store(rows.root).save(SUMMARY, "2022-01", nothing)
+    day = date(2022, 1, 12) if fresh else DAY
+    assert rows.upcoming(day, NIGHT).notes[0].endswith(f"box scores up to {last}")
 
 
 def first_slate(data: Path) -> Slate:

@@ -38,7 +38,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
             context.log.warning(warning)
         table = games.table
         return recorded(
-            SummaryMonth(table, table_digest(table), games.refused),
+            SummaryMonth(table, table_digest(table), games.refused, outside["source"]),
             code_version=CODE_VERSION,
             inputs={},
             outside=outside,
