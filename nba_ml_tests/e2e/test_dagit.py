@@ -94,7 +94,7 @@ def test_checks_tab_shows_threshold_and_value(open_page: OpenPage, asset: str) -
         # By its address: a click on the list, while the page still loads, is forgotten.
         page = open_page(f"/assets/{asset}?view=checks&checkDetail={check.name}")
         expect(page.get_by_text(f"Checks ({len(checks)})")).to_be_visible()
-        expect(page.get_by_text(f"{check.threshold}. {check.reason}")).to_be_visible()
+        expect(page.get_by_text(f"{check.reason} Required: {check.threshold}.")).to_be_visible()
         table = page.locator("table", has_text="threshold")
         expect(pages.metadata_value(table, "threshold")).to_have_text(check.threshold)
         expect(pages.metadata_value(table, "value")).not_to_be_empty()
