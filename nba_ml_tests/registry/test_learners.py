@@ -20,9 +20,11 @@ from nba_ml.contract.errors import BundleError, ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.learners.known import LEARNERS
 from nba_ml.registry.learners.missing import NAN, PLATFORM_2026_01, MissingPolicy, policy_of
+from nba_ml.registry.promotion import promote
 from nba_ml.registry.reader import REGISTERED
 from nba_ml.registry.registration import register
 from nba_ml.registry.release_context import ReleaseContext
+from nba_ml.registry.rollout import rollout_advance, rollout_start
 from nba_ml.registry.systems.interface import TrainingExtent, columns_of
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.registered import require_registered
@@ -31,7 +33,7 @@ from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.profiles import examples
 from nba_ml_tests.registry.model_files import FORMATS, NAMES, SYSTEMS, december, model_file, saved, trained, vectors_of
-from nba_ml_tests.release_scene import bench_of
+from nba_ml_tests.release_scene import AT, WHY, bench_of, published_model, strict
 
 pytestmark = pytest.mark.skipif(
     find_spec("catboost") is None or find_spec("lightgbm") is None,
@@ -101,6 +103,28 @@ def test_a_model_of_the_platform_is_registered_verified_and_served_on_its_own_in
     said = says(2, "verify", str(store.root / SYSTEMS[suffix] / f"{identity}_manifest.json"))
     assert "register the model file again" in said
     assert "publish" not in said
+
+
+@pytest.mark.parametrize("suffix", ["json", "txt"])
+def test_a_registered_model_goes_from_shadow_to_champion(
+    bench: ReleaseContext, store: DirectoryStore, suffix: str
+) -> None:
+    """Guards the path of XGBoost and LightGBM files: graded in shadow, rolled out step by step, and served."""
+    bench = strict(bench, rollout_margin=0.5)
+    promote(bench, AT, published_model(store, "2021-11"))
+    identity = register(bench, model_file(suffix), SEEN, missing=PLATFORM_2026_01).model_id
+    rollout_start(bench, identity, AT, WHY, graded_from=date(2022, 1, 1))
+    shares = []
+    for day in (8, 16, 24, 31):
+        status, moved = rollout_advance(bench, AT, date(2022, 1, day))
+        assert status.step.action == "advance", status.step.reason
+        assert moved.channel is not None
+        shares.append(moved.channel.share)
+    assert shares == [10, 50, 100, 0]
+    predictor = Predictor.load(store, channel="champion", try_apart=False)
+    assert predictor.model.model_id == identity
+    rows = snapshot_of("2022-01").table.select([*NAMES, "player_lookup", "game_date", "game_id"]).slice(0, 30)
+    assert {each.system_id for each in predictor.predict(rows)} == {SYSTEMS[suffix]}
 
 
 @pytest.mark.parametrize("suffix", ["cbm", "json", "txt"])
