@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.season import month_of
 from nba_ml.registry.channel import ChannelModel
-from nba_ml.registry.external import Backtest, backtest_external
+from nba_ml.registry.external import backtest_external
+from nba_ml.registry.promotion_rules import Backtest
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import PredictionSystem
 from nba_ml.registry.systems.loading import load_system

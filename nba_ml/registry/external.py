@@ -19,14 +19,13 @@ from datetime import date
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.baselines import BASELINES
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Evidence
-from nba_ml.registry.promotion_rules import FEWEST_DAYS, Condition, compare_systems, describe_conditions, later_rows
+from nba_ml.registry.promotion_rules import FEWEST_DAYS, Backtest, Condition, compare_systems, later_rows
 from nba_ml.registry.systems.interface import Columns, Floats, PredictionSystem, columns_of
 from nba_ml.registry.systems.rules import Rule
 
@@ -66,39 +65,6 @@ class ExternalLimits:
     spread: float
     correlation: float
     leak_mae: float
-
-
-class Backtest(BaseModel):
-    """An external model's results on stored rows after its training data.
-
-    `evidence` compares it with the season average; None if there is no row on which both have a value.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str
-    conditions: tuple[Condition, ...]
-    evidence: Evidence | None
-
-    @property
-    def passed(self) -> bool:
-        """Whether every condition is met, but for a waived one."""
-        return not any(condition.blocks for condition in self.conditions)
-
-    def waive(self, names: Sequence[str]) -> Backtest:
-        """The same with the named conditions waived."""
-        conditions = tuple(c.model_copy(update={"waived": c.name in names}) for c in self.conditions)
-        return self.model_copy(update={"conditions": conditions})
-
-    @property
-    def too_few(self) -> bool:
-        """Whether there are too few rows for a result."""
-        return any(condition.name == "unseen_rows" and condition.blocks for condition in self.conditions)
-
-    @property
-    def summary(self) -> str:
-        """Every condition with its value and its limit, unmet conditions first."""
-        return describe_conditions(self.conditions)
 
 
 def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], limits: ExternalLimits) -> Backtest:

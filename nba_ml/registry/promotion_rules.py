@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +37,6 @@ from nba_ml.model.metrics import interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Channel, Evidence
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
-
-if TYPE_CHECKING:
-    from nba_ml.registry.external import Backtest
 
 FEWEST_DAYS = 5
 """Minimum number of game dates: a bootstrap interval over fewer days is not meaningful."""
@@ -233,6 +230,39 @@ class PromotionDecision(BaseModel):
 WAIVABLE = ("newer", "not_set_aside", "grade", "bias")
 """The conditions that a person may waive, with a reason. A complete bundle and a passing verdict are prerequisites, not
 conditions."""
+
+
+class Backtest(BaseModel):
+    """An external model's results on stored rows after its training data.
+
+    `evidence` compares it with the season average; None if there is no row on which both have a value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    conditions: tuple[Condition, ...]
+    evidence: Evidence | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether every condition is met, but for a waived one."""
+        return not any(condition.blocks for condition in self.conditions)
+
+    def waive(self, names: Sequence[str]) -> Backtest:
+        """The same with the named conditions waived."""
+        conditions = tuple(c.model_copy(update={"waived": c.name in names}) for c in self.conditions)
+        return self.model_copy(update={"conditions": conditions})
+
+    @property
+    def too_few(self) -> bool:
+        """Whether there are too few rows for a result."""
+        return any(condition.name == "unseen_rows" and condition.blocks for condition in self.conditions)
+
+    @property
+    def summary(self) -> str:
+        """Every condition with its value and its limit, unmet conditions first."""
+        return describe_conditions(self.conditions)
 
 
 def decide_promotion(

@@ -17,9 +17,9 @@ from nba_ml.contract.season import month_of
 from nba_ml.registry.backtest import backtest, require_evidence
 from nba_ml.registry.channel import Channel, Evidence, next_state, read_channel
 from nba_ml.registry.comparisons import require_comparison
-from nba_ml.registry.external import CONDITIONS, Backtest
+from nba_ml.registry.external import CONDITIONS
 from nba_ml.registry.moves import MoveResult
-from nba_ml.registry.promotion_rules import compare_systems, describe_evidence, later_rows
+from nba_ml.registry.promotion_rules import Backtest, compare_systems, describe_evidence, later_rows
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.repeatable import move_from, starting_serial
 from nba_ml.registry.rollout_rules import Step, judge_step, next_share

@@ -13,7 +13,8 @@ import pytest
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.registry.external import SEASON_AVERAGE, Backtest, ExternalLimits, backtest_external
+from nba_ml.registry.external import SEASON_AVERAGE, ExternalLimits, backtest_external
+from nba_ml.registry.promotion_rules import Backtest
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent
 from nba_ml.registry.systems.rules import Rule
