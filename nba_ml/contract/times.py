@@ -30,7 +30,7 @@ def eastern_date(moment: date | datetime) -> date:
 
 def eastern_noon(day: date) -> datetime:
     """Noon Eastern of a date, in UTC: no game begins earlier."""
-    return datetime.combine(day, time(12), EASTERN).astimezone(UTC)
+    return datetime(day.year, day.month, day.day, 12, tzinfo=EASTERN).astimezone(UTC)
 
 
 def eastern_midnight(day: date) -> datetime:

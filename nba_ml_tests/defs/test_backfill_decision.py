@@ -174,7 +174,7 @@ def test_a_month_that_lost_rows_is_reported(month: str) -> None:
     platform.coverage |= {"2021-10": 100, "2021-11": 100}
     settled(platform)
     platform.coverage[month] = 41
-    [decision] = settled(platform)
+    *_, decision = settled(platform)  # without November, a model of October may be asked for first
     assert f"{month} changed and has too few rows now: 41 of 100 player-games are covered" in decision.waiting
     assert "nothing changed" not in decision.waiting
 
