@@ -43,8 +43,12 @@ SLOW = (
     "defs/test_seasons.py",
     "leaks/",
     "released/",
+    "runner/test_planner.py",
+    "runner/test_session.py",
+    "ui/test_server.py",
 )
-"""Files and folders of tests that take long: all shipped months, months trained by Dagster, chains of processes."""
+"""Files and folders of tests that take long: all shipped months, months trained by Dagster, chains of
+processes, and the web UI started by its command."""
 
 LONGEST_FIRST = (
     "docs/test_snippets.py",  # the chain of 36 months, then a dozen commands
