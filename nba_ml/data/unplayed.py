@@ -28,7 +28,7 @@ def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
         won = pc.utf8_trim_whitespace(pc.fill_null(games.column("wl").cast(pa.string()), ""))
         minutes = pc.fill_null(games.column("min").cast(pa.float64()), 0.0)
         ids = pd.factorize(games.column("game_id").to_numpy(zero_copy_only=False), use_na_sentinel=False)[0]
-    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):  # box_scores refuses such a column by name
         return games, nothing
     played = (won.to_numpy(zero_copy_only=False) != "") | (np.nan_to_num(minutes.to_numpy()) != 0)
     if played.all() or "game_date" not in games.column_names:
