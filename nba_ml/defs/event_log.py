@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import dagster as dg
@@ -10,7 +11,7 @@ _WRAPPINGS = ("Dagster", "Failure")
 """How the names of the classes begin in which Dagster carries an error."""
 
 _PAGE = 500
-"""Materialisations that are read at a time."""
+"""Records that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,18 @@ def first_failure(instance: dg.DagsterInstance, run_id: str) -> StepFailure | No
 def latest_materialisations(instance: dg.DagsterInstance, asset: str) -> dict[str, dg.EventLogRecord]:
     """Month -> the record of its latest materialisation, for the months of an asset that ever were materialised."""
     found: dict[str, dg.EventLogRecord] = {}
+    for record in all_records(instance.fetch_materializations, asset):  # newest first
+        if record.partition_key is not None:
+            found.setdefault(record.partition_key, record)
+    return found
+
+
+def all_records(fetch: Callable[..., dg.EventRecordsResult], asset: str) -> Iterator[dg.EventLogRecord]:
+    """All records of an asset that the instance's `fetch` method gives, newest first, read in pages."""
     cursor: str | None = None
     while True:
-        page = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset)), limit=_PAGE, cursor=cursor
-        )
-        for record in page.records:  # newest first
-            if record.partition_key is not None:
-                found.setdefault(record.partition_key, record)
+        page = fetch(dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset)), limit=_PAGE, cursor=cursor)
+        yield from page.records
         if not page.has_more:
-            return found
+            return
         cursor = page.cursor

@@ -24,8 +24,24 @@ from nba_ml.slates.prediction_columns import TableFit, parquet_file, require_kep
 from nba_ml.slates.served_table import create_table, served_rows, system_id_of
 from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED
 from nba_ml.slates.store import KeptSlate
-from nba_ml.sources.bigquery_connection import ONCE, BigQueryConnection, TimeoutAdapter, mount, quoted_table
-from nba_ml.sources.bigquery_errors import TRANSIENT, is_denied, is_transient, message_of, remedy
+from nba_ml.sources.bigquery_connection import (
+    ONCE,
+    BigQueryConnection,
+    TimeoutAdapter,
+    cost_of,
+    mount,
+    quoted_table,
+)
+from nba_ml.sources.bigquery_errors import (
+    TRANSIENT,
+    is_denied,
+    is_over_limit,
+    is_transient,
+    message_of,
+    over_limit,
+    remedy,
+)
+from nba_ml.sources.job_costs import record_job
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -210,7 +226,9 @@ class BigQueryPredictionTable:
         )
         seconds = self.connection.request_seconds
         job = client.query(statement, job_config=config, timeout=seconds, retry=ONCE, job_retry=None)
-        return list(job.result(timeout=self.connection.deadline_seconds, retry=ONCE, job_retry=None))
+        rows = list(job.result(timeout=self.connection.deadline_seconds, retry=ONCE, job_retry=None))
+        record_job(cost_of(job, label))
+        return rows
 
     def _retried(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call a function, with retries after transient errors. All calls here are idempotent."""
@@ -244,6 +262,8 @@ class BigQueryPredictionTable:
                 f"permission denied: {message_of(error)} The account needs roles/bigquery.jobUser on the project and "
                 "roles/bigquery.dataEditor on the table."
             )
+        if is_over_limit(error):
+            return over_limit(error, self.connection.maximum_bytes_billed)
         if _passes(error):
             seconds = self.connection.deadline_seconds
             return f"BigQuery did not respond within {seconds:g} s; the last error was: {message_of(error)}"

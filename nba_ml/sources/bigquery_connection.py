@@ -21,6 +21,7 @@ from requests.adapters import HTTPAdapter
 
 from nba_ml.contract.errors import SettingsError
 from nba_ml.sources.bigquery_errors import StillRunningError, explained, is_transient, require_bigquery
+from nba_ml.sources.job_costs import JobCost, record_job
 
 _TABLE = re.compile(r"((?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\.)?[A-Za-z0-9_]+\.\w+(?:-\w+)*")
 """`dataset.table` or `project.dataset.table`; a project may begin with a domain and a colon. A name cannot be a query
@@ -157,6 +158,7 @@ class BigQueryConnection:
                     raise
                 raise StillRunningError(f"job {job.job_id}") from error
             on_failure.pop_all()
+        record_job(cost_of(job, label))
         return result.to_arrow(bqstorage_client=reader, timeout=_left(ends))
 
     def _stop(self, client: bigquery.Client, job: bigquery.QueryJob) -> None:
@@ -166,6 +168,11 @@ class BigQueryConnection:
         mount(client, TimeoutAdapter(min(_STOP_SECONDS, self.request_seconds)))
         with suppress(Exception):  # the original error is the one to report
             job.cancel(retry=ONCE)
+
+
+def cost_of(job: bigquery.QueryJob, label: str) -> JobCost:
+    """What a finished query cost. An emulator reports nothing, which counts as 0."""
+    return JobCost(job.job_id, label, job.total_bytes_billed or 0, (job.slot_millis or 0) / 1000)
 
 
 def mount(client: bigquery.Client, adapter: "TimeoutAdapter") -> None:

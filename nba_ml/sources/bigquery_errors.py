@@ -5,6 +5,7 @@ an HTTP error or as a failed job, and a reason unknown to the library becomes an
 The reasons are those of https://cloud.google.com/bigquery/docs/error-messages.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from google.api_core import exceptions as gexc
 from google.auth import exceptions as auth_exceptions
 
 from nba_ml.contract.errors import NbaMlError, SettingsError, SourceDataError
+from nba_ml.storage.cloud_errors import impersonation_remedy
 
 TRANSIENT = (
     gexc.TooManyRequests,
@@ -106,9 +108,28 @@ def is_denied(error: BaseException) -> bool:
     return isinstance(error, gexc.Forbidden) and reason(error) in _DENIED
 
 
+def is_over_limit(error: BaseException) -> bool:
+    """Whether a query was refused because it would bill more than its limit."""
+    return reason(error) == _LIMIT or (isinstance(error, gexc.BadRequest) and "bytes billed" in str(error))
+
+
+def over_limit(error: BaseException, limit: int) -> str:
+    """What the refused query would bill, the limit, and what to do. Nothing was billed.
+
+    BigQuery gives the first number in its message only ('... 20971520 or higher required.').
+    """
+    found = re.search(r"(\d+) or higher required", str(error))
+    would, more = (f"{int(found[1]):,} bytes", f"={found[1]} or more") if found else (message_of(error), " to more")
+    return (
+        f"the query would bill {would}, and the limit NBA_ML_BIGQUERY_MAX_BYTES is {limit:,}. It did not run and was "
+        "not billed. Check that the settings name the right table, with a partition on game_date; if it really is that "
+        f"large, set NBA_ML_BIGQUERY_MAX_BYTES{more}."
+    )
+
+
 def remedy(error: BaseException) -> str:
     """What to do about an error with a known reason; '' for any other."""
-    return _REMEDIES.get(reason(error) or "", "")
+    return _REMEDIES.get(reason(error) or "", "") or impersonation_remedy(error)
 
 
 def require_bigquery(response: requests.Response, *_: Any, **__: Any) -> None:
@@ -162,11 +183,8 @@ def _explanation(error: Exception, where: str, seconds: float, maximum_bytes_bil
     if isinstance(error, gexc.RetryError):
         error = error.cause or error
     why, words = reason(error), message_of(error)
-    if why == _LIMIT or (isinstance(error, gexc.BadRequest) and "bytes billed" in words):
-        return SourceDataError(
-            f"{where} rejected the query: {words} The limit is NBA_ML_BIGQUERY_MAX_BYTES, {maximum_bytes_billed:,} "
-            "bytes; raise it if the tables really are that large."
-        )
+    if is_over_limit(error):
+        return SourceDataError(f"{where}: {over_limit(error, maximum_bytes_billed)}")
     if remedy(error):
         return SourceDataError(f"{where} rejected the query: {words} {remedy(error)}")
     if why in _STOPPED or isinstance(error, StillRunningError):

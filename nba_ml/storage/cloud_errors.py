@@ -107,6 +107,11 @@ _LOG_IN = (
     "account; for an emulator set STORAGE_EMULATOR_HOST."
 )
 
+_IMPERSONATION = (
+    "The log-in may not act as the service account. Grant it roles/iam.serviceAccountTokenCreator on that account, and "
+    "enable the API iamcredentials.googleapis.com in the account's project; it takes a few minutes."
+)
+
 _READS = ("read", "list")
 """Actions that change nothing, whether their answer arrived or not."""
 
@@ -143,6 +148,12 @@ def is_policy(error: api.PreconditionFailed) -> bool:
 def is_rate_limit(error: BaseException) -> bool:
     """Whether it is a rate limit with the status of a missing permission, which the library would not retry."""
     return isinstance(error, api.Forbidden) and not _RATE_LIMITS.isdisjoint(reasons(error))
+
+
+def impersonation_remedy(error: BaseException) -> str:
+    """What to do if a log-in could not impersonate a service account; '' for any other error."""
+    refused = isinstance(error, auth.RefreshError) and "impersonated credentials" in str(error)
+    return _IMPERSONATION if refused else ""
 
 
 def not_logged_in(uri: str, error: Exception) -> SettingsError:
@@ -195,6 +206,8 @@ def refusal(action: str, uri: str, error: Exception, place: Place) -> Publicatio
 
 def _remedy(error: BaseException, uri: str, bucket: str) -> str:
     """What to do about a refusal whose reason is known; '' for any other."""
+    if what_to_do := impersonation_remedy(error):
+        return what_to_do
     if not isinstance(error, api.ClientError):
         return ""
     known = [_REMEDIES[each] for each in reasons(error) if each in _REMEDIES]

@@ -51,12 +51,14 @@ class ScriptedService:
     """A BigQuery REST service with its answers written down.
 
     `requests` are the bodies that it was sent; `asked` the calls: insert, get, results, cancel. Every table exists,
-    with the columns that are needed; requests for one are not among `asked`.
+    with the columns that are needed; requests for one are not among `asked`. `credentials` are the values of the header
+    Authorization.
     """
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.asked: list[str] = []
+        self.credentials: set[str | None] = set()
         self._answers: dict[str, list[Script]] = {}
         self._ended = threading.Event()
         service = self
@@ -67,6 +69,7 @@ class ScriptedService:
             def handle_any(self) -> None:
                 if body := self.rfile.read(int(self.headers.get("Content-Length") or 0)):
                     service.requests.append(json.loads(body))
+                service.credentials.add(self.headers.get("Authorization"))
                 answer = service._answer(self.command, self.path.partition("?")[0])
                 self.send_response(answer.status)
                 self.send_header("Content-Type", answer.kind)
@@ -98,6 +101,12 @@ class ScriptedService:
     def answer_always(self, answer: Script) -> None:
         """Answer every request so, whatever it asks."""
         self._answers = {call: [answer] for call in ("insert", "get", "results", "cancel")}
+
+    def finish_without_rows(self, bytes_billed: int, slot_millis: int) -> None:
+        """Run every query to its end: it finds nothing, and costs that much."""
+        cost = {"totalBytesBilled": str(bytes_billed), "totalSlotMs": str(slot_millis)}
+        self.answer_always(lambda job: _job(job, {"state": "DONE"}, {"query": cost}))
+        self._answers["results"] = [_no_rows]
 
     def answer_in_turn(self, call: str, *answers: Script | None) -> None:
         """Answer the first such call with the first, and so on; the last stays. None: as was said before."""
@@ -156,13 +165,19 @@ def _reference(job: str) -> dict[str, str]:
     return {"projectId": PROJECT, "jobId": job, "location": "US"}
 
 
-def _job(job: str, status: dict[str, Any]) -> Answer:
+def _no_rows(job: str) -> Answer:
+    schema = {"fields": [{"name": "month", "type": "STRING"}]}
+    answer = {"jobComplete": True, "jobReference": _reference(job), "schema": schema, "totalRows": "0", "rows": []}
+    return Answer(200, json.dumps(answer).encode())
+
+
+def _job(job: str, status: dict[str, Any], statistics: dict[str, Any] | None = None) -> Answer:
     """A query's job, also as what is said of it when it is cancelled."""
     made = {
         "kind": "bigquery#job",
         "jobReference": _reference(job),
         "configuration": {"jobType": "QUERY", "query": {"query": "SELECT 1"}},
         "status": status,
-        "statistics": {},
+        "statistics": statistics or {},
     }
     return Answer(200, json.dumps({**made, "job": made}).encode())

@@ -99,6 +99,7 @@ def test_the_progress_is_shown(backfilled: Clouds) -> None:
     assert shown.returncode == 0, shown.stderr
     statuses = {line.split()[0]: line.split()[1] for line in shown.stdout.splitlines()[1:]}
     assert [statuses[month] for month in (*MONTHS, UNDER_WAY, "2022-06")] == ["complete"] * 7 + ["partial", "missing"]
+    assert "BigQuery, all months: 0.0 MB billed, 0.0 slot seconds." in shown.stdout, "the emulator bills nothing"
 
 
 def test_a_month_under_way_is_refused_and_a_month_not_reached_too(backfilled: Clouds) -> None:

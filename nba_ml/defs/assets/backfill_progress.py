@@ -6,9 +6,10 @@ from collections import Counter
 import dagster as dg
 
 from nba_ml.data.progress import BackfillStatus, progress_table
-from nba_ml.defs.assets.recording import OWNERS, markdown_table
+from nba_ml.defs.assets.recording import OWNERS, cost_metadata, markdown_table
 from nba_ml.defs.partitions import month_keys
 from nba_ml.evaluation.pictures import coverage_heat_map
+from nba_ml.sources.job_costs import recorded_jobs
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 CODE_VERSION = "1"
@@ -28,7 +29,8 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         A month is complete at 95% of its player-games, substantial at 80%. That a date has a row says
         nothing, and a game with features counts as not covered once its results are due and not there.
         """
-        states = month_rows.progress(month_keys(months))
+        with recorded_jobs() as jobs:
+            states = month_rows.progress(month_keys(months))
         counted = Counter(state.status for state in states)
         picture = base64.b64encode(coverage_heat_map(states)).decode()
         return dg.MaterializeResult(
@@ -38,6 +40,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 "player_games_played": sum(state.played.rows for state in states),
                 "player_games_without_results": sum(state.missing_results for state in states),
                 "duplicate_rows": sum(state.features.duplicates + state.played.duplicates for state in states),
+                **cost_metadata(jobs),
                 "calendar": dg.MetadataValue.md(f"![coverage by month](data:image/png;base64,{picture})"),
                 "months": markdown_table(progress_table(states)),
             }

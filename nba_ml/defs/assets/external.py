@@ -10,7 +10,9 @@ import dagster as dg
 
 from nba_ml.data.progress import MonthProgress
 from nba_ml.data.results_due import named_dates
+from nba_ml.defs.assets.recording import cost_sums
 from nba_ml.defs.partitions import month_keys
+from nba_ml.sources.job_costs import Cost, recorded_jobs
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 _DESCRIPTIONS = {
@@ -41,11 +43,14 @@ def build_external(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefi
         context: dg.AssetExecutionContext, month_rows: dg.ResourceParam[MonthRowsSource]
     ) -> Iterator[dg.AssetObservation]:
         some = context.has_partition_key or context.has_partition_key_range
-        for progress in month_rows.progress(list(context.partition_keys) if some else month_keys(months)):
-            for asset in sorted(key.to_user_string() for key in context.selected_asset_keys):
-                if (observation := observation_of(asset, progress)) is not None:
-                    # Not as an `ObserveResult`, which has the month of the run, and none if all were asked for.
-                    yield observation
+        with recorded_jobs() as jobs:
+            states = month_rows.progress(list(context.partition_keys) if some else month_keys(months))
+        assets = sorted(key.to_user_string() for key in context.selected_asset_keys)
+        # Not as an `ObserveResult`, which has the month of the run, and none if all were asked for.
+        seen = [each for state in states for asset in assets if (each := observation_of(asset, state)) is not None]
+        # One query told of all of them: each has its share, so that the shares add up to what was billed.
+        for observation, cost in zip(seen, Cost.of(jobs).shares(len(seen)), strict=True):
+            yield observation.with_metadata({**observation.metadata, **cost_sums(cost)}) if jobs else observation
 
     return [observe_tables]
 

@@ -14,9 +14,17 @@ from nba_ml.data.results_due import last_date_due
 from nba_ml.data.snapshot import Snapshot, take_snapshot
 from nba_ml.data.stored import SNAPSHOT, SPLIT, save_refused
 from nba_ml.data.tables import snapshot_schema
-from nba_ml.defs.assets.recording import OWNERS, column_schema, lines_metadata, markdown_table, recorded
+from nba_ml.defs.assets.recording import (
+    OWNERS,
+    column_schema,
+    cost_metadata,
+    lines_metadata,
+    markdown_table,
+    recorded,
+)
 from nba_ml.defs.assets.snapshot_history import STANDS_FOR, Before, changed_rows, latest, stands_for
 from nba_ml.defs.resources import Store
+from nba_ml.sources.job_costs import recorded_jobs
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 
 ASSET = "feature_store_snapshot"
@@ -46,7 +54,8 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         the month. Named by its digest.
         """
         month = context.partition_key
-        rows, inputs = month_rows.read(month)
+        with recorded_jobs() as jobs:
+            rows, inputs = month_rows.read(month)
         for note in rows.notes:
             context.log.warning(note)
         try:
@@ -82,6 +91,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 **{name: number for name, number in asdict(counts).items() if name not in ("samples", "covered")},
                 "digest": snapshot.digest,
                 **(lines_metadata(snapshot.lines) if snapshot.lines else {}),
+                **cost_metadata(jobs),
                 "dagster/uri": store.months().uri(SNAPSHOT, month),
                 STANDS_FOR: stands_for(before, snapshot.digest, taken_from),
                 "rows_changed_without_updated_at": undated,

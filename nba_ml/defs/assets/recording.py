@@ -1,6 +1,7 @@
 """What every asset writes on its materialisation: data version, inputs, and metadata with stable keys."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -11,9 +12,13 @@ from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.lineage import Inputs, inputs_digest
 from nba_ml.data.lines import LineCounts
 from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.sources.job_costs import Cost, JobCost
 
 INPUTS = "nba_ml/inputs"
 """Metadata of a materialisation: the digest of everything it was made from."""
+
+BYTES_BILLED, SLOT_SECONDS = "bigquery_bytes_billed", "bigquery_slot_seconds"
+"""Metadata of a materialisation or observation: what its queries cost."""
 
 OWNERS = ["team:ml-platform"]
 
@@ -51,6 +56,19 @@ def recorded(
             data_version=dg.DataVersion(value.digest),
             metadata={**metadata, INPUTS: inputs_digest(code_version, inputs, outside or {})},
         )
+
+
+def cost_metadata(jobs: Sequence[JobCost]) -> dict[str, Any]:
+    """What BigQuery billed for an asset's queries: the sums, and a table of the jobs. Nothing without a job."""
+    if not jobs:
+        return {}
+    table = pd.DataFrame([asdict(job) for job in jobs])
+    return {**cost_sums(Cost.of(jobs)), "bigquery_jobs": markdown_table(table)}
+
+
+def cost_sums(cost: Cost) -> dict[str, Any]:
+    """A cost under the keys that `nba-ml progress` adds up by month (`defs.costs`)."""
+    return {BYTES_BILLED: cost.bytes_billed, SLOT_SECONDS: cost.slot_seconds}
 
 
 def digests(values: Mapping[str, HasDigest]) -> dict[str, str]:

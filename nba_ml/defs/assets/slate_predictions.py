@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import Field
 
 from nba_ml.data.tables import SLATE_PREDICTIONS
-from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
+from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
@@ -16,6 +16,7 @@ from nba_ml.slates.operations import Predicted, PredictionTable, Sent, SlateCont
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.slate import RECOMMENDATIONS, REPLAYED, highest_edges, served_counts
 from nba_ml.slates.store import SlateStore
+from nba_ml.sources.job_costs import recorded_jobs
 
 CODE_VERSION = "1"
 
@@ -78,11 +79,13 @@ def build(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) ->
         slates = SlateStore(store.months().objects)
         slate_context = SlateContext(artifact_root.objects(), slate_rows, slates, compute.threads)
         day = datetime.fromisoformat(context.partition_key).date()
-        done = predict_slate(slate_context, day, datetime.now(UTC), config.games)
-        sent = _sent_facts(send_slate(prediction_table, slates, done.kept), done) if config.to_bigquery else {}
+        with recorded_jobs() as jobs:
+            done = predict_slate(slate_context, day, datetime.now(UTC), config.games)
+            sent = _sent_facts(send_slate(prediction_table, slates, done.kept), done) if config.to_bigquery else {}
         with silence_preview_warnings():
             return dg.MaterializeResult(
-                data_version=dg.DataVersion(done.kept.slate.digest), metadata={**_facts(done), **sent}
+                data_version=dg.DataVersion(done.kept.slate.digest),
+                metadata={**_facts(done), **sent, **cost_metadata(jobs)},
             )
 
     return slate_predictions
