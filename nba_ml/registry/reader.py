@@ -300,7 +300,7 @@ def _stated_objects(manifest: dict[str, Any], name: str) -> tuple[_Stated, ...]:
         refuse(name, "a list of objects", repr(objects))
     for each in objects:
         path = str(each.get("name"))
-        if "/" in path or "\\" in path or path.startswith("."):
+        if not path or "/" in path or "\\" in path or path.startswith("."):
             refuse(name, "objects in the manifest's own folder", repr(path))
     return tuple(_Stated(str(each.get("name")), each.get("size"), str(each.get("sha256"))) for each in objects)
 
@@ -329,15 +329,13 @@ def _require_passed(manifest: dict[str, Any], name: str, model_sha256: str) -> N
         for each in (stated if isinstance(stated, list) else [])
         if isinstance(each, dict) and isinstance(each.get("check"), str) and each.get("reason")
     }
-    failed = [each for each in checks if not _passed(each, overridden)]
+    failed = [each for each in checks if not (isinstance(each, dict) and _passed(each, overridden))]
     if failed:
         refuse(name, f"{len(checks)} blocking checks passed", f"{len(failed)} not passed, the first {failed[0]!r}")
 
 
-def _passed(check: object, overridden: set[str]) -> bool:
+def _passed(check: dict[str, Any], overridden: set[str]) -> bool:
     """Whether an entry of the verdict allows loading the model."""
-    if not isinstance(check, dict):
-        return False
     named = f"{check.get('asset')}.{check.get('check')}"
     return check.get("passed") is True or (named in overridden and check.get("final") is False)
 

@@ -21,7 +21,7 @@ from nba_ml.contract.errors import NotVerifiedError, StaleInputError
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import SNAPSHOT
-from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.assets.recording import digests_of
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import AssetCheckExecutionRecordStatus
 from nba_ml.defs.partitions import history_of, months_read
@@ -154,7 +154,7 @@ class Planner:
             self._state[asset].pop(month, None)
             self._unverified.discard((asset, month))
         for asset, event in made.items():
-            self._state[asset][month] = _materialised(event)
+            self._state[asset][month] = Materialised(*digests_of(event))
 
     def _completed(self, asset: str, names: Collection[str]) -> dict[str, Materialised]:
         """Month -> latest materialisation, where its value is among the store's names and its checks ran on it.
@@ -165,7 +165,7 @@ class Planner:
         checked = self._checked(asset)
         latest = latest_materialisations(self.instance, asset)
         return {
-            month: _materialised(record.asset_materialization)
+            month: Materialised(*digests_of(record.asset_materialization))
             for month, record in latest.items()
             if month in checked and STORED[asset].file(month) in names and record.asset_materialization is not None
         }
@@ -203,9 +203,8 @@ class Planner:
         for info in self.instance.event_log_storage.get_asset_check_partition_info(keys):
             fresh = info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
             passed = info.latest_execution_status == AssetCheckExecutionRecordStatus.SUCCEEDED
-            failed = info.latest_execution_status == AssetCheckExecutionRecordStatus.FAILED
             name = info.check_key.name
-            if info.partition_key and fresh and (passed or (failed and not stopping[name])):
+            if info.partition_key and fresh and (passed or not stopping[name]):  # one that never ended is not fresh
                 seen.setdefault(info.partition_key, set()).add(name)
         return {month for month, names in seen.items() if names == set(stopping)}
 
@@ -240,9 +239,3 @@ class Planner:
                 return {"parameters": Hyperparameters().digest}
             case _:
                 return {}
-
-
-def _materialised(event: dg.AssetMaterialization) -> Materialised:
-    return Materialised(
-        digest=(event.tags or {}).get("dagster/data_version", ""), inputs=str(event.metadata[INPUTS].value)
-    )

@@ -16,6 +16,7 @@ from nba_ml.contract.season import season_months
 from nba_ml.data.split import SnapshotRef, SplitManifest
 from nba_ml.data.stored import SNAPSHOT, SPLIT
 from nba_ml.defs.assets import feature_store_snapshot
+from nba_ml.defs.assets.snapshot_history import Before, latest, stands_for
 from nba_ml.defs.io_manager import MonthStoreIOManager
 from nba_ml.defs.resources import Store
 from nba_ml.storage.directory import DirectoryStore
@@ -131,3 +132,13 @@ def test_months_trained_on_the_rows_before_are_named(
     event, warnings = materialised(platform, instance, tmp_path)
     assert event.metadata["months_out_of_date"].value == f"{MONTH}, 2022-10, 2022-11", "2022-11 lacks the month"
     assert any(f"the models of {MONTH} to 2022-11 (3) were trained on the earlier ones" in each for each in warnings)
+
+
+def test_a_snapshot_reported_in_the_ui_is_not_compared_with() -> None:
+    """Guards against a month that no run can materialise any more: such an event has no inputs and no data version."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert latest(instance, "feature_store_snapshot", MONTH) is None
+        instance.report_runless_asset_event(dg.AssetMaterialization("feature_store_snapshot", partition=MONTH))
+        before = latest(instance, "feature_store_snapshot", MONTH)
+    assert before == Before(digest="", inputs="", stands_for="")
+    assert stands_for(before, "a snapshot", "its inputs") == "its inputs"

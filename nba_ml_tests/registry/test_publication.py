@@ -307,6 +307,40 @@ def test_another_record_of_the_same_booster_is_a_conflict(
     assert contents(place) == before
 
 
+def test_bytes_that_are_no_record_are_a_conflict(store: ObjectStore, place: Place, bundle: Bundle) -> None:
+    """Guards against taking what an earlier publisher left half written, or a stranger put there, for a record."""
+    name = BundleNames.of(bundle.model_id).record
+    for data in (b"", b"[]", b'{"metrics": NaN}', bundle.record[:-1]):
+        place.put(name, data)
+        with pytest.raises(PublicationConflictError, match="contains bytes that are not a record"):
+            publish(store, bundle)
+        assert whole_bundles(place) == []
+
+
+@pytest.mark.parametrize(
+    ("stored", "ours", "differing"),
+    [
+        ({"metrics": {"mae": 1, "libraries": 1}}, {"metrics": {"mae": 1, "libraries": 2}}, r"metrics\.libraries"),
+        ({"metrics": [1]}, {"metrics": {"mae": 1}}, "metrics"),
+        ({"metrics": {"mae": 1}}, {"metrics": [1]}, "metrics"),
+        (dict.fromkeys("fbdace", 1), dict.fromkeys("fbdace", 2), "a, b, c, d, e, f"),
+        ({"tiers": [{"a": 1, "b": 2}]}, {"tiers": [{"b": 2, "a": 1}]}, None),
+        ({"tiers": [{"a": 1, "b": 2}]}, {"tiers": [{"b": 2, "a": True}]}, "tiers"),
+    ],
+    ids=["nested libraries", "a list before", "a list now", "several, in order", "other order", "true for 1"],
+)
+def test_what_differs_between_records_is_named(
+    store: ObjectStore, bundle: Bundle, stored: dict[str, Any], ours: dict[str, Any], differing: str | None
+) -> None:
+    """Guards the comparison of what a record holds, at any depth: only its libraries may differ."""
+    publish(store, bundle_of(bundle.booster, **stored))
+    if differing is None:
+        assert not publish(store, bundle_of(bundle.booster, **ours)).created
+        return
+    with pytest.raises(PublicationConflictError, match=rf"\(it differs in {differing}\)"):
+        publish(store, bundle_of(bundle.booster, **ours))
+
+
 def test_a_later_verdict_does_not_change_what_is_published(store: ObjectStore, place: Place, bundle: Bundle) -> None:
     """Guards the empty October: its verdict names another month, its model is the one of June."""
     publish(store, bundle)
@@ -364,6 +398,22 @@ def test_the_manifest_of_another_model_is_refused(
         published(store, mine.model_id)
     with pytest.raises(PublicationConflictError, match=other.model_id):
         publish(store, mine)
+
+
+@pytest.mark.parametrize("what", ["model_id", "objects"])
+def test_a_manifest_of_this_name_must_name_this_model_and_its_objects(
+    store: ObjectStore, place: Place, boosters: tuple[bytes, bytes], what: str
+) -> None:
+    """Guards each of the two: a manifest that another hand wrote may be right in one and wrong in the other."""
+    mine = bundle_of(boosters[0])
+    publish(store, mine)
+    manifest = published(store, mine.model_id)
+    assert manifest is not None
+    wrong = {"model_id": bundle_of(boosters[1]).model_id, "objects": manifest.objects[::-1]}
+    name = BundleNames.of(mine.model_id).manifest
+    place.put(name, manifest.model_copy(update={what: wrong[what]}).to_bytes())
+    with pytest.raises(BundleError, match="does not match its name"):
+        published(store, mine.model_id)
 
 
 def test_only_bundles_are_listed(store: ObjectStore, bundle: Bundle) -> None:

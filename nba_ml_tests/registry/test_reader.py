@@ -27,7 +27,14 @@ from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import require_model_intact
 from nba_ml.registry.publication import publish
-from nba_ml.registry.reader import read_bundle, read_manifest, reads_from, require_intact, verify_bundle
+from nba_ml.registry.reader import (
+    read_bundle,
+    read_manifest,
+    reads_from,
+    refuse,
+    require_intact,
+    verify_bundle,
+)
 from nba_ml.registry.reference import predict_rows
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.serving.model import load_model
@@ -285,9 +292,11 @@ def test_no_name_leads_out_of_the_folder(published: tuple[str, Objects], path: s
         asked.append(wanted)
         return objects.get(wanted, b"{}")
 
-    with pytest.raises(BundleError, match="The bundle cannot be trusted"):
-        verify_bundle(read, name, time_limit_seconds=0.0)
-    assert asked == [name]
+    for reading in (verify_bundle, require_intact):
+        asked.clear()
+        with pytest.raises(BundleError, match="expected objects in the manifest's own folder"):
+            reading(read, name, manifest_sha256=None)
+        assert asked == [name]
 
 
 @pytest.mark.parametrize(
@@ -296,6 +305,7 @@ def test_no_name_leads_out_of_the_folder(published: tuple[str, Objects], path: s
         (lambda m: m.update(format_version=2), "manifest format 1; found 2"),
         (lambda m: m.update(model_id="xgboost_v1_33features_202201_000000000000"), "the manifest of"),
         (lambda m: m.update(objects={}), "a list of objects"),
+        (lambda m: m["objects"].append("x"), "a list of objects"),
         (lambda m: m["objects"].pop(), "the objects ["),
         (lambda m: m["objects"].reverse(), "the objects ["),
         (lambda m: m["objects"].append(m["objects"][0]), "the objects ["),
@@ -304,6 +314,8 @@ def test_no_name_leads_out_of_the_folder(published: tuple[str, Objects], path: s
         (lambda m: m["objects"][0].update(sha256="0" * 64), "a booster with a sha256 that begins with"),
         (lambda m: m["objects"][1].update(sha256="0" * 64), "expected sha256 000"),
         (lambda m: m["verdict"].update(checks=[]), "a verdict with the blocking checks; found none"),
+        (lambda m: m["verdict"].update(checks={"a": 1}), "a verdict with the blocking checks; found none"),
+        (lambda m: m["verdict"]["checks"].append("x"), "3 blocking checks passed; found 1 not passed, the first 'x'"),
         (lambda m: m["verdict"].update(model_sha256="0" * 64), "a verdict on the model"),
         (lambda m: m["verdict"]["checks"][0].update(passed=False), "2 blocking checks passed; found 1 not passed"),
         (lambda m: m["verdict"]["checks"][0].update(passed=1), "2 blocking checks passed; found 1 not passed"),
@@ -331,7 +343,32 @@ def test_an_override_needs_a_reason(published: tuple[str, Objects], override: di
     objects = forged(published, lambda manifest: overridden(manifest, **override))
     refused(objects, published[0], "2 blocking checks passed; found 1 not passed")
     reasoned = forged(published, lambda manifest: overridden(manifest, reason="Wanted for a rehearsal only."))
-    assert verify_bundle(reasoned.get, published[0]).model_id
+    assert read_bundle(reasoned.get, published[0]).model_id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v["checks"][0].update(final=True),
+        lambda v: v["checks"][0].pop("final"),
+        lambda v: v["checks"][0].update(check="another"),
+        lambda v: v["checks"][0].update(asset="another"),
+        lambda v: v.update(overrides=1),
+        lambda v: v.update(overrides=["x"]),
+        lambda v: v["overrides"][0].update(check=["x"]),
+    ],
+    ids=["final", "not said", "another check", "another asset", "no list", "no override", "no name"],
+)
+def test_an_override_is_of_one_check_that_may_be_overridden(
+    published: tuple[str, Objects], change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Guards against a reason given for one failed check that lets another pass, or one that is final."""
+
+    def override(manifest: dict[str, Any]) -> None:
+        overridden(manifest, reason="Wanted for a rehearsal only.")
+        change(manifest["verdict"])
+
+    refused(forged(published, override), published[0], "2 blocking checks passed; found 1 not passed")
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"\xff", b'{"a": NaN}', b"[" * 100_000, pickle.dumps({})])
@@ -365,8 +402,9 @@ def bundle_with(booster: bytes, **fields: Any) -> tuple[str, Objects]:
 
 def test_a_pickle_is_never_loaded() -> None:
     """Guards against code that runs on loading: a pickle under the booster's name, with every digest right."""
-    name, objects = bundle_with(pickle.dumps({"trees": []}))
-    refused(objects, name, "expected XGBoost's JSON or UBJ, which begin with '{'; found")
+    data = pickle.dumps({"trees": []})
+    name, objects = bundle_with(data)
+    refused(objects, name, f"expected XGBoost's JSON or UBJ, which begin with '{{'; found {data[:4]!r}.")
 
 
 @pytest.mark.parametrize(
@@ -378,7 +416,9 @@ def test_a_pickle_is_never_loaded() -> None:
         ({"feature_names": NAMES[::-1]}, "feature_names ['points_avg_last_5'"),
         ({"feature_names": NAMES[:-1]}, "feature_names ['points_avg_last_5'"),
         ({"reference_rows": []}, "reference rows; found []"),
+        ({"reference_rows": {"features": 1}}, "reference rows; found {'features': 1}"),
         ({"reference_rows": [1]}, "33 features in reference row 0"),
+        ({"reference_rows": [{"features": "x" * 33, "prediction": 1.0}]}, "33 features in reference row 0"),
         ({"reference_rows": [{"features": [0.0] * 32, "prediction": 1.0}]}, "33 features in reference row 0"),
         ({"reference_rows": [{"features": [0.0] * 33, "prediction": None}]}, "a prediction for reference row 0"),
         ({"metrics": float("nan")}, "NaN is not JSON"),
@@ -401,6 +441,35 @@ def test_a_prediction_off_by_one_bit_is_refused(booster: bytes, rows: list[list[
         verify_bundle(objects.get, name)
     assert repr(nearest) in str(caught.value)
     assert repr(predictions[7]) in str(caught.value)
+
+
+def test_fewer_predictions_than_rows_are_an_error(published: tuple[str, Objects]) -> None:
+    """Guards the comparison: rows that were not predicted are not taken for reproduced."""
+    bundle = read_bundle(published[1].get, published[0])
+    bundle.require_reproduced(bundle.predictions)
+    with pytest.raises(ValueError, match="shorter"):
+        bundle.require_reproduced(bundle.predictions[:-1])
+
+
+def test_the_time_limit_reaches_the_fresh_process(published: tuple[str, Objects]) -> None:
+    with pytest.raises(BundleError, match=r"within 0\.001 seconds"):
+        verify_bundle(published[1].get, published[0], time_limit_seconds=0.001)
+
+
+def test_what_a_manifest_states_is_read_without_its_own_digest(published: tuple[str, Objects]) -> None:
+    name, objects = published
+    read = read_manifest(objects.get, name)
+    assert read.content.keys() == {"format_version", "model_id", "objects", "verdict"}
+    assert read.folder == "xgboost_v1/"
+    assert read.sha256 == hashlib.sha256(objects[name]).hexdigest()
+
+
+def test_a_refusal_is_brief_and_names_the_way_out() -> None:
+    for length, shown in ((400, "x" * 400 + "."), (401, "x" * 400 + "....")):
+        with pytest.raises(BundleError, match=rf"; found {shown} Do not load it\. Restore it from where it was"):
+            refuse("xgboost_v1/a.json", "another", "x" * length)
+    with pytest.raises(BundleError, match="register the model file again"):
+        refuse("catboost_v8/catboost_v8_a_manifest.json", "another", "x")
 
 
 # -- the fresh process -------------------------------------------------------------------------------

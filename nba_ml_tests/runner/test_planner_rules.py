@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
+    AssetCheckEvaluationPlanned,
     AssetCheckEvaluationTargetMaterializationData,
 )
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
 
 from nba_ml.checks.check import Check
 from nba_ml.checks.registry import OVERRIDABLE, STORED, all_checks
@@ -132,9 +134,20 @@ class Place:
             ),
             partition=month,
         )
+        self.report(dg.DagsterEventType.ASSET_CHECK_EVALUATION, evaluation)
+
+    def begin(self, check: Check, month: str) -> None:
+        """What a run leaves that was killed before the check ended."""
+        planned = AssetCheckEvaluationPlanned(
+            asset_key=dg.AssetKey(check.asset),
+            check_name=check.name,
+            partitions_subset=DefaultPartitionsSubset({month}),
+        )
+        self.report(dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED, planned)
+
+    def report(self, kind: dg.DagsterEventType, data: AssetCheckEvaluation | AssetCheckEvaluationPlanned) -> None:
+        event = dg.DagsterEvent(kind.value, job_name="by_hand", event_specific_data=data)
         # Of a run each: Dagster has one result of a check in a run.
-        kind = dg.DagsterEventType.ASSET_CHECK_EVALUATION.value
-        event = dg.DagsterEvent(kind, job_name="by_hand", event_specific_data=evaluation)
         self.instance.report_dagster_event(event, run_id=str(next(RUNS)))
 
     def check_all(self, asset: str, month: str) -> None:
@@ -278,6 +291,24 @@ def test_a_failed_check_that_stops_a_run_leaves_its_value_incomplete(first: Plac
     check = next(c for c in all_checks() if c.asset == "train_split" and c.stops_run is stops)
     first.check(check, MONTHS[0], passed=False)
     assert first.planner().out_of_date(MONTHS[0], EVERY[:4]) == (("train_split",) if stops else ())
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_check_that_never_ended_leaves_its_value_incomplete(first: Place, stops: bool) -> None:
+    """Guards against a run killed in its checks, whose value would count as checked."""
+    first.begin(next(c for c in all_checks() if c.asset == "train_split" and c.stops_run is stops), MONTHS[0])
+    assert first.planner().out_of_date(MONTHS[0], EVERY[:4]) == ("train_split",)
+
+
+def test_a_materialisation_reported_in_the_ui_is_out_of_date(first: Place) -> None:
+    """Guards every command that plans: such an event has no inputs and no data version, and must not end one."""
+    reported = dg.AssetMaterialization("player_game_summary", partition=MONTHS[0])
+    first.instance.report_runless_asset_event(reported)
+    assert first.planner().out_of_date(MONTHS[0], EVERY[:2]) == EVERY[:2]
+    # One with a data version alone, under a value of which it is not known what it was made from.
+    first.instance.report_runless_asset_event(replace_version(reported, f"player_game_summary {MONTHS[0]}"))
+    assert first.planner().out_of_date(MONTHS[0], EVERY[:1]) == EVERY[:1]
+    assert first.planner().out_of_date(MONTHS[0], EVERY[1:4]) == ()
 
 
 def test_one_check_on_an_older_value_is_a_check_too_few(first: Place) -> None:

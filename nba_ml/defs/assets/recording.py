@@ -11,7 +11,7 @@ import pyarrow as pa
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.lineage import Inputs, inputs_digest
 from nba_ml.data.lines import LineCounts
-from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.defs.internals import DATA_VERSION_TAG, silence_preview_warnings
 from nba_ml.sources.job_costs import Cost, JobCost
 
 INPUTS = "nba_ml/inputs"
@@ -69,6 +69,12 @@ def cost_metadata(jobs: Sequence[JobCost]) -> dict[str, Any]:
 def cost_sums(cost: Cost) -> dict[str, Any]:
     """A cost under the keys that `nba-ml progress` adds up by month (`defs.costs`)."""
     return {BYTES_BILLED: cost.bytes_billed, SLOT_SECONDS: cost.slot_seconds}
+
+
+def digests_of(event: dg.AssetMaterialization) -> tuple[str, str]:
+    """The digests of a materialisation's value and of its inputs; '' for both of one that was reported in the UI."""
+    inputs = event.metadata.get(INPUTS)
+    return (event.tags or {}).get(DATA_VERSION_TAG, ""), "" if inputs is None else str(inputs.value)
 
 
 def digests(values: Mapping[str, HasDigest]) -> dict[str, str]:

@@ -8,7 +8,7 @@ import dagster as dg
 
 from nba_ml.data.feature_rows import KEY
 from nba_ml.data.snapshot import Snapshot
-from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.assets.recording import digests_of
 
 STANDS_FOR = "nba_ml/stands_for"
 """Metadata of a snapshot: the digest of the inputs from which these very rows were first taken.
@@ -27,9 +27,9 @@ class Before:
 
     @classmethod
     def of(cls, event: dg.AssetMaterialization) -> Before:
-        inputs = str(event.metadata[INPUTS].value)
+        digest, inputs = digests_of(event)
         stands_for = str(event.metadata[STANDS_FOR].value) if STANDS_FOR in event.metadata else inputs
-        return cls((event.tags or {}).get("dagster/data_version", ""), inputs, stands_for)
+        return cls(digest, inputs, stands_for)
 
 
 def latest(instance: dg.DagsterInstance, asset: str, month: str) -> Before | None:
