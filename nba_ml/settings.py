@@ -35,7 +35,8 @@ class BigQuerySettings:
     """Where BigQuery's tables are. `endpoint` and `storage_endpoint` are an emulator's; None is Google.
 
     `feature_versions` are the accepted versions of feature rows, the first that a player-game has counts. `system_ids`
-    maps a system id, or 'challenger', to its id in the table of predictions.
+    maps a system id, or 'challenger', to its id in the table of predictions. `platform_systems` are the ids there of
+    the platform's own systems that are graded beside ours.
     """
 
     project: str
@@ -49,6 +50,7 @@ class BigQuerySettings:
     storage_endpoint: str | None
     feature_versions: tuple[str, ...] = (V2_33FEATURES.name,)
     system_ids: Mapping[str, str] = field(default_factory=dict)
+    platform_systems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
         first_month=first_month,
         feature_versions=_feature_versions(environ),
         system_ids=_system_ids(environ),
+        platform_systems=parse_systems(environ.get("NBA_ML_PLATFORM_SYSTEMS") or "", "NBA_ML_PLATFORM_SYSTEMS"),
         endpoint=(host if "://" in host else f"http://{host}") if host else None,
         storage_endpoint=storage,
     )
@@ -246,6 +249,21 @@ def _system_ids(environ: Mapping[str, str]) -> Mapping[str, str]:
             "xgboost_v1=xgboost_v1_nba_ml,challenger=xgboost_v1_next."
         )
     return ids
+
+
+def parse_systems(text: str, name: str) -> tuple[str, ...]:
+    """System ids with commas between them, without repetitions. They become part of a query, like the versions.
+
+    Raises:
+        SettingsError: an id is invalid; the message calls the text by `name`.
+    """
+    systems = tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
+    if not all(map(_VERSION.fullmatch, systems)):
+        raise SettingsError(
+            f"{name} is '{text}'. Give the system_ids as the table of predictions has them, with commas between them: "
+            "moving_average,catboost_v8."
+        )
+    return systems
 
 
 def _path(environ: Mapping[str, str], name: str, default: Path) -> Path:

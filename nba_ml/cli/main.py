@@ -11,6 +11,7 @@ import click
 from nba_ml.cli.champion import champion
 from nba_ml.cli.check import check
 from nba_ml.cli.fetch import fetch
+from nba_ml.cli.grades import grades
 from nba_ml.cli.health import health
 from nba_ml.cli.import_ import import_
 from nba_ml.cli.months import backfill, run
@@ -39,5 +40,20 @@ def main(context: click.Context, debug: bool) -> None:
     context.obj = debug
 
 
-for each in (run, backfill, check, verify, progress, ui, champion, rollout, health, serve, slate, import_, fetch):
+for each in (
+    run,
+    backfill,
+    check,
+    verify,
+    progress,
+    ui,
+    champion,
+    rollout,
+    health,
+    serve,
+    slate,
+    grades,
+    import_,
+    fetch,
+):
     main.add_command(each)

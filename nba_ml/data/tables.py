@@ -210,3 +210,22 @@ SLATE_GRADES = pa.schema(
     ]
 )
 """A slate's prediction with its result. `made` is as `slates.slate.made` says."""
+
+PLATFORM_PREDICTIONS = pa.schema(
+    [
+        pa.field("system_id", pa.string()),
+        pa.field("player_lookup", pa.string()),
+        pa.field("game_date", pa.date32()),
+        pa.field("game_id", pa.string()),
+        pa.field("predicted_points", pa.float64()),
+        pa.field("current_points_line", pa.float64()),
+        pa.field("line_source", pa.string()),
+        pa.field("recommendation", pa.string()),
+        pa.field("invalidated", pa.bool_()),
+        pa.field("made_before_game", pa.bool_()),
+        pa.field("prediction_version", pa.int64()),
+        pa.field("created_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""Active rows of the platform's table of predictions, as they are: anything but the system and the date may be null,
+and a game may have several rows."""

@@ -13,7 +13,15 @@ from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.io_manager import MonthStoreIOManager
 from nba_ml.defs.jobs import build_grading_job, build_jobs, build_slate_job
 from nba_ml.defs.partitions import partitions_of
-from nba_ml.defs.resources import ArtifactRoot, Compute, Store, month_rows_of, prediction_table_of, slate_rows_of
+from nba_ml.defs.resources import (
+    ArtifactRoot,
+    Compute,
+    Store,
+    month_rows_of,
+    platform_predictions_of,
+    prediction_table_of,
+    slate_rows_of,
+)
 from nba_ml.defs.schedules import build_grading_schedule, build_schedules, build_slate_schedule
 from nba_ml.defs.sensors.failures import build_notifier
 from nba_ml.defs.sensors.feature_backfill import build_sensors
@@ -40,6 +48,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         "slate_rows": slate_rows_of(settings),
         "prediction_table": prediction_table_of(settings),
         "io_manager": MonthStoreIOManager(settings.store),
+        **({"platform_predictions": platform_predictions_of(settings)} if grows else {}),
         **(resource_overrides or {}),
     }
     jobs = build_jobs(observable=grows)

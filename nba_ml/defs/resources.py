@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nba_ml.settings import BigQuerySettings, Settings
 from nba_ml.slates.operations import NoPredictionTable, PredictionTable
+from nba_ml.slates.platform import NoPlatformPredictions, PlatformPredictions
 from nba_ml.slates.rows import SlateRows
 from nba_ml.sources.month_rows import MonthRowsSource, StoredMonthRows
 from nba_ml.storage.months import MonthStore
@@ -89,6 +90,16 @@ def prediction_table_of(settings: Settings) -> PredictionTable:
 
     bigquery = settings.bigquery
     return BigQueryPredictionTable(connection_of(bigquery), bigquery.prediction_table, bigquery.system_ids)
+
+
+def platform_predictions_of(settings: Settings) -> PlatformPredictions:
+    """What the platform's own systems predicted."""
+    if settings.bigquery is None:
+        return NoPlatformPredictions()
+    from nba_ml.sources.platform_predictions import BigQueryPlatformPredictions  # noqa: PLC0415 (as above)
+
+    bigquery = settings.bigquery
+    return BigQueryPlatformPredictions(connection_of(bigquery), bigquery.prediction_table, bigquery.platform_systems)
 
 
 def connection_of(bigquery: BigQuerySettings) -> BigQueryConnection:

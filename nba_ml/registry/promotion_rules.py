@@ -149,14 +149,26 @@ def compare_systems(
     known = ~(np.isnan(ours) | np.isnan(theirs))
     if not known.any():
         return None
-    points: Floats = rows.table.column("points").to_numpy()[known]
-    days = rows.table.column("game_date").to_numpy().astype("datetime64[D]")[known]
-    ours, theirs = publish_points(ours[known]), publish_points(theirs[known])
+    return evidence_of(
+        (champion.version, publish_points(ours[known])),
+        (candidate.version, publish_points(theirs[known])),
+        ComparisonRows(rows.table.filter(pa.array(known)), rows.unseen),
+        margin,
+    )
+
+
+def evidence_of(
+    champion: tuple[str, Floats], candidate: tuple[str, Floats], rows: ComparisonRows, margin: float
+) -> Evidence:
+    """Evidence from two systems' names and published points (n,), on the same n rows (at least one)."""
+    (one, ours), (other, theirs) = champion, candidate
+    points: Floats = rows.table.column("points").to_numpy()
+    days = rows.table.column("game_date").to_numpy().astype("datetime64[D]")
     gain = np.abs(ours - points) - np.abs(theirs - points)
     interval, measured = interval_over_days(gain, days), measure(theirs, points)
     return Evidence(
-        champion=champion.version,
-        candidate=candidate.version,
+        champion=one,
+        candidate=other,
         unseen=rows.unseen,
         first=days.min().item(),
         last=days.max().item(),

@@ -44,9 +44,7 @@ class ReleaseContext:
 
     def snapshots(self, first: str) -> dict[str, pa.Table]:
         """The stored snapshots of the months from `first` on ('' for all): month -> rows."""
-        names = self.months.objects.names(f"{SNAPSHOT.name}/")
-        stored = sorted(name.removeprefix(f"{SNAPSHOT.name}/").removesuffix(".parquet") for name in names)
-        wanted = [month for month in stored if "." not in month and month >= first]
+        wanted = [month for month in self.months.stored(SNAPSHOT) if month >= first]
         columns = snapshot_schema(V2_33FEATURES).names  # without the rejects and results, which are stored separately
         loaded = {month: self.months.load(SNAPSHOT, month, columns) for month in wanted}
         return {month: value.table for month, value in loaded.items() if value is not None}

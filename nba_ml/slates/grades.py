@@ -215,7 +215,7 @@ def _grade(kind: Sequence[object], rows: pd.DataFrame, graded: pd.DataFrame, sna
             "metrics": measure(graded["predicted_points"].to_numpy(), graded["points"].to_numpy())
             if has_results
             else None,
-            "mae_interval": _interval(graded["absolute_error"].to_numpy(), days),
+            "mae_interval": day_interval(graded["absolute_error"].to_numpy(), days),
             "hit_rate": proportion(right, right + wrong),
             "pushes": int(outcomes.get(PUSH, 0)),
         }
@@ -239,11 +239,12 @@ def _compared(graded: pd.DataFrame) -> Iterator[SidesCompared]:
             champion_mae=round(float(rows["absolute_error_x"].mean()), 6),
             challenger_mae=round(float(rows["absolute_error_y"].mean()), 6),
             gain=round(float(gain.mean()), 6) + 0.0,
-            interval=_interval(gain, days),
+            interval=day_interval(gain, days),
         )
 
 
-def _interval(values: npt.NDArray[np.float64], days: npt.NDArray[np.datetime64]) -> Interval | None:
+def day_interval(values: npt.NDArray[np.float64], days: npt.NDArray[np.datetime64]) -> Interval | None:
+    """95% interval of the mean (bootstrap over days); None for fewer than 5 dates."""
     return interval_over_days(values, days) if len(np.unique(days)) >= FEWEST_DAYS else None
 
 
@@ -258,9 +259,9 @@ def grades_frame(report: SlateGradeReport) -> pd.DataFrame:
                 "model": grade.model_version or "all served",
                 "n": grade.metrics.n if grade.metrics else 0,
                 "MAE": f"{grade.metrics.mae:.3f}" if grade.metrics else "-",
-                "95%": _range(grade.mae_interval, ".3f"),
+                "95%": range_text(grade.mae_interval, ".3f"),
                 "bias": f"{grade.metrics.bias:+.2f}" if grade.metrics else "-",
-                "hit rate": _rate(grade.hit_rate),
+                "hit rate": rate_text(grade.hit_rate),
                 "pushes": grade.pushes,
                 "void": grade.void,
                 "days": grade.days,
@@ -283,16 +284,18 @@ def compared_frame(report: SlateGradeReport) -> pd.DataFrame:
                 "champion MAE": f"{pair.champion_mae:.3f}",
                 "challenger MAE": f"{pair.challenger_mae:.3f}",
                 "gain": f"{pair.gain:+.3f}",
-                "95%": _range(pair.interval, "+.3f"),
+                "95%": range_text(pair.interval, "+.3f"),
             }
             for pair in report.compared
         ]
     )
 
 
-def _range(interval: Interval | None, form: str) -> str:
+def range_text(interval: Interval | None, form: str) -> str:
+    """An interval for reading, its ends in the given format."""
     return f"{interval.low:{form}} to {interval.high:{form}}" if interval else f"needs {FEWEST_DAYS} days"
 
 
-def _rate(rate: Proportion | None) -> str:
+def rate_text(rate: Proportion | None) -> str:
+    """A hit rate for reading, with its interval."""
     return f"{rate.share:.1%} of {rate.n} ({rate.low:.1%} to {rate.high:.1%})" if rate else "no bet"

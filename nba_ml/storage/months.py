@@ -97,6 +97,12 @@ class MonthStore:
         """Address of the value's main object."""
         return self.objects.uri(asset.file(month))
 
+    def stored(self, asset: StoredAsset[Value]) -> list[str]:
+        """The months that have a value, in order."""
+        names = set(self.objects.names(f"{asset.name}/"))
+        months = {name.removeprefix(f"{asset.name}/").partition(".")[0] for name in names}
+        return sorted(month for month in months if asset.file(month) in names)
+
     def save(self, asset: StoredAsset[Value], month: str, value: Value) -> None:
         """Write a value, over what was there."""
         if not isinstance(value, asset.kind):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import subprocess
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from nba_ml.checks.registry import STORED
 from nba_ml.cli.main import main
 from nba_ml.data.table_digest import DigestedTable
+from nba_ml.registry.production import kept_production
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollout import rollout_start
 from nba_ml.settings import Settings
@@ -22,7 +24,7 @@ from nba_ml.slates.store import SlateStore, read_slate
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, make_platform
-from nba_ml_tests.conftest import features_of
+from nba_ml_tests.conftest import features_of, snapshot_of
 from nba_ml_tests.release_scene import bench_of, published_model
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate, slate_rows_of
 from nba_ml_tests.slates.test_upcoming import before
@@ -225,3 +227,25 @@ def test_with_bigquery_at_both_ends(bigquery_emulator: BigQueryEmulator, tmp_pat
     said = terminal.says(0, *predict)  # replayed like the first, so the first goes on to count
     assert f"{table}: {rows} rows there already of version 1, which counts and is the active one" in said
     assert f"{table}: {2 * rows} rows loaded, none of them active" in said
+    the_platforms_systems_beside_ours(bigquery_emulator, terminal, table, rows)
+
+
+def the_platforms_systems_beside_ours(emulator: BigQueryEmulator, terminal: Terminal, table: str, rows: int) -> None:
+    """A system that said a point more than ours, from the same table, graded by the command and kept."""
+    emulator.client.query_and_wait(
+        f"INSERT INTO {table} SELECT * REPLACE ('catboost_v8' AS system_id, predicted_points + 1 AS predicted_points, "
+        f"CAST(NULL AS BOOL) AS prediction_made_before_game, TIMESTAMP '{BEFORE_THE_GAMES}' AS created_at) "
+        f"FROM {table} WHERE game_date = '{DAY}' AND is_active"
+    )
+    terminal.bench.months.save(STORED["feature_store_snapshot"], "2022-01", snapshot_of("2022-01"))
+    report = json.loads(terminal.says(0, "grades", "--systems", "xgboost_v1,catboost_v8,nobody", "--json"))
+    (theirs,) = (grade for grade in report["grades"] if grade["system_id"] == "catboost_v8")
+    (ours,) = (grade for grade in report["grades"] if grade["system_id"] == "xgboost_v1")
+    assert (theirs["made"], ours["made"]) == ("ahead", "replayed")
+    assert theirs["predicted"] == ours["predicted"] == rows
+    assert theirs["metrics"]["bias"] == pytest.approx(ours["metrics"]["bias"] + 1, abs=1e-5)
+    said = terminal.says(0, "grades", "--systems", "catboost_v8,nobody", "--from", "2022-01", "--to", "2022-01")
+    assert "No active row that counts: nobody." in said
+    assert kept_production(terminal.bench.months.objects, "catboost_v8", "2022-01").num_rows == rows
+    assert kept_production(terminal.bench.months.objects, "xgboost_v1", "2022-01").num_rows == 0, "replayed"
+    assert "NBA_ML_PLATFORM_SYSTEMS" in terminal.says(2, "grades", "--from", "2022-01")

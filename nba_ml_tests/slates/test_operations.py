@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from nba_ml.checks.registry import STORED
-from nba_ml.contract.errors import BundleError, SettingsError, SlateError
+from nba_ml.contract.errors import BundleError, ReleaseError, SettingsError, SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.table_digest import DigestedTable
+from nba_ml.data.tables import PLATFORM_PREDICTIONS
 from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.production import kept_production
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollout import rollout_start
 from nba_ml.serving import Predictor
 from nba_ml.slates.operations import NoPredictionTable, SlateContext, grade_month_of_slates, predict_slate
+from nba_ml.slates.platform import NoPlatformPredictions, grade_platform_months
 from nba_ml.slates.rows import StoredSlateRows
 from nba_ml.slates.store import SlateStore
 from nba_ml.storage.directory import DirectoryStore
@@ -135,3 +140,51 @@ def test_without_bigquery_there_is_no_table_and_the_slate_is_not_lost(scene: Sce
         SettingsError, match=r"NBA_ML_SOURCE is 'embedded'.*The slate is stored: then run the same command"
     ):
         NoPredictionTable().write(done.kept, is_current=True)
+
+
+class Platform:
+    """Of a month, what its system predicted: our served slate, one point higher."""
+
+    systems = ("catboost_v8",)
+
+    def __init__(self, slate: pa.Table) -> None:
+        rows = [
+            {
+                **{name: row[name] for name in ("player_lookup", "game_date", "game_id")},
+                "system_id": "catboost_v8",
+                "predicted_points": row["predicted_points"] + 1,
+                "created_at": BEFORE_THE_GAMES,
+            }
+            for row in slate.to_pylist()
+        ]
+        self.rows = pa.Table.from_pylist(rows, schema=PLATFORM_PREDICTIONS)
+
+    def read(self, month: str, systems: Sequence[str]) -> pa.Table:
+        assert list(systems) == ["catboost_v8"]
+        return self.rows if month == "2022-01" else self.rows.slice(0, 0)
+
+
+def test_the_platforms_system_is_graded_beside_what_we_served_and_kept(scene: Scene) -> None:
+    """Guards the pairs: our slate and theirs on the same player-games, by the results of the snapshot."""
+    scene.promote(scene.ids[1])
+    served = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES).kept.slate.served
+    platform = Platform(served)
+    report = grade_platform_months(scene.months, scene.slates, platform, ["2022-01"], platform.systems).report
+    [pair] = report.paired
+    graded = grade_month_of_slates(scene.months, scene.slates, "2022-01")
+    assert graded.report.served[0].metrics is not None
+    assert (pair.ours, pair.rows) == ("slate_grades", graded.report.served[0].metrics.n)
+    assert pair.our_mae == graded.report.served[0].metrics.mae
+    assert pair.bias == pytest.approx(pair.our_bias + 1)
+    assert report.without_ours == ("prediction_grades",)
+    kept = kept_production(scene.months.objects, "catboost_v8", "2022-01")
+    assert kept.num_rows == served.num_rows
+    assert kept_production(scene.months.objects, "catboost_v8", "2022-02").num_rows == 0
+    with pytest.raises(SlateError, match=r"2022-07 has no snapshot with results yet.*--assets feature_store_snapshot"):
+        grade_platform_months(scene.months, scene.slates, platform, ["2022-07"], platform.systems)
+    with pytest.raises(SettingsError, match="Set NBA_ML_PLATFORM_SYSTEMS"):
+        grade_platform_months(scene.months, scene.slates, platform, ["2022-01"], ())
+    with pytest.raises(SettingsError, match="NBA_ML_SOURCE is 'embedded'"):
+        grade_platform_months(scene.months, scene.slates, NoPlatformPredictions(), ["2022-01"], ("x",))
+    with pytest.raises(ReleaseError, match="nba-ml grades --systems nobody"):
+        kept_production(scene.months.objects, "nobody", "2022-01")

@@ -14,11 +14,14 @@ from google.cloud import bigquery
 
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.tables import PLATFORM_PREDICTIONS
 from nba_ml.settings import Settings
 from nba_ml.slates.operations import send_slate
+from nba_ml.slates.platform_rows import counted_rows
 from nba_ml.slates.prediction_columns import TableFit, require_kept
 from nba_ml.slates.slate import Slate, score_slate
 from nba_ml.slates.store import SlateStore
+from nba_ml.sources.platform_predictions import BigQueryPlatformPredictions
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator
 from nba_ml_tests.slate_scene import BEFORE_THE_GAMES, DAY, slate_rows_of, systems
@@ -233,3 +236,50 @@ def test_system_ids_are_checked(text: str) -> None:
     given = Settings.from_environment({**base, "NBA_ML_SYSTEM_IDS": "xgboost_v1=x, challenger=y"}).bigquery
     assert given is not None
     assert given.system_ids == {"xgboost_v1": "x", "challenger": "y"}
+
+
+# --- what the platform's own systems predicted ----------------------------------------------------------------
+
+_THEIRS = """
+    INSERT INTO {table} (prediction_id, system_id, player_lookup, game_date, game_id, prediction_version,
+      predicted_points, confidence_score, recommendation, current_points_line, line_source, is_active, created_at{more})
+    SELECT GENERATE_UUID(), system, lookup, DATE '{day}', 'g', version, points, 50, 'OVER', line, source, active,
+      TIMESTAMP '{day} 15:00:00 UTC'{values}
+    FROM UNNEST([
+      STRUCT('catboost_v8' AS system, 'Luka.Doncic' AS lookup, 1 AS version, NUMERIC '25.5' AS points,
+             NUMERIC '24.5' AS line, 'ODDS_API' AS source, TRUE AS active, 'old' AS why),
+      ('catboost_v8', 'lukadoncic', 2, NUMERIC '27.5', NUMERIC '24.5', 'ODDS_API', TRUE, NULL),
+      ('catboost_v8', 'lukadoncic', 3, NUMERIC '40.0', NUMERIC '24.5', 'ODDS_API', FALSE, NULL),
+      ('moving_average', 'lukadoncic', 1, NUMERIC '21.0', NUMERIC '20.0', 'ACTUAL_PROP', TRUE, NULL),
+      ('ensemble_v1', 'lukadoncic', 1, NUMERIC '1.0', NULL, 'NO_PROP_LINE', TRUE, NULL)
+    ])
+"""
+"""A dotted lookup, two active versions, an inactive one, a placeholder, and a system that nobody asks for."""
+
+
+@pytest.mark.parametrize("epoch", EPOCHS)
+def test_what_its_systems_predicted_is_read_from_every_epoch(
+    bigquery_emulator: BigQueryEmulator, epoch: str, tmp_path: Path
+) -> None:
+    """Guards against a query for columns that a table does not have, and against rows of other systems."""
+    table = platform_table(bigquery_emulator, epoch, tmp_path)
+    more = {
+        "first": "",
+        "second": ", invalidation_reason",
+        "third": ", invalidation_reason, prediction_made_before_game",
+    }
+    values = {"first": "", "second": ", why", "third": ", why, TRUE"}
+    table.sql(_THEIRS.format(table=table.name, day=DAY, more=more[epoch], values=values[epoch]))
+    read = BigQueryPlatformPredictions(bigquery_emulator.connection(), table.name)
+    found = read.read(f"{DAY:%Y-%m}", ("catboost_v8", "moving_average"))
+    assert found.schema == PLATFORM_PREDICTIONS
+    counted = counted_rows(found)
+    [kept] = counted.rows.to_dict("records")
+    assert (kept["system_id"], kept["player_lookup"], kept["predicted_points"]) == ("catboost_v8", "lukadoncic", 27.5)
+    assert (kept["current_points_line"], kept["recommendation"], kept["made"]) == (24.5, "OVER", "ahead")
+    why = "older row" if epoch == "first" else "invalidated"
+    assert {system: dict(reasons) for system, reasons in counted.left_out.items()} == {
+        "catboost_v8": {why: 1},
+        "moving_average": {"placeholder line": 1},
+    }
+    assert read.read("2021-12", ("catboost_v8",)).num_rows == 0, "another month"

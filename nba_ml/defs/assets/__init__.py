@@ -14,6 +14,7 @@ from nba_ml.defs.assets import (
     gcs_artifact,
     ml_feature_store_v2,
     model_metadata,
+    platform_grades,
     player_game_summary,
     prediction_grades,
     predictions,
@@ -36,8 +37,8 @@ def build_assets(
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
     """All assets, partitioned by the given months; `limits` are those of the checks that the publisher demands.
 
-    With `external_feature_store` the two assets of that group are observed, not computed. `scheduled` is as in
-    `slate_predictions.days_of`.
+    With `external_feature_store` the two assets of that group are observed, not computed, and there is also
+    `platform_grades`. `scheduled` is as in `slate_predictions.days_of`.
     """
     training = (feature_store_snapshot, train_split, xgboost_model, model_metadata)
     feature_store = (
@@ -55,4 +56,5 @@ def build_assets(
         rollout.build(limits),
         slate_predictions.build(months, scheduled=scheduled),
         slate_grades.build(months),
+        *([platform_grades.build(months)] if external_feature_store else []),
     ]

@@ -1,0 +1,73 @@
+"""`nba-ml grades`: the platform's own systems beside ours."""
+
+from __future__ import annotations
+
+import click
+
+from nba_ml.cli.wrapper import command, say
+from nba_ml.settings import Settings, parse_systems
+
+NOT_DONE = 1
+"""Exit code: the command worked and has no result."""
+
+
+@click.command()
+@click.option(
+    "--systems", metavar="A,B,...", default="", help="Their system_ids. Default: those of NBA_ML_PLATFORM_SYSTEMS."
+)
+@click.option("--from", "first", metavar="YYYY-MM", help="First month. Default: that of --to.")
+@click.option("--to", "last", metavar="YYYY-MM", help="Last month. Default: the last that has a snapshot.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+@command
+def grades(systems: str, first: str | None, last: str | None, as_json: bool) -> int:
+    """Grade the platform's own systems beside ours, on the same player-games (BigQuery only).
+
+    Reads the active rows of NBA_ML_PREDICTION_TABLE, one query per month. Of each player, game and system the newest
+    counts. Placeholders (a line of exactly 20.0) and invalidated rows are left out and counted. Ours are the rows of
+    prediction_grades and the served slates. The gain is the system's error minus ours: above 0, ours is better.
+
+    What the systems predicted is kept in the store. The exit code is 1 if no system has a graded row.
+
+    \b
+    nba-ml grades --systems moving_average,catboost_v8 --from 2025-11 --to 2026-01
+    """
+    settings = Settings.from_environment()
+    from nba_ml.data.stored import SNAPSHOT
+    from nba_ml.defs.resources import open_store, platform_predictions_of
+    from nba_ml.slates.platform import grade_platform_months
+    from nba_ml.slates.platform_grades import left_out_lines, paired_frame, platform_frame
+    from nba_ml.slates.store import SlateStore
+
+    platform, store = platform_predictions_of(settings), open_store(settings.store)
+    chosen = parse_systems(systems, "--systems") or platform.systems
+    months = _months(store.stored(SNAPSHOT), first, last)
+    report = grade_platform_months(store, SlateStore(store.objects), platform, months, chosen).report
+    graded = any(grade.metrics for grade in report.grades)
+    if as_json:
+        say(report.model_dump_json(indent=2))
+        return 0 if graded else NOT_DONE
+    span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+    if report.grades:
+        say(f"The platform's systems, {span}: mean absolute error in points, 95% intervals")
+        say(platform_frame(report).to_string(index=False))
+    if report.paired:
+        say("The system's error minus ours, on the player-games of both")
+        say(paired_frame(report).to_string(index=False))
+    for line in left_out_lines(report):
+        say(line)
+    return 0 if graded else NOT_DONE
+
+
+def _months(stored: list[str], first: str | None, last: str | None) -> list[str]:
+    from nba_ml.contract.season import parse_month
+
+    for month in (first, last):
+        if month is not None:
+            parse_month(month)
+    end = last or (stored[-1] if stored else first)
+    if end is None:
+        raise click.UsageError("No month has a snapshot yet, so there are no results to grade with. Run `nba-ml run`.")
+    start = first or end
+    if start > end:
+        raise click.UsageError(f"--from {start} is after --to {end}. Give the earlier month to --from.")
+    return [month for month in stored if start <= month <= end] or [end]
