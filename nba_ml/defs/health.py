@@ -15,7 +15,7 @@ from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.errors import BundleError, NotVerifiedError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.event_log import first_failure, latest_materialisations
-from nba_ml.defs.internals import LOCATION_NAME, InstigatorStatus, ScheduleInstigatorData
+from nba_ml.defs.internals import REPOSITORY, InstigatorStatus, ScheduleInstigatorData
 from nba_ml.monitoring.health import (
     FailedMonth,
     HealthFinding,
@@ -92,9 +92,8 @@ def _switches(instance: dg.DagsterInstance, defs: dg.Definitions) -> dict[str, b
     """As set by a person under this code location; the others as declared in code."""
     touched = {
         state.instigator_name: state.is_running
-        for state in instance.all_instigator_state()
+        for state in instance.all_instigator_state(repository_selector_id=REPOSITORY.selector_id)
         if state.status is not InstigatorStatus.DECLARED_IN_CODE
-        and state.origin.repository_origin.code_location_origin.location_name == LOCATION_NAME
     }
     declared: dict[str, bool] = {}
     for sensor in defs.sensors or ():
@@ -158,7 +157,7 @@ def _given_until(objects: ObjectStore, model: ChannelModel) -> date:
 
 def slates_on_since(instance: dg.DagsterInstance) -> datetime | None:
     """Since when the schedule `daily_slate` is on; None if it is off, which is the default."""
-    for state in instance.all_instigator_state():
+    for state in instance.all_instigator_state(repository_selector_id=REPOSITORY.selector_id):
         if state.instigator_name == "daily_slate" and state.is_running:
             data = state.instigator_data
             since = data.start_timestamp if isinstance(data, ScheduleInstigatorData) else None

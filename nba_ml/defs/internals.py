@@ -15,6 +15,10 @@ import dagster as dg
 # The version of each month, for many months at once: there is no public call; this is what the UI itself asks.
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+# A repository as the states of its schedules and sensors are filed: by the names of its location and its own.
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.definitions.selector import RepositorySelector
+
 # Dagster names it in its own signatures and exports it to type checkers only.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
@@ -42,6 +46,7 @@ from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarge
 __all__ = [
     "DATA_VERSION_TAG",
     "LOCATION_NAME",
+    "REPOSITORY",
     "AssetCheckExecutionRecordStatus",
     "DagsterEventType",
     "InstanceRef",
@@ -58,7 +63,10 @@ __all__ = [
 ]
 
 LOCATION_NAME = "nba_ml"
-"""As in workspace.yaml. Dagster keeps the switches of schedules and sensors under the name of their location."""
+"""As in workspace.yaml."""
+
+REPOSITORY = RepositorySelector(location_name=LOCATION_NAME, repository_name=SINGLETON_REPOSITORY_NAME)
+"""What Dagster makes of the definitions, under the name by which it keeps the switches of schedules and sensors."""
 
 _USED = {
     # One result per month and check: without it a check speaks of whichever month ran last.

@@ -18,7 +18,7 @@ from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.defs.build import build_defs
-from nba_ml.defs.health import slates_on_since
+from nba_ml.defs.health import read_scheduler, slates_on_since
 from nba_ml.monitoring.health import HOME, Level
 from nba_ml.settings import Settings
 from nba_ml.slates.health import read_slate_days
@@ -54,10 +54,13 @@ class Scene:
         )
         self.slates, self.rows = SlateStore(objects), StoredSlateRows(self.root)
 
-    def switch(self, schedule: str, status: InstigatorStatus) -> None:
+    def switch(
+        self, schedule: str, status: InstigatorStatus, location: str = "nba_ml", repository: str = "__repository__"
+    ) -> None:
         """Set a schedule as the UI's Automation page does."""
-        location = InProcessCodeLocationOrigin(LoadableTargetOrigin(module_name="nba_ml.definitions"))
-        origin = RemoteRepositoryOrigin(location, "__repository__").get_instigator_origin(schedule)
+        target = LoadableTargetOrigin(module_name="nba_ml.definitions")
+        loaded = InProcessCodeLocationOrigin(target, location_name=location)
+        origin = RemoteRepositoryOrigin(loaded, repository).get_instigator_origin(schedule)
         data = ScheduleInstigatorData("0 17 * * *", SINCE.timestamp() if status is InstigatorStatus.RUNNING else None)
         self.instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, status, data))
 
@@ -87,6 +90,16 @@ def test_a_schedule_that_was_turned_off_again_is_off(scene: Scene) -> None:
     """Guards against an alarm after somebody has decided that there are no slates."""
     scene.switch("daily_slate", InstigatorStatus.STOPPED)
     assert read_slate_days(slates_on_since(scene.instance), scene.rows, scene.slates, NOW).on is None
+
+
+@pytest.mark.parametrize(("location", "repository"), [("nba_ml.definitions", "__repository__"), ("nba_ml", "another")])
+def test_a_switch_of_another_location_or_repository_is_not_ours(scene: Scene, location: str, repository: str) -> None:
+    """Guards against an alarm, or a silence, by what `dagster dev` or another project left in the same instance."""
+    defs = build_defs(Settings.from_environment({}))
+    for names, on in (((location, repository), False), (("nba_ml", "__repository__"), True)):
+        scene.switch("daily_slate", InstigatorStatus.RUNNING, *names)
+        assert (slates_on_since(scene.instance) == SINCE) is on
+        assert read_scheduler(scene.instance, defs, grows=False).switches["daily_slate"] is on
 
 
 def test_where_none_is_due_the_feature_store_is_not_asked(scene: Scene) -> None:
