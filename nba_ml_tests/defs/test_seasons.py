@@ -5,18 +5,27 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.assets import CHAIN, FEATURE_ASSETS
-from nba_ml.contract.season import season_months
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import month_bounds, season_months
 from nba_ml.data.features import compute_features
+from nba_ml.data.snapshot import MonthRows, take_snapshot
+from nba_ml.data.stored import FEATURES, SUMMARY
+from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import PROP_LINES
 from nba_ml.registry.publication import list_published
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
-from nba_ml_tests.conftest import COMPUTED_AT
+from nba_ml.sources.month_rows import StoredMonthRows
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
+from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of
 from nba_ml_tests.defs.test_chain import failure, materialised, opened
 from nba_ml_tests.seasons_moved import SOURCES, regular_only, write_months
+from nba_ml_tests.sources.importers.conftest import copied
 
 
 def run_months(data: Path, folder: Path, months: list[str]) -> dict[str, int]:
@@ -49,6 +58,37 @@ def test_both_seasons_are_read_in_full(tmp_path: Path) -> None:
     assert seasons == {month: ["2019-20" if month <= "2020-10" else "2020-21"] for month in SOURCES}
     august = source.player_game_summary("2020-08").table["playoffs"]
     assert 0 < pc.sum(august).as_py() < len(august), "regular season and playoffs in one month"
+
+
+def test_a_season_that_ended_in_july_stands_before_the_shipped_ones(tmp_path: Path) -> None:
+    """Guards against averages, flags or an opening that carry over the three months from July to October 2021."""
+    write_months(tmp_path / "data", "2021-06", "2021-07")
+    copied(tmp_path / "data", "2021-10", "2021-11")
+    months = source_months(tmp_path / "data")
+    assert months == ["2021-06", "2021-07", "2021-10", "2021-11"]
+    source = EmbeddedFeatureSource(str(tmp_path / "data"))
+    summaries = [source.player_game_summary(month).table for month in months]
+    assert summaries[2:] == [summary_of("2021-10"), summary_of("2021-11")]
+
+    store, early, samples = MonthStore(DirectoryStore(tmp_path)), {}, {}
+    for month, summary in zip(months, summaries, strict=True):
+        features = compute_features(
+            pa.concat_tables(summaries), PROP_LINES.empty_table(), *month_bounds(month), computed_at=COMPUTED_AT
+        )
+        store.save(SUMMARY, month, DigestedTable(summary, month))
+        store.save(FEATURES, month, DigestedTable(features, month))
+        counts = take_snapshot(MonthRows.of_tables(features, summary, V2_33FEATURES), month, V2_33FEATURES).counts
+        early[month], samples[month] = counts.early_season, counts.samples
+        if month >= "2021-10":  # as without the season before, but for what looks back three years
+            with_it, alone = (np.array(each["features"].to_pylist()) for each in (features, features_of(month)))
+            differs = ~((with_it == alone) | (np.isnan(with_it) & np.isnan(alone))).all(axis=0)
+            assert set(np.array(V2_33FEATURES.names)[differs]) == {"avg_points_vs_opponent", "games_vs_opponent"}
+    shipped = snapshot_of("2021-11").counts
+    del early["2021-06"]  # the data begin in it
+    assert early == {"2021-07": 0, "2021-10": summaries[2].num_rows, "2021-11": shipped.early_season}
+    assert (samples["2021-10"], samples["2021-11"]) == (0, shipped.samples)
+    progress = StoredMonthRows(str(tmp_path)).progress(months)
+    assert [(each.coverage, *each.notes()) for each in progress] == [(1.0,)] * 4
 
 
 def test_early_season_counts_from_the_opening_at_christmas(tmp_path: Path) -> None:
