@@ -58,6 +58,7 @@ LONGEST_FIRST = (
     "e2e/test_bigquery_mode.py",
     "defs/test_chain.py",
     "cloud/test_platform.py",
+    "docs/test_evening.py",
     "cli/test_resume.py",
     "leaks/test_leaks.py",
     "released/test_released.py",

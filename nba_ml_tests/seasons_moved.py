@@ -1,4 +1,4 @@
-"""2019-20 and 2020-21 as they were played, from real rows of later seasons moved to those dates.
+"""Seasons that are not shipped, from real rows of others moved to their dates: 2019-20 and 2020-21, and autumn 2025.
 
 A moved game keeps its day of the month, teams, players and rows. Its id gets the year of the season that it is moved
 to, so that these seasons can stand before the shipped ones.
@@ -37,10 +37,13 @@ SOURCES = {
 }
 """Month -> the shipped month whose games it has, and their first and last day."""
 
+AUTUMN_2025 = {"2025-10": ("2021-10", 21, 31), "2025-11": ("2021-11", 1, 30)}
+"""Likewise, from the opening on."""
+
 
 def moved(month: str) -> pa.Table:
-    """The box scores of a month of `SOURCES`, as a file has them."""
-    source, first, last = SOURCES[month]
+    """The box scores of a month of `SOURCES` or `AUTUMN_2025`, as a file has them."""
+    source, first, last = (SOURCES | AUTUMN_2025)[month]
     frame = games_of(source).to_pandas()
     day = frame["game_date"].map(lambda each: each.day)
     frame = frame[day.between(first, last)]
