@@ -188,7 +188,7 @@ def _scale_at(points: Floats, scale: tuple[float, float]) -> Floats:
 
 def _groups(points: Floats) -> list[npt.NDArray[np.intp]]:
     """Indices of the rows by rising prediction, in groups of about equal size; equal predictions stay together."""
-    order = np.argsort(points, kind="stable")
+    order = np.argsort(points)
     ranked, count = points[order], max(1, min(MOST_KNOTS, len(points) // ROWS_PER_KNOT))
     size = len(points) / count
     cuts = [0]
@@ -216,7 +216,7 @@ class Coverage(BaseModel):
         under, over = float(below.mean()), float(above.mean())
         return cls(
             n=len(below),
-            nominal=round(HIGH - LOW, 6),
+            nominal=HIGH - LOW,
             inside=round(1 - under - over, 6),
             below=round(under, 6),
             above=round(over, 6),

@@ -62,7 +62,8 @@ def test_the_scale_grows_with_the_root_of_the_prediction_and_has_a_floor() -> No
 
 def test_single_precision_changes_nothing() -> None:
     """Guards against probabilities that depend on who asks: the booster predicts in single precision."""
-    points, lines = np.array([10.1, 20.7], dtype=np.float32), np.array([12.5, NAN], dtype=np.float32)
+    # The last is below 1, and below 6 with 5 points more, but only in double precision.
+    points, lines = np.array([10.1, 20.7, 0.99999994], dtype=np.float32), np.array([12.5, NAN, NAN], dtype=np.float32)
     exact = points.astype(np.float64), lines.astype(np.float64)
     for single, double in (
         (flat(0.3).interval(points), flat(0.3).interval(exact[0])),
@@ -97,6 +98,13 @@ def test_the_probability_of_going_over_a_line(predicted: float, line: float) -> 
     side = over if predicted > line else under if predicted < line else max(over, under)
     near = at_most(np.floor(predicted + 5), predicted) - at_most(np.ceil(predicted - 5) - 1, predicted)
     assert flat().confidence_score(points, lines) == pytest.approx([100 * side, 100 * near], abs=1e-7)
+
+
+@pytest.mark.parametrize(("shift", "line", "most"), [(0, 0, 0.45), (-3, 20, 0.75), (3, 20, 0.75)])
+def test_a_prediction_on_the_line_takes_the_likelier_side(shift: float, line: float, most: float) -> None:
+    shape = tuple(value + shift / 2 for value in flat().shapes[0])
+    calibration = flat().model_copy(update={"shapes": (shape,)})
+    assert calibration.confidence_score(np.array([line]), np.array([line])) == pytest.approx([100 * most])
 
 
 @pytest.mark.parametrize(("trust", "around"), [(0.0, 20.0), (0.25, 22.0), (1.0, 28.0)])

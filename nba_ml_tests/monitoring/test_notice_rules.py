@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 import time
 from collections.abc import Iterator
@@ -209,6 +210,16 @@ def test_a_connection_by_tls_verifies_the_server(monkeypatch: pytest.MonkeyPatch
     ]
 
 
+def test_what_is_left_of_the_time_limits_each_answer() -> None:
+    server = smtplib.SMTP()
+    notify._limit_timeout(server, time.monotonic() + 5)  # not connected: there is nothing to limit
+    with socket.socket() as server.sock:
+        notify._limit_timeout(server, time.monotonic() + 5)
+        assert 0 < server.sock.gettimeout() <= 5
+        with pytest.raises(TimeoutError):
+            notify._limit_timeout(server, time.monotonic() - 1)
+
+
 # --- the sensor -----------------------------------------------------------------------------------------------
 
 KINDS = {
@@ -309,19 +320,42 @@ def test_a_target_is_given_up_after_a_day(
     assert GIVEN_UP_AFTER == 86_400
 
 
-def test_fifty_runs_are_looked_at_and_the_oldest_first(
+def test_so_many_runs_are_looked_at_and_the_oldest_first(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert failures._RUNS_A_LOOK == 50
+    monkeypatch.setattr(failures, "_RUNS_A_LOOK", 5)
     ticks = Ticks(instance, monkeypatch, "one")
     ticks.tick()
-    runs = [ended(instance) for _ in range(26)]
-    for _ in range(25):
+    assert ticks.cursor == "0", "no run has ended yet"
+    runs = [ended(instance) for _ in range(3)]
+    for _ in range(6):
         ended(instance, failed=False)
     runs.append(ended(instance))
-    assert ticks.tick() == "50 run(s) ended since the last tick, 26 to report."
-    assert [run for _, run in ticks.told] == runs[:26]
-    assert ticks.tick() == "2 run(s) ended since the last tick, 1 to report."
+    assert ticks.tick() == "5 run(s) ended since the last tick, 3 to report."
+    assert [run for _, run in ticks.told] == runs[:3]
+    assert ticks.tick() == "5 run(s) ended since the last tick, 1 to report.", "the four of one kind that were left"
     assert [run for _, run in ticks.told] == runs
+
+
+@pytest.mark.parametrize(
+    ("asset", "job", "command"),
+    [
+        ("slate_predictions", "any", "nba-ml slate predict --date 2025-01`"),
+        ("", "slate", "nba-ml slate predict --date 2025-01`"),
+        ("slate_grades", "any", "nba-ml slate grade --month 2025-01`"),
+        ("", "slate_grading", "nba-ml slate grade --month 2025-01`"),
+        ("champion", "any", "nba-ml champion promote`"),
+        ("rollout", "any", "nba-ml rollout advance`"),
+        ("train_split", "slate", "nba-ml backfill --only-missing`"),
+        ("", "any", "nba-ml backfill --only-missing`"),
+    ],
+)
+def test_the_next_step_makes_what_the_run_did_not(asset: str, job: str, command: str) -> None:
+    assert failures._goes_on(dg.DagsterRun(job_name=job), asset, "2025-01").startswith(f"`{command}")
+    config = {"ops": {"slate_predictions": {"config": {"to_bigquery": True}}}}
+    to_bigquery = failures._goes_on(dg.DagsterRun(job_name=job, run_config=config), asset, "2025-01")
+    assert ("--date 2025-01 --to-bigquery`" in to_bigquery) is ("--date" in command)
 
 
 def test_what_a_notice_says_of_a_run(instance: dg.DagsterInstance) -> None:

@@ -22,13 +22,15 @@ class Area:
 
 AREAS = {
     "calibration": Area(
-        ("nba_ml/model/uncertainty.py",), ("model/test_calibration_values.py", "model/test_uncertainty.py")
+        ("nba_ml/model/uncertainty.py",),
+        ("model/test_calibration_values.py", "model/test_uncertainty.py"),
+        "not real_model",
     ),
     "planner": Area(("nba_ml/runner/planner.py",), ("runner/test_planner_rules.py",)),
     "notices": Area(
         ("nba_ml/monitoring", "nba_ml/defs/sensors/failures.py"),
         ("monitoring/test_health.py", "monitoring/test_notice_rules.py", "monitoring/test_notify.py"),
-        "not test_notify or subject or recipient or starttls or does_not_take",
+        "not test_notify or subject or recipient or starttls or does_not_take or without_a_target",
     ),
     "stores": Area(
         tuple(f"nba_ml/storage/{name}.py" for name in ("objects", "directory", "months", "opening")),
