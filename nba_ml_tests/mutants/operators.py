@@ -1,6 +1,7 @@
 """The faults that can be planted in a module: each replaces one piece of its text.
 
-Texts for people are left alone (docstrings, f-strings, what is raised), and so are annotations, imports and log lines.
+Texts for people are left alone (docstrings, f-strings, what is raised, `EXAMPLE_...`), and so are annotations, imports
+and log lines.
 """
 
 from __future__ import annotations
@@ -192,6 +193,10 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
         return
     if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
         return
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        [target, *_] = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if isinstance(target, ast.Name) and target.id.startswith("EXAMPLE_"):
+            return
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list", "type_params"):
             continue

@@ -15,6 +15,8 @@ from nba_ml_tests.mutants.operators import mutants_of
 
 MODULE = '''"""A module."""
 LIMIT: int | None = 3
+EXAMPLE_ROW: dict[str, int] = {"fatigue_score": 90}
+EXAMPLE_RECORD = judge(90, strict=True)
 
 def judge(n: int | None, *, strict: bool = True) -> bool:
     """Whether n is one or more."""
@@ -51,6 +53,7 @@ def test_each_operator_plants_its_faults_and_leaves_texts_alone() -> None:
         ("return n >= LIMIT", "return None"),
     }
     assert expected <= planted
+    assert not any("EXAMPLE" in old for old, _ in planted)
     assert not any("log.warning" in old or '"""' in old or "&" in new or "n + 1" in new for old, new in planted)
     for mutant in mutants_of("a.py", MODULE):
         assert mutant.plant(MODULE) != MODULE
