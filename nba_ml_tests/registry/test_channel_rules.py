@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from nba_ml.contract.errors import ChannelError, PublicationError, ReleaseError
+from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError
 from nba_ml.registry.channel import (
     CHAMPION,
     EARLIER,
@@ -429,6 +429,27 @@ def test_what_serves_is_what_was_read_back_last() -> None:
     assert MoveResult(first(), True, later=first(2)).serving == first(2)
 
 
+def test_a_recorded_state_whose_bundle_is_gone_holds_up_what_does_not_replace_it(store: DirectoryStore) -> None:
+    """Guards against silence: whoever moves nothing, or is refused, is told why the recorded move is not applied."""
+    accepted(store, first())
+    gone = next_state(first(), kind="promote", reason=WHY, at=AT, champion=model(2))
+    store.create(history_name(2), gone.to_bytes())
+    with pytest.raises(BundleError, match=r"^Serial 2 of the history .promote, .* cannot be applied"):
+        move_channel(store, lambda _: None)
+
+    def refuse(present: Channel | None) -> Channel:
+        assert present == gone, "decided on the newest state, applied or not"
+        raise ReleaseError("It is too early.")
+
+    with pytest.raises(ReleaseError, match=r"^It is too early\. Serial 2 of the history"):
+        move_channel(store, refuse)
+    assert read_pointer(store) == first()
+    back = next_state(gone, kind="rollback", reason=WHY, at=AT, champion=model(1), earlier=())
+    assert move_channel(store, lambda _: back).moved, "its champion serves already"
+    with pytest.raises(ReleaseError, match=r"^It is too early\.$"):
+        move_channel(store, lambda _: (_ for _ in ()).throw(ReleaseError("It is too early.")))
+
+
 def test_a_state_that_cannot_be_carried_out_says_the_way_out(store: DirectoryStore) -> None:
     gone = next_state(first(), kind="promote", reason=WHY, at=AT, champion=model(2))
     assert f"champion rollback --to {model(1).model_id} --from-serial 2" in why_not_applied(store, first(), gone)
@@ -470,6 +491,19 @@ def test_the_history_is_read_in_order_and_as_far_as_asked(store: DirectoryStore)
     store.write(history_name(3), state.to_bytes())
     with pytest.raises(ChannelError, match="contains the state of serial 4"):
         read_state(store, 3)
+
+
+def test_a_damaged_state_is_refused() -> None:
+    """Guards against a flipped bit, bytes of another form, and content under the digest of other content."""
+    data = first().to_bytes()
+    assert Channel.from_bytes(data, "the uri") == first()
+    other = data.replace(b'"promote"', b'"rollback"')
+    for damaged in (other, data + b" ", data.replace(b"\n  ", b"\n "), data[:-1]):
+        with pytest.raises(ChannelError, match=r"^the uri is damaged: its stated digest"):
+            Channel.from_bytes(damaged, "the uri")
+    for damaged in (b"", b"[]", b"{}", data[:-2], data.replace(b"champion", b"champagne", 1), b"[" * 100_000):
+        with pytest.raises(ChannelError, match=r"^the uri is not a channel of format 1"):
+            Channel.from_bytes(damaged, "the uri")
 
 
 def test_a_pointer_that_was_removed_is_reported(store: DirectoryStore) -> None:

@@ -252,8 +252,12 @@ def test_another_content_type(client: Client, headers: dict[str, str]) -> None:
     problem(client.post("/predict", b"{}", headers), 415)
 
 
-def test_other_paths_and_methods(client: Client) -> None:
-    """Guards errors of the framework: they are problem documents too."""
+def test_other_paths_and_methods(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    """Guards errors of the framework: they are problem documents too; and the log, against a path of 16 KiB."""
+    caplog.set_level(logging.INFO, "nba_ml.serving")
+    answer = client.get("/" + "x" * 300)
+    assert problem(answer, 404)["status"] == 404
+    assert "server" not in answer.headers
     assert problem(client.get("/predict"), 405)["detail"] == "/predict takes only POST."
     assert "GET, HEAD /health" in problem(client.get("/nowhere"), 404)["detail"]
     for method, path, allowed in (("OPTIONS", "/predict", "POST"), ("DELETE", "/health", "GET, HEAD")):
@@ -262,6 +266,8 @@ def test_other_paths_and_methods(client: Client) -> None:
         assert answer.headers["allow"] == allowed
     for path in ("/predict/", "/health/", "//health"):  # not sent on to a host that the proxy does not know
         problem(client.get(path), 404)
+    logged = [getattr(record, "fields", {}).get("path") for record in caplog.records]
+    assert "/" + "x" * 199 in logged, "the first 200 characters"
 
 
 def test_a_monitor_may_ask_with_head(client: Client, caplog: pytest.LogCaptureFixture) -> None:
