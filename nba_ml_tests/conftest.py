@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +29,9 @@ from nba_ml_tests.cloud.bigquery import bigquery_emulator
 from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint
 from nba_ml_tests.faults.summary import pytest_terminal_summary
 from nba_ml_tests.profiles import load_profile
+
+if TYPE_CHECKING:
+    from nba_ml_tests.trained_home import TrainedHomes
 
 # Fixtures, here for every test, and the line that counts the faults.
 __all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "pytest_terminal_summary"]
@@ -91,7 +95,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("e2e")
     if place.startswith("cloud/") or _needs_emulator(item):
         item.add_marker("cloud")
-    if place.startswith(SLOW) or "built" in getattr(item, "fixturenames", ()):  # `built`: a home trained by the command
+    if place.startswith(SLOW) or "trained_homes" in getattr(item, "fixturenames", ()):
         item.add_marker("slow")
     if not any(item.get_closest_marker(name) for name in ("e2e", "cloud", "slow")):
         item.add_marker("unit")
@@ -173,3 +177,12 @@ def trained() -> Trained:
     fitted = fit(sides["train"], sides["early_stopping"], QUICK, V2_33FEATURES, threads=1)
     report = report_training(fitted, fitted.booster, samples, split, QUICK, V2_33FEATURES, threads=1)
     return Trained(tables, split, samples, fitted, report, make_record(report, fitted.booster, V2_33FEATURES))
+
+
+@pytest.fixture(scope="session")
+def trained_homes(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> TrainedHomes:
+    """Homes in which the command line trained months, for all workers. Read only: a test works on a copy."""
+    from nba_ml_tests.trained_home import made_once  # Dagster, without which scripts import this module
+
+    own = tmp_path_factory.getbasetemp()
+    return made_once(own if worker_id == "master" else own.parent)

@@ -17,33 +17,24 @@ from nba_ml.defs.resources import open_store
 from nba_ml.settings import Settings
 from nba_ml.testing import check_month
 from nba_ml_tests.cli.command import Home
-from nba_ml_tests.cli.conftest import copy_months
+from nba_ml_tests.trained_home import TrainedHomes, copy_home
 
 REFUSED = "2021-12"
 """Two months of data: the averages are better, and the owner must see it."""
 
 
 @pytest.fixture(scope="module")
-def shipped(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def shipped(trained_homes: TrainedHomes, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home under the shipped limits with the chain of three months, of which none is good enough."""
-    folder = tmp_path_factory.mktemp("shipped")
-    home = Home(folder / "home", copy_months(folder / "three", "2021-10", "2021-11", REFUSED), limits=None)
-    ended = home.run("backfill")
-    assert ended.returncode == 1, ended.stdout + ended.stderr
-    (folder / "said").write_text(ended.stdout)
-    return home
-
-
-def said(home: Home) -> str:
-    return (home.root.parent / "said").read_text()
+    return copy_home(trained_homes.refused, tmp_path_factory.mktemp("shipped") / "home")
 
 
 # -- refused -----------------------------------------------------------------------------------------
 
 
-def test_a_refused_month_is_passed_over_and_said_in_plain_words(shipped: Home) -> None:
+def test_a_refused_month_is_passed_over_and_said_in_plain_words(shipped: Home, trained_homes: TrainedHomes) -> None:
     """Guards against a backfill that ends at its second month, and against one that hides what it left out."""
-    lines = said(shipped).splitlines()
+    lines = trained_homes.said_refused.splitlines()
     assert "Refused and not published: 2021-11, 2021-12." in " ".join(lines)
     [line] = [line for line in lines if line.startswith(f"{REFUSED} refused: ")]
     assert "may not be published" in line

@@ -16,7 +16,7 @@ import pytest
 
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cli.command import Home
-from nba_ml_tests.cli.conftest import copy_months
+from nba_ml_tests.trained_home import MONTHS, copy_months
 
 FAILED, COULD_NOT_RUN = 1, 2
 
@@ -229,8 +229,8 @@ BAD_FILES: dict[str, tuple[Callable[[pa.Table], pa.Table], str]] = {
 @pytest.mark.parametrize("fault", [*BAD_FILES, "cut short"])
 def test_a_bad_file_is_refused_whole(tmp_path: Path, built: Home, fault: str) -> None:
     """Guards against a wrong box score in every later average, and against a month written in part."""
-    data = copy_months(tmp_path / "data", "2021-10", "2021-11", "2021-12")
-    file = data / "player_games" / "2021-12.parquet"
+    data = copy_months(tmp_path / "data", *MONTHS)
+    file = data / "player_games" / f"{MONTHS[-1]}.parquet"
     if fault == "cut short":
         file.write_bytes(file.read_bytes()[:-2000])
         said = r"is not a readable Parquet file"
@@ -246,7 +246,7 @@ def test_a_bad_file_is_refused_whole(tmp_path: Path, built: Home, fault: str) ->
         "player_game_summary",
         code=FAILED,
     )
-    assert message.startswith(f"2021-12 failed: player_game_summary: {file}")
+    assert message.startswith(f"{MONTHS[-1]} failed: player_game_summary: {file}")
     assert re.search(said, message)
     assert (built.files("store"), built.files("artifacts")) == before
 
@@ -255,19 +255,18 @@ def test_a_bad_file_is_refused_whole(tmp_path: Path, built: Home, fault: str) ->
 
 
 def manifest_uri(home: Home) -> str:
-    """The manifest's URI, as `run` printed it."""
-    found = re.search(r"manifest +(file://\S+)", (home.root.parent / "said").read_text())
-    assert found is not None
-    return found[1]
+    """Where the last month's manifest lies."""
+    (manifest,) = (home.root / "artifacts/xgboost_v1").glob("*_202201_*_manifest.json")
+    return manifest.as_uri()
 
 
 def test_run_shows_the_model_beside_its_baselines(built: Home) -> None:
     """Guards against a run that ends without a word on how good the model is and where it lies."""
-    said = (built.root.parent / "said").read_text()
-    assert "Validation, 2021-11-" in said
+    said = built.run_here("run").stdout
+    assert "Validation, 2022-01-" in said
     for predictor in ("xgboost", "season_average", "last_10_average", "last_5_average", "mock"):
         assert re.search(rf"│ {predictor} +│ [\d,]+ +│ \d\.\d{{3}} │", said), predictor
-    assert re.search(r"Published xgboost_v1_33features_202111_[0-9a-f]{12}\n", said)
+    assert re.search(r"Published xgboost_v1_33features_202201_[0-9a-f]{12}\n", said)
     uris = re.findall(r"(booster|metadata|manifest) +(file://\S+)", said)
     assert [name for name, _ in uris] == ["booster", "metadata", "manifest"]
     assert all("/a%20home/artifacts/xgboost_v1/" in uri for _, uri in uris)
@@ -278,7 +277,7 @@ def test_running_again_runs_nothing(built: Home) -> None:
     before = built.runs()
     again = built.run_here("run")
     assert (again.returncode, again.stderr) == (0, "")
-    assert again.stdout.startswith("0 month(s) run, 2 already up to date.")
+    assert again.stdout.startswith("0 month(s) run, 4 already up to date.")
     assert manifest_uri(built) in again.stdout
     assert built.runs() == before
 
@@ -288,7 +287,7 @@ def test_verify_accepts_what_was_published(built: Home) -> None:
     ended = built.run_here("verify", manifest_uri(built))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.fullmatch(
-        r"xgboost_v1_33features_202111_[0-9a-f]{12}: verified\. .* 20 reference predictions .*\n", ended.stdout
+        r"xgboost_v1_33features_202201_[0-9a-f]{12}: verified\. .* 20 reference predictions .*\n", ended.stdout
     )
 
 

@@ -21,8 +21,8 @@ from dagster._utils.interrupts import capture_interrupts
 from nba_ml.contract.assets import COMMAND_TAG, FEATURE_ASSETS, MONTHLY_ASSETS
 from nba_ml.runner.signals import signals_noticed
 from nba_ml_tests.cli.command import Home
-from nba_ml_tests.cli.conftest import MONTHS, copy_months
 from nba_ml_tests.processes import heed_signals
+from nba_ml_tests.trained_home import MONTHS, TrainedHomes, copy_home, copy_months
 
 ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE}
 
@@ -67,16 +67,15 @@ def killed(home: Home, when: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, four_months: Path) -> Home:
-    """A home in which the backfill of four months ran uninterrupted, on one thread."""
-    home = Home(tmp_path_factory.mktemp("whole") / "home", four_months, threads=1)
-    ended = home.run("backfill")
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert told(ended.stdout) == [
-        *lines(*((m, MONTHLY_ASSETS) for m in MONTHS)),
-        "4 month(s) run, 0 already up to date.",
+def whole(trained_homes: TrainedHomes, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home in which nothing interrupted the backfill, on one thread: three months, then the fourth."""
+    assert told(trained_homes.said_published) == [
+        *lines(*((m, MONTHLY_ASSETS) for m in MONTHS[:3])),
+        "3 month(s) run, 0 already up to date.",
+        *lines((MONTHS[3], MONTHLY_ASSETS)),
+        "1 month(s) run, 3 already up to date.",
     ]
-    return home
+    return copy_home(trained_homes.published, tmp_path_factory.mktemp("whole") / "home")
 
 
 def same(one: Home, other: Home) -> None:

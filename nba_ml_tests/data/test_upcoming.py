@@ -64,6 +64,7 @@ def vectors(table: pa.Table) -> dict[tuple[object, ...], bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "month", "dates"), [("2022-01", MONTH, 31), ("2022-04", "2025-04", 24)])
 def test_features_of_every_date_are_those_computed_later(first: str, month: str, dates: int) -> None:
     """Guards against a prediction from features that training never sees: each date of a real month, before its games.

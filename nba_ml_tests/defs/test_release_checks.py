@@ -16,8 +16,8 @@ from nba_ml.defs.release_checks import build
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings
 from nba_ml.storage.opening import open_objects
-from nba_ml_tests.cli.conftest import copy_months
 from nba_ml_tests.limits import LENIENT, written
+from nba_ml_tests.trained_home import copy_months
 
 
 class Home:

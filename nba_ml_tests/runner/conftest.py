@@ -1,11 +1,9 @@
-"""A home in which the whole chain of three months ran, and calls of its store and of Dagster that are counted."""
+"""A home in which the whole chain of four months ran, and calls of its store and of Dagster that are counted."""
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ from nba_ml.storage import opening
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import StoredObject
 from nba_ml_tests.cli.command import Home
-from nba_ml_tests.cli.conftest import MONTHS, copy_months
+from nba_ml_tests.trained_home import MONTHS, TrainedHomes, copy_home
 
 THREE = MONTHS[:3]
 
@@ -25,22 +23,14 @@ Calls = Counter[str]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def trained(trained_homes: TrainedHomes, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Read only: a test that changes something takes `copied`."""
-    folder = tmp_path_factory.mktemp("trained")
-    home = Home(folder / "home", copy_months(folder / "three", *THREE))
-    ended = home.run_here("backfill")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return home
+    return copy_home(trained_homes.published, tmp_path_factory.mktemp("trained") / "home")
 
 
 @pytest.fixture
 def copied(trained: Home, tmp_path: Path) -> Home:
-    shutil.copytree(trained.root, tmp_path / "home")
-    home = replace(trained, root=tmp_path / "home")
-    for record in (home.root / "store/gcs_artifact").iterdir():  # the published addresses name the home
-        record.write_bytes(record.read_bytes().replace(trained.root.as_uri().encode(), home.root.as_uri().encode()))
-    return home
+    return copy_home(trained, tmp_path / "home")
 
 
 def settings_of(home: Home) -> Settings:

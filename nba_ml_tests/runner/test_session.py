@@ -14,6 +14,7 @@ from nba_ml.runner.check_run import check_month
 from nba_ml.runner.session import open_session
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.runner.conftest import THREE, Calls, count, settings_of
+from nba_ml_tests.trained_home import MONTHS
 
 
 def test_a_session_builds_the_graph_once(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +73,7 @@ def test_which_months_have_a_model_is_one_listing(trained: Home, calls: Calls) -
     """Guards `nba-ml check`, which listed the bucket once for each month."""
     with open_session(settings_of(trained)) as session:
         calls.clear()
-        assert session.planner.stored_months("xgboost_model") == set(THREE)
+        assert session.planner.stored_months("xgboost_model") == {*MONTHS}
         assert calls == {"names": 1}
         calls.clear()
         assert session.planner.stored_assets(THREE[0]) == {*MONTHLY_ASSETS}
