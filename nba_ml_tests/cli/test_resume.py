@@ -89,8 +89,9 @@ def same(one: Home, other: Home) -> None:
 def test_runs_of_the_command_say_what_they_made(whole: Home) -> None:
     """Guards the UI's list of runs: those of the terminal stood there without assets, as if they had made nothing."""
     with whole.instance() as instance:
-        runs = [run for run in instance.get_runs() if "dagster/partition" in run.tags]
-    assert {run.tags["dagster/partition"] for run in runs} == set(MONTHS)
+        # The fourth month was run in the tests' own process.
+        runs = [run for run in instance.get_runs() if run.tags.get("dagster/partition") in MONTHS[:3]]
+    assert {run.tags["dagster/partition"] for run in runs} == set(MONTHS[:3])
     for run in runs:
         assert {key.to_user_string() for key in run.asset_selection or ()} == set(MONTHLY_ASSETS)
         assert run.tags[COMMAND_TAG] == "nba-ml backfill"

@@ -59,6 +59,7 @@ def test_the_job_runs_these_and_makes_nothing(home: Home) -> None:
     assert "was never trained" in str(said["retraining_ran"].description)
 
 
+@pytest.mark.slow
 def test_a_failed_month_is_red_until_it_is_made_good_and_then_all_is_fine(home: Home) -> None:
     """Guards both directions: a failure that is forgotten, and an alarm that goes on after it was mended."""
     failed = home.run("monthly_model", "2021-11")

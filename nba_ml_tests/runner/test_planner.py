@@ -33,13 +33,18 @@ def booster(home: Home, month: str) -> Path:
     [Path.unlink, lambda file: file.write_bytes(file.read_bytes()[:-1]), lambda file: file.write_bytes(b"")],
     ids=["missing", "one byte short", "empty"],
 )
-def test_a_damaged_model_is_trained_again(copied: Home, harm: Callable[[Path], object]) -> None:
+def test_a_damaged_model_is_out_of_date(copied: Home, harm: Callable[[Path], object]) -> None:
     """Guards the promise of --only-missing, now that a model is verified only when its month is asked about."""
     harm(booster(copied, THREE[1]))
     found = out_of_date(copied, *THREE)
     assert found[THREE[0]] == ()
     assert set(TRAINED) <= set(found[THREE[1]])
     assert found[THREE[2]][0] == "predictions", "the month after was graded by that model"
+
+
+def test_a_damaged_model_is_trained_again(copied: Home) -> None:
+    """Guards against a model that is known to be damaged and stays so, and against more than that made again."""
+    booster(copied, THREE[1]).write_bytes(b"")
     with open_session(settings_of(copied)) as session:
         assert not session.planner.can_grade(THREE[2])
         done = list(session.run(THREE, MONTHLY_ASSETS, only_missing=True))
