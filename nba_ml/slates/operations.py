@@ -6,6 +6,7 @@ Combines rows, models and stored versions. The current time is an argument. The 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
@@ -53,8 +54,10 @@ class PredictionTable(Protocol):
         """The table's columns against those of a slate, in lines. Raises SlateError if it cannot be read."""
         ...
 
-    def write(self, kept: KeptSlate, *, is_current: bool) -> WriteResult:
+    def write(self, kept: KeptSlate, *, is_current: bool, versions: Sequence[KeptSlate] = ()) -> WriteResult:
         """Write a stored slate once. If it `is_current`, its rows become the active rows of its date.
+
+        `versions` are the stored versions of the date, for a table that cannot tell their rows from others.
 
         Raises SlateError if it cannot be written.
         """
@@ -98,7 +101,13 @@ class NoPredictionTable:
         """Raises SettingsError."""
         raise SettingsError(_NO_TABLE)
 
-    def write(self, kept: KeptSlate, *, is_current: bool) -> WriteResult:  # noqa: ARG002 (as the protocol has it)
+    def write(  # as the protocol has it
+        self,
+        kept: KeptSlate,  # noqa: ARG002
+        *,
+        is_current: bool,  # noqa: ARG002
+        versions: Sequence[KeptSlate] = (),  # noqa: ARG002
+    ) -> WriteResult:
         """Raises SettingsError."""
         raise SettingsError(f"{_NO_TABLE} The slate is stored: then run the same command again.")
 
@@ -152,7 +161,7 @@ def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> S
     day = kept.slate.report.game_date
     current, written = kept, None
     while (counts := slates.current(day) or kept).number != current.number or written is None:
-        current, written = counts, table.write(counts, is_current=True)
+        current, written = counts, table.write(counts, is_current=True, versions=slates.versions(day))
     if current.number == kept.number:
         return Sent(written)
     return Sent(table.write(kept, is_current=False), (current, written))

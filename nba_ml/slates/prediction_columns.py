@@ -73,8 +73,6 @@ class TableFit:
     def faults(self) -> list[str]:
         """Why the table cannot take a slate; empty if it can."""
         faults = [fault for column in COLUMNS if column.name in self.fields for fault in self._faults(column)]
-        if not {"slate_id", "prediction_id"} & self.fields.keys():
-            faults.append("it has neither slate_id nor prediction_id, by which versions of a slate are told apart")
         faults += [f"{field.name} is REQUIRED but not a column of slates" for field in self.unknown if _is_due(field)]
         return faults
 
@@ -96,9 +94,11 @@ class TableFit:
         return {name: scale for name, scale in scales.items() if scale < _AFTER.get(name, 2)}
 
     @property
-    def slate_key(self) -> str:
-        """SQL for the id of a row's slate: NULL for rows that nba_ml did not write."""
-        return "slate_id" if "slate_id" in self.fields else f"REGEXP_EXTRACT(prediction_id, r'{_SLATE_OF}')"
+    def slate_key(self) -> str | None:
+        """SQL for the id of a row's slate, NULL for other writers' rows; None if the table has no column for it."""
+        if "slate_id" in self.fields:
+            return "slate_id"
+        return f"REGEXP_EXTRACT(prediction_id, r'{_SLATE_OF}')" if "prediction_id" in self.fields else None
 
     def require(self) -> None:
         """Do nothing if the table can take a slate's rows.
@@ -144,6 +144,8 @@ class TableFit:
             field = self.fields.get(column.name)
             if field is None:
                 lost = "REQUIRED, missing" if column.name in REQUIRED else _WITHOUT.get(column.name, "not written")
+                if column.name == "slate_id" and self.slate_key is None:
+                    lost = "a slate is known by its job's id instead"
                 yield f"{column.name:28}{column.type:11}{'-':16}{lost}"
                 continue
             faults = "; ".join(self._faults(column))

@@ -3,11 +3,12 @@
 The job id is derived from the slate's id, so a retry after a lost response finds the job that did the work. A load job
 is atomic: it loads all rows of a slate or none. Rows are loaded inactive. One statement then activates the version that
 counts and deactivates all others, so a reader never finds two active rows of a player, even if a writer dies between
-the steps.
+the steps. A table without a column for the slate's id takes a slate in one transaction instead
+(`slate_transaction`).
 """
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
@@ -23,6 +24,7 @@ from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.slates.prediction_columns import TableFit, parquet_file, require_kept
 from nba_ml.slates.served_table import create_table, served_rows, system_id_of
 from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED
+from nba_ml.slates.slate_transaction import count_replaced, count_written, parameters_of, replace_rows, with_activity
 from nba_ml.slates.store import KeptSlate
 from nba_ml.sources.bigquery_connection import (
     ONCE,
@@ -45,6 +47,8 @@ from nba_ml.sources.job_costs import record_job
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Job = TypeVar("Job", bigquery.LoadJob, bigquery.QueryJob)
+Parameters = Sequence[bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter]
 
 _ATTEMPTS = 20
 """Maximum load jobs per slate. A failed job loads nothing but keeps its id, so each attempt needs a new id."""
@@ -89,11 +93,12 @@ class BigQueryPredictionTable:
             table = self._table(client, name)
         return list(TableFit(name, table.schema).report())
 
-    def write(self, kept: KeptSlate, *, is_current: bool) -> TableWrite:
+    def write(self, kept: KeptSlate, *, is_current: bool, versions: Sequence[KeptSlate] = ()) -> TableWrite:
         """Write a stored slate to the table, and verify that its rows exist.
 
         Appends rows and never replaces any. If the slate is the version of its date that counts, one statement
-        activates its served rows and deactivates those of other versions.
+        activates its served rows and deactivates those of other versions. `versions` are the stored versions of the
+        date: a table without a column for the slate's id needs them to know which rows those are.
 
         Raises:
             SlateError: the table does not exist, or its columns do not match; BigQuery rejects the request or does not
@@ -107,7 +112,9 @@ class BigQueryPredictionTable:
             fit.require()
             require_kept(name, table, kept.slate.report.game_date)
             self._require_own_ids(client, fit, kept)
-            rows = fit.rows(served_rows(kept.slate, kept.number, kept.slate_id, self.system_ids))
+            if fit.slate_key is None:
+                return self._replace(client, fit, table, kept, (kept, *versions) if is_current else ())
+            rows = self._rows(fit, kept)
             before = self._count(client, fit, kept)
             if before == 0 and rows.num_rows:
                 self._load(client, fit, table, rows, kept)
@@ -120,6 +127,9 @@ class BigQueryPredictionTable:
                 )
             retired = self._activate(client, fit, kept) if is_current else 0
         return TableWrite(name.strip("`"), rows.num_rows, loaded=before == 0 and rows.num_rows > 0, retired=retired)
+
+    def _rows(self, fit: TableFit, kept: KeptSlate) -> pa.Table:
+        return fit.rows(served_rows(kept.slate, kept.number, kept.slate_id, self.system_ids))
 
     def _client(self) -> AbstractContextManager[bigquery.Client]:
         return self.connection.get_client()
@@ -160,28 +170,73 @@ class BigQueryPredictionTable:
     def _live(self, client: bigquery.Client, fit: TableFit, kept: KeptSlate, system_id: str) -> int:
         """Number of other writers' active rows with a system id, on the days up to the slate's."""
         days = f"game_date BETWEEN DATE_SUB(@day, INTERVAL {_LIVE_DAYS} DAY) AND @day"
+        of_others = f" AND {fit.slate_key} IS NULL" if fit.slate_key else ""  # else every row may be another writer's
         statement = (
-            f"SELECT COUNT(*) AS n FROM {fit.name} "
-            f"WHERE {days} AND is_active AND system_id = '{system_id}' AND {fit.slate_key} IS NULL"
+            f"SELECT COUNT(*) AS n FROM {fit.name} WHERE {days} AND is_active AND system_id = '{system_id}'{of_others}"
         )
         return int(self._retried(self._ask, client, statement, kept, "slate-live")[0]["n"])
 
     def _load(
         self, client: bigquery.Client, fit: TableFit, table: bigquery.Table, rows: pa.Table, kept: KeptSlate
     ) -> None:
-        """Run load jobs until one succeeds. A successful job of an earlier call counts too."""
-        data, jobs = parquet_file(rows), _job_name(table.reference, kept)
+        """Load the rows, unless an earlier call did and they still exist."""
+        data = parquet_file(rows)
+        self._once(
+            _job_name(table.reference, kept),
+            lambda job_id: _started(client, job_id, data, table, fit),
+            lambda: self._count(client, fit, kept) > 0,
+        )
+
+    def _replace(
+        self,
+        client: bigquery.Client,
+        fit: TableFit,
+        table: bigquery.Table,
+        kept: KeptSlate,
+        versions: Sequence[KeptSlate],
+    ) -> TableWrite:
+        """Write the slate in one transaction. `versions` are those that it replaces, empty if another one counts."""
+        rows = with_activity(self._rows(fit, kept), is_current=bool(versions))
+        day = kept.slate.report.game_date
+        parameters = parameters_of(day, rows, [self._rows(fit, version) for version in versions])
+        [before] = self._retried(self._asked, client, count_replaced(fit), parameters, "slate-replaced")
+        jobs = f"{_job_name(table.reference, kept)}_replaces"
+        config = self._config(parameters, "slate-replace")
+        # A job that failed is retried under the next id: BigQuery rejects one of two concurrent transactions.
+        job, ours = self._retried(
+            self._once, jobs, lambda job_id: _replaced(client, job_id, replace_rows(fit), table, config), lambda: True
+        )
+        if ours:
+            record_job(cost_of(job, "slate-replace"))
+        [after] = self._retried(self._asked, client, count_written(fit), parameters, "slate-written")
+        if after["n"] != rows.num_rows:
+            raise SlateError(
+                f"{fit.name} has {after['n']:,} of the {rows.num_rows:,} rows that job {job.job_id} wrote for slate "
+                f"{kept.slate_id}: they were changed since, by another writer or another version of the slate. They "
+                "are not written again, because the table has neither slate_id nor prediction_id. Correct is_active "
+                f"of {day} in the table. The stored slate at {kept.uri} is complete."
+            )
+        retired = int(before["n"]) if ours else 0
+        return TableWrite(fit.name.strip("`"), rows.num_rows, loaded=ours and rows.num_rows > 0, retired=retired)
+
+    def _once(
+        self, jobs: str, start: Callable[[str], tuple[Job, bool]], is_kept: Callable[[], bool]
+    ) -> tuple[Job, bool]:
+        """Run jobs until one succeeds. A successful job of an earlier call counts too, if its rows are kept.
+
+        Returns the job, and whether this call started it.
+        """
         for attempt in range(1, _ATTEMPTS + 1):
-            job, ours = self._retried(_started, client, f"{jobs}-{attempt}", data, table, fit)
+            job, ours = self._retried(start, f"{jobs}-{attempt}")
             failure = job.exception(timeout=self.connection.deadline_seconds)  # type: ignore[no-untyped-call]
             # Ignore an earlier call's job if its rows were removed since, or if it failed: the cause may be fixed.
-            if failure is None and (ours or self._count(client, fit, kept)):
-                return
+            if failure is None and (ours or is_kept()):
+                return job, ours
             if failure is not None and ours:
                 raise failure
         raise SlateError(
-            f"{fit.name}: {_ATTEMPTS} load jobs of slate {kept.slate_id} failed, or their rows were removed. Check the "
-            f"project's jobs {jobs}-*, and load the file manually: {kept.uri}."
+            f"{self.table}: {_ATTEMPTS} jobs of the slate failed, or their rows were removed. Check the project's jobs "
+            f"{jobs}-*, and load the slate's file manually."
         )
 
     def _count(self, client: bigquery.Client, fit: TableFit, kept: KeptSlate) -> int:
@@ -212,23 +267,30 @@ class BigQueryPredictionTable:
         return int(found[0]["n"])
 
     def _ask(self, client: bigquery.Client, statement: str, kept: KeptSlate, label: str) -> list[bigquery.Row]:
+        """Run a statement about a slate and return its rows."""
+        parameters = [
+            bigquery.ScalarQueryParameter("day", "DATE", kept.slate.report.game_date),
+            bigquery.ScalarQueryParameter("slate_id", "STRING", kept.slate_id),
+        ]
+        return self._asked(client, statement, parameters, label)
+
+    def _asked(self, client: bigquery.Client, statement: str, parameters: Parameters, label: str) -> list[bigquery.Row]:
         """Run a statement and return its rows. They are few, so this does not use the Storage Read API.
 
         BigQuery runs it in the location of the table.
         """
-        config = bigquery.QueryJobConfig(
-            query_parameters=[
-                bigquery.ScalarQueryParameter("day", "DATE", kept.slate.report.game_date),
-                bigquery.ScalarQueryParameter("slate_id", "STRING", kept.slate_id),
-            ],
-            maximum_bytes_billed=self.connection.maximum_bytes_billed,
-            labels={"application": "nba_ml", "query": label},
-        )
-        seconds = self.connection.request_seconds
+        config, seconds = self._config(parameters, label), self.connection.request_seconds
         job = client.query(statement, job_config=config, timeout=seconds, retry=ONCE, job_retry=None)
         rows = list(job.result(timeout=self.connection.deadline_seconds, retry=ONCE, job_retry=None))
         record_job(cost_of(job, label))
         return rows
+
+    def _config(self, parameters: Parameters, label: str) -> bigquery.QueryJobConfig:
+        return bigquery.QueryJobConfig(
+            query_parameters=parameters,
+            maximum_bytes_billed=self.connection.maximum_bytes_billed,
+            labels={"application": "nba_ml", "query": label},
+        )
 
     def _retried(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
         """Call a function, with retries after transient errors. All calls here are idempotent."""
@@ -310,6 +372,22 @@ def _started(
     except gexc.Conflict:
         begun = client.get_job(job_id, location=table.location, retry=ONCE)
         if not isinstance(begun, bigquery.LoadJob):
+            raise
+        return begun, False
+    return job, True
+
+
+def _replaced(
+    client: bigquery.Client, job_id: str, statement: str, table: bigquery.Table, config: bigquery.QueryJobConfig
+) -> tuple[bigquery.QueryJob, bool]:
+    """Start the statement's job with that id. Returns as `_started`."""
+    try:
+        job = client.query(
+            statement, job_id=job_id, location=table.location, job_config=config, retry=ONCE, job_retry=None
+        )
+    except gexc.Conflict:
+        begun = client.get_job(job_id, location=table.location, retry=ONCE)
+        if not isinstance(begun, bigquery.QueryJob):
             raise
         return begun, False
     return job, True

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from google.api_core.exceptions import ServiceUnavailable
 from google.cloud import bigquery
 
 from nba_ml.contract.errors import SettingsError, SlateError
@@ -19,6 +21,8 @@ from nba_ml.settings import Settings
 from nba_ml.slates.operations import send_slate
 from nba_ml.slates.platform_rows import counted_rows
 from nba_ml.slates.prediction_columns import TableFit, require_kept
+from nba_ml.slates.prediction_table import BigQueryPredictionTable, P, T
+from nba_ml.slates.served_table import REQUIRED
 from nba_ml.slates.slate import Slate, score_slate
 from nba_ml.slates.store import SlateStore
 from nba_ml.sources.platform_predictions import BigQueryPlatformPredictions
@@ -62,21 +66,26 @@ def schema_of(epoch: str) -> list[bigquery.SchemaField]:
     return [*schema, bigquery.SchemaField("data_quality_issues", "STRING", mode="REPEATED")]
 
 
-def platform_table(emulator: BigQueryEmulator, epoch: str, folder: Path) -> Table:
+def platform_table(
+    emulator: BigQueryEmulator, epoch: str, folder: Path, schema: list[bigquery.SchemaField] | None = None
+) -> Table:
     dataset = f"d{secrets.token_hex(6)}"
     emulator.client.create_dataset(dataset)
-    made = bigquery.Table(f"{PROJECT}.{dataset}.player_prop_predictions", schema=schema_of(epoch))
+    schema = schema or schema_of(epoch)
+    made = bigquery.Table(f"{PROJECT}.{dataset}.player_prop_predictions", schema=schema)
     made.time_partitioning = bigquery.TimePartitioning(field="game_date")
-    made.clustering_fields = ["system_id", "player_lookup", "confidence_score", "game_date"]
+    names = {field.name for field in schema}
+    clustered = ["system_id", "player_lookup", "confidence_score", "game_date"]
+    made.clustering_fields = [name for name in clustered if name in names]
     made.require_partition_filter = True
     emulator.client.create_table(made)
     return Table(emulator, f"{dataset}.player_prop_predictions", SlateStore(DirectoryStore(folder)))
 
 
 @cache
-def with_lines(rule: str | None = None, serial: int = 7) -> Slate:
-    """The day's slate, every third player with a points line."""
-    rows = slate_rows_of(DAY)
+def with_lines(rule: str | None = None, serial: int = 7, out: int = 0) -> Slate:
+    """The day's slate, every third player with a points line, without the first players if some are `out`."""
+    rows = slate_rows_of(DAY).slice(out)
     line, has, opening, move = (
         V2_33FEATURES.index(name)
         for name in ("vegas_points_line", "has_vegas_line", "vegas_opening_line", "vegas_line_move")
@@ -173,6 +182,94 @@ def test_a_challenger_takes_no_system_id_that_is_live(
     assert writer.write(kept, is_current=True).loaded
 
 
+NO_KEY = {
+    "first epoch": [field for field in schema_of("first") if field.name != "prediction_id"],
+    "six columns": [field for field in schema_of("first") if field.name in REQUIRED],
+}
+"""Tables without a column that holds the slate's id."""
+
+
+class Losing(BigQueryPredictionTable):
+    """Loses the answer to the first statement that it starts, which BigQuery runs all the same."""
+
+    lost = 0
+
+    def _retried(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        def losing(*arguments: P.args, **named: P.kwargs) -> T:
+            answer = function(*arguments, **named)
+            if isinstance(answer, tuple) and not self.lost:
+                self.lost += 1
+                raise ServiceUnavailable("the answer is lost")
+            return answer
+
+        return super()._retried(losing, *arguments, **named)
+
+
+@pytest.mark.parametrize("form", NO_KEY)
+def test_a_table_without_a_slates_id_takes_it_once_by_the_id_of_the_job(
+    bigquery_emulator: BigQueryEmulator, form: str, tmp_path: Path
+) -> None:
+    """Guards against a slate that is written twice, two active rows, and a player who is out and still active."""
+    table = platform_table(bigquery_emulator, "first", tmp_path, NO_KEY[form])
+    slate = with_lines()
+    player, game = (slate.served.column(name)[0].as_py() for name in ("player_lookup", "game_id"))
+    values = {
+        **{"player_lookup": f"'{player}'", "game_date": f"DATE '{DAY}'", "game_id": f"'{game}'"},
+        **{"predicted_points": "3", "is_active": "TRUE", "prediction_version": "1", "confidence_score": "50"},
+        **{"recommendation": "'PASS'", "created_at": f"TIMESTAMP '{DAY}'", "system_id": "'xgboost_v1'"},
+    }
+    there = {field.name for field in NO_KEY[form]}
+    for system_id in ("'xgboost_v1'", "'zone_matchup_v1'"):
+        row = {name: value for name, value in {**values, "system_id": system_id}.items() if name in there}
+        table.sql(f"INSERT INTO {table.name} ({', '.join(row)}) VALUES ({', '.join(row.values())})")
+
+    def active() -> dict[str, list[Decimal]]:
+        sql = f"SELECT player_lookup, predicted_points FROM {table.name} WHERE game_date = @day AND is_active " + (
+            "AND system_id = 'xgboost_v1'"
+        )
+        found: dict[str, list[Decimal]] = {}
+        for each in table.emulator.connection().rows(sql, {"day": DAY}, "test").to_pylist():
+            found.setdefault(each["player_lookup"], []).append(each["predicted_points"])
+        return found
+
+    def predicted(slate: Slate) -> dict[str, list[Decimal]]:
+        places = Decimal("0.1")
+        return {
+            row["player_lookup"]: [Decimal(str(row["predicted_points"])).quantize(places, ROUND_HALF_UP)]
+            for row in slate.served.to_pylist()
+        }
+
+    writer = Losing(table.emulator.connection(), table.name)
+    first = table.store.keep(slate)
+    written = [send_slate(writer, table.store, first).written for _ in range(2)]
+    assert (writer.lost, [each.rows for each in written]) == (1, [slate.report.served] * 2)
+    assert active() == predicted(slate)
+    second = table.store.keep(with_lines(serial=8, out=5))
+    assert send_slate(table.writer(), table.store, second).written.retired == slate.report.served
+    assert active() == predicted(second.slate)
+    late = send_slate(table.writer(), table.store, first)
+    assert (late.current and late.current[0].number, active()) == (2, predicted(second.slate))
+    count = f"SELECT COUNT(*) AS n FROM {table.name} WHERE game_date = @day"
+    rows = table.emulator.connection().rows(count, {"day": DAY}, "test").to_pylist()
+    assert rows == [{"n": 2 + first.slate.report.served + second.slate.report.served}]
+    table.sql(f"UPDATE {table.name} SET is_active = FALSE WHERE game_date = '{DAY}' AND player_lookup != '{player}'")
+    with pytest.raises(SlateError, match=r"has 0 of the .* rows that job .*Correct is_active of 2022-01-15"):
+        table.writer().write(second, is_current=True)
+
+
+def test_a_challengers_id_must_be_named_for_a_table_without_a_slates_id(
+    bigquery_emulator: BigQueryEmulator, tmp_path: Path
+) -> None:
+    """Guards against a challenger under the id of a system of the platform, where nobody can tell the rows apart."""
+    table = platform_table(bigquery_emulator, "first", tmp_path, NO_KEY["six columns"])
+    kept, writer = table.store.keep(with_lines("mock")), table.writer()
+    assert writer.write(kept, is_current=True).loaded
+    with pytest.raises(SlateError, match=r"active rows of other writers have too.*NBA_ML_SYSTEM_IDS=challenger="):
+        writer.write(kept, is_current=True)
+    writer.system_ids = {"challenger": "mock"}
+    assert not writer.write(kept, is_current=True).loaded
+
+
 # --- without a server -----------------------------------------------------------------------------------------------
 
 
@@ -186,6 +283,7 @@ def test_what_a_table_loses_is_shown_at_once() -> None:
     assert "left out" in shown["key_factors"]
     assert lines[-1].startswith("To add what is missing: ALTER TABLE `p.d.t` ADD COLUMN model_version STRING")
     assert lines[-1].count("ADD COLUMN") == 7
+    assert any("known by its job's id" in line for line in TableFit("`p.d.t`", NO_KEY["six columns"]).report())
     required = [*schema_of("third"), bigquery.SchemaField("sport", "STRING", mode="REQUIRED")]
     assert "a slate cannot be written" in list(TableFit("`p.d.t`", required).report())[-2]
 

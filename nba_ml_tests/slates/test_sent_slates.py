@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import product
 
 import pytest
 
 from nba_ml.slates.operations import send_slate
-from nba_ml.slates.prediction_table import BigQueryPredictionTable
+from nba_ml.slates.prediction_table import BigQueryPredictionTable, TableWrite
 from nba_ml.slates.store import KeptSlate
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, slate, systems
 from nba_ml_tests.slates.test_prediction_table import Table, table
@@ -42,10 +42,10 @@ class Dies(BigQueryPredictionTable):
 class DiesOnOthers(BigQueryPredictionTable):
     """A writer that ends before it writes a version that does not count."""
 
-    def write(self, kept: KeptSlate, *, is_current: bool) -> object:  # type: ignore[override]
+    def write(self, kept: KeptSlate, *, is_current: bool, versions: Sequence[KeptSlate] = ()) -> TableWrite:
         if not is_current:
             raise KeyboardInterrupt
-        return super().write(kept, is_current=is_current)
+        return super().write(kept, is_current=is_current, versions=versions)
 
 
 def dying(there: Table, kind: Callable[..., BigQueryPredictionTable]) -> BigQueryPredictionTable:
