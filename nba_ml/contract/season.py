@@ -15,6 +15,9 @@ EARLY_SEASON_DAYS = 14
 """Days from a season's opening game whose rows are flagged and excluded from training. Rolling averages over two or
 three games are noise, and the platform's feature store flags them too."""
 
+_CUP_SINCE = 2023
+"""The first season with a cup, whose last rounds leave days of early December free."""
+
 _OFF_SEASON = (7, 8, 9)
 """July to September: no games in most years, so no partitions."""
 
@@ -27,12 +30,19 @@ def _name(first: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Season:
-    """A season's dates, all inclusive: opening game, last regular-season game, last game, and a break in between."""
+    """A season's dates, all inclusive: opening game, last regular-season game, last game, and a break in between.
+
+    `all_star` is the Sunday of the All-Star game, None for the third one of February. `cup_breaks` are the dates
+    without games in the last rounds of the cup, None if they are unknown. `known`: the schedule has been published.
+    """
 
     opening: date
     regular_end: date
     last: date
     pause: tuple[date, date] | None = None
+    all_star: date | None = None
+    cup_breaks: tuple[date, ...] | None = None
+    known: bool = True
 
     @property
     def name(self) -> str:
@@ -46,21 +56,58 @@ class Season:
             return begins <= ends
         return begins <= min(ends, self.pause[0] - timedelta(1)) or max(begins, self.pause[1] + timedelta(1)) <= ends
 
+    def may_break_on(self, day: date) -> bool:
+        """Whether the calendar may leave a date of the regular season free.
+
+        That is Thanksgiving, Christmas Eve, election day, the All-Star break, the last rounds of the cup, the Monday of
+        the college final, and the day before the season's last.
+        """
+        all_star = self.all_star or _third_sunday(date(self.opening.year + 1, 2, 1))
+        if all_star - timedelta(2) <= day <= all_star + timedelta(4) or day == self.regular_end - timedelta(1):
+            return True
+        match day.month, day.weekday():
+            case (11, 1) | (4, 0):
+                return 2 <= day.day <= 8
+            case 11, 3:
+                return 22 <= day.day <= 28
+            case 12, _:
+                return day.day == 24 or day in (self.cup_breaks or ())
+        return False
+
+    def certainly_has_games(self, day: date) -> bool:
+        """Whether a date of the regular season is known to have games."""
+        cup = self.opening.year >= _CUP_SINCE and self.cup_breaks is None and day.month == 12 and day.day <= 20
+        return self.has_games(day, day, regular=True) and not cup and not self.may_break_on(day)
+
+
+def _third_sunday(first: date) -> date:
+    return first + timedelta(20 - first.weekday())
+
 
 _KNOWN = {
     season.name: season
     for season in (
-        Season(date(2015, 10, 27), date(2016, 4, 13), date(2016, 6, 19)),
+        Season(date(2015, 10, 27), date(2016, 4, 13), date(2016, 6, 19), all_star=date(2016, 2, 14)),
         Season(date(2016, 10, 25), date(2017, 4, 12), date(2017, 6, 12)),
         Season(date(2017, 10, 17), date(2018, 4, 11), date(2018, 6, 8)),
         Season(date(2018, 10, 16), date(2019, 4, 10), date(2019, 6, 13)),
         # Stopped for the pandemic, and finished in one place.
         Season(date(2019, 10, 22), date(2020, 8, 14), date(2020, 10, 11), (date(2020, 3, 12), date(2020, 7, 29))),
-        Season(date(2020, 12, 22), date(2021, 5, 16), date(2021, 7, 20)),
+        Season(date(2020, 12, 22), date(2021, 5, 16), date(2021, 7, 20), all_star=date(2021, 3, 7)),
         Season(date(2021, 10, 19), date(2022, 4, 10), date(2022, 6, 16)),
         Season(date(2022, 10, 18), date(2023, 4, 9), date(2023, 6, 12)),
-        Season(date(2023, 10, 24), date(2024, 4, 14), date(2024, 6, 17)),
-        Season(date(2024, 10, 22), date(2025, 4, 13), date(2025, 6, 22)),
+        Season(
+            date(2023, 10, 24),
+            date(2024, 4, 14),
+            date(2024, 6, 17),
+            cup_breaks=(date(2023, 12, 3), date(2023, 12, 9), date(2023, 12, 10)),
+        ),
+        Season(
+            date(2024, 10, 22),
+            date(2025, 4, 13),
+            date(2025, 6, 22),
+            cup_breaks=(date(2024, 12, 17), date(2024, 12, 18)),
+        ),
         Season(date(2025, 10, 21), date(2026, 4, 12), date(2026, 6, 30)),
     )
 }
@@ -155,7 +202,7 @@ def season_months(first: str, last: str) -> list[str]:
 
 def _season(first: int) -> Season:
     """The season that begins in a year."""
-    rule = Season(date(first, 10, 20), date(first + 1, 4, 20), date(first + 1, 6, 30))
+    rule = Season(date(first, 10, 20), date(first + 1, 4, 20), date(first + 1, 6, 30), known=False)
     return _KNOWN.get(_name(first), rule)
 
 

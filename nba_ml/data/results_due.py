@@ -1,7 +1,7 @@
 """Which games must have results by now, and which of those have none.
 
 A game has results if any of its players has one. A player who did not play has feature rows but no result. Dates that
-no table has are missing too, if the league has never had a break that long.
+no table has are missing too, if the calendar always has games on them or the league has never had a break that long.
 """
 
 from __future__ import annotations
@@ -64,8 +64,10 @@ def split_by_due(without_results: Mapping[date, int], due: date) -> tuple[dict[d
 def absent_dates(month: str, known: Collection[date], player_games: int, due: date) -> dict[date, int]:
     """Date -> number of player-games that the calendar implies, for dates of a month that no table has.
 
-    A date counts if it is in a run of more than `LONGEST_BREAK` dates without a game: within the regular season, or
-    between two dates that have games. A month without any date has none: whether it is missing is not decided here.
+    A date counts if the calendar always has games on it, or if it is in a run of more than `LONGEST_BREAK` dates
+    without a game: within the regular season but for its breaks, or between two dates that have games. In a season
+    whose schedule is not known, a single date does not count: it may be a break that is new. A month without any date
+    has none: whether it is missing is not decided here.
 
     Args:
         known: the dates of the month that have a row in either table.
@@ -75,18 +77,29 @@ def absent_dates(month: str, known: Collection[date], player_games: int, due: da
     if not known:
         return {}
     first, last = month_bounds(month)
-    days = (first + timedelta(days=n) for n in range((min(last, due) - first).days + 1))
+    days = [first + timedelta(days=n) for n in range((min(last, due) - first).days + 1)]
     absent: dict[date, int] = {}
     for is_absent, run in groupby(days, lambda day: day not in known and _may_have_games(day, known)):
         dates = list(run)
-        if is_absent and len(dates) > LONGEST_BREAK:
+        if is_absent and len(dates) <= LONGEST_BREAK:
+            dates = [day for day in dates if _certainly_had_games(day, known)]
+            dates = dates if len(dates) > 1 or season_on(days[0]).known else []
+        if is_absent:
             absent |= dict.fromkeys(dates, round(player_games / len(known)))
     return absent
 
 
 def _may_have_games(day: date, known: Collection[date]) -> bool:
     season = season_on(day)
-    return season.has_games(day, day, regular=True) or (season.has_games(day, day) and min(known) < day < max(known))
+    if season.has_games(day, day, regular=True):
+        return not season.may_break_on(day)
+    return season.has_games(day, day) and min(known) < day < max(known)
+
+
+def _certainly_had_games(day: date, known: Collection[date]) -> bool:
+    season = season_on(day)
+    within = season.known or min(known) < day < max(known)  # the first and the last date of such a season are a rule's
+    return within and season.certainly_has_games(day)
 
 
 def named_dates(days: Mapping[date, int]) -> str:

@@ -23,9 +23,13 @@ from nba_ml.contract.errors import SettingsError
 from nba_ml.sources.bigquery_errors import StillRunningError, explained, is_transient, require_bigquery
 from nba_ml.sources.job_costs import JobCost, record_job
 
-_TABLE = re.compile(r"((?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]\.)?[A-Za-z0-9_]+\.\w+(?:-\w+)*")
-"""`dataset.table` or `project.dataset.table`; a project may begin with a domain and a colon. A name cannot be a query
-parameter, so nothing else is accepted."""
+_DOMAIN = r"(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:)?"
+"""A project may be of a domain: `example.com:my-project`."""
+
+_PROJECT = re.compile(rf"{_DOMAIN}[a-z0-9-]+")
+
+_TABLE = re.compile(rf"({_DOMAIN}[a-z][a-z0-9-]{{4,28}}[a-z0-9]\.)?[A-Za-z0-9_]+\.\w+(?:-\w+)*")
+"""`dataset.table` or `project.dataset.table`. A name cannot be a query parameter, so nothing else is accepted."""
 
 ONCE = Retry(predicate=if_exception_type())
 """No retries of single requests: a failed query is retried as a whole."""
@@ -209,12 +213,22 @@ def quoted_table(table: str, project: str | None) -> str:
     """The table's name for SQL: in backticks, with the project if `table` has none.
 
     Raises:
-        SettingsError: it does not have the form `dataset.table` or `project.dataset.table`.
+        SettingsError: it does not have the form `dataset.table` or `project.dataset.table`, or the project is invalid.
     """
     match = _TABLE.fullmatch(table)
     if match is None:
-        raise SettingsError(f"'{table}' is not a valid BigQuery table. Write dataset.table or project.dataset.table.")
-    return f"`{table}`" if match[1] or project is None else f"`{project}.{table}`"
+        raise SettingsError(
+            f"'{table}' is not a valid BigQuery table. Write dataset.table or project.dataset.table, also where `bq` "
+            "has a colon after the project."
+        )
+    if match[1] or project is None:
+        return f"`{table}`"
+    if _PROJECT.fullmatch(project) is None:
+        raise SettingsError(
+            f"NBA_ML_BIGQUERY_PROJECT is '{project}'. Set it to a project's id, for example my-project or "
+            "example.com:my-project."
+        )
+    return f"`{project}.{table}`"
 
 
 def type_of(field: bigquery.SchemaField) -> str:

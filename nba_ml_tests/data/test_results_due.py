@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nba_ml.contract.season import month_bounds, month_of, season_on
 from nba_ml.data.progress import MonthProgress, TableState
-from nba_ml.data.results_due import dates_without_results, last_date_due, named_dates, split_by_due
+from nba_ml.data.results_due import absent_dates, dates_without_results, last_date_due, named_dates, split_by_due
+from nba_ml.settings import SAMPLE_DATA
 
 DAYS = [date(2022, 3, 1) + timedelta(days=n) for n in range(4)]
 
@@ -96,3 +98,62 @@ def test_many_dates_are_counted() -> None:
     """Guards against a message of thirty dates."""
     days = dict.fromkeys([date(2022, 3, 1) + timedelta(days=n) for n in range(30)], 200)
     assert named_dates(days) == "2022-03-01, 2022-03-02, 2022-03-03, 2022-03-04, 2022-03-05 and 25 more dates"
+
+
+@pytest.fixture(scope="module")
+def played() -> dict[str, list[date]]:
+    """Month -> the dates of its shipped games."""
+    files = sorted((SAMPLE_DATA / "player_games").iterdir())
+    return {file.stem: sorted(set(pd.read_parquet(file, columns=["game_date"])["game_date"])) for file in files}
+
+
+def test_no_date_of_a_shipped_month_is_missing(played: dict[str, list[date]]) -> None:
+    """Guards against All-Star breaks, Thanksgivings, election days and rounds of the cup that are called gaps."""
+    assert len(played) == 36
+    absent = {month: absent_dates(month, days, 4000, date.max) for month, days in played.items()}
+    assert {month: days for month, days in absent.items() if days} == {}
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+def test_dates_that_neither_table_has_are_named(played: dict[str, list[date]], length: int) -> None:
+    """Guards against gaps of a few days that both tables have, which nobody notices."""
+    named = removed = 0
+    for month, days in played.items():
+        for first in (day for day in days if day <= season_on(day).regular_end):
+            gap = [first + timedelta(days=n) for n in range(length)]
+            gone = {day for day in gap if day in days and day <= season_on(day).regular_end}
+            found = absent_dates(month, [day for day in days if day not in gap], 4000, date.max)
+            assert found.keys() <= gone
+            named, removed = named + len(found), removed + len(gone)
+    assert named > 0.97 * removed > 500
+
+
+@pytest.mark.parametrize(
+    ("gap", "named"),
+    [
+        ("2016-02-12 2016-02-17", ""),  # the All-Star break, a week early
+        ("2021-03-05 2021-03-09", ""),  # and in March
+        ("2018-11-22 2018-11-22", ""),
+        ("2018-11-22 2018-11-23", "2018-11-23"),
+        ("2020-12-24 2020-12-24", ""),
+        ("2016-11-08 2016-11-08", ""),
+        ("2018-04-02 2018-04-02", ""),
+        ("2020-03-12 2020-03-31", ""),  # the pandemic
+        ("2020-08-05 2020-08-05", "2020-08-05"),
+        ("2025-12-14 2025-12-15", ""),  # in the cup
+        ("2022-12-14 2022-12-14", "2022-12-14"),  # before there was one
+        ("2022-01-31 2022-01-31", "2022-01-31"),
+        ("2032-01-14 2032-01-14", ""),  # a schedule that is not known may have one more break
+        ("2032-01-14 2032-01-15", "2032-01-14 2032-01-15"),
+        ("2031-10-20 2031-10-21", ""),
+    ],
+)
+def test_breaks_of_other_seasons_are_no_gaps(gap: str, named: str) -> None:
+    """Guards against a rule that knows the shipped seasons only."""
+    first, last = map(date.fromisoformat, gap.split())
+    begins, ends = month_bounds(month_of(first))
+    days = [begins + timedelta(days=n) for n in range((ends - begins).days + 1)]
+    known = [day for day in days if not first <= day <= last and season_on(day).has_games(day, day)]
+    assert list(absent_dates(month_of(first), known, 4000, date.max)) == [
+        date.fromisoformat(day) for day in named.split()
+    ]

@@ -18,6 +18,7 @@ from nba_ml.cli.main import main
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.training import Samples
 from nba_ml.registry.channel import Channel, next_state, read_channel
+from nba_ml.registry.learners.missing import NAN, PLATFORM_2026_01
 from nba_ml.registry.moves import move_channel
 from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.loading import find_model
@@ -25,10 +26,14 @@ from nba_ml.registry.systems.registered import register_file, require_registered
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.defs.test_chain import Home, opened
 from nba_ml_tests.limits import written
+from nba_ml_tests.registry.model_files import model_file
 from nba_ml_tests.registry.test_systems import fitted_cbm
 from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, SLOW_LEARNER, published_model
 
-pytestmark = pytest.mark.skipif(find_spec("catboost") is None, reason="needs CatBoost: pip install 'nba_ml[catboost]'")
+pytestmark = pytest.mark.skipif(
+    find_spec("catboost") is None or find_spec("lightgbm") is None,
+    reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
+)
 
 WHY = ("--reason", "a reason of a sentence")
 PATIENT = LIMITS.model_copy(update={"rollout_margin": 0.5})
@@ -40,8 +45,13 @@ NOT_POINTS = {"minutes": "stored_bias: bias +", "constant": "spread: ", "3 high"
 
 
 @cache
-def model_file(kind: str) -> bytes:
-    """A CatBoost of November and December, but for the one that was fitted on January: what it predicts is `kind`."""
+def model_of(kind: str, suffix: str) -> bytes:
+    """A model of November and December, but for the one that was fitted on January: what it predicts is `kind`.
+
+    The CatBoosts are fitted on missing values as we have them, the others on imputed ones.
+    """
+    if suffix != "cbm":
+        return model_file(suffix, kind)
     months = ("2022-01",) if kind == "january" else ("2021-11", "2021-12")
     rows = pa.concat_tables([snapshot_of(month).table for month in months])
     points = rows.column("points").to_numpy().astype(np.float64)
@@ -76,21 +86,21 @@ class ExternalHome:
         assert ended.exit_code == code, ended.output
         return " ".join(ended.output.split())
 
-    def registered(self, kind: str, given: str = "2021-12-31") -> str:
+    def registered(self, kind: str, given: str = "2021-12-31", suffix: str = "cbm") -> str:
         """Registered by the command, or what that refuses, as an earlier version registered it."""
-        file = self.folder / "model.cbm"
-        file.write_bytes(model_file(kind))
+        file, data = self.folder / f"model.{suffix}", model_of(kind, suffix)
+        file.write_bytes(data)
+        missing = NAN if suffix == "cbm" else PLATFORM_2026_01
         command = ("rollout", "register", str(file), "--target", "points", "--given-until", given)
+        command += () if suffix == "cbm" else ("--missing", missing.name)
         if kind in NOT_POINTS:
             refused = self.says(2, *command)
             assert "The model does not predict points, by the stored rows: Not met: " in refused
             assert NOT_POINTS[kind] in refused
             rows, extent = snapshot_of("2021-12").table.slice(0, 5), TrainingExtent(*[date.fromisoformat(given)] * 2)
             vectors = matrix_of(columns_of(rows, V2_33FEATURES), V2_33FEATURES).tolist()
-            keys = (rows["player_lookup"].to_pylist(), rows["game_date"].to_pylist(), vectors)
-            return register_file(
-                self.home.artifacts, model_file(kind), extent, list(zip(*keys, strict=True))
-            ).model.model_id
+            keys = zip(rows["player_lookup"].to_pylist(), rows["game_date"].to_pylist(), vectors, strict=True)
+            return register_file(self.home.artifacts, data, extent, list(keys), missing=missing).model.model_id
         said = self.says(0, *command)
         assert "That date cannot be checked" in said
         return said.split("Registered as ")[1].split(". ")[0]
@@ -128,18 +138,24 @@ def scene(tmp_path: Path) -> Iterator[ExternalHome]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "named"),
+    ("kind", "suffix", "given", "named"),
     [
-        ("minutes", "2021-12-31", "stored_bias: bias +"),
-        ("constant", "2021-12-31", "spread: standard deviation of the predictions 0.0"),
-        ("3 high", "2021-12-31", "stored_bias: bias +"),
-        ("good", "2022-01-20", "unseen_rows: 1,"),
-        ("january", "2021-12-31", "no_leak: MAE 2."),
+        ("minutes", "cbm", "2021-12-31", "stored_bias: bias +"),
+        ("minutes", "json", "2021-12-31", "stored_bias: bias +"),
+        ("minutes", "txt", "2021-12-31", "stored_bias: bias +"),
+        ("constant", "cbm", "2021-12-31", "spread: standard deviation of the predictions 0.0"),
+        ("constant", "ubj", "2021-12-31", "spread: standard deviation of the predictions 0.0"),
+        ("constant", "txt", "2021-12-31", "spread: standard deviation of the predictions 0.0"),
+        ("3 high", "cbm", "2021-12-31", "stored_bias: bias +"),
+        ("good", "cbm", "2022-01-20", "unseen_rows: 1,"),
+        ("january", "cbm", "2021-12-31", "no_leak: MAE 2."),
     ],
 )
-def test_what_nobody_checked_serves_nobody_by_any_way(scene: ExternalHome, kind: str, given: str, named: str) -> None:
+def test_what_nobody_checked_serves_nobody_by_any_way(
+    scene: ExternalHome, kind: str, suffix: str, given: str, named: str
+) -> None:
     """Guards the slate: each way to serve, in a fresh channel and beside a champion, and shadow stays open."""
-    external = scene.registered(kind, given)
+    external = scene.registered(kind, given, suffix)
     refused = scene.says(1, "champion", "promote", external)
     assert f"{external} does not become the champion. Not met: " in refused
     assert named in refused

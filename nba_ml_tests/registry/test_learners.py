@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -18,6 +21,8 @@ from pydantic import ValidationError
 from nba_ml.cli.main import main
 from nba_ml.contract.errors import BundleError, ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.times import eastern_noon
+from nba_ml.registry.channel import read_channel
 from nba_ml.registry.learners.known import LEARNERS
 from nba_ml.registry.learners.missing import NAN, PLATFORM_2026_01, MissingPolicy, policy_of
 from nba_ml.registry.promotion import promote
@@ -29,11 +34,14 @@ from nba_ml.registry.systems.interface import TrainingExtent, columns_of
 from nba_ml.registry.systems.loading import find_model, load_system
 from nba_ml.registry.systems.registered import require_registered
 from nba_ml.serving import Predictor
+from nba_ml.slates.grades import grade_slates
+from nba_ml.slates.slate import SlateSystems, score_slate
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.profiles import examples
 from nba_ml_tests.registry.model_files import FORMATS, NAMES, SYSTEMS, december, model_file, saved, trained, vectors_of
 from nba_ml_tests.release_scene import AT, WHY, bench_of, published_model, strict
+from nba_ml_tests.slate_scene import slate_rows_of
 
 pytestmark = pytest.mark.skipif(
     find_spec("catboost") is None or find_spec("lightgbm") is None,
@@ -60,6 +68,15 @@ def says(code: int, *arguments: str, **environment: str) -> str:
     return ended.output
 
 
+def predicted(model: Any, suffix: str, filled: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """What the model's library predicts for imputed rows."""
+    if suffix in ("json", "ubj"):
+        import xgboost
+
+        return np.asarray(model.predict(xgboost.DMatrix(filled, feature_names=NAMES)))
+    return np.asarray(model.predict(filled))
+
+
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_a_model_of_the_platform_is_registered_verified_and_served_on_its_own_inputs(
     bench: ReleaseContext, store: DirectoryStore, suffix: str
@@ -72,12 +89,7 @@ def test_a_model_of_the_platform_is_registered_verified_and_served_on_its_own_in
     january = snapshot_of("2022-01").table
     own = trained(suffix, vectors_of(december(), PLATFORM_2026_01), december()["points"].to_numpy().astype(float))
     filled = vectors_of(january, PLATFORM_2026_01)
-    if suffix in ("json", "ubj"):
-        import xgboost
-
-        expected = own.predict(xgboost.DMatrix(filled, feature_names=NAMES))
-    else:
-        expected = own.predict(filled)
+    expected = predicted(own, suffix, filled)
     system = load_system(store, find_model(store, identity), 1)
     assert np.allclose(system.predict(columns_of(january, V2_33FEATURES)), expected, rtol=0, atol=1e-6)
     # On NaN, the CatBoost is 3 points too low: it is no longer a model of points, and a person has to insist.
@@ -105,15 +117,35 @@ def test_a_model_of_the_platform_is_registered_verified_and_served_on_its_own_in
     assert "publish" not in said
 
 
-@pytest.mark.parametrize("suffix", ["json", "txt"])
+def shadow_grade(store: DirectoryStore, identity: str, day: date) -> tuple[int, float]:
+    """Rows and MAE of the challenger in a slate of the channel, as graded with the month's results."""
+    channel = read_channel(store)
+    assert channel is not None
+    assert channel.challenger is not None
+    who = SlateSystems(channel, *(load_system(store, each, 1) for each in (channel.champion, channel.challenger)))
+    made = score_slate(slate_rows_of(day), who, day, eastern_noon(day) - timedelta(hours=1))
+    graded = grade_slates([made], snapshot_of("2022-01"), "2022-01")
+    [grade] = [each for each in graded.report.grades if each.model_version == identity]
+    assert (grade.side, grade.role, grade.made) == ("challenger", "shadow", "ahead")
+    assert grade.metrics is not None
+    return grade.metrics.n, grade.metrics.mae
+
+
+@pytest.mark.parametrize("suffix", ["cbm", "json", "txt"])
 def test_a_registered_model_goes_from_shadow_to_champion(
     bench: ReleaseContext, store: DirectoryStore, suffix: str
 ) -> None:
-    """Guards the path of XGBoost and LightGBM files: graded in shadow, rolled out step by step, and served."""
+    """Guards the path of every learner's files: graded in slates in shadow, rolled out step by step, and served."""
     bench = strict(bench, rollout_margin=0.5)
     promote(bench, AT, published_model(store, "2021-11"))
     identity = register(bench, model_file(suffix), SEEN, missing=PLATFORM_2026_01).model_id
     rollout_start(bench, identity, AT, WHY, graded_from=date(2022, 1, 1))
+    day = date(2022, 1, 12)
+    own = trained(suffix, vectors_of(december(), PLATFORM_2026_01), december()["points"].to_numpy().astype(float))
+    played = snapshot_of("2022-01").table
+    played = played.filter(pc.equal(played["game_date"], pa.scalar(day)))
+    errors = np.abs(predicted(own, suffix, vectors_of(played, PLATFORM_2026_01)) - played["points"].to_numpy())
+    assert shadow_grade(store, identity, day) == (len(errors), pytest.approx(errors.mean(), abs=0.005))
     shares = []
     for day in (8, 16, 24, 31):
         status, moved = rollout_advance(bench, AT, date(2022, 1, day))

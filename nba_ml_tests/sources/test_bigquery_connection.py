@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from google.api_core import exceptions as gexc
 from google.auth import exceptions as auth_exceptions
+from google.cloud import bigquery
 from google.rpc import error_details_pb2
 
 from nba_ml.contract.errors import SettingsError, SourceDataError
 from nba_ml.sources import bigquery_connection
-from nba_ml.sources.bigquery_connection import BigQueryConnection
+from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.bigquery_errors import is_transient, reason
 from nba_ml_tests.cloud.bigquery import PROJECT
 from nba_ml_tests.cloud.scripted import Answer, ScriptedService, failed_job, refusal
@@ -309,3 +310,30 @@ def test_who_has_less_time_has_it_as_the_deadline(scripted: ScriptedService, con
     scripted.never_finish()
     with pytest.raises(SourceDataError, match=r"(after the limit of|within) 1 s"):
         scripted.connection(deadline_seconds=connection).rows("SELECT 1", {}, "test", within)
+
+
+@pytest.mark.parametrize("project", ["my-project", "example.com:my-project", "a-b.example.co.uk:my-project-2"])
+@pytest.mark.parametrize("table", ["my_data.my-table", "my_data.my_table"])
+def test_projects_may_have_hyphens_and_domains(project: str, table: str) -> None:
+    """Guards against a table that is looked for in another project, since its name was cut at a colon or a hyphen."""
+    for name in (quoted_table(table, project), quoted_table(f"{project}.{table}", "other-project")):
+        found = bigquery.TableReference.from_string(name.strip("`"), default_project="other-project")
+        assert (name, found.project) == (f"`{project}.{table}`", project)
+
+
+@pytest.mark.parametrize(
+    ("table", "project"),
+    [
+        ("my-project:d.t", "other-project"),  # as `bq` writes it
+        (".com:my-project.d.t", "other-project"),
+        ("example.com:d.t", "other-project"),
+        ("example.com:my-project:d.t", "other-project"),
+        ("d.t", "my project"),
+        ("d.t", "p` WHERE TRUE --"),
+        ("d.t", "example:my-project"),
+    ],
+)
+def test_names_of_no_table_or_project_are_refused(table: str, project: str) -> None:
+    """Guards against SQL in a setting."""
+    with pytest.raises(SettingsError, match=r"is not a valid BigQuery table|NBA_ML_BIGQUERY_PROJECT is"):
+        quoted_table(table, project)

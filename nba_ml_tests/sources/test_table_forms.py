@@ -285,6 +285,10 @@ def test_columns_in_another_case_and_names_with_hyphens(full: Platform, table: s
     full.sql(f"CREATE TABLE `{name}-2` AS SELECT {columns} FROM {{{table}}} WHERE {ALL}")
     same(reading(full, table, f"{name}-2"))
     same(reading(full, table, f"{PROJECT}.{name}-2"))
+    full.emulator.client.create_dataset(f"example.com:other-project.{full.dataset}")
+    elsewhere = f"example.com:other-project.{name}-2"
+    full.sql(f"CREATE TABLE `{elsewhere}` AS SELECT {columns} FROM {{{table}}} WHERE {ALL}")
+    same(reading(full, table, elsewhere))
 
 
 # --- valid rows ---------------------------------------------------------------------------------------------------
@@ -407,11 +411,11 @@ AFTERWARDS = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("gone", ["both", "results", "points"])
-def test_ten_days_that_are_gone_are_named(bigquery_emulator: BigQueryEmulator, gone: str) -> None:
+def test_days_that_are_gone_are_named(bigquery_emulator: BigQueryEmulator, gone: str) -> None:
     """Guards against a month of two thirds of its games that reads as complete."""
     made = make_platform(bigquery_emulator)
     made.load(features_of("2021-12"), summary_of("2021-12"))
-    days = "game_date BETWEEN '2021-12-06' AND '2021-12-15'"
+    days = "(game_date BETWEEN '2021-12-06' AND '2021-12-15' OR game_date = '2021-12-20')"
     if gone == "points":
         made.sql(f"UPDATE {{summary}} SET points = NULL WHERE {days}")
     else:
@@ -422,10 +426,11 @@ def test_ten_days_that_are_gone_are_named(bigquery_emulator: BigQueryEmulator, g
     assert progress.status is not BackfillStatus.COMPLETE
     assert 0.6 < progress.coverage < 0.8
     assert "2021-12-06, 2021-12-07" in " ".join(progress.notes())
+    assert date(2021, 12, 20) in (progress.absent if gone == "both" else progress.missing)
     counts = take_snapshot(made.source().read("2021-12")[0], "2021-12", V2_33FEATURES).counts
     assert counts.coverage == progress.coverage
     assert counts.missing_dates.startswith("2021-12-06, 2021-12-07")
     present, expected = progress_table([progress]).iloc[0]["dates"].split(" of ")
-    assert int(present) + 10 == int(expected)
+    assert int(present) + 11 == int(expected)
     present, expected = progress_table([progress]).iloc[0]["games"].replace(",", "").split(" of ")
     assert int(present) <= int(expected)
