@@ -18,7 +18,10 @@ from nba_ml.slates.slate import SERVED
 _KEY = ("player_lookup", "game_id", "system_id")
 """A date has one active row for each of these."""
 
-_TYPES = {column.name: bigquery.ScalarQueryParameterType(column.type) for column in COLUMNS}
+_TYPES = {
+    column.name: bigquery.ScalarQueryParameterType(column.type)  # type: ignore[no-untyped-call]
+    for column in COLUMNS
+}
 
 
 def with_activity(rows: pa.Table, *, is_current: bool) -> pa.Table:
@@ -45,10 +48,11 @@ def parameters_of(
         )
         for row in rows.to_pylist()
     ]
+    struct = bigquery.StructQueryParameterType(*types)  # type: ignore[no-untyped-call]  # a slate may have no rows
     return [
         bigquery.ScalarQueryParameter("day", "DATE", day),
         bigquery.ArrayQueryParameter("replaced", "STRING", sorted(keys)),
-        bigquery.ArrayQueryParameter("rows", bigquery.StructQueryParameterType(*types), structs),
+        bigquery.ArrayQueryParameter("rows", struct, structs),
     ]
 
 

@@ -91,8 +91,8 @@ class ExternalHome:
         file, data = self.folder / f"model.{suffix}", model_of(kind, suffix)
         file.write_bytes(data)
         missing = NAN if suffix == "cbm" else PLATFORM_2026_01
-        command = ("rollout", "register", str(file), "--target", "points", "--given-until", given)
-        command += () if suffix == "cbm" else ("--missing", missing.name)
+        policy = () if suffix == "cbm" else ("--missing", missing.name)
+        command = ("rollout", "register", str(file), "--target", "points", "--given-until", given, *policy)
         if kind in NOT_POINTS:
             refused = self.says(2, *command)
             assert "The model does not predict points, by the stored rows: Not met: " in refused

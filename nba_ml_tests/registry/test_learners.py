@@ -140,12 +140,12 @@ def test_a_registered_model_goes_from_shadow_to_champion(
     promote(bench, AT, published_model(store, "2021-11"))
     identity = register(bench, model_file(suffix), SEEN, missing=PLATFORM_2026_01).model_id
     rollout_start(bench, identity, AT, WHY, graded_from=date(2022, 1, 1))
-    day = date(2022, 1, 12)
+    slate_day = date(2022, 1, 12)
     own = trained(suffix, vectors_of(december(), PLATFORM_2026_01), december()["points"].to_numpy().astype(float))
     played = snapshot_of("2022-01").table
-    played = played.filter(pc.equal(played["game_date"], pa.scalar(day)))
+    played = played.filter(pc.equal(played["game_date"], pa.scalar(slate_day)))
     errors = np.abs(predicted(own, suffix, vectors_of(played, PLATFORM_2026_01)) - played["points"].to_numpy())
-    assert shadow_grade(store, identity, day) == (len(errors), pytest.approx(errors.mean(), abs=0.005))
+    assert shadow_grade(store, identity, slate_day) == (len(errors), pytest.approx(errors.mean(), abs=0.005))
     shares = []
     for day in (8, 16, 24, 31):
         status, moved = rollout_advance(bench, AT, date(2022, 1, day))
