@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
@@ -258,22 +259,34 @@ def newest_state_ahead(store: ObjectStore, present: Channel | None) -> Channel |
     last = 0 if present is None else present.serial
     if store.read(history_name(last + 1)) is None:
         return None
-    recorded = set(_recorded_serials(store))
-    while last + 1 in recorded:
-        last += 1
-    return read_state(store, last)
+    return read_state(store, _end_of(_recorded_serials(store), last))
 
 
 def read_history(store: ObjectStore, newest: int | None = None) -> list[Channel]:
     """All states, or the `newest` of them (1 or more), oldest first. The last may be ahead of the pointer.
 
-    Objects in the history's folder whose names are not those of states are ignored.
+    Objects in the history's folder are ignored if their names are not those of states, or if they lie beyond the first
+    gap after the pointer's state (after the first state, if the pointer is missing or damaged).
 
     Raises:
         ChannelError: a state is damaged, or its serial does not match its name.
     """
     serials = _recorded_serials(store)
+    try:
+        present = read_pointer(store)
+    except ChannelError:  # the history is what a person restores the pointer from
+        present = None
+    last = _end_of(serials, present.serial if present else min(serials, default=0))
+    serials = [serial for serial in serials if serial <= last]
     return [read_state(store, serial) for serial in (serials if newest is None else serials[-newest:])]
+
+
+def _end_of(serials: Collection[int], last: int) -> int:
+    """The last serial before the first gap after `last`."""
+    recorded = set(serials)
+    while last + 1 in recorded:
+        last += 1
+    return last
 
 
 def _recorded_serials(store: ObjectStore) -> list[int]:

@@ -772,5 +772,28 @@ def test_stray_objects_beside_the_history_move_nothing(make_home: MakeHome) -> N
     moved = move_channel(home.store, promoting(3))
     assert moved.channel is not None
     assert moved.channel.serial == 3
-    home.place.remove(history_name(40))
     assert [each.serial for each in read_history(home.store)] == [1, 2, 3]
+    assert [each.serial for each in read_history(home.store, newest=2)] == [2, 3]
+    home.place.put(CHAMPION, b"damaged")
+    assert [each.serial for each in read_history(home.store)] == [1, 2, 3]
+    home.place.remove(CHAMPION)
+    assert [each.serial for each in read_history(home.store)] == [1, 2, 3]
+
+
+def test_a_state_by_somebody_who_cannot_move_the_pointer_is_reported(make_home: MakeHome) -> None:
+    """Guards what holds without signatures: readers never follow it, and no move applies it without a word."""
+    home = make_home()
+    for number in (1, 2):
+        move_channel(home.store, promoting(number))
+    home.place.put(history_name(3), first(3, reason="planted").model_copy(update={"serial": 3}).to_bytes())
+    state = read_channel(home.store)
+    assert state is not None
+    assert state.champion == model(2)
+    ahead = newest_state_ahead(home.store, state)
+    assert ahead is not None
+    assert (ahead.serial, ahead.reason) == (3, "planted")
+    with pytest.raises(BundleError, match=r"Serial 3 .* cannot be applied: .*--from-serial 3 --reason"):
+        move_verified_channel(home.store, leaves_it, without(3))
+    assert states(home.place) == (2, 3)
+    applied = move_channel(home.store, leaves_it)
+    assert f"serial 3, promote, in which {model(3).model_id} serves" in applied.catch_up_note
