@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from nba_ml.cli.release import (
+    BEAT,
     FROM_SERIAL,
     NO_CHAMPION,
     NOT_DONE,
@@ -59,23 +60,29 @@ def show() -> int:
     help="Waive a condition: newer, not_set_aside, grade, bias, or one (only) of a registered model's. May be "
     "repeated. Needs --reason.",
 )
+@BEAT
 @FROM_SERIAL
 @command
-def promote(model_id: str | None, reason: str | None, waived: tuple[str, ...], from_serial: int | None) -> int:
+def promote(
+    model_id: str | None, reason: str | None, waived: tuple[str, ...], beat: str | None, from_serial: int | None
+) -> int:
     """Make a published or registered model the champion, if it meets the conditions.
 
     Without MODEL_ID, the latest published model. It must have been given later games than the champion, and must not be
     worse by more than the margin on games that neither was trained on. A registered model must also pass its backtest
-    on stored rows. With a MODEL_ID and a --reason, an older model is accepted.
+    on stored rows. With a MODEL_ID and a --reason, an older model is accepted. With --beat, it must also be better than
+    what that system of the platform predicted for games that it was not trained on.
     The exit code is 1 if the champion does not change.
     """
     from nba_ml.registry.promotion import promote as propose
 
     with command_to_repeat():
-        done = propose(release_context(), datetime.now(UTC), model_id, reason, waived, from_serial)
+        done = propose(release_context(), datetime.now(UTC), model_id, reason, waived, from_serial, beat)
     say(done.message)
     if done.decision is not None and done.decision.evidence is not None:
         print_evidence(done.decision.evidence)
+    if done.decision is not None and done.decision.beaten is not None:
+        print_evidence(done.decision.beaten)
     return 0 if done.moved or done.decision is None else NOT_DONE
 
 

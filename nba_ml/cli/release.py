@@ -36,6 +36,11 @@ FROM_SERIAL = click.option(
     type=click.IntRange(0),
     help="Only move the channel from state N, so that a repeated command does nothing. Default: the current state.",
 )
+BEAT = click.option(
+    "--beat",
+    metavar="SYSTEM",
+    help="A system of the platform whose predictions it must beat too, as `nba-ml grades` has kept them.",
+)
 UNTIL = click.option(
     "--until", metavar="YYYY-MM-DD", help="Count games up to this date, inclusive. Default: all that are graded."
 )
@@ -170,7 +175,7 @@ def print_evidence(evidence: Evidence) -> None:
     """Print both models' errors, and the gain with its interval."""
     for side, model, mae, bias in (
         (
-            "beside" if evidence.champion == "season_average" else "champion",
+            "beside" if evidence.champion.startswith(("season_average", "production_")) else "champion",
             evidence.champion,
             evidence.champion_mae,
             evidence.champion_bias,

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from nba_ml.cli.release import (
+    BEAT,
     FROM_SERIAL,
     NOT_DONE,
     REASON,
@@ -48,6 +49,7 @@ def rollout() -> None:
     multiple=True,
     help="Waive one condition of --share 10, for the given reason: comparison, or one of a registered model's.",
 )
+@BEAT
 @FROM_SERIAL
 @command
 def start(
@@ -56,6 +58,7 @@ def start(
     graded_from: str | None,
     share: str,
     waived: tuple[str, ...],
+    beat: str | None,
     from_serial: int | None,
 ) -> int:
     """Start a rollout of MODEL_ID in shadow (scored and graded, not served), or at 10% with --share 10.
@@ -79,6 +82,7 @@ def start(
             from_serial,
             first,
             waived,
+            beat,
         )
     report_other_moves(done)
     state = done.serving
@@ -95,18 +99,20 @@ def start(
 
 @rollout.command()
 @UNTIL
+@BEAT
 @FROM_SERIAL
 @command
-def advance(until: str | None, from_serial: int | None) -> int:
+def advance(until: str | None, beat: str | None, from_serial: int | None) -> int:
     """Take the next step if the grades allow it; stop the rollout if they are too bad.
 
+    With --beat, it also waits until the challenger is better than what that system of the platform predicted.
     After 100% the challenger becomes the champion. The exit code is 1 if nothing changed, or if the challenger went
     back to 0.
     """
     from nba_ml.registry.rollout import rollout_advance
 
     with command_to_repeat():
-        status, done = rollout_advance(release_context(), datetime.now(UTC), parse_day(until), from_serial)
+        status, done = rollout_advance(release_context(), datetime.now(UTC), parse_day(until), from_serial, beat)
     report_other_moves(done)
     say(f"{status.step.action}: {status.step.reason}.")
     if done.serving is not None:
@@ -135,17 +141,20 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
 
 @rollout.command()
 @UNTIL
+@BEAT
 @command
-def status(until: str | None) -> int:
+def status(until: str | None, beat: str | None) -> int:
     """Compare champion and challenger on the games since the last step, and show what advance would do."""
     from nba_ml.registry.rollout import rollout_status
 
     context = release_context()
-    found = rollout_status(context, parse_day(until))
+    found = rollout_status(context, parse_day(until), beat)
     print_state(found.channel)
     is_newest(context.objects, found.channel)
     if found.evidence is not None:
         print_evidence(found.evidence)
+    if found.beaten is not None:
+        print_evidence(found.beaten)
     say(f"{found.step.action}: {found.step.reason}.")
     return 0
 

@@ -87,9 +87,11 @@ class ChannelModel(BaseModel):
 class Evidence(BaseModel):
     """Two systems compared on the same `rows`, on `days` dates, that neither was fitted on.
 
-    `champion` is "season_average" in the backtest of an external model. `gain` is the champion's MAE minus the
-    candidate's, and `low` and `high` its 95% interval (paired, bootstrap over days); above 0, the candidate is better.
-    `bias` is the candidate's mean of prediction minus result, `champion_bias` the champion's. All are in points.
+    `champion` is "season_average" in the backtest of an external model, and "production_..." for what a system of the
+    platform predicted: then only the candidate is known not to have been fitted on the rows. `gain` is the champion's
+    MAE minus the candidate's, and `low` and `high` its 95% interval (paired, bootstrap over days); above 0, the
+    candidate is better. `bias` is the candidate's mean of prediction minus result, `champion_bias` the champion's. All
+    are in points.
 
     `unseen` says why the rows are new to both systems:
     - `out_of_time`: the games are later than the data of both.
@@ -133,6 +135,9 @@ class Channel(BaseModel):
     judged. `earlier` are the previous champions, newest first, to which a rollback can return; a model that was rolled
     back is not among them. `set_aside` are the ids of models that were rolled back or whose rollout was stopped; they
     return only if a person names them. `moved_at` is the time according to the process that made the move.
+
+    `beaten` compares the model of the move with what a system of the platform predicted, if one was named as the one to
+    beat. It is left out of the bytes of all other states: readers of before there was such a thing refuse it.
     """
 
     model_config = _FROZEN
@@ -148,6 +153,7 @@ class Channel(BaseModel):
     kind: Kind
     reason: str = Field(min_length=1)
     evidence: Evidence | None = None
+    beaten: Evidence | None = Field(None, exclude_if=lambda value: value is None)
     waived: tuple[str, ...] = ()
     moved_at: AwareDatetime
 

@@ -18,13 +18,24 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Evidence
-from nba_ml.registry.promotion_rules import ComparisonRows, Unseen, evidence_of
+from nba_ml.registry.promotion_rules import (
+    ComparisonRows,
+    Condition,
+    PromotionDecision,
+    Unseen,
+    evidence_of,
+    too_few_rows,
+)
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import PredictionSystem, columns_of
 from nba_ml.storage.months import parquet_bytes, parquet_table
 from nba_ml.storage.objects import ObjectStore
 
 FOLDER = "platform_grades"
+
+BEATS = "beats_production"
+"""The condition of a promotion or a rollout that names a system of the platform to beat. It cannot be waived: leave out
+the name."""
 
 REPLAYED = "replayed"
 """As `slates.slate.REPLAYED`."""
@@ -70,36 +81,65 @@ def compare_production(
     first: date,
     last: date = date.max,
     margin: float = 0.0,
-) -> Evidence | None:
+) -> Evidence | str:
     """Compare what a system predicted with a candidate's published points, on the same rows from `first` to `last`.
 
-    Both dates are inclusive. None if there is no row with a result that both predicted.
+    Both dates are inclusive. Without a row that both predicted and that has a result, returns what to do.
 
     Raises:
         ReleaseError: nothing is kept of the system.
         BundleError: the candidate's output is infinite.
     """
     production = kept_production(context.months.objects, system_id, month_of(first))
+    none = (
+        f"no prediction of {system_id} from {first} on is kept that was made ahead and has a result. Run `nba-ml "
+        f"grades --systems {system_id} --from {month_of(first)}` first"
+    )
     snapshots = list(context.snapshots(month_of(first)).values())
     if not snapshots:
-        return None
+        return none
     rows = _between(pa.concat_tables(snapshots), first, last)
     keys = ["player_lookup", "game_date"]
     both = rows.join(production.select([*keys, "predicted_points"]), keys=keys, join_type="inner").sort_by(
         [("game_date", "ascending"), ("player_lookup", "ascending")]
     )
-    if not both.num_rows:
-        return None
     raw = candidate.predict(columns_of(both, V2_33FEATURES))
     known = ~np.isnan(raw)
     if not known.any():
-        return None
+        return none
     both = both.filter(pa.array(known))
     return evidence_of(
         (production_name(system_id), both.column("predicted_points").to_numpy()),
         (candidate.version, publish_points(raw[known])),
         ComparisonRows(both, unseen),
         margin,
+    )
+
+
+def beats_production(compared: Evidence | str, fewest: int) -> Condition:
+    """Whether a candidate beats what a system of the platform predicted, or why that is not known.
+
+    On `fewest` rows of 5 dates its MAE must be lower, and at most the margin higher at the end of the 95% interval.
+    """
+    if isinstance(compared, str):
+        return Condition(name=BEATS, met=False, detail=compared)
+    missing = too_few_rows(compared.rows, compared.days, fewest)
+    numbers = (
+        f"MAE {compared.candidate_mae:.3f} against {compared.champion_mae:.3f} of {compared.champion} on "
+        f"{compared.rows:,} rows ({compared.first} to {compared.last}), gain {compared.gain:+.3f} ({compared.low:+.3f} "
+        f"to {compared.high:+.3f}), above 0 and from {-compared.margin:+.2f} required"
+    )
+    met = missing is None and compared.gain > 0 and compared.low >= -compared.margin
+    return Condition(name=BEATS, met=met, detail=numbers if missing is None else f"{missing}: {numbers}")
+
+
+def beating(decision: PromotionDecision, compared: Evidence | str, fewest: int) -> PromotionDecision:
+    """The decision with this condition, and its evidence, added."""
+    return decision.model_copy(
+        update={
+            "conditions": (*decision.conditions, beats_production(compared, fewest)),
+            "beaten": compared if isinstance(compared, Evidence) else None,
+        }
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 
 import pyarrow as pa
@@ -18,7 +18,9 @@ from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
 from nba_ml.registry.channel import Channel, Evidence
 from nba_ml.registry.external import CONDITIONS, require_one_waiver
+from nba_ml.registry.production import beating, compare_production
 from nba_ml.registry.promotion_rules import (
+    FEWEST_DAYS,
     WAIVABLE,
     PromotionDecision,
     compare_systems,
@@ -77,6 +79,7 @@ def promote(
     reason: str | None = None,
     waived: Sequence[str] = (),
     from_serial: int | None = None,
+    beat: str | None = None,
 ) -> Promotion:
     """Make a published or registered model the champion if it meets the conditions.
 
@@ -87,19 +90,15 @@ def promote(
         waived: further conditions to waive (`registry.promotion_rules.WAIVABLE`, and one of those of
             `registry.external`); requires a reason.
         from_serial: the state to start from. None is the pointer's state if there is a reason, else the last state.
+        beat: the id of a system of the platform whose kept predictions (`registry.production`) it must beat, too.
 
     Raises:
-        ReleaseError: nothing is published, a waiver is invalid or has no reason, or the channel was moved meanwhile.
+        ReleaseError: nothing is published, a waiver is invalid or has no reason, nothing is kept of the system to beat,
+            or the channel was moved meanwhile.
         BundleError: the candidate's or the champion's bundle is incomplete or damaged.
         NotVerifiedError: the candidate's verdict does not allow it.
     """
-    unknown = [name for name in waived if name not in (*WAIVABLE, *CONDITIONS)]
-    if unknown:
-        raise ReleaseError(
-            f"{', '.join(unknown)} cannot be waived. Only these can: {', '.join(WAIVABLE)}; and of a registered model "
-            f"one of {', '.join(CONDITIONS)}."
-        )
-    require_one_waiver(waived)
+    _require_waivable(waived)
     if waived or reason is not None:
         require_reason(reason or "")
     waivers = (*waived, *(WAIVED_BY_NAMING if model_id and reason else ()))
@@ -114,6 +113,7 @@ def promote(
         )
     compared: dict[str, Evidence | str] = {}
     proof = cache(lambda: backtest(context, candidate).waive(waived)) if model.is_external else None
+    against = cache(lambda: _against_production(context, candidate, beat)) if beat else None
     decision: PromotionDecision | None = None
 
     def decide(present: Channel | None) -> Channel | None:
@@ -131,15 +131,17 @@ def promote(
             return compared[champion.version]
 
         decision = decide_promotion(present, champion, candidate, compare, context.promotion, waivers, proof)
+        if against is not None and decision.promoted:
+            decision = beating(decision, against(), context.promotion.rows)
         if not decision.promoted:
             return None
         text = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
         if present is None:
             return Channel(
                 serial=1, champion=model, kind="promote", reason=text, evidence=decision.evidence,
-                waived=decision.waived, moved_at=at,
+                beaten=decision.beaten, waived=decision.waived, moved_at=at,
             )  # fmt: skip
-        return promoted_state(present, model, at, "promote", text, decision.evidence, decision.waived)
+        return promoted_state(present, model, at, "promote", text, decision.evidence, decision.waived, decision.beaten)
 
     def is_same_move(_: Channel | None, after: Channel) -> bool:
         return after.kind == "promote" and after.champion == model
@@ -148,6 +150,16 @@ def promote(
     return Promotion(
         candidate.version, decision, done.channel, done.moved, done.catch_up_note, done.already, done.serving
     )
+
+
+def _require_waivable(waived: Sequence[str]) -> None:
+    unknown = [name for name in waived if name not in (*WAIVABLE, *CONDITIONS)]
+    if unknown:
+        raise ReleaseError(
+            f"{', '.join(unknown)} cannot be waived. Only these can: {', '.join(WAIVABLE)}; and of a registered model "
+            f"one of {', '.join(CONDITIONS)}."
+        )
+    require_one_waiver(waived)
 
 
 def latest_published(context: ReleaseContext) -> str:
@@ -208,6 +220,21 @@ def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: Pre
                 )
     evidence = compare_systems(champion, candidate, rows, limits.margin, V2_33FEATURES)
     return evidence or "the store has no games that are new to both"
+
+
+def _against_production(context: ReleaseContext, candidate: PredictionSystem, system_id: str) -> Evidence | str:
+    """The candidate against what a system predicted: the published model on games after its data if there are enough,
+    else the booster that its metrics were measured with on games after those used to fit or stop it."""
+    limits = context.promotion
+    later = candidate.extent.given_until + timedelta(days=1)
+    found = compare_production(context, system_id, candidate, "out_of_time", later, margin=limits.margin)
+    if isinstance(found, Evidence) and found.rows >= limits.rows and found.days >= FEWEST_DAYS:
+        return found
+    measured = _measured(context, candidate)
+    if measured is None or measured.extent.fitted_until == candidate.extent.given_until:
+        return found
+    held_out = measured.extent.fitted_until + timedelta(days=1)
+    return compare_production(context, system_id, measured, "held_out", held_out, margin=limits.margin)
 
 
 def _measured(context: ReleaseContext, system: PredictionSystem) -> PredictionSystem | None:

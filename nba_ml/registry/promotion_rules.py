@@ -104,10 +104,11 @@ def later_rows(
 
 def too_few(rows: ComparisonRows, fewest: int) -> str | None:
     """Why the rows are too few for a comparison; None if there are `fewest` rows on 5 dates."""
-    return _too_few(rows.table.num_rows, _dates(rows.table), fewest)
+    return too_few_rows(rows.table.num_rows, _dates(rows.table), fewest)
 
 
-def _too_few(rows: int, days: int, fewest: int) -> str | None:
+def too_few_rows(rows: int, days: int, fewest: int) -> str | None:
+    """The same for numbers of rows and dates."""
     if rows >= fewest and days >= FEWEST_DAYS:
         return None
     return (
@@ -212,7 +213,7 @@ def describe_conditions(conditions: Sequence[Condition]) -> str:
 
 
 class PromotionDecision(BaseModel):
-    """Whether a candidate becomes the champion, and why."""
+    """Whether a candidate becomes the champion, and why. `beaten` is as in `Channel`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -220,6 +221,7 @@ class PromotionDecision(BaseModel):
     champion: str | None
     conditions: tuple[Condition, ...]
     evidence: Evidence | None
+    beaten: Evidence | None = None
 
     @property
     def promoted(self) -> bool:
@@ -353,7 +355,7 @@ def _not_set_aside(present: Channel, candidate: PredictionSystem) -> Condition:
 def _grade(compared: Evidence | str, limits: ReleaseLimits) -> Condition:
     if isinstance(compared, str):
         return Condition(name="grade", met=False, detail=compared)
-    missing = _too_few(compared.rows, compared.days, limits.rows)
+    missing = too_few_rows(compared.rows, compared.days, limits.rows)
     if missing is not None:
         return Condition(name="grade", met=False, detail=missing)
     return Condition(name="grade", met=compared.low >= -limits.margin, detail=describe_evidence(compared))

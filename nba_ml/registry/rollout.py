@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache, partial
 from typing import Literal
 
@@ -15,15 +15,22 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
 from nba_ml.registry.backtest import backtest, require_evidence
-from nba_ml.registry.channel import Channel, Evidence, next_state, read_channel
+from nba_ml.registry.channel import Channel, ChannelModel, Evidence, next_state, read_channel
 from nba_ml.registry.comparisons import require_comparison
 from nba_ml.registry.external import CONDITIONS
 from nba_ml.registry.moves import MoveResult
-from nba_ml.registry.promotion_rules import Backtest, compare_systems, describe_evidence, later_rows
+from nba_ml.registry.production import beats_production, compare_production
+from nba_ml.registry.promotion_rules import (
+    Backtest,
+    compare_systems,
+    describe_evidence,
+    later_rows,
+)
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.repeatable import move_from, starting_serial
 from nba_ml.registry.rollout_rules import Step, judge_step, next_share
 from nba_ml.registry.states import promoted_state, require_reason, stopped_state
+from nba_ml.registry.systems.interface import PredictionSystem
 from nba_ml.registry.systems.loading import find_model, load_system
 
 FirstShare = Literal[0, 10]
@@ -48,6 +55,7 @@ def rollout_start(
     from_serial: int | None = None,
     share: FirstShare = 0,
     waived: Sequence[str] = (),
+    beat: str | None = None,
 ) -> MoveResult:
     """Start a rollout in shadow (scored and graded, not served) or at the first step.
 
@@ -59,6 +67,7 @@ def rollout_start(
             its backtest. A challenger in shadow may get it without waiting for its grades. A rule needs neither: it is
             there to be compared with.
         waived: one condition that 10 does not need (`WAIVABLE_AT_START`), for the given reason.
+        beat: the id of a system of the platform whose kept predictions it must beat before it gets 10.
 
     Raises:
         ReleaseError: there is no champion, another rollout is in progress, the challenger is the champion, the evidence
@@ -71,7 +80,12 @@ def rollout_start(
             f"{', '.join(waived)} cannot be waived: at the start of a rollout, one of {', '.join(WAIVABLE_AT_START)} "
             "can."
         )
+    if beat is not None and share == 0:
+        raise ReleaseError(
+            f"A challenger in shadow need not beat {beat}. Name it with a share of 10, or in an advance."
+        )
     model = find_model(context.objects, challenger)
+    production = cache(lambda: _require_beaten(context, model, beat) if beat else None)
     prove = cache(partial(require_evidence, context, model, share, waived))
 
     def decide(present: Channel | None) -> Channel | None:
@@ -91,6 +105,8 @@ def rollout_start(
             compared = require_comparison(context, present.champion, model)
         found = [proof.summary] if proof else []
         found += [f"Compared with the champion: {describe_evidence(compared)}"] if compared else []
+        beaten = production()
+        found += [beats_production(beaten, context.limits.min_rows_per_step).detail] if beaten else []
         return next_state(
             present,
             kind="rollout_start",
@@ -98,6 +114,7 @@ def rollout_start(
             at=at,
             waived=tuple(waived),
             evidence=proof.evidence if proof else compared,
+            beaten=beaten,
             challenger=model,
             share=share,
             graded_from=graded_from or at.date(),
@@ -111,20 +128,40 @@ def rollout_start(
     return move_from(context.objects, starting_serial(context.objects, from_serial), decide, is_same_move)
 
 
+def _require_beaten(context: ReleaseContext, model: ChannelModel, beat: str) -> Evidence:
+    """A challenger's comparison with what a system predicted after its data. Raises ReleaseError if not better."""
+    system = load_system(context.objects, model, context.threads)
+    found = _against_production(context, system, beat, date.min, None)
+    condition = beats_production(found, context.limits.min_rows_per_step)
+    if isinstance(found, str) or not condition.met:
+        raise ReleaseError(f"{model.model_id} may not begin at 10%: it must beat {beat}. {condition.detail}.")
+    return found
+
+
+def _against_production(
+    context: ReleaseContext, challenger: PredictionSystem, beat: str, first: date, until: date | None
+) -> Evidence | str:
+    after = max(first, challenger.extent.given_until + timedelta(days=1))
+    margin = context.limits.rollout_margin
+    return compare_production(context, beat, challenger, "out_of_time", after, until or date.max, margin)
+
+
 @dataclass(frozen=True, slots=True)
 class RolloutStatus:
     """The status of a rollout: the current state, the grades since the last step, and the resulting step.
 
-    `backtest` is that of an external challenger; None for any other.
+    `backtest` is that of an external challenger; None for any other. `beaten` is the challenger's comparison with the
+    system of the platform that was named to be beaten.
     """
 
     channel: Channel
     evidence: Evidence | None
     step: Step
     backtest: Backtest | None = None
+    beaten: Evidence | None = None
 
 
-def rollout_status(context: ReleaseContext, until: date | None = None) -> RolloutStatus:
+def rollout_status(context: ReleaseContext, until: date | None = None, beat: str | None = None) -> RolloutStatus:
     """Grade champion and challenger on the games since the last step, up to `until` (inclusive; None is all).
 
     Both are scored on all these games, whichever model served them.
@@ -136,10 +173,10 @@ def rollout_status(context: ReleaseContext, until: date | None = None) -> Rollou
     present = read_channel(context.objects)
     if present is None:
         raise ReleaseError("There is no champion yet, so there is no rollout.")
-    return _status(context, present, until)
+    return _status(context, present, until, beat)
 
 
-def _status(context: ReleaseContext, present: Channel, until: date | None) -> RolloutStatus:
+def _status(context: ReleaseContext, present: Channel, until: date | None, beat: str | None) -> RolloutStatus:
     if present.challenger is None or present.graded_from is None:
         raise ReleaseError("There is no challenger. `nba-ml rollout start MODEL_ID` starts a rollout.")
     champion, challenger = (
@@ -151,7 +188,14 @@ def _status(context: ReleaseContext, present: Channel, until: date | None) -> Ro
     evidence = compare_systems(champion, challenger, rows, margin, V2_33FEATURES)
     step = judge_step(evidence, context.limits.min_rows_per_step, margin, context.limits.bias)
     proof = backtest(context, challenger).waive(_waived(present)) if present.challenger.is_external else None
-    return RolloutStatus(present, evidence, step if proof is None else _with_backtest(step, proof, present), proof)
+    step = step if proof is None else _with_backtest(step, proof, present)
+    if beat is None:
+        return RolloutStatus(present, evidence, step, proof)
+    found = _against_production(context, challenger, beat, present.graded_from, until)
+    beats = beats_production(found, context.limits.min_rows_per_step)
+    action = step.action if beats.met or step.action == "stop" else "wait"
+    step = Step(action=action, reason=f"{step.reason}. Against {beat}: {beats.detail}")
+    return RolloutStatus(present, evidence, step, proof, found if isinstance(found, Evidence) else None)
 
 
 def _with_backtest(step: Step, proof: Backtest, present: Channel) -> Step:
@@ -168,7 +212,11 @@ def _with_backtest(step: Step, proof: Backtest, present: Channel) -> Step:
 
 
 def rollout_advance(
-    context: ReleaseContext, at: datetime, until: date | None = None, from_serial: int | None = None
+    context: ReleaseContext,
+    at: datetime,
+    until: date | None = None,
+    from_serial: int | None = None,
+    beat: str | None = None,
 ) -> tuple[RolloutStatus, MoveResult]:
     """Take the next step if the grades allow it, return to a share of 0 if they are bad, or else wait.
 
@@ -178,6 +226,8 @@ def rollout_advance(
 
     Args:
         from_serial: the state to start from; None is the last state.
+        beat: the id of a system of the platform whose kept predictions of these games the challenger must beat. If it
+            does not, it waits.
 
     Returns:
         The status (from the history if an earlier run from the same serial took the step) and the move.
@@ -194,7 +244,7 @@ def rollout_advance(
             raise ReleaseError("There is no champion yet, so there is no rollout.")
         if not present.rolling_out:
             next_share(present)  # raises
-        status = _status(context, present, until)
+        status = _status(context, present, until, beat)
         evidence, challenger = status.evidence, present.challenger
         if status.step.action == "stop":
             return stopped_state(present, at, status.step.reason, evidence)
@@ -203,7 +253,7 @@ def rollout_advance(
         share = next_share(present)
         if share is None:
             return promoted_state(
-                present, challenger, at, "rollout_finish", status.step.reason, evidence, _waived(present)
+                present, challenger, at, "rollout_finish", status.step.reason, evidence, _waived(present), status.beaten
             )
         return next_state(
             present,
@@ -214,6 +264,7 @@ def rollout_advance(
             share=share,
             graded_from=date.fromordinal(evidence.last.toordinal() + 1),
             evidence=evidence,
+            beaten=status.beaten,
         )
 
     def is_same_move(_: Channel | None, after: Channel) -> bool:

@@ -21,6 +21,7 @@ def promoted_state(
     reason: str,
     evidence: Evidence | None,
     waived: tuple[str, ...],
+    beaten: Evidence | None = None,
 ) -> Channel:
     """The state in which a model is the champion and serves alone. Another challenger in shadow stays in shadow."""
     shadow = present.rolling_out and present.share == 0 and present.challenger != model
@@ -37,6 +38,7 @@ def promoted_state(
         earlier=before[:EARLIER],
         set_aside=tuple(each for each in present.set_aside if each != model.model_id),
         evidence=evidence,
+        beaten=beaten,
         waived=waived,
     )
 

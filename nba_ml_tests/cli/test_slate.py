@@ -249,3 +249,6 @@ def the_platforms_systems_beside_ours(emulator: BigQueryEmulator, terminal: Term
     assert kept_production(terminal.bench.months.objects, "catboost_v8", "2022-01").num_rows == rows
     assert kept_production(terminal.bench.months.objects, "xgboost_v1", "2022-01").num_rows == 0, "replayed"
     assert "NBA_ML_PLATFORM_SYSTEMS" in terminal.says(2, "grades", "--from", "2022-01")
+    said = terminal.says(0, "rollout", "status", "--beat", "catboost_v8")
+    assert "2,659 rows of 17 dates. Against catboost_v8: a comparison needs 1,000 rows on 5 dates" in said
+    assert "production_catboost_v8" in said

@@ -89,16 +89,16 @@ class Home:
         )
         return self._execute(job, month, ops)
 
-    def make(self, asset: str) -> dg.ExecuteInProcessResult:
-        """One run of an asset that has no months."""
+    def make(self, asset: str, **config: object) -> dg.ExecuteInProcessResult:
+        """One run of an asset that has no months, its fields as given."""
         job = self.defs.resolve_implicit_global_asset_job_def().get_subset(
             asset_selection=frozenset([dg.AssetKey(asset)])
         )
-        return self._execute(job, None, {})
+        return self._execute(job, None, {asset: {"config": config}} if config else {})
 
-    def facts(self, asset: str) -> dict[str, object]:
+    def facts(self, asset: str, **config: object) -> dict[str, object]:
         """What an asset that has no months records in a run that must succeed."""
-        result = self.make(asset)
+        result = self.make(asset, **config)
         assert result.success
         return {name: value.value for name, value in materialised(result)[asset].metadata.items()}
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from nba_ml.checks.registry import STORED
 from nba_ml.registry.channel import CHAMPION, read_channel
 from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.production import keep_production
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.defs.test_chain import Home, failure, opened
 from nba_ml_tests.release_scene import MONTHS, SLOW_LEARNER, published_model
@@ -58,6 +60,27 @@ def test_a_refused_candidate_is_no_failure_and_the_reason_is_recorded(home: Home
     assert (found["champion"], found["candidate"], found["promoted"], found["serial"]) == (older, worse, False, 1)
     assert "does not become the champion. Not met: grade: MAE" in str(found["decision"])
     assert "| grade" in str(found["conditions"])
+
+
+def test_a_system_of_the_platform_can_be_the_one_to_beat(home: Home) -> None:
+    """Guards the field of the launchpad, and the numbers beside the champion's."""
+    published_model(home.artifacts, "2021-12")
+    table = snapshot_of("2022-01").table
+    for off, promoted in ((1.0, False), (9.0, True)):
+        rows = pa.table(
+            {
+                "player_lookup": table.column("player_lookup"),
+                "game_date": table.column("game_date"),
+                "predicted_points": pa.array(table.column("points").to_numpy() + off),
+                "made": pa.array(["ahead"] * table.num_rows),
+            }
+        )
+        keep_production(home.months.objects, "2022-01", "moving_average", rows)
+        found = home.facts("champion", beat="moving_average")
+        assert found["promoted"] is promoted, found["decision"]
+        assert found["beat"] == "production_moving_average"
+        assert (float(str(found["gain_over_production"])) > 0) is promoted
+        assert "beats_production" in str(found["conditions"])
 
 
 def test_a_champion_whose_bundle_is_damaged_is_a_failure(home: Home) -> None:

@@ -7,7 +7,14 @@ import dagster as dg
 
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
-from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
+from nba_ml.defs.assets.release_facts import (
+    ReleaseConfig,
+    beaten_facts,
+    channel_facts,
+    conditions_table,
+    evidence_facts,
+    recorded_channel,
+)
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.promotion import Promotion, promote
@@ -26,6 +33,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
     )
     def champion(
+        config: ReleaseConfig,
         artifact_root: dg.ResourceParam[ArtifactRoot],
         store: dg.ResourceParam[Store],
         compute: dg.ResourceParam[Compute],
@@ -40,7 +48,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         """
         objects = artifact_root.objects()
         release = ReleaseContext(objects, store.months(), limits, compute.threads)
-        proposed = promote(release, datetime.now(UTC)) if list_published(objects) else None
+        proposed = promote(release, datetime.now(UTC), beat=config.beat or None) if list_published(objects) else None
         channel = proposed.channel if proposed else read_channel(objects)
         outcome = _proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}
         return recorded_channel(objects, channel, {**outcome, **(channel_facts(channel) if channel else {})})
@@ -54,4 +62,5 @@ def _proposal(proposed: Promotion) -> dict[str, Any]:
         facts["conditions"] = conditions_table(proposed.decision.conditions)
         if proposed.decision.evidence is not None:
             facts |= evidence_facts(proposed.decision.evidence)
+        facts |= beaten_facts(proposed.decision.beaten)
     return facts

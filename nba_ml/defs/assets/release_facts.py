@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from pydantic import Field
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.defs.assets.recording import markdown_table
@@ -37,6 +38,27 @@ def evidence_facts(evidence: Evidence) -> dict[str, Any]:
         "gain_over_champion_high": evidence.high,
         "compared_rows": evidence.rows,
         "evidence": markdown_table(table),
+    }
+
+
+class ReleaseConfig(dg.Config):
+    """What a model must beat besides the champion."""
+
+    beat: str = Field(
+        default="",
+        description="A system of the platform whose predictions it must beat too, as platform_grades keeps them.",
+    )
+
+
+def beaten_facts(beaten: Evidence | None) -> dict[str, Any]:
+    """What a model gains on what a system of the platform predicted; nothing if none was named."""
+    if beaten is None:
+        return {}
+    return {
+        "beat": beaten.champion,
+        "gain_over_production": beaten.gain,
+        "gain_over_production_low": beaten.low,
+        "gain_over_production_high": beaten.high,
     }
 
 

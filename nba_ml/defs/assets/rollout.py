@@ -8,7 +8,14 @@ import dagster as dg
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
-from nba_ml.defs.assets.release_facts import channel_facts, conditions_table, evidence_facts, recorded_channel
+from nba_ml.defs.assets.release_facts import (
+    ReleaseConfig,
+    beaten_facts,
+    channel_facts,
+    conditions_table,
+    evidence_facts,
+    recorded_channel,
+)
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.registry.channel import Channel, read_channel
 from nba_ml.registry.release_context import ReleaseContext
@@ -26,6 +33,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
     )
     def rollout(
+        config: ReleaseConfig,
         artifact_root: dg.ResourceParam[ArtifactRoot],
         store: dg.ResourceParam[Store],
         compute: dg.ResourceParam[Compute],
@@ -39,24 +47,24 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         """
         objects = artifact_root.objects()
         release = ReleaseContext(objects, store.months(), limits, compute.threads)
-        outcome = _step(release, read_channel(objects))
+        outcome = _step(release, read_channel(objects), config.beat or None)
         channel = read_channel(objects)
         return recorded_channel(objects, channel, {**outcome, **(_rollout_facts(channel) if channel else {})})
 
     return rollout
 
 
-def _step(release: ReleaseContext, present: Channel | None) -> dict[str, Any]:
+def _step(release: ReleaseContext, present: Channel | None, beat: str | None) -> dict[str, Any]:
     """What came of it: `action` is advance, wait or stop, or none where no rollout is under way."""
     if present is None:
         return {"action": "none", "moved": False, "decision": "there is no champion yet, and so no rollout"}
     if not present.rolling_out:
         return {"action": "none", "moved": False, "decision": _no_rollout(present)}
     try:
-        status, done = rollout_advance(release, datetime.now(UTC))
+        status, done = rollout_advance(release, datetime.now(UTC), beat=beat)
     except ReleaseError as error:  # the answer is no, and says why: a rule at its last step, or stopped meanwhile
         return {"action": "wait", "moved": False, "decision": str(error)}
-    judged = evidence_facts(status.evidence) if status.evidence else {}
+    judged = {**(evidence_facts(status.evidence) if status.evidence else {}), **beaten_facts(status.beaten)}
     if status.backtest is not None:
         judged["backtest"] = conditions_table(status.backtest.conditions)
     return {"action": status.step.action, "moved": done.moved, "decision": status.step.reason, **judged}
