@@ -54,7 +54,7 @@ AREAS = {
         " and not last_bit and not other_features",
     ),
     "channel": Area(
-        tuple(f"nba_ml/registry/{name}.py" for name in ("channel", "moves", "repeatable", "rollback")),
+        tuple(f"nba_ml/registry/{name}.py" for name in ("channel", "moves", "repeatable", "rollback", "states")),
         ("registry/test_channel_rules.py",),
     ),
 }

@@ -38,7 +38,7 @@ from nba_ml.registry.moves import (
 from nba_ml.registry.publication import publish
 from nba_ml.registry.repeatable import describe_move, move_from, starting_serial
 from nba_ml.registry.rollback import rollback, rollout_stop
-from nba_ml.registry.states import promoted_state
+from nba_ml.registry.states import add_set_aside, promoted_state, require_reason, stopped_state
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import GenerationMismatchError
 from nba_ml_tests.registry.publication_machine import bundle_of, digest
@@ -179,6 +179,66 @@ def test_without_an_earlier_champion_the_hint_names_none(store: DirectoryStore, 
     rollback(store, AT, WHY, to=three[0].model_id)
     with pytest.raises(ReleaseError, match=r"--to MODEL_ID\. `nba-ml champion history`"):
         rollback(store, AT, WHY)
+
+
+# --- the states that several commands make ---------------------------------------------------------------------
+
+
+def test_a_promotion_makes_exactly_this_state() -> None:
+    present = first(earlier=(model(2), model(3), model(4)), set_aside=("one", model(3).model_id, "two"))
+    made = promoted_state(present, model(3), LATER, "rollout_finish", WHY, EVIDENCE, ("grade",))
+    assert made == Channel(
+        serial=2,
+        champion=model(3),
+        earlier=(model(1), model(2), model(4)),
+        set_aside=("one", "two"),
+        kind="rollout_finish",
+        reason=WHY,
+        evidence=EVIDENCE,
+        waived=("grade",),
+        moved_at=LATER,
+    )
+    again = promoted_state(
+        present, model(1).model_copy(update={"manifest_sha256": "0" * 64}), AT, "promote", WHY, None, ()
+    )
+    assert again.earlier == (model(1), model(2), model(3), model(4))
+    many = first(earlier=tuple(model(number) for number in range(3, 3 + EARLIER)))
+    assert promoted_state(many, model(2), AT, "promote", WHY, None, ()).earlier == (model(1), *many.earlier[:-1])
+
+
+@pytest.mark.parametrize(
+    ("share", "aside", "promoted", "stays"),
+    [(0, (), 3, True), (10, (), 3, False), (0, (), 2, False), (0, (model(2).model_id,), 3, False)],
+    ids=["in shadow", "serving a share", "itself promoted", "stopped"],
+)
+def test_another_challenger_in_shadow_stays_there(
+    share: Any, aside: tuple[str, ...], promoted: int, stays: bool
+) -> None:
+    present = first(challenger=model(2), share=share, graded_from=AT.date(), set_aside=aside)
+    made = promoted_state(present, model(promoted), AT, "promote", WHY, None, ())
+    assert (made.challenger, made.graded_from) == ((model(2), AT.date()) if stays else (None, None))
+    assert made.share == 0
+
+
+def test_what_is_set_aside_is_listed_once_and_newest_first() -> None:
+    present = first(set_aside=("b", "c"))
+    assert add_set_aside(present, "a") == ("a", "b", "c")
+    assert add_set_aside(present, "c") == ("c", "b")
+    assert add_set_aside(present, "") == ("b", "c")
+    assert add_set_aside(present, "a", without="b") == ("a", "c")
+    full = tuple(f"m{number}" for number in range(SET_ASIDE))
+    assert add_set_aside(first(set_aside=full), "a") == ("a", *full[:-1])
+    assert stopped_state(present, AT, WHY, EVIDENCE).set_aside == ("b", "c"), "there is no challenger"
+    stopped = stopped_state(first(challenger=model(2), share=10, graded_from=AT.date()), LATER, WHY, EVIDENCE)
+    assert (stopped.share, stopped.set_aside, stopped.evidence) == (0, (model(2).model_id,), EVIDENCE)
+    assert (stopped.kind, stopped.reason, stopped.moved_at) == ("rollout_stop", WHY, LATER)
+
+
+def test_a_reason_has_ten_characters() -> None:
+    require_reason("0123456789")
+    for short in ("012345678", "  012345678  ", ""):
+        with pytest.raises(ReleaseError, match="shorter than 10 characters"):
+            require_reason(short)
 
 
 # --- stopping a rollout ---------------------------------------------------------------------------------------
