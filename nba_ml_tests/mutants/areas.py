@@ -41,6 +41,8 @@ AREAS = {
         (
             "serving/test_row_edges.py",
             "serving/test_rows.py",
+            "serving/test_watch_rules.py",
+            "serving/http/test_turns.py",
             "serving/test_predictor.py",
             "serving/test_watch.py",
             "serving/test_external.py",
