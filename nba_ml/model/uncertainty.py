@@ -139,7 +139,7 @@ def calibrate(predicted: Array, actual: Array, line: Array | None = None) -> Cal
             f"{unusable:,} of them not finite. Use the early-stopping side of a split with samples."
         )
     residual = results - points
-    fitted = np.linalg.lstsq(_scale_design(points), np.abs(residual), rcond=None)[0]
+    fitted = np.linalg.lstsq(_scale_design(points), np.abs(residual))[0]
     scale = (round(float(fitted[0]), 6), round(float(fitted[1]), 6))
     standard = residual / _scale_at(points, scale)
     groups = _groups(points)

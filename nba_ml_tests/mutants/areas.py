@@ -43,6 +43,7 @@ AREAS = {
             "serving/test_rows.py",
             "serving/test_watch_rules.py",
             "serving/http/test_turns.py",
+            "serving/http/test_requests.py",
             "serving/test_predictor.py",
             "serving/test_watch.py",
             "serving/test_external.py",
