@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from nba_ml.registry.states import add_set_aside, promoted_state, require_reason
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import GenerationMismatchError
 from nba_ml_tests.registry.publication_machine import bundle_of, digest
+from nba_ml_tests.registry.stoppable import HookedStore
 from nba_ml_tests.registry.test_channel import EVIDENCE, MOCK, first, model
 
 AT = datetime(2022, 2, 1, 12, tzinfo=UTC)
@@ -288,6 +290,8 @@ def test_a_command_that_is_run_again_finds_its_own_move(store: DirectoryStore, t
         rollout_stop(store, AT, WHY, from_serial=5, forget=True)
     with pytest.raises(ReleaseError, match="Another command has moved"):
         rollback(store, AT, WHY, from_serial=4)
+    with pytest.raises(ReleaseError, match="Another command has moved"):  # a rollout began, of the champion named
+        rollback(store, AT, WHY, to=three[1].model_id, from_serial=4)
     with pytest.raises(ReleaseError, match="Another command has moved"):
         rollout_stop(store, AT, WHY, from_serial=3)
     assert read_history(store)[-1].serial == 6
@@ -343,10 +347,10 @@ class Broken(DirectoryStore):
 
     def __init__(self, root: Path, failing: str) -> None:
         super().__init__(root)
-        self.failing, self.calls = failing, 0
+        self.failing, self.calls = failing, list[str]()
 
     def _fail(self, call: str) -> None:
-        self.calls += 1
+        self.calls.append(call)
         if call == self.failing:
             raise PublicationError("The store is out of order.")
 
@@ -423,6 +427,37 @@ def test_a_swap_is_tried_again_only_so_often(store: DirectoryStore) -> None:
     broken = Broken(store.root, "swap")
     with pytest.raises(UnfinishedMoveError, match="out of order"):
         move_channel(broken, lambda _: None, verify=lambda *_: None)
+    assert broken.calls.count("swap") == 1, "a store that refuses is not asked again"
+
+
+def test_a_move_takes_five_requests(store: DirectoryStore) -> None:
+    """Guards the second that a rollback may take: the pointer, the next state, and the pointer read back."""
+    accepted(store, first())
+    calls: list[str] = []
+
+    def hook(method: str, perform: Callable[[], Any]) -> Any:
+        calls.append(method)
+        return perform()
+
+    second = next_state(first(), kind="promote", reason=WHY, at=AT, champion=model(2))
+    assert move_channel(HookedStore(store, hook), lambda _: second, verify=lambda *_: None).moved
+    assert calls == ["read", "read", "create", "swap", "read"]
+
+
+def test_a_pointer_that_moved_on_meanwhile_is_no_error(store: DirectoryStore) -> None:
+    """Guards whoever is overtaken between its swap and its look: the move was made, and a later one after it."""
+    accepted(store, first())
+    second = next_state(first(), kind="promote", reason=WHY, at=AT, champion=model(2))
+    third = next_state(second, kind="promote", reason=WHY, at=AT, champion=model(3))
+
+    class Overtaken(DirectoryStore):
+        def swap(self, name: str, data: bytes, generation: str) -> str:
+            swapped = super().swap(name, data, generation)
+            accepted(store, third)
+            return swapped
+
+    done = accepted(Overtaken(store.root), second)
+    assert (done.moved, done.channel, done.later, done.serving) == (True, second, third, third)
 
 
 def test_who_lost_a_race_decides_again(store: DirectoryStore) -> None:
@@ -540,12 +575,14 @@ def test_the_history_is_read_in_order_and_as_far_as_asked(store: DirectoryStore)
     store.write(f"{history_name(1)}.bak", b"no state")
     assert [each.serial for each in read_history(store)] == [1, 2, 3, 4]
     assert [each.serial for each in read_history(store, 2)] == [3, 4]
+    assert [each.serial for each in read_history(store, 1)] == [4]
     assert history_name(7) == "xgboost_v1/channels/history/000007.json"
     assert newest_state_ahead(store, state) is None
     assert newest_state_ahead(store, read_state(store, 2)) == state
     assert newest_state_ahead(store, None) == state
     store.delete(history_name(3))
     assert newest_state_ahead(store, read_state(store, 1)) == read_state(store, 2), "beyond a gap is no state"
+    assert [each.serial for each in read_history(store)] == [1, 2, 4], "the pointer's state is one"
     with pytest.raises(ChannelError, match="is missing, and the history is append-only"):
         read_state(store, 3)
     store.write(history_name(3), state.to_bytes())
@@ -624,6 +661,9 @@ def test_limits_of_a_state() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         first().serial = 3
     assert ChannelModel(system_id="s", model_id="m" * 200, manifest_sha256="ab" * 32).is_external
+    for name in ("m" * 201, "", "M", "1m", "a-b", "a/b", "a\n"):
+        with pytest.raises(ValidationError):
+            ChannelModel(system_id="s", model_id=name, manifest_sha256="ab" * 32)
     assert not model(1).is_external
     assert not MOCK.is_external
     assert (MOCK.is_mock, model(1).is_mock) == (True, False)
