@@ -193,7 +193,7 @@ def _groups(points: Floats) -> list[npt.NDArray[np.intp]]:
     size = len(points) / count
     cuts = [0]
     for i in range(1, count):
-        cut = int(np.searchsorted(ranked, ranked[round(i * size)], side="left"))
+        cut = int(np.searchsorted(ranked, ranked[round(i * size)]))
         if cut - cuts[-1] >= size / 2:  # what follows the cut is a share or more: it lies at or before its place
             cuts.append(cut)
     return np.split(order, cuts[1:])

@@ -200,11 +200,11 @@ def test_quantiles_are_weibulls_of_the_standardised_residual() -> None:
 def test_a_calibration_is_rounded_as_in_published_models() -> None:
     """Guards model ids, which are digests of records that contain these numbers."""
     points = np.array([1.0, 2, 3, 5, 8, 13, 21])
-    found = calibrate(points, np.array([2.0, 1, 5, 4, 11, 12, 30]), points + np.array([1.0, -1, 2, -2, 1.5, 0, -3]))
-    assert found.scale == (-1.68623, 1.712961)
+    found = calibrate(points, np.array([2.0, 1, 5, 4, 11, 12, 31]), points + np.array([1.0, -1, 2, -2, 1.5, 0, -3]))
+    assert found.scale == (-2.077739, 1.927949)
     assert found.knots == (7.571429,)
-    assert (found.shapes[0][0], found.shapes[0][20], found.shapes[0][-1]) == (-1.3582, 0.9497, 2.0)
-    assert found.line_trust == 0.0217
+    assert (found.shapes[0][0], found.shapes[0][20], found.shapes[0][-1]) == (-1.5413, 0.8888, 2.0)
+    assert found.line_trust == 0.0235
 
 
 @pytest.mark.parametrize(
