@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from nba_ml.contract.errors import SnapshotRejectedError
@@ -22,6 +23,7 @@ class Drill:
     refusal: str = ""
 
 
+@cache
 def drill(fault: Fault) -> Drill:
     """Run the chain with the fault planted."""
     try:
