@@ -57,9 +57,9 @@ class EmbeddedSlateRows(StoredSlateRows):
         last = pc.max(history["game_date"]).as_py()
         if last is None:
             raise SlateError(f"There are no box scores before {day} in {self.data}. Import some, then try again.")
-        if last >= day:
-            self._require_played(history, day, last)
         listed = self.source.unplayed(day)
+        if last >= day:
+            raise self._played(history, day, last, listed[0])
         found = self._games(day, games, listed[0])
         require_recent(last, day)
         players, notes = self._players(day, found, listed[1], history)
@@ -79,15 +79,21 @@ class EmbeddedSlateRows(StoredSlateRows):
         prices = prices_of_lines(match_lines(summary, of_day, day, day), of_day, chosen) if len(of_day) else {}
         return Upcoming(with_tip_offs(made, tip_offs, prices), (counts, *notes))
 
-    def _require_played(self, history: pa.Table, day: date, last: date) -> None:
+    def _played(self, history: pa.Table, day: date, last: date, listed: list[UpcomingGame]) -> SlateError:
         month = season.month_of(day)
-        if pc.any(pc.equal(history["game_date"], pa.scalar(day, pa.date32()))).as_py():
-            raise SlateError(
-                f"There are no feature rows of {day}, which has results already. To replay it, run `nba-ml backfill "
-                f"--from {month} --to {month} --assets player_game_summary,ml_feature_store_v2`, then try again."
+        teams = set(
+            history.filter(pc.equal(history["game_date"], pa.scalar(day, pa.date32())))["team_abbr"].to_pylist()
+        )
+        if not teams:
+            return SlateError(
+                f"No game was played on {day}: the box scores go on to {last} and have none of it. Choose another date."
             )
-        raise SlateError(
-            f"No game was played on {day}: the box scores go on to {last} and have none of it. Choose another date."
+        waiting = [f"{game.away}@{game.home}" for game in self.tables.games(day) or listed if game.home not in teams]
+        left_out = f" That leaves out {', '.join(waiting)}, without a result yet: predict a date before its first game."
+        return SlateError(
+            f"There are no feature rows of {day}, which has results already. To replay it, run `nba-ml backfill "
+            f"--from {month} --to {month} --assets player_game_summary,ml_feature_store_v2`, then try again."
+            + (left_out if waiting else "")
         )
 
     def _games(self, day: date, games: str, listed: list[UpcomingGame]) -> tuple[UpcomingGame, ...]:

@@ -153,6 +153,16 @@ def test_a_date_that_cannot_be_predicted_says_why(data: Path, day: date, games: 
         rows_of(data).upcoming(day, games)
 
 
+def test_a_date_whose_games_have_begun_names_those_that_would_be_left_out(data: Path) -> None:
+    """Guards against a slate of the afternoon's games alone, by a file that was fetched in between."""
+    schedule(data)
+    played = games_of("2022-01").filter(pc.less_equal(games_of("2022-01")["game_date"], pa.scalar(DAY)))
+    late = pc.and_(pc.equal(played["game_date"], pa.scalar(DAY)), pc.is_in(played["team"], pa.array(["LAL", "DEN"])))
+    pq.write_table(played.filter(pc.invert(late)), data / "player_games" / "2022-01.parquet")
+    with pytest.raises(SlateError, match=r"That leaves out LAL@DEN, without a result yet: predict a date before its"):
+        rows_of(data).upcoming(DAY)
+
+
 @pytest.mark.parametrize("blank", [("", 0), (None, None)], ids=["zeros", "nulls"])
 def test_rows_without_a_result_say_who_plays(data: Path, blank: tuple[str | None, int | None]) -> None:
     """Guards tonight's rows in a file of box scores: they are games to be played, as zeros or as nulls."""
