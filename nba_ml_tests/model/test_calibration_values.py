@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import CalibrationError
-from nba_ml.model.uncertainty import LEVELS, Calibration, Coverage, calibrate, measure_coverage
+from nba_ml.model.uncertainty import LEVELS, SMALLEST_DISAGREEMENT, Calibration, Coverage, calibrate, measure_coverage
 
 Floats = npt.NDArray[np.float64]
 NAN = float("nan")
@@ -148,6 +148,8 @@ def test_disagreement_that_hardly_varies_teaches_nothing() -> None:
     for size, teaches in ((0.0099, False), (0.011, True)):
         points = lines + 1 + np.tile([size, -size], 50)
         assert (calibrate(points, points, lines).line_trust > 0) == teaches, size
+    exactly = np.tile([SMALLEST_DISAGREEMENT, -SMALLEST_DISAGREEMENT], 50)
+    assert calibrate(exactly, exactly, np.zeros(100)).line_trust > 0
 
 
 def test_only_rows_with_a_line_teach_trust() -> None:
@@ -212,6 +214,7 @@ def test_a_calibration_is_rounded_as_in_published_models() -> None:
     [
         ([], [], "got 0 rows, 0 of them"),
         ([1.0, NAN], [1.0, 1.0], "2 rows, 1 of"),
+        ([1.0, 1.0], [1.0, NAN], "2 rows, 1 of"),
         ([1.0, NAN], [NAN, 1.0], "2 rows, 2 of"),
     ],
 )
