@@ -41,7 +41,10 @@ class Consequence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A check's result: the `value` of `metric` over `n` rows, the worst rows, and what to do next."""
+    """A check's result: the `value` of `metric`, in `unit`, over `n` rows, the worst rows, and what to do next.
+
+    A failure that `only_warns` is reported as a warning, whatever the check's own severity.
+    """
 
     passed: bool
     metric: str
@@ -49,6 +52,8 @@ class Finding:
     n: int
     next_step: str = ""
     interval: str = ""
+    unit: str = ""
+    only_warns: bool = False
     worst: Sequence[dict[str, Any]] = field(default_factory=tuple)
 
 
@@ -106,5 +111,5 @@ class Check:
 
 
 def shown(interval: Interval) -> str:
-    """A bootstrap interval as text."""
-    return f"{interval.low:.3f} to {interval.high:.3f} (95%, bootstrap over days)"
+    """A 95% interval (bootstrap over days) as text."""
+    return f"95% {interval.low:.3f} to {interval.high:.3f}"

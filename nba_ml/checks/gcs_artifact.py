@@ -1,6 +1,6 @@
-"""The check of a published bundle: its objects are unchanged, and an independent reader can use it.
+"""The checks of a published bundle: the month has one, its objects are unchanged, and an independent reader can use it.
 
-It runs after publication and blocks nothing. A failure means that the bundle must not be served.
+They run after publication and block nothing.
 """
 
 from __future__ import annotations
@@ -10,9 +10,16 @@ from nba_ml.contract.errors import BundleError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.publication import list_published
 from nba_ml.registry.reader import reads_from, verify_bundle
+from nba_ml.registry.refusal import RefusedCheck
 
 ASSET = "gcs_artifact"
+
+PUBLISHED = "published"
+
+_BEATS = "beats_"
+"""How the names of the checks begin that compare a model with an average."""
 
 
 def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
@@ -29,9 +36,53 @@ def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
     return Finding(passed=True, metric=metric, value=verified.reference_rows, n=verified.reference_rows)
 
 
+def _is_published(artifact: Artifact, context: CheckContext) -> Finding:
+    metric = "publication"
+    refusal = artifact.refused
+    if refusal is None:
+        value = artifact.model_id or "no model yet: too few rows to train on"
+        return Finding(passed=True, metric=metric, value=value, n=0)
+    months = sorted(_month_of(model_id) for model_id in list_published(context.artifacts()))
+    not_beaten = next((check for check in refusal.checks if check.check.startswith(_BEATS)), None)
+    if not_beaten is not None and (not months or context.month < months[0]):
+        return Finding(passed=True, metric=metric, value=f"no model yet: {_average(not_beaten)}", n=0)
+    later = next((month for month in months if month > context.month), "")
+    return Finding(
+        passed=False,
+        metric=metric,
+        value=f"refused by {refusal.names}",
+        n=0,
+        only_warns=bool(later),
+        next_step=f"A later model, of {later}, is published. Nothing needs to be done."
+        if later
+        else "The champion continues to serve. Open the checks that are named: each says what it found and what to do. "
+        f"Then materialise {context.month} again.",
+    )
+
+
+def _month_of(model_id: str) -> str:
+    """`2025-06` of `xgboost_v1_33features_202506_9eb8b7fbed60`."""
+    month = model_id.split("_")[-2]
+    return f"{month[:4]}-{month[4:]}"
+
+
+def _average(check: RefusedCheck) -> str:
+    """What a check of an early model found, in words."""
+    average = check.check.removeprefix(_BEATS).replace("_", " ")
+    return f"the {average} is better" if check.value.startswith("-") else f"the {average} may be as good"
+
+
 def checks(_limits: Thresholds) -> tuple[Check, ...]:
-    """The check of this asset. It uses no limits."""
+    """The checks of this asset. They use no limits."""
     return (
+        Check(
+            asset=ASSET,
+            name=PUBLISHED,
+            consequence=Consequence.FAILS_CI,
+            threshold="every blocking check has passed on exactly this model, so that it is published",
+            reason="A refused model leaves the champion in place; while no later month is published, it gets older.",
+            examine=_is_published,
+        ),
         Check(
             asset=ASSET,
             name="loads_from_its_uri",

@@ -95,7 +95,7 @@ def last_5_correlation(snapshot: Snapshot, context: CheckContext) -> Finding:
         metric="correlation of points_avg_last_5 with the points scored",
         value=round(correlation, 4),
         n=n,
-        interval=f"{low:.3f} to {high:.3f} (95%, Fisher)",
+        interval=f"95% {low:.3f} to {high:.3f}",
         next_step=f"Form cannot predict a single game that well: the feature contains results of {context.month}. "
         "Check its window and the join of the target.",
     )
@@ -125,7 +125,7 @@ def line_error(snapshot: Snapshot, context: CheckContext) -> Finding:
         metric=metric,
         value=round(float((error_of_season - error_of_line).mean()) / mae, 4),
         n=n,
-        interval=f"{low:.3f} to {high:.3f} (95%, bootstrap over days)",
+        interval=f"95% {low:.3f} to {high:.3f}",
         worst=[
             {**key, "line": line[row], "points": points[row]}
             for key, row in zip(keys_of(snapshot.table, rows), rows, strict=True)

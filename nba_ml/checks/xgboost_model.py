@@ -53,6 +53,7 @@ def _validation_mae(*, holds: Callable[[float], bool], next_step: str) -> _Rule:
             passed=holds(judgement.validation.mae),
             metric="validation MAE",
             value=judgement.validation.mae,
+            unit="points",
             n=judgement.validation.n,
             interval=shown(judgement.validation_mae_interval),
             next_step=next_step.format(month=context.month),
@@ -63,7 +64,7 @@ def _validation_mae(*, holds: Callable[[float], bool], next_step: str) -> _Rule:
 
 def _beats(baseline: str, limits: Thresholds) -> Check:
     baseline_name = BEATEN[baseline]
-    metric = f"points of MAE by which the model beats {baseline_name}"
+    metric = f"gain over {baseline_name}"
 
     def rule(judgement: Judgement, context: CheckContext) -> Finding:
         result = judgement.baselines.get(baseline)
@@ -81,12 +82,13 @@ def _beats(baseline: str, limits: Thresholds) -> Check:
             f"{baseline_name.capitalize()} is better by {-result.gain:.3f} points {rows}."
             if result.gain <= 0
             else f"The model is better by {result.gain:.3f} points {rows}, but that can be chance: the "
-            f"interval is {shown(result.gain_interval)}."
+            f"interval begins at {result.gain_interval.low:.3f}."
         )
         return Finding(
             passed=result.gain_interval.low > context.limits.min_gain,
             metric=metric,
             value=result.gain,
+            unit="points",
             n=result.metrics.n,
             interval=shown(result.gain_interval),
             next_step=f"{outcome} This is expected with few months of training data: backfill earlier months, or train "
@@ -109,6 +111,7 @@ def _train_gap(judgement: Judgement, context: CheckContext) -> Finding:
         passed=validation.mae - train.mae <= context.limits.max_train_gap,
         metric="validation MAE minus train MAE",
         value=round(validation.mae - train.mae, 6),
+        unit="points",
         n=validation.n,
         next_step=f"The MAE is {train.mae:.3f} points on the {train.n:,} training rows and {validation.mae:.3f} on new "
         "ones: the model overfits. Train on more months, or reduce the depth.",
@@ -137,6 +140,7 @@ def _bias(judgement: Judgement, context: CheckContext) -> Finding:
         passed=low <= validation.bias <= high,
         metric="mean of prediction minus result",
         value=validation.bias,
+        unit="points",
         n=validation.n,
         next_step=f"The predictions are {abs(validation.bias):.2f} points too "
         f"{'low' if validation.bias < 0 else 'high'} on average. Points are skewed, so a median is a little below "
@@ -153,6 +157,7 @@ def _tier_bias(judgement: Judgement, context: CheckContext) -> Finding:
         passed=not off,
         metric="largest bias of a season-average tier",
         value=ranked[0][1].bias if ranked else 0.0,
+        unit="points",
         n=judgement.validation.n,
         worst=[{"tier": name, "bias": tier.bias, "rows": tier.n} for name, tier in ranked[:5]],
         next_step=f"Players of the tiers {' and '.join(off)} are mispriced by more than chance explains. "
@@ -180,6 +185,7 @@ def _predictions_in_range(judgement: Judgement, context: CheckContext) -> Findin
         passed=low - overshoot <= lowest and highest <= high + overshoot,
         metric="lowest and highest prediction",
         value=f"{lowest:.2f} to {highest:.2f}",
+        unit="points",
         n=judgement.validation.n,
         next_step="No player scores that. The booster was trained on other units, or the targets are not points: "
         f"check the targets of the snapshots up to {context.month}.",
@@ -191,6 +197,7 @@ def _refit_agrees(judgement: Judgement, context: CheckContext) -> Finding:
         passed=judgement.refit_distance <= context.limits.max_refit_distance,
         metric="mean absolute difference of the shipped and the measured booster's predictions",
         value=judgement.refit_distance,
+        unit="points",
         n=judgement.validation.n,
         next_step="The booster fitted on all rows predicts differently from the one that was measured. Check how the "
         f"last dates up to {context.month} differ from earlier ones. To ship the measured booster, set `refit: false`.",

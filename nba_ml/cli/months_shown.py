@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from nba_ml.cli.wrapper import err, escaped, out
 from nba_ml.contract.errors import NbaMlError
 
 if TYPE_CHECKING:
+    from nba_ml.registry.refusal import Refusal
     from nba_ml.runner.backfill import Backfill, MonthResult
 
 
@@ -64,7 +65,7 @@ def _report(console: Console, result: MonthResult) -> None:
             highlight=False,
         )
     if result.refused:
-        console.print(f"[yellow]{result.month} refused:[/yellow] {escaped(result.refused)}", soft_wrap=True)
+        _show_refusal(console, result.month, result.refused)
     for problem in result.problems:
         err.print(f"[red]{result.month} failed:[/red] {escaped(problem)}", soft_wrap=True)
     if result.problems:
@@ -75,6 +76,19 @@ def _report(console: Console, result: MonthResult) -> None:
         )
     elif result.assets and not console.is_terminal:
         console.print(f"{result.month}: {', '.join(result.assets)}", soft_wrap=True)
+
+
+def _show_refusal(console: Console, month: str, refusal: Refusal) -> None:
+    """Which checks a model did not pass, as a table, and where each says what to do."""
+    console.print(f"[yellow]{month} refused.[/yellow] {escaped(str(refusal))}", soft_wrap=True, highlight=False)
+    table = Table("check", "value", "required", Column("rows", justify="right"))
+    for row in refusal.table:
+        table.add_row(*map(escaped, row.values()))
+    console.print(table)
+    pages = dict.fromkeys(f"{check.check}: {check.page}" for check in refusal.checks)
+    console.print("What to do, in `nba-ml ui`:", highlight=False)
+    for page in pages:
+        console.print(f"  {escaped(page)}", soft_wrap=True, highlight=False)
 
 
 def _progress_bar() -> Progress:

@@ -8,14 +8,14 @@ publisher that has checks has one that stops the run: Dagster makes the next ass
 publisher must not read the results before the checks have run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
 import dagster as dg
 import pandas as pd
 
-from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
+from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, Severity
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.errors import CheckBrokenError
 from nba_ml.contract.thresholds import Thresholds
@@ -46,12 +46,17 @@ def _checks_of(
         month = context.partition_key
         scene = scene_of(month, limits, store, artifact_root, [each for each in month_keys(months) if each <= month])
         broken: dict[str, Exception] = {}
+        stopped: dict[str, Finding] = {}
         for check in checks:
             if check.name in selected:
                 try:
-                    yield result_of(check, check.examine(value, scene))
+                    finding = check.examine(value, scene)
+                    yield result_of(check, finding)
                 except Exception as error:  # noqa: BLE001 (raised after the other checks have reported)
                     broken[check.key] = error
+                else:
+                    if check.stops_run and not finding.passed:
+                        stopped[check.key] = finding
         if broken:
             # After the other checks have reported. A check without a result has not passed.
             errors = "; ".join(f"{key}: {type(error).__name__}: {error}" for key, error in broken.items())
@@ -59,8 +64,31 @@ def _checks_of(
                 f"{len(broken)} check(s) could not run: {errors}. The check or the stored value is broken; this never "
                 "counts as passed."
             ) from next(iter(broken.values()))
+        if stopped:
+            # Dagster would raise an error of its own, which names the checks and not what they found.
+            raise stopped_by([(check, stopped[check.key]) for check in checks if check.key in stopped], month)
 
     return examine
+
+
+def stopped_by(findings: Sequence[tuple[Check, Finding]], month: str) -> dg.Failure:
+    """The failure of a run that checks have stopped: one sentence, and a table of what they found."""
+    names = ", ".join(check.name for check, _ in findings)
+    rows = [
+        {
+            "check": check.name,
+            "value": measured(finding.value, finding.unit),
+            "required": check.threshold,
+            "rows": f"{finding.n:,}",
+        }
+        for check, finding in findings
+    ]
+    asset = findings[0][0].asset
+    return dg.Failure(
+        description=f"Stopped: {asset} of {month} did not pass {names}.",
+        metadata={"stopped_by": dg.MetadataValue.table([dg.TableRecord(row) for row in rows])},
+        allow_retries=False,
+    )
 
 
 def spec_of(check: Check, partitions: dg.PartitionsDefinition[str]) -> dg.AssetCheckSpec:
@@ -108,9 +136,11 @@ def scene_of(
 
 def result_of(check: Check, finding: Finding) -> dg.AssetCheckResult:
     """What Dagster records of a finding."""
+    severity = Severity.WARN if finding.only_warns else check.severity
     shown = {
         "metric": finding.metric,
         "value": finding.value,
+        "unit": finding.unit,
         "threshold": check.threshold,
         "n": finding.n,
         "interval": finding.interval,
@@ -121,18 +151,27 @@ def result_of(check: Check, finding: Finding) -> dg.AssetCheckResult:
         if finding.worst
         else {}
     )
-    verb = "passed" if finding.passed else "failed"
     return dg.AssetCheckResult(
         passed=finding.passed,
         asset_key=check.asset,
         check_name=check.name,
-        severity=dg.AssetCheckSeverity[check.severity],
-        description=f"{verb}: {finding.metric} {_number(finding.value)} over {finding.n:,} rows; {check.threshold}."
-        + ("" if finding.passed else f" {finding.next_step}"),
+        severity=dg.AssetCheckSeverity[severity],
+        description=in_words(finding, check.threshold, severity),
         metadata={**{name: value for name, value in shown.items() if value != ""}, **worst},
     )
 
 
-def _number(value: float | int | str) -> str:
-    """A value for people: four significant digits are enough for an MAE."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def in_words(finding: Finding, required: str, severity: Severity) -> str:
+    """A finding in one sentence: `failed: Gain over the mock: -0.12 points (95% ...), required: .... 847 rows.`."""
+    verb = "passed" if finding.passed else "warned" if severity is Severity.WARN else "failed"
+    interval = f" ({finding.interval})" if finding.interval else ""
+    rows = f" {finding.n:,} rows." if finding.n else ""
+    advice = f" {finding.next_step}" if finding.next_step and not finding.passed else ""
+    metric = finding.metric[0].upper() + finding.metric[1:]
+    return f"{verb}: {metric}: {measured(finding.value, finding.unit)}{interval}, required: {required}.{rows}{advice}"
+
+
+def measured(value: object, unit: object = "") -> str:
+    """A value for people, with its unit: thousandths of a point, else four significant digits."""
+    digits = "," if isinstance(value, int) else ".3f" if unit == "points" else ".4g"
+    return f"{format(value, digits) if isinstance(value, int | float) else value} {unit}".strip()

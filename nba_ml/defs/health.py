@@ -6,7 +6,7 @@ processes work on the home.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
@@ -16,6 +16,7 @@ from nba_ml.contract.errors import BundleError, NotVerifiedError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.event_log import first_failure, latest_materialisations
 from nba_ml.defs.internals import REPOSITORY, InstigatorStatus, ScheduleInstigatorData
+from nba_ml.defs.refusals import PUBLISHER, refused_months
 from nba_ml.monitoring.health import (
     FailedMonth,
     HealthFinding,
@@ -34,7 +35,6 @@ from nba_ml.registry.systems.registered import require_registered
 from nba_ml.registry.systems.xgboost_v1 import read_published
 from nba_ml.storage.objects import ObjectStore
 
-PUBLISHER = "gcs_artifact"
 MODEL = "xgboost_model"
 
 SILENCE_MINUTES = 30
@@ -66,11 +66,12 @@ def read_release(instance: dg.DagsterInstance, objects: ObjectStore, months: Seq
     Raises:
         ChannelError: the champion's pointer is damaged.
     """
+    refused = refused_months(instance)
     return Release(
         months=months,
-        failed=list(_failed(instance, months)),
+        failed=[*_failed(instance, months), *_refused(refused, months)],
         trained=_made(instance, MODEL),
-        published=sorted(_made(instance, PUBLISHER)),
+        published=sorted(_made(instance, PUBLISHER).keys() - refused.keys()),
         champion=_champion(objects),
     )
 
@@ -135,6 +136,13 @@ def _failed(instance: dg.DagsterInstance, months: Sequence[str]) -> Iterator[Fai
 
 
 _REFUSED = NotVerifiedError.__name__
+"""The error by which a refused model failed its run in homes of earlier versions."""
+
+
+def _refused(refused: Mapping[str, tuple[str, str]], months: Sequence[str]) -> Iterator[FailedMonth]:
+    for month, (run_id, said) in refused.items():
+        if month in months:
+            yield FailedMonth(month, PUBLISHER, run_id, said, refused=True)
 
 
 def _champion(objects: ObjectStore) -> ServingModel | None:

@@ -12,6 +12,11 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+# To report a check's result outside a run: the public class of a result takes it, and there is no public name for it.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+
 # The version of each month, for many months at once: there is no public call; this is what the UI itself asks.
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
@@ -36,6 +41,9 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 # To keep a connection to its files open.
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+# The month of a run, for an asset that has no months.
+from dagster._core.storage.tags import PARTITION_NAME_TAG
+
 # An id for a run that is known before the run begins.
 from dagster._core.utils import make_new_run_id
 
@@ -46,7 +54,9 @@ from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarge
 __all__ = [
     "DATA_VERSION_TAG",
     "LOCATION_NAME",
+    "PARTITION_NAME_TAG",
     "REPOSITORY",
+    "AssetCheckEvaluationTargetMaterializationData",
     "AssetCheckExecutionRecordStatus",
     "DagsterEventType",
     "InstanceRef",

@@ -36,7 +36,7 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
             description="The model of a month, from the snapshots that are there, with its checks, to publication.",
         ),
         # One run holds both: the month's assets get its partition, the champion, which has none, comes after them.
-        # If the publisher refuses the month's model, the step fails and the champion's is not reached.
+        # If the month's model is refused, the champion's step proposes nothing.
         dg.define_asset_job(
             "monthly_retraining",
             selection=dg.AssetSelection.assets(*retrained_assets(observable=observable), *EVALUATION_ASSETS),

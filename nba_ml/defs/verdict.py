@@ -121,13 +121,15 @@ def latest_evaluations(
     return found
 
 
+NOT_RUN = "it has not run on the latest materialisation under the current thresholds"
+
 _EVALUATED = (AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED)
 
 
 def _found(evaluation: dg.AssetCheckEvaluation | None) -> str:
     """Why a check did not pass, with the first sentence of its advice; empty if it passed."""
     if evaluation is None:
-        return "it has not run on the latest materialisation under the current thresholds"
+        return NOT_RUN
     if evaluation.passed:
         return ""
     stated = evaluation.metadata.get("next_step")

@@ -117,11 +117,13 @@ def no_month_left_failed(release: Release) -> HealthFinding:
     """
     name = "no_month_left_failed"
     newest = max(release.published, default="")
-    skipped = sorted({f.month for f in release.failed if f.refused and f.month < newest})
+    refused = {f.month: f.said for f in release.failed if f.refused and f.month < newest}
+    skipped = sorted(refused)
     left = [f for f in release.failed if not (f.refused and f.month < newest)]
     suffix = f" Refused and skipped: {_listed(skipped)}." if skipped else ""
     if not left:
-        return HealthFinding(name, Level.FINE, f"No failed months.{suffix}")
+        named = [{"month": month, "said": refused[month]} for month in skipped]
+        return HealthFinding(name, Level.FINE, f"No failed months.{suffix}", worst=named)
     months = sorted({f.month for f in left})
     first = min(left, key=lambda f: f.month)
     return HealthFinding(

@@ -16,11 +16,14 @@ from typing import Any
 
 import dagster as dg
 
+from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, PID_TAG
-from nba_ml.contract.errors import NbaMlError, NotVerifiedError
+from nba_ml.contract.errors import NbaMlError
 from nba_ml.defs.event_log import StepFailure, step_failure
 from nba_ml.defs.internals import make_new_run_id
+from nba_ml.registry.artifact import ARTIFACT
+from nba_ml.registry.refusal import Refusal
 from nba_ml.registry.verdict import Override
 from nba_ml.runner.home import event_log_kept_open, fail_orphaned_runs
 from nba_ml.runner.memory import release_memory
@@ -31,7 +34,7 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's log goes to its own storage, where the UI shows it; the terminal shows the progress."""
 
 
-PUBLISHER = "gcs_artifact"
+PUBLISHER = ARTIFACT.name
 REPORT = "walk_forward"
 
 
@@ -39,7 +42,7 @@ REPORT = "walk_forward"
 class MonthResult:
     """What was done for a month.
 
-    `problems` are the errors. `refused` is why the publisher refused the model: a verdict on the model, not an error.
+    `problems` are the errors. `refused` is why the model was not published: a verdict on the model, not an error.
     `warnings` are the other checks that failed, by name; `left_out` are assets that cannot be made, because the month
     before has no model.
     """
@@ -48,7 +51,7 @@ class MonthResult:
     assets: tuple[str, ...]
     run_id: str | None = None
     problems: tuple[str, ...] = ()
-    refused: str = ""
+    refused: Refusal | None = None
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -84,7 +87,7 @@ class Backfill:
             kept = (asset for asset in here if asset not in needed and asset not in before.assets)
             if again := [asset for asset in kept if (asset, month) in unjudged]:
                 self.check(month, again)
-            refused = self._refused_before(month, needed) if only_missing else ""
+            refused = self._refused_before(month, needed) if only_missing else None
             if refused:
                 needed = tuple(asset for asset in needed if asset != PUBLISHER)
             result = self.run_month(month, needed) if needed else before
@@ -109,18 +112,18 @@ class Backfill:
         result = execute(self._jobs[assets], self.planner.instance, month, assets, self._config(assets))
         made = (e.step_materialization_data.materialization for e in result.get_asset_materialization_events())
         failures = {failure.step: failure for failure in step_failures(result)}
-        refused = failures[PUBLISHER].message if _only_refused(failures) else ""
-        if result.success or refused:
-            self.planner.remember(month, assets, {event.asset_key.to_user_string(): event for event in made})
-        else:
-            self.planner.remember(month, assets, {})
+        self.planner.remember(
+            month, assets, {event.asset_key.to_user_string(): event for event in made} if result.success else {}
+        )
+        refused = self._refused_now(month) if result.success and PUBLISHER in assets else None
+        named = {f"{PUBLISHER}.{PUBLISHED}", *(check.key for check in refused.checks)} if refused else set()
         failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
         stopping = {check.key for check in all_checks() if check.stops_run}
         stopped = [
             f"{e.check_name} on {e.asset_key.to_user_string()}: {e.description}" for e in failed if _key(e) in stopping
         ]
         problems: tuple[str, ...] = ()
-        if not result.success and not refused:
+        if not result.success:
             problems = tuple(stopped or [f"{step}: {failure.message}" for step, failure in failures.items()])
             problems = problems or ("the run failed; see it in the UI",)
         return MonthResult(
@@ -129,7 +132,7 @@ class Backfill:
             run_id=result.run_id,
             problems=problems,
             refused=refused,
-            warnings=tuple(_key(e) for e in failed if _key(e) not in stopping),
+            warnings=tuple(_key(e) for e in failed if _key(e) not in stopping | named),
         )
 
     def summarise(self) -> str:
@@ -146,10 +149,15 @@ class Backfill:
         """Run every check of the assets on what is materialised, in a Dagster run that materialises nothing."""
         return execute(checks_job(self.planner.defs, assets), self.planner.instance, month)
 
-    def _refused_before(self, month: str, needed: tuple[str, ...]) -> str:
-        """Why the publisher refused this same model before, if nothing upstream of it is to be made again."""
+    def _refused_now(self, month: str) -> Refusal | None:
+        """Why the run that has just ended published nothing; None if it published, or there is no model yet."""
+        artifact = self.planner.store.load(ARTIFACT, month)
+        return artifact.refused if artifact else None
+
+    def _refused_before(self, month: str, needed: tuple[str, ...]) -> Refusal | None:
+        """Why this same model was not published before, if nothing upstream of it is to be made again."""
         settled = PUBLISHER in needed and not self.overrides and set(needed) <= {PUBLISHER, *EVALUATION_ASSETS}
-        return (self.planner.refusal(month) or "") if settled else ""
+        return self.planner.refusal(month) if settled else None
 
     def _config(self, assets: tuple[str, ...]) -> dict[str, Any]:
         if PUBLISHER not in assets or not self.overrides:
@@ -208,10 +216,6 @@ def execute(
 def step_failures(result: dg.ExecuteInProcessResult) -> Iterator[StepFailure]:
     """Each failed step with its own error."""
     return (step_failure(event) for event in result.filter_events(lambda e: e.is_step_failure))
-
-
-def _only_refused(failures: Mapping[str, StepFailure]) -> bool:
-    return set(failures) == {PUBLISHER} and failures[PUBLISHER].kind == NotVerifiedError.__name__
 
 
 def _key(evaluation: dg.AssetCheckEvaluation) -> str:

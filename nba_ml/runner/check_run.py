@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import dagster as dg
 
-from nba_ml.checks.check import Check, Severity
+from nba_ml.checks.check import Check
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.errors import ChecksFailedError, MissingMonthsError
 from nba_ml.runner.backfill import Backfill, step_failures
@@ -144,7 +144,7 @@ def _outcomes(result: dg.ExecuteInProcessResult, checks: Sequence[Check], presen
     for check in checks:
         evaluation = found.get((check.asset, check.name))
         if evaluation is not None:
-            bad = CheckStatus.FAILED if check.severity is Severity.ERROR else CheckStatus.WARNED
+            bad = CheckStatus.FAILED if evaluation.severity is dg.AssetCheckSeverity.ERROR else CheckStatus.WARNED
             yield Outcome(check, CheckStatus.PASSED if evaluation.passed else bad, evaluation.description or "")
         elif check.asset not in present:
             yield Outcome(check, CheckStatus.SKIPPED, f"{check.asset} is not materialised")

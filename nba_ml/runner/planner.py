@@ -17,7 +17,7 @@ import dagster as dg
 
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
-from nba_ml.contract.errors import NotVerifiedError, StaleInputError
+from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import SNAPSHOT
@@ -25,10 +25,12 @@ from nba_ml.defs.assets.recording import digests_of
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import AssetCheckExecutionRecordStatus
 from nba_ml.defs.partitions import history_of, months_read
+from nba_ml.defs.refusals import NOT_PUBLISHED, refusal_of
 from nba_ml.defs.verdict import gather_verdict, latest_evaluations
 from nba_ml.model.stored import METADATA, MODEL
 from nba_ml.model.training import Hyperparameters
 from nba_ml.registry.artifact import ARTIFACT
+from nba_ml.registry.refusal import Refusal
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.storage.months import MonthStore
@@ -131,7 +133,7 @@ class Planner:
         names = set(self.store.objects.names(""))
         return {name for name, asset in STORED.items() if asset.file(month) in names}
 
-    def refusal(self, month: str) -> str | None:
+    def refusal(self, month: str) -> Refusal | None:
         """Why the publisher would refuse the month's model as it is; None if it might accept it.
 
         Every check has a result on exactly these bytes and one failed, so a new attempt would be refused again.
@@ -140,13 +142,9 @@ class Planner:
         if described is None or described.record is None:
             return None
         verdict = gather_verdict(self.instance, month, described.record, self.limits)
-        if any(check.final for check in verdict.failed):
+        if not verdict.failed or any(check.final for check in verdict.failed):
             return None
-        try:
-            verdict.require(described.record.model_sha256)
-        except NotVerifiedError as error:
-            return str(error)
-        return None
+        return refusal_of(self.instance, month, described.record.model_id, verdict, self.limits)
 
     def remember(self, month: str, assets: Sequence[str], made: Mapping[str, dg.AssetMaterialization]) -> None:
         """Record a run of these assets and what it made, by asset. What it did not make is out of date."""
@@ -154,7 +152,8 @@ class Planner:
             self._state[asset].pop(month, None)
             self._unverified.discard((asset, month))
         for asset, event in made.items():
-            self._state[asset][month] = Materialised(*digests_of(event))
+            if asset != ARTIFACT.name or NOT_PUBLISHED not in event.metadata:
+                self._state[asset][month] = Materialised(*digests_of(event))
 
     def _completed(self, asset: str, names: Collection[str]) -> dict[str, Materialised]:
         """Month -> latest materialisation, where its value is among the store's names and its checks ran on it.
@@ -186,7 +185,9 @@ class Planner:
             artifact = self.store.load(ARTIFACT, month)
         except StaleInputError:
             return False  # missing or damaged: made again, as the error asks
-        return artifact is not None and self._published.issuperset(artifact.uris.values())
+        if artifact is None or artifact.refused is not None:
+            return False  # a refused model is tried again, unless its verdict still stands
+        return self._published.issuperset(artifact.uris.values())
 
     @cached_property
     def _published(self) -> frozenset[str]:

@@ -36,7 +36,7 @@ def test_a_prediction_that_differs_in_its_last_bit_fails(trained: Trained) -> No
     )
     passed, message, worst = told(LOADS, LOADS.examine(DescribedModel(record, trained.fitted.booster), scene(MONTH)))
     assert not passed
-    assert message.startswith("failed: reference rows that differ 1 over 20 rows;")
+    assert message.startswith("failed: Reference rows that differ: 1, required: ")
     assert message.endswith(
         "The saved booster differs from the one that was measured. Materialise xgboost_model for 2021-12 again."
     )

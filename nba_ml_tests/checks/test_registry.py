@@ -94,10 +94,14 @@ def test_limits_reach_the_checks_and_change_none_of_their_names() -> None:
 
 def test_a_passing_result_says_what_was_measured_and_gives_no_advice() -> None:
     """Guards against a green check that tells people to do something."""
-    finding = Finding(passed=True, metric="validation MAE", value=4.5, n=1852, next_step="Look.", interval="4.3 to 4.7")
+    finding = Finding(
+        passed=True, metric="validation MAE", value=4.5, n=1852, next_step="Look.", interval="4.3 to 4.7", unit="points"
+    )
     result = result_of(CHECK, finding)
     assert result.passed
-    assert result.description == "passed: validation MAE 4.5 over 1,852 rows; validation MAE at most 5.0 points."
+    assert result.description == (
+        "passed: Validation MAE: 4.500 points (4.3 to 4.7), required: validation MAE at most 5.0 points. 1,852 rows."
+    )
     assert "next_step" not in result.metadata
     assert result.metadata["interval"].value == "4.3 to 4.7"
 
@@ -116,7 +120,7 @@ def test_a_failing_result_says_value_threshold_population_and_what_to_do() -> No
     assert not result.passed
     assert result.severity is dg.AssetCheckSeverity.ERROR
     assert (
-        result.description == "failed: validation MAE 5.5 over 1,852 rows; validation MAE at most 5.0 points. "
+        result.description == "failed: Validation MAE: 5.5, required: validation MAE at most 5.0 points. 1,852 rows. "
         "Backfill earlier months."
     )
     shown = {name: value.value for name, value in result.metadata.items()}
@@ -124,3 +128,12 @@ def test_a_failing_result_says_value_threshold_population_and_what_to_do() -> No
     assert (shown["threshold"], shown["next_step"]) == (CHECK.threshold, "Backfill earlier months.")
     assert "offender 4" in str(shown["worst"])
     assert "offender 5" not in str(shown["worst"])
+
+
+@pytest.mark.parametrize("warns", [replace(CHECK, consequence=Consequence.WARNS), CHECK], ids=["check", "finding"])
+def test_a_warning_begins_with_its_word(warns: Check) -> None:
+    """Guards against a warning that reads like a failure, by the check or by one finding of a severe check."""
+    finding = Finding(passed=False, metric="rows", value=3, n=0, only_warns=warns is CHECK)
+    result = result_of(warns, finding)
+    assert result.severity is dg.AssetCheckSeverity.WARN
+    assert result.description == f"warned: Rows: 3, required: {CHECK.threshold}."

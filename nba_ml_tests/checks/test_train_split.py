@@ -49,7 +49,7 @@ def test_a_date_on_two_sides_fails(earlier: str, later: str) -> None:
     overlapping = REAL.model_copy(update={earlier: getattr(REAL, earlier).model_copy(update={"last": shared})})
     passed, message, worst = described(overlapping)
     assert not passed
-    assert "sides that overlap, are missing, or do not contain all rows 1 over 9,053 rows" in message
+    assert "Sides that overlap, are missing, or do not contain all rows: 1, required: " in message
     assert "Materialise train_split for 2021-12 again" in message
     assert earlier in worst
     assert str(shared) in worst
@@ -60,7 +60,7 @@ def test_sides_in_the_wrong_order_fail() -> None:
     swapped = REAL.model_copy(update={"train": REAL.validation, "validation": REAL.train})
     passed, message, _ = described(swapped)
     assert not passed
-    assert "do not contain all rows 2 over" in message
+    assert "do not contain all rows: 2, required: " in message
 
 
 def test_rows_that_are_on_no_side_fail() -> None:
@@ -128,7 +128,7 @@ def test_too_few_rows_block_or_warn(name: str, enough: int, blocks: bool) -> Non
     assert described(of_rows(enough), name)[0]
     passed, message, _ = described(of_rows(enough - 1), name)
     assert not passed
-    assert f"rows {enough - 1}" in message
+    assert f"Rows: {enough - 1:,}, required: " in message
     assert f"at least {enough:,} rows, or none yet" in message
     check = CHECKS[name]
     assert (check.severity, check.blocking) == ((Severity.ERROR, True) if blocks else (Severity.WARN, False))
@@ -141,7 +141,7 @@ def test_a_month_that_was_left_out_fails() -> None:
     """Guards against a hole in the training data that nobody is told of."""
     passed, message, worst = described(split_of([MONTH]), "window_without_holes")
     assert not passed
-    assert "months that are missing from the window or do not belong to it 1" in message
+    assert "Months that are missing from the window or do not belong to it: 1" in message
     assert "2021-11" in worst
     assert f"its {snapshot_of('2021-11').table.num_rows:,} samples were left out" in worst
 

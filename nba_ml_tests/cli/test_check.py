@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -36,9 +37,11 @@ def test_a_refused_month_is_passed_over_and_said_in_plain_words(shipped: Home, t
     """Guards against a backfill that ends at its second month, and against one that hides what it left out."""
     lines = trained_homes.said_refused.splitlines()
     assert "Refused and not published: 2021-11, 2021-12." in " ".join(lines)
-    [line] = [line for line in lines if line.startswith(f"{REFUSED} refused: ")]
-    assert "may not be published" in line
-    assert "The season average is better by" in line
+    [line] = [line for line in lines if line.startswith(f"{REFUSED} refused. ")]
+    assert "did not pass beats_season_average, " in line
+    table = "\n".join(lines[lines.index(line) :])
+    assert re.search(r"beats_season_average +│ -0\.\d{3} points .*1,776", table), table
+    assert "  beats_season_average: /assets/xgboost_model?view=checks&checkDetail=beats_season_average" in lines
     assert shipped.files("artifacts") == {}
     assert (("predictions", REFUSED) in shipped.versions()) is True
 
@@ -48,7 +51,7 @@ def test_run_of_a_refused_month_fails_and_shows_the_comparison(shipped: Home) ->
     before = shipped.runs()
     ended = shipped.run_here("run")
     assert ended.returncode == 1
-    assert f"{REFUSED} refused: " in ended.stdout
+    assert f"{REFUSED} refused. " in ended.stdout
     assert "Validation, 2021-12-" in ended.stdout
     assert "Published" not in ended.stdout
     assert shipped.runs() == before

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
+from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import CHAIN
 from nba_ml.contract.features import V2_33FEATURES
@@ -26,9 +27,10 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.build import build_defs
+from nba_ml.defs.refusals import MODEL_ID, NOT_PUBLISHED
 from nba_ml.defs.resources import open_store
 from nba_ml.model.values import DescribedModel
-from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.artifact import ARTIFACT, Artifact
 from nba_ml.registry.publication import Bundle, list_published, publish
 from nba_ml.registry.reader import reads_from, verify_bundle
 from nba_ml.registry.verdict import CheckVerdict
@@ -142,6 +144,18 @@ def materialised(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetMateria
 
 def data_versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return {asset: (event.tags or {})["dagster/data_version"] for asset, event in materialised(result).items()}
+
+
+def refusal(home: Home, result: dg.ExecuteInProcessResult) -> str:
+    """Why the month's model was refused, in a run that is green."""
+    assert result.success
+    facts = materialised(result)["gcs_artifact"].metadata
+    assert MODEL_ID not in facts
+    artifact = home.months.load(ARTIFACT, LAST)
+    assert artifact is not None
+    assert artifact.refused is not None
+    assert facts[NOT_PUBLISHED].value == str(artifact.refused)
+    return "; ".join(f"{each.check} on {each.asset} of {each.month} ({each.found})" for each in artifact.refused.checks)
 
 
 def failure(result: dg.ExecuteInProcessResult, step: str) -> str:
@@ -388,13 +402,17 @@ def test_a_model_that_failed_is_refused_by_the_publisher_in_its_own_run(home: Ho
     """Guards against a bad model that is published before anybody looked at it; its record is made all the same."""
     published = home.files()
     result = home.run(LAST, config=BADLY)
-    assert not result.success
     assert {"xgboost_model", "model_metadata"} <= set(materialised(result))
-    assert "gcs_artifact" not in materialised(result)
-    assert failure(result, "gcs_artifact").startswith("NotVerifiedError: ")
-    assert f"validation_mae on xgboost_model of {LAST} (validation MAE" in failure(result, "gcs_artifact")
-    [event] = result.filter_events(lambda e: e.is_step_failure)
-    assert "Failure: The model" in str(event.step_failure_data.error), "the UI shows the words first"
+    assert f"validation_mae on xgboost_model of {LAST} (Validation MAE: " in refusal(home, result)
+    facts = materialised(result)["gcs_artifact"].metadata
+    table = {str(record.data["check"]): record.data for record in facts["refused_by"].value.records}
+    row = table["validation_mae"]
+    assert " points (95% " in str(row["value"])
+    assert row["required"] == f"validation MAE at most {LENIENT.max_validation_mae} points"
+    assert row["rows"]
+    assert "(/assets/xgboost_model?view=checks&checkDetail=validation_mae)" in str(facts["checks"].value)
+    [check] = [e for e in result.get_asset_check_evaluations() if e.check_name == PUBLISHED]
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.ERROR)
     assert home.files() == published
 
 
@@ -427,8 +445,7 @@ def test_the_shipped_limits_refuse_the_first_months_in_words(chain: Chain, tmp_p
     with opened(tmp_path / "home", Thresholds()) as home:
         published = home.files()
         result = home.run(LAST)
-        assert failure(result, "gcs_artifact").startswith("NotVerifiedError: ")
-        assert f"beats_season_average on xgboost_model of {LAST}" in failure(result, "gcs_artifact")
+        assert f"beats_season_average on xgboost_model of {LAST}" in refusal(home, result)
         assert home.files() == published
 
 
@@ -437,17 +454,18 @@ def test_the_shipped_limits_refuse_the_first_months_in_words(chain: Chain, tmp_p
 
 def test_one_named_check_can_be_overridden_with_a_reason(home: Home) -> None:
     """Guards against an override that nobody can read afterwards, and against one that opens more than it names."""
-    assert not home.run(LAST, config=BADLY).success
+    home.run(LAST, config=BADLY)
+    refused_again = refusal(home, home.run(LAST, ["gcs_artifact"]))
     failed = [
         f"{c.asset}.{c.name}"
         for c in all_checks(LENIENT)
-        if c.blocking and c.asset == "xgboost_model" and f"{c.name} on" in _refusal(home)
+        if c.blocking and c.asset == "xgboost_model" and f"{c.name} on" in refused_again
     ]
     assert "xgboost_model.validation_mae" in failed
     reasons = dict.fromkeys(failed, "A drill: this model is published to be looked at.")
     for left_out in failed:
         some = {check: reason for check, reason in reasons.items() if check != left_out}
-        assert not home.run(LAST, ["gcs_artifact"], overrides=some).success
+        assert refusal(home, home.run(LAST, ["gcs_artifact"], overrides=some)).startswith(left_out.partition(".")[2])
     result = home.run(LAST, ["gcs_artifact"], overrides=reasons)
     assert result.success
     facts = materialised(result)["gcs_artifact"].metadata
@@ -481,7 +499,7 @@ def test_an_override_that_names_nothing_starts_no_run(home: Home, check: str, re
 def test_an_override_that_gives_no_reason_is_refused(home: Home) -> None:
     """Guards against a manifest that says 'ok'."""
     published = home.files()
-    assert not home.run(LAST, config=BADLY).success
+    refusal(home, home.run(LAST, config=BADLY))
     result = home.run(LAST, ["gcs_artifact"], overrides={"xgboost_model.validation_mae": "ok"})
     assert failure(result, "gcs_artifact").startswith("OverrideError: ")
     assert "shorter than 10 characters" in failure(result, "gcs_artifact")
@@ -502,15 +520,11 @@ def test_a_pass_under_other_limits_is_no_pass(chain: Chain, tmp_path: Path) -> N
     shutil.copytree(chain.folder, tmp_path / "home")
     tighter = LENIENT.model_copy(update={"max_validation_mae": 4.99})
     with opened(tmp_path / "home", tighter) as home:
-        message = failure(home.run(LAST, ["gcs_artifact"]), "gcs_artifact")
+        message = refusal(home, home.run(LAST, ["gcs_artifact"]))
         assert f"validation_mae on xgboost_model of {LAST} (it has not run" in message
         assert home.run_checks(LAST, "xgboost_model").success
         published = home.run(LAST, ["gcs_artifact"])
-        assert published.success, [event.message for event in published.all_events if event.is_failure]
-
-
-def _refusal(home: Home) -> str:
-    return failure(home.run(LAST, ["gcs_artifact"]), "gcs_artifact")
+        assert materialised(published)["gcs_artifact"].metadata[MODEL_ID].value
 
 
 # --- the publisher alone --------------------------------------------------------------------------------------
@@ -519,7 +533,7 @@ def _refusal(home: Home) -> str:
 def _failed_check(home: Home) -> str:
     home.run(LAST, ["xgboost_model"], config=BADLY)
     assert home.run(LAST, ["model_metadata"]).success
-    return f"validation_mae on xgboost_model of {LAST} (validation MAE"
+    return f"validation_mae on xgboost_model of {LAST} (Validation MAE: "
 
 
 def _never_checked_model(home: Home) -> str:
@@ -574,12 +588,7 @@ def test_the_publisher_alone_is_refused_without_a_fresh_pass_of_every_check(
     """Guards against a later run of `gcs_artifact` alone, which Dagster's own blocking does not reach."""
     unpassed = spoil(home)
     published = home.files()
-    result = home.run(LAST, ["gcs_artifact"])
-    assert not result.success
-    message = failure(result, "gcs_artifact")
-    assert "NotVerifiedError" in message
-    assert "may not be published" in message
-    assert unpassed in message
+    assert unpassed in refusal(home, home.run(LAST, ["gcs_artifact"]))
     assert home.files() == published
 
 

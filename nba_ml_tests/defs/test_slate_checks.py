@@ -39,8 +39,8 @@ def test_a_slate_of_everybody_passes() -> None:
     made = slate()
     assert told("somebody_predicted", made)[:2] == (
         True,
-        f"passed: players predicted {made.report.served} over {made.report.rows} rows; at least one player is "
-        "predicted, unless every row is early season.",
+        f"passed: Players predicted: {made.report.served}, required: at least one player is predicted, unless every "
+        f"row is early season. {made.report.rows} rows.",
     )
     passed, said, _ = told("few_set_aside", made)
     assert passed
@@ -52,7 +52,7 @@ def test_a_slate_of_nobody_fails_and_names_players_and_reasons() -> None:
     everybody = slate_rows_of(DAY).num_rows
     passed, said, worst = told("somebody_predicted", slate(rows_with(everybody)))
     assert not passed
-    assert f"failed: players predicted 0 over {everybody} rows" in said
+    assert "failed: Players predicted: 0, required: " in said
     assert f"({everybody} rows)" in said
     assert f"`nba-ml slate predict --date {DAY}` makes another version" in said
     assert slate_rows_of(DAY).column("player_lookup")[0].as_py() in worst
@@ -83,7 +83,7 @@ def test_the_first_days_of_a_season_are_no_fault() -> None:
     assert (made.report.served, made.report.early_season) == (0, made.report.rows)
     passed, said, _ = told("somebody_predicted", made)
     assert passed
-    assert "players predicted 0; every row is early season" in said
+    assert "Players predicted: 0; every row is early season" in said
     assert told("few_set_aside", made)[0]
 
 

@@ -125,7 +125,7 @@ def test_a_slate_of_nobody_is_red_and_told(home: Home) -> None:
     notice = notice_of(home.instance, result.run_id, None)
     assert notice is not None
     assert (notice.asset, notice.day) == ("slate_predictions", DAY.isoformat())
-    assert "slate_predictions.somebody_predicted: failed: players predicted 0" in notice.said
+    assert "slate_predictions.somebody_predicted: failed: Players predicted: 0" in notice.said
 
 
 def test_a_slate_is_checked_in_its_own_run_and_by_itself_later(home: Home) -> None:

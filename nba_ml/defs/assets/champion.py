@@ -15,7 +15,9 @@ from nba_ml.defs.assets.release_facts import (
     evidence_facts,
     recorded_channel,
 )
+from nba_ml.defs.internals import PARTITION_NAME_TAG
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
+from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.promotion import Promotion, promote
 from nba_ml.registry.publication import list_published
@@ -33,6 +35,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
     )
     def champion(
+        context: dg.AssetExecutionContext,
         config: ReleaseConfig,
         artifact_root: dg.ResourceParam[ArtifactRoot],
         store: dg.ResourceParam[Store],
@@ -44,16 +47,28 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         that neither has learnt from is not worse than the champion by the set margin; if not, the champion stays
         and the reason is here. A model that somebody rolled back from does not come back by itself.
 
-        The job monthly_retraining ends with it, unless the month's model is refused; daily_release asks for it too.
+        The job monthly_retraining ends with it, and proposes nothing if the month's model was refused; daily_release
+        asks for it too.
         """
         objects = artifact_root.objects()
         release = ReleaseContext(objects, store.months(), limits, compute.threads)
-        proposed = promote(release, datetime.now(UTC), beat=config.beat or None) if list_published(objects) else None
+        refused = _refused_here(context, store)
+        candidates = list_published(objects) and not refused
+        proposed = promote(release, datetime.now(UTC), beat=config.beat or None) if candidates else None
         channel = proposed.channel if proposed else read_channel(objects)
-        outcome = _proposal(proposed) if proposed else {"note": "nothing is published yet, so nothing serves"}
+        outcome = _proposal(proposed) if proposed else {"note": refused or "nothing is published yet"}
         return recorded_channel(objects, channel, {**outcome, **(channel_facts(channel) if channel else {})})
 
     return champion
+
+
+def _refused_here(context: dg.AssetExecutionContext, store: Store) -> str:
+    """Why this run's month gives no candidate; empty if it does, or if the run has no month."""
+    month = context.run.tags.get(PARTITION_NAME_TAG)
+    artifact = store.months().load(ARTIFACT, month) if month else None
+    if artifact is None or artifact.refused is None:
+        return ""
+    return f"Nothing is proposed: the model of {month} was refused. {artifact.refused}"
 
 
 def _proposal(proposed: Promotion) -> dict[str, Any]:

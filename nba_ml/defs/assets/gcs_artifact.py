@@ -7,15 +7,23 @@ import dagster as dg
 from pydantic import Field
 
 from nba_ml.checks.registry import OVERRIDABLE
-from nba_ml.contract.errors import NotVerifiedError, OverrideError
+from nba_ml.contract.errors import OverrideError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS, recorded
-from nba_ml.defs.resources import ArtifactRoot
+from nba_ml.defs.refusals import (
+    MODEL_ID,
+    refusal_metadata,
+    refusal_of,
+    refused_months,
+    refused_table,
+    report_superseded,
+)
+from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.defs.verdict import gather_verdict
 from nba_ml.model.values import DescribedModel
 from nba_ml.registry.artifact import Artifact
-from nba_ml.registry.publication import Bundle, publish
-from nba_ml.registry.verdict import Override
+from nba_ml.registry.publication import Bundle, Published, publish
+from nba_ml.registry.verdict import Override, Verdict
 
 CODE_VERSION = "1"
 
@@ -50,11 +58,12 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
         config: PublicationConfig,
         model_metadata: DescribedModel,
         artifact_root: dg.ResourceParam[ArtifactRoot],
+        store: dg.ResourceParam[Store],
     ) -> dg.Output[Any]:
         """The published bundle: booster, record, and last the manifest that makes them visible.
 
-        Created only, read back and compared. Refused unless every blocking check has passed for
-        exactly this model.
+        Created only, read back and compared. A model is published if every blocking check has passed for exactly
+        this model. Otherwise nothing is written, and the metadata says which checks it did not pass.
         """
         record, booster = model_metadata.record, model_metadata.booster
         facts: dict[str, Any]
@@ -65,27 +74,18 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
             overrides = [Override(check=str(each.check), reason=each.reason) for each in config.overrides]
             try:
                 verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
-                done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))
-            except (NotVerifiedError, OverrideError) as error:
+            except OverrideError as error:
                 # As a failure of Dagster's own kind: the UI shows its words first, not the way they came.
                 raise dg.Failure(description=str(error), allow_retries=False) from error
-            parts = {"booster": done.booster, "metadata": done.record, "manifest": done.manifest}
-            artifact = Artifact(
-                model_id=done.model_id,
-                uris={name: part.uri for name, part in parts.items()},
-                generations={name: part.generation for name, part in parts.items()},
-                sha256={name: part.sha256 for name, part in parts.items()},
-                verdict=verdict,
-            )
-            facts = {
-                "model_id": done.model_id,
-                "newly_published": done.created,
-                "bytes": sum(part.size for part in parts.values()),
-                "blocking_checks_passed": sum(check.passed for check in verdict.checks),
-                "overridden": ", ".join(override.check for override in verdict.overrides) or "none",
-                **{f"{name}_uri": dg.MetadataValue.path(part.uri) for name, part in parts.items()},
-                **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
-            }
+            if verdict.failed:
+                refusal = refusal_of(context.instance, context.partition_key, record.model_id, verdict, limits)
+                artifact, facts = Artifact(refused=refusal), refusal_metadata(refusal)
+            else:
+                done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))
+                artifact, facts = _published(done, verdict)
+                report_superseded(context.run, context.instance, context.partition_key, limits, store, artifact_root)
+            earlier = {m: why for m, why in refused_months(context.instance).items() if m < context.partition_key}
+            facts |= refused_table(earlier)
         return recorded(
             artifact,
             code_version=CODE_VERSION,
@@ -94,3 +94,24 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
         )
 
     return gcs_artifact
+
+
+def _published(done: Published, verdict: Verdict) -> tuple[Artifact, dict[str, Any]]:
+    """What the store keeps of a publication, and what the UI shows of it."""
+    parts = {"booster": done.booster, "metadata": done.record, "manifest": done.manifest}
+    artifact = Artifact(
+        model_id=done.model_id,
+        uris={name: part.uri for name, part in parts.items()},
+        generations={name: part.generation for name, part in parts.items()},
+        sha256={name: part.sha256 for name, part in parts.items()},
+        verdict=verdict,
+    )
+    return artifact, {
+        MODEL_ID: done.model_id,
+        "newly_published": done.created,
+        "bytes": sum(part.size for part in parts.values()),
+        "blocking_checks_passed": sum(check.passed for check in verdict.checks),
+        "overridden": ", ".join(override.check for override in verdict.overrides) or "none",
+        **{f"{name}_uri": dg.MetadataValue.path(part.uri) for name, part in parts.items()},
+        **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
+    }

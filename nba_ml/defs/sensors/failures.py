@@ -14,9 +14,12 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import NotifyError
 from nba_ml.defs.event_log import first_failure
+from nba_ml.defs.internals import PARTITION_NAME_TAG
+from nba_ml.defs.refusals import PUBLISHER
 from nba_ml.monitoring.notify import Notice, Target, targets_of
 from nba_ml.settings import NotifySettings
 
@@ -29,7 +32,6 @@ GIVEN_UP_AFTER = 24 * 3600
 _LOOKS_EVERY = 30
 _RUNS_A_LOOK = 50
 
-_PARTITION_TAG = "dagster/partition"
 _DAY = len("2025-01-15")
 """Of a partition's key: the slates have days, all else has months or none."""
 
@@ -132,7 +134,7 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
     run = instance.get_run_by_id(run_id)
     if run is None or PID_TAG in run.tags:
         return None
-    partition = run.tags.get(_PARTITION_TAG, "")
+    partition = run.tags.get(PARTITION_NAME_TAG, "")
     of_when = f" of {partition}" if partition else ""
     place = {
         "job": run.job_name,
@@ -157,6 +159,15 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
         )
     if not checks:
         return None
+    if any(each.asset_key == dg.AssetKey(PUBLISHER) and each.check_name == PUBLISHED for each in checks):
+        return Notice(
+            level="error",
+            title=f"The model{of_when} was refused and is not published",
+            said=_in_words(checks),
+            next_step="The champion continues to serve. Each check says what to do; then materialise the month again.",
+            asset=PUBLISHER,
+            **place,
+        )
     assets = ", ".join(dict.fromkeys(check.asset_key.to_user_string() for check in checks))
     return Notice(
         level="warning",

@@ -1,6 +1,7 @@
 """The sensor that follows the feature backfill in BigQuery. What to ask for is decided in `follow`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import dagster as dg
 
@@ -14,6 +15,7 @@ from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import AssetCheckExecutionRecordStatus, UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import MODEL_JOB, SNAPSHOT, SNAPSHOT_JOB
 from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.refusals import refused_months
 from nba_ml.defs.schedules import ANSWERED_WITHIN, sentence
 from nba_ml.defs.sensors.backfill_decision import (
     AskedRun,
@@ -87,12 +89,18 @@ def _requests(decision: SensorDecision, followed: Followed) -> Iterator[dg.RunRe
 
 
 def _seen(instance: dg.DagsterInstance, progress: Sequence[MonthProgress], followed: Followed) -> BackfillState:
+    model_runs = _runs(instance, MODEL_JOB, followed.model_keys())
+    refused = {run_id for run_id, _ in refused_months(instance).values()} if model_runs else set()
     return BackfillState(
         progress=progress,
         wanted={m.month: _inputs_now(m) for m in progress},
         taken=_taken(instance),
         snapshot_runs=_runs(instance, SNAPSHOT_JOB, followed.snapshot_keys()),
-        model_runs=_runs(instance, MODEL_JOB, followed.model_keys()),
+        # A run whose model was refused is green, and made nothing that could serve.
+        model_runs={
+            month: replace(run, status=RunStatus.FAILED) if run.run_id in refused else run
+            for month, run in model_runs.items()
+        },
     )
 
 
