@@ -1,4 +1,4 @@
-"""The machine that this process runs on: how many cores it may use, and how threads wait for each other on them.
+"""This process and its machine: how many cores it may use, how threads wait for each other, how it was started.
 
 Imports the standard library only: `nba_ml` imports this before anything else.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import sys
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +22,11 @@ def wait_passively(environ: MutableMapping[str, str] = os.environ) -> None:
     """
     if not (environ.get("OMP_WAIT_POLICY") or environ.get("GOMP_SPINCOUNT") or environ.get("KMP_BLOCKTIME")):
         environ["OMP_WAIT_POLICY"] = "passive"
+
+
+def command_line() -> str:
+    """The command that this process was started with, as a shell takes it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def available_cores(root: Path = Path("/")) -> int:

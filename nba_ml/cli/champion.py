@@ -19,6 +19,7 @@ from nba_ml.cli.release import (
     print_evidence,
     print_state,
     published_objects,
+    record_move,
     release_context,
     report_other_moves,
     required_reason,
@@ -83,6 +84,8 @@ def promote(
         print_evidence(done.decision.evidence)
     if done.decision is not None and done.decision.beaten is not None:
         print_evidence(done.decision.beaten)
+    if done.moved:
+        record_move("champion", done.serving)
     return 0 if done.moved or done.decision is None else NOT_DONE
 
 
@@ -112,6 +115,8 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
             else "serves"
         )
         say(f"{state.champion.model_id} {word} (serial {state.serial}).")
+    if done.moved:
+        record_move("champion", state)
     return 0
 
 

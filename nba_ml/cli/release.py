@@ -1,7 +1,7 @@
 """Common to `nba-ml champion` and `nba-ml rollout`: their options, what they open, and how a state is printed.
 
-The operations are in `registry`. Neither command loads Dagster, so a rollback takes less time than loading the graph
-would.
+The operations are in `registry`. A move is made without Dagster, so a rollback takes less time than loading the graph
+would. Afterwards it is recorded in the home's Dagster instance, if there is one.
 """
 
 from __future__ import annotations
@@ -106,6 +106,35 @@ def report_other_moves(done: MoveResult) -> None:
     passed = done.already or (done.channel if done.later is not None else None)
     if passed is not None and done.serving is not None and done.serving.serial > passed.serial:
         say(f"The channel has moved since: serial {done.serving.serial}, {describe_move(done.serving)}.")
+
+
+def record_move(asset: str, state: Channel | None) -> None:
+    """Record the channel's state as a materialisation of `champion` or `rollout`, for the UI's history.
+
+    Only in a home that has a Dagster instance. The move is done: an instance that cannot be written to is reported, and
+    changes no exit code.
+    """
+    settings = Settings.from_environment()
+    if state is None or not (settings.dagster_home / "dagster.yaml").exists():
+        return
+    import dagster as dg
+
+    from nba_ml.defs.assets.release_facts import channel_facts, channel_version
+    from nba_ml.defs.internals import DATA_VERSION_TAG
+    from nba_ml.machine import command_line
+    from nba_ml.runner.home import open_instance
+
+    event = dg.AssetMaterialization(
+        asset,
+        description=f"{state.kind}: {state.reason}",
+        metadata={**channel_facts(state), "reason": state.reason, "command": command_line()},
+        tags={DATA_VERSION_TAG: channel_version(state)},
+    )
+    try:
+        with open_instance(settings) as instance:
+            instance.report_runless_asset_event(event)
+    except Exception as error:  # noqa: BLE001 (whatever a person's own dagster.yaml leads to)
+        say(f"The move is done, but Dagster's instance in {settings.dagster_home} could not record it: {error}")
 
 
 def is_newest(objects: ObjectStore, state: Channel) -> bool:

@@ -19,6 +19,7 @@ from nba_ml.cli.release import (
     print_evidence,
     print_state,
     published_objects,
+    record_move,
     release_context,
     report_other_moves,
     required_reason,
@@ -94,6 +95,8 @@ def start(
                 f"It is a {learner.title} model: workers without the extra '{learner.extra}' refuse it, and refuse to "
                 "start while it has a share."
             )
+    if done.moved:
+        record_move("rollout", state)
     return 0
 
 
@@ -117,6 +120,8 @@ def advance(until: str | None, beat: str | None, from_serial: int | None) -> int
     say(f"{status.step.action}: {status.step.reason}.")
     if done.serving is not None:
         print_state(done.serving)
+    if done.moved:
+        record_move("rollout", done.serving)
     return 0 if (done.moved or done.already) and status.step.action == "advance" else NOT_DONE
 
 
@@ -136,6 +141,8 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
     report_other_moves(done)
     if done.serving is not None:
         print_state(done.serving)
+    if done.moved:
+        record_move("rollout", done.serving)
     return 0
 
 

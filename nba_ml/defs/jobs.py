@@ -23,7 +23,15 @@ def build_jobs(*, observable: bool) -> list[UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             "monthly_chain",
             selection=dg.AssetSelection.assets(*(CHAIN[2:] if observable else CHAIN)),
-            description="A month's rows to its published model, with every check.",
+            description="A month's rows to its published model, with every check. To fill months.",
+        ),
+        dg.define_asset_job(
+            "monthly_chain_and_grades",
+            selection=dg.AssetSelection.assets(
+                *(CHAIN[2:] if observable else CHAIN), *EVALUATION_ASSETS, "walk_forward"
+            ),
+            description="The same with the month's predictions by the model of the month before, their grades, and the "
+            "report over all graded months. To fill months and see how good their models were. No champion is decided.",
         ),
         dg.define_asset_job(
             SNAPSHOT_JOB,

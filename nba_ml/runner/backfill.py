@@ -7,11 +7,8 @@ What belongs here: Dagster runs, and what a signal does to them. What does not: 
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,6 +19,7 @@ from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, PID_TAG
 from nba_ml.contract.errors import NbaMlError
 from nba_ml.defs.event_log import StepFailure, step_failure
 from nba_ml.defs.internals import make_new_run_id
+from nba_ml.machine import command_line
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal
 from nba_ml.registry.verdict import Override
@@ -201,7 +199,7 @@ def execute(
                 run_config={**_QUIET, "ops": ops or {}},
                 raise_on_error=False,
                 asset_selection=[dg.AssetKey(asset) for asset in assets],
-                tags={PID_TAG: str(os.getpid()), COMMAND_TAG: shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])},
+                tags={PID_TAG: str(os.getpid()), COMMAND_TAG: command_line()},
             )
         except BaseException as error:
             fail_orphaned_runs(instance)

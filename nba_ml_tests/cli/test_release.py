@@ -8,12 +8,15 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
 from nba_ml.cli.main import main
 from nba_ml.registry.channel import CHAMPION, history_name, read_channel
 from nba_ml.registry.systems.interface import TrainingExtent
+from nba_ml.runner.home import open_instance, prepare_home
+from nba_ml.settings import Settings
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.limits import written
 from nba_ml_tests.registry.stoppable import Outage
@@ -238,3 +241,36 @@ def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     loaded = {name.partition(".")[0] for name in told.stdout.split()}
     assert "pydantic" in loaded
     assert not loaded & {"dagster", "google", "pandas", "pyarrow", "xgboost", "duckdb"}
+
+
+def test_moves_are_in_the_uis_history(terminal: Terminal) -> None:
+    """Guards against a champion that changed at the terminal, and a page in the UI that says nothing of it."""
+    first, second, _ = terminal.ids
+    settings = Settings.from_environment(terminal.environment)
+    terminal.says(0, "champion", "promote", first)
+    assert not settings.dagster_home.exists(), "a worker's folder without Dagster stays one"
+    prepare_home(settings)
+    terminal.says(0, "champion", "promote")
+    terminal.says(0, "champion", "promote")  # already the champion: nothing moved
+    terminal.says(0, "champion", "rollback", *WHY)
+    terminal.says(0, "rollout", "start", second, *WHY)
+    terminal.says(0, "rollout", "stop", *WHY)
+    found: dict[str, list[tuple[str, int]]] = {}
+    with open_instance(settings) as instance:
+        for asset in ("champion", "rollout"):
+            records = instance.fetch_materializations(dg.AssetKey(asset), limit=10, ascending=True).records
+            events = [record.asset_materialization for record in records]
+            found[asset] = [
+                (str(e.metadata["moved_by"].value), int(str(e.metadata["serial"].value))) for e in events if e
+            ]
+            last = events[-1]
+            assert last is not None
+            assert last.metadata["reason"].value == WHY[1]
+            assert last.metadata["champion"].value == first
+    assert found == {
+        "champion": [("promote", 2), ("rollback", 3)],
+        "rollout": [("rollout_start", 4), ("rollout_stop", 5)],
+    }
+    # An instance that cannot be opened changes nothing about the move.
+    (settings.dagster_home / "dagster.yaml").write_text("storage: nonsense\n")
+    assert "The move is done, but Dagster's instance" in terminal.says(0, "champion", "promote", second, *WHY)

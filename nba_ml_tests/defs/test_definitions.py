@@ -89,7 +89,15 @@ xgboost_model.validation_mae: blocks publication
 xgboost_model.validation_mae_good: warns
 """
 JOBS = [
-    *("monthly_chain", "monthly_snapshot", "monthly_model", "monthly_retraining", "release", "standing_checks"),
+    *(
+        "monthly_chain",
+        "monthly_chain_and_grades",
+        "monthly_snapshot",
+        "monthly_model",
+        "monthly_retraining",
+        "release",
+        "standing_checks",
+    ),
     *("slate", "slate_grading"),
 ]
 RESOURCES = [

@@ -24,9 +24,14 @@ def recorded_channel(
     """
     with silence_preview_warnings():
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(bytes_digest(channel.to_bytes()) if channel else "none"),
+            data_version=dg.DataVersion(channel_version(channel) if channel else "none"),
             metadata={**facts, "pointer": dg.MetadataValue.path(objects.uri(CHAMPION))},
         )
+
+
+def channel_version(channel: Channel) -> str:
+    """The data version of `champion` and `rollout`: the digest of the channel's state."""
+    return bytes_digest(channel.to_bytes())
 
 
 def evidence_facts(evidence: Evidence) -> dict[str, Any]:
