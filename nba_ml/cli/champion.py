@@ -24,7 +24,7 @@ from nba_ml.cli.release import (
     report_other_moves,
     required_reason,
 )
-from nba_ml.cli.wrapper import command, say
+from nba_ml.cli.wrapper import AS_JSON, command, say, show_json
 
 
 @click.group()
@@ -32,25 +32,32 @@ def champion() -> None:
     """Which published model serves: show, promote, roll back, history."""
 
 
-@champion.command()
+@champion.command(short_help="Show the champion and the challenger.")
+@AS_JSON
 @command
-def show() -> int:
+def show(as_json: bool) -> int:
     """Show the champion, the challenger with its share, and the reason for the last change.
 
     The exit code is 1 if there is no champion, or if the history has a later state than workers see.
     """
-    from nba_ml.registry.channel import read_channel
+    from nba_ml.registry.channel import newest_state_ahead, read_channel
 
     objects = published_objects()
     state = read_channel(objects)
     if state is None:
-        say(NO_CHAMPION)
+        if as_json:
+            show_json(None)
+        else:
+            say(NO_CHAMPION)
         return NOT_DONE
+    if as_json:
+        show_json(state.model_dump(mode="json"))
+        return 0 if newest_state_ahead(objects, state) is None else NOT_DONE
     print_state(state)
     return 0 if is_newest(objects, state) else NOT_DONE
 
 
-@champion.command()
+@champion.command(short_help="Make a published or registered model the champion.")
 @click.argument("model_id", required=False)
 @REASON
 @click.option(
@@ -122,12 +129,16 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
 
 @champion.command()
 @click.option("--newest", default=20, show_default=True, type=click.IntRange(1), help="How many states to show.")
+@AS_JSON
 @command
-def history(newest: int) -> int:
+def history(newest: int, as_json: bool) -> int:
     """List the states of the channel, newest last."""
     from nba_ml.registry.channel import read_history
 
     states = read_history(published_objects(), newest)
+    if as_json:
+        show_json([state.model_dump(mode="json") for state in states])
+        return 0
     if not states:
         say(NO_CHAMPION)
     for state in states:

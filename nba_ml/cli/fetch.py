@@ -14,7 +14,7 @@ from nba_ml.settings import Settings
 _DAY = click.DateTime(["%Y-%m-%d"])
 
 
-@click.command()
+@click.command(short_help="Fetch box scores, schedule and rosters from nba.com.")
 @click.option("--from", "first", type=_DAY, required=True, help="First date of the box scores.")
 @click.option("--until", "last", type=_DAY, help="Last date of the box scores. Default: yesterday, Eastern time.")
 @click.option(

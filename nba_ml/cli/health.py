@@ -27,7 +27,7 @@ RED = 1
 _COLOURS = {"fine": "green", "warning": "yellow", "red": "red"}
 
 
-@click.command()
+@click.command(short_help="Check the health of the release.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @click.option("--notify", is_flag=True, help="Send red findings to the configured targets; nothing if there are none.")
 @click.option("--test", is_flag=True, help="Send the configured targets a test message.")

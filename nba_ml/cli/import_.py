@@ -18,7 +18,7 @@ _SHOWN = 10
 """Changed rows and names that the table shows; --json has all."""
 
 
-@click.command("import")
+@click.command("import", short_help="Import the files of another source, month by month.")
 @click.argument("arguments", nargs=-1, metavar="FORMAT FILE...")
 @click.option(
     "--to",

@@ -14,6 +14,7 @@ from nba_ml.cli.fetch import fetch
 from nba_ml.cli.grades import grades
 from nba_ml.cli.health import health
 from nba_ml.cli.import_ import import_
+from nba_ml.cli.models import models
 from nba_ml.cli.months import backfill, run
 from nba_ml.cli.progress import progress
 from nba_ml.cli.rollout import rollout
@@ -47,6 +48,7 @@ for each in (
     verify,
     progress,
     ui,
+    models,
     champion,
     rollout,
     health,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nba_ml.registry.verdict import Override
 
 
-@click.command()
+@click.command(short_help="Train, check and publish a month's model.")
 @click.option("--month", metavar="YYYY-MM", help="The month to train and publish. Default: the source's last month.")
 @click.option("--override", metavar="ASSET.CHECK", help="Publish although this one check failed. Needs --reason.")
 @click.option("--reason", help="Why the model may still be published. It is written into the manifest.")

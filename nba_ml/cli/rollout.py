@@ -24,15 +24,15 @@ from nba_ml.cli.release import (
     report_other_moves,
     required_reason,
 )
-from nba_ml.cli.wrapper import command, say
+from nba_ml.cli.wrapper import AS_JSON, command, say, show_json
 
 
-@click.group()
+@click.group(short_help="Give a challenger 0, 10, 50, then 100 percent of the slate.")
 def rollout() -> None:
     """Give a challenger 0 (shadow), 10, 50, then 100 percent of the slate, or stop it."""
 
 
-@rollout.command()
+@rollout.command(short_help="Start a rollout of a model, in shadow or at 10%.")
 @click.argument("model_id")
 @REASON
 @click.option("--graded-from", metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today.")
@@ -100,7 +100,7 @@ def start(
     return 0
 
 
-@rollout.command()
+@rollout.command(short_help="Take the next step if the grades allow it.")
 @UNTIL
 @BEAT
 @FROM_SERIAL
@@ -146,16 +146,22 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
     return 0
 
 
-@rollout.command()
+@rollout.command(short_help="Compare champion and challenger since the last step.")
 @UNTIL
 @BEAT
+@AS_JSON
 @command
-def status(until: str | None, beat: str | None) -> int:
+def status(until: str | None, beat: str | None, as_json: bool) -> int:
     """Compare champion and challenger on the games since the last step, and show what advance would do."""
     from nba_ml.registry.rollout import rollout_status
 
     context = release_context()
     found = rollout_status(context, parse_day(until), beat)
+    if as_json:
+        evidence = found.evidence.model_dump(mode="json") if found.evidence else None
+        step = {"action": found.step.action, "reason": found.step.reason}
+        show_json({"channel": found.channel.model_dump(mode="json"), "evidence": evidence, "step": step})
+        return 0
     print_state(found.channel)
     is_newest(context.objects, found.channel)
     if found.evidence is not None:
@@ -166,7 +172,7 @@ def status(until: str | None, beat: str | None) -> int:
     return 0
 
 
-@rollout.command()
+@rollout.command(short_help="Register a model file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--given-until", metavar="YYYY-MM-DD", required=True, help="The last game date of all rows it was given.")
 @click.option(
@@ -247,7 +253,7 @@ def register(
     return 0
 
 
-@rollout.command()
+@rollout.command(short_help="Score a month with several systems, and grade each.")
 @click.argument("model_ids", nargs=-1, required=True)
 @click.option("--month", metavar="YYYY-MM", required=True, help="A month that none of them was given.")
 @command

@@ -46,7 +46,7 @@ def _published_here() -> str:
     return Settings.from_environment().artifact_root
 
 
-@click.command()
+@click.command(short_help="Serve predictions over HTTP.")
 @click.option(
     "--source",
     envvar="NBA_ML_ARTIFACT_ROOT",

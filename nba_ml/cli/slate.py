@@ -32,12 +32,12 @@ SHOWN = 10
 """How many of the rows set aside are listed; the rest are counted."""
 
 
-@click.group()
+@click.group(short_help="Score a date's players, and grade what was served.")
 def slate() -> None:
     """Score a date's players with the champion, and grade what was served."""
 
 
-@slate.command()
+@slate.command(short_help="Score a date's players, and keep the slate.")
 @click.option("--date", "day", metavar="YYYY-MM-DD", required=True, help="The games' date.")
 @click.option(
     "--games",
@@ -85,7 +85,7 @@ def predict(day: str, games: str, to_bigquery: bool, out: Path | None) -> int:
     return 0 if done.kept.slate.report.served else NOT_DONE
 
 
-@slate.command()
+@slate.command(short_help="Grade the slates of a month against its results.")
 @click.option("--month", metavar="YYYY-MM", required=True, help="The month whose slates are graded.")
 @command
 def grade(month: str) -> int:

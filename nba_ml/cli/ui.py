@@ -11,7 +11,7 @@ from nba_ml.cli.wrapper import command, out
 from nba_ml.settings import Settings
 
 
-@click.command()
+@click.command(short_help="Start Dagster's web UI and its daemon.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=3000, show_default=True, help="Port on 127.0.0.1.")
 @command
 def ui(port: int) -> int:

@@ -10,8 +10,11 @@ import click
 from nba_ml.cli.wrapper import command, out
 from nba_ml.contract.errors import BundleError, SettingsError
 
+MANIFEST = "_manifest.json"
+"""How the names of manifests end."""
 
-@click.command()
+
+@click.command(short_help="Verify a published or registered model.")
 @click.argument("uri")
 @command
 def verify(uri: str) -> int:
@@ -57,6 +60,15 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
     if scheme not in ("", "file"):
         raise SettingsError(f"{uri} cannot be verified: give a path, file:// or gs://.")
     path = (Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)).absolute()
+    if path.is_dir():
+        inside = sorted(path.rglob(f"*{MANIFEST}"), key=lambda file: file.stat().st_mtime)
+        newest = f" The newest in it is {inside[-1]}." if inside else " It contains none."
+        raise BundleError(f"{path} is a folder. Give the manifest of one model (...{MANIFEST}).{newest}")
+    if path.is_file() and not path.name.endswith(MANIFEST):
+        stem = path.name.removesuffix(path.suffix).removesuffix("_metadata")
+        beside = path.with_name(stem + MANIFEST)
+        named = f"Its bundle's manifest is {beside}." if beside.is_file() else "No manifest of its name lies beside it."
+        raise BundleError(f"{path} is not a manifest (...{MANIFEST}). {named}")
     if not path.is_file():
         raise BundleError(
             f"{path} does not exist. Give the URI of a bundle's manifest (..._manifest.json), as `nba-ml run` prints "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -64,6 +65,14 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
 def say(text: str) -> None:
     """Print a line verbatim: no colour, no wrapping, no markup."""
     out.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON; dates and times in ISO form."""
+    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
 def escaped(text: str) -> str:

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from nba_ml.cli.main import main
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.trained_home import copy_months
@@ -310,7 +313,7 @@ def test_verify_refuses_a_flipped_bit(built: Home, tmp_path: Path) -> None:
         ("/nowhere/model_0123456789ab_manifest.json", "/nowhere/model_0123456789ab_manifest.json does not exist."),
         ("file:///nowhere/model_manifest.json", "/nowhere/model_manifest.json does not exist."),
         ("s3://bucket/model_manifest.json", "s3://bucket/model_manifest.json cannot be verified"),
-        (str(SAMPLE_DATA / "NOTICE"), "expected a name that ends in <model_id>_manifest.json; found 'NOTICE'"),
+        (str(SAMPLE_DATA / "NOTICE"), "NOTICE is not a manifest (..._manifest.json). No manifest of its"),
     ],
 )
 def test_verify_refuses_what_is_no_manifest(tmp_path: Path, uri: str, said: str) -> None:
@@ -357,3 +360,16 @@ def test_help_teaches(tmp_path: Path, command: list[str], taught: list[str]) -> 
     """Guards against a command whose help does not say how to use it."""
     words = " ".join(Home(tmp_path / "home").run_here(*command, "--help").stdout.split())
     assert [each for each in taught if " ".join(each.split()) not in words] == []
+
+
+def test_no_help_text_of_a_list_is_cut_off() -> None:
+    """Guards against a list of commands whose lines end in '...' on a terminal of 80 columns."""
+
+    def shown(group: click.Group, path: tuple[str, ...]) -> None:
+        said = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).output
+        assert [line for line in said.splitlines() if line.endswith("...") and not line.startswith("Usage")] == []
+        for name, each in group.commands.items():
+            if isinstance(each, click.Group):
+                shown(each, (*path, name))
+
+    shown(main, ())

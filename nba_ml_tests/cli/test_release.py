@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from nba_ml.cli.main import main
 from nba_ml.registry.channel import CHAMPION, history_name, read_channel
+from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.systems.interface import TrainingExtent
 from nba_ml.runner.home import open_instance, prepare_home
 from nba_ml.settings import Settings
@@ -274,3 +276,56 @@ def test_moves_are_in_the_uis_history(terminal: Terminal) -> None:
     # An instance that cannot be opened changes nothing about the move.
     (settings.dagster_home / "dagster.yaml").write_text("storage: nonsense\n")
     assert "The move is done, but Dagster's instance" in terminal.says(0, "champion", "promote", second, *WHY)
+
+
+def test_models_are_listed_shown_and_compared(terminal: Terminal) -> None:
+    """Guards the one place that says what is there, and that a damaged model is named and hides no other."""
+    first, second, third = terminal.ids
+    terminal.says(0, "champion", "promote", first)
+    listed = json.loads(terminal.run("models", "list", "--json").output)
+    assert [row["model_id"] for row in listed] == sorted(terminal.ids)
+    assert [row["serves"] for row in listed] == ["champion", "", ""]
+    assert listed[1]["given_until"] == "2021-12-31"
+    assert 3 < listed[1]["mae"] < 7
+    assert f"{first} " in terminal.says(0, "models", "list")
+    shown = terminal.says(0, "models", "show", second)
+    assert f"metrics.validation.mae: {listed[1]['mae']}" in shown
+    assert json.loads(terminal.run("models", "show", second, "--json").output)["model_id"] == second
+    differing = json.loads(terminal.run("models", "diff", second, third, "--json").output)
+    assert differing["newest_month"] == {"first": "2021-12", "second": "2022-01"}
+    assert "system_id" not in differing
+    assert json.loads(terminal.run("models", "diff", second, second, "--json").output) == {}
+    assert "2021-12" in terminal.says(0, "models", "diff", second, third)
+    (terminal.objects.root / BundleNames.of(third).record).write_bytes(b"{}")
+    listed = json.loads(terminal.run("models", "list", "--json").output)
+    assert [bool(row["damaged"]) for row in listed] == [False, False, True]
+    assert "cannot be trusted" in terminal.says(2, "models", "show", third)
+
+
+def test_states_as_json(terminal: Terminal) -> None:
+    """Guards a script that reads who serves: whole numbers and dates, not lines for people."""
+    assert json.loads(terminal.run("champion", "show", "--json").output) is None
+    terminal.says(0, "champion", "promote", terminal.ids[0])
+    terminal.says(0, "rollout", "start", terminal.ids[1], *WHY, "--graded-from", "2022-01-01")
+    state = json.loads(terminal.run("champion", "show", "--json").output)
+    assert (state["serial"], state["champion"]["model_id"]) == (2, terminal.ids[0])
+    assert [each["kind"] for each in json.loads(terminal.run("champion", "history", "--json").output)] == [
+        "promote",
+        "rollout_start",
+    ]
+    status = json.loads(terminal.run("rollout", "status", "--until", "2022-01-10", "--json").output)
+    assert status["channel"] == state
+    assert status["evidence"]["rows"] > 0
+    assert status["step"]["action"] in {"advance", "wait", "stop"}
+
+
+def test_verify_names_the_file_that_is_meant(terminal: Terminal) -> None:
+    """Guards a person who gives the folder or the booster, and gets an error about its content."""
+    names = BundleNames.of(terminal.ids[0])
+    root = terminal.objects.root
+    assert f"is a folder. Give the manifest of one model (..._manifest.json). The newest in it is {root}" in (
+        terminal.says(2, "verify", str(root))
+    )
+    for wrong in (names.booster, names.record):
+        said = terminal.says(2, "verify", str(root / wrong))
+        assert f"is not a manifest (..._manifest.json). Its bundle's manifest is {root / names.manifest}." in said
