@@ -405,8 +405,9 @@ def test_a_model_that_failed_is_refused_by_the_publisher_in_its_own_run(home: Ho
     assert {"xgboost_model", "model_metadata"} <= set(materialised(result))
     assert f"validation_mae on xgboost_model of {LAST} (Validation MAE: " in refusal(home, result)
     facts = materialised(result)["gcs_artifact"].metadata
-    table = {str(record.data["check"]): record.data for record in facts["refused_by"].value.records}
-    row = table["validation_mae"]
+    table = facts["refused_by"]
+    assert isinstance(table, dg.TableMetadataValue)
+    row = {str(record.data["check"]): record.data for record in table.records}["validation_mae"]
     assert " points (95% " in str(row["value"])
     assert row["required"] == f"validation MAE at most {LENIENT.max_validation_mae} points"
     assert row["rows"]
