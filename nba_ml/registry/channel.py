@@ -153,7 +153,7 @@ class Channel(BaseModel):
     kind: Kind
     reason: str = Field(min_length=1)
     evidence: Evidence | None = None
-    beaten: Evidence | None = Field(None, exclude_if=lambda value: value is None)
+    beaten: Evidence | None = None
     waived: tuple[str, ...] = ()
     moved_at: AwareDatetime
 
@@ -179,7 +179,7 @@ class Channel(BaseModel):
 
         `channel_sha256` is added: the digest of the canonical JSON of all other fields. It detects a flipped bit.
         """
-        content = self.model_dump(mode="json")
+        content = self.model_dump(mode="json", exclude=None if self.beaten else {"beaten"})
         return _canonical({**content, "channel_sha256": hashlib.sha256(_canonical(content)).hexdigest()})
 
     @classmethod
