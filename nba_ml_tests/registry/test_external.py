@@ -316,7 +316,7 @@ def test_one_condition_may_be_waived_with_a_reason_and_stays_waived(scene: Exter
     """Guards both sides: a person decides on one thing, by name, and no two waivers add up to a model unproven."""
     scene.says(0, "champion", "promote")
     file = scene.folder / "model.cbm"
-    file.write_bytes(model_file("3 high"))
+    file.write_bytes(model_of("3 high", "cbm"))
     register = ("rollout", "register", str(file), "--target", "points", "--given-until", "2021-12-31")
     assert "is shorter than 10 characters" in scene.says(2, *register, "--waive", "stored_bias")
     both = ("--waive", "stored_bias", "--waive", "spread")
