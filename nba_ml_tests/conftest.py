@@ -44,6 +44,7 @@ SLOW = (
     "cli/test_resume.py",
     "data/features/test_against_reference.py",
     "defs/test_chain.py",
+    "defs/test_costs.py",
     "defs/test_lines.py",
     "defs/test_seasons.py",
     "leaks/",

@@ -23,6 +23,7 @@ from nba_ml.slates.prediction_columns import TableFit, parquet_file
 from nba_ml.slates.prediction_table import BigQueryPredictionTable, TableWrite, _job_name
 from nba_ml.slates.served_table import COLUMNS, create_table, served_rows
 from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
+from nba_ml.sources.bigquery_connection import BigQueryConnection
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator
 from nba_ml_tests.faults.proxy import Call, Fault, FaultProxy
@@ -391,3 +392,13 @@ def test_no_answer_is_said_in_words(table: Table) -> None:
     )
     with pytest.raises(SlateError, match=r"did not respond within 1 s.*It never writes a slate twice"):
         writer.write(table.kept(), is_current=True)
+
+
+def test_a_statement_over_the_limit_gives_both_numbers() -> None:
+    """Guards against a bare refusal of a table without a partition, whose slate is stored all the same."""
+    writer = BigQueryPredictionTable(BigQueryConnection(project=PROJECT, maximum_bytes_billed=1000), "d.t")
+    words = "Query exceeded limit for bytes billed: 1000. 20971520 or higher required."
+    error = BadRequest(words, errors=[{"reason": "bytesBilledLimitExceeded"}])
+    needed = r"would bill 20,971,520 bytes, and the limit NBA_ML_BIGQUERY_MAX_BYTES is 1,000\..*The slate is stored"
+    with pytest.raises(SlateError, match=needed), writer._explained("`p.d.t`"):
+        raise error
