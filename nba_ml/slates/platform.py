@@ -31,17 +31,23 @@ class PlatformPredictions(Protocol):
         ...
 
 
+_NO_TABLE = (
+    "NBA_ML_SOURCE is 'embedded', so there is no table of the platform's predictions. Set it to 'bigquery', and set "
+    "NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE."
+)
+
+
 class NoPlatformPredictions:
     """Placeholder for homes with the embedded source, which have no such table."""
 
-    systems: tuple[str, ...] = ()
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Raises SettingsError."""
+        raise SettingsError(_NO_TABLE)
 
     def read(self, month: str, systems: Sequence[str]) -> pa.Table:  # noqa: ARG002 (as the protocol has it)
         """Raises SettingsError."""
-        raise SettingsError(
-            "NBA_ML_SOURCE is 'embedded', so there is no table of the platform's predictions. Set it to 'bigquery', "
-            "and set NBA_ML_BIGQUERY_PROJECT and NBA_ML_PREDICTION_TABLE."
-        )
+        raise SettingsError(_NO_TABLE)
 
 
 def grade_platform_months(

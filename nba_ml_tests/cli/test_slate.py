@@ -252,3 +252,22 @@ def the_platforms_systems_beside_ours(emulator: BigQueryEmulator, terminal: Term
     said = terminal.says(0, "rollout", "status", "--beat", "catboost_v8")
     assert "2,659 rows of 17 dates. Against catboost_v8: a comparison needs 1,000 rows on 5 dates" in said
     assert "production_catboost_v8" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "NBA_ML_SOURCE is 'embedded', so there is no table of the platform's predictions. Set it to 'bigquery'"),
+        (("--systems", "a;b"), "--systems is 'a;b'. Give the system_ids"),
+        (("--systems", "a"), "No month has a snapshot yet"),
+        (("--systems", "a", "--from", "2025-02", "--to", "2025-01"), "--from 2025-02 is after --to 2025-01"),
+        (("--systems", "a", "--from", "2025-01"), "2025-01 has no snapshot with results yet"),
+        (("--systems", "a", "--from", "2025-13"), "2025-13"),
+    ],
+    ids=["embedded", "ids", "no snapshot", "order", "month without snapshot", "no month"],
+)
+def test_grades_that_cannot_be_made_say_why(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    """Guards against a traceback, or a query, where the answer is known before."""
+    ended = CliRunner().invoke(main, ["grades", *arguments], env={"NBA_ML_HOME": str(tmp_path)})
+    assert ended.exit_code == 2, ended.output
+    assert said in " ".join(ended.output.split())

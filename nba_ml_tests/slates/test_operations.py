@@ -186,5 +186,7 @@ def test_the_platforms_system_is_graded_beside_what_we_served_and_kept(scene: Sc
         grade_platform_months(scene.months, scene.slates, platform, ["2022-01"], ())
     with pytest.raises(SettingsError, match="NBA_ML_SOURCE is 'embedded'"):
         grade_platform_months(scene.months, scene.slates, NoPlatformPredictions(), ["2022-01"], ("x",))
+    with pytest.raises(SettingsError, match="NBA_ML_SOURCE is 'embedded'"):
+        _ = NoPlatformPredictions().systems
     with pytest.raises(ReleaseError, match="nba-ml grades --systems nobody"):
         kept_production(scene.months.objects, "nobody", "2022-01")
