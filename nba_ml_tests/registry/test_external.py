@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date
 from functools import cache
@@ -219,11 +220,12 @@ def test_a_model_of_points_becomes_the_first_champion_on_its_evidence(scene: Ext
     assert state.evidence.rows == 4878
     assert "correlation with the results 0.7" in state.reason
     assert Channel.from_bytes(state.to_bytes(), "here") == state
-    assert set(state.model_dump()) == {
+    stored = json.loads(state.to_bytes())
+    assert stored.keys() - {"channel_sha256"} == {
         "format_version", "serial", "champion", "challenger", "share", "graded_from", "earlier", "set_aside", "kind",
         "reason", "evidence", "waived", "moved_at",
     }  # fmt: skip
-    assert set(state.evidence.model_dump()) == {
+    assert set(stored["evidence"]) == {
         "champion", "candidate", "unseen", "first", "last", "rows", "days", "champion_mae", "candidate_mae", "gain",
         "low", "high", "champion_bias", "bias", "margin",
     }  # fmt: skip
