@@ -156,15 +156,17 @@ def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) 
             "A worker that starts now rejects it. To serve the previous champion, run `nba-ml champion rollback "
             "--reason ...`.",
         )
-    until = min(_day(now), month_bounds(release.months[-1])[1])
+    today, end = _day(now), month_bounds(release.months[-1])[1]
+    until = min(today, end)
     age = playing_days(model.learnt_until, until)
     trained = f"{model.model_id} was trained on games up to {model.learnt_until}, {age} playing days ago"
+    said = f"{trained}. The limit is {limits.champion_age}.{_data_ended(end, today)}"
     if age <= limits.champion_age:
-        return HealthFinding(name, Level.FINE, f"{trained}. The limit is {limits.champion_age}.")
+        return HealthFinding(name, Level.FINE, said)
     return HealthFinding(
         name,
         Level.RED,
-        f"{trained}. The limit is {limits.champion_age}.",
+        said,
         "Check whether newer months are trained and published (`retraining_ran`). The asset champion shows why their "
         "models were not promoted. `nba-ml champion promote` tries the latest model again.",
     )
@@ -228,6 +230,17 @@ def switched_on(scheduler: SchedulerState) -> HealthFinding:
             "`nba-ml run`.",
         )
     return HealthFinding(name, Level.FINE, listed)
+
+
+def _data_ended(end: date, today: date) -> str:
+    """A sentence if the source's last month ended so long ago that games are missing; '' if not."""
+    missed = playing_days(end, today)
+    if not missed:
+        return ""
+    return (
+        f" The data end with {end:%Y-%m}, {(today - end).days} days ago: {missed} playing days are missing, and do not "
+        "count. Add the newer months."
+    )
 
 
 def playing_days(after: date, until: date) -> int:

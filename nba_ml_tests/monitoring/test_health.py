@@ -109,6 +109,22 @@ def test_the_champions_age_counts_days_with_games_only(given_until: str, today: 
     assert champion_not_too_old(release(champion=given_until), at(today), LIMITS).level is level
 
 
+@pytest.mark.parametrize(
+    ("today", "says"),
+    [
+        ("2025-07-10", ""),  # the summer after the last month
+        ("2025-12-01", "The data end with 2025-06, 154 days ago: 28 playing days are missing, and do not count."),
+    ],
+)
+def test_data_that_end_long_ago_are_named(today: str, says: str) -> None:
+    """Guards against '0 playing days ago' of a home whose files nobody has added to for a season."""
+    found = champion_not_too_old(
+        replace(release(champion="2025-06-17"), months=["2025-05", "2025-06"]), at(today), LIMITS
+    )
+    assert found.level is Level.FINE
+    assert (says in found.said) if says else ("The data end" not in found.said)
+
+
 def test_a_champion_whose_bundle_cannot_be_read_is_red() -> None:
     """Guards against a damaged bundle that hides every other finding, or passes for a young model."""
     damaged = replace(release(), champion=ServingModel("a_model", None, at("2024-12-02"), "it is damaged."))
