@@ -652,7 +652,7 @@ def test_the_publisher_alone_passes_once_every_check_has_passed(home: Home) -> N
     published = home.files()
     shutil.rmtree(home.settings.artifact_root)
     _checked_before_the_last_materialisation(home)
-    assert not home.run(LAST, ["gcs_artifact"]).success
+    assert refusal(home, home.run(LAST, ["gcs_artifact"]))
     assert home.files() == {}
     assert home.run_checks("2021-11", "feature_store_snapshot").success
     result = home.run(LAST, ["gcs_artifact"])
