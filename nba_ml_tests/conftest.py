@@ -22,8 +22,8 @@ from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.data.tables import PROP_LINES
 from nba_ml.machine import available_cores
+from nba_ml.model.fitting import FittedBooster, Hyperparameters, Samples, fit, gather
 from nba_ml.model.record import ModelRecord, TrainingReport, make_record, report_training
-from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, fit, gather
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import bigquery_emulator
 from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint

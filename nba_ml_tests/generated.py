@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from nba_ml.model.record import ModelRecord
-from nba_ml.slates.served_table import columns_table
+from nba_ml.slates.prediction_rows import columns_table
 from nba_ml.sources.upcoming import TABLES
 from nba_ml_tests.docs import tables
 from nba_ml_tests.docs.markdown import ROOT, pages

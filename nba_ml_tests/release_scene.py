@@ -18,9 +18,9 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
 from nba_ml.data.table_digest import table_digest
+from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.record import ModelRecord, make_record
 from nba_ml.model.train import train
-from nba_ml.model.training import Hyperparameters
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.learners.catboost import CATBOOST

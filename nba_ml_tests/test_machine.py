@@ -89,7 +89,7 @@ def test_a_given_number_of_threads_stays() -> None:
 
 
 ENTRY_POINTS = {
-    "the command line": ["from nba_ml.cli.main import main", "import nba_ml.model.training"],
+    "the command line": ["from nba_ml.cli.main import main", "import nba_ml.model.fitting"],
     "the code location": ["import nba_ml.definitions", "import xgboost"],
     "the fresh process": ["import nba_ml.registry.reference"],
     "the service": ["import nba_ml.serving.http.service"],

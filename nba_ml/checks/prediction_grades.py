@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, shown
 from nba_ml.contract.thresholds import Range, Thresholds
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
-from nba_ml.model.uncertainty import Coverage
+from nba_ml.model.calibration import Coverage
 
 ASSET = "prediction_grades"
 

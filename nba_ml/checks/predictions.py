@@ -23,7 +23,7 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.model.drift import population_stability_index
-from nba_ml.model.training import predict
+from nba_ml.model.fitting import predict
 from nba_ml.model.values import TrainedModel
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of, matrix_of

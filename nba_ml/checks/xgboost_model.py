@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, shown
 from nba_ml.contract.thresholds import Range, Thresholds
+from nba_ml.model.calibration import Coverage
 from nba_ml.model.metrics import Z_95, PredictionMetrics
 from nba_ml.model.record import Judgement
-from nba_ml.model.uncertainty import Coverage
 from nba_ml.model.values import TrainedModel
 
 ASSET = "xgboost_model"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from nba_ml.cli.backfill import backfill, run
 from nba_ml.cli.champion import champion
 from nba_ml.cli.check import check
 from nba_ml.cli.fetch import fetch
@@ -15,7 +16,6 @@ from nba_ml.cli.grades import grades
 from nba_ml.cli.health import health
 from nba_ml.cli.import_ import import_
 from nba_ml.cli.models import models
-from nba_ml.cli.months import backfill, run
 from nba_ml.cli.progress import progress
 from nba_ml.cli.rollout import rollout
 from nba_ml.cli.serve import serve

@@ -76,7 +76,7 @@ def slate_rows_of(settings: Settings) -> SlateRows:
         from nba_ml.slates.upcoming import EmbeddedSlateRows  # noqa: PLC0415 (imports DuckDB)
 
         return EmbeddedSlateRows(settings.store, settings.data, settings.threads)
-    from nba_ml.slates.bigquery_rows import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
+    from nba_ml.slates.rows_from_bigquery import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
 
     bigquery = settings.bigquery
     return BigQuerySlateRows(connection_of(bigquery), bigquery.feature_table, bigquery.feature_versions)

@@ -24,11 +24,11 @@ from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
 from nba_ml.model.baselines import BASELINES, predict_baselines
+from nba_ml.model.calibration import Coverage
 from nba_ml.model.comparison import BaselineResult, compare
 from nba_ml.model.metrics import LEVEL, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
 from nba_ml.model.tiers import TIER_NAMES, tier_of
-from nba_ml.model.uncertainty import Coverage
 
 RIGHT, WRONG, PUSH = "RIGHT", "WRONG", "PUSH"
 

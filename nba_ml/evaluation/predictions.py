@@ -20,9 +20,9 @@ from nba_ml.contract.model_id import SYSTEM_ID, model_id
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTIONS
+from nba_ml.model.fitting import KEY_COLUMNS, predict
 from nba_ml.model.metrics import Interval, PredictionMetrics
 from nba_ml.model.published import published_columns
-from nba_ml.model.training import KEY_COLUMNS, predict
 from nba_ml.model.values import TrainedModel
 
 MODEL_TYPE = "xgboost"

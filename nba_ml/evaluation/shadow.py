@@ -16,8 +16,8 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.grades import grade_rows
 from nba_ml.evaluation.predictions import MonthPredictions
+from nba_ml.model.fitting import KEY_COLUMNS
 from nba_ml.model.metrics import Interval, PredictionMetrics, interval_over_days, measure
-from nba_ml.model.training import KEY_COLUMNS
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
 from nba_ml.registry.systems.published import system_columns
 

@@ -20,7 +20,7 @@ from nba_ml.contract.errors import MissingExtraError, SplitError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.split import SplitManifest
 from nba_ml.model.comparison import BaselineResult, compare
-from nba_ml.model.training import Matrix, Samples, predict
+from nba_ml.model.fitting import Matrix, Samples, predict
 
 Floats = npt.NDArray[np.float64]
 Predictor = Callable[[Matrix], Floats]

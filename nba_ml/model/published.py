@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nba_ml.model.calibration import Calibration
 from nba_ml.model.recommendation import margin_over, publish_points, recommend
-from nba_ml.model.uncertainty import Calibration
 
 Floats = npt.NDArray[np.float64]
 

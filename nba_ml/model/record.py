@@ -22,12 +22,12 @@ from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.model_id import SYSTEM_ID, model_id
 from nba_ml.data.split import SplitManifest
 from nba_ml.model import baselines
+from nba_ml.model.calibration import Calibration, CoverageReport, calibrate, measure_coverage
 from nba_ml.model.comparison import BaselineResult, compare
+from nba_ml.model.fitting import FittedBooster, Hyperparameters, Samples, importance, load, predict
 from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.tiers import TIER_NAMES, tier_of
-from nba_ml.model.training import FittedBooster, Hyperparameters, Samples, importance, load, predict
-from nba_ml.model.uncertainty import Calibration, CoverageReport, calibrate, measure_coverage
 
 REFERENCE_ROWS = 20
 """Number of rows whose predictions a loader must reproduce: enough to reach many leaves, few enough to read."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
+from nba_ml.model.fitting import Hyperparameters, fit, fit_all, gather
 from nba_ml.model.record import TrainingReport, report_training
-from nba_ml.model.training import Hyperparameters, fit, fit_all, gather
 from nba_ml.model.values import TrainedModel
 
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from nba_ml.contract.errors import BundleError, ReleaseError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.model.calibration import Calibration, calibrate
 from nba_ml.model.recommendation import publish_points
-from nba_ml.model.uncertainty import Calibration, calibrate
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.external import OF_POINTS, confirm_points
 from nba_ml.registry.learners.interface import ParsedModel, require_features

@@ -27,8 +27,8 @@ from nba_ml.defs.internals import AssetCheckExecutionRecordStatus
 from nba_ml.defs.partitions import history_of, months_read
 from nba_ml.defs.refusals import NOT_PUBLISHED, refusal_of
 from nba_ml.defs.verdict import gather_verdict, latest_evaluations
+from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.stored import METADATA, MODEL
-from nba_ml.model.training import Hyperparameters
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal
 from nba_ml.sources.embedded import EmbeddedFeatureSource

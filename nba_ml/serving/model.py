@@ -13,8 +13,8 @@ import xgboost as xgb
 from pydantic import ValidationError
 
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.calibration import HIGH, LOW, Calibration
 from nba_ml.model.published import published_columns
-from nba_ml.model.uncertainty import HIGH, LOW, Calibration
 from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.reader import ReadBundle, Reader, read_bundle, refuse
 from nba_ml.registry.reference import load_booster, predict_loaded

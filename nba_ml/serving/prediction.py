@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.calibration import Calibration
 from nba_ml.model.recommendation import NO_LINE, PASS
-from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.systems.published import system_columns
 from nba_ml.serving.rows import FeatureRows
 

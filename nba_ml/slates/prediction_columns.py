@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from google.cloud import bigquery
 
 from nba_ml.contract.errors import SlateError
-from nba_ml.slates.served_table import COLUMNS, REQUIRED, Column, add_columns, create_table
+from nba_ml.slates.prediction_rows import COLUMNS, REQUIRED, Column, add_columns, create_table
 from nba_ml.slates.slate import SERVED
 
 _BEFORE = {"over_probability": 1, "confidence_score": 3}
@@ -120,7 +120,7 @@ class TableFit:
             )
 
     def rows(self, rows: pa.Table) -> pa.Table:
-        """A slate's rows (`served_table.SCHEMA`) as the table takes them: its columns, under its names.
+        """A slate's rows (`prediction_rows.SCHEMA`) as the table takes them: its columns, under its names.
 
         Decimals are rounded to the column's parameters as BigQuery does: half away from zero, for example a line of
         20.125.

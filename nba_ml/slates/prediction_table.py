@@ -22,7 +22,7 @@ from google.cloud import bigquery
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.slates.prediction_columns import TableFit, parquet_file, require_kept
-from nba_ml.slates.served_table import create_table, served_rows, system_id_of
+from nba_ml.slates.prediction_rows import create_table, served_rows, system_id_of
 from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED
 from nba_ml.slates.slate_transaction import count_replaced, count_written, parameters_of, replace_rows, with_activity
 from nba_ml.slates.store import KeptSlate

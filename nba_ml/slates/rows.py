@@ -1,4 +1,4 @@
-"""Feature rows of a date: the interface, and the local store's. `bigquery_rows` has BigQuery's.
+"""Feature rows of a date: the interface, and the local store's. `rows_from_bigquery` has BigQuery's.
 
 Does not import Dagster, because the terminal scores slates too.
 """

@@ -12,7 +12,7 @@ import pyarrow as pa
 from google.cloud import bigquery
 
 from nba_ml.slates.prediction_columns import TableFit
-from nba_ml.slates.served_table import COLUMNS
+from nba_ml.slates.prediction_rows import COLUMNS
 from nba_ml.slates.slate import SERVED
 
 _KEY = ("player_lookup", "game_id", "system_id")

@@ -29,8 +29,8 @@ from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, take_snapshot
 from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.model.challengers import CHALLENGERS, Predictor
+from nba_ml.model.fitting import Hyperparameters, Matrix, Samples, fit, gather, predict
 from nba_ml.model.metrics import interval_over_days
-from nba_ml.model.training import Hyperparameters, Matrix, Samples, fit, gather, predict
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 

@@ -20,7 +20,7 @@ _FIT = """
 import sys, time
 import nba_ml
 import numpy as np, xgboost as xgb
-from nba_ml.model.training import Hyperparameters
+from nba_ml.model.fitting import Hyperparameters
 from nba_ml.machine import available_cores
 draws = np.random.default_rng(42)
 features = draws.normal(size=(80_000, 33)).astype(np.float32)

@@ -22,9 +22,9 @@ import numpy.typing as npt
 import xgboost as xgb
 
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.calibration import HIGH, LOW, calibrate
+from nba_ml.model.fitting import Hyperparameters, Samples, fit, predict
 from nba_ml.model.tiers import TIER_NAMES, tier_of
-from nba_ml.model.training import Hyperparameters, Samples, fit, predict
-from nba_ml.model.uncertainty import HIGH, LOW, calibrate
 from nba_ml_tests.benchmarks.accuracy import CHOOSING_SEASONS, CONFIRMING_SEASON, REPORT, Months, Sides, write_part
 
 Floats = npt.NDArray[np.float64]

@@ -11,7 +11,7 @@ from nba_ml.checks.model_metadata import checks
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.model.training import fit
+from nba_ml.model.fitting import fit
 from nba_ml.model.values import DescribedModel
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import QUICK, Trained

@@ -10,9 +10,9 @@ from nba_ml.checks.check import Finding, Severity
 from nba_ml.checks.xgboost_model import BEATEN, checks
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.split import split_by_date
+from nba_ml.model.calibration import Coverage, CoverageReport
 from nba_ml.model.metrics import Interval, PredictionMetrics
 from nba_ml.model.record import TrainingReport
-from nba_ml.model.uncertainty import Coverage, CoverageReport
 from nba_ml.model.values import TrainedModel
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import QUICK, Trained

@@ -19,7 +19,7 @@ from nba_ml.registry.production import kept_production
 from nba_ml.registry.promotion import promote
 from nba_ml.registry.rollout import rollout_start
 from nba_ml.settings import Settings
-from nba_ml.slates.served_table import create_table
+from nba_ml.slates.prediction_rows import create_table
 from nba_ml.slates.store import SlateStore, read_slate
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cli.command import Home

@@ -47,7 +47,7 @@ from nba_ml.data.tables import PREDICTIONS
 from nba_ml.registry.channel import read_channel
 from nba_ml.registry.publication import list_published
 from nba_ml.registry.rollout_rules import bucket_of
-from nba_ml.slates.served_table import create_table
+from nba_ml.slates.prediction_rows import create_table
 from nba_ml.storage.cloud import CloudStore
 from nba_ml_tests.cloud.bigquery import ENVIRONMENT, NOT_THERE, PROJECT, Platform, make_platform, running_emulator
 from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server

@@ -19,9 +19,9 @@ from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.evaluation.grades import GradedMonth, Slice, break_down, grade_month, proportion
 from nba_ml.model.baselines import predict_baselines
 from nba_ml.model.comparison import compare
+from nba_ml.model.fitting import predict
 from nba_ml.model.metrics import interval_over_days
 from nba_ml.model.tiers import tier_of
-from nba_ml.model.training import predict
 from nba_ml_tests.conftest import Trained, snapshot_of
 from nba_ml_tests.evaluation.test_predictions import MONTH, scored, trusting, with_columns, with_lines
 

@@ -15,9 +15,9 @@ from nba_ml.data.split import split_by_date
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
+from nba_ml.model.fitting import predict
 from nba_ml.model.published import published_columns
 from nba_ml.model.record import TrainingReport
-from nba_ml.model.training import predict
 from nba_ml.model.values import TrainedModel
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
 

@@ -17,8 +17,8 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.data.split import SplitManifest, split_by_date
+from nba_ml.model.fitting import Hyperparameters, fit, gather
 from nba_ml.model.record import Judgement, make_record, report_training
-from nba_ml.model.training import Hyperparameters, fit, gather
 from nba_ml.model.values import DescribedModel, TrainedModel
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import EmbeddedFeatureSource

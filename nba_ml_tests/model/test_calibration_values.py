@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import CalibrationError
-from nba_ml.model.uncertainty import LEVELS, SMALLEST_DISAGREEMENT, Calibration, Coverage, calibrate, measure_coverage
+from nba_ml.model.calibration import LEVELS, SMALLEST_DISAGREEMENT, Calibration, Coverage, calibrate, measure_coverage
 
 Floats = npt.NDArray[np.float64]
 NAN = float("nan")

@@ -23,8 +23,8 @@ from nba_ml.model.challengers import (
     fit_ridge,
     measure_challengers,
 )
+from nba_ml.model.fitting import Samples, predict
 from nba_ml.model.metrics import interval_over_days, measure
-from nba_ml.model.training import Samples, predict
 from nba_ml_tests.conftest import Trained
 
 Floats = npt.NDArray[np.float64]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.model import recommendation
+from nba_ml.model.calibration import Calibration, calibrate
 from nba_ml.model.published import published_columns
 from nba_ml.model.recommendation import (
     EDGE,
@@ -26,7 +27,6 @@ from nba_ml.model.recommendation import (
     publish_points,
     recommend,
 )
-from nba_ml.model.uncertainty import Calibration, calibrate
 from nba_ml.registry.systems.published import system_columns
 
 CERTAIN = np.array([1.0])

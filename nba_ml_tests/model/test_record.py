@@ -19,12 +19,12 @@ from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.split import split_by_date
 from nba_ml.model.baselines import predict_baselines
+from nba_ml.model.calibration import calibrate
+from nba_ml.model.fitting import fit_all, gather, predict
 from nba_ml.model.metrics import interval_over_days
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.record import ModelRecord, TrainingReport, judge, make_record, report_training
 from nba_ml.model.tiers import TIER_NAMES
-from nba_ml.model.training import fit_all, gather, predict
-from nba_ml.model.uncertainty import calibrate
 from nba_ml.registry.reference import predict_rows
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
 from nba_ml_tests.generated import SCHEMA

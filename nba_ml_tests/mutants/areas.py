@@ -22,8 +22,8 @@ class Area:
 
 AREAS = {
     "calibration": Area(
-        ("nba_ml/model/uncertainty.py",),
-        ("model/test_calibration_values.py", "model/test_uncertainty.py"),
+        ("nba_ml/model/calibration.py",),
+        ("model/test_calibration_values.py", "model/test_calibration.py"),
         "not real_model",
     ),
     "planner": Area(("nba_ml/runner/planner.py",), ("runner/test_planner_rules.py",)),

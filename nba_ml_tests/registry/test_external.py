@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from nba_ml.checks.registry import STORED
 from nba_ml.cli.main import main
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.model.training import Samples
+from nba_ml.model.fitting import Samples
 from nba_ml.registry.channel import Channel, next_state, read_channel
 from nba_ml.registry.learners.missing import NAN, PLATFORM_2026_01
 from nba_ml.registry.moves import move_channel

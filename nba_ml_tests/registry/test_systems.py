@@ -30,7 +30,7 @@ from nba_ml.data.tables import PREDICTION_GRADES, PREDICTIONS
 from nba_ml.evaluation.compare import shadow_month
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.evaluation.shadow import grade_systems, shadow_predictions
-from nba_ml.model.training import Samples
+from nba_ml.model.fitting import Samples
 from nba_ml.registry.learners import interface
 from nba_ml.registry.promotion import promote as promote_model
 from nba_ml.registry.registration import register

@@ -33,11 +33,11 @@ from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.resources import month_rows_of
+from nba_ml.model.calibration import Coverage, CoverageReport, calibrate
+from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.metrics import Interval, PredictionMetrics
 from nba_ml.model.record import Judgement, ModelRecord, TrainingReport
 from nba_ml.model.stored import METADATA, MODEL
-from nba_ml.model.training import Hyperparameters
-from nba_ml.model.uncertainty import Coverage, CoverageReport, calibrate
 from nba_ml.model.values import DescribedModel, TrainedModel
 from nba_ml.registry.artifact import ARTIFACT, Artifact
 from nba_ml.runner.planner import Planner

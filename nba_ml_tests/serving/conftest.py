@@ -16,8 +16,8 @@ import pytest
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.model.fitting import Hyperparameters, fit, predict
 from nba_ml.model.record import ModelRecord
-from nba_ml.model.training import Hyperparameters, fit, predict
 from nba_ml.model.values import TrainedModel
 from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, Share
 from nba_ml.registry.manifest import BundleNames, Manifest, ManifestObject

@@ -21,7 +21,7 @@ from nba_ml.contract.errors import BundleError, MissingExtraError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.shadow import shadow_predictions
-from nba_ml.model.uncertainty import calibrate
+from nba_ml.model.calibration import calibrate
 from nba_ml.registry.channel import CHAMPION, Channel, ChannelModel, Share
 from nba_ml.registry.learners import interface
 from nba_ml.registry.learners.process import predict_file

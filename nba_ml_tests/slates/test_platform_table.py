@@ -21,8 +21,8 @@ from nba_ml.settings import Settings
 from nba_ml.slates.operations import send_slate
 from nba_ml.slates.platform_rows import counted_rows
 from nba_ml.slates.prediction_columns import TableFit, require_kept
+from nba_ml.slates.prediction_rows import REQUIRED
 from nba_ml.slates.prediction_table import BigQueryPredictionTable, P, T
-from nba_ml.slates.served_table import REQUIRED
 from nba_ml.slates.slate import Slate, score_slate
 from nba_ml.slates.store import SlateStore
 from nba_ml.sources.platform_predictions import BigQueryPlatformPredictions

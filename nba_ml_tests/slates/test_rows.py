@@ -12,8 +12,8 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, SLATE_ROWS
 from nba_ml.defs.resources import open_store
-from nba_ml.slates.bigquery_rows import BigQuerySlateRows
 from nba_ml.slates.rows import StoredSlateRows
+from nba_ml.slates.rows_from_bigquery import BigQuerySlateRows
 from nba_ml.slates.slate import Slate
 from nba_ml_tests.cloud.bigquery import BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.conftest import features_of

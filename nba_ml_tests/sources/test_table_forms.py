@@ -20,7 +20,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.progress import BackfillStatus, MonthProgress, progress_table
 from nba_ml.data.snapshot import Snapshot, take_snapshot
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
-from nba_ml.slates.bigquery_rows import BigQuerySlateRows
+from nba_ml.slates.rows_from_bigquery import BigQuerySlateRows
 from nba_ml.sources.bigquery import BigQueryFeatureSource
 from nba_ml_tests.cloud.bigquery import FEATURE_TABLE, PROJECT, BigQueryEmulator, Platform, make_platform
 from nba_ml_tests.conftest import features_of, snapshot_of, summary_of

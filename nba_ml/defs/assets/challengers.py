@@ -12,7 +12,7 @@ from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, record
 from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute
 from nba_ml.model.challengers import ChallengerReport, measure_challengers
-from nba_ml.model.training import fit, gather
+from nba_ml.model.fitting import fit, gather
 from nba_ml.model.values import TrainedModel
 
 CODE_VERSION = "1"

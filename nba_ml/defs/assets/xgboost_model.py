@@ -12,10 +12,10 @@ from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
 from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute
+from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.summary import by_tier, comparison
 from nba_ml.model.train import train
-from nba_ml.model.training import Hyperparameters
 
 CODE_VERSION = "3"
 

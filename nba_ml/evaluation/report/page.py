@@ -15,8 +15,8 @@ from nba_ml.evaluation.report.marks import count, month_name, population, signed
 from nba_ml.evaluation.report.sentences import headline, odds_in_words, verdict
 from nba_ml.evaluation.report.tables import Table, bets_table, slices_table
 from nba_ml.evaluation.walk_forward import WalkForward
+from nba_ml.model.calibration import HIGH, LOW
 from nba_ml.model.recommendation import EDGE, USUAL_ODDS
-from nba_ml.model.uncertainty import HIGH, LOW
 
 
 @dataclass(frozen=True, slots=True)

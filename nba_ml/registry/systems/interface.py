@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nba_ml.contract.features import FeatureVersion
-from nba_ml.model.uncertainty import Calibration
+from nba_ml.model.calibration import Calibration
 
 if TYPE_CHECKING:  # the prediction worker imports this module, and has no Arrow
     import pyarrow as pa

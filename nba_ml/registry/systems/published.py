@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nba_ml.model.calibration import Calibration
 from nba_ml.model.published import Floats, published_columns
 from nba_ml.model.recommendation import margin_over, publish_points, recommend
-from nba_ml.model.uncertainty import Calibration
 
 SPREAD = ("points_low", "points_high", "over_probability", "confidence_score")
 """The columns that need an interval."""

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from nba_ml.contract.errors import BundleError, PublicationConflictError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import parse_month
-from nba_ml.model.uncertainty import Calibration
+from nba_ml.model.calibration import Calibration
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.learners.interface import Learner, ParsedModel, Vectors, require_features
 from nba_ml.registry.learners.known import LEARNERS, learner_of, learner_of_model

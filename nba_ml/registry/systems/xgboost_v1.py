@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from nba_ml.contract.errors import BundleError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.model_id import SYSTEM_ID
+from nba_ml.model.calibration import Calibration
+from nba_ml.model.fitting import predict
 from nba_ml.model.record import ModelRecord
-from nba_ml.model.training import predict
-from nba_ml.model.uncertainty import Calibration
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.reader import ReadBundle, read_bundle, reads_from

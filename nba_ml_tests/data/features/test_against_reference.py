@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data import tables
-from nba_ml.data.features import backfill, compute_features
+from nba_ml.data.features import compute, compute_features
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, matrix, same_rows
 from nba_ml_tests.data.features.reference import BoxScore, Games
 from nba_ml_tests.profiles import examples
@@ -204,7 +204,7 @@ TOUCHED = {
 def _leak(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """Makes one part of the SQL include the game it describes."""
     step, strict, lenient = LEAKS[part]
-    original = backfill._sql
+    original = compute._sql
 
     def leaky(asked: str) -> str:
         text = original(asked)
@@ -213,7 +213,7 @@ def _leak(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
         assert strict in text, f"{step}.sql no longer holds '{strict}': this test has lost its object"
         return text.replace(strict, lenient)
 
-    monkeypatch.setattr(backfill, "_sql", leaky)
+    monkeypatch.setattr(compute, "_sql", leaky)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.months_shown import run_months, show_artifact, show_model
+from nba_ml.cli.backfill_output import run_months, show_artifact, show_model
 from nba_ml.cli.session import open_backfill, require_form
 from nba_ml.cli.wrapper import FAILED, command, out
 

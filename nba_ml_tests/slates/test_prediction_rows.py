@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from nba_ml.slates.served_table import COLUMNS, SCHEMA, add_columns, columns_table, create_table, served_rows
+from nba_ml.slates.prediction_rows import COLUMNS, SCHEMA, add_columns, columns_table, create_table, served_rows
 from nba_ml_tests.slate_scene import BEFORE_THE_GAMES, slate, systems
 
 PLATFORM = (

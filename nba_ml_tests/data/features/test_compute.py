@@ -18,7 +18,7 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import EARLY_SEASON_DAYS
 from nba_ml.data import tables
-from nba_ml.data.features import backfill, compute_features
+from nba_ml.data.features import compute, compute_features
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, FIRST, LAST, between, matrix
 
 WEEK = (date(2024, 12, 2), date(2024, 12, 8))
@@ -65,8 +65,8 @@ def test_vector_follows_the_contract_and_not_the_sql(recent: pa.Table, lines: pa
 
 def test_sql_columns_are_the_contract(recent: pa.Table, lines: pa.Table) -> None:
     """Guards against a feature that the SQL computes and the contract does not know, or the other way round."""
-    with backfill._database(recent, lines, None) as connection:
-        backfill._prepare(connection, *WEEK)
+    with compute._database(recent, lines, None) as connection:
+        compute._prepare(connection, *WEEK)
         columns = [str(row[0]) for row in connection.execute("DESCRIBE assembled").fetchall()]
     keys = {
         "player_lookup",
@@ -86,7 +86,7 @@ def test_sql_columns_are_the_contract(recent: pa.Table, lines: pa.Table) -> None
 def test_every_sql_file_runs_and_none_can_hide() -> None:
     """Guards against a step whose file is forgotten in STEPS, or listed and not shipped."""
     files = {path.name for path in (resources.files("nba_ml.data.features") / "sql").iterdir()}
-    assert files == {f"{step}.sql" for step in (*backfill.STEPS, "find_faults", "select_vectors")}
+    assert files == {f"{step}.sql" for step in (*compute.STEPS, "find_faults", "select_vectors")}
 
 
 def test_stamps_and_source(recent: pa.Table, lines: pa.Table) -> None:
@@ -203,7 +203,7 @@ def test_noise_below_zero_is_plain_zero() -> None:
     """Guards the same where the data have no example: a difference of -1e-9 rounds to -0.0, which must not stay."""
     version = FeatureVersion("one", V2_33FEATURES.features[:1])
     batch = pa.record_batch({version.names[0]: pa.array([-1e-9, -0.0, None, 1.23456789])})
-    vectors = backfill._Packer(version, COMPUTED_AT)._vectors(batch)
+    vectors = compute._Packer(version, COMPUTED_AT)._vectors(batch)
     assert vectors.tobytes() == np.array([0.0, 0.0, np.nan, 1.234568]).tobytes()
 
 
@@ -239,7 +239,7 @@ def test_no_lines_leave_every_other_feature_as_it_is(recent: pa.Table, lines: pa
 
 def test_the_database_reaches_no_file(recent: pa.Table, lines: pa.Table) -> None:
     """Guards the lock-down: SQL that reads a file or loads an extension must fail."""
-    with backfill._database(recent, lines, 1) as connection:
+    with compute._database(recent, lines, 1) as connection:
         with pytest.raises(duckdb.PermissionException):
             connection.execute("SELECT * FROM read_text('pyproject.toml')")
         with pytest.raises(duckdb.Error, match="disabled"):

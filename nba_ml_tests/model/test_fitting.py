@@ -13,8 +13,7 @@ from pydantic import ValidationError
 
 from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.model.metrics import measure
-from nba_ml.model.training import (
+from nba_ml.model.fitting import (
     FittedBooster,
     Hyperparameters,
     Samples,
@@ -25,6 +24,7 @@ from nba_ml.model.training import (
     load,
     predict,
 )
+from nba_ml.model.metrics import measure
 from nba_ml_tests.conftest import QUICK, Trained
 
 
