@@ -11,7 +11,7 @@ NOT_DONE = 1
 """Exit code: the command worked and has no result."""
 
 
-@click.command()
+@click.command(short_help="Grade the platform's own systems beside ours (BigQuery).")
 @click.option(
     "--systems", metavar="A,B,...", default="", help="Their system_ids. Default: those of NBA_ML_PLATFORM_SYSTEMS."
 )

@@ -56,7 +56,9 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         candidates = list_published(objects) and not refused
         proposed = promote(release, datetime.now(UTC), beat=config.beat or None) if candidates else None
         channel = proposed.channel if proposed else read_channel(objects)
-        outcome = _proposal(proposed) if proposed else {"note": refused or "nothing is published yet"}
+        outcome = (
+            _proposal(proposed) if proposed else {"note": refused or "nothing is published yet, so nothing serves"}
+        )
         return recorded_channel(objects, channel, {**outcome, **(channel_facts(channel) if channel else {})})
 
     return champion
