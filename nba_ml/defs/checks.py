@@ -135,8 +135,12 @@ def scene_of(
 
 
 def result_of(check: Check, finding: Finding) -> dg.AssetCheckResult:
-    """What Dagster records of a finding."""
-    severity = Severity.WARN if finding.only_warns else check.severity
+    """What Dagster records of a finding.
+
+    A check that passes is recorded as a warning. The UI's graph and list count a check as failed if any month failed,
+    in the colour of the latest result's severity: red is then kept for a failure of the newest month.
+    """
+    severity = Severity.WARN if finding.passed or finding.only_warns else check.severity
     shown = {
         "metric": finding.metric,
         "value": finding.value,

@@ -102,6 +102,7 @@ def test_a_passing_result_says_what_was_measured_and_gives_no_advice() -> None:
     assert result.description == (
         "passed: Validation MAE: 4.500 points (4.3 to 4.7), required: validation MAE at most 5.0 points. 1,852 rows."
     )
+    assert result.severity is dg.AssetCheckSeverity.WARN, "or an old month's failure would be red in the graph"
     assert "next_step" not in result.metadata
     assert result.metadata["interval"].value == "4.3 to 4.7"
 
