@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 
 from nba_ml_tests.e2e.servers import (
     BIN,
@@ -68,12 +68,19 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="package")
-def browser(chromium: str) -> Iterator[Browser]:
-    """Headless Chromium, shared by the tests; each page has a context of its own.
+def playwright(chromium: str) -> Iterator[Playwright]:  # noqa: ARG001 (no browser: skip before the work)
+    """Playwright, for the browsers of all tests here.
 
-    No longer than these tests: Playwright leaves an event loop running, in which Dagster cannot close its own.
+    No longer than these tests: it leaves an event loop running, in which Dagster cannot close its own.
     """
-    with browsing(chromium) as browser:
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def browser(playwright: Playwright, chromium: str) -> Iterator[Browser]:
+    """Headless Chromium, shared by the tests; each page has a context of its own."""
+    with browsing(playwright, chromium) as browser:
         yield browser
 
 

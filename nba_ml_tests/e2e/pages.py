@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from playwright.sync_api import FloatRect, Locator, Page, Response
+from playwright.sync_api import FloatRect, Locator, Page, Response, expect
 
 from nba_ml_tests.e2e.servers import PAGE_SHOWS_WITHIN
 
@@ -112,6 +112,7 @@ def plot(page: Page, name: str) -> Locator:
 
 def picture_of_graph(page: Page, path: Path) -> None:
     """The graph that `fit_graph` has fitted, without the rest of the page."""
+    expect(page.get_by_text(re.compile("^Loading"))).to_have_count(0)
     _screenshot(page, [group_box(page, group) for group in GROUPS], path)
 
 

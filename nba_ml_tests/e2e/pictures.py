@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
+
 from nba_ml.contract.assets import CHAIN
 from nba_ml_tests.e2e import pages
 from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, opened, serving
@@ -37,7 +39,8 @@ def take(home: Path, folder: Path, chromium: str) -> list[Path]:
     with (
         tempfile.TemporaryDirectory() as scratch,
         serving(home, Path(scratch) / "servers.log") as dagit,
-        browsing(chromium) as browser,
+        sync_playwright() as playwright,
+        browsing(playwright, chromium) as browser,
     ):
         page = opened(browser, dagit.url + pages.LINEAGE_OF_ARTIFACT, *pages.GRAPH_WINDOW, scale=SCALE)
         pages.fit_graph(page, CHAIN)

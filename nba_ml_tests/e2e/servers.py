@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright
 
 from nba_ml_tests.ports import free_port
 from nba_ml_tests.processes import heed_signals
@@ -122,14 +122,16 @@ def start(home: Path, log: Path, port: int, settings: Mapping[str, str] | None =
 
 
 @contextmanager
-def browsing(chromium: str, *arguments: str) -> Iterator[Browser]:
-    """Headless Chromium with an empty profile. `arguments`: options beside the usual ones."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*CHROMIUM_ARGUMENTS, *arguments], timeout=BROWSER_STARTS_WITHIN
-        )
-        yield browser
-        browser.close()
+def browsing(playwright: Playwright, chromium: str, *arguments: str) -> Iterator[Browser]:
+    """Headless Chromium with an empty profile. `arguments`: options beside the usual ones.
+
+    `playwright` is started once in a process: a second one finds the first one's event loop running, and refuses.
+    """
+    browser = playwright.chromium.launch(
+        executable_path=chromium, args=[*CHROMIUM_ARGUMENTS, *arguments], timeout=BROWSER_STARTS_WITHIN
+    )
+    yield browser
+    browser.close()
 
 
 def opened(browser: Browser, url: str, width: int, height: int, scale: float = 1) -> Page:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, Playwright, Response, expect
 
 from nba_ml_tests.e2e import pages
 from nba_ml_tests.e2e.elsewhere import (
@@ -47,9 +47,9 @@ def fresh(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 
 @pytest.fixture(scope="module")
-def misled(chromium: str) -> Iterator[Browser]:
+def misled(playwright: Playwright, chromium: str) -> Iterator[Browser]:
     """A browser that finds the other sites' names on loopback."""
-    with browsing(chromium, RESOLVER) as browser:
+    with browsing(playwright, chromium, RESOLVER) as browser:
         yield browser
 
 
