@@ -111,12 +111,17 @@ def test_a_broken_stream_of_rows_is_read_again_whole(
 
 def test_a_stream_that_breaks_for_ever_ends_in_words(platform: Platform, bigquery_emulator: BigQueryEmulator) -> None:
     """Guards against half a month, and against waiting for ever for the other half."""
-    with BreakingRelay(bigquery_emulator.storage).running() as relay:
-        relay.breaks = [3_000] * 1000
-        source = platform.source(storage_endpoint=relay.address, deadline_seconds=3.0, request_seconds=60.0)
-        with pytest.raises(NbaMlError, match="BigQuery, project"):
-            source.read(MONTH)
-        assert relay.broken > 0, "how often within the deadline is the machine's affair"
+    broken = 0
+    for seconds in (3.0, 12.0, 48.0):  # until the machine is fast enough to come as far as the rows
+        with BreakingRelay(bigquery_emulator.storage).running() as relay:
+            relay.breaks = [3_000] * 1000
+            source = platform.source(storage_endpoint=relay.address, deadline_seconds=seconds, request_seconds=60.0)
+            with pytest.raises(NbaMlError, match="BigQuery, project"):
+                source.read(MONTH)
+            broken = relay.broken
+        if broken:
+            break
+    assert broken > 0, "how often within the deadline is the machine's affair"
 
 
 def test_a_process_ends_though_its_stream_of_rows_hangs(
