@@ -373,3 +373,10 @@ def test_no_help_text_of_a_list_is_cut_off() -> None:
                 shown(each, (*path, name))
 
     shown(main, ())
+
+
+def test_an_empty_home_has_no_models(tmp_path: Path) -> None:
+    """Guards a new user's first look, before anything is published."""
+    ended = Home(tmp_path / "home").run_here("models", "list")
+    assert ended.returncode == 0, ended.stderr
+    assert "No model is published in " in ended.stdout
