@@ -16,10 +16,10 @@ from nba_ml.cli.release import (
     command_to_repeat,
     is_newest,
     moment_text,
+    move_recorded_as,
     print_evidence,
     print_state,
     published_objects,
-    record_move,
     release_context,
     report_other_moves,
     required_reason,
@@ -84,6 +84,7 @@ def promote(
     """
     from nba_ml.registry.promotion import promote as propose
 
+    record_move = move_recorded_as("champion")
     with command_to_repeat():
         done = propose(release_context(), datetime.now(UTC), model_id, reason, waived, from_serial, beat)
     say(done.message)
@@ -91,8 +92,7 @@ def promote(
         print_evidence(done.decision.evidence)
     if done.decision is not None and done.decision.beaten is not None:
         print_evidence(done.decision.beaten)
-    if done.moved:
-        record_move("champion", done.serving)
+    record_move(done)
     return 0 if done.moved or done.decision is None else NOT_DONE
 
 
@@ -109,6 +109,7 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
     """
     from nba_ml.registry.rollback import rollback as go_back
 
+    record_move = move_recorded_as("champion")
     with command_to_repeat():
         done = go_back(published_objects(), datetime.now(UTC), required_reason(reason), to, from_serial)
     report_other_moves(done)
@@ -122,8 +123,7 @@ def rollback(to: str | None, reason: str | None, from_serial: int | None) -> int
             else "serves"
         )
         say(f"{state.champion.model_id} {word} (serial {state.serial}).")
-    if done.moved:
-        record_move("champion", state)
+    record_move(done)
     return 0
 
 

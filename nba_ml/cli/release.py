@@ -1,19 +1,20 @@
 """Common to `nba-ml champion` and `nba-ml rollout`: their options, what they open, and how a state is printed.
 
 The operations are in `registry`. A move is made without Dagster, so a rollback takes less time than loading the graph
-would. Afterwards it is recorded in the home's Dagster instance, if there is one.
+would. It is then recorded in the home's Dagster instance, if there is one.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nba_ml.cli.move_recorder import move_recorder
 from nba_ml.cli.wrapper import say
 from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.settings import Settings
@@ -21,6 +22,7 @@ from nba_ml.settings import Settings
 if TYPE_CHECKING:
     from nba_ml.registry.channel import Channel, Evidence
     from nba_ml.registry.moves import MoveResult
+    from nba_ml.registry.promotion import Promotion
     from nba_ml.registry.release_context import ReleaseContext
     from nba_ml.storage.objects import ObjectStore
 
@@ -108,33 +110,19 @@ def report_other_moves(done: MoveResult) -> None:
         say(f"The channel has moved since: serial {done.serving.serial}, {describe_move(done.serving)}.")
 
 
-def record_move(asset: str, state: Channel | None) -> None:
-    """Record the channel's state as a materialisation of `champion` or `rollout`, for the UI's history.
+def move_recorded_as(asset: str) -> Callable[[MoveResult | Promotion], None]:
+    """What records this command's move as a materialisation of `champion` or `rollout`, for the UI's history.
 
-    Only in a home that has a Dagster instance. The move is done: an instance that cannot be written to is reported, and
-    changes no exit code.
+    The move is done by then: an instance that cannot be written to is reported, and changes no exit code.
     """
-    settings = Settings.from_environment()
-    if state is None or not (settings.dagster_home / "dagster.yaml").exists():
-        return
-    import dagster as dg
+    record = click.get_current_context().with_resource(move_recorder(asset))
 
-    from nba_ml.defs.assets.release_facts import channel_facts, channel_version
-    from nba_ml.defs.internals import DATA_VERSION_TAG
-    from nba_ml.machine import command_line
-    from nba_ml.runner.home import open_instance
+    def record_move(done: MoveResult | Promotion) -> None:
+        failure = record(done.serving) if done.moved and done.serving is not None else None
+        if failure is not None:
+            say(f"The move is done, but {failure}")
 
-    event = dg.AssetMaterialization(
-        asset,
-        description=f"{state.kind}: {state.reason}",
-        metadata={**channel_facts(state), "reason": state.reason, "command": command_line()},
-        tags={DATA_VERSION_TAG: channel_version(state)},
-    )
-    try:
-        with open_instance(settings) as instance:
-            instance.report_runless_asset_event(event)
-    except Exception as error:  # noqa: BLE001 (whatever a person's own dagster.yaml leads to)
-        say(f"The move is done, but Dagster's instance in {settings.dagster_home} could not record it: {error}")
+    return record_move
 
 
 def is_newest(objects: ObjectStore, state: Channel) -> bool:

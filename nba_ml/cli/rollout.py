@@ -15,11 +15,11 @@ from nba_ml.cli.release import (
     UNTIL,
     command_to_repeat,
     is_newest,
+    move_recorded_as,
     parse_day,
     print_evidence,
     print_state,
     published_objects,
-    record_move,
     release_context,
     report_other_moves,
     required_reason,
@@ -73,6 +73,7 @@ def start(
     from nba_ml.registry.rollout import FirstShare, rollout_start
 
     first: FirstShare = 10 if share == "10" else 0
+    record_move = move_recorded_as("rollout")
     with command_to_repeat():
         done = rollout_start(
             release_context(),
@@ -95,8 +96,7 @@ def start(
                 f"It is a {learner.title} model: workers without the extra '{learner.extra}' refuse it, and refuse to "
                 "start while it has a share."
             )
-    if done.moved:
-        record_move("rollout", state)
+    record_move(done)
     return 0
 
 
@@ -114,14 +114,14 @@ def advance(until: str | None, beat: str | None, from_serial: int | None) -> int
     """
     from nba_ml.registry.rollout import rollout_advance
 
+    record_move = move_recorded_as("rollout")
     with command_to_repeat():
         status, done = rollout_advance(release_context(), datetime.now(UTC), parse_day(until), from_serial, beat)
     report_other_moves(done)
     say(f"{status.step.action}: {status.step.reason}.")
     if done.serving is not None:
         print_state(done.serving)
-    if done.moved:
-        record_move("rollout", done.serving)
+    record_move(done)
     return 0 if (done.moved or done.already) and status.step.action == "advance" else NOT_DONE
 
 
@@ -134,6 +134,7 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
     """Set the challenger's share to 0 immediately. It stays in shadow: scored, graded, not served."""
     from nba_ml.registry.rollback import rollout_stop
 
+    record_move = move_recorded_as("rollout")
     with command_to_repeat():
         done = rollout_stop(
             published_objects(), datetime.now(UTC), required_reason(reason), forget=forget, from_serial=from_serial
@@ -141,8 +142,7 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
     report_other_moves(done)
     if done.serving is not None:
         print_state(done.serving)
-    if done.moved:
-        record_move("rollout", done.serving)
+    record_move(done)
     return 0
 
 
