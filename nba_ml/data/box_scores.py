@@ -122,11 +122,12 @@ def summarise_player_games(
             date outside the month, counts that no box score can have, or over 1% of the games refused.
     """
     games, unplayed = split_unplayed(games)
-    frame = _typed(games, _SOURCE_TYPES, where).to_pandas(date_as_object=False)
+    typed = _typed(games, _SOURCE_TYPES, where)
+    frame = typed.to_pandas(date_as_object=False)
     may_be_empty = may_be_empty or unplayed.num_rows > 0
     if frame.empty and not may_be_empty:
         raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
-    lookups = first_lookups([first_names(frame)]) if others is None else others.lookups
+    lookups = first_lookups([first_names(typed)]) if others is None else others.lookups
     frame["player_lookup"] = frame["player_id"].map(lookups).astype(object)
     frame["type"] = frame["season_type"].map(game_type_named).astype(object)
     aside = games_set_aside(frame)
@@ -243,9 +244,13 @@ def typed_games(games: pa.Table, columns: Collection[str], where: str) -> pd.Dat
     Raises:
         SourceDataError: a column is missing, null somewhere, or of a type that cannot be cast.
     """
-    typed = _typed(games, {name: _SOURCE_TYPES[name] for name in columns}, where)
-    frame: pd.DataFrame = typed.to_pandas(date_as_object=False)
+    frame: pd.DataFrame = typed_columns(games, columns, where).to_pandas(date_as_object=False)
     return frame
+
+
+def typed_columns(games: pa.Table, columns: Collection[str], where: str) -> pa.Table:
+    """As `typed_games`, as an Arrow table."""
+    return _typed(games, {name: _SOURCE_TYPES[name] for name in columns}, where)
 
 
 def _typed(

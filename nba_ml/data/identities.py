@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -54,14 +53,18 @@ def whole_game_ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
     return pc.if_else(short, padded, texts), len(padded.filter(short).unique())
 
 
-def first_names(rows: pd.DataFrame) -> tuple[tuple[int, str], ...]:
+def first_names(rows: pa.Table) -> tuple[tuple[int, str], ...]:
     """(player id, name) of each player's first row, in order of appearance.
 
     Args:
         rows: `player_id`, `player_name`, `game_date`, in any order of rows.
     """
-    first = rows.sort_values(["game_date", "player_id", "player_name"]).drop_duplicates("player_id")
-    return tuple(zip(first["player_id"].tolist(), first["player_name"], strict=True))
+    spellings = rows.group_by(["player_id", "player_name"]).aggregate([("game_date", "min")])
+    columns = (spellings[name].to_pylist() for name in ("game_date_min", "player_id", "player_name"))
+    first: dict[int, str] = {}
+    for _, player, name in sorted(zip(*columns, strict=True)):
+        first.setdefault(player, name)
+    return tuple(first.items())
 
 
 def first_lookups(months: Iterable[Iterable[tuple[int, str]]]) -> dict[int, str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,6 +13,9 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_named, game_type_of_id
 from nba_ml.contract.teams import team_code
 from nba_ml.data.upcoming import UpcomingGame, game_type_on
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -27,7 +30,8 @@ def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
     try:
         won = pc.utf8_trim_whitespace(pc.fill_null(games.column("wl").cast(pa.string()), ""))
         minutes = pc.fill_null(games.column("min").cast(pa.float64()), 0.0)
-        ids = pd.factorize(games.column("game_id").to_numpy(zero_copy_only=False), use_na_sentinel=False)[0]
+        texts = games.column("game_id").cast(pa.string()).combine_chunks()
+        ids = texts.dictionary_encode(null_encoding="encode").indices.to_numpy()
     except (KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):  # box_scores refuses such a column by name
         return games, nothing
     played = (won.to_numpy(zero_copy_only=False) != "") | (np.nan_to_num(minutes.to_numpy()) != 0)

@@ -26,6 +26,7 @@ from nba_ml.data.box_scores import (
     PlayerGames,
     normalise_prop_lines,
     summarise_player_games,
+    typed_columns,
     typed_games,
 )
 from nba_ml.data.games import REFUSED_GAMES
@@ -274,15 +275,16 @@ _FACT_COLUMNS = ("season_type", "game_id", "game_date", "player_id", "player_nam
 def _facts(file: Path) -> _FileFacts:
     try:
         played, _ = split_unplayed(_read(file, (*_FACT_COLUMNS, "wl", "min")))
-        rows = typed_games(played, _FACT_COLUMNS, str(file))
+        rows = typed_columns(played, _FACT_COLUMNS, str(file))
     except SourceDataError:
         return _FileFacts()
+    names = rows.group_by(["player_id", "player_name"]).aggregate([])
     return _FileFacts(
-        games=frozenset(rows["game_id"]),
-        names=frozenset(zip(rows["player_id"].tolist(), rows["player_name"], strict=True)),
+        games=frozenset(rows["game_id"].unique().to_pylist()),
+        names=frozenset(zip(names["player_id"].to_pylist(), names["player_name"].to_pylist(), strict=True)),
         first_names=first_names(rows),
-        first_date=rows["game_date"].min().date() if len(rows) else None,
-        playoffs=GameType.PLAYOFFS in {game_type_named(each) for each in rows["season_type"].unique()},
+        first_date=pc.min(rows["game_date"]).as_py(),
+        playoffs=GameType.PLAYOFFS in {game_type_named(each) for each in rows["season_type"].unique().to_pylist()},
     )
 
 

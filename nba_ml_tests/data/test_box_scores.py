@@ -405,7 +405,7 @@ def test_another_spelling_keeps_the_first_lookup_and_is_reported() -> None:
     games = games_of(MONTH).to_pandas()
     player, name = FIRST["player_id"], FIRST["player_name"]
     later = games.assign(player_name=games["player_name"].mask(games["player_id"] == player, f"{name} Jr."))
-    earlier = OtherMonths({**first_lookups([first_names(games)])}, {})
+    earlier = OtherMonths({**first_lookups([first_names(games_of(MONTH))])}, {})
     found = summarise_player_games(pa.Table.from_pandas(later, preserve_index=False), MONTH, FILE, earlier)
     assert found.table.drop_columns("player_name").equals(summary_of(MONTH).drop_columns("player_name"))
     assert found.respelled == (f"{name} Jr. ({player}) keeps the lookup {player_lookup(name)}",)
@@ -424,7 +424,7 @@ def test_two_ids_with_one_name_are_two_players() -> None:
 
 def test_a_game_that_another_month_has_too_is_refused() -> None:
     """Guards against games that count twice because two files have them."""
-    others = OtherMonths(first_lookups([first_names(games_of(MONTH).to_pandas())]), {FIRST["game_id"]: "2021-12"})
+    others = OtherMonths(first_lookups([first_names(games_of(MONTH))]), {FIRST["game_id"]: "2021-12"})
     found = summarise_player_games(games_of(MONTH), MONTH, FILE, others)
     assert found.refused["reason"].to_pylist() == ["an id that another month has too"]
 
