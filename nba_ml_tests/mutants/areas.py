@@ -39,15 +39,17 @@ AREAS = {
     "serving": Area(
         ("nba_ml/serving",),
         (
-            "serving/test_row_edges.py",
-            "serving/test_rows.py",
             "serving/test_watch_rules.py",
+            "serving/test_row_edges.py",
+            "serving/test_sources.py",
+            "serving/test_predictor_rules.py",
+            "serving/test_model_rules.py",
             "serving/http/test_turns.py",
             "serving/http/test_requests.py",
-            "serving/test_predictor.py",
-            "serving/test_watch.py",
-            "serving/test_external.py",
-            "serving/http",
+            "serving/http/test_service_rules.py",
+            "serving/http/test_connections.py",
+            "serving/http/test_openapi.py",
+            "serving/test_rows.py",
         ),
     ),
     "publication": Area(

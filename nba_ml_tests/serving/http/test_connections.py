@@ -8,18 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from nba_ml.model.values import TrainedModel
-from nba_ml.registry.publication import Bundle, publish
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.service import app_of
 from nba_ml.serving.predictor import Predictor
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.serving.client import Client, running
+from nba_ml_tests.serving.rules import ours, rule_predictor
 
 HEALTH = b"GET /health HTTP/1.1\r\nhost: service\r\n\r\n"
 POST = b"POST /predict HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\n"
@@ -29,12 +29,10 @@ MB = 2**20
 Served = Callable[..., Client]
 
 
-@pytest.fixture(scope="module")
-def predictor(models: tuple[Bundle, Bundle, TrainedModel], tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    """Loaded once: what a connection may do does not depend on the model."""
-    root = tmp_path_factory.mktemp("connections")
-    publish(DirectoryStore(root), models[0])
-    return Predictor.load(str(root), model_id=models[0].model_id)
+@pytest.fixture
+def predictor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Predictor:
+    """Of a rule: what a connection may do does not depend on the model."""
+    return rule_predictor(monkeypatch, DirectoryStore(tmp_path), model_id=ours().model_id)
 
 
 @pytest.fixture
