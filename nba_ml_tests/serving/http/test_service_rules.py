@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import logging
+import queue
 import socket
 import sys
 import threading
@@ -30,7 +31,7 @@ from nba_ml.serving.http.service import _Observed, _ServiceState, app_of, config
 from nba_ml.serving.rows import Fault
 from nba_ml.serving.watch import Watch
 from nba_ml.storage.directory import DirectoryStore
-from nba_ml_tests.serving.client import JSON, Client, running
+from nba_ml_tests.serving.client import JSON, Answer, Client, running
 from nba_ml_tests.serving.rules import MONTHS, ROW, install, ours, point, rule_predictor, state_of
 
 FIRST, SECOND = (ours(month) for month in MONTHS)
@@ -190,30 +191,27 @@ def test_slates_are_answered_one_after_the_other_and_some_may_wait(seen: Seen, m
     body = json.dumps({"rows": [ROW] * 40}).encode()
     seen.free.clear()
     with running(served(seen)) as client:
-        answers: list[int] = []
+        answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
 
         def ask() -> None:
             own = Client(client.port)
-            answers.append(own.post("/predict", body).status)
+            answers.put(own.post("/predict", body))
             own.close()
 
-        waiting = [threading.Thread(target=ask) for _ in range(3)]
-        for each in waiting:
+        asking = [threading.Thread(target=ask) for _ in range(4)]
+        for each in asking:
             each.start()
-        assert seen.begun.acquire(timeout=60)
-        while answers == []:  # until one finds two before it in the queue
-            full = client.post("/predict", body) if all(each.is_alive() for each in waiting) else None
-            if full is not None and full.status == 503:
-                break
-        assert full is not None
+        full = answers.get(timeout=60)  # of the one that found two before it in the queue
+        assert full.status == 503
         assert "Too many slates at once" in full.json["detail"]
         assert (full.headers["retry-after"], full.headers["connection"]) == ("1", "close")
+        assert seen.begun.acquire(timeout=60)
         assert len(seen.threads) == 1
         assert client.get("/health").status == 200
         seen.free.set()
-        for each in waiting:
+        for each in asking:
             each.join()
-    assert answers == [200, 200, 200]
+    assert [answers.get().status for _ in range(3)] == [200, 200, 200]
 
 
 @pytest.mark.parametrize(
@@ -302,20 +300,18 @@ def test_an_error_is_answered_in_words_and_logged(
     install(monkeypatch)
     broken = Broken.load(store, channel="champion")
     broken.error = error  # type: ignore[attr-defined]
+    caplog.set_level(logging.INFO, "nba_ml.serving")
     with running(served(broken)) as client:
-        caplog.set_level(logging.INFO, "nba_ml.serving")
-        caplog.clear()
         found = client.predict(ROW)
         assert (found.status, found.json["detail"], found.json["title"]) == (500, detail, "Internal Server Error")
         assert client.get("/health").status == 200
-        logged = [record for record in caplog.records if record.name == "nba_ml.serving"]
-        assert [record.message for record in logged] == events
-        assert {record.levelname for record in logged} == {"ERROR"}
         broken.error = ZeroDivisionError()  # type: ignore[attr-defined]
-        caplog.clear()
         assert client.get("/health").status == 500
-        assert caplog.records[-1].message == "answered", "a monitor's request is logged where it fails"
         broken.error = error  # type: ignore[attr-defined]
+    # Read at the end: a line is written a moment after its answer.
+    logged = [record for record in caplog.records if record.name == "nba_ml.serving" and record.levelname == "ERROR"]
+    assert [record.message for record in logged] == [*events, "unforeseen", "answered"]
+    assert logged[-1].fields["path"] == "/health"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("status", "level"), [(200, None), (499, "INFO"), (500, "ERROR"), (503, "INFO")], ids=str)
