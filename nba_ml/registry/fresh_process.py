@@ -1,19 +1,25 @@
 """Predict in a new Python process, so that a model file that crashes its parser does not crash the caller.
 
-This module starts the process and reports its failures. The code that runs in it is in `registry.reference` and
-`serving.external`.
+This module starts the process, limits its memory and processor time, and reports its failures. The code that runs in it
+is in `registry.reference` and `registry.learners.process`.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
+import resource
+import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from nba_ml.contract.errors import BundleError
+from nba_ml.contract.limits import MODEL_BYTES, TRIAL_CPU_SECONDS, TRIAL_MEMORY_BYTES
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,13 +36,16 @@ def predict_in_subprocess(
         what: the model, for error messages.
 
     Raises:
-        BundleError: the process failed (the message has the last lines of its output) or exceeded the time limit.
+        BundleError: the file is too large, or the process failed (the message has the last lines of its output) or
+            exceeded a limit.
     """
+    if len(model) > MODEL_BYTES:
+        raise BundleError(f"{what} has {len(model):,} bytes, and at most {MODEL_BYTES:,} are loaded. Train a smaller one.")
     request = {"model": base64.b64encode(model).decode(), "rows": list(rows)}
     try:
         child = subprocess.run(
             # From this package's folder: the child must run this code, not another installed copy.
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", "nba_ml.registry.fresh_process", module],
             cwd=_PACKAGE_ROOT,
             input=json.dumps(request),
             capture_output=True,
@@ -51,13 +60,18 @@ def predict_in_subprocess(
         ) from None
     if child.returncode != 0:
         output = " | ".join(child.stderr.strip().splitlines()[-5:]) or "no output"
-        how = f"was killed by signal {-child.returncode}" if child.returncode < 0 else f"exited with {child.returncode}"
         raise BundleError(
             f"A new process could not load {what} ({len(model):,} bytes) and predict {len(rows)} reference rows: it "
-            f"{how}: {output}"
+            f"{_end(child.returncode)}: {output}"
         )
     predicted: list[float] = json.loads(child.stdout)
     return predicted
+
+
+def _end(code: int) -> str:
+    if code == -signal.SIGXCPU:
+        return f"used more than {TRIAL_CPU_SECONDS} seconds of processor time"
+    return f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
 
 
 def predict_in_fresh_process(
@@ -71,3 +85,25 @@ def predict_in_fresh_process(
     return predict_in_subprocess(
         "nba_ml.registry.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
     )
+
+
+def _restrict() -> None:
+    """Limit this process: a forged file must not take the machine's memory or processors, nor leave a core dump."""
+    for kind, most in (
+        (resource.RLIMIT_AS, TRIAL_MEMORY_BYTES),
+        (resource.RLIMIT_CPU, TRIAL_CPU_SECONDS),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        with suppress(ValueError, OSError):  # macOS has no limit of the address space
+            resource.setrlimit(kind, (most, hard))
+    if hasattr(os, "sched_setaffinity"):
+        # Libraries start a thread for each core that they see, and each of them takes address space.
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+
+
+if __name__ == "__main__":
+    _restrict()
+    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)

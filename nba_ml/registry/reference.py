@@ -26,6 +26,7 @@ import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.registry.booster_structure import StructureError, inspect_booster
 
 Row = Sequence[float | None]
 """One feature vector in the order of the contract; None is missing."""
@@ -33,22 +34,22 @@ Row = Sequence[float | None]
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def predict_rows(booster: bytes, rows: Sequence[Row]) -> list[float]:
+def predict_rows(booster: bytes, rows: Sequence[Row], threads: int | None = None) -> list[float]:
     """Predict points for feature vectors, as exact float32 values.
 
     Args:
-        booster: XGBoost's JSON or UBJ, from a verified source: this function parses it.
+        booster: XGBoost's JSON or UBJ.
         rows: n vectors of 33 numbers, None for missing, in the contract's order and units.
+        threads: used to predict; None for all cores. Affects only the speed.
 
     Returns:
         n predictions, in points. A row's prediction does not depend on the other rows.
 
     Raises:
-        BundleError: XGBoost cannot load it, its features are not the contract's, a row is not a vector of finite
-            numbers, or a prediction is not finite.
+        BundleError: as `load_booster`; or a row is not a vector of finite numbers, or a prediction is not finite.
     """
     values = _matrix(rows)
-    return _predict(load_booster(booster), values)
+    return _predict(load_booster(booster, threads), values)
 
 
 def predict_loaded(model: xgb.Booster, rows: Sequence[Row]) -> list[float]:
@@ -60,23 +61,26 @@ def predict_loaded(model: xgb.Booster, rows: Sequence[Row]) -> list[float]:
     return _predict(model, _matrix(rows))
 
 
-def load_booster(booster: bytes, threads: int | None = None) -> xgb.Booster:
-    """Load a booster from verified bytes.
+def load_booster(booster: bytes, threads: int | None = None, *, inspected: bool = False) -> xgb.Booster:
+    """Check the structure of a booster, then load it.
 
     Args:
-        booster: XGBoost's JSON or UBJ, from a verified source: this function parses it.
+        booster: XGBoost's JSON or UBJ.
         threads: used to predict; None for all cores. Affects only the speed.
+        inspected: the structure of these very bytes was checked already, in a new process.
 
     Raises:
-        BundleError: XGBoost cannot load it, or its features are not the contract's.
+        BundleError: its structure cannot be trusted, XGBoost cannot load it, or its features are not the contract's.
     """
     if not booster.startswith(b"{"):
         raise BundleError(f"The model is neither XGBoost's JSON nor UBJ: it begins with {booster[:4]!r}.")
     try:
+        if not inspected:
+            inspect_booster(booster)
         model = xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
         names = model.feature_names
     # XGBoost returns damaged text inside a model unchanged, and Python cannot decode it.
-    except (xgb.core.XGBoostError, UnicodeDecodeError) as error:
+    except (StructureError, xgb.core.XGBoostError, UnicodeDecodeError) as error:
         raise BundleError(f"XGBoost {xgb.__version__} cannot load the model: {_first_line(error)}") from error
     _require_contract(names)
     return model
@@ -154,7 +158,7 @@ def main() -> int:
     try:
         model, rows = _request(sys.stdin.read())
         with redirect_stdout(sys.stderr):  # XGBoost logs to standard output, which must contain only the answer
-            predicted = predict_rows(_model_bytes(model), rows)
+            predicted = predict_rows(_model_bytes(model), rows, 1)
     except (BundleError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

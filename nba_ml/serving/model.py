@@ -86,7 +86,7 @@ def load_model(
     newest_month = _text(bundle, "newest_month")
     if try_apart:
         bundle.require_reproduced(predict_in_fresh_process(bundle.booster, bundle.rows))
-    booster = load_booster(bundle.booster, threads)
+    booster = load_booster(bundle.booster, threads, inspected=try_apart)
     bundle.require_reproduced(predict_loaded(booster, bundle.rows))
     return LoadedModel(identity, newest_month, datetime.now(UTC), bundle.record, booster, calibration)
 

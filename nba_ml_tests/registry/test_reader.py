@@ -172,8 +172,9 @@ def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     banned = {"dagster", "pydantic", "pyarrow", "pandas", "duckdb", "google.cloud", "click", "rich"}
     assert loaded & banned == set()
     ours = {name for name in loaded if name.startswith("nba_ml.")}
-    reader = {"nba_ml.registry", *(f"nba_ml.registry.{name}" for name in ("fresh_process", "reader", "reference"))}
-    assert ours - reader == {"nba_ml.machine", *(f"nba_ml.contract{each}" for each in ("", ".features", ".errors"))}
+    names = ("booster_structure", "fresh_process", "reader", "reference", "ubj")
+    contract = {f"nba_ml.contract{each}" for each in ("", ".features", ".errors", ".limits")}
+    assert ours == {"nba_ml.machine", "nba_ml.registry", *(f"nba_ml.registry.{name}" for name in names)} | contract
 
 
 def test_reading_a_bundle_loads_no_library_of_numbers() -> None:

@@ -8,29 +8,25 @@ from typing import Any
 import numpy as np
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.registry.learners.interface import Learner, MissingValues, ParsedModel, library, refuse_categories
+from nba_ml.registry.booster_structure import StructureError, inspect_booster
+from nba_ml.registry.learners.interface import Learner, MissingValues, ParsedModel, library
 
 
 def parse(data: bytes, what: str, threads: int | None) -> ParsedModel:
     """Load the model in a JSON or UBJ file.
 
     Raises:
-        BundleError: XGBoost cannot load it, it is not made of trees, it treats features as categories, or it has trees
-            after its best iteration.
+        BundleError: its structure cannot be trusted, XGBoost cannot load it, or it has trees after its best iteration.
     """
     xgb = library("xgboost", "XGBoost", None)
     try:
+        inspect_booster(data)
         model = xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(data))
-        names, types = model.feature_names, model.feature_types
-        kind = json.loads(model.save_config())["learner"]["gradient_booster"]["name"]
+        names = model.feature_names
     # XGBoost returns damaged text inside a model unchanged, and Python cannot decode it.
-    except (xgb.core.XGBoostError, UnicodeDecodeError, KeyError) as error:
+    except (StructureError, xgb.core.XGBoostError, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BundleError(f"{what} cannot be loaded by XGBoost {xgb.__version__}: {reason}") from error
-    if kind not in ("gbtree", "dart"):
-        raise BundleError(f"{what} is an XGBoost model of kind {kind}. Only trees (gbtree, dart) can be registered.")
-    if "c" in (types or []):
-        refuse_categories(what)
     _require_cut(model, what)
     unnamed = names is None or names == [f"f{position}" for position in range(len(names))]
     return ParsedModel(
