@@ -40,7 +40,9 @@ def predict_in_subprocess(
             exceeded a limit.
     """
     if len(model) > MODEL_BYTES:
-        raise BundleError(f"{what} has {len(model):,} bytes, and at most {MODEL_BYTES:,} are loaded. Train a smaller one.")
+        raise BundleError(
+            f"{what} has {len(model):,} bytes, and at most {MODEL_BYTES:,} are loaded. Train a smaller one."
+        )
     request = {"model": base64.b64encode(model).decode(), "rows": list(rows)}
     try:
         child = subprocess.run(
@@ -95,9 +97,9 @@ def _restrict() -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with suppress(ValueError, OSError):  # macOS has no limit of the address space
-            resource.setrlimit(kind, (most, hard))
+            resource.setrlimit(kind, (soft, hard))
     if hasattr(os, "sched_setaffinity"):
         # Libraries start a thread for each core that they see, and each of them takes address space.
         cores = sorted(os.sched_getaffinity(0))

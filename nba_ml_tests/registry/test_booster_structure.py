@@ -166,7 +166,7 @@ def test_a_split_that_only_other_rows_reach_never_serves() -> None:
     for tree in trees(content):
         at = 0
         while tree["left_children"][at] != -1:
-            below = 1.0 < tree["split_conditions"][at]
+            below = tree["split_conditions"][at] > 1.0
             other, at = (tree["right_children"][at], tree["left_children"][at])[:: 1 if below else -1]
             if tree["left_children"][other] != -1:
                 tree["split_indices"][other] = 2**30
