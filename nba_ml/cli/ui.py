@@ -34,9 +34,11 @@ def ui(port: int) -> int:
     with loopback_listener(port) as listener:
         out.print(f"Dagster's web UI: http://127.0.0.1:{port} (Ctrl-C ends it)")
         try:
+            from nba_ml.defs.resources import open_store
             from nba_ml.ui.server import serve
 
-            serve(listener, settings.ui_hosts, None if settings.bigquery else settings.data)
+            store = open_store(settings.store)
+            serve(listener, settings.ui_hosts, None if settings.bigquery else settings.data, store)
         except KeyboardInterrupt:  # how it is ended, at any moment
             return 0
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -24,7 +25,7 @@ def verify(uri: str) -> int:
     URI is its manifest, as `nba-ml run` or `nba-ml rollout register` prints it.
     """
     from nba_ml.registry.learners.known import learner_of_model
-    from nba_ml.registry.reader import reads_from, verify_bundle
+    from nba_ml.registry.reader import read_manifest, reads_from, verify_bundle
     from nba_ml.registry.systems.registered import load_registered, read_registered
 
     folder, manifest = _folder_and_name(uri)
@@ -33,6 +34,7 @@ def verify(uri: str) -> int:
     read = reads_from(open_objects(folder))
     if learner_of_model(manifest) is None:
         bundle = verify_bundle(read, manifest)
+        read_manifest(read, manifest).require_documents(read)
         name, rows, exact = bundle.model_id, bundle.reference_rows, "bit for bit"
     else:
         registered = read_registered(read, manifest)
@@ -65,7 +67,7 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
         newest = f" The newest in it is {inside[-1]}." if inside else " It contains none."
         raise BundleError(f"{path} is a folder. Give the manifest of one model (...{MANIFEST}).{newest}")
     if path.is_file() and not path.name.endswith(MANIFEST):
-        stem = path.name.removesuffix(path.suffix).removesuffix("_metadata")
+        stem = re.sub(r"_metadata$|_model_card_[0-9a-f]{12}$", "", path.name.removesuffix(path.suffix))
         beside = path.with_name(stem + MANIFEST)
         named = f"Its bundle's manifest is {beside}." if beside.is_file() else "No manifest of its name lies beside it."
         raise BundleError(f"{path} is not a manifest (...{MANIFEST}). {named}")

@@ -24,6 +24,7 @@ from nba_ml.data.split import SplitManifest
 from nba_ml.model import baselines
 from nba_ml.model.calibration import Calibration, CoverageReport, calibrate, measure_coverage
 from nba_ml.model.comparison import BaselineResult, compare
+from nba_ml.model.diagnosis import ModelDiagnosis, diagnose_model
 from nba_ml.model.fitting import FittedBooster, Hyperparameters, Samples, importance, load, predict
 from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
@@ -91,6 +92,7 @@ class TrainingReport(BaseModel):
     importance: dict[str, float] = Field(default_factory=dict, description="share of total gain")
     players: int = 0
     reference_rows: tuple[ReferenceRow, ...] = ()
+    diagnosis: ModelDiagnosis | None = Field(None, description="of the validation rows; None before there was one")
 
     @property
     def digest(self) -> str:
@@ -220,6 +222,7 @@ def report_training(
         importance=importance(ships, version),
         players=len(samples.keys.column("player_lookup").unique()),
         reference_rows=_reference_rows(validation, theirs),
+        diagnosis=diagnose_model(ships, validation, predicted["validation"], calibration, version),
     )
 
 

@@ -23,6 +23,7 @@ class BundleNames:
     booster: str
     record: str
     manifest: str
+    stem: str
 
     @classmethod
     def of(cls, model_id: str) -> BundleNames:
@@ -37,7 +38,15 @@ class BundleNames:
                 "Take the id from `nba-ml champion history` or from the metadata of the asset model_metadata."
             )
         stem = f"{SYSTEM_ID}/{model_id}"
-        return cls(f"{stem}.json", f"{stem}_metadata.json", f"{stem}{_MANIFEST_SUFFIX}")
+        return cls(f"{stem}.json", f"{stem}_metadata.json", f"{stem}{_MANIFEST_SUFFIX}", stem)
+
+    def document(self, name: str, data: bytes) -> str:
+        """The name of a document, `model_card.md`, with these bytes.
+
+        It has a part of their digest: a publisher that died before its manifest may have left another text.
+        """
+        base, ending = name.rsplit(".", 1)
+        return f"{self.stem}_{base}_{bytes_digest(data)[:12]}.{ending}"
 
 
 class ManifestObject(BaseModel):
@@ -53,15 +62,17 @@ class ManifestObject(BaseModel):
 class Manifest(BaseModel):
     """The object that makes a bundle exist. Its content does not depend on a clock, a host or a run.
 
-    Names are relative to the manifest's folder, so a bundle that is copied elsewhere stays valid.
+    Names are relative to the manifest's folder, so a bundle that is copied elsewhere stays valid. `documents` are for
+    people (the model card): no reader needs them to load the model. Fields of later versions are ignored.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     format_version: Literal[1]
     model_id: str
     objects: tuple[ManifestObject, ...]
     verdict: Verdict
+    documents: tuple[ManifestObject, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, a newline at the end.
@@ -69,7 +80,8 @@ class Manifest(BaseModel):
         `manifest_sha256` is added: the digest of the canonical JSON of all other fields. The manifest protects the
         other objects; this protects the manifest against a flipped bit.
         """
-        content = self.model_dump(mode="json")
+        # Without documents, the manifest is the same as before there were any.
+        content = self.model_dump(mode="json", exclude=None if self.documents else {"documents"})
         return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
 
     @classmethod

@@ -1,6 +1,6 @@
 """Publishing a model: a bundle is published completely and verified, or not at all.
 
-A bundle is three objects: the booster, its record, and the manifest that names both with sizes and digests
+A bundle is a booster, its record, documents for people, and the manifest that names them with sizes and digests
 (`registry.manifest`). The manifest is created last and readers start with it, so a publisher that dies at any point
 leaves a complete bundle or none. Publishing again completes an interrupted publication and changes nothing else.
 
@@ -11,8 +11,8 @@ checks' verdict, and `registry.reader` verifies what is read.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from nba_ml.contract.digest import bytes_digest
@@ -32,12 +32,16 @@ _Requirement = Callable[[ObjectStore, str, bytes, bytes], None]
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A model to publish: `booster` is XGBoost's JSON or UBJ, `record` the JSON that describes it."""
+    """A model to publish: `booster` is XGBoost's JSON or UBJ, `record` the JSON that describes it.
+
+    `documents` is name -> text for people, such as `model_card.md`.
+    """
 
     model_id: str
     booster: bytes
     record: bytes
     verdict: Verdict
+    documents: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +57,21 @@ class PublishedObject:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A complete bundle in the store. `created` is False if its manifest already existed."""
+    """A complete bundle in the store. `created` is False if its manifest already existed.
+
+    `documents` are the addresses of the documents that the manifest names.
+    """
 
     model_id: str
     booster: PublishedObject
     record: PublishedObject
     manifest: PublishedObject
+    documents: tuple[str, ...]
     created: bool
 
 
 def publish(store: ObjectStore, bundle: Bundle) -> Published:
-    """Write a bundle to the store: booster, record, and finally the manifest. Each is read back and compared.
+    """Write a bundle to the store: booster, record, documents, and last the manifest. Each is read back and compared.
 
     After an interruption, call it again to complete the bundle. If it is called twice, or by several processes at once,
     one creates the bundle and all return it. Existing objects are never overwritten.
@@ -85,7 +93,10 @@ def publish(store: ObjectStore, bundle: Bundle) -> Published:
         return _already_published(store, bundle, names, found)
     booster = _put(store, names.booster, bundle.booster, _require_same)
     record = _put(store, names.record, bundle.record, _require_equivalent)
-    manifest = _manifest(bundle, names, record.data).to_bytes()
+    for name, data in bundle.documents.items():
+        _put(store, names.document(name, data), data, _require_same)
+    stated = _manifest(bundle, names, record.data)
+    manifest = stated.to_bytes()
     try:
         store.create(names.manifest, manifest)
     except ObjectExistsError:
@@ -93,7 +104,7 @@ def publish(store: ObjectStore, bundle: Bundle) -> Published:
         return _already_published(store, bundle, names, _read_back(store, names.manifest))
     found = _read_back(store, names.manifest)
     _require_same(store, names.manifest, manifest, found.data)
-    return _published(store, bundle.model_id, names, booster, record, found, created=True)
+    return _published(store, stated, names, booster, record, found, created=True)
 
 
 def published(store: ObjectStore, model_id: str) -> Manifest | None:
@@ -151,7 +162,7 @@ def _already_published(store: ObjectStore, bundle: Bundle, names: BundleNames, f
     booster, record = (_verified(store, names, stated) for stated in manifest.objects)
     _require_same(store, names.booster, bundle.booster, booster.data)
     _require_equivalent(store, names.record, bundle.record, record.data)
-    return _published(store, bundle.model_id, names, booster, record, found, created=False)
+    return _published(store, manifest, names, booster, record, found, created=False)
 
 
 def _put(store: ObjectStore, name: str, data: bytes, require_agreement: _Requirement) -> StoredObject:
@@ -173,6 +184,7 @@ def _manifest(bundle: Bundle, names: BundleNames, record: bytes) -> Manifest:
         model_id=bundle.model_id,
         objects=(_stated(names.booster, bundle.booster), _stated(names.record, record)),
         verdict=bundle.verdict.model_copy(update={"checks": tuple(checks)}),
+        documents=tuple(_stated(names.document(name, data), data) for name, data in sorted(bundle.documents.items())),
     )
 
 
@@ -240,8 +252,8 @@ def _require_equivalent(store: ObjectStore, name: str, ours: bytes, found: bytes
 def _contradictions(mine: dict[str, Any], theirs: dict[str, Any], under: str = "") -> list[str]:
     """The fields of theirs that are missing from mine or differ; nested fields as `metrics.train`."""
     found: list[str] = []
-    for field in sorted(theirs.keys() - ({FREE_FIELD} if not under else set())):
-        ours, stored, name = mine.get(field, _ABSENT), theirs[field], f"{under}{field}"
+    for key in sorted(theirs.keys() - ({FREE_FIELD} if not under else set())):
+        ours, stored, name = mine.get(key, _ABSENT), theirs[key], f"{under}{key}"
         if isinstance(ours, dict) and isinstance(stored, dict):
             found += _contradictions(ours, stored, f"{name}.")
         elif _text(ours) != _text(stored):
@@ -262,7 +274,7 @@ def _conflict(store: ObjectStore, name: str, ours: bytes, found: bytes, what: st
 
 def _published(
     store: ObjectStore,
-    model_id: str,
+    stated: Manifest,
     names: BundleNames,
     booster: StoredObject,
     record: StoredObject,
@@ -274,10 +286,11 @@ def _published(
         return PublishedObject(name, store.uri(name), found.generation, bytes_digest(found.data), len(found.data))
 
     return Published(
-        model_id=model_id,
+        model_id=stated.model_id,
         booster=described(names.booster, booster),
         record=described(names.record, record),
         manifest=described(names.manifest, manifest),
+        documents=tuple(store.uri(f"{SYSTEM_ID}/{each.name}") for each in stated.documents),
         created=created,
     )
 

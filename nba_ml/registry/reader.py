@@ -90,6 +90,19 @@ class ReadManifest:
         """
         return [_verified(_read(read, self.folder + each.name), self.folder, each) for each in self.objects]
 
+    def require_documents(self, read: Reader) -> int:
+        """Check sizes and digests of what the manifest names for people (the model card); returns their number.
+
+        Loading a model does not need them, and manifests of earlier versions name none.
+
+        Raises:
+            BundleError: a document is missing or damaged.
+        """
+        documents = _stated_objects(self.content, self.name, "documents") if "documents" in self.content else ()
+        for each in documents:
+            _verified(_read(read, self.folder + each.name), self.folder, each)
+        return len(documents)
+
 
 @dataclass(frozen=True, slots=True)
 class ReadBundle:
@@ -293,11 +306,11 @@ def _canonical(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
 
 
-def _stated_objects(manifest: dict[str, Any], name: str) -> tuple[_Stated, ...]:
+def _stated_objects(manifest: dict[str, Any], name: str, field: str = "objects") -> tuple[_Stated, ...]:
     """The objects that the manifest names, which must be in its own folder."""
-    objects = manifest.get("objects")
+    objects = manifest.get(field)
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
-        refuse(name, "a list of objects", repr(objects))
+        refuse(name, f"a list of {field}", repr(objects))
     for each in objects:
         path = str(each.get("name"))
         if not path or "/" in path or "\\" in path or path.startswith("."):

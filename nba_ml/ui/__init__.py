@@ -1,4 +1,5 @@
 """The web UI: Dagster's own, behind a guard against other web sites.
 
-What belongs here: starting Dagster's servers, and refusing what another site sends. `guard` imports no Dagster.
+What belongs here: starting Dagster's servers, refusing what another site sends, and our own pages beside Dagster's.
+`guard` and `pages` import no Dagster.
 """

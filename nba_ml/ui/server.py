@@ -27,7 +27,9 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from nba_ml.contract.errors import SourceDataError, UiError
 from nba_ml.defs.internals import LOCATION_NAME, ModuleTarget, WorkspaceFileTarget, WorkspaceProcessContext
 from nba_ml.sources.embedded import source_months
+from nba_ml.storage.months import MonthStore
 from nba_ml.ui.guard import Guard
+from nba_ml.ui.pages import WithPages
 
 _DAEMON_STOPS_WITHIN = 60
 """Seconds for the daemon to stop before it is killed, as in `dagster dev`."""
@@ -42,11 +44,11 @@ _POLL_MILLISECONDS = 2000
 """How often a page polls for updates of its assets, as in `dagster dev`."""
 
 
-def serve(listener: socket.socket, hosts: Collection[str], data: Path | None) -> None:
+def serve(listener: socket.socket, hosts: Collection[str], data: Path | None, store: MonthStore) -> None:
     """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then end what was started here.
 
     `listener` is bound to loopback; `hosts`: see `Guard`; `data` is the embedded source's folder, whose new months
-    become partitions, or None.
+    become partitions, or None; `store` has what the pages of `ui.pages` show.
 
     Raises:
         UiError: the daemon stopped by itself.
@@ -64,7 +66,7 @@ def serve(listener: socket.socket, hosts: Collection[str], data: Path | None) ->
             if data is not None:
                 stack.enter_context(_reloading(context, data))
             app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
-            _serve_until_ended(Guard(app, listener.getsockname()[1], hosts), listener, daemon)
+            _serve_until_ended(Guard(WithPages(app, store), listener.getsockname()[1], hosts), listener, daemon)
     except KeyboardInterrupt:
         return
     raise UiError(

@@ -432,6 +432,7 @@ def test_only_bundles_are_listed(store: ObjectStore, bundle: Bundle) -> None:
 @pytest.mark.parametrize("order", ["die before", "die after"])
 def test_a_publisher_may_die_at_any_store_call(make_home: MakeHome, bundle: Bundle, order: Order) -> None:
     """Guards the order of the steps: a death anywhere leaves no manifest without its bundle, and a rerun completes."""
+    bundle = replace(bundle, documents={"model_card.md": b"# A card"})
     clean = make_home()
     publish(clean.store, bundle)
     for call in range(100):
@@ -444,8 +445,40 @@ def test_a_publisher_may_die_at_any_store_call(make_home: MakeHome, bundle: Bund
         created = whole_bundles(home.place) == []
         assert publish(home.store, bundle).created == created
         assert contents(home.place) == contents(clean.place)
-    # One read for the manifest, then create and read back for each of three objects.
-    assert call == 7
+    # One read for the manifest, then create and read back for each of four objects.
+    assert call == 9
+
+
+def test_documents_are_named_by_the_manifest(store: ObjectStore, place: Place, bundle: Bundle) -> None:
+    """Guards the card: what an interrupted publisher wrote, about another verdict, is neither used nor in the way."""
+    names = BundleNames.of(bundle.model_id)
+    earlier, card = b"# A card of another verdict", b"# A card"
+    store.create(names.document("model_card.md", earlier), earlier)
+    done = publish(store, replace(bundle, documents={"model_card.md": card}))
+    name = names.document("model_card.md", card)
+    assert done.documents == (store.uri(name),)
+    stated = json.loads(place.read(names.manifest))
+    assert stated["documents"] == [{"name": name.rpartition("/")[2], "size": len(card), "sha256": digest(card)}]
+    assert [each["name"] for each in stated["objects"]] == [
+        f"{bundle.model_id}.json",
+        f"{bundle.model_id}_metadata.json",
+    ]
+    before = contents(place)
+    assert publish(store, bundle).documents == done.documents
+    assert contents(place) == before
+
+
+def test_a_manifest_of_a_later_version_is_read(store: ObjectStore, bundle: Bundle) -> None:
+    """Guards a fleet of two versions: a field that this one does not know is covered by the digest and left alone."""
+    publish(store, bundle)
+    name = BundleNames.of(bundle.model_id).manifest
+    found = store.read(name)
+    assert found is not None
+    content = {**json.loads(found.data), "later": [1]}
+    del content["manifest_sha256"]
+    content["manifest_sha256"] = digest((json.dumps(content, sort_keys=True, indent=2) + "\n").encode())
+    later = (json.dumps(content, sort_keys=True, indent=2) + "\n").encode()
+    assert Manifest.from_bytes(later, name) == Manifest.from_bytes(found.data, name)
 
 
 def test_a_publisher_may_be_killed_at_any_system_call(tmp_path: Path, boosters: tuple[bytes, bytes]) -> None:

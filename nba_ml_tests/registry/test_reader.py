@@ -269,6 +269,25 @@ def _refusal(read: Callable[[DirectoryStore], object], store: DirectoryStore) ->
     return str(caught.value)
 
 
+@pytest.mark.parametrize("damage", [None, b"# A carb", b"# A card, longer"], ids=["missing", "flipped", "longer"])
+def test_a_damaged_document_is_refused_and_does_not_stop_a_worker(
+    published: tuple[str, Objects], damage: bytes | None
+) -> None:
+    """Guards the card in both directions: `verify` holds it to the manifest, loading the model does not need it."""
+    name, _ = published
+    card = b"# A card"
+    stated = {"name": "card.md", "size": len(card), "sha256": hashlib.sha256(card).hexdigest()}
+    objects = forged(published, lambda manifest: manifest.update(documents=[stated]))
+    folder = name.rpartition("/")[0]
+    path = f"{folder}/card.md" if folder else "card.md"
+    whole = {**objects, path: card}
+    assert read_manifest(whole.get, name).require_documents(whole.get) == 1
+    broken = dict(objects) if damage is None else {**objects, path: damage}
+    with pytest.raises(BundleError, match=r"card\.md: expected"):
+        read_manifest(broken.get, name).require_documents(broken.get)
+    read_bundle(broken.get, name)
+
+
 def test_objects_of_another_bundle_are_refused(published: tuple[str, Objects], tmp_path: Path) -> None:
     """Guards against objects swapped between two bundles that are each whole."""
     name, objects = published

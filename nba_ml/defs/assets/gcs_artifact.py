@@ -20,6 +20,8 @@ from nba_ml.defs.refusals import (
 )
 from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.defs.verdict import gather_verdict
+from nba_ml.evaluation.report.card import Card
+from nba_ml.model.stored import MODEL
 from nba_ml.model.values import DescribedModel
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.publication import Bundle, Published, publish
@@ -81,7 +83,11 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
                 refusal = refusal_of(context.instance, context.partition_key, record.model_id, verdict, limits)
                 artifact, facts = Artifact(refused=refusal), refusal_metadata(refusal)
             else:
-                done = publish(artifact_root.objects(), Bundle(record.model_id, booster, record.to_bytes(), verdict))
+                trained = store.months().load(MODEL, context.partition_key)
+                card = Card(record, trained.report.diagnosis if trained else None, verdict)
+                documents = {"model_card.md": card.markdown().encode(), "model_card.html": card.html().encode()}
+                bundle = Bundle(record.model_id, booster, record.to_bytes(), verdict, documents)
+                done = publish(artifact_root.objects(), bundle)
                 artifact, facts = _published(done, verdict)
                 report_superseded(context.run, context.instance, context.partition_key, limits, store, artifact_root)
             earlier = {m: why for m, why in refused_months(context.instance).items() if m < context.partition_key}
@@ -114,4 +120,5 @@ def _published(done: Published, verdict: Verdict) -> tuple[Artifact, dict[str, A
         "overridden": ", ".join(override.check for override in verdict.overrides) or "none",
         **{f"{name}_uri": dg.MetadataValue.path(part.uri) for name, part in parts.items()},
         **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
+        **{f"model_card_{uri.rpartition('.')[2]}": dg.MetadataValue.path(uri) for uri in done.documents},
     }

@@ -6,6 +6,8 @@ import dagster as dg
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.evaluation.report.addresses import card_address, picture_address
+from nba_ml.evaluation.report.card import Card
 from nba_ml.model.record import make_record
 from nba_ml.model.values import DescribedModel, TrainedModel
 
@@ -34,6 +36,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "rows": record.rows,
                 "players": record.players,
                 "validation_mae": record.metrics.validation.mae,
+                "card": dg.MetadataValue.md(short_card(Card(record, None), context.partition_key)),
                 "record": dg.MetadataValue.json(record.model_dump(mode="json", exclude={"reference_rows", "split"})),
             }
             if record
@@ -47,3 +50,12 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         )
 
     return model_metadata
+
+
+def short_card(card: Card, month: str) -> str:
+    """The card as Markdown that is short enough to be shown without a click, with the way to all of it."""
+    return (
+        f"{card.summary}\n\n**Not for betting**: it does not beat the betting line.\n\n"
+        f"**[The model card]({card_address(month)})** has the data, the errors by kind of player, the checks, and how "
+        f"to load it.\n\n![What moves a prediction]({picture_address(month, 'importance')})"
+    )

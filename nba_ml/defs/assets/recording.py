@@ -1,5 +1,6 @@
 """What every asset writes on its materialisation: data version, inputs, and metadata with stable keys."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -94,6 +95,30 @@ def lines_metadata(counts: LineCounts) -> dict[str, Any]:
     }
 
 
+SHOWN_INLINE = 1000
+"""Characters: Dagster shows shorter Markdown where it is, and longer behind a click."""
+
+
 def markdown_table(frame: pd.DataFrame) -> dg.MarkdownMetadataValue:
     """A small table for the UI."""
-    return dg.MetadataValue.md(frame.to_markdown(index=False))
+    return dg.MetadataValue.md(_compact(frame))
+
+
+def picture(title: str, address: str, table: pd.DataFrame | None = None) -> dg.MarkdownMetadataValue:
+    """A picture that `nba-ml ui` serves, over its numbers.
+
+    The table says the same where the address leads nowhere (`dagster dev`). Of a long one the first rows are shown.
+    """
+    shown = f"![{title}]({address})"
+    for rows in range(0 if table is None else len(table), 0, -1):
+        text = f"{shown}\n\n{_compact(table.head(rows))}"  # type: ignore[union-attr]
+        if len(text) < SHOWN_INLINE:
+            return dg.MetadataValue.md(text)
+    return dg.MetadataValue.md(shown)
+
+
+def _compact(frame: pd.DataFrame) -> str:
+    """A Markdown table without the spaces and dashes that only align its source."""
+    as_text = frame.select_dtypes(exclude=object).empty  # numbers that are text already keep their signs and zeros
+    text = frame.to_markdown(index=False, disable_numparse=as_text)
+    return re.sub(r":?-{3,}(:?)", r"---\1", re.sub(r" {2,}", " ", text))

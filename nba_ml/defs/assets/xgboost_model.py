@@ -9,9 +9,12 @@ from pydantic import create_model
 
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
-from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
+from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, picture, recorded
 from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute
+from nba_ml.evaluation.report.addresses import card_address, picture_address
+from nba_ml.evaluation.report.charts import misses_table, over_table, residual_table
+from nba_ml.evaluation.report.tables import plain
 from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.summary import by_tier, comparison
@@ -62,13 +65,17 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 "feature_store_snapshot": digests(feature_store_snapshot),
             },
             outside={"parameters": parameters.digest},
-            metadata={"rows": report.split.rows, "fit_seconds": round(seconds, 3), **_facts(report)},
+            metadata={
+                "rows": report.split.rows,
+                "fit_seconds": round(seconds, 3),
+                **_facts(report, context.partition_key),
+            },
         )
 
     return xgboost_model
 
 
-def _facts(report: TrainingReport) -> dict[str, Any]:
+def _facts(report: TrainingReport, month: str) -> dict[str, Any]:
     """The numbers under stable keys, so that the UI can plot them over months."""
     judgement = report.judgement
     if judgement is None:
@@ -88,10 +95,32 @@ def _facts(report: TrainingReport) -> dict[str, Any]:
         "measured_sha256": report.measured_sha256,
         "refit_distance": judgement.refit_distance,
         "comparison": markdown_table(comparison(judgement)),
-        "tiers": markdown_table(by_tier(judgement)),
-        "importance": markdown_table(
-            pd.DataFrame(
-                [(n, round(s, 4)) for n, s in report.importance.items() if s > 0], columns=["feature", "share of gain"]
-            )
-        ),
+        **pictures(report, month),
+    }
+
+
+def pictures(report: TrainingReport, month: str) -> dict[str, Any]:
+    """Pictures of a month's model with their numbers; each is short enough to be shown without a click."""
+    judgement, diagnosis = report.judgement, report.diagnosis
+    if judgement is None or diagnosis is None:
+        return {}
+    gain = [(name, round(share, 4)) for name, share in report.importance.items() if share > 0]
+    titles = {
+        "importance": "What moves a prediction",
+        "tiers": "Mean absolute error by tier",
+        "residuals": "Result minus prediction",
+        "interval": "Results inside the interval",
+        "over_probability": "Results above the betting line",
+    }
+    frames = {
+        "importance": pd.DataFrame(gain, columns=["feature", "share of gain"]),
+        "tiers": by_tier(judgement),
+        "residuals": plain(residual_table(diagnosis)),
+        "interval": None,
+        **({"over_probability": plain(over_table(diagnosis))} if diagnosis.over else {}),
+    }
+    return {
+        **{name: picture(titles[name], picture_address(month, name), frame) for name, frame in frames.items()},
+        "largest_misses": markdown_table(plain(misses_table(diagnosis.misses))),
+        "card": dg.MetadataValue.md(f"[The model card]({card_address(month)})"),
     }

@@ -3,106 +3,68 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from collections.abc import Iterator, Mapping
 
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.grades import Breakdown, Slice
 from nba_ml.evaluation.report.marks import count, month_name, population, signed, tone
+from nba_ml.evaluation.report.sections import Section, Tile, html_page
 from nba_ml.evaluation.report.sentences import headline, odds_in_words, verdict
-from nba_ml.evaluation.report.tables import Table, bets_table, slices_table
+from nba_ml.evaluation.report.tables import bets_table, slices_table
 from nba_ml.evaluation.walk_forward import WalkForward
 from nba_ml.model.calibration import HIGH, LOW
 from nba_ml.model.recommendation import EDGE, USUAL_ODDS
 
-
-@dataclass(frozen=True, slots=True)
-class _Tile:
-    """A number at the top of the page."""
-
-    number: str
-    what: str
-    detail: str
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """A heading and what follows, in this order. `details` are named tables that a click on `summary` shows."""
-
-    title: str
-    paragraphs: Sequence[str] = ()
-    lead: str = ""
-    picture: Mapping[str, str] | None = None
-    table: Table | None = None
-    summary: str = ""
-    details: Sequence[tuple[str, Table]] = ()
-    terms: Mapping[str, str] = field(default_factory=dict)
+_TITLE = "nba_ml: walk-forward"
 
 
 def walk_forward_page(walk: WalkForward, *, wide_picture: bytes, narrow_picture: bytes) -> str:
     """The page as HTML. The pictures are PNGs of the curve, one for wide screens and one for phones."""
     overall = walk.overall
     if overall is None:
-        return _template().render(
-            headline="Walk-forward", verdict="No month has graded results yet.", tiles=(), sections=[*_notes(walk)]
-        )
+        return html_page(_TITLE, "Walk-forward", "No month has graded results yet.", (), _notes(walk))
     picture = {"wide": base64.b64encode(wide_picture).decode(), "narrow": base64.b64encode(narrow_picture).decode()}
-    return _template().render(
-        headline=headline(overall.overall),
-        verdict=verdict(walk, overall.overall),
-        tiles=_tiles(overall.overall),
-        sections=[*_sections(walk, overall, picture), *_notes(walk), _glossary()],
+    return html_page(
+        _TITLE,
+        headline(overall.overall),
+        verdict(walk, overall.overall),
+        _tiles(overall.overall),
+        [*_sections(walk, overall, picture), *_notes(walk), _glossary()],
     )
 
 
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader(__package__, ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.jinja")
-
-
-def _tiles(overall: Slice) -> Iterator[_Tile]:
+def _tiles(overall: Slice) -> Iterator[Tile]:
     interval, coverage = overall.mae_interval, overall.coverage
-    yield _Tile(f"{overall.metrics.mae:.3f}", "mean absolute error", f"{interval.low:.3f} to {interval.high:.3f}")
+    yield Tile(f"{overall.metrics.mae:.3f}", "mean absolute error", f"{interval.low:.3f} to {interval.high:.3f}")
     season = overall.baselines.get("season_average")
     if season is not None:
         gain = season.gain_interval
-        yield _Tile(
+        yield Tile(
             signed(season.gain), "gain on the season average", f"{gain.low:.3f} to {gain.high:.3f}", tone(season)
         )
     line = overall.against_line
     if line is not None:
         gain, n = line.line.gain_interval, line.n
         detail = f"{signed(gain.low)} to {signed(gain.high)}, on the {n:,} with a line"
-        yield _Tile(signed(line.line.gain), "gain on the betting line", detail, tone(line.line))
+        yield Tile(signed(line.line.gain), "gain on the betting line", detail, tone(line.line))
     if line is not None and line.hit_rate is not None:
         rate = line.hit_rate
         detail = f"{rate.low:.1%} to {rate.high:.1%}; break-even {BREAK_EVEN:.1%}"
-        yield _Tile(f"{rate.share:.1%}", f"of {rate.n:,} bets right", detail)
-    yield _Tile(
+        yield Tile(f"{rate.share:.1%}", f"of {rate.n:,} bets right", detail)
+    yield Tile(
         f"{coverage.inside:.1%}",
         f"of results inside the {LOW:.0%} to {HIGH:.0%} interval",
         f"target {coverage.nominal:.0%}; {coverage.below:.1%} below, {coverage.above:.1%} above",
     )
-    yield _Tile(
+    yield Tile(
         f"{overall.metrics.within_3:.0%} / {overall.metrics.within_5:.0%}",
         "within 3 and 5 points",
         population(overall),
     )
 
 
-def _sections(walk: WalkForward, overall: Breakdown, picture: Mapping[str, str]) -> Iterator[_Section]:
-    yield _Section(
+def _sections(walk: WalkForward, overall: Breakdown, picture: Mapping[str, str]) -> Iterator[Section]:
+    yield Section(
         "Month by month",
         lead="Each month is predicted by the model trained on the months before it. Above: the mean absolute error of "
         "the model and the averages; lower is better. Below: the model's gain on the season average. Above zero the "
@@ -110,32 +72,32 @@ def _sections(walk: WalkForward, overall: Breakdown, picture: Mapping[str, str])
         picture=picture,
     )
     yield _by_season(walk, overall)
-    yield _Section(
+    yield Section(
         "By tier of season average",
         lead="Errors by the kind of player.",
         table=slices_table("points a game", overall.by["tier"]),
     )
-    yield _Section("Home and away", table=slices_table("venue", overall.by["venue"]))
-    yield _Section(
+    yield Section("Home and away", table=slices_table("venue", overall.by["venue"]))
+    yield Section(
         "Rest", lead="Back-to-back: the team played the day before.", table=slices_table("rest", overall.by["rest"])
     )
     yield _line_section(walk, overall)
-    yield _Section(
+    yield Section(
         "By month of the season",
         lead="Averages need games, so the model's gain on the season average changes over a season.",
         table=slices_table("month", overall.by["month of season"]),
     )
     measured = {month_name(month): each.overall for month, each in walk.measured.items()}
-    yield _Section(
+    yield Section(
         "Every month",
         lead="Promised is the MAE of the model's validation, before the month was played.",
         table=slices_table("month", measured, promised={month_name(m): _promised(walk, m) for m in walk.measured}),
     )
 
 
-def _by_season(walk: WalkForward, overall: Breakdown) -> _Section:
+def _by_season(walk: WalkForward, overall: Breakdown) -> Section:
     seasons = {season: each.overall for season, each in walk.seasons.items()}
-    return _Section(
+    return Section(
         "By season",
         table=slices_table("season", seasons, total=("all", overall.overall)),
         summary="Each season by tier",
@@ -143,16 +105,16 @@ def _by_season(walk: WalkForward, overall: Breakdown) -> _Section:
     )
 
 
-def _line_section(walk: WalkForward, overall: Breakdown) -> _Section:
+def _line_section(walk: WalkForward, overall: Breakdown) -> Section:
     against = overall.overall.against_line
     if against is None:
         nothing = "No graded game had a betting line, so there are no bets, no hit rate and no bias against the line."
-        return _Section("Against the line", paragraphs=[nothing])
+        return Section("Against the line", paragraphs=[nothing])
     rows = {month_name(m): each.overall.against_line for m, each in walk.measured.items()}
     lines = {name: result for name, result in rows.items() if result is not None}
     tiers = {name: each.against_line for name, each in overall.by["tier"].items()}
     tier_table = bets_table("points a game", {name: each for name, each in tiers.items() if each is not None})
-    return _Section(
+    return Section(
         "Against the line",
         paragraphs=[odds_in_words(against.hit_rate)],
         lead=f"Only {count(len(lines), 'month')} of {len(rows)} had lines. A bet is a prediction {EDGE:g} points or "
@@ -165,14 +127,14 @@ def _line_section(walk: WalkForward, overall: Breakdown) -> _Section:
     )
 
 
-def _notes(walk: WalkForward) -> Iterator[_Section]:
+def _notes(walk: WalkForward) -> Iterator[Section]:
     if walk.notes:
         reasons = {month_name(month): why for month, why in walk.notes.items()}
-        yield _Section("Months without a number", terms=reasons)
+        yield Section("Months without a number", terms=reasons)
 
 
-def _glossary() -> _Section:
-    return _Section(
+def _glossary() -> Section:
+    return Section(
         "How to read this",
         terms={
             "MAE": "mean absolute error in points; the small numbers are its 95% interval (bootstrap over days)",

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from nba_ml.evaluation.grades import LineResult, Slice
 from nba_ml.evaluation.report.marks import has_season, number, signed, tone
 from nba_ml.model.comparison import BaselineResult
@@ -109,6 +111,19 @@ def bets_table(label: str, results: Mapping[str, LineResult], *, total: tuple[st
     if total is not None:
         rows.append(Row(total[0], _line_cells(total[1]), total=True))
     return Table([label, *names], rows)
+
+
+def plain(table: Table) -> pd.DataFrame:
+    """The table with its cells as text, for Dagster and the terminal."""
+    rows = [[row.name, *map(cell_text, row.cells)] for row in table.rows]
+    return pd.DataFrame(rows, columns=list(table.names))
+
+
+def cell_text(cell: Cell) -> str:
+    """A cell as text, its interval in brackets."""
+    if isinstance(cell, WithInterval):
+        return f"{cell.text} ({cell.small})"
+    return f"{cell.value} ({cell.interval})" if isinstance(cell, Gain) else cell
 
 
 def _slice_cells(name: str, each: Slice, scale: _Scale, promised: Mapping[str, float | None] | None) -> list[Cell]:
