@@ -112,6 +112,7 @@ class Predictor:
             rows: a mapping of the 33 feature names to numbers; or n rows as a list of such mappings, a pandas
                 DataFrame or an Arrow table with such columns. Order does not matter, names do. None and NaN are
                 missing. `player_lookup`, `game_date` and `game_id` are optional and returned with the prediction.
+                Rows that `read_rows` has read are taken as they are.
 
         Returns:
             A record for a mapping, else n records in the order of the rows.
@@ -122,7 +123,7 @@ class Predictor:
             SettingsError: another process than this one loaded the predictor.
         """
         self._require_own_process()
-        predicted = self._current.predict(read_rows(rows))
+        predicted = self._current.predict(rows if isinstance(rows, FeatureRows) else read_rows(rows))
         return predicted[0] if isinstance(rows, Mapping) else predicted
 
     def refresh(self, channel: str) -> bool:

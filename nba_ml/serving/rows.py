@@ -10,6 +10,7 @@ feature stores wrote for a missing value is read as training reads it (`data.can
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -33,6 +34,8 @@ from nba_ml.data.canonical import canonical_vectors
 
 KEYS = ("player_lookup", "game_date", "game_id")
 """Optional fields beside the features, returned with the prediction."""
+
+LINE, FLAG = "vegas_points_line", "has_vegas_line"
 
 MOST_FAULTS = 50
 """Faults that an error lists; the rest are only counted."""
@@ -127,10 +130,14 @@ class FeatureRows:
         )
 
 
-def read_rows(given: object) -> FeatureRows:
+def read_rows(given: object, *, line_as_flagged: bool = False) -> FeatureRows:
     """Read rows of any accepted kind: a mapping of names to values, a list of those, a DataFrame, an Arrow table.
 
     All 33 names are required, in any order; no others are allowed but `KEYS`. None and NaN are missing.
+
+    Args:
+        line_as_flagged: refuse a mapping whose `has_vegas_line` contradicts its line. Otherwise it is read as training
+            reads it, as no line: older feature stores wrote the season average beside a flag of 0.
 
     Raises:
         FeatureRowsError: names are missing, unknown or repeated; a value is not a number, infinite, outside its
@@ -138,13 +145,13 @@ def read_rows(given: object) -> FeatureRows:
             checked.
     """
     if isinstance(given, Mapping):
-        return _of_mappings([given])
+        return _of_mappings([given], line_as_flagged)
     if isinstance(given, _classes("pandas", "DataFrame")):
         return _of_columns(list(given.columns), lambda name: _pandas_values(given[name]), len(given))
     if isinstance(given, _classes("pyarrow", "Table", "RecordBatch")):
         return _of_columns(given.schema.names, lambda name: _arrow_values(given.column(name)), given.num_rows)
     if isinstance(given, list | tuple):
-        return _of_mappings(given)
+        return _of_mappings(given, line_as_flagged)
     problem = (
         f"rows of type {type(given).__name__} have no names. Give a mapping of the 33 names to values, a list of "
         "mappings, a pandas DataFrame or an Arrow table"
@@ -192,15 +199,17 @@ def _of_columns(names: Sequence[Any], values_of: Callable[[Any], list[Any]], row
     if faults:
         raise _refusal(faults, len(faults), rows)
     values = zip(*(values_of(name) for name in names), strict=True)
-    return _of_mappings([dict(zip(names, row, strict=True)) for row in values])
+    return _of_mappings([dict(zip(names, row, strict=True)) for row in values], line_as_flagged=False)
 
 
-def _of_mappings(given: Sequence[object]) -> FeatureRows:
+def _of_mappings(given: Sequence[object], line_as_flagged: bool) -> FeatureRows:
     rows: list[dict[str, Any]] = []
     faults: list[Fault] = []
     count = 0
     for index, row in enumerate(given):
         read = _read(row, index)
+        if isinstance(read, dict) and line_as_flagged and read[FLAG] != (read[LINE] is not None):
+            read = 1, iter([Fault(index, FLAG, _contradiction(read))])
         if isinstance(read, dict):
             rows.append(read)
         else:
@@ -219,7 +228,7 @@ def _read(row: object, index: int) -> dict[str, Any] | tuple[int, Iterator[Fault
     Most rows are valid as they are. Others are read again, more slowly.
     """
     if not isinstance(row, Mapping):
-        return 1, iter([Fault(index, None, f"is {_shown(row)}, not a mapping of names to values")])
+        return 1, iter([Fault(index, None, f"is {_shown(row)}, not an object of names and values")])
     if len(row) <= len(_KNOWN) and _PLAIN.issuperset(map(type, row.values())):
         try:
             return _validated(row)
@@ -268,10 +277,16 @@ def _unknown_names(names: Iterable[object], row: int | None) -> Iterator[Fault]:
         yield Fault(row, None, f"{more:,} more names are not features of {V2_33FEATURES.name}")
 
 
+def _contradiction(row: Mapping[str, Any]) -> str:
+    if row[FLAG]:
+        return f"is 1, and {LINE} is null. Give the line, or 0 if no book has one"
+    return f"is 0, and {LINE} is {_shown(row[LINE])}. Give 1, or null for the line if no book has one"
+
+
 def _problem(name: str, value: object, kind: str) -> str:
     """What is wrong with the value of a field; `kind` is Pydantic's."""
     if kind == "missing":
-        return "is missing. Give every feature; None (null) where the contract allows a missing value"
+        return "is missing. Give every feature; null where the contract allows a missing value"
     if name == "game_date":
         return f"is {_shown(value)}, not a date such as 2025-01-15"
     if name in KEYS:
@@ -295,8 +310,12 @@ def _name(name: object) -> str:
 
 
 def _shown(value: object) -> str:
-    text = _printable(repr, value)
-    return f"{text if len(text) <= 40 else text[:40] + '...'} ({type(value).__name__})"
+    """The value as JSON writes it, as most callers send JSON; what JSON lacks as Python writes it, with its type."""
+    try:
+        text, kind = json.dumps(value, allow_nan=False), ""
+    except (TypeError, ValueError, RecursionError):
+        text, kind = _printable(repr, value), f" ({type(value).__name__})"
+    return f"{text if len(text) <= 40 else text[:40] + '...'}{kind}"
 
 
 def _printable(form: Callable[[object], str], value: object) -> str:

@@ -57,6 +57,28 @@ def test_a_row_at_the_ends_of_its_ranges_is_taken_and_one_beyond_is_not() -> Non
     assert fault.problem == f"is infinite, outside {LIMITS}"
 
 
+@pytest.mark.parametrize(
+    ("flag", "line", "problem"),
+    [
+        (1, None, "is 1, and vegas_points_line is null. Give the line, or 0 if no book has one"),
+        (0, 24.5, "is 0, and vegas_points_line is 24.5. Give 1, or null for the line if no book has one"),
+        (1.0, 24.5, None),
+        (0, None, None),
+    ],
+    ids=str,
+)
+def test_a_flag_that_contradicts_the_line(flag: float, line: float | None, problem: str | None) -> None:
+    """Guards a client of the service, whose line was ignored; a stored row is read as training reads it."""
+    row = {**GOOD, "has_vegas_line": flag, "vegas_points_line": line}
+    assert read_rows(row).features.shape == (1, 33)
+    if problem is None:
+        assert read_rows(row, line_as_flagged=True).features.shape == (1, 33)
+        return
+    with pytest.raises(FeatureRowsError) as refused:
+        read_rows([{**GOOD, "vegas_points_line": None}, row], line_as_flagged=True)
+    assert refused.value.faults == (Fault(1, "has_vegas_line", problem),)
+
+
 def test_missing_is_taken_where_the_contract_says_so() -> None:
     for form in forms({**GOOD, OPTIONAL.name: None}, {**GOOD, OPTIONAL.name: float("nan")}):
         at = V2_33FEATURES.names.index(OPTIONAL.name)
@@ -70,15 +92,18 @@ def test_missing_is_taken_where_the_contract_says_so() -> None:
 def test_numbers_of_any_kind_are_numbers_and_truth_is_none() -> None:
     for value in (np.float32(0), np.int64(0), Fraction(0), 0):
         assert read_rows({**GOOD, FLAG.name: value}).features.shape == (1, 33)
-    for wrong in (True, "0", [0], 0j):
+    shown = ((True, "true"), ("0", '"0"'), ([None, "a"], '[null, "a"]'), ({"a": 1.5}, '{"a": 1.5}'), (0j, "0j (complex)"))
+    for wrong, words in shown:
         [fault] = faults_of({**GOOD, FLAG.name: wrong})
-        assert fault.problem == f"is {wrong!r} ({type(wrong).__name__}), not a number"
+        assert fault.problem == f"is {words}, not a number"
         [fault] = faults_of(pd.DataFrame([GOOD, {**GOOD, FLAG.name: wrong}], dtype=object))
         assert (fault.row, fault.field) == (1, FLAG.name)
     [fault] = faults_of({**GOOD, FLAG.name: "x" * 50})
-    assert fault.problem == f"is '{'x' * 39}... (str), not a number"
+    assert fault.problem == f'is "{"x" * 39}..., not a number'
     [fault] = faults_of({**GOOD, FLAG.name: "x" * 38})
-    assert fault.problem == f"is '{'x' * 38}' (str), not a number"
+    assert fault.problem == f'is "{"x" * 38}", not a number'
+    [fault] = faults_of({**GOOD, FLAG.name: "\u202e\n"})
+    assert fault.problem == r'is "\u202e\n", not a number'
 
 
 def test_each_name_must_be_there_and_no_other() -> None:
@@ -108,7 +133,7 @@ def test_each_name_must_be_there_and_no_other() -> None:
 
 @pytest.mark.parametrize("given", [[3], "rows", 3, [[1.0] * 33], np.zeros((1, 33))])
 def test_what_carries_no_names_is_refused(given: object) -> None:
-    with pytest.raises(FeatureRowsError, match=r"have no names|not a mapping of names to values"):
+    with pytest.raises(FeatureRowsError, match=r"have no names|not an object of names and values"):
         read_rows(given)
 
 

@@ -26,6 +26,31 @@ PREDICTION: TypeAdapter[Prediction] = TypeAdapter(Prediction)
 PREDICTIONS: TypeAdapter[Predictions] = TypeAdapter(Predictions)
 
 
+MEANINGS = {
+    "system_id": "The system that served this prediction; in a rollout it may be the challenger.",
+    "model_version": "The model's id.",
+    "model_type": "xgboost, catboost, lightgbm, rule or mock.",
+    "model_sha256": "Digest of the model; empty for a rule.",
+    "feature_version": "The contract of the features.",
+    "player_lookup": "As in the row; null if it gave none.",
+    "game_date": "As in the row; null if it gave none.",
+    "game_id": "As in the row; null if it gave none.",
+    "predicted_points": "The median: the player is as likely to score more as less. 0 to 60, two decimals.",
+    "points_low": "80% of results lie between points_low and points_high.",
+    "points_high": "The upper end of that interval.",
+    "over_probability": "Probability, 0 to 1, that the player scores more than the line: of 100 games with 0.53, about "
+    "53 end above it. An exact hit of a whole-number line (a push) is neither over nor under. Calibrated on earlier "
+    "results: how far they were from the prediction, and how often the line was nearer. The book's odds and margin are "
+    "not in it. null without a line or an interval.",
+    "confidence_score": "0 to 100: the probability, in percent, of the predicted side of the line; without a line, "
+    "of a result within 5 points of the prediction.",
+    "current_points_line": "The betting line of the row; null without one.",
+    "line_margin": "predicted_points minus the line; null without one.",
+    "recommendation": "OVER, UNDER, PASS or NO_LINE.",
+}
+"""What the fields of a prediction mean."""
+
+
 class ProblemDocument(BaseModel):
     """An error (RFC 9457). `errors` is present for rows that break the contract."""
 

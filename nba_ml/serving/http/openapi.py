@@ -10,10 +10,10 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.serving.http.answers import PREDICTION, PREDICTIONS, Health, ProblemDocument
+from nba_ml.serving.http.answers import MEANINGS, PREDICTION, PREDICTIONS, Health, ProblemDocument
 from nba_ml.serving.http.problems import MEDIA_TYPE
 from nba_ml.serving.prediction import Prediction
-from nba_ml.serving.rows import ROW, Row
+from nba_ml.serving.rows import FLAG, LINE, ROW, Row
 
 API_VERSION = "1.0.0"
 """Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
@@ -85,6 +85,13 @@ class Slate(TypedDict):
     rows: list[Row]
 
 
+_LINE_AS_FLAGGED: dict[str, Any] = {
+    "if": {"properties": {FLAG: {"const": 1}}},
+    "then": {"properties": {LINE: {"type": "number"}}},
+    "else": {"properties": {LINE: {"type": "null"}}},
+}
+"""What JSON Schema calls the rule that the flag says whether there is a line."""
+
 _PROBLEMS = {
     HTTPStatus.BAD_REQUEST: "The body is not valid JSON, or was cut off.",
     HTTPStatus.REQUEST_TIMEOUT: "The body took too long to arrive.",
@@ -122,6 +129,9 @@ def document(rows: int) -> dict[str, Any]:
     )
     components = schemas["$defs"]
     components["Slate"]["properties"]["rows"]["maxItems"] = rows
+    components["Row"] |= _LINE_AS_FLAGGED
+    for name, meaning in MEANINGS.items():
+        components["Prediction"]["properties"][name]["description"] = meaning
     return {
         "openapi": "3.1.0",
         "info": {

@@ -43,16 +43,18 @@ from nba_ml.serving.http.limits import SWITCH_SECONDS, Limits
 from nba_ml.serving.http.logs import LOGGER, log_as_json, say
 from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.openapi import document
+from nba_ml.serving.http.pages import page_routes
 from nba_ml.serving.http.problems import Problem
 from nba_ml.serving.http.requests import LargeBodies, parse_rows, read_body
-from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.predictor import Predictor, Serving
+from nba_ml.serving.rows import read_rows
 from nba_ml.serving.watch import Watch, WatchStatus, require_period
 from nba_ml.storage.objects import ObjectStore
 
 ROUTES = ("/predict", "/health", "/metrics")
 
-_METHODS = {"/predict": "POST", **dict.fromkeys(("/health", "/metrics", "/openapi.json"), "GET, HEAD")}
+_READ = ("/health", "/metrics", "/openapi.json", "/docs")
+_METHODS = {"/predict": "POST", **dict.fromkeys(_READ, "GET, HEAD")}
 """What each path takes. Load balancers and monitors often send HEAD."""
 
 _QUIET = ("/health", "/metrics")
@@ -137,7 +139,8 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
     async def metrics(_: Request) -> Response:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    described = json.dumps(document(limits.rows)).encode()
+    description = document(limits.rows)
+    described = json.dumps(description).encode()
 
     async def openapi(_: Request) -> Response:
         return _json(described)
@@ -161,6 +164,7 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
             Route("/health", health),
             Route("/metrics", metrics),
             Route("/openapi.json", openapi),
+            *page_routes(description, lambda: predictor.serving, state.health, tokens=False),
         ],
         middleware=[Middleware(_Observed, metrics=state.metrics)],
         exception_handlers=handlers,
@@ -190,22 +194,21 @@ class _ServiceState:
 
     def predict(self, body: bytes | bytearray, limits: Limits, scope: Scope) -> Response:
         """The answer to a body."""
-        rows = parse_rows(body, limits)
+        given = parse_rows(body, limits)
         try:
-            found = self.predictor.predict(rows)
+            records = self.predictor.predict(read_rows(given, line_as_flagged=True))
         except FeatureRowsError as error:
             self.metrics.refused(error.faults)
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.faults) from None
         except NbaMlError as error:
             raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
-        records = found if isinstance(found, list) else [found]
         served = Counter((record.model_version, record.model_sha256) for record in records)
         for (version, _), count in served.items():
             self.metrics.predicted(version, count)
         scope["nba_ml"] = {"rows": len(records), "model_sha256": [sha256 for _, sha256 in served]}
-        if isinstance(found, Prediction):
-            return _json(PREDICTION.dump_json(found))
-        return _json(PREDICTIONS.dump_json({"predictions": found}))
+        if isinstance(given, list):
+            return _json(PREDICTIONS.dump_json({"predictions": records}))
+        return _json(PREDICTION.dump_json(records[0]))
 
     def health(self) -> Health:
         """The answer of `/health`. 'degraded' still serves: its model is good, but perhaps no longer the champion."""

@@ -165,12 +165,15 @@ fields = st.sampled_from([*V2_33FEATURES.names, *KEYS])
 @example(changes={"home_away": 1 - 1e-12}, dropped=set())
 @example(changes={"home_away": True}, dropped=set())
 @example(changes={"player_lookup": "x" * 201}, dropped=set())
+@example(changes={"has_vegas_line": 0}, dropped=set())
+@example(changes={"vegas_points_line": None}, dropped=set())
+@example(changes={"has_vegas_line": 0, "vegas_points_line": None}, dropped=set())
 def test_rows_are_accepted_as_the_document_says(changes: dict[str, Any], dropped: set[str]) -> None:
     """Guards the schema: a row is valid by the document if and only if it is accepted."""
     row = {name: value for name, value in {**EXAMPLE_ROW, **changes}.items() if name not in dropped}
     accepted = True
     try:
-        read_rows(row)
+        read_rows(row, line_as_flagged=True)
     except FeatureRowsError:
         accepted = False
     assert VALID_ROW(row) is accepted
