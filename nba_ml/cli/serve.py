@@ -93,7 +93,7 @@ def serve(
     max_body_bytes: int,
     client_connections: int,
 ) -> None:
-    """Serve predictions over HTTP: POST /predict, GET /health, GET /metrics, GET /openapi.json.
+    """Serve predictions over HTTP: POST /predict, GET /docs, GET /health, GET /metrics, GET /openapi.json.
 
     The model is loaded and verified first: manifest, digests, contract, XGBoost's version, reference predictions. If
     any of these is wrong, the service does not start; there is no fallback. Ctrl-C, SIGTERM or a closed terminal

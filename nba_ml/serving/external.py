@@ -15,10 +15,18 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.systems.external import find_external_system
 from nba_ml.registry.systems.interface import Columns, PredictionSystem
-from nba_ml.registry.systems.registered import load_registered
+from nba_ml.registry.systems.registered import RegisteredSystem, load_registered
 from nba_ml.registry.systems.rules import Rule
 from nba_ml.serving.loaded import Loaded
-from nba_ml.serving.prediction import ModelIdentity, Prediction, make_records, unpredicted
+from nba_ml.serving.prediction import (
+    Explanation,
+    ModelIdentity,
+    Prediction,
+    Unexplained,
+    explanations,
+    make_records,
+    unpredicted,
+)
 from nba_ml.serving.rows import FeatureRows
 from nba_ml.storage.objects import ObjectStore
 
@@ -53,6 +61,17 @@ class LoadedSystem(Loaded):
             records[index] if index in records else unpredicted(rows.take([index]), self.identity)
             for index in range(len(raw))
         ]
+
+    def contributions(self, rows: FeatureRows) -> list[Explanation | Unexplained]:
+        """Its learner's own TreeSHAP; a rule has none."""
+        reason = f"{self.identity.system_id} is a rule, a formula of averages: its features have no contributions."
+        if isinstance(self.system, RegisteredSystem):
+            columns = _columns(rows)
+            parts, raw = self.system.contributions(columns), self.system.predict(columns)
+            if np.allclose(parts.sum(axis=1), raw, rtol=1e-4, atol=1e-4):
+                return [*explanations(parts)]
+            reason = f"{self.model_id} has another objective than points, so its contributions are not in points."
+        return [Unexplained(unavailable=reason) for _ in range(len(rows.features))]
 
 
 def _columns(rows: FeatureRows) -> Columns:

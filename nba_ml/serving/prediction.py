@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypedDict
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
@@ -51,8 +52,52 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """The record with JSON's types: the date as `YYYY-MM-DD`."""
-        content = {name: getattr(self, name) for name in self.__slots__}
+        content = {field.name: getattr(self, field.name) for field in fields(self)}
         return {**content, "game_date": None if self.game_date is None else self.game_date.isoformat()}
+
+
+class Explanation(TypedDict):
+    """What each feature contributes to a model's output, in points.
+
+    `base` is the model's mean output over its training; `base` and all `contributions` add up to `model_output`, but
+    for float32's rounding. `predicted_points` is that output within 0 and 60, with two decimals.
+    """
+
+    model_output: float
+    base: float
+    contributions: dict[str, float]
+
+
+class Unexplained(TypedDict):
+    """Why a prediction has no contributions."""
+
+    unavailable: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedPrediction(Prediction):
+    """A prediction with what each feature contributed to it."""
+
+    explanation: Explanation | Unexplained
+
+
+def explained(prediction: Prediction, explanation: Explanation | Unexplained) -> ExplainedPrediction:
+    """The prediction with its explanation."""
+    values = {field.name: getattr(prediction, field.name) for field in fields(prediction)}
+    return ExplainedPrediction(**values, explanation=explanation)
+
+
+def explanations(parts: npt.NDArray[np.floating]) -> list[Explanation]:
+    """Explanations of contributions (n, 34): the features in the contract's order, then the base."""
+    values = np.asarray(parts, dtype=np.float64)
+    return [
+        Explanation(
+            model_output=round(float(row.sum()), 6),
+            base=round(float(row[-1]), 6),
+            contributions=dict(zip(V2_33FEATURES.names, np.round(row[:-1], 6).tolist(), strict=True)),
+        )
+        for row in values
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from nba_ml.contract.errors import ChannelError, MissingExtraError, SettingsError
 from nba_ml.registry.channel import Channel, ChannelModel
@@ -21,11 +21,13 @@ from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.serving.external import load_other
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.model import load_model
-from nba_ml.serving.prediction import Prediction
+from nba_ml.serving.prediction import ExplainedPrediction, Prediction
 from nba_ml.serving.rows import FeatureRows, read_rows
 from nba_ml.serving.sources import ManifestRef, ModelSelection, Ref, locate, read_named, within
 from nba_ml.serving.watch import Watch, WatchStatus
 from nba_ml.storage.objects import ObjectStore
+
+T = TypeVar("T")
 
 READ_SECONDS = 10.0
 """How long a store may delay a refresh. The first load is worth minutes of retries. A refresh is not: the next one
@@ -125,6 +127,14 @@ class Predictor:
         self._require_own_process()
         predicted = self._current.predict(rows if isinstance(rows, FeatureRows) else read_rows(rows))
         return predicted[0] if isinstance(rows, Mapping) else predicted
+
+    def explain(self, rows: object) -> list[ExplainedPrediction]:
+        """As `predict`, with what each feature contributed to each record; a list for a mapping too.
+
+        Some milliseconds for each row. A rule's records say that there is nothing to explain.
+        """
+        self._require_own_process()
+        return self._current.explain(rows if isinstance(rows, FeatureRows) else read_rows(rows))
 
     def refresh(self, channel: str) -> bool:
         """Follow the channel once: load what it names and is not loaded yet, and serve that from then on.
@@ -248,14 +258,21 @@ class Serving:
 
         A row without a player or a date goes to the champion.
         """
+        return self._by_side(rows, lambda model, part: model.predict(part))
+
+    def explain(self, rows: FeatureRows) -> list[ExplainedPrediction]:
+        """As `predict`, each record with what the features contributed."""
+        return self._by_side(rows, lambda model, part: model.explain(part))
+
+    def _by_side(self, rows: FeatureRows, records: Callable[[Loaded, FeatureRows], list[T]]) -> list[T]:
         state = self.state
         if self.challenger is None or state is None:
-            return self.model.predict(rows)
+            return records(self.model, rows)
         sides: tuple[list[int], list[int]] = ([], [])
         for index, (player, day) in enumerate(zip(rows.player_lookup, rows.game_date, strict=True)):
             served = player is not None and day is not None and bucket_of(player, day) < state.share
             sides[served].append(index)
-        predicted: dict[int, Prediction] = {}
+        predicted: dict[int, T] = {}
         for model, indices in zip((self.model, self.challenger), sides, strict=True):
-            predicted.update(zip(indices, model.predict(rows.take(indices)), strict=True))
+            predicted.update(zip(indices, records(model, rows.take(indices)), strict=True))
         return [predicted[index] for index in range(len(predicted))]

@@ -24,6 +24,7 @@ from nba_ml.data.tables import snapshot_schema
 from nba_ml.defs import release_checks, slate_checks
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.partitions import season_months
+from nba_ml.serving.http.answers import EXPLANATION
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.openapi import document
 from nba_ml.settings import SAMPLE_DATA, Settings
@@ -258,7 +259,7 @@ def make() -> str:
 
 def http() -> str:
     """The operations of the service, and the fields of a prediction and of a problem."""
-    made = document(Limits().rows)
+    made = document(Limits())
     predict, schemas = made["paths"]["/predict"]["post"], made["components"]["schemas"]
     parts = [
         "## Paths",
@@ -269,6 +270,7 @@ def http() -> str:
                 ("`GET /health`", "whether a verified model is loaded, which one, since when, and whether it follows"),
                 ("`GET /metrics`", "counters in Prometheus' text format"),
                 ("`GET /openapi.json`", "the OpenAPI document"),
+                ("`GET /docs`", "a page for people, with a form to try it; `/docs/model` and `/docs/health` beside it"),
             ],
         ),
         "## Answers of `/predict`",
@@ -280,6 +282,8 @@ def http() -> str:
         "value. `player_lookup`, `game_date` and `game_id` are optional and come back with the prediction.",
         "## A prediction",
         _fields(schemas, "Prediction"),
+        "With `?explain=1` each prediction has one more field, `explanation`. " + EXPLANATION,
+        _fields(schemas, "Explanation"),
         "## A problem",
         _fields(schemas, "ProblemDocument"),
         "Each of `errors`:",

@@ -101,11 +101,17 @@ def test_a_model_of_the_platform_is_registered_verified_and_served_on_its_own_in
     rows = january.select([*NAMES, "player_lookup", "game_date", "game_id"]).slice(0, 40).to_pylist()
     for row in rows[::2]:  # the games of that season have no lines
         row |= {"vegas_points_line": 12.5, "has_vegas_line": 1.0}
-    served = Predictor.load(store, model_id=identity, try_apart=False).predict(rows)
+    predictor = Predictor.load(store, model_id=identity, try_apart=False)
+    served = predictor.predict(rows)
     # The imputed line is the model's input only: nobody bets on it.
     assert [each.current_points_line for each in served] == [12.5, None] * 20
     lineless = [each.predicted_points for each in served[1::2]]
     assert lineless == pytest.approx(np.clip(expected[1:40:2], 0, 60), abs=0.0051)
+
+    for record, output in zip(predictor.explain(rows[1:10:2]), expected[1:10:2], strict=True):
+        said_why: Any = record.explanation
+        assert said_why["model_output"] == pytest.approx(output, abs=1e-4)
+        assert said_why["base"] + sum(said_why["contributions"].values()) == pytest.approx(output, abs=1e-3)
 
     said = says(0, "verify", str(store.root / SYSTEMS[suffix] / f"{identity}_manifest.json"))
     assert f"{identity}: verified. Digests match, and a fresh process reproduces its 20 reference predictions" in said

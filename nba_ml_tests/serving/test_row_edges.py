@@ -92,7 +92,13 @@ def test_missing_is_taken_where_the_contract_says_so() -> None:
 def test_numbers_of_any_kind_are_numbers_and_truth_is_none() -> None:
     for value in (np.float32(0), np.int64(0), Fraction(0), 0):
         assert read_rows({**GOOD, FLAG.name: value}).features.shape == (1, 33)
-    shown = ((True, "true"), ("0", '"0"'), ([None, "a"], '[null, "a"]'), ({"a": 1.5}, '{"a": 1.5}'), (0j, "0j (complex)"))
+    shown = (
+        (True, "true"),
+        ("0", '"0"'),
+        ([None, "a"], '[null, "a"]'),
+        ({"a": 1.5}, '{"a": 1.5}'),
+        (0j, "0j (complex)"),
+    )
     for wrong, words in shown:
         [fault] = faults_of({**GOOD, FLAG.name: wrong})
         assert fault.problem == f"is {words}, not a number"

@@ -40,6 +40,9 @@ def parse(data: bytes, what: str, threads: int | None) -> ParsedModel:
         names=() if unnamed else names,
         columns=len(names),
         predict=lambda vectors: model.predict(vectors, thread_count=threads or -1),
+        contributions=lambda vectors: model.get_feature_importance(
+            catboost.Pool(vectors), type="ShapValues", thread_count=threads or -1
+        ),
         missing=lambda: _missing(model),
     )
 

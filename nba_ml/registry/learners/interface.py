@@ -35,13 +35,15 @@ class ParsedModel:
     """A model in memory. Any number of threads may predict with it at once.
 
     `names` are its embedded feature names; () if it was trained on an array, whose columns have none. `columns` is how
-    many features it takes. `predict` maps vectors (n, columns), NaN for missing, to points (n,). `missing` reads the
-    trees, which takes up to seconds.
+    many features it takes. `predict` maps vectors (n, columns), NaN for missing, to points (n,), and `contributions` to
+    what each feature contributes to those, and last the base (n, columns + 1). `missing` reads the trees, which takes
+    up to seconds.
     """
 
     names: tuple[str, ...]
     columns: int
     predict: Callable[[Vectors], Any]
+    contributions: Callable[[Vectors], Any]
     missing: Callable[[], MissingValues]
 
 

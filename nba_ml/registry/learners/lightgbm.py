@@ -38,6 +38,7 @@ def parse(data: bytes, what: str, threads: int | None) -> ParsedModel:
         names=() if unnamed else names,
         columns=len(names),
         predict=lambda vectors: model.predict(vectors, num_threads=threads or 0),
+        contributions=lambda vectors: model.predict(vectors, num_threads=threads or 0, pred_contrib=True),
         missing=lambda: _missing(model),
     )
 

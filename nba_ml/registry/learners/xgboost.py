@@ -33,6 +33,9 @@ def parse(data: bytes, what: str, threads: int | None) -> ParsedModel:
         names=() if unnamed else tuple(names),
         columns=model.num_features(),
         predict=lambda vectors: model.inplace_predict(vectors, missing=np.nan, validate_features=False),
+        contributions=lambda vectors: model.predict(
+            xgb.DMatrix(vectors, missing=np.nan, nthread=1), pred_contribs=True, validate_features=False
+        ),
         missing=lambda: _missing(model),
     )
 

@@ -341,9 +341,15 @@ class RegisteredSystem:
 
     def predict(self, columns: Columns) -> Floats:
         """The model's raw output (n,), in points, with missing values as its policy fills them."""
+        return predict_points(self.model, self._vectors(columns), self.version)
+
+    def contributions(self, columns: Columns) -> Floats:
+        """What each feature contributes to the raw output, and last the base (n, features + 1), in points."""
+        return np.asarray(self.model.contributions(self._vectors(columns)), dtype=np.float64)
+
+    def _vectors(self, columns: Columns) -> Vectors:
         version = self.manifest.version
-        vectors = self.manifest.missing.fill(matrix_of(columns, version), version)
-        return predict_points(self.model, vectors, self.version)
+        return self.manifest.missing.fill(matrix_of(columns, version), version)
 
 
 def load_registered(registered: Registered, threads: int | None = None, *, apart: bool = False) -> RegisteredSystem:

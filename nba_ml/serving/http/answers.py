@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, PlainSerializer, TypeAdapter, WithJsonSchema
 from typing_extensions import TypedDict
 
-from nba_ml.serving.prediction import Prediction
+from nba_ml.serving.prediction import ExplainedPrediction, Prediction
 from nba_ml.serving.rows import Fault
 
 Time = Annotated[
@@ -22,7 +22,15 @@ class Predictions(TypedDict):
     predictions: list[Prediction]
 
 
+class ExplainedPredictions(TypedDict):
+    """The answer to a slate with `?explain=1`, in the order of its rows."""
+
+    predictions: list[ExplainedPrediction]
+
+
 PREDICTION: TypeAdapter[Prediction] = TypeAdapter(Prediction)
+EXPLAINED: TypeAdapter[ExplainedPrediction] = TypeAdapter(ExplainedPrediction)
+EXPLAINED_SLATE: TypeAdapter[ExplainedPredictions] = TypeAdapter(ExplainedPredictions)
 PREDICTIONS: TypeAdapter[Predictions] = TypeAdapter(Predictions)
 
 
@@ -49,6 +57,12 @@ MEANINGS = {
     "recommendation": "OVER, UNDER, PASS or NO_LINE.",
 }
 """What the fields of a prediction mean."""
+
+EXPLANATION = (
+    "What each feature contributes, in points: `base` and all `contributions` add up to `model_output`, the prediction "
+    "before it is bounded and rounded. The interval and the line are not part of it. `unavailable` says why there is "
+    "none: a rule has no contributions."
+)
 
 
 class ProblemDocument(BaseModel):

@@ -22,6 +22,12 @@ class Limits:
     rows: int = 1_000
     """Of a slate."""
 
+    explained_rows: int = 20
+    """Of a slate with `?explain=1`: each takes XGBoost some milliseconds."""
+
+    explaining: int = 8
+    """Requests with `?explain=1` that may wait for the thread that answers them."""
+
     values_per_row: int = 100
     """Values that a body may hold, for each row of the largest slate: a row has 36, and parsed each takes some 200
     bytes, so that 4 MB of the smallest values would become more than 100."""

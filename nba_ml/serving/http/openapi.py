@@ -10,12 +10,22 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.serving.http.answers import MEANINGS, PREDICTION, PREDICTIONS, Health, ProblemDocument
+from nba_ml.serving.http.answers import (
+    EXPLAINED,
+    EXPLAINED_SLATE,
+    EXPLANATION,
+    MEANINGS,
+    PREDICTION,
+    PREDICTIONS,
+    Health,
+    ProblemDocument,
+)
+from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.problems import MEDIA_TYPE
 from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.rows import FLAG, LINE, ROW, Row
 
-API_VERSION = "1.0.0"
+API_VERSION = "1.1.0"
 """Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
 
 EXAMPLE_ROW: dict[str, Any] = {
@@ -114,24 +124,28 @@ _PREDICTED = (
 )
 
 
-def document(rows: int) -> dict[str, Any]:
-    """The OpenAPI document of a service whose slates may have so many rows."""
+def document(limits: Limits) -> dict[str, Any]:
+    """The OpenAPI document of a service with these limits."""
     _, schemas = TypeAdapter.json_schemas(
         [
             ("Row", "validation", ROW),
             ("Slate", "validation", TypeAdapter(Slate)),
             ("Prediction", "serialization", PREDICTION),
             ("Predictions", "serialization", PREDICTIONS),
+            ("ExplainedPrediction", "serialization", EXPLAINED),
+            ("ExplainedPredictions", "serialization", EXPLAINED_SLATE),
             ("Problem", "serialization", TypeAdapter(ProblemDocument)),
             ("Health", "serialization", TypeAdapter(Health)),
         ],
         ref_template="#/components/schemas/{model}",
     )
     components = schemas["$defs"]
-    components["Slate"]["properties"]["rows"]["maxItems"] = rows
+    components["Slate"]["properties"]["rows"]["maxItems"] = limits.rows
     components["Row"] |= _LINE_AS_FLAGGED
     for name, meaning in MEANINGS.items():
-        components["Prediction"]["properties"][name]["description"] = meaning
+        for record in ("Prediction", "ExplainedPrediction"):
+            components[record]["properties"][name]["description"] = meaning
+    components["ExplainedPrediction"]["properties"]["explanation"]["description"] = EXPLANATION
     return {
         "openapi": "3.1.0",
         "info": {
@@ -141,7 +155,7 @@ def document(rows: int) -> dict[str, Any]:
             "version": API_VERSION,
         },
         "paths": {
-            "/predict": {"post": _predict()},
+            "/predict": {"post": _predict(limits.explained_rows)},
             "/health": {"get": _get("health", "Whether a verified model is loaded, and which one.", "Health")},
             "/metrics": {"get": _get("metrics", "Counters in Prometheus' text format.", None)},
         },
@@ -158,12 +172,23 @@ def _get(operation: str, summary: str, schema: str | None) -> dict[str, Any]:
     }
 
 
-def _predict() -> dict[str, Any]:
+_ANSWERS = ("Prediction", "Predictions", "ExplainedPrediction", "ExplainedPredictions")
+
+
+def _predict(explained_rows: int) -> dict[str, Any]:
     problem = {MEDIA_TYPE: {"schema": {"$ref": _ref("ProblemDocument")}}}
     one, slate = "one player", "a slate"
     return {
         "operationId": "predict",
         "summary": "Predict one player or a slate.",
+        "parameters": [
+            {
+                "name": "explain",
+                "in": "query",
+                "description": f"1: each prediction gets `explanation`. {EXPLANATION} At most {explained_rows} rows.",
+                "schema": {"enum": ["0", "1"], "default": "0"},
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": _json(
@@ -175,7 +200,7 @@ def _predict() -> dict[str, Any]:
             "200": {
                 "description": _PREDICTED,
                 "content": _json(
-                    {"oneOf": [{"$ref": _ref("Prediction")}, {"$ref": _ref("Predictions")}]},
+                    {"anyOf": [{"$ref": _ref(name)} for name in _ANSWERS]},
                     {one: {"value": EXAMPLE_RECORD}, slate: {"value": {"predictions": [EXAMPLE_RECORD]}}},
                 ),
             },

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import cache, reduce
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -32,7 +32,7 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
-_FILES = {"page.css": "text/css", "page.js": "text/javascript"}
+_EXAMPLE = json.dumps(EXAMPLE_ROW, indent=1)
 
 Rows = list[tuple[str, str]]
 
@@ -52,19 +52,21 @@ def page_routes(
     async def health_page(_: Request) -> Response:
         return _html(_health(health()))
 
-    def static(name: str, kind: str) -> Route:
-        content = (files("nba_ml.serving.http") / "templates" / name).read_bytes()
-
+    def static(name: str, kind: str, content: str | bytes) -> Route:
         async def page_file(_: Request) -> Response:
             return Response(content, media_type=kind, headers=_HEADERS)
 
         return Route(f"/docs/{name}", page_file)
 
+    templates = files("nba_ml.serving.http") / "templates"
+
     return [
         Route("/docs", api_page),
         Route("/docs/model", model_page),
         Route("/docs/health", health_page),
-        *(static(name, kind) for name, kind in _FILES.items()),
+        static("page.css", "text/css", (templates / "page.css").read_bytes()),
+        static("page.js", "text/javascript", (templates / "page.js").read_bytes()),
+        static("example.json", "application/json", _EXAMPLE),
     ]
 
 
@@ -85,7 +87,7 @@ def _render(template: str, **values: Any) -> str:
 def _api(document: dict[str, Any], tokens: bool) -> str:
     predict, schemas = document["paths"]["/predict"]["post"], document["components"]["schemas"]
     token = ' -H "Authorization: Bearer $TOKEN"' if tokens else ""
-    example = json.dumps(EXAMPLE_ROW, indent=1)
+    post = f"curl -s{token} -H 'Content-Type: application/json' -d @row.json"
     return _render(
         "api",
         title="Predictions of NBA player points",
@@ -93,11 +95,11 @@ def _api(document: dict[str, Any], tokens: bool) -> str:
         base="",
         tokens=tokens,
         document=document,
-        example=example,
+        example=_EXAMPLE,
         commands=[
             "curl -s localhost:8080/health",
-            f"curl -s{token} -H 'Content-Type: application/json' -d @row.json localhost:8080/predict",
-            f"curl -s{token} -H 'Content-Type: application/json' -d @row.json 'localhost:8080/predict?explain=1'",
+            f"curl -s localhost:8080/docs/example.json > row.json\n{post} localhost:8080/predict",
+            f"{post} 'localhost:8080/predict?explain=1'",
         ],
         requests=[
             (f"{method.upper()} {path}", operation["summary"])
@@ -106,7 +108,13 @@ def _api(document: dict[str, Any], tokens: bool) -> str:
         ],
         keys="player_lookup, game_date and game_id are optional and come back with the prediction.",
         features=[
-            (each.name, each.definition, each.unit, f"{each.low:g} to {each.high:g}", each.missing_when or "not allowed")
+            (
+                each.name,
+                each.definition,
+                each.unit,
+                f"{each.low:g} to {each.high:g}",
+                each.missing_when or "not allowed",
+            )
             for each in V2_33FEATURES.features
         ],
         predicted=predict["responses"]["200"]["description"],
@@ -120,9 +128,7 @@ def _model(serving: Serving) -> str:
     if serving.challenger is not None and serving.state is not None:
         share = ("share", f"{serving.state.share}% of the player-games")
         sections.append(("Challenger", [*_facts_of(serving.challenger), share]))
-    lead = "The model that serves now. Its card, in the bundle, has the rest." if serving.challenger is None else (
-        "The models that serve now. A prediction names the one that made it."
-    )
+    lead = "What serves now. Each prediction names the model that made it."
     return _render("facts", title="Model", here="Model", base="../", lead=lead, sections=sections)
 
 
@@ -143,8 +149,8 @@ def _facts_of(model: Loaded) -> Iterator[tuple[str, str]]:
     for name, result in baselines.items():
         interval = result["gain_interval"]
         yield (
-            f"against {name.replace('_', ' ')}",
-            f"{result['gain']:+.3f} points (95% {interval['low']:+.3f} to {interval['high']:+.3f}); above 0 is better",
+            f"gain over {name.replace('_', ' ')}",
+            f"{result['gain']:+.3f} points (95% {interval['low']:+.3f} to {interval['high']:+.3f})",
         )
     if (inside := _at(record, "metrics", "coverage", "overall", "inside")) is not None:
         yield "inside the 80% interval", f"{inside:.1%} of those rows"
@@ -152,7 +158,10 @@ def _facts_of(model: Loaded) -> Iterator[tuple[str, str]]:
 
 def _at(record: Mapping[str, Any], *names: str) -> Any:
     """A value inside the record; None where an older release wrote none."""
-    return reduce(lambda found, name: found.get(name) if isinstance(found, dict) else None, names, record)
+    found: Any = record
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _health(health: Health) -> str:

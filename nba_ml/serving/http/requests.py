@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, NoReturn
+from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -126,6 +127,28 @@ def parse_rows(body: bytes | bytearray, limits: Limits) -> Mapping[str, Any] | l
             f"The slate has {len(rows):,} rows; the limit is {limits.rows:,}. Send it in parts.",
         )
     return rows
+
+
+def wants_explanation(query: bytes) -> bool:
+    """Whether the query of a request has `explain=1`. Parameters of other names are ignored.
+
+    Raises:
+        Problem: `explain` is neither 0 nor 1.
+    """
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20).get("explain", ["0"])
+    if values[-1] not in ("0", "1"):
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "explain is 0 or 1: POST /predict?explain=1.")
+    return values[-1] == "1"
+
+
+def require_few(rows: Mapping[str, Any] | list[Any], limits: Limits) -> None:
+    """Raise Problem for more rows than are explained at once."""
+    if isinstance(rows, list) and len(rows) > limits.explained_rows:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The slate has {len(rows):,} rows; with explain=1 the limit is {limits.explained_rows:,}. Send it in "
+            "parts, or without explain.",
+        )
 
 
 def _json(body: bytes | bytearray) -> object:

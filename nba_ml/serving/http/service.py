@@ -15,18 +15,14 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
 import uvicorn
-import xgboost as xgb
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,8 +32,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nba_ml.contract.errors import FeatureRowsError, NbaMlError, SettingsError
-from nba_ml.serving.http.answers import PREDICTION, PREDICTIONS, ChannelHealth, Health, ServedModel
+from nba_ml.contract.errors import SettingsError
 from nba_ml.serving.http.connections import Connections
 from nba_ml.serving.http.limits import SWITCH_SECONDS, Limits
 from nba_ml.serving.http.logs import LOGGER, log_as_json, say
@@ -45,11 +40,14 @@ from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.openapi import document
 from nba_ml.serving.http.pages import page_routes
 from nba_ml.serving.http.problems import Problem
-from nba_ml.serving.http.requests import LargeBodies, parse_rows, read_body
-from nba_ml.serving.predictor import Predictor, Serving
-from nba_ml.serving.rows import read_rows
-from nba_ml.serving.watch import Watch, WatchStatus, require_period
+from nba_ml.serving.http.requests import LargeBodies, read_body, wants_explanation
+from nba_ml.serving.http.state import ServiceState, json_response, model_fields
+from nba_ml.serving.prediction import Prediction
+from nba_ml.serving.predictor import Predictor
+from nba_ml.serving.watch import require_period
 from nba_ml.storage.objects import ObjectStore
+
+P = TypeVar("P", bound=Prediction)
 
 ROUTES = ("/predict", "/health", "/metrics")
 
@@ -106,44 +104,30 @@ def create_app(
 
 def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float, limits: Limits) -> Starlette:
     """The service over a predictor; it follows the channel while it runs, if there is one."""
-    state = _ServiceState(predictor)
-    large_bodies = LargeBodies(limits)
-    # One thread: parsing holds Python's lock, and several at once would hold up /health and each other.
-    thread = anyio.CapacityLimiter(1)
-    turn = asyncio.Lock()
+    state = ServiceState(predictor)
+    predicting = _Predicting(state, limits)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        say(logging.INFO, "serving", **_model(predictor.serving))
+        say(logging.INFO, "serving", **model_fields(predictor.serving))
         if channel is None:
             yield
         else:
             with predictor.watch(channel, refresh_seconds, tell=state.tell) as state.watch:
                 yield
-        say(logging.INFO, "stopped", **_model(predictor.serving))
-
-    async def predict(request: Request) -> Response:
-        with large_bodies.held(request.client.host if request.client else "") as grown:
-            body = await read_body(request, limits, grown)
-            if len(body) <= limits.small_body_bytes and body.count(b"{") <= _ROWS_AT_ONCE:
-                await turn.acquire()  # many bodies may be complete at once: one in each pass of the event loop
-                asyncio.get_running_loop().call_soon(turn.release)
-                return state.predict(body, limits, request.scope)
-            if thread.statistics().tasks_waiting >= _QUEUE:
-                raise Problem(_BUSY, "Too many slates at once. Try again.")
-            return await anyio.to_thread.run_sync(state.predict, body, limits, request.scope, limiter=thread)
+        say(logging.INFO, "stopped", **model_fields(predictor.serving))
 
     async def health(_: Request) -> Response:
-        return _json(state.health().model_dump_json())
+        return json_response(state.health().model_dump_json())
 
     async def metrics(_: Request) -> Response:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    description = document(limits.rows)
+    description = document(limits)
     described = json.dumps(description).encode()
 
     async def openapi(_: Request) -> Response:
-        return _json(described)
+        return json_response(described)
 
     async def problem(_: Request, error: Problem) -> Response:
         headers = {"connection": "close"} if error.status in _NOT_READ else {}
@@ -160,7 +144,7 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
     handlers: dict[Any, Any] = {Problem: problem, HTTPException: refused}
     app = Starlette(
         routes=[
-            Route("/predict", predict, methods=["POST"]),
+            Route("/predict", predicting.answer, methods=["POST"]),
             Route("/health", health),
             Route("/metrics", metrics),
             Route("/openapi.json", openapi),
@@ -175,87 +159,36 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
     return app
 
 
-class _ServiceState:
-    """What the routes share."""
+class _Predicting:
+    """`POST /predict`: small bodies on the event loop, others in a thread, explanations in one of their own."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        self.predictor = predictor
-        self.watch: Watch | None = None
-        self.metrics = ServiceMetrics(predictor, lambda: self.watch)
-        self._started = time.monotonic()
+    def __init__(self, state: ServiceState, limits: Limits) -> None:
+        self._state = state
+        self._limits = limits
+        self._large_bodies = LargeBodies(limits)
+        # One thread: parsing holds Python's lock, and several at once would hold up /health and each other.
+        self._thread = anyio.CapacityLimiter(1)
+        self._explaining = anyio.CapacityLimiter(1)
+        self._turn = asyncio.Lock()
 
-    def tell(self, status: WatchStatus) -> None:
-        """Log what became of a refresh."""
-        if status.failure is not None:
-            say(logging.ERROR, "refresh failed", failure=status.failure, in_a_row=status.failures)
-        else:
-            serving = self.predictor.serving
-            say(logging.INFO, "refreshed", **_channel(serving), **_model(serving))
-
-    def predict(self, body: bytes | bytearray, limits: Limits, scope: Scope) -> Response:
-        """The answer to a body."""
-        given = parse_rows(body, limits)
-        try:
-            records = self.predictor.predict(read_rows(given, line_as_flagged=True))
-        except FeatureRowsError as error:
-            self.metrics.refused(error.faults)
-            raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.faults) from None
-        except NbaMlError as error:
-            raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
-        served = Counter((record.model_version, record.model_sha256) for record in records)
-        for (version, _), count in served.items():
-            self.metrics.predicted(version, count)
-        scope["nba_ml"] = {"rows": len(records), "model_sha256": [sha256 for _, sha256 in served]}
-        if isinstance(given, list):
-            return _json(PREDICTIONS.dump_json({"predictions": records}))
-        return _json(PREDICTION.dump_json(records[0]))
-
-    def health(self) -> Health:
-        """The answer of `/health`. 'degraded' still serves: its model is good, but perhaps no longer the champion."""
-        serving, watch = self.predictor.serving, self.watch
-        loaded_at = serving.model.loaded_at
-        overdue = watch is not None and watch.overdue
-        following = watch is None or (watch.alive and not overdue and watch.status.failure is None)
-        channel = None
-        if watch is not None:
-            channel = ChannelHealth(**_channel(serving), following=watch.alive, overdue=overdue, **asdict(watch.status))
-        return Health(
-            status="ok" if following else "degraded",
-            loaded=True,
-            verified=True,
-            model=ServedModel(**_model(serving)),
-            loaded_at=loaded_at,
-            age_seconds=round((datetime.now(UTC) - loaded_at).total_seconds(), 3),
-            uptime_seconds=round(time.monotonic() - self._started, 3),
-            xgboost=xgb.__version__,
-            channel=channel,
-        )
-
-
-def _model(serving: Serving) -> dict[str, Any]:
-    model = serving.model
-    return {
-        "system_id": model.identity.system_id,
-        "model_type": model.identity.model_type,
-        "model_id": model.model_id,
-        "model_sha256": model.model_sha256,
-        "feature_version": model.identity.feature_version,
-        "newest_month": model.newest_month,
-    }
-
-
-def _channel(serving: Serving) -> dict[str, Any]:
-    state, challenger = serving.state, serving.challenger
-    return {
-        "serial": None if state is None else state.serial,
-        "challenger": None if challenger is None else challenger.model_id,
-        "challenger_type": None if challenger is None else challenger.identity.model_type,
-        "share": 0 if state is None else state.share,
-    }
-
-
-def _json(content: bytes | str) -> Response:
-    return Response(content, media_type="application/json")
+    async def answer(self, request: Request) -> Response:
+        limits, state, query = self._limits, self._state, request.scope["query_string"]
+        explain = bool(query) and wants_explanation(query)
+        with self._large_bodies.held(request.client.host if request.client else "") as grown:
+            body = await read_body(request, limits, grown)
+            if explain:
+                if self._explaining.statistics().tasks_waiting >= limits.explaining:
+                    raise Problem(_BUSY, "Too many requests with explain=1 at once. Try again.")
+                return await anyio.to_thread.run_sync(
+                    state.explain, body, limits, request.scope, limiter=self._explaining
+                )
+            if len(body) <= limits.small_body_bytes and body.count(b"{") <= _ROWS_AT_ONCE:
+                await self._turn.acquire()  # many may be complete at once: one in each pass of the event loop
+                asyncio.get_running_loop().call_soon(self._turn.release)
+                return state.predict(body, limits, request.scope)
+            if self._thread.statistics().tasks_waiting >= _QUEUE:
+                raise Problem(_BUSY, "Too many slates at once. Try again.")
+            return await anyio.to_thread.run_sync(state.predict, body, limits, request.scope, limiter=self._thread)
 
 
 class _Observed:

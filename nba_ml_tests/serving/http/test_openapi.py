@@ -28,7 +28,7 @@ from nba_ml_tests.serving.conftest import Published
 from nba_ml_tests.serving.http.test_connections import HEALTH, POST, answer, connected
 
 LIMITS = Limits(rows=60, body_bytes=100_000, body_seconds=0.3, large_bodies_bytes=40_000, head_bytes=2_000, pipelined=1)
-DOCUMENT = document(LIMITS.rows)
+DOCUMENT = document(LIMITS)
 PREDICT = DOCUMENT["paths"]["/predict"]["post"]
 GOOD = json.dumps(EXAMPLE_ROW).encode()
 
@@ -82,6 +82,9 @@ def test_good_requests_and_their_answers(serve: Callable[..., Client]) -> None:
         schema_of(PREDICT["requestBody"]["content"]).validate(each["value"])
         described(client.predict(each["value"]), 200)
     assert set(described(client.predict(EXAMPLE_ROW), 200)) == set(EXAMPLE_RECORD)
+    for body, name in ((EXAMPLE_ROW, "ExplainedPrediction"), ({"rows": [EXAMPLE_ROW]}, "ExplainedPredictions")):
+        found = described(client.post("/predict?explain=1", json.dumps(body).encode()), 200)
+        schema_of({"answer": {"schema": {"$ref": f"#/components/schemas/{name}"}}}).validate(found)
     schema_of(PREDICT["responses"]["200"]["content"]).validate(EXAMPLE_RECORD)
     health = described(client.get("/health"), 200, DOCUMENT["paths"]["/health"]["get"])
     assert health["channel"]["checked_at"].endswith("+00:00")
