@@ -14,7 +14,7 @@ from nba_ml_tests.serving.conftest import Published, models, published
 __all__ = ["models", "published"]  # fixtures
 
 
-def test_a_person_tries_the_service(browser: Browser, published: Published) -> None:  # noqa: F811
+def test_a_person_tries_the_service(browser: Browser, published: Published) -> None:
     """Guards the form behind the policy, which stops a script without a word to the server; and a narrow phone."""
     predictor = Predictor.load(published.store, channel="champion", try_apart=False)
     with running(app_of(predictor, channel="champion", refresh_seconds=60.0, limits=Limits())) as client:
