@@ -51,6 +51,7 @@ SLOW = (
     "released/",
     "runner/test_planner.py",
     "runner/test_session.py",
+    "serving/test_external.py",
     "ui/test_server.py",
 )
 """Files and folders of tests that take long: all shipped months, months trained by Dagster, chains of

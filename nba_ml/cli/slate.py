@@ -166,7 +166,8 @@ def _write(out: Path, data: bytes, uri: str) -> None:
 
 
 def _print_slate(done: Predicted) -> None:
-    from nba_ml.slates.slate import RECOMMENDATIONS, REPLAYED, UNKNOWN, served_counts
+    from nba_ml.data.tables import REPLAYED
+    from nba_ml.slates.slate import RECOMMENDATIONS, UNKNOWN, served_counts
 
     slate, report = done.kept.slate, done.kept.slate.report
     say(f"Slate of {report.game_date}" + (f": {'; '.join(done.notes)}." if done.notes else ""))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pyarrow as pa
 
 from nba_ml.contract.features import FeatureVersion
@@ -210,6 +212,9 @@ SLATE_GRADES = pa.schema(
     ]
 )
 """A slate's prediction with its result. `made` is as `slates.slate.made` says."""
+
+REPLAYED: Final = "replayed"
+"""In `made`: predicted after the tip-off. Never counts as a prediction."""
 
 PLATFORM_PREDICTIONS = pa.schema(
     [

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
+from nba_ml.data.tables import REPLAYED
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Evidence
 from nba_ml.registry.promotion_rules import (
@@ -36,9 +37,6 @@ FOLDER = "platform_grades"
 BEATS = "beats_production"
 """The condition of a promotion or a rollout that names a system of the platform to beat. It cannot be waived: leave out
 the name."""
-
-REPLAYED = "replayed"
-"""As `slates.slate.REPLAYED`."""
 
 SCHEMA = pa.schema(
     [

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,11 @@ from nba_ml.contract.digest import json_digest
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PREDICTIONS, SLATE_GRADES, SLATE_PREDICTIONS
+from nba_ml.data.tables import PREDICTIONS, REPLAYED, SLATE_GRADES, SLATE_PREDICTIONS
 from nba_ml.evaluation.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
 from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.model.metrics import Interval, PredictionMetrics, interval_over_days, measure
-from nba_ml.slates.slate import AHEAD, CHALLENGER, CHAMPION, REPLAYED, SERVED, UNKNOWN, Made, Slate, made
+from nba_ml.slates.slate import AHEAD, CHALLENGER, CHAMPION, SERVED, UNKNOWN, Made, Slate, made
 
 FEWEST_DAYS = 5
 """Minimum number of game dates for a bootstrap interval."""
@@ -228,19 +228,28 @@ def _compared(graded: pd.DataFrame) -> Iterator[SidesCompared]:
     wanted = [*_KEY, "model_version", "made", "absolute_error"]
     both = champion[wanted].merge(challenger[wanted], on=[*_KEY, "made"], validate="one_to_one")
     for (ours, theirs, kind), rows in both.groupby(["model_version_x", "model_version_y", "made"], sort=True):
-        gain = (rows["absolute_error_x"] - rows["absolute_error_y"]).to_numpy()
-        days = rows["game_date"].to_numpy().astype("datetime64[D]")
+        errors, challenger_errors = (rows[f"absolute_error_{side}"].to_numpy() for side in ("x", "y"))
         yield SidesCompared(
             champion=ours,
             challenger=theirs,
             made=kind,
-            rows=len(rows),
-            days=len(np.unique(days)),
-            champion_mae=round(float(rows["absolute_error_x"].mean()), 6),
-            challenger_mae=round(float(rows["absolute_error_y"].mean()), 6),
-            gain=round(float(gain.mean()), 6) + 0.0,
-            interval=day_interval(gain, days),
+            champion_mae=round(float(errors.mean()), 6),
+            challenger_mae=round(float(challenger_errors.mean()), 6),
+            **paired_gain(errors, challenger_errors, rows["game_date"]),
         )
+
+
+def paired_gain(
+    errors: npt.NDArray[np.float64], others: npt.NDArray[np.float64], game_date: pd.Series
+) -> dict[str, Any]:
+    """The fields `rows`, `days`, `gain` and `interval` of a comparison by row: how much smaller the others' are."""
+    days = game_date.to_numpy().astype("datetime64[D]")
+    return {
+        "rows": len(days),
+        "days": len(np.unique(days)),
+        "gain": round(float((errors - others).mean()), 6) + 0.0,
+        "interval": day_interval(errors - others, days),
+    }
 
 
 def day_interval(values: npt.NDArray[np.float64], days: npt.NDArray[np.datetime64]) -> Interval | None:

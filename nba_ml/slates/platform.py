@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.data.stored import SNAPSHOT
-from nba_ml.data.tables import PLATFORM_PREDICTIONS, PREDICTION_GRADES, RESULTS, SLATE_GRADES
+from nba_ml.data.tables import PLATFORM_PREDICTIONS, PREDICTION_GRADES, REPLAYED, RESULTS, SLATE_GRADES
 from nba_ml.evaluation.stored import GRADES
 from nba_ml.registry.production import SCHEMA, keep_production
 from nba_ml.slates.grades import grade_slates
 from nba_ml.slates.platform_grades import PlatformGrades, grade_platform
-from nba_ml.slates.slate import REPLAYED, SERVED
+from nba_ml.slates.slate import SERVED
 from nba_ml.slates.store import SlateStore
 from nba_ml.storage.months import MonthStore
 

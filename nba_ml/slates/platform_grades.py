@@ -15,11 +15,12 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.digest import json_digest
+from nba_ml.data.tables import REPLAYED
 from nba_ml.evaluation.grades import PUSH, RIGHT, WRONG, Proportion, outcomes, proportion
 from nba_ml.model.metrics import Interval, PredictionMetrics, measure
-from nba_ml.slates.grades import day_interval, range_text, rate_text
+from nba_ml.slates.grades import day_interval, paired_gain, range_text, rate_text
 from nba_ml.slates.platform_rows import counted_rows
-from nba_ml.slates.slate import AHEAD, REPLAYED, UNKNOWN, Made
+from nba_ml.slates.slate import AHEAD, UNKNOWN, Made
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _KEY = ["player_lookup", "game_date"]
@@ -174,20 +175,16 @@ def _paired(system: str, made: Made, rows: pd.DataFrame, asset: str, ours: pd.Da
     both = rows[rows["points"].notna()].merge(ours, on=_KEY, suffixes=("", "_ours"), validate="one_to_one")
     if both.empty:
         return
-    dates = both["game_date"].to_numpy().astype("datetime64[D]")
     theirs, mine = both["error"].abs().to_numpy(), both["signed_error"].abs().to_numpy()
     yield PairedGrade(
         system_id=system,
         made=made,
         ours=asset,
-        rows=len(both),
-        days=len(np.unique(dates)),
         mae=round(float(theirs.mean()), 6),
         our_mae=round(float(mine.mean()), 6),
         bias=round(float(both["error"].mean()), 6) + 0.0,
         our_bias=round(float(both["signed_error"].mean()), 6) + 0.0,
-        gain=round(float((theirs - mine).mean()), 6) + 0.0,
-        interval=day_interval(theirs - mine, dates),
+        **paired_gain(theirs, mine, both["game_date"]),
         hit_rate=_hit_rate(both["outcome"]),
         our_hit_rate=_hit_rate(both["outcome_ours"]),
     )

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nba_ml.data.tables import REPLAYED
 from nba_ml.model.recommendation import NO_LINE, PASS
-from nba_ml.slates.slate import AHEAD, REPLAYED, UNKNOWN, Made, made
+from nba_ml.slates.slate import AHEAD, UNKNOWN, Made, made
 
 PLACEHOLDER = 20.0
 """The points line that the platform wrote where it had none."""

@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from nba_ml.contract.digest import bytes_digest
-from nba_ml.slates.slate import AHEAD, CHALLENGER, REPLAYED, UNKNOWN, Slate, made
+from nba_ml.data.tables import REPLAYED
+from nba_ml.slates.slate import AHEAD, CHALLENGER, UNKNOWN, Slate, made
 
 
 @dataclass(frozen=True, slots=True)

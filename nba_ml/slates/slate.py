@@ -27,7 +27,7 @@ from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.times import eastern_midnight, eastern_noon
 from nba_ml.data.feature_rows import validate_rows
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import FEATURE_ROWS, GAME_FACTS, PRICES, SLATE_PREDICTIONS
+from nba_ml.data.tables import FEATURE_ROWS, GAME_FACTS, PRICES, REPLAYED, SLATE_PREDICTIONS
 from nba_ml.evaluation.shadow import shadow_predictions
 from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER, USUAL_ODDS, american_odds, recommend
 from nba_ml.registry.channel import Channel
@@ -37,7 +37,6 @@ from nba_ml.registry.systems.interface import PredictionSystem
 SERVED, SHADOW = "served", "shadow"
 AHEAD: Final = "ahead"
 UNKNOWN: Final = "tip-off unknown"
-REPLAYED: Final = "replayed"
 Made = Literal["ahead", "tip-off unknown", "replayed"]
 CHAMPION, CHALLENGER = "champion", "challenger"
 

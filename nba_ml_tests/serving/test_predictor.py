@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ from nba_ml_tests.serving.conftest import Published, bundle_with, lay_out, point
 
 Row = Callable[..., dict[str, Any]]
 
+load = partial(Predictor.load, try_apart=False)
+"""Where a fresh process that loads the model first, a second or two of it, is not the subject."""
+
 
 def serial_of(predictor: Predictor) -> int | None:
     return predictor.channel_state.serial if predictor.channel_state else None
@@ -63,19 +67,19 @@ def test_a_model_is_found_by_every_way_to_name_it(published: Published, row: Row
     name = BundleNames.of(first.model_id).manifest
     bare = root.parent / "bare"
     shutil.copytree(root / "xgboost_v1", bare)
-    expected = Predictor.load(str(root), channel="champion").predict(row())
+    expected = load(str(root), channel="champion").predict(row())
     assert (expected.model_version, expected.model_sha256) == (first.model_id, digest(first.booster))
     for predictor in (
-        Predictor.load(str(root), model_id=first.model_id),
-        Predictor.load(root.as_uri(), channel="champion"),
-        Predictor.load(str(root / name)),
-        Predictor.load((root / name).as_uri()),
-        Predictor.load(str(bare / f"{first.model_id}_manifest.json")),
-        Predictor.load(DirectoryStore(root), channel="champion"),
-        Predictor.load(os.path.relpath(root / name)),
+        load(str(root), model_id=first.model_id),
+        load(root.as_uri(), channel="champion"),
+        load(str(root / name)),
+        load((root / name).as_uri()),
+        load(str(bare / f"{first.model_id}_manifest.json")),
+        load(DirectoryStore(root), channel="champion"),
+        load(os.path.relpath(root / name)),
     ):
         assert predictor.predict(row()) == expected
-    assert Predictor.load(str(root), model_id=published.second.model_id).predict(row()) != expected
+    assert load(str(root), model_id=published.second.model_id).predict(row()) != expected
 
 
 def test_a_model_is_loaded_from_cloud_storage(published: Published, cloud_store: CloudStore, row: Row) -> None:
@@ -107,13 +111,13 @@ def test_what_names_no_model(
 ) -> None:
     """Guards against a guess: whoever names nothing gets nothing."""
     with pytest.raises(error, match=said):
-        Predictor.load(str(published.root), **arguments)
+        load(str(published.root), **arguments)
     with pytest.raises(SettingsError, match="is not a supported root"):
-        Predictor.load("s3://bucket/prefix", channel="champion")
+        load("s3://bucket/prefix", channel="champion")
     with pytest.raises(SettingsError, match="'gs:/bucket/prefix' is not a valid Cloud Storage root"):
-        Predictor.load("gs:/bucket/prefix", channel="champion")  # a folder of that name would be empty, and no wonder
+        load("gs:/bucket/prefix", channel="champion")  # a folder of that name would be empty, and no wonder
     with pytest.raises(SettingsError, match="leave out the channel"):
-        Predictor.load(published.manifest(published.first), channel="champion")
+        load(published.manifest(published.first), channel="champion")
 
 
 def test_a_pointer_that_was_removed_is_no_first_promotion(published: Published) -> None:
@@ -124,7 +128,7 @@ def test_a_pointer_that_was_removed_is_no_first_promotion(published: Published) 
     store.create(history_name(1), found.data)
     store.delete(CHAMPION)
     with pytest.raises(ChannelError, match="is missing, but its history goes up to serial 1"):
-        Predictor.load(str(published.root), channel="champion")
+        load(str(published.root), channel="champion")
 
 
 # --- what is refused --------------------------------------------------------------------------------
@@ -136,7 +140,7 @@ def refused(published: Published, said: str, **changes: bytes) -> None:
         path = {"manifest": BundleNames.of(published.first.model_id).manifest, "channel": CHAMPION}[name]
         (published.root / path).write_bytes(data)
     with pytest.raises(NbaMlError, match=said) as caught:
-        Predictor.load(str(published.root), channel="champion")
+        load(str(published.root), channel="champion")
     assert "\n" not in str(caught.value)
 
 
@@ -158,7 +162,7 @@ def test_another_whole_manifest_than_the_channel_names(published: Published) -> 
     )
     forged = (other / BundleNames.of(published.first.model_id).manifest).read_bytes()
     assert forged != path.read_bytes()
-    assert Predictor.load(str(other), model_id=published.first.model_id).model.model_id == published.first.model_id
+    assert load(str(other), model_id=published.first.model_id).model.model_id == published.first.model_id
     refused(published, "as the channel names it", manifest=forged)
 
 
@@ -170,7 +174,7 @@ def test_a_damaged_pointer(published: Published) -> None:
         for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]):
             (published.root / CHAMPION).write_bytes(damaged)
             with pytest.raises(ChannelError):
-                Predictor.load(str(published.root), channel="champion")
+                load(str(published.root), channel="champion")
             tried += 1
     assert tried == 2 * len(whole)
 
@@ -190,10 +194,10 @@ def test_a_model_of_a_newer_xgboost(trained: Trained, tmp_path: Path) -> None:
         folder = tmp_path / str(version)
         publish(DirectoryStore(folder), bundle)
         if good:
-            Predictor.load(str(folder), model_id=bundle.model_id)
+            load(str(folder), model_id=bundle.model_id)
             continue
         with pytest.raises(BundleError, match="XGBoost"):
-            Predictor.load(str(folder), model_id=bundle.model_id)
+            load(str(folder), model_id=bundle.model_id)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +219,7 @@ def test_a_record_that_lacks_what_serving_needs(
     bundle = bundle_with(trained.fitted.booster, trained.record, **change)
     publish(DirectoryStore(tmp_path), bundle)
     with pytest.raises(BundleError, match=said):
-        Predictor.load(str(tmp_path), model_id=bundle.model_id)
+        load(str(tmp_path), model_id=bundle.model_id)
 
 
 @pytest.mark.parametrize("change", [{"knots": (1.0, 2.0)}, {"levels": (0.5,)}, {"levels": (0.1, 0.9)}])
@@ -225,12 +229,12 @@ def test_a_calibration_that_does_not_fit_together(trained: Trained, tmp_path: Pa
     bundle = bundle_with(trained.fitted.booster, trained.record, calibration=calibration)
     publish(DirectoryStore(tmp_path), bundle)
     with pytest.raises(BundleError, match="a calibration that"):
-        Predictor.load(str(tmp_path), model_id=bundle.model_id)
+        load(str(tmp_path), model_id=bundle.model_id)
 
 
 def test_an_infinite_interval_is_an_error(published: Published, row: Row) -> None:
     """Guards the answer: JSON has no infinity, and a serializer that writes null for it would hide the fault."""
-    predictor = Predictor.load(str(published.root), channel="champion", try_apart=False)
+    predictor = load(str(published.root), channel="champion", try_apart=False)
     model = predictor.model
     assert isinstance(model, LoadedModel)
     endless = replace(model, calibration=model.calibration.model_copy(update={"scale": (1e308, 1e308)}))
@@ -238,6 +242,7 @@ def test_an_infinite_interval_is_an_error(published: Published, row: Row) -> Non
         endless.predict(read_rows(row()))
 
 
+@pytest.mark.slow
 def test_a_booster_that_predicts_otherwise_or_is_none(published: Published, trained: Trained, tmp_path: Path) -> None:
     """Guards the reference rows, and the parser: with every digest right, another model or a pickle is refused."""
     record = trained.record
@@ -261,9 +266,10 @@ def test_a_booster_that_predicts_otherwise_or_is_none(published: Published, trai
 # --- what is predicted ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_real_rows_as_the_predictions_asset_has_them(published: Published) -> None:
     """Guards train and serve against drifting apart: every column equal, bit for bit, one row or many at once."""
-    predictor = Predictor.load(str(published.root), channel="champion")
+    predictor = load(str(published.root), channel="champion")
     seen = 0
     for month in ("2022-01", "2022-02", "2022-03"):
         snapshot = snapshot_of(month)
@@ -289,8 +295,8 @@ def test_lines_and_what_they_mean(published: Published, trained: Trained, row: R
     sure = bundle_with(trained.fitted.booster, trained.record, calibration=calibration)
     lay_out(tmp_path / "sure", sure)
     point(DirectoryStore(tmp_path / "sure"), sure)
-    doubtful = Predictor.load(str(published.root), channel="champion")
-    predictor = Predictor.load(str(tmp_path / "sure"), channel="champion")
+    doubtful = load(str(published.root), channel="champion")
+    predictor = load(str(tmp_path / "sure"), channel="champion")
     none = predictor.predict(row(has_vegas_line=0, vegas_points_line=None))
     assert (none.recommendation, none.over_probability, none.line_margin) == ("NO_LINE", None, None)
     assert none.predicted_points is not None
@@ -312,7 +318,7 @@ def test_lines_and_what_they_mean(published: Published, trained: Trained, row: R
 
 def test_no_rows_are_no_predictions(published: Published, unseen: pa.Table) -> None:
     """Guards an evening without games."""
-    predictor = Predictor.load(str(published.root), channel="champion")
+    predictor = load(str(published.root), channel="champion")
     assert predictor.predict([]) == predictor.predict(unseen.slice(0, 0)) == []
 
 
@@ -331,12 +337,13 @@ def test_importing_the_predictor_loads_nothing_heavy() -> None:
 # --- swaps ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_swap_leaves_no_gap_and_mixes_nothing(published: Published, unseen: pa.Table) -> None:
     """Guards threads that predict while models are swapped: no error, and no record that is not one model's own."""
     rows = unseen.slice(600, 40).to_pylist()
-    predictor = Predictor.load(str(published.root), channel="champion")
+    predictor = load(str(published.root), channel="champion")
     expected = {
-        digest(bundle.booster): Predictor.load(str(published.root), model_id=bundle.model_id).predict(rows)
+        digest(bundle.booster): load(str(published.root), model_id=bundle.model_id).predict(rows)
         for bundle in (published.first, published.second)
     }
     stop, wrong, counts = threading.Event(), [], dict.fromkeys(expected, 0)
@@ -366,10 +373,10 @@ def test_a_rollout_serves_the_share_that_the_hash_gives(published: Published, un
     """Guards a rollout: each player-game by the model that every other worker gives it, and nothing is scored twice."""
     rows = unseen.slice(600, 400).to_pylist()
     ours, theirs = (
-        Predictor.load(str(published.root), model_id=bundle.model_id).predict(rows)
+        load(str(published.root), model_id=bundle.model_id).predict(rows)
         for bundle in (published.first, published.second)
     )
-    predictor = Predictor.load(str(published.root), channel="champion")
+    predictor = load(str(published.root), channel="champion")
     champion, shares = predictor.model, []
     for share in (10, 50, 100, 0):
         state = point(published.store, published.first, challenger=published.second, share=share)
@@ -390,7 +397,7 @@ def test_a_rollout_serves_the_share_that_the_hash_gives(published: Published, un
 
 def test_a_rule_is_never_served_to_everybody(published: Published) -> None:
     """Guards the platform's oldest mistake: the mock at 100% is refused by name, and what serves goes on."""
-    predictor = Predictor.load(str(published.root), channel="champion")
+    predictor = load(str(published.root), channel="champion")
     mock = ChannelModel(system_id="mock", model_id="mock", manifest_sha256=None)
     point(published.store, published.first, challenger=mock, share=0)
     assert not predictor.refresh("champion")
@@ -412,7 +419,7 @@ def test_a_channel_that_goes_back_is_not_followed(published: Published, row: Row
     """Guards against a champion long replaced that serves again, unsaid: an old copy of the pointer, a stale read."""
     old = (published.root / CHAMPION).read_bytes()
     point(published.store, published.second)
-    predictor = Predictor.load(str(published.root), channel="champion")
+    predictor = load(str(published.root), channel="champion")
     new = (published.root / CHAMPION).read_bytes()
     (published.root / CHAMPION).write_bytes(old)
     with pytest.raises(
@@ -430,6 +437,7 @@ def test_a_channel_that_goes_back_is_not_followed(published: Published, row: Row
     assert serial_of(predictor) == 1
 
 
+@pytest.mark.slow
 def test_a_watch_swaps_survives_and_recovers(published: Published, row: Row) -> None:
     """Guards the unattended worker: a bad champion is not served, said, and forgotten once a good one is there."""
     said: list[WatchStatus] = []
@@ -473,7 +481,7 @@ def test_a_store_that_cannot_be_reached_leaves_the_model(published: Published, r
             return super().read(name)
 
     store = Down(published.root)
-    predictor = Predictor.load(store, channel="champion")
+    predictor = load(store, channel="champion")
     expected = predictor.predict(row())
     store.down = True
     with pytest.raises(PublicationError):
@@ -481,6 +489,7 @@ def test_a_store_that_cannot_be_reached_leaves_the_model(published: Published, r
     assert predictor.predict(row()) == expected
 
 
+@pytest.mark.slow
 def test_a_new_model_that_kills_the_parser_kills_another_process(published: Published) -> None:
     """Guards the serving process itself: the new model is loaded by a fresh process before this one."""
     predictor = Predictor.load(str(published.root), channel="champion")

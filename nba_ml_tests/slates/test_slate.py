@@ -18,13 +18,12 @@ from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.times import eastern_noon
 from nba_ml.data.snapshot import MonthRows, take_snapshot
-from nba_ml.data.tables import SLATE_PREDICTIONS, SLATE_ROWS
+from nba_ml.data.tables import REPLAYED, SLATE_PREDICTIONS, SLATE_ROWS
 from nba_ml.registry.channel import Share
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.slates.rows import with_tip_offs
 from nba_ml.slates.slate import (
     AHEAD,
-    REPLAYED,
     UNKNOWN,
     Made,
     Slate,

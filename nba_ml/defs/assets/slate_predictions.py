@@ -7,14 +7,14 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from nba_ml.data.tables import SLATE_PREDICTIONS
+from nba_ml.data.tables import REPLAYED, SLATE_PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.slates.operations import Predicted, PredictionTable, Sent, SlateContext, predict_slate, send_slate
 from nba_ml.slates.rows import SlateRows
-from nba_ml.slates.slate import RECOMMENDATIONS, REPLAYED, highest_edges, served_counts
+from nba_ml.slates.slate import RECOMMENDATIONS, highest_edges, served_counts
 from nba_ml.slates.store import SlateStore
 from nba_ml.sources.job_costs import recorded_jobs
 

@@ -10,6 +10,7 @@ Runs of the command line are left out: it reports to the person who started it.
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import dagster as dg
@@ -143,6 +144,7 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
         "link": f"{ui_url}/runs/{run_id}" if ui_url else "",
     }
     checks = list(_failed_checks(instance, run_id))
+    listed = "\n".join(f"{each.asset_key.to_user_string()}.{each.check_name}: {each.description}" for each in checks)
     if run.status is dg.DagsterRunStatus.FAILURE:
         failure = first_failure(instance, run_id)
         asset = failure.step.removesuffix(_CHECKS) if failure else ""
@@ -152,30 +154,27 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
         return Notice(
             level="error",
             title=f"{asset or run.job_name}{of_when} failed",
-            said=_in_words(checks) if stopped else error,
+            said=listed if stopped else error,
             next_step=f"Open the run in the UI. When the cause is mended, {_goes_on(run, asset, partition)}.",
             asset=asset,
             **place,
         )
     if not checks:
         return None
+    notice = partial(Notice, said=listed, **place)
     if any(each.asset_key == dg.AssetKey(PUBLISHER) and each.check_name == PUBLISHED for each in checks):
-        return Notice(
+        return notice(
             level="error",
             title=f"The model{of_when} was refused and is not published",
-            said=_in_words(checks),
             next_step="The champion continues to serve. Each check says what to do; then materialise the month again.",
             asset=PUBLISHER,
-            **place,
         )
     assets = ", ".join(dict.fromkeys(check.asset_key.to_user_string() for check in checks))
-    return Notice(
+    return notice(
         level="warning",
         title=f"{len(checks)} check(s) on {assets}{of_when} failed in a run that is green",
-        said=_in_words(checks),
         next_step="Each check says what to do; the Checks tab of the asset in the UI has the numbers.",
         asset=assets,
-        **place,
     )
 
 
@@ -208,7 +207,3 @@ def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> Iterator[dg.Ass
             found = entry.dagster_event.asset_check_evaluation_data
             if not found.passed and found.severity is dg.AssetCheckSeverity.ERROR:
                 yield found
-
-
-def _in_words(checks: list[dg.AssetCheckEvaluation]) -> str:
-    return "\n".join(f"{each.asset_key.to_user_string()}.{each.check_name}: {each.description}" for each in checks)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
 from nba_ml.contract.errors import BundleError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
@@ -33,6 +34,7 @@ from nba_ml.serving.http.service import _end_at_hang_up, app_of, create_app
 from nba_ml.serving.predictor import Serving
 from nba_ml.storage.cloud import CloudStore
 from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.cloud.gcs import NOT_INSTALLED, emulator_client, emulator_program, make_bucket, running_server
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.faults.summary import PREFIX
@@ -50,9 +52,14 @@ KEYS = ("player_lookup", "game_date", "game_id")
 @pytest.fixture
 def client(published: Published) -> Iterator[Client]:
     """A service on the champion, with small limits."""
-    limits = Limits(body_bytes=100_000, rows=60)
-    with running(create_app(str(published.root), channel="champion", limits=limits)) as client:
+    with running(app_on(str(published.root), limits=Limits(body_bytes=100_000, rows=60))) as client:
         yield client
+
+
+def app_on(source: str | ObjectStore, refresh_seconds: float = 60.0, limits: Limits = Limits()) -> Starlette:  # noqa: B008
+    """The service on the champion as `create_app` makes it, without a fresh process that loads each model first."""
+    predictor = Predictor.load(source, channel="champion", try_apart=False)
+    return app_of(predictor, channel="champion", refresh_seconds=refresh_seconds, limits=limits)
 
 
 def as_json(row: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +83,7 @@ def problem(answer: Answer, status: int) -> dict[str, Any]:
 
 def test_one_player_and_a_slate(client: Client, published: Published, row: Row, unseen: pa.Table) -> None:
     """Guards the two forms of a request: the records are the predictor's own."""
-    predictor = Predictor.load(str(published.root), channel="champion")
+    predictor = Predictor.load(str(published.root), channel="champion", try_apart=False)
     assert client.predict(as_json(row())).json == predictor.predict(row()).to_json()
     rows = unseen.slice(400, 60).to_pylist()
     found = client.predict({"rows": [as_json(each) for each in rows]}).json
@@ -84,10 +91,11 @@ def test_one_player_and_a_slate(client: Client, published: Published, row: Row, 
     assert client.predict({"rows": []}).json == {"predictions": []}
 
 
+@pytest.mark.slow
 def test_ten_thousand_real_rows_through_the_service(published: Published) -> None:
     """Guards the way through JSON and back: every value equal to `predictions`, bit for bit, on every row."""
     seen = 0
-    with running(create_app(str(published.root), channel="champion")) as client:
+    with running(app_on(str(published.root))) as client:
         for month in ("2022-01", "2022-02", "2022-03"):
             snapshot = snapshot_of(month)
             expected = with_none(make_predictions(snapshot, published.model, month, V2_33FEATURES, threads=1).table)
@@ -129,7 +137,7 @@ def test_health_is_of_one_moment(published: Published) -> None:
             self.refresh("champion")
             return now
 
-    restless = Restless.load(str(published.root), channel="champion")
+    restless = Restless.load(str(published.root), channel="champion", try_apart=False)
     with running(app_of(restless, channel="champion", refresh_seconds=86_400, limits=Limits())) as client:
         for _ in range(3):
             said = client.get("/health").json
@@ -329,7 +337,7 @@ def test_fuzzed_values(published: Published, row: Row, record_property: Record, 
     if share:
         point(published.store, published.first, challenger=published.second, share=share)
 
-    with running(create_app(str(published.root), channel="champion")) as client:
+    with running(app_on(str(published.root))) as client:
 
         @settings(max_examples=examples(400))
         @given(changes=st.dictionaries(names, json_values, min_size=1, max_size=3))
@@ -359,7 +367,7 @@ def test_half_a_surrogate_pair_is_refused_by_name(published: Published, row: Row
         point(published.store, published.first, challenger=published.second, share=share)
     good = json.dumps(as_json(row()))
     bad = json.dumps(as_json(row(player_lookup="\ud800", game_id="2025\udfff")))
-    with running(create_app(str(published.root), channel="champion")) as client:
+    with running(app_on(str(published.root))) as client:
         errors = problem(client.post("/predict", f'{{"rows": [{good}, {bad}]}}'.encode()), 422)["errors"]
         assert [(error["row"], error["field"]) for error in errors] == [(1, "player_lookup"), (1, "game_id")]
         assert client.post("/predict", good.encode()).status == 200
@@ -382,7 +390,7 @@ class Unsteady(DirectoryStore):
 def test_the_store_goes_down_while_serving(published: Published, row: Row, caplog: pytest.LogCaptureFixture) -> None:
     """Guards the evening on which Cloud Storage is down: what is loaded serves on, and health says so."""
     store = Unsteady(published.root)
-    app = create_app(store, channel="champion", refresh_seconds=0.02)
+    app = app_on(store, refresh_seconds=0.02)
     with caplog.at_level(logging.INFO, "nba_ml.serving"), running(app) as client:
         before = client.predict(as_json(row())).json
         store.down = True
@@ -401,6 +409,7 @@ def test_the_store_goes_down_while_serving(published: Published, row: Row, caplo
     assert {"refresh failed", "refreshed"} <= {record.message for record in caplog.records}
 
 
+@pytest.mark.slow
 def test_cloud_storage_goes_down_while_serving(published: Published, row: Row) -> None:
     """Guards the same with Google's library and a server that is really gone: its retries hold up nobody."""
     if emulator_program() is None:
@@ -473,6 +482,7 @@ def served(root: Path, *options: str) -> Iterator[Server]:
             server.process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_the_process_serves_logs_and_ends_gracefully(published: Published, row: Row, how: signal.Signals) -> None:
     """Guards a deployment: a request under way when the end comes is answered, every line is JSON, no traceback."""
@@ -525,6 +535,7 @@ def test_a_log_that_cannot_be_written_is_a_line_and_no_traceback(capsys: pytest.
     assert said == "A line of the log (answered) is lost: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.slow
 def test_many_clients_and_broken_ones(published: Published, row: Row) -> None:
     """Guards the process: clients that hang up, send nonsense or 100,000 rows do not disturb the others."""
     body = json.dumps(as_json(row())).encode()
@@ -562,6 +573,7 @@ def test_many_clients_and_broken_ones(published: Published, row: Row) -> None:
     assert not any(line["level"] == "error" for line in server.lines), server.lines[-5:]
 
 
+@pytest.mark.slow
 def test_the_command_refuses_in_one_paragraph(published: Published) -> None:
     """Guards the terminal: no model, an address that is taken, a wrong option: exit code 2 and words."""
     code = "from nba_ml.cli.serve import serve; serve()"
