@@ -46,6 +46,13 @@ def _published_here() -> str:
     return Settings.from_environment().artifact_root
 
 
+def _from_environment(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The tokens; refused as an option, which every user of the machine can see."""
+    if context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("Give tokens in NBA_ML_TOKENS: others on this machine can see a command's options.")
+    return value
+
+
 @click.command(short_help="Serve predictions over HTTP.")
 @click.option(
     "--source",
@@ -79,6 +86,8 @@ def _published_here() -> str:
     type=click.IntRange(1, 1_000),
     help="Maximum concurrent connections per address. A reverse proxy counts as one address.",
 )
+@click.option("--terse", is_flag=True, help="Name the fields of a refused row, and none of its values.")
+@click.option("--tokens", envvar="NBA_ML_TOKENS", hidden=True, callback=_from_environment)
 @click.pass_context
 def serve(
     context: click.Context,
@@ -92,6 +101,8 @@ def serve(
     max_rows: int,
     max_body_bytes: int,
     client_connections: int,
+    terse: bool,
+    tokens: str | None,
 ) -> None:
     """Serve predictions over HTTP: POST /predict, GET /docs, GET /health, GET /metrics, GET /openapi.json.
 
@@ -99,12 +110,15 @@ def serve(
     any of these is wrong, the service does not start; there is no fallback. Ctrl-C, SIGTERM or a closed terminal
     finishes the open requests first.
 
+    With NBA_ML_TOKENS, requests for predictions and metrics need one of these tokens: Authorization: Bearer TOKEN.
+
     \b
     nba-ml serve --source gs://bucket/prefix --port 8080
     curl -s localhost:8080/health
     """
     with _in_words(debug=bool(context.find_root().obj)):
         try:
+            from nba_ml.serving.http.access import Access
             from nba_ml.serving.http.limits import Limits
             from nba_ml.serving.http.service import create_app
             from nba_ml.serving.http.service import serve as serve_app
@@ -125,6 +139,7 @@ def serve(
             refresh_seconds=refresh_seconds,
             threads=threads,
             limits=Limits(body_bytes=max_body_bytes, rows=max_rows, client_connections=client_connections),
+            access=Access.of(tokens, terse=terse),
         )
         serve_app(app, host, port)
 

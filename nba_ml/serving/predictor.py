@@ -86,6 +86,11 @@ class Predictor:
         return self._current
 
     @property
+    def root(self) -> str:
+        """The address of the store, with a slash at its end."""
+        return self._store.uri("x").removesuffix("x")
+
+    @property
     def model(self) -> Loaded:
         """The model that serves now: the champion, where a channel names it."""
         return self.serving.model

@@ -277,6 +277,21 @@ def _unknown_names(names: Iterable[object], row: int | None) -> Iterator[Fault]:
         yield Fault(row, None, f"{more:,} more names are not features of {V2_33FEATURES.name}")
 
 
+def without_values(fault: Fault) -> Fault:
+    """A fault that says what its field has to be, and not what was given."""
+    name = fault.field
+    if name is None or name not in _KNOWN:
+        known = name is None
+        return Fault(fault.row, name, "is not an object of names and values" if known else "is not a known feature")
+    if name in KEYS:
+        rule = "a date such as 2025-01-15" if name == "game_date" else f"text of 1 to {LONGEST_KEY} characters"
+        return Fault(fault.row, name, f"must be {rule}, or null")
+    feature = V2_33FEATURES[name]
+    rule = "0 or 1" if feature.unit == "0/1" else f"a number, {feature.low:g} to {feature.high:g} ({feature.unit})"
+    agrees = f": 1 with a {LINE}, 0 without" if name == FLAG else ""
+    return Fault(fault.row, name, f"must be {rule}{', or null' if feature.nullable else ''}{agrees}")
+
+
 def _contradiction(row: Mapping[str, Any]) -> str:
     if row[FLAG]:
         return f"is 1, and {LINE} is null. Give the line, or 0 if no book has one"

@@ -104,6 +104,7 @@ _LINE_AS_FLAGGED: dict[str, Any] = {
 
 _PROBLEMS = {
     HTTPStatus.BAD_REQUEST: "The body is not valid JSON, or was cut off.",
+    HTTPStatus.UNAUTHORIZED: "The service has tokens, and the request has none of them.",
     HTTPStatus.REQUEST_TIMEOUT: "The body took too long to arrive.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too many bytes, values or rows.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "A content type other than application/json, or a compressed body.",
@@ -159,7 +160,7 @@ def document(limits: Limits) -> dict[str, Any]:
             "/health": {"get": _get("health", "Whether a verified model is loaded, and which one.", "Health")},
             "/metrics": {"get": _get("metrics", "Counters in Prometheus' text format.", None)},
         },
-        "components": {"schemas": components},
+        "components": {"schemas": components, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
     }
 
 
@@ -181,6 +182,7 @@ def _predict(explained_rows: int) -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": "Predict one player or a slate.",
+        "security": [{}, {"token": []}],
         "parameters": [
             {
                 "name": "explain",

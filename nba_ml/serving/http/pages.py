@@ -47,10 +47,10 @@ def page_routes(
         return _html(api)
 
     async def model_page(_: Request) -> Response:
-        return _html(_model(serving()))
+        return _html(_model(serving(), tokens))
 
     async def health_page(_: Request) -> Response:
-        return _html(_health(health()))
+        return _html(_health(health(), tokens))
 
     def static(name: str, kind: str, content: str | bytes) -> Route:
         async def page_file(_: Request) -> Response:
@@ -123,13 +123,13 @@ def _api(document: dict[str, Any], tokens: bool) -> str:
     )
 
 
-def _model(serving: Serving) -> str:
+def _model(serving: Serving, tokens: bool) -> str:
     sections = [("Champion" if serving.state else "Model", list(_facts_of(serving.model)))]
     if serving.challenger is not None and serving.state is not None:
         share = ("share", f"{serving.state.share}% of the player-games")
         sections.append(("Challenger", [*_facts_of(serving.challenger), share]))
     lead = "What serves now. Each prediction names the model that made it."
-    return _render("facts", title="Model", here="Model", base="../", lead=lead, sections=sections)
+    return _render("facts", title="Model", here="Model", base="../", tokens=tokens, lead=lead, sections=sections)
 
 
 def _facts_of(model: Loaded) -> Iterator[tuple[str, str]]:
@@ -164,7 +164,7 @@ def _at(record: Mapping[str, Any], *names: str) -> Any:
     return found
 
 
-def _health(health: Health) -> str:
+def _health(health: Health, tokens: bool) -> str:
     ok = "ok: a verified model serves."
     degraded = "degraded: the loaded model serves on, but it may no longer be the champion."
     content = health.model_dump(mode="json")
@@ -172,7 +172,7 @@ def _health(health: Health) -> str:
     sections = [("Service", _rows(content))]
     sections += [(name.capitalize(), _rows(each)) for name, each in nested.items() if each is not None]
     lead = f"Status {ok if health.status == 'ok' else degraded}"
-    return _render("facts", title="Health", here="Health", base="../", lead=lead, sections=sections)
+    return _render("facts", title="Health", here="Health", base="../", tokens=tokens, lead=lead, sections=sections)
 
 
 def _rows(content: Mapping[str, Any]) -> Rows:

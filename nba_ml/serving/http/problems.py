@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
+from urllib.parse import unquote
 
 from starlette.responses import Response
 
 from nba_ml.serving.http.answers import ProblemDocument
 from nba_ml.serving.rows import Fault
+
+_PATH = re.compile(r"""(?:(?<!\w)file://|(?<![\w.:/]))/[^\s'"`,;()<>]*?([^\s/'"`,;()<>]+)(?=[\s'"`,;()<>]|$)""")
+"""An absolute path in a text, and its last part."""
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -32,3 +37,15 @@ class Problem(Exception):  # noqa: N818 - RFC 9457 calls it so
         )
         content = document.model_dump_json(exclude=None if self.faults else {"errors"})
         return Response(content, self.status.value, headers, MEDIA_TYPE)
+
+
+def without_paths(text: str, root: str) -> str:
+    """An error's text for a stranger: names below the store's root, and of other files the last part only.
+
+    Args:
+        root: the address of the store, `file:///srv/models/` or `gs://bucket/prefix/`.
+    """
+    for each in (root, unquote(root.removeprefix("file://"))):
+        if len(each) > 1:
+            text = text.replace(each, "").replace(each.rstrip("/"), "the store")
+    return _PATH.sub(r"\1", text)

@@ -33,6 +33,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.serving.http.access import Access, Guarded
 from nba_ml.serving.http.connections import Connections
 from nba_ml.serving.http.limits import SWITCH_SECONDS, Limits
 from nba_ml.serving.http.logs import LOGGER, log_as_json, say
@@ -86,6 +87,7 @@ def create_app(
     refresh_seconds: float = 60.0,
     threads: int | None = 1,
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    access: Access = Access(),  # noqa: B008 - frozen
 ) -> Starlette:
     """The service over a published model, which is loaded and verified before this returns.
 
@@ -93,18 +95,26 @@ def create_app(
         source, channel, model_id, threads: as in `Predictor.load`.
         refresh_seconds: how often a channel is read; the model that it names then serves without a gap.
         limits: what a request may be.
+        access: who may ask.
 
     Raises:
         NbaMlError: as in `Predictor.load` and `Predictor.watch`. There is no service without a verified model.
     """
     require_period(refresh_seconds)
     predictor = Predictor.load(source, channel=channel, model_id=model_id, threads=threads)
-    return app_of(predictor, channel=channel, refresh_seconds=refresh_seconds, limits=limits)
+    return app_of(predictor, channel=channel, refresh_seconds=refresh_seconds, limits=limits, access=access)
 
 
-def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float, limits: Limits) -> Starlette:
+def app_of(
+    predictor: Predictor,
+    *,
+    channel: str | None,
+    refresh_seconds: float,
+    limits: Limits,
+    access: Access = Access(),  # noqa: B008 - frozen
+) -> Starlette:
     """The service over a predictor; it follows the channel while it runs, if there is one."""
-    state = ServiceState(predictor)
+    state = ServiceState(predictor, access)
     predicting = _Predicting(state, limits)
 
     @asynccontextmanager
@@ -148,9 +158,9 @@ def app_of(predictor: Predictor, *, channel: str | None, refresh_seconds: float,
             Route("/health", health),
             Route("/metrics", metrics),
             Route("/openapi.json", openapi),
-            *page_routes(description, lambda: predictor.serving, state.health, tokens=False),
+            *page_routes(description, lambda: predictor.serving, state.health, tokens=bool(access.digests)),
         ],
-        middleware=[Middleware(_Observed, metrics=state.metrics)],
+        middleware=[Middleware(_Observed, metrics=state.metrics), Middleware(Guarded, access=access)],
         exception_handlers=handlers,
         lifespan=lifespan,
     )

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from nba_ml.contract.errors import FeatureRowsError, NbaMlError
+from nba_ml.serving.http.access import Access
 from nba_ml.serving.http.answers import (
     EXPLAINED,
     EXPLAINED_SLATE,
@@ -28,21 +29,24 @@ from nba_ml.serving.http.answers import (
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.logs import say
 from nba_ml.serving.http.metrics import ServiceMetrics
-from nba_ml.serving.http.problems import Problem
+from nba_ml.serving.http.problems import Problem, without_paths
 from nba_ml.serving.http.requests import parse_rows, require_few
 from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.predictor import Predictor, Serving
-from nba_ml.serving.rows import FeatureRows, read_rows
+from nba_ml.serving.rows import FeatureRows, read_rows, without_values
 from nba_ml.serving.watch import Watch, WatchStatus
 
 P = TypeVar("P", bound=Prediction)
+
+_TERSE = "Rows break the contract. No predictions were made: correct these fields, or leave their rows out."
 
 
 class ServiceState:
     """What the routes share."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, access: Access = Access()) -> None:  # noqa: B008 - frozen
         self.predictor = predictor
+        self._terse = access.terse
         self.watch: Watch | None = None
         self.metrics = ServiceMetrics(predictor, lambda: self.watch)
         self._started = time.monotonic()
@@ -78,9 +82,13 @@ class ServiceState:
             records = make(read_rows(given, line_as_flagged=True))
         except FeatureRowsError as error:
             self.metrics.refused(error.faults)
+            if self._terse:
+                faults = [without_values(each) for each in error.faults]
+                raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, _TERSE, faults) from None
             raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.faults) from None
         except NbaMlError as error:
-            raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
+            detail = without_paths(str(error), self.predictor.root)
+            raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, detail) from error
         served = Counter((record.model_version, record.model_sha256) for record in records)
         for (version, _), count in served.items():
             self.metrics.predicted(version, count)
@@ -95,7 +103,10 @@ class ServiceState:
         following = watch is None or (watch.alive and not overdue and watch.status.failure is None)
         channel = None
         if watch is not None:
-            channel = ChannelHealth(**_channel(serving), following=watch.alive, overdue=overdue, **asdict(watch.status))
+            status = asdict(watch.status)
+            if watch.status.failure is not None:
+                status["failure"] = without_paths(watch.status.failure, self.predictor.root)
+            channel = ChannelHealth(**_channel(serving), following=watch.alive, overdue=overdue, **status)
         return Health(
             status="ok" if following else "degraded",
             loaded=True,
