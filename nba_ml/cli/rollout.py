@@ -222,7 +222,7 @@ def register(
     is refused. Needs the learner's extra: nba_ml[catboost] or nba_ml[lightgbm].
     """
     from nba_ml.registry.learners.missing import policy_of
-    from nba_ml.registry.registration import features_of
+    from nba_ml.registry.registration import features_of, read_model_file
     from nba_ml.registry.registration import register as put
     from nba_ml.registry.systems.interface import TrainingExtent
 
@@ -238,7 +238,7 @@ def register(
         )
     model = put(
         release_context(),
-        file.read_bytes(),
+        read_model_file(file),
         TrainingExtent(fitted, given),
         missing=None if missing is None else policy_of(missing),
         features=None if features is None else features_of(features),

@@ -21,3 +21,45 @@ with CatBoost, and uses 150 MB of that."""
 
 TRIAL_CPU_SECONDS = 120
 """Processor time of that process. It takes 1 to 3 seconds."""
+
+STATE_BYTES = 2**20
+"""Of a channel's pointer or a state in its history. They have 1 kB."""
+
+MANIFEST_BYTES = 4 * 2**20
+"""Of a manifest. They have 90 kB, most of it the verdict's checks."""
+
+RECORD_BYTES = 4 * 2**20
+"""Of the record that is published with a model. It has 30 kB."""
+
+OBJECT_BYTES = 256 * 2**20
+"""Of any other object of a store: a month's tables and reports, slates. The largest have 2 MB."""
+
+TEXT_BYTES = 2**20
+"""Of a file of settings: limits in TOML, a mapping of an import, a policy for missing values."""
+
+DATA_BYTES = 512 * 2**20
+"""Of a file of data: box scores, lines, a schedule, a file to import, also after unzipping. A month has 1 MB, all
+seasons since 1947 some 100."""
+
+PARQUET_ROWS = 20_000_000
+"""Of a Parquet file, as its footer states. All seasons since 1947 have 1.5 million rows of box scores."""
+
+PARQUET_MEMORY_BYTES = 4 * 2**30
+"""Of a Parquet file's columns before compression, as its footer states."""
+
+
+def object_limit(name: str) -> int:
+    """The most bytes that an object of a store may have, by its name."""
+    folder, _, file = name.rpartition("/")
+    if folder.partition("/")[0] == "channels":
+        return STATE_BYTES
+    if file.endswith("_manifest.json"):
+        return MANIFEST_BYTES
+    if file.endswith("_metadata.json"):
+        return RECORD_BYTES
+    if folder == "boosters" or folder.endswith(_MODEL_FOLDERS):
+        return MODEL_BYTES
+    return OBJECT_BYTES
+
+
+_MODEL_FOLDERS = ("xgboost_v1", "catboost_v8", "xgboost_registered", "lightgbm_registered")

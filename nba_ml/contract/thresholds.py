@@ -13,6 +13,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.limits import TEXT_BYTES
+from nba_ml.contract.reading import read_text
 
 SUBSTANTIAL, COMPLETE = 0.80, 0.95
 """Minimum coverage to train on a month, and to call it complete. Below 80% the rows are not a representative sample
@@ -210,11 +212,11 @@ class Thresholds(BaseModel):
             SettingsError: the file does not exist or is not TOML, or it has an unknown name or an invalid value.
         """
         try:
-            return cls.model_validate(tomllib.loads(path.read_text()))
+            return cls.model_validate(tomllib.loads(read_text(path, TEXT_BYTES)))
         except OSError as error:
             raise SettingsError(
-                f"NBA_ML_THRESHOLDS is {path}, which cannot be read ({error.strerror}). Set it to a TOML file of "
-                "limits, or unset it to use the defaults."
+                f"NBA_ML_THRESHOLDS is {path}, which cannot be read ({error.strerror or error}). Set it to a TOML file "
+                "of limits, or unset it to use the defaults."
             ) from error
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -26,6 +26,8 @@ import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.limits import MODEL_BYTES
+from nba_ml.contract.reading import read_file
 from nba_ml.registry.booster_structure import StructureError, inspect_booster
 
 Row = Sequence[float | None]
@@ -150,7 +152,7 @@ def _model_bytes(model: str) -> bytes:
         decoded = base64.b64decode(model, validate=True)
     except (binascii.Error, ValueError):
         decoded = b""
-    return decoded if decoded.startswith(b"{") else Path(model).read_bytes()
+    return decoded if decoded.startswith(b"{") else read_file(Path(model), MODEL_BYTES)
 
 
 def main() -> int:

@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 from nba_ml.contract.errors import BundleError, ReleaseError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.limits import MODEL_BYTES, TEXT_BYTES
+from nba_ml.contract.reading import read_file, read_text
 from nba_ml.model.calibration import Calibration, calibrate
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import ChannelModel
@@ -167,6 +169,18 @@ def _confirm_target(
         )
 
 
+def read_model_file(path: Path) -> bytes:
+    """A model file to register.
+
+    Raises:
+        BundleError: it cannot be read, is too large, or is not an ordinary file.
+    """
+    try:
+        return read_file(path, MODEL_BYTES)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error}.") from error
+
+
 def features_of(text: str) -> FeatureVersion:
     """The feature version that --features states: its name, or a file with its names (one per line, or a JSON list).
 
@@ -181,7 +195,10 @@ def features_of(text: str) -> FeatureVersion:
             f"--features {text} is neither a feature version of the contract ({', '.join(VERSIONS)}) nor a file of "
             "feature names, one per line."
         )
-    written = path.read_text(encoding="utf-8")
+    try:
+        written = read_text(path, TEXT_BYTES)
+    except OSError as error:
+        raise BundleError(f"--features {path} cannot be read: {error}.") from error
     try:
         names = tuple(json.loads(written))
     except (ValueError, TypeError):

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nba_ml.contract.errors import SlateError
 from nba_ml.data.tables import GAME_FACTS, SLATE_PREDICTIONS
 from nba_ml.slates.grades import SlateGrades
 from nba_ml.slates.slate import Slate, SlateReport, current_version
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
+from nba_ml.storage.parquet import read_parquet, write_sealed_parquet
 
 FOLDER = "slates"
 GRADES = "slate_grades"
@@ -137,7 +137,7 @@ def read_slate(data: bytes, uri: str) -> Slate:
         SlateError: the file is not Parquet, has another format, or does not match its digest.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        table = read_parquet(data)
         facts = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
         report = SlateReport.model_validate_json(facts["nba_ml.report"])
         created_at = datetime.fromisoformat(facts["nba_ml.created_at"])
@@ -168,7 +168,4 @@ def _name(day: date, number: int) -> str:
 
 
 def _parquet(table: pa.Table, facts: dict[str, str]) -> bytes:
-    sink = pa.BufferOutputStream()
-    metadata = {f"nba_ml.{key}": value for key, value in facts.items()}
-    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
-    return bytes(sink.getvalue())
+    return write_sealed_parquet(table.replace_schema_metadata({f"nba_ml.{key}": value for key, value in facts.items()}))

@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from nba_ml.contract import season
 from nba_ml.contract.digest import bytes_digest, json_digest
 from nba_ml.contract.errors import MonthError, SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
+from nba_ml.contract.limits import DATA_BYTES
+from nba_ml.contract.reading import read_file
 from nba_ml.contract.teams import team_code
 from nba_ml.data.box_scores import (
     PLAYER_GAME_COLUMNS,
@@ -37,6 +38,7 @@ from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
 from nba_ml.sources.upcoming import UpcomingTables
+from nba_ml.storage.parquet import parquet_schema, read_parquet
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
 
@@ -253,9 +255,10 @@ class EmbeddedFeatureSource:
 
     def _bytes(self, file: Path) -> bytes:
         try:
-            return file.read_bytes()
+            return read_file(file, DATA_BYTES, within=Path(self.data))
         except OSError as error:
-            raise SourceDataError(f"{file} cannot be read ({error.strerror}). Check its permissions.") from error
+            reason = error.strerror or error
+            raise SourceDataError(f"{file} cannot be read ({reason}). Check the file and its permissions.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +297,9 @@ def _read_lines(file: Path) -> pa.Table:
 
 def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
-        available = pq.read_schema(file).names
-        return pq.read_table(file, columns=[name for name in columns if name in available], partitioning=None)
+        data = read_file(file, DATA_BYTES, within=file.parent.parent)
+        available = parquet_schema(data).names
+        return read_parquet(data, [name for name in columns if name in available])
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceDataError(
             f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."

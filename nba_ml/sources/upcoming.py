@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_of_id
+from nba_ml.contract.limits import DATA_BYTES
+from nba_ml.contract.reading import read_file, read_text
 from nba_ml.data.upcoming import UpcomingGame, game_type_on, is_out
 from nba_ml.sources.importers import values
+from nba_ml.storage.parquet import read_parquet
 
 SCHEDULE, ROSTERS, INJURY_REPORTS = "schedule", "rosters", "injury_reports"
 
@@ -199,17 +201,18 @@ def _read(file: Path) -> list[Row]:
 
 
 def _parquet(file: Path) -> list[Row]:
-    rows: list[Row] = pq.read_table(file, partitioning=None).to_pylist()
+    rows: list[Row] = read_parquet(read_file(file, DATA_BYTES, within=file.parent.parent)).to_pylist()
     return rows
 
 
 def _csv(file: Path) -> list[Row]:
-    rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8-sig"), newline=""), strict=True))
+    content = read_text(file, DATA_BYTES, within=file.parent.parent)
+    rows = list(csv.DictReader(io.StringIO(content, newline=""), strict=True))
     return [{(name or "").strip(): value for name, value in row.items()} for row in rows if any(row.values())]
 
 
 def _json(file: Path) -> list[Row]:
-    content = file.read_text(encoding="utf-8-sig")
+    content = read_text(file, DATA_BYTES, within=file.parent.parent)
     rows = json.loads(content) if content.lstrip()[:1] == "[" else [json.loads(e) for e in content.splitlines() if e]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("not a list of records")

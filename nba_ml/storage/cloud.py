@@ -18,6 +18,7 @@ subject of `cloud_errors`. No Dagster, and no look at the environment: finding c
 from __future__ import annotations
 
 import http.client
+import io
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
 from google.cloud.storage.retry import DEFAULT_RETRY
 
 from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.contract.limits import object_limit
 from nba_ml.storage.cloud_errors import Place, is_policy, is_rate_limit, not_logged_in, refusal
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, StoredObject, check_name, check_prefix
 
@@ -121,8 +123,9 @@ class CloudStore:
 
         def download() -> StoredObject:
             blob = self._bucket.blob(key)
-            data = blob.download_as_bytes(timeout=self._timeout, retry=None)
-            return StoredObject(data, _generation_told(blob))
+            received = _Bounded(self.uri(name), object_limit(name))
+            blob.download_to_file(received, timeout=self._timeout, retry=None)
+            return StoredObject(received.getvalue(), _generation_told(blob))
 
         with self._explained("read", self.uri(name)):
             try:
@@ -320,6 +323,23 @@ def open_cloud_store(uri: str, client: Client | None = None, billing_project: st
         except (auth.GoogleAuthError, ValueError, OSError) as error:
             raise not_logged_in(uri, error) from error
     return CloudStore(bucket, prefix, client, billing_project=billing_project)
+
+
+class _Bounded(io.BytesIO):
+    """What a download is written to; raises PublicationError as soon as it is more than is allowed."""
+
+    def __init__(self, uri: str, most: int) -> None:
+        super().__init__()
+        self._uri = uri
+        self._most = most
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self._most:
+            raise PublicationError(
+                f"{self._uri} has more than the {self._most:,} bytes that are read of an object of that name. "
+                "Find out what wrote it, and restore the object."
+            )
+        return super().write(data)
 
 
 class _OtherGeneration(Exception):  # noqa: N818 - a finding on its way to becoming an error, or not

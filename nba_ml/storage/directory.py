@@ -27,6 +27,8 @@ from io import FileIO
 from pathlib import Path
 
 from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.contract.limits import object_limit
+from nba_ml.contract.reading import read_file
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, StoredObject, check_name, check_prefix
 
 _STAGING_PREFIX = ".staged-"
@@ -68,7 +70,7 @@ class DirectoryStore:
         path = self._path(name)
         with self._explained("read", path):
             try:
-                data = path.read_bytes()
+                data = read_file(path, object_limit(name), within=self.root)
             except FileNotFoundError:
                 return None
         return StoredObject(data, _generation(data))

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, TypeAdapter
 
 from nba_ml.contract.digest import HasDigest, bytes_digest
 from nba_ml.contract.errors import MissingMonthsError, StaleInputError
 from nba_ml.storage.objects import ObjectStore
+from nba_ml.storage.parquet import parquet_schema, read_parquet, write_sealed_parquet
 
 Value = TypeVar("Value", bound=HasDigest)
 
@@ -154,22 +154,18 @@ class MonthStore:
 
 def parquet_bytes(table: pa.Table, facts: Mapping[str, str]) -> bytes:
     """A table as Parquet, with facts in its schema's metadata."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.replace_schema_metadata({f"nba_ml.{k}": v for k, v in facts.items()}), sink, compression="zstd"
-    )
-    return bytes(sink.getvalue())
+    return write_sealed_parquet(table.replace_schema_metadata({f"nba_ml.{k}": v for k, v in facts.items()}))
 
 
 def parquet_table(data: bytes, columns: Sequence[str] | None) -> tuple[pa.Table, dict[str, str]]:
     """The table that `parquet_bytes` wrote, or some of its columns, and the facts."""
-    table = pq.read_table(pa.BufferReader(data), columns=None if columns is None else list(columns))
+    table = read_parquet(data, columns)
     return table.replace_schema_metadata(None), _facts_of(table.schema)
 
 
 def parquet_facts(data: bytes) -> dict[str, str]:
     """What `parquet_table` reads beside the rows, without the rows."""
-    return _facts_of(pq.read_schema(pa.BufferReader(data)))
+    return _facts_of(parquet_schema(data))
 
 
 def record_bytes(value: BaseModel) -> bytes:

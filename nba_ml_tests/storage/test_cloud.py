@@ -14,6 +14,7 @@ from google.auth.exceptions import RefreshError
 from google.cloud import storage
 
 from nba_ml.contract.errors import PublicationError, SettingsError
+from nba_ml.contract.limits import STATE_BYTES
 from nba_ml.registry.publication import publish
 from nba_ml.storage.cloud import CloudStore, open_cloud_store
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError
@@ -162,6 +163,17 @@ def test_an_upload_is_one_request(proxy: FaultProxy, behind: CloudStore) -> None
     assert "ifGenerationMatch" not in call.path
     (call,) = requests_of(proxy, lambda: behind.read("a"))
     assert call.method == "GET"
+
+
+def test_an_object_over_its_limit_is_not_read(store: CloudStore) -> None:
+    """Guards a worker's memory: a pointer of gigabytes ends its download as soon as it is larger than allowed."""
+    store.create("channels/champion.json", b"x" * STATE_BYTES)
+    found = store.read("channels/champion.json")
+    assert found is not None
+    assert len(found.data) == STATE_BYTES
+    store.swap("channels/champion.json", b"x" * (STATE_BYTES + 1), found.generation)
+    with pytest.raises(PublicationError, match=r"champion\.json has more than the 1,048,576 bytes"):
+        store.read("channels/champion.json")
 
 
 def test_a_large_object_goes_and_comes_whole(store: CloudStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,6 +230,25 @@ def test_what_the_system_refuses_is_said_with_its_path(tmp_path: Path) -> None:
         objects.read("folder")
     with pytest.raises(SettingsError, match="is not a directory and cannot be made one"):
         DirectoryStore(tmp_path / "file").write("a", b"")
+
+
+def test_only_ordinary_files_inside_the_root_and_within_their_limit_are_read(tmp_path: Path) -> None:
+    """Guards a worker against a pipe that waits forever, a file of another folder, and a pointer of gigabytes."""
+    root = tmp_path / "root"
+    (root / "channels").mkdir(parents=True)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (root / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(root / "pipe")
+    with (root / "channels/champion.json").open("wb") as file:
+        file.truncate(2**40)
+    objects = DirectoryStore(root)
+    for name, said in (
+        ("pipe", "only ordinary files are read"),
+        ("link", "which is outside of"),
+        ("channels/champion.json", "1,099,511,627,776 bytes, and at most 1,048,576 are read"),
+    ):
+        with pytest.raises(PublicationError, match=f"Could not read {root / name}: .*{said}"):
+            objects.read(name)
 
 
 def test_what_the_system_says_is_passed_on_where_it_says_enough(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.limits import TEXT_BYTES
+from nba_ml.contract.reading import read_file
 from nba_ml.registry.learners.interface import Vectors
 
 Rule = tuple[float | str, ...]
@@ -113,10 +115,10 @@ def policy_of(text: str) -> MissingPolicy:
             '{"vegas_points_line": ["points_avg_season", 15.0], "minutes_avg_last_10": 28}.'
         )
     try:
-        rules = json.loads(path.read_bytes())
+        rules = json.loads(read_file(path, TEXT_BYTES))
         listed = {name: rule if isinstance(rule, list) else [rule] for name, rule in rules.items()}
         return MissingPolicy(name=path.name, rules=listed)
-    except (ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         faults = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise ReleaseError(
             f"{path} is not a missing-value policy ({faults}). Write JSON: feature -> a number, another feature, or a "

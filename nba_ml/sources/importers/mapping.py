@@ -11,6 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.limits import TEXT_BYTES
+from nba_ml.contract.reading import read_text
 
 FORMATS = Path(__file__).with_name("formats")
 
@@ -176,8 +178,8 @@ def own_mapping(file: Path) -> Mapping:
         SettingsError: no such file, no TOML, or a key or value that a mapping does not have.
     """
     try:
-        return _parsed(file.read_text(encoding="utf-8-sig"), str(file))
-    except (OSError, UnicodeError) as error:
+        return _parsed(read_text(file, TEXT_BYTES), str(file))
+    except OSError as error:
         raise SettingsError(f"{file} cannot be read as a mapping ({error}).") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.limits import DATA_BYTES
+from nba_ml.contract.reading import read_file
 from nba_ml.sources.importers.history import with_whole_ids
+from nba_ml.storage.parquet import read_parquet, write_parquet
 
 Row = dict[str, Any]
 
@@ -40,7 +41,7 @@ def read_month(file: Path, schema: pa.Schema, fill: Mapping[str, Callable[[pa.Ta
     if not file.exists():
         return schema.empty_table()
     try:
-        table = pq.read_table(file, partitioning=None).replace_schema_metadata(None)
+        table = read_parquet(read_file(file, DATA_BYTES, within=file.parent.parent)).replace_schema_metadata(None)
         for name, make in fill.items():
             if name not in table.column_names:
                 table = table.append_column(name, make(table))
@@ -91,7 +92,4 @@ def merge(existing: pa.Table, keys: Sequence[Any], incoming: pa.Table, key: Call
 
 def parquet_bytes(table: pa.Table, order: Sequence[str]) -> bytes:
     """The file: the same bytes for the same rows."""
-    table = table.sort_by([(name, "ascending") for name in order])
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return write_parquet(table.sort_by([(name, "ascending") for name in order]))

@@ -14,10 +14,13 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.limits import DATA_BYTES
+from nba_ml.contract.reading import RefusedFileError
+from nba_ml.contract.reading import read_file as read_bytes
 from nba_ml.sources.importers.mapping import Mapping, Read, label
+from nba_ml.storage.parquet import read_parquet
 
 _PREAMBLE = 20
 """Rows at a file's top among which the header is looked for: a site's note on how to cite it stands above it."""
@@ -43,9 +46,9 @@ def read_file(file: Path, mapping: Mapping) -> RawTable:
         SourceDataError: an unreadable or empty file, or one without rows of the format.
     """
     try:
-        content = file.read_bytes()
+        content = read_bytes(file, DATA_BYTES)
         if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+            content = _unzipped(content)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceDataError(f"{file} cannot be read ({error}). It may be cut short; copy it again.") from error
     if not content.strip():
@@ -56,6 +59,14 @@ def read_file(file: Path, mapping: Mapping) -> RawTable:
     if words.lstrip()[:1] in "{[":
         return _json(file, words, mapping.read)
     return _csv(file, words, mapping)
+
+
+def _unzipped(content: bytes) -> bytes:
+    with gzip.open(io.BytesIO(content)) as file:
+        found = file.read(DATA_BYTES + 1)
+    if len(found) > DATA_BYTES:
+        raise RefusedFileError(f"it has more than {DATA_BYTES:,} bytes when unzipped, and at most that many are read")
+    return found
 
 
 def _decoded(file: Path, content: bytes) -> str:
@@ -205,7 +216,7 @@ def _flat(record: dict[str, Any], path: tuple[str, ...], prefix: str) -> list[di
 
 def _parquet(file: Path, content: bytes) -> RawTable:
     try:
-        table = pq.read_table(io.BytesIO(content))
+        table = read_parquet(content)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise SourceDataError(
             f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."

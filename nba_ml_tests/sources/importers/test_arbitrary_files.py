@@ -107,7 +107,8 @@ def test_a_file_is_read_or_refused(tmp_path: Path, name: str, content: bytes) ->
         st.tuples(
             st.integers(0, 20),
             st.sampled_from(LEAGUE_GAME_LOG),
-            SCALARS.filter(lambda v: not isinstance(v, bytes | datetime)),
+            # A file with a zero byte is refused as a whole: it is not text.
+            SCALARS.filter(lambda v: not isinstance(v, bytes | datetime) and "\0" not in str(v)),
         ),
         max_size=6,
     )

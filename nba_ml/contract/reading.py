@@ -1,0 +1,66 @@
+"""Read a file whole, if it is an ordinary one of a size that is allowed.
+
+A named pipe would wait forever, a device may never end, and a link may lead to a file that was never meant.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+class RefusedFileError(OSError):
+    """A file that is not read. The message says why and what to do; callers add the path."""
+
+
+def read_file(path: Path, most: int, *, within: Path | None = None) -> bytes:
+    """The bytes of an ordinary file.
+
+    Args:
+        most: bytes that it may have. A larger file is refused unread.
+        within: the folder that its real path must be in; None for any. The folder itself may be a link.
+
+    Raises:
+        RefusedFileError: it is a pipe, a device or a socket, is too large, is outside of the folder, or grew meanwhile.
+        OSError: it cannot be read.
+    """
+    _require_ordinary(path.stat(), most)  # before it is opened: to open a device can have effects
+    if within is not None and not _inside(path, within):
+        raise RefusedFileError(f"it is a link to {os.path.realpath(path)}, which is outside of {within}; copy it there")
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        found = os.fstat(file.fileno())
+        _require_ordinary(found, most)
+        data = file.read(found.st_size + 1)
+    if len(data) > found.st_size:
+        raise RefusedFileError("it grew while it was read; try again when it is complete")
+    return data
+
+
+def read_text(path: Path, most: int, *, within: Path | None = None) -> str:
+    """As `read_file`, decoded from UTF-8, with or without a byte-order mark.
+
+    Raises:
+        RefusedFileError: as there, or it is not UTF-8.
+    """
+    data = read_file(path, most, within=within)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RefusedFileError(
+            f"it is not UTF-8: byte {error.start:,} is 0x{data[error.start]:02x}; save it as UTF-8"
+        ) from error
+
+
+def _require_ordinary(found: os.stat_result, most: int) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(21, "Is a directory")
+    if not stat.S_ISREG(found.st_mode):
+        raise RefusedFileError("it is a pipe, a device or a socket; only ordinary files are read")
+    if found.st_size > most:
+        raise RefusedFileError(f"it has {found.st_size:,} bytes, and at most {most:,} are read")
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    real = os.path.realpath(folder)
+    return os.path.commonpath([real, os.path.realpath(path)]) == real

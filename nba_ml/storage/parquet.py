@@ -1,0 +1,88 @@
+"""Parquet, as it is written and read everywhere: no flipped bit goes unnoticed, and no more rows than are allowed.
+
+Pages have checksums, which any reader can verify. These leave out the footer and the heads of the pages, so the
+metadata of a stored object also has the sha256 of the whole file, computed with zeros in its own place. Files of other
+writers have neither, and are read as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nba_ml.contract.limits import PARQUET_MEMORY_BYTES, PARQUET_ROWS
+
+_SEAL = b"nba_ml_sha256"
+_ZEROS = b"0" * 64
+
+
+def write_parquet(table: pa.Table) -> bytes:
+    """A table as a Parquet file: the same bytes for the same rows and metadata."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue())
+
+
+def write_sealed_parquet(table: pa.Table) -> bytes:
+    """As `write_parquet`, with the sha256 of the file: for an object that only we write.
+
+    Not for a file that a user may edit: many writers keep the metadata, and with it a digest that no longer fits.
+    """
+    data = write_parquet(table.replace_schema_metadata({**(table.schema.metadata or {}), _SEAL: _ZEROS}))
+    at = _seal_at(data)
+    return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + len(_ZEROS) :]
+
+
+def read_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table, or some of its columns.
+
+    Raises:
+        pa.ArrowInvalid: it is not a Parquet file, differs from its checksum, lacks a column, or states too many rows or
+            bytes.
+        OSError: it is damaged.
+    """
+    parquet_schema(data)
+    with _as_invalid():
+        return pq.read_table(
+            pa.BufferReader(data),
+            columns=None if columns is None else list(columns),
+            partitioning=None,
+            page_checksum_verification=True,
+        )
+
+
+def parquet_schema(data: bytes) -> pa.Schema:
+    """The schema with its metadata, after all checks but those of the pages; raises as `read_parquet`."""
+    with _as_invalid():
+        stated = pq.read_metadata(pa.BufferReader(data))
+        schema = stated.schema.to_arrow_schema()
+    size = sum(stated.row_group(index).total_byte_size for index in range(stated.num_row_groups))
+    if stated.num_rows > PARQUET_ROWS or size > PARQUET_MEMORY_BYTES:
+        raise pa.ArrowInvalid(
+            f"it has {stated.num_rows:,} rows and {size:,} bytes before compression, and at most {PARQUET_ROWS:,} rows "
+            f"and {PARQUET_MEMORY_BYTES:,} bytes are read"
+        )
+    seal = (stated.metadata or {}).get(_SEAL)
+    if seal is not None:
+        at = _seal_at(data)
+        if hashlib.sha256(data[:at] + _ZEROS + data[at + len(_ZEROS) :]).hexdigest().encode() != seal:
+            raise pa.ArrowInvalid("its bytes are not those that were written: they differ from its checksum")
+    return schema
+
+
+@contextmanager
+def _as_invalid() -> Iterator[None]:
+    """A damaged file can fail in any of Arrow's ways: callers need to know one."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeError) as error:
+        raise pa.ArrowInvalid(str(error)) from error
+
+
+def _seal_at(data: bytes) -> int:
+    """Where the digest is: in the footer after its name, which Thrift writes with the length between them."""
+    return data.rindex(_SEAL) + len(_SEAL) + 2
