@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.contract.errors import BundleError
+from nba_ml.contract.model_id import month_of_model
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.manifest import BundleNames
@@ -42,7 +43,8 @@ def _is_published(artifact: Artifact, context: CheckContext) -> Finding:
     if refusal is None:
         value = artifact.model_id or "no model yet: too few rows to train on"
         return Finding(passed=True, metric=metric, value=value, n=0)
-    months = sorted(_month_of(model_id) for model_id in list_published(context.artifacts()))
+    ids = list_published(context.artifacts())
+    months = sorted(month for month in map(month_of_model, ids) if month is not None)
     not_beaten = next((check for check in refusal.checks if check.check.startswith(_BEATS)), None)
     if not_beaten is not None and (not months or context.month < months[0]):
         return Finding(passed=True, metric=metric, value=f"no model yet: {_average(not_beaten)}", n=0)
@@ -58,12 +60,6 @@ def _is_published(artifact: Artifact, context: CheckContext) -> Finding:
         else "The champion continues to serve. Open the checks that are named: each says what it found and what to do. "
         f"Then materialise {context.month} again.",
     )
-
-
-def _month_of(model_id: str) -> str:
-    """`2025-06` of `xgboost_v1_33features_202506_9eb8b7fbed60`."""
-    month = model_id.split("_")[-2]
-    return f"{month[:4]}-{month[4:]}"
 
 
 def _average(check: RefusedCheck) -> str:

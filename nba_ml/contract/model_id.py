@@ -29,3 +29,11 @@ def model_id(version: FeatureVersion, newest_month: str, booster: bytes) -> str:
     """
     year, month = parse_month(newest_month)
     return f"{SYSTEM_ID}_{version.count}features_{year:04d}{month:02d}_{bytes_digest(booster)[:12]}"
+
+
+def month_of_model(model_id: str) -> str | None:
+    """`2025-06` of `xgboost_v1_33features_202506_9eb8b7fbed60`; None for a model of another system."""
+    if MODEL_ID.fullmatch(model_id) is None:
+        return None
+    month = model_id.split("_")[-2]
+    return f"{month[:4]}-{month[4:]}"

@@ -5,15 +5,19 @@ The picture is in `pictures`, the page in `report`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.digest import json_digest
 from nba_ml.contract.season import season_of
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, GradeReport, Proportion, Slice, break_down
+from nba_ml.model.diagnosis import Diagnosis, diagnose
 
 
 class WalkForward(BaseModel):
@@ -38,6 +42,11 @@ class WalkForward(BaseModel):
     def measured(self) -> dict[str, Breakdown]:
         """The months that have rows."""
         return {month: report.breakdown for month, report in self.months.items() if report.breakdown is not None}
+
+    @property
+    def every_month(self) -> list[str]:
+        """The months of the source, graded or not, in order."""
+        return sorted({*self.months, *self.missing})
 
     @property
     def notes(self) -> dict[str, str]:
@@ -66,6 +75,36 @@ def summarise(graded: Mapping[str, GradedMonth], months: Sequence[str]) -> WalkF
     )
 
 
+@dataclass(frozen=True, slots=True)
+class GradedGames:
+    """All graded predictions together: the dates of the first and the last, and where they are right."""
+
+    first: date
+    last: date
+    diagnosis: Diagnosis
+
+
+def graded_games(graded: Mapping[str, GradedMonth]) -> GradedGames | None:
+    """Diagnose all graded rows; None without rows. `graded`: month -> its grades."""
+    tables = [each.table for each in graded.values() if each.table.num_rows]
+    if not tables:
+        return None
+    rows = pa.concat_tables(tables)
+    days = pc.min_max(rows.column("game_date")).as_py()
+    return GradedGames(days["min"], days["max"], diagnose(rows))
+
+
+def month_ranges(months: Iterable[str], order: Sequence[str]) -> list[str]:
+    """The months as ranges over those that follow each other in `order`: `2021-10 to 2022-01`."""
+    ranges: list[tuple[str, str]] = []
+    for month in sorted(months, key=order.index):
+        if ranges and order.index(ranges[-1][1]) + 1 == order.index(month):
+            ranges[-1] = (ranges[-1][0], month)
+        else:
+            ranges.append((month, month))
+    return [first if first == last else f"{first} to {last}" for first, last in ranges]
+
+
 def summary_table(slices: Mapping[str, Slice], label: str) -> pd.DataFrame:
     """One row per slice, formatted for reading. `label` is the heading of the first column."""
     return pd.DataFrame([{label: name, **_row(each)} for name, each in slices.items()])
@@ -81,7 +120,7 @@ def _row(each: Slice) -> dict[str, str]:
         "MAE": f"{each.metrics.mae:.3f}",
         "95% interval": f"{each.mae_interval.low:.3f} to {each.mae_interval.high:.3f}",
         "season average": mae_of("season_average"),
-        "better by": f"{season.gain:.3f} ({season.gain_interval.low:.3f} to {season.gain_interval.high:.3f})"
+        "gain": f"{season.gain:+.3f} ({season.gain_interval.low:+.3f} to {season.gain_interval.high:+.3f})"
         if season
         else "-",
         "last 10": mae_of("last_10_average"),

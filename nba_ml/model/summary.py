@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from nba_ml.model.comparison import BaselineResult
 from nba_ml.model.record import Judgement
 
 
@@ -22,19 +23,23 @@ def comparison(judgement: Judgement) -> pd.DataFrame:
         }
     ]
     for name, result in judgement.baselines.items():
-        gain = result.gain_interval
-        verb = "better" if result.gain >= 0 else "worse"
-        low, high = (gain.low, gain.high) if result.gain >= 0 else (-gain.high, -gain.low)
         rows.append(
             {
                 "predictor": name,
                 "rows": result.metrics.n,
                 "MAE": result.metrics.mae,
                 "model's MAE": result.model_mae,
-                "95% interval": f"model {verb} by {abs(result.gain):.3f} ({low:.3f} to {high:.3f})",
+                "95% interval": gain_in_words(result),
             }
         )
     return pd.DataFrame(rows).round(3)
+
+
+def gain_in_words(result: BaselineResult) -> str:
+    """`model better by 0.166 (0.140 to 0.193)`, or `worse`, with the 95% interval of the difference that is named."""
+    verb, gain = "better" if result.gain >= 0 else "worse", result.gain_interval
+    low, high = (gain.low, gain.high) if result.gain >= 0 else (-gain.high, -gain.low)
+    return f"model {verb} by {abs(result.gain):.3f} ({low:.3f} to {high:.3f})"
 
 
 def by_tier(judgement: Judgement) -> pd.DataFrame:

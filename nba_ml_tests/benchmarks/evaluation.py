@@ -23,7 +23,7 @@ from nba_ml.evaluation.grades import grade_month
 from nba_ml.evaluation.pictures import walk_forward_curve
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.evaluation.report.page import walk_forward_page
-from nba_ml.evaluation.walk_forward import summarise
+from nba_ml.evaluation.walk_forward import graded_games, summarise
 from nba_ml.model.values import TrainedModel
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import source_months
@@ -69,11 +69,11 @@ def walk_seconds(store: MonthStore, months: list[str]) -> dict[str, float]:
         spent["predictions"] += predicted - read
         spent["grades"] += time.perf_counter() - predicted
     started = time.perf_counter()
-    walk = summarise(graded_months(store, months), months)
+    graded = graded_months(store, months)
+    walk = summarise(graded, months)
     curve = {month: each.overall for month, each in walk.measured.items()}
-    walk_forward_page(
-        walk, wide_picture=walk_forward_curve(curve), narrow_picture=walk_forward_curve(curve, narrow=True)
-    )
+    wide, narrow = walk_forward_curve(curve), walk_forward_curve(curve, narrow=True)
+    walk_forward_page(walk, graded_games(graded), wide_picture=wide, narrow_picture=narrow)
     spent["report"] = time.perf_counter() - started
     return dict(spent)
 

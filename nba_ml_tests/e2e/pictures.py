@@ -18,6 +18,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from nba_ml.contract.assets import CHAIN
+from nba_ml.evaluation.report.addresses import PICTURES, picture_address
 from nba_ml_tests.e2e import pages
 from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, opened, serving
 
@@ -32,7 +33,10 @@ SCALE = 2
 
 
 def take(home: Path, folder: Path, chromium: str) -> list[Path]:
-    """`graph.png`, `validation_mae.png`, `walk_forward.png` and `mae_by_month.png` of the home, in the folder."""
+    """`graph.png`, `validation_mae.png`, `walk_forward.png` and `mae_by_month.png` of the home, in the folder.
+
+    And the charts of the newest month's model, as SVG.
+    """
     names = ("graph", "validation_mae", "walk_forward", "mae_by_month")
     graph, plots, walk, curve = (folder / f"{name}.png" for name in names)
     report = home / REPORT
@@ -48,11 +52,15 @@ def take(home: Path, folder: Path, chromium: str) -> list[Path]:
         page = opened(browser, dagit.url + pages.PLOTS, *pages.PLOTS_WINDOW, scale=SCALE)
         pages.show_plots(page)
         pages.picture_of_plots(page, plots)
+        month = max((home / "store/xgboost_model").glob("*.json")).stem
+        charts = [folder / f"{name}.svg" for name in PICTURES]
+        for chart in charts:
+            chart.write_bytes(page.request.get(dagit.url + picture_address(month, chart.stem)).body())
         page = opened(browser, report.as_uri(), *REPORT_WINDOW, scale=1)
         page.screenshot(path=walk)
     # The curve that the report shows on a phone: its letters are legible in a column of text.
     curve.write_bytes(base64.b64decode(re.findall(r'srcset="data:image/png;base64,([^"]+)"', report.read_text())[0]))
-    return [graph, plots, walk, curve]
+    return [graph, plots, walk, curve, *charts]
 
 
 def main() -> None:

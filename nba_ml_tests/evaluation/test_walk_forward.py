@@ -15,8 +15,17 @@ import pytest
 from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.evaluation.grades import GradedMonth, GradeReport, break_down
 from nba_ml.evaluation.pictures import walk_forward_curve
+from nba_ml.evaluation.predictions import PredictingModel
 from nba_ml.evaluation.report.page import walk_forward_page
-from nba_ml.evaluation.walk_forward import WalkForward, summarise, summary_table
+from nba_ml.evaluation.walk_forward import (
+    GradedGames,
+    WalkForward,
+    graded_games,
+    month_ranges,
+    summarise,
+    summary_table,
+)
+from nba_ml.model.metrics import Interval, measure
 from nba_ml_tests.evaluation.test_grades import graded_rows
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -65,11 +74,12 @@ def walk_of(*months: GradedMonth, all_months: list[str] = MONTHS) -> WalkForward
     return summarise({each.report.month: each for each in months}, all_months)
 
 
-def page_of(walk: WalkForward) -> str:
-    curve = {month: each.overall for month, each in walk.measured.items()}
-    return walk_forward_page(
-        walk, wide_picture=walk_forward_curve(curve), narrow_picture=walk_forward_curve(curve, narrow=True)
-    )
+GAMES = graded_games({"2022-01": month_of_errors("2022-01", [1.0, -7.0, 12.0], line=True)})
+
+
+def page_of(walk: WalkForward, games: GradedGames | None = GAMES) -> str:
+    """The page with a curve of one pixel: what is drawn is tested by itself."""
+    return walk_forward_page(walk, games, wide_picture=PNG, narrow_picture=PNG)
 
 
 def text_of(page: str) -> str:
@@ -112,13 +122,17 @@ def test_months_without_a_number_are_named_with_their_reason() -> None:
     }
 
 
-@pytest.mark.parametrize("months", [[], [empty_month("2022-10")]])
-def test_nothing_graded_is_no_error(months: list[GradedMonth]) -> None:
+@pytest.mark.parametrize(
+    ("months", "note"),
+    [([], "Dec 2021 to Nov 2022 : never graded"), ([empty_month("2022-10")], "Dec 2021 to Jan 2022 : never graded")],
+    ids=["none", "an empty month"],
+)
+def test_nothing_graded_is_no_error(months: list[GradedMonth], note: str) -> None:
     """Guards against a summary that cannot be made before there is something to sum up."""
     walk = walk_of(*months)
     assert (walk.overall, walk.seasons, walk.measured) == (None, {}, {})
     assert "No month has graded results yet." in text_of(page_of(walk))
-    assert "Dec 2021 : never graded" in text_of(page_of(walk))
+    assert note in text_of(page_of(walk, None))
 
 
 def test_the_digest_follows_the_grades_and_the_summary_survives_json() -> None:
@@ -137,7 +151,7 @@ def test_tables_show_what_there_is_and_dashes_for_what_there_is_not() -> None:
     assert isinstance(table, pd.DataFrame)
     first, second = table.to_dict("records")
     assert (first["month"], first["n"], first["MAE"], first["season average"]) == ("2022-01", "2", "1.500", "4.000")
-    assert first["better by"] == "2.500 (2.500 to 2.500)"
+    assert first["gain"] == "+2.500 (+2.500 to +2.500)"
     assert (first["line"], first["hit rate"]) == ("-", "-")
     assert second["line"] == "4.000 (model 2.000, n 2)"
     assert second["hit rate"] == "50.0% (9.5% to 90.5%) of 2"
@@ -242,8 +256,14 @@ def test_the_headline_says_what_the_interval_says(season_off_by: float, headline
     assert f"<h1>{headline} on unseen games</h1>" in page
     lost = "It loses to the season average for players of" in text_of(page)
     assert lost is (season_off_by == 0.5)
-    assert ("worse by 1.000 points (0." in text_of(page)) is (season_off_by == 0.5)
-    assert "better by -" not in text_of(page)
+    compared = {
+        4.0: "better by 2.500 points (2",
+        0.5: "worse by 1.000 points (0.",
+        1.5: "different (gain 0.000 points, \N{MINUS SIGN}",
+    }
+    assert compared[season_off_by] in text_of(page)
+    for wrong in ("better by -", "better by \N{MINUS SIGN}", "worse by -", "worse by \N{MINUS SIGN}"):
+        assert wrong not in text_of(page)
 
 
 def test_the_page_says_where_the_line_is_better() -> None:
@@ -311,3 +331,31 @@ def test_every_month_season_and_tier_is_on_the_page() -> None:
     ):
         assert said in text, said
     assert "nan" not in text
+
+
+def test_months_that_follow_each_other_are_a_range() -> None:
+    """Guards against a list of 27 months, and against a range that hides a month with numbers."""
+    order = ["2021-10", "2021-11", "2022-06", "2022-10", "2022-11"]
+    assert month_ranges(["2022-10", "2021-10", "2022-06"], order) == ["2021-10", "2022-06 to 2022-10"]
+    assert month_ranges(order, order) == ["2021-10 to 2022-11"]
+    assert month_ranges([], order) == []
+
+
+def test_the_page_says_which_games_and_which_models() -> None:
+    """Guards against a report of which nobody can say how old it is, or what it is about."""
+    model = PredictingModel(
+        model_version="xgboost_v1_33features_202112_0123456789ab",
+        model_sha256="0" * 64,
+        newest_month="2021-12",
+        feature_version="v2_33features",
+        validation=measure(np.array([1.0]), np.array([2.0])),
+        validation_mae_interval=Interval(low=0.5, high=1.5),
+    )
+    month = month_of_errors("2022-01", [1.0, -7.0, 12.0])
+    graded = {"2022-01": GradedMonth.of(month.table, month.report.model_copy(update={"model": model}))}
+    text = text_of(page_of(summarise(graded, MONTHS), graded_games(graded)))
+    assert "Graded games from 2022-01-01 to 2022-01-02." in text
+    assert f"Predicted by {model.model_version}." in text
+    assert f"Jan 2022 {model.model_version} 2021-12" in text
+    assert "player2 2022-01-02 11.00 23 +12.00" in text
+    assert "No graded game had a betting line." in text

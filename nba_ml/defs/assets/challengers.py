@@ -13,6 +13,7 @@ from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute
 from nba_ml.model.challengers import ChallengerReport, measure_challengers
 from nba_ml.model.fitting import fit, gather
+from nba_ml.model.summary import gain_in_words
 from nba_ml.model.values import TrainedModel
 
 CODE_VERSION = "1"
@@ -77,8 +78,7 @@ def _comparison(report: ChallengerReport) -> pd.DataFrame:
                 "rows": result.metrics.n,
                 "MAE": round(result.metrics.mae, 3),
                 "xgboost's MAE": round(result.model_mae, 3),
-                "95% interval": f"model better by {result.gain:.3f} ({result.gain_interval.low:.3f} to "
-                f"{result.gain_interval.high:.3f})",
+                "95% interval": gain_in_words(result),
             }
             for name, result in report.results.items()
         ]

@@ -8,8 +8,10 @@ import pandas as pd
 from pydantic import Field
 
 from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.model_id import month_of_model
 from nba_ml.defs.assets.recording import markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.evaluation.report.addresses import card_address
 from nba_ml.registry.channel import CHAMPION, Channel, Evidence
 from nba_ml.registry.promotion_rules import Condition
 from nba_ml.storage.objects import ObjectStore
@@ -74,10 +76,12 @@ def conditions_table(conditions: Sequence[Condition]) -> dg.MarkdownMetadataValu
 
 
 def channel_facts(channel: Channel) -> dict[str, Any]:
-    """Who serves, and since when."""
+    """Who serves, and since when, with the champion's card if it is a model of ours."""
+    month = month_of_model(channel.champion.model_id)
     return {
         "serial": channel.serial,
         "champion": channel.champion.model_id,
+        **({"champion_card": dg.MetadataValue.md(f"[The model card]({card_address(month)})")} if month else {}),
         "challenger": channel.challenger.model_id if channel.challenger else "none",
         "challenger_share": channel.share,
         "moved_by": channel.kind,

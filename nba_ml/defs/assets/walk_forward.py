@@ -1,29 +1,32 @@
 """`walk_forward`: all graded months together, as a table, a picture and a page."""
 
-import base64
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
 from nba_ml.contract.lineage import inputs_digest
-from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table
+from nba_ml.contract.season import season_of
+from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table, picture
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import GradedMonth
 from nba_ml.evaluation.pictures import walk_forward_curve
+from nba_ml.evaluation.report.addresses import CURVE, REPORT, WALK_FORWARD, WALK_FORWARD_FILES, walk_forward_address
+from nba_ml.evaluation.report.charts import TITLES, reliability_charts
 from nba_ml.evaluation.report.page import walk_forward_page
 from nba_ml.evaluation.stored import GRADES
-from nba_ml.evaluation.walk_forward import WalkForward, summarise, summary_table
+from nba_ml.evaluation.walk_forward import WalkForward, graded_games, month_ranges, summarise, summary_table
 from nba_ml.storage.months import MonthStore
 
 CODE_VERSION = "1"
 
-PAGE = "walk_forward/report.html"
-SUMMARY = "walk_forward/summary.json"
+PAGE = f"{WALK_FORWARD}/{REPORT}"
+SUMMARY = f"{WALK_FORWARD}/summary.json"
 
-_DIALOG_DPI = 90
-"""990 pixels wide: the UI's dialog shows a picture at its own size and cuts off what is beyond 1,080."""
+_INLINE_DPI = 90
+"""990 pixels wide: the UI shows a picture at its own size."""
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -40,15 +43,22 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         walk = summarise(graded, month_keys(months))
         curve = {month: each.overall for month, each in walk.measured.items()}
         wide, narrow = walk_forward_curve(curve), walk_forward_curve(curve, narrow=True)
-        page = walk_forward_page(walk, wide_picture=wide, narrow_picture=narrow)
+        games = graded_games(graded)
+        page = walk_forward_page(walk, games, wide_picture=wide, narrow_picture=narrow)
         values.objects.write(SUMMARY, walk.model_dump_json(indent=1).encode() + b"\n")
-        values.objects.write(PAGE, page.encode())
+        charts = reliability_charts(games.diagnosis) if games else {}
+        pictures = {f"{name}.svg": chart.encode() for name, chart in charts.items()}
+        if curve:
+            pictures[CURVE] = walk_forward_curve(curve, dpi=_INLINE_DPI)
+        for name, data in {**pictures, REPORT: page.encode()}.items():
+            values.objects.write(f"{WALK_FORWARD}/{name}", data)
         with silence_preview_warnings():
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(walk.digest),
                 metadata={
-                    "report": dg.MetadataValue.path(values.objects.uri(PAGE)),
-                    **({"curve": _inline(walk_forward_curve(curve, dpi=_DIALOG_DPI))} if curve else {}),
+                    "report": dg.MetadataValue.md(f"[The walk-forward report]({walk_forward_address(REPORT)})"),
+                    "report_file": dg.MetadataValue.path(values.objects.uri(PAGE)),
+                    **_pictures(pictures),
                     **_facts(walk),
                     "summary": dg.MetadataValue.path(values.objects.uri(SUMMARY)),
                     INPUTS: inputs_digest(CODE_VERSION, {GRADES.name: digests(graded)}, {}),
@@ -64,15 +74,20 @@ def graded_months(store: MonthStore, months: list[str]) -> dict[str, GradedMonth
     return {month: value for month, value in found.items() if value is not None}
 
 
-def _inline(picture: bytes) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"![MAE by month](data:image/png;base64,{base64.b64encode(picture).decode()})")
+def _pictures(files: Iterable[str]) -> dict[str, Any]:
+    titles = {CURVE: "MAE by month", **{f"{name}.svg": title for name, title in TITLES.items()}}
+    return {
+        name.rpartition(".")[0]: picture(titles[name], walk_forward_address(name))
+        for name in WALK_FORWARD_FILES
+        if name in files
+    }
 
 
 def _facts(walk: WalkForward) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "months_measured": len(walk.measured),
         "months_missing": len(walk.missing),
-        **({"missing": ", ".join(walk.missing)} if walk.missing else {}),
+        **({"missing": ", ".join(month_ranges(walk.missing, walk.every_month))} if walk.missing else {}),
     }
     if walk.overall is None:
         return {**facts, "note": "no month has been graded with a result yet"}
@@ -87,5 +102,11 @@ def _facts(walk: WalkForward) -> dict[str, Any]:
         "interval_coverage": overall.coverage.inside,
         "seasons": markdown_table(summary_table({**seasons, "all": overall}, "season")),
         "tiers": markdown_table(summary_table(walk.overall.by["tier"], "points a game")),
-        "months": markdown_table(summary_table({m: each.overall for m, each in walk.measured.items()}, "month")),
+        **{f"months_{season.replace('-', '_')}": _months_of(walk, season) for season in walk.seasons},
     }
+
+
+def _months_of(walk: WalkForward, season: str) -> dg.MarkdownMetadataValue:
+    """A season's months; all months in one table are too long to be shown without a click."""
+    months = {month: each.overall for month, each in walk.measured.items() if season_of(month) == season}
+    return markdown_table(summary_table(months, "month")[["month", "n", "MAE", "season average", "gain", "coverage"]])

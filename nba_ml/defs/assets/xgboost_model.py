@@ -13,7 +13,7 @@ from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, pictur
 from nba_ml.defs.partitions import History, reads_history
 from nba_ml.defs.resources import Compute
 from nba_ml.evaluation.report.addresses import card_address, picture_address
-from nba_ml.evaluation.report.charts import misses_table, over_table, residual_table
+from nba_ml.evaluation.report.charts import TITLES, misses_table, over_table, residual_table
 from nba_ml.evaluation.report.tables import plain
 from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.record import TrainingReport
@@ -105,13 +105,6 @@ def pictures(report: TrainingReport, month: str) -> dict[str, Any]:
     if judgement is None or diagnosis is None:
         return {}
     gain = [(name, round(share, 4)) for name, share in report.importance.items() if share > 0]
-    titles = {
-        "importance": "What moves a prediction",
-        "tiers": "Mean absolute error by tier",
-        "residuals": "Result minus prediction",
-        "interval": "Results inside the interval",
-        "over_probability": "Results above the betting line",
-    }
     frames = {
         "importance": pd.DataFrame(gain, columns=["feature", "share of gain"]),
         "tiers": by_tier(judgement),
@@ -120,7 +113,7 @@ def pictures(report: TrainingReport, month: str) -> dict[str, Any]:
         **({"over_probability": plain(over_table(diagnosis))} if diagnosis.over else {}),
     }
     return {
-        **{name: picture(titles[name], picture_address(month, name), frame) for name, frame in frames.items()},
+        **{name: picture(TITLES[name], picture_address(month, name), frame) for name, frame in frames.items()},
         "largest_misses": markdown_table(plain(misses_table(diagnosis.misses))),
         "card": dg.MetadataValue.md(f"[The model card]({card_address(month)})"),
     }

@@ -14,6 +14,7 @@ from typing import Any
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.report import charts
 from nba_ml.evaluation.report.marks import count, number, signed, tone
+from nba_ml.evaluation.report.reliability import reliability_sections
 from nba_ml.evaluation.report.sections import Section, Tile, html_page, markdown_page
 from nba_ml.evaluation.report.tables import Cell, Row, Table, WithInterval
 from nba_ml.model import baselines
@@ -96,7 +97,7 @@ class Card:
         yield _results(record)
         yield _by_tier(record, diagnosis)
         if diagnosis is not None:
-            yield from _reliability(diagnosis)
+            yield from reliability_sections(diagnosis, "held-out")
         yield _importance(record, diagnosis)
         yield self._decision()
         load = _LOAD.format(root="gs://my-bucket/models", model_id=record.model_id)
@@ -239,28 +240,6 @@ def _by_tier(record: ModelRecord, diagnosis: ModelDiagnosis | None) -> Section:
         "By tier of season average",
         charts=[charts.tier_chart(diagnosis.tier_mae)] if diagnosis else (),
         table=Table(names, rows),
-    )
-
-
-def _reliability(diagnosis: ModelDiagnosis) -> Iterator[Section]:
-    drawn = charts.reliability_charts(diagnosis)
-    yield Section(
-        "Residuals and interval",
-        lead="A residual is result minus prediction. Inside the interval there should be 80% of the results, whatever "
-        "the prediction.",
-        charts=[drawn[name] for name in ("residuals", "interval") if name in drawn],
-        table=charts.residual_table(diagnosis),
-    )
-    lead = "How often results went over the line, compared with the probability that was stated. Pushes are left out."
-    if diagnosis.over:
-        table = charts.over_table(diagnosis)
-        yield Section("Over probability", lead=lead, charts=[drawn["over_probability"]], table=table)
-    else:
-        yield Section("Over probability", paragraphs=["No held-out game had a betting line."])
-    yield Section(
-        "Largest misses",
-        lead=f"The {len(diagnosis.misses)} held-out games that the model was furthest from.",
-        table=charts.misses_table(diagnosis.misses),
     )
 
 

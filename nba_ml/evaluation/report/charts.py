@@ -25,6 +25,16 @@ MOST_FEATURES = 12
 """Features in the chart and the table of importance."""
 
 
+TITLES = {
+    "importance": "What moves a prediction",
+    "tiers": "Mean absolute error by tier",
+    "residuals": "Result minus prediction",
+    "interval": "Results inside the interval",
+    "over_probability": "Results above the betting line",
+}
+"""Picture -> what it shows."""
+
+
 def importance_chart(importance: Mapping[str, float], contributions: Mapping[str, float]) -> Markup:
     """The features by their contributions, with their share of the gain beside it."""
     rows = {name: (contributions[name], importance.get(name, 0.0)) for name in _most(contributions)}
@@ -105,7 +115,7 @@ def charts_of(diagnosis: ModelDiagnosis, importance: Mapping[str, float]) -> dic
 
 
 def reliability_charts(diagnosis: Diagnosis) -> dict[str, Markup]:
-    """The charts of a diagnosis without a model, by the name of the picture."""
+    """The charts of a diagnosis alone, by the name of the picture."""
     return {
         **({"residuals": residual_chart(diagnosis), "interval": interval_chart(diagnosis)} if diagnosis.bands else {}),
         **({"over_probability": over_chart(diagnosis)} if diagnosis.over else {}),

@@ -8,20 +8,27 @@ from collections.abc import Iterator, Mapping
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.grades import Breakdown, Slice
 from nba_ml.evaluation.report.marks import count, month_name, population, signed, tone
+from nba_ml.evaluation.report.reliability import reliability_sections
 from nba_ml.evaluation.report.sections import Section, Tile, html_page
 from nba_ml.evaluation.report.sentences import headline, odds_in_words, verdict
-from nba_ml.evaluation.report.tables import bets_table, slices_table
-from nba_ml.evaluation.walk_forward import WalkForward
+from nba_ml.evaluation.report.tables import Row, Table, bets_table, slices_table
+from nba_ml.evaluation.walk_forward import GradedGames, WalkForward, month_ranges
 from nba_ml.model.calibration import HIGH, LOW
+from nba_ml.model.diagnosis import Diagnosis
 from nba_ml.model.recommendation import EDGE, USUAL_ODDS
 
 _TITLE = "nba_ml: walk-forward"
 
 
-def walk_forward_page(walk: WalkForward, *, wide_picture: bytes, narrow_picture: bytes) -> str:
-    """The page as HTML. The pictures are PNGs of the curve, one for wide screens and one for phones."""
+def walk_forward_page(
+    walk: WalkForward, games: GradedGames | None, *, wide_picture: bytes, narrow_picture: bytes
+) -> str:
+    """The page as HTML.
+
+    `games` are the graded rows of the same months. The pictures are PNGs of the curve, for wide screens and for phones.
+    """
     overall = walk.overall
-    if overall is None:
+    if overall is None or games is None:
         return html_page(_TITLE, "Walk-forward", "No month has graded results yet.", (), _notes(walk))
     picture = {"wide": base64.b64encode(wide_picture).decode(), "narrow": base64.b64encode(narrow_picture).decode()}
     return html_page(
@@ -29,7 +36,7 @@ def walk_forward_page(walk: WalkForward, *, wide_picture: bytes, narrow_picture:
         headline(overall.overall),
         verdict(walk, overall.overall),
         _tiles(overall.overall),
-        [*_sections(walk, overall, picture), *_notes(walk), _glossary()],
+        [_data(walk, games), *_sections(walk, overall, games.diagnosis, picture), *_notes(walk), _glossary()],
     )
 
 
@@ -63,7 +70,23 @@ def _tiles(overall: Slice) -> Iterator[Tile]:
     )
 
 
-def _sections(walk: WalkForward, overall: Breakdown, picture: Mapping[str, str]) -> Iterator[Section]:
+def _data(walk: WalkForward, games: GradedGames) -> Section:
+    """What was graded, and which models predicted it."""
+    models = {month: each.model for month, each in walk.months.items() if each.breakdown is not None and each.model}
+    rows = [Row(month_name(month), [model.model_version, model.newest_month]) for month, model in models.items()]
+    ids = list(dict.fromkeys(model.model_version for model in models.values()))
+    named = f"{count(len(ids), 'model')}, from {ids[0]} to {ids[-1]}" if len(ids) > 1 else "".join(ids) or "no record"
+    return Section(
+        "Data and models",
+        paragraphs=[f"Graded games from {games.first} to {games.last}. Predicted by {named}."],
+        summary="The model of each month",
+        details=[("", Table(["month", "model", "trained up to"], rows))] if rows else (),
+    )
+
+
+def _sections(
+    walk: WalkForward, overall: Breakdown, diagnosis: Diagnosis, picture: Mapping[str, str]
+) -> Iterator[Section]:
     yield Section(
         "Month by month",
         lead="Each month is predicted by the model trained on the months before it. Above: the mean absolute error of "
@@ -81,6 +104,7 @@ def _sections(walk: WalkForward, overall: Breakdown, picture: Mapping[str, str])
     yield Section(
         "Rest", lead="Back-to-back: the team played the day before.", table=slices_table("rest", overall.by["rest"])
     )
+    yield from reliability_sections(diagnosis, "graded")
     yield _line_section(walk, overall)
     yield Section(
         "By month of the season",
@@ -128,9 +152,13 @@ def _line_section(walk: WalkForward, overall: Breakdown) -> Section:
 
 
 def _notes(walk: WalkForward) -> Iterator[Section]:
-    if walk.notes:
-        reasons = {month_name(month): why for month, why in walk.notes.items()}
-        yield Section("Months without a number", terms=reasons)
+    notes, reasons = walk.notes, {}
+    for why in dict.fromkeys(notes.values()):
+        for months in month_ranges([month for month in notes if notes[month] == why], walk.every_month):
+            reasons[months] = why
+    named = {" to ".join(map(month_name, months.split(" to "))): reasons[months] for months in sorted(reasons)}
+    if named:
+        yield Section("Months without a number", terms=named)
 
 
 def _glossary() -> Section:

@@ -6,6 +6,7 @@ from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.grades import Proportion, Slice
 from nba_ml.evaluation.report.marks import count, has_season, signed
 from nba_ml.evaluation.walk_forward import WalkForward
+from nba_ml.model.comparison import BaselineResult
 
 
 def headline(overall: Slice) -> str:
@@ -33,14 +34,22 @@ def verdict(walk: WalkForward, overall: Slice) -> str:
     gains = [each.overall.baselines["season_average"] for each in months.values() if has_season(each.overall)]
     clearly = sum(gain.gain_interval.low > 0 for gain in gains)
     lost = sum(gain.gain_interval.high < 0 for gain in gains)
-    sign, compared = (1, "better") if season.gain >= 0 else (-1, "worse")
-    low, high = sorted((sign * season.gain_interval.low, sign * season.gain_interval.high))
     summary = (
-        f"{error}, the season average's {season.metrics.mae:.2f}: {compared} by {sign * season.gain:.3f} points "
-        f"({low:.3f} to {high:.3f}). Of {count(len(gains), 'month')} it was significantly better in {clearly}, "
+        f"{error}, the season average's {season.metrics.mae:.2f}: {compared_in_words(season)}. "
+        f"Of {count(len(gains), 'month')} it was significantly better in {clearly}, "
         f"significantly worse in {lost}, and not significantly different in {len(gains) - clearly - lost}."
     )
     return " ".join([summary, *_losses(walk)])
+
+
+def compared_in_words(result: BaselineResult) -> str:
+    """`better by 0.124 points (0.111 to 0.138)`; the direction only where the interval is on one side of zero."""
+    gain, low, high = result.gain, result.gain_interval.low, result.gain_interval.high
+    if low > 0:
+        return f"better by {gain:.3f} points ({low:.3f} to {high:.3f})"
+    if high < 0:
+        return f"worse by {-gain:.3f} points ({-high:.3f} to {-low:.3f})"
+    return f"not significantly different (gain {signed(gain)} points, {signed(low)} to {signed(high)})"
 
 
 def _losses(walk: WalkForward) -> list[str]:
