@@ -25,7 +25,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import DigestedTable, table_digest
-from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.assets.recording import INPUTS, SHOWN_INLINE
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.refusals import MODEL_ID, NOT_PUBLISHED
 from nba_ml.defs.resources import open_store
@@ -292,8 +292,13 @@ METADATA_KEYS = {
         "model_sha256",
         "comparison",
         "importance",
+        "tiers",
+        "residuals",
+        "interval",
+        "largest_misses",
+        "card",
     },
-    "model_metadata": {"model_id", "rows", "players", "validation_mae", "record"},
+    "model_metadata": {"model_id", "rows", "players", "validation_mae", "card", "record"},
     "gcs_artifact": {
         "model_id",
         "newly_published",
@@ -302,6 +307,8 @@ METADATA_KEYS = {
         "booster_uri",
         "metadata_uri",
         "manifest_uri",
+        "model_card_md",
+        "model_card_html",
         "booster_sha256",
         "metadata_sha256",
         "manifest_sha256",
@@ -316,6 +323,9 @@ def test_metadata_keys_are_stable(chain: Chain, month: str) -> None:
     assert set(events) == set(METADATA_KEYS)
     for asset, keys in METADATA_KEYS.items():
         assert keys | {INPUTS} <= set(events[asset].metadata), asset
+        texts = {name: str(value.value) for name, value in events[asset].metadata.items()}
+        shown = {name: text for name, text in texts.items() if "![" in text or "|---" in text}
+        assert [name for name, text in shown.items() if len(text) >= SHOWN_INLINE] == [], "shown only after a click"
 
 
 def test_metadata_says_what_is_stored(chain: Chain) -> None:

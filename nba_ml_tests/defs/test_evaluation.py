@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,12 +15,11 @@ from nba_ml.checks.registry import STORED
 from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import inputs_digest
-from nba_ml.contract.season import season_months
 from nba_ml.data.split import split_by_date
 from nba_ml.data.table_digest import table_digest
 from nba_ml.defs.assets import prediction_grades as grades_asset
 from nba_ml.defs.assets import predictions as predictions_asset
-from nba_ml.defs.assets.recording import INPUTS
+from nba_ml.defs.assets.recording import INPUTS, SHOWN_INLINE
 from nba_ml.defs.assets.walk_forward import PAGE, SUMMARY
 from nba_ml.evaluation.grades import GradedMonth, grade_month
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
@@ -157,17 +155,21 @@ def test_the_walk_forward_takes_what_is_graded_and_names_what_is_not(home: Home)
     assert result.success
     found = facts(result, "walk_forward")
     assert (found["months_measured"], found["predictions"]) == (1, 4901)
-    assert found["missing"] == ", ".join(
-        month for month in season_months("2021-10", "2025-06") if month not in ("2021-10", LAST)
-    )
-    picture = str(found["curve"]).removeprefix("![MAE by month](data:image/png;base64,").removesuffix(")")
-    drawn = base64.b64decode(picture, validate=True)
-    assert drawn.startswith(b"\x89PNG")
-    assert int.from_bytes(drawn[16:20], "big") <= 1080  # its width: the UI's dialog cuts off what is beyond
+    assert found["missing"] == "2021-11 to 2021-12, 2022-02 to 2025-06"
+    for name in ("curve.png", "residuals.svg", "interval.svg"):
+        assert f"(/nba_ml/walk_forward/{name})" in str(found[name.partition(".")[0]])
+        assert home.months.objects.read(f"walk_forward/{name}") is not None
+    drawn = home.months.objects.read("walk_forward/curve.png")
+    assert drawn is not None
+    assert drawn.data.startswith(b"\x89PNG")
+    assert int.from_bytes(drawn.data[16:20], "big") <= 350  # its width: the UI's column of values is not much wider
+    long = [name for name, value in found.items() if name != "report_file" and len(str(value)) >= SHOWN_INLINE]
+    assert long == [], "shown only after a click"
     page, summary = (home.months.objects.read(name) for name in (PAGE, SUMMARY))
     assert page is not None
     assert summary is not None
-    assert found["report"] == home.months.objects.uri(PAGE)
+    assert found["report"] == "[The walk-forward report](/nba_ml/walk_forward/report.html)"
+    assert found["report_file"] == home.months.objects.uri(PAGE)
     assert b"on unseen games" in page.data
     walk = WalkForward.model_validate_json(summary.data)
     graded = home.months.load(STORED["prediction_grades"], LAST)

@@ -1,5 +1,6 @@
 """`model_metadata`: the record that goes with the booster."""
 
+from textwrap import wrap
 from typing import Any
 
 import dagster as dg
@@ -12,6 +13,9 @@ from nba_ml.model.record import make_record
 from nba_ml.model.values import DescribedModel, TrainedModel
 
 CODE_VERSION = "3"
+
+_COLUMN = 50
+"""Characters: what Dagster's column of values shows in a window of 1,400 pixels; it does not wrap at its edge."""
 
 
 def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
@@ -54,8 +58,9 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
 
 def short_card(card: Card, month: str) -> str:
     """The card as Markdown that is short enough to be shown without a click, with the way to all of it."""
+    summary = "  \n".join(wrap(card.summary, _COLUMN))
     return (
-        f"{card.summary}\n\n**Not for betting**: it does not beat the betting line.\n\n"
-        f"**[The model card]({card_address(month)})** has the data, the errors by kind of player, the checks, and how "
-        f"to load it.\n\n![What moves a prediction]({picture_address(month, 'importance')})"
+        f"{summary}\n\n**Not for betting**: it does not beat the betting line.\n\n"
+        f"**[The model card]({card_address(month)})**: data, errors by kind of player,  \n"
+        f"checks, and how to load it.\n\n![What moves a prediction]({picture_address(month, 'importance')})"
     )

@@ -1,6 +1,6 @@
 """`walk_forward`: all graded months together, as a table, a picture and a page."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -11,7 +11,7 @@ from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import Store
-from nba_ml.evaluation.grades import GradedMonth
+from nba_ml.evaluation.grades import GradedMonth, Slice
 from nba_ml.evaluation.pictures import walk_forward_curve
 from nba_ml.evaluation.report.addresses import CURVE, REPORT, WALK_FORWARD, WALK_FORWARD_FILES, walk_forward_address
 from nba_ml.evaluation.report.charts import TITLES, reliability_charts
@@ -25,8 +25,11 @@ CODE_VERSION = "1"
 PAGE = f"{WALK_FORWARD}/{REPORT}"
 SUMMARY = f"{WALK_FORWARD}/summary.json"
 
-_INLINE_DPI = 90
-"""990 pixels wide: the UI shows a picture at its own size."""
+_INLINE_DPI = 76
+"""350 pixels wide: the UI shows a picture at its own size, and its column of values is not much wider."""
+
+_SHOWN = ["n", "MAE", "season average", "gain", "coverage"]
+"""Columns of the tables that are shown without a click; the report has all."""
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -49,7 +52,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         charts = reliability_charts(games.diagnosis) if games else {}
         pictures = {f"{name}.svg": chart.encode() for name, chart in charts.items()}
         if curve:
-            pictures[CURVE] = walk_forward_curve(curve, dpi=_INLINE_DPI)
+            pictures[CURVE] = walk_forward_curve(curve, narrow=True, dpi=_INLINE_DPI)
         for name, data in {**pictures, REPORT: page.encode()}.items():
             values.objects.write(f"{WALK_FORWARD}/{name}", data)
         with silence_preview_warnings():
@@ -93,15 +96,16 @@ def _facts(walk: WalkForward) -> dict[str, Any]:
         return {**facts, "note": "no month has been graded with a result yet"}
     overall = walk.overall.overall
     seasons = {season: each.overall for season, each in walk.seasons.items()}
-    season = overall.baselines.get("season_average")
+    season, line = overall.baselines.get("season_average"), overall.against_line
     return {
         **facts,
         "predictions": overall.metrics.n,
         "mae": overall.metrics.mae,
         **({"gain_over_season": season.gain} if season else {}),
         "interval_coverage": overall.coverage.inside,
-        "seasons": markdown_table(summary_table({**seasons, "all": overall}, "season")),
-        "tiers": markdown_table(summary_table(walk.overall.by["tier"], "points a game")),
+        "seasons": _table({**seasons, "all": overall}, "season", _SHOWN),
+        **({"against_line": _table({**seasons, "all": overall}, "season", ["line", "hit rate"])} if line else {}),
+        "tiers": _table(walk.overall.by["tier"], "points a game", _SHOWN),
         **{f"months_{season.replace('-', '_')}": _months_of(walk, season) for season in walk.seasons},
     }
 
@@ -109,4 +113,8 @@ def _facts(walk: WalkForward) -> dict[str, Any]:
 def _months_of(walk: WalkForward, season: str) -> dg.MarkdownMetadataValue:
     """A season's months; all months in one table are too long to be shown without a click."""
     months = {month: each.overall for month, each in walk.measured.items() if season_of(month) == season}
-    return markdown_table(summary_table(months, "month")[["month", "n", "MAE", "season average", "gain", "coverage"]])
+    return _table(months, "month", _SHOWN)
+
+
+def _table(slices: Mapping[str, Slice], label: str, columns: list[str]) -> dg.MarkdownMetadataValue:
+    return markdown_table(summary_table(slices, label)[[label, *columns]])

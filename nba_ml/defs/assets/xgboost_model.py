@@ -106,7 +106,7 @@ def pictures(report: TrainingReport, month: str) -> dict[str, Any]:
         return {}
     gain = [(name, round(share, 4)) for name, share in report.importance.items() if share > 0]
     frames = {
-        "importance": pd.DataFrame(gain, columns=["feature", "share of gain"]),
+        "importance": pd.DataFrame(gain[:8], columns=["feature", "share of gain"]),
         "tiers": by_tier(judgement),
         "residuals": plain(residual_table(diagnosis)),
         "interval": None,

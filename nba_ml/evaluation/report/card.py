@@ -199,9 +199,9 @@ def _results(record: ModelRecord) -> Section:
     judged = record.metrics
     interval, ours = judged.validation_mae_interval, judged.validation
     mae: Cell = WithInterval(f"{ours.mae:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")
-    rows = [Row("model", [f"{ours.n:,}", mae, f"{ours.mae:.3f}", "-"], total=True)]
+    rows = [Row("model", [mae, "-", f"{ours.n:,}", f"{ours.mae:.3f}"], total=True)]
     rows += [
-        Row(name.replace("_", " "), [f"{b.metrics.n:,}", f"{b.metrics.mae:.3f}", f"{b.model_mae:.3f}", _gain(b)])
+        Row(name.replace("_", " "), [f"{b.metrics.mae:.3f}", _gain(b), f"{b.metrics.n:,}", f"{b.model_mae:.3f}"])
         for name in baselines.BASELINES
         if (b := judged.baselines.get(name)) is not None
     ]
@@ -213,7 +213,7 @@ def _results(record: ModelRecord) -> Section:
             f"Bias (prediction minus result) {signed(ours.bias)}, RMSE {ours.rmse:.3f}; {judged.above_prediction:.1%} "
             "of the results are above the prediction, which is a median."
         ],
-        table=Table(["predictor", "rows", "MAE", "model's MAE", "gain of the model"], rows),
+        table=Table(["predictor", "MAE", "gain of the model", "rows", "model's MAE"], rows),
     )
 
 

@@ -36,9 +36,9 @@ TITLES = {
 
 
 def importance_chart(importance: Mapping[str, float], contributions: Mapping[str, float]) -> Markup:
-    """The features by their contributions, with their share of the gain beside it."""
+    """The features by their contributions, in points up or down, with their share of the gain beside it."""
     rows = {name: (contributions[name], importance.get(name, 0.0)) for name in _most(contributions)}
-    columns = [("contribution, points", _MODEL, "{:.2f}".format), ("share of gain", "#9bbbdc", "{:.1%}".format)]
+    columns = [("± points", _MODEL, "{:.2f}".format), ("share of gain", "#9bbbdc", "{:.1%}".format)]
     return bar_chart("What moves a prediction", rows, columns)
 
 
@@ -69,7 +69,7 @@ def interval_chart(diagnosis: Diagnosis) -> Markup:
         list(dots),
         [Series("share", _MODEL, dots)],
         unit="{:.0%}".format,
-        x_label="predicted points; the dashed line is the target",
+        x_label="predicted points (dashed: the target)",
         targets=dict.fromkeys(dots, HIGH - LOW),
     )
 
@@ -82,13 +82,14 @@ def over_chart(diagnosis: Diagnosis) -> Markup:
         list(dots),
         [Series("share", _MODEL, dots)],
         unit="{:.0%}".format,
-        x_label="over probability; the dashed line is its mean",
+        x_label="over probability (dashed: its mean)",
         targets={_band(b.low, OVER_BANDS, percent=True): b.expected for b in diagnosis.over},
     )
 
 
 def tier_chart(tier_mae: Mapping[str, Mapping[str, float]]) -> Markup:
-    """MAE of the model and the averages by tier of season average."""
+    """MAE of the model and the averages by tier of season average, where there are averages."""
+    tier_mae = {tier: mae for tier, mae in tier_mae.items() if len(mae) > 1} or tier_mae
     series = [
         Series(
             label, colour, {t: Dot(mae[name], f"{label} {mae[name]:.2f}") for t, mae in tier_mae.items() if name in mae}
