@@ -38,7 +38,7 @@ def _mae_as_promised(graded: GradedMonth, context: CheckContext) -> Finding:
 
 
 def _bias_against_line(graded: GradedMonth, context: CheckContext) -> Finding:
-    metric, line = "mean prediction minus line", _line_of(graded)
+    metric, line = "mean of the model's own number minus line", _line_of(graded)
     if line is None:
         return _no_line(metric, graded)
     passed = abs(line.bias) <= context.limits.max_line_bias
@@ -180,7 +180,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         ),
         (
             "bias_against_line",
-            f"mean of prediction minus line within +-{limits.max_line_bias} points",
+            f"mean of the model's own number minus line within +-{limits.max_line_bias} points",
             "A retrained model with a better MAE once lost money because its bias put the bets on one side.",
             _bias_against_line,
         ),

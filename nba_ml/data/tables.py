@@ -135,6 +135,7 @@ PREDICTIONS = pa.schema(
         pa.field("game_date", pa.date32(), nullable=False),
         pa.field("game_id", pa.string(), nullable=False),
         pa.field("predicted_points", pa.float64(), nullable=False),
+        pa.field("model_points", pa.float64(), nullable=False),
         pa.field("points_low", pa.float64(), nullable=False),
         pa.field("points_high", pa.float64(), nullable=False),
         pa.field("over_probability", pa.float64(), nullable=False),
@@ -145,9 +146,19 @@ PREDICTIONS = pa.schema(
     ]
 )
 """The format of a prediction worker: key (player_lookup, game_date), order (game_date, player_lookup). Points have
-two decimals and lie within 0 and 60; `points_low` and `points_high` hold 80% of the results; `over_probability` is
+two decimals and lie within 0 and 60; with a line, `predicted_points` lies between it and `model_points`, the model's
+own number; without one the two are equal. `points_low` and `points_high` hold 80% of the results; `over_probability` is
 0 to 1, `confidence_score` 0 to 100. Without a line `current_points_line`, `line_margin` (prediction minus line) and
 `over_probability` are NaN."""
+
+
+def with_model_points(table: pa.Table) -> pa.Table:
+    """Predictions with `model_points`. Those of before it existed are the model's own number."""
+    if "model_points" in table.column_names:
+        return table
+    at = table.column_names.index("predicted_points")
+    return table.add_column(at + 1, PREDICTIONS.field("model_points"), table.column("predicted_points"))
+
 
 PREDICTION_GRADES = pa.schema(
     [

@@ -58,8 +58,9 @@ class LineResult(BaseModel):
     """Predictions compared with the line, on the `n` rows that have one.
 
     A bet is an OVER or UNDER recommendation (see `recommendation.recommend`). `pushes` are bets whose result equals the
-    line; they do not count. `hit_rate` is right / (right + wrong), or None without such bets. `bias` is the mean of
-    prediction minus line. `line` is the line as a predictor, with the model's gain on it.
+    line; they do not count. `hit_rate` is right / (right + wrong), or None without such bets. `bias` is the mean of the
+    model's own number minus line. `line` is the line as a predictor, with the prediction's gain on it; `own` the
+    model's own number (`model_points`), likewise; None in reports of before there were two numbers.
     """
 
     model_config = _FROZEN
@@ -72,6 +73,7 @@ class LineResult(BaseModel):
     hit_rate: Proportion | None
     bias: float
     line: BaselineResult
+    own: BaselineResult | None = None
 
 
 class Slice(BaseModel):
@@ -268,8 +270,10 @@ def _coverage(rows: pd.DataFrame) -> Coverage:
 
 
 def _against_line(rows: pd.DataFrame) -> LineResult | None:
-    predicted, actual, line = (rows[n].to_numpy() for n in ("predicted_points", "points", "current_points_line"))
-    result = compare(line, predicted, actual, rows["game_date"].to_numpy().astype("datetime64[D]"))
+    names = ("predicted_points", "model_points", "points", "current_points_line")
+    predicted, own, actual, line = (rows[name].to_numpy() for name in names)
+    days = rows["game_date"].to_numpy().astype("datetime64[D]")
+    result = compare(line, predicted, actual, days)
     if result is None:
         return None
     counted = rows["outcome"].value_counts()
@@ -281,6 +285,7 @@ def _against_line(rows: pd.DataFrame) -> LineResult | None:
         passed=int(counted.get(PASS, 0)),
         pushes=int(counted.get(PUSH, 0)),
         hit_rate=proportion(right, right + wrong),
-        bias=round(float(rows["line_margin"].mean()), 6),
+        bias=round(float((own - line).mean()), 6),
         line=result,
+        own=compare(own, predicted, actual, days),
     )

@@ -73,6 +73,14 @@ class Calibration(BaseModel):
         low, high = (spread[:, self.levels.index(level)] for level in (LOW, HIGH))
         return np.minimum(np.maximum(low, 0.0), points), np.maximum(high, points)
 
+    def beside_line(self, predicted: Array, line: Array) -> Floats:
+        """The points (n,) to publish for predictions (n,): the line plus `line_trust` times the disagreement with it.
+
+        Without a line (NaN) it is the prediction itself.
+        """
+        points, lines = np.asarray(predicted, dtype=np.float64), np.asarray(line, dtype=np.float64)
+        return np.where(np.isnan(lines), points, lines + self.line_trust * (points - lines))
+
     def over_probability(self, predicted: Array, line: Array) -> Floats:
         """Probability (n,) that the points exceed the line; NaN where the line is NaN.
 
@@ -101,8 +109,7 @@ class Calibration(BaseModel):
 
     def _given(self, predicted: Array, lines: Floats) -> Floats:
         """Quantiles (n, levels) of the points scored, given the predictions (n,) and lines (n,), NaN for no line."""
-        points = np.asarray(predicted, dtype=np.float64)
-        return self._quantiles(np.where(np.isnan(lines), points, lines + self.line_trust * (points - lines)))
+        return self._quantiles(self.beside_line(predicted, lines))
 
     def _quantiles(self, points: Floats) -> Floats:
         """Quantiles (n, levels) of the points scored around predictions (n,)."""

@@ -19,22 +19,26 @@ def published_columns(
 ) -> dict[str, npt.NDArray[np.generic]]:
     """The published columns for a model's output (n,) and lines (n,), NaN for no line: column -> values (n,).
 
-    All columns are computed from the published points with two decimals, so that they can be recomputed from these.
+    With a line, the published points lie between the line and the model's own number, `model_points`, because the line
+    knows what the features do not. All columns are computed from these two with two decimals, so that they can be
+    recomputed from them.
 
     Raises:
         BundleError: an output is not finite.
     """
-    points = publish_points(raw)
+    own = publish_points(raw)
+    points = publish_points(calibration.beside_line(own, line))
     low, high = calibration.interval(points)
-    confidence = np.round(calibration.confidence_score(points, line), 2)
+    confidence = np.round(calibration.confidence_score(own, line), 2)
     return {
         "predicted_points": points,
+        "model_points": own,
         "points_low": np.round(low, 2),
         "points_high": np.round(high, 2),
-        "over_probability": np.round(calibration.over_probability(points, line), 4),
+        "over_probability": np.round(calibration.over_probability(own, line), 4),
         "confidence_score": confidence,
         "current_points_line": line,
         "line_margin": margin_over(points, line),
         # With a line, the confidence is the probability of the side that the prediction takes.
-        "recommendation": recommend(points, line, confidence / 100),
+        "recommendation": recommend(own, line, confidence / 100),
     }

@@ -14,7 +14,7 @@ LOWEST, HIGHEST = 0.0, 60.0
 """Bounds of the published points, both inclusive."""
 
 EDGE = 1.5
-"""Minimum points between prediction and line for a bet."""
+"""Minimum points between the model's own number and the line for a bet."""
 
 USUAL_ODDS = -110
 """Usual American odds of both sides of a line: risk 110 to win 100."""
@@ -69,11 +69,11 @@ def margin_over(points: Floats, line: Floats) -> Floats:
 def recommend(points: Floats, line: Floats, probability: Floats, odds: npt.ArrayLike = USUAL_ODDS) -> Labels:
     """OVER, UNDER, PASS, or NO_LINE if the line is NaN; (n,). The only function that decides on a bet.
 
-    A bet needs both: published points at least 1.5 away from the line, and a probability of that side above
-    break-even. Exactly at break-even, or without a probability, it is PASS.
+    A bet needs both: a model's number at least 1.5 away from the line, and a probability of that side above break-even.
+    Exactly at break-even, or without a probability, it is PASS.
 
     Args:
-        points, line: (n,), in points; the published points.
+        points, line: (n,), in points; the model's own number (`model_points`), and the line.
         probability: (n,), 0 to 1, that the predicted side wins; NaN if unknown. A push is not a win, so on a whole
             line the two sides' probabilities add up to less than 1, and a bet must be above break-even even if every
             push were lost. Use the published value, so that the recommendation can be recomputed from the record.

@@ -24,7 +24,9 @@ from nba_ml.serving.rows import FeatureRows
 class Prediction:
     """Points that a player will score in a game, compared with the betting line.
 
-    `predicted_points` has two decimals and lies within 0 and 60; `points_low` to `points_high` holds 80% of the
+    `predicted_points` has two decimals and lies within 0 and 60. With a line it lies between the line and
+    `model_points`, the model's own number, by the share of the model's disagreements that have proved right; without a
+    line the two are equal. `points_low` to `points_high` holds 80% of the
     results; `confidence_score` is 0 to 100, `over_probability` 0 to 1. Without a line `over_probability`,
     `current_points_line` and `line_margin` (prediction minus line) are None. `model_sha256` is the digest of the
     model that served this record, '' for a rule; `model_type` is 'xgboost', 'catboost', 'lightgbm', 'rule' or 'mock'.
@@ -42,6 +44,7 @@ class Prediction:
     game_date: date | None
     game_id: str | None
     predicted_points: float | None
+    model_points: float | None
     points_low: float | None
     points_high: float | None
     over_probability: float | None
@@ -124,10 +127,11 @@ def make_records(
         BundleError: an output, or an end of its interval, is not finite.
     """
     columns = system_columns(raw, line, spread)
-    points, low, high, over, confidence, lines, margin, recommendation = (
+    points, own, low, high, over, confidence, lines, margin, recommendation = (
         _values(columns[name], name, who)
         for name in (
             "predicted_points",
+            "model_points",
             "points_low",
             "points_high",
             "over_probability",
@@ -139,7 +143,7 @@ def make_records(
     )
     identity = (who.system_id, who.model_version, who.model_type, who.model_sha256, who.feature_version)
     keys = zip(rows.player_lookup, rows.game_date, rows.game_id, strict=True)
-    values = zip(points, low, high, over, confidence, lines, margin, recommendation, strict=True)
+    values = zip(points, own, low, high, over, confidence, lines, margin, recommendation, strict=True)
     return [Prediction(*identity, *key, *value) for key, value in zip(keys, values, strict=True)]
 
 
@@ -156,6 +160,7 @@ def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
         game_date=rows.game_date[0],
         game_id=rows.game_id[0],
         predicted_points=None,
+        model_points=None,
         points_low=None,
         points_high=None,
         over_probability=None,

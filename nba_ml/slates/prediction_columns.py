@@ -52,7 +52,8 @@ _WITHOUT: dict[str, str] = {
 }
 """What is different without a column."""
 
-_WORTH_ADDING = ("model_version", "points_low", "points_high", "over_probability", "slate_id", "role", "side")
+_SPREAD = ("points_low", "points_high", "over_probability")
+_WORTH_ADDING = ("model_version", "model_points", *_SPREAD, "slate_id", "role", "side")
 """What `nba-ml slate table` proposes to add, if it is not there."""
 
 

@@ -48,6 +48,7 @@ COLUMNS = (
     Column("game_date", "DATE", False, "date of the game; the table's partition"),
     Column("game_id", "STRING", False, "the game"),
     Column("predicted_points", "NUMERIC", False, "0 to 60, two decimals"),
+    Column("model_points", "NUMERIC", True, "the model's own number: with a line, predicted_points lies between them"),
     Column("points_low", "NUMERIC", True, "low end of the 80% interval; NULL for a system without one"),
     Column("points_high", "NUMERIC", True, "high end of the 80% interval"),
     Column("over_probability", "NUMERIC", True, "0 to 1; NULL without a line or an interval"),

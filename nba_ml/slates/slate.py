@@ -265,7 +265,7 @@ def _with_game_facts(table: pa.Table, rows: pa.Table) -> pa.Table:
     for name in GAME_FACTS:
         field = SLATE_PREDICTIONS.field(name)
         table = table.append_column(field, pa.array([facts[player][name] for player in players], field.type))
-    numbers = ("predicted_points", "current_points_line", "confidence_score", *PRICES)
+    numbers = ("model_points", "current_points_line", "confidence_score", *PRICES)
     points, line, confidence, over, under = (
         table.column(name).cast(pa.float64()).fill_null(np.nan).to_numpy() for name in numbers
     )
@@ -318,9 +318,9 @@ def served_counts(slate: Slate) -> list[tuple[Side, str, dict[str, int]]]:
 
 
 def highest_edges(slate: Slate, most: int = 10) -> pa.Table:
-    """The served rows furthest from their line, furthest first."""
-    served = slate.served.filter(pc.is_finite(slate.served.column("line_margin")))
-    size = pc.abs(served.column("line_margin"))
+    """The served rows whose model's own number is furthest from their line, furthest first."""
+    served = slate.served.filter(pc.is_finite(slate.served.column("current_points_line")))
+    size = pc.abs(pc.subtract(served.column("model_points"), served.column("current_points_line")))
     ranked = served.append_column("edge", size).sort_by([("edge", "descending"), ("player_lookup", "ascending")])
     return ranked.slice(0, most).drop_columns(["edge"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from hypothesis import strategies as st
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTION_GRADES
+from nba_ml.evaluation import stored
 from nba_ml.evaluation.grades import GradedMonth, Slice, break_down, grade_month, proportion
 from nba_ml.model.baselines import predict_baselines
 from nba_ml.model.comparison import compare
 from nba_ml.model.fitting import predict
 from nba_ml.model.metrics import interval_over_days
 from nba_ml.model.tiers import tier_of
+from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import Trained, snapshot_of
 from nba_ml_tests.evaluation.test_predictions import MONTH, scored, trusting, with_columns, with_lines
 
@@ -40,6 +44,7 @@ def graded_rows(**columns: list[Any]) -> pa.Table:
         "game_date": DAY,
         "game_id": "20220110_BKN_CHI",
         "predicted_points": 10.0,
+        "model_points": 10.0,
         "points_low": 2.0,
         "points_high": 18.0,
         "over_probability": np.nan,
@@ -307,6 +312,38 @@ def test_lines_without_a_bet_have_no_hit_rate() -> None:
     assert line is not None
     assert (line.n, line.passed, line.under, line.pushes, line.hit_rate) == (3, 1, 2, 2, None)
     assert line.bias == pytest.approx(-4 / 3, abs=1e-6)
+
+
+def test_with_a_line_the_models_own_number_is_graded_beside_the_published_one() -> None:
+    """Guards the comparison that shows whether the line inside the prediction helps, and a bias shrunk by the trust."""
+    rows = graded_rows(
+        predicted_points=[11.0, 11.0, 11.0],
+        model_points=[8.0, 8.0, 8.0],
+        current_points_line=[12.0, 12.0, 12.0],
+        line_margin=[-1.0, -1.0, -1.0],
+        recommendation=["PASS"] * 3,
+        outcome=["PASS"] * 3,
+    )
+    line = whole(rows).against_line
+    assert line is not None
+    assert line.own is not None
+    assert (line.line.metrics.mae, line.own.metrics.mae, line.own.gain) == (0.0, 4.0, 3.0)
+    assert line.bias == -4.0
+
+
+def test_months_of_before_the_models_own_number_are_read(trained: Trained, tmp_path: Path) -> None:
+    """Guards a home whose stored months lack the column: it is graded and shown as before."""
+    store = MonthStore(DirectoryStore(tmp_path))
+    made, graded = scored(trained, some_lines()), grade(trained, some_lines())
+    store.save(stored.PREDICTIONS, MONTH, replace(made, table=made.table.drop_columns("model_points")))
+    store.save(stored.GRADES, MONTH, replace(graded, table=graded.table.drop_columns("model_points")))
+    predictions, grades = store.load(stored.PREDICTIONS, MONTH), store.load(stored.GRADES, MONTH)
+    assert predictions is not None
+    assert grades is not None
+    for read, value in ((predictions, made), (grades, graded)):
+        assert read.digest == value.digest
+        assert read.table.schema == value.table.schema
+        assert read.table.column("model_points").equals(read.table.column("predicted_points"))
 
 
 @pytest.mark.parametrize("rows", [1, 20])

@@ -18,6 +18,8 @@ from nba_ml.model.calibration import Calibration, calibrate
 from nba_ml.model.published import published_columns
 from nba_ml.model.recommendation import (
     EDGE,
+    HIGHEST,
+    LOWEST,
     NO_LINE,
     OVER,
     PASS,
@@ -153,8 +155,8 @@ def test_no_published_recommendation_bets_against_its_own_probability(
     """
     raw, line = (np.array(column) for column in zip(*rows, strict=True))
     made = published_columns(raw, line, calibration)
-    columns = (made[n].tolist() for n in ("over_probability", "confidence_score", "line_margin", "recommendation"))
-    for over, confidence, margin, told in zip(*columns, strict=True):
+    columns = (made[n].tolist() for n in ("over_probability", "confidence_score", "recommendation"))
+    for over, confidence, told, margin in zip(*columns, made["model_points"] - line, strict=True):
         if told in (OVER, UNDER):
             assert confidence / 100 > BREAK_EVEN
             assert (over if told == OVER else 1 - over) > BREAK_EVEN - 1e-9
@@ -164,6 +166,27 @@ def test_no_published_recommendation_bets_against_its_own_probability(
         else:
             assert told == NO_LINE
             assert math.isnan(margin)
+
+
+@given(
+    st.sampled_from(CALIBRATIONS),
+    st.lists(st.tuples(st.floats(-5, 70), st.integers(0, 160).map(lambda q: q / 4) | st.just(math.nan)), min_size=1),
+)
+def test_the_published_points_lie_between_the_line_and_the_models_own_number(
+    calibration: Calibration, rows: list[tuple[float, float]]
+) -> None:
+    """Guards the number that is graded: with a line it was 0.05 points worse than the line that it was given."""
+    raw, line = (np.array(column) for column in zip(*rows, strict=True))
+    made = published_columns(raw, line, calibration)
+    own, points = made["model_points"].astype(float), made["predicted_points"].astype(float)
+    assert own.tolist() == publish_points(raw).tolist()
+    known = ~np.isnan(line)
+    trusted = np.clip(line + calibration.line_trust * (own - line), LOWEST, HIGHEST)
+    assert points[known] == pytest.approx(trusted[known], abs=0.005001)
+    assert points[~known].tolist() == own[~known].tolist()
+    assert made["line_margin"][known].astype(float) == pytest.approx((points - line)[known], abs=1e-6)
+    assert (made["points_low"].astype(float) <= points + 0.005).all()
+    assert (made["points_high"].astype(float) >= points - 0.005).all()
 
 
 def test_bets_are_left() -> None:

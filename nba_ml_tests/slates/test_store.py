@@ -12,6 +12,7 @@ import pytest
 from nba_ml.contract.errors import SlateError
 from nba_ml.data.tables import GAME_FACTS
 from nba_ml.slates.grades import grade_slates
+from nba_ml.slates.slate import Slate
 from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.conftest import snapshot_of
@@ -106,6 +107,18 @@ def test_grades_are_written_where_they_are_said_to_be(store: SlateStore) -> None
     grades = grade_slates([slate()], snapshot_of("2022-01"), "2022-01")
     assert store.save_grades(grades) == store.grades_uri("2022-01")
     assert store.objects.read("slate_grades/2022-01.parquet") is not None
+
+
+def test_a_slate_of_before_the_models_own_number_is_read(store: SlateStore) -> None:
+    """Guards against kept predictions that a new column makes unreadable."""
+    whole = slate()
+    kept = Slate.of(whole.table.drop_columns("model_points"), whole.report, whole.created_at)
+    store.objects.create(f"slates/{DAY}/000001.parquet", slate_parquet(kept))
+    found = store.newest(DAY)
+    assert found is not None
+    assert found.slate.digest == kept.digest
+    assert found.slate.table.schema == whole.table.schema
+    assert found.slate.table.column("model_points").equals(whole.table.column("predicted_points"))
 
 
 def test_a_slate_that_was_kept_before_tip_offs_is_read(store: SlateStore) -> None:

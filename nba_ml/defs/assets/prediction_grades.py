@@ -14,7 +14,7 @@ from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import summary_table
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -87,6 +87,8 @@ def _numbers(breakdown: Breakdown) -> dict[str, Any]:
             "gain_over_season_high": season.gain_interval.high,
         }
     if line is not None:
+        if line.own is not None:
+            facts["line_own_mae"] = line.own.metrics.mae
         facts |= {"line_rows": line.n, "line_mae": line.line.metrics.mae, "line_bias": line.bias, "pushes": line.pushes}
         if line.hit_rate is not None:
             rate = line.hit_rate

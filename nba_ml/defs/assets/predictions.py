@@ -15,7 +15,7 @@ from nba_ml.evaluation import stored
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
 from nba_ml.model.values import TrainedModel
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:

@@ -18,10 +18,10 @@ from nba_ml.slates.slate import RECOMMENDATIONS, highest_edges, served_counts
 from nba_ml.slates.store import SlateStore
 from nba_ml.sources.job_costs import recorded_jobs
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
-_EDGE_COLUMNS = ["player_lookup", "recommendation", "predicted_points", "current_points_line", "line_margin"]
-_EDGE_COLUMNS += ["over_probability", "side"]
+_EDGE_COLUMNS = ["player_lookup", "recommendation", "predicted_points", "model_points", "current_points_line"]
+_EDGE_COLUMNS += ["line_margin", "over_probability", "side"]
 
 
 class SlateConfig(dg.Config):

@@ -32,6 +32,7 @@ def system_columns(
     points, unknown = publish_points(raw), np.full(len(raw), np.nan)
     return {
         "predicted_points": points,
+        "model_points": points,
         **dict.fromkeys(SPREAD, unknown),
         "current_points_line": line,
         "line_margin": margin_over(points, line),

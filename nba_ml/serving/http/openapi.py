@@ -76,13 +76,14 @@ EXAMPLE_RECORD = Prediction(
     player_lookup="lukadoncic",
     game_date=date(2025, 1, 15),
     game_id="20250115_DAL_NOP",
-    predicted_points=28.31,
-    points_low=18.6,
-    points_high=38.44,
+    predicted_points=27.7,
+    model_points=28.31,
+    points_low=18.02,
+    points_high=37.79,
     over_probability=0.5302,
     confidence_score=53.02,
     current_points_line=27.5,
-    line_margin=0.81,
+    line_margin=0.2,
     recommendation="PASS",
 ).to_json()
 
