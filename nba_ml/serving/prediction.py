@@ -63,7 +63,7 @@ class Explanation(TypedDict):
     """What each feature contributes to a model's output, in points.
 
     `base` is the model's mean output over its training; `base` and all `contributions` add up to `model_output`, but
-    for float32's rounding. `predicted_points` is that output within 0 and 60, with two decimals.
+    for float32's rounding. `model_points` is that output within 0 and 60, with two decimals.
     """
 
     model_output: float

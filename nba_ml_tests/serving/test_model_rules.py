@@ -105,8 +105,8 @@ def test_a_model_predicts_its_rows_and_no_rows(tried: Tried, bundle: ReadBundle)
     assert isinstance(found, LoadedModel)
     one, other = found.predict(read_rows([ROW, {**ROW, "points_avg_last_5": 2.0, "points_avg_last_10": None}]))
     values = [[None if value is None else float(value) for value in (ROW[name] for name in V2_33FEATURES.names)]]
-    assert one.predicted_points == round(float(predict_loaded(found.booster, values)[0]), 2)
-    assert one.predicted_points != other.predicted_points
+    assert one.model_points == round(float(predict_loaded(found.booster, values)[0]), 2)
+    assert one.model_points != other.model_points
     assert (one.model_sha256, one.current_points_line) == (bundle.model_sha256, 27.5)
     assert one.points_low is not None
     assert one.over_probability is not None

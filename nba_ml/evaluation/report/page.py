@@ -141,10 +141,10 @@ def _line_section(walk: WalkForward, overall: Breakdown) -> Section:
     return Section(
         "Against the line",
         paragraphs=[odds_in_words(against.hit_rate)],
-        lead=f"Only {count(len(lines), 'month')} of {len(rows)} had lines. A bet is a prediction {EDGE:g} points or "
-        f"more from the line whose side wins with a probability above {BREAK_EVEN:.2%}, the break-even at odds of "
-        f"{USUAL_ODDS}; a result equal to the line is a push and does not count. Bias is the mean of prediction minus "
-        "line.",
+        lead=f"Only {count(len(lines), 'month')} of {len(rows)} had lines. With a line the prediction lies between it "
+        f"and the model's own number, whose MAE is the own MAE. A bet is an own number {EDGE:g} points or more from "
+        f"the line whose side wins with a probability above {BREAK_EVEN:.2%}, break-even at odds of {USUAL_ODDS}; a "
+        "result equal to the line is a push and does not count. Bias is the mean of the own number minus line.",
         table=bets_table("month", lines, total=("all", against)),
         summary="By tier",
         details=[("", tier_table)],

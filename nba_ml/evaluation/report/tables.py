@@ -105,7 +105,18 @@ def slices_table(
 
 def bets_table(label: str, results: Mapping[str, LineResult], *, total: tuple[str, LineResult] | None = None) -> Table:
     """One row per month or tier with lines. `label` and `total` as in `slices_table`."""
-    names = ["hit rate", "gain on the line", "model MAE", "line MAE", "bias", "lines", "right", "wrong", "push"]
+    names = [
+        "hit rate",
+        "gain on the line",
+        "model MAE",
+        "line MAE",
+        "own MAE",
+        "bias",
+        "lines",
+        "right",
+        "wrong",
+        "push",
+    ]
     names += ["no bet", "over / under"]
     rows = [Row(name, _line_cells(result)) for name, result in results.items()]
     if total is not None:
@@ -167,6 +178,7 @@ def _line_cells(result: LineResult) -> list[Cell]:
         WithInterval(signed(result.line.gain), f"{signed(gain.low, 2)} to {signed(gain.high, 2)}", tone(result.line)),
         f"{result.line.model_mae:.3f}",
         f"{result.line.metrics.mae:.3f}",
+        number(result.own.metrics.mae if result.own else None),
         signed(result.bias),
         f"{result.n:,}",
         *((f"{rate.hits:,}", f"{rate.n - rate.hits:,}") if rate else ("0", "0")),

@@ -43,7 +43,9 @@ MEANINGS = {
     "player_lookup": "As in the row; null if it gave none.",
     "game_date": "As in the row; null if it gave none.",
     "game_id": "As in the row; null if it gave none.",
-    "predicted_points": "The median: the player is as likely to score more as less. 0 to 60, two decimals.",
+    "predicted_points": "The median: the player is as likely to score more as less. 0 to 60, two decimals. With a line "
+    "it lies between the line and model_points, by how far the model's disagreements with lines have proved right.",
+    "model_points": "The model's own number; the same as predicted_points where there is no line.",
     "points_low": "80% of results lie between points_low and points_high.",
     "points_high": "The upper end of that interval.",
     "over_probability": "Probability, 0 to 1, that the player scores more than the line: of 100 games with 0.53, about "
@@ -59,7 +61,7 @@ MEANINGS = {
 """What the fields of a prediction mean."""
 
 EXPLANATION = (
-    "What each feature contributes, in points: `base` and all `contributions` add up to `model_output`, the prediction "
+    "What each feature contributes, in points: `base` and all `contributions` add up to `model_output`, `model_points` "
     "before it is bounded and rounded. The interval and the line are not part of it. `unavailable` says why there is "
     "none: a rule has no contributions."
 )
