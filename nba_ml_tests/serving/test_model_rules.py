@@ -167,3 +167,24 @@ def test_what_a_record_must_state_is_required(tried: Tried, field: str, value: o
 def test_what_an_older_xgboost_wrote_is_read(tried: Tried, wrote: str) -> None:
     tried.bundle = replace(tried.bundle, record={**RECORD, "libraries": {"xgboost": wrote}})
     assert load_model(read, NAME, try_apart=False).record["libraries"]["xgboost"] == wrote
+
+
+def test_a_calibration_of_the_intervals_ends_is_enough(tried: Tried) -> None:
+    ends = {**CALIBRATION, "levels": [0.1, 0.9], "shapes": [[-1.0, 1.5], [-1.2, 1.4]]}
+    tried.bundle = replace(tried.bundle, record={**RECORD, "calibration": ends})
+    assert load_model(read, NAME, try_apart=False).calibration.levels == (0.1, 0.9)
+
+
+def test_an_explanation_is_of_the_booster(tried: Tried) -> None:
+    found = load_model(read, NAME, try_apart=False)
+    rows = read_rows([ROW, {**ROW, "points_avg_last_5": 2.0}])
+    one, other = found.explain(rows)
+    assert [one.predicted_points, other.predicted_points] == [each.predicted_points for each in found.predict(rows)]
+    for each in (one, other):
+        parts: Any = each.explanation
+        assert list(parts["contributions"]) == list(V2_33FEATURES.names)
+        assert parts["base"] + sum(parts["contributions"].values()) == pytest.approx(parts["model_output"], abs=1e-4)
+        assert parts["model_output"] == pytest.approx(each.predicted_points, abs=0.0051)
+    assert one.explanation != other.explanation
+    assert found.explain(read_rows([])) == []
+    assert tried.asked

@@ -17,7 +17,7 @@ import pytest
 from nba_ml.contract.errors import BundleError, ChannelError, MissingExtraError, SettingsError
 from nba_ml.registry.channel import FOLDER, ChannelModel
 from nba_ml.registry.rollout_rules import bucket_of
-from nba_ml.serving import Predictor, sources
+from nba_ml.serving import Predictor, external, sources
 from nba_ml.serving.prediction import ModelIdentity, make_records
 from nba_ml.serving.predictor import READ_SECONDS, _lacking
 from nba_ml.serving.rows import read_rows
@@ -258,3 +258,43 @@ def test_without_a_channel_only_the_installation_is_told(system: str, image: str
     assert image in text
     assert text.startswith(str(LACKING))
     assert "channel" not in text
+
+
+class FromAFile:
+    """A registered model, without its file."""
+
+    system_id, model_type, newest_month, calibration = "catboost_v8", "catboost", "2025-04", None
+    version, model_sha256 = CATBOOST.model_id, "d" * 64
+
+    def predict(self, columns: Any) -> Any:
+        return columns["points_avg_last_5"] + 1
+
+
+def test_a_registered_model_is_loaded_as_it_was_asked_for(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def load(*given: Any, **how: Any) -> FromAFile:
+        asked.append((*given, how))
+        return FromAFile()
+
+    monkeypatch.setattr(external, "find_external_system", lambda *given: given)
+    monkeypatch.setattr(external, "load_registered", load)
+    found = external.load_other(store, CATBOOST, threads=4, try_apart=False)
+    external.load_other(store, CATBOOST)
+    assert asked == [((store, CATBOOST), 4, {"apart": False}), ((store, CATBOOST), 1, {"apart": True})]
+    assert found.identity == ModelIdentity("catboost_v8", CATBOOST.model_id, "catboost", "d" * 64, "v2_33features")
+    assert found.newest_month == "2025-04"
+    [record] = found.predict(read_rows([ROW]))
+    assert (record.predicted_points, record.points_low, record.recommendation) == (29.4, None, "PASS")
+
+
+def test_a_rule_is_not_explained(store: DirectoryStore, loads: Loads) -> None:
+    point(store, state_of(2, FIRST, MOCK, 50))
+    predictor = Predictor.load(store, channel="champion")
+    rows = [{**ROW, "player_lookup": f"p{number}"} for number in range(8)]
+    explained = predictor.explain(rows)
+    assert [each.model_version for each in explained] == [each.model_version for each in predictor.predict(rows)]
+    assert all("is a rule, a formula of averages" in str(each.explanation) for each in explained)
+    assert loads.asked

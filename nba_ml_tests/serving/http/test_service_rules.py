@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 import xgboost as xgb
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
@@ -385,11 +386,32 @@ def test_how_uvicorn_is_set_up(predictor: Predictor) -> None:
 
 
 @pytest.mark.parametrize(("host", "port"), [("", 0), ("127.0.0.1", 70_000), ("no such host", 0), ("::1::", 0)], ids=str)
-def test_an_address_that_cannot_be_served_is_refused(predictor: Predictor, host: str, port: int) -> None:
+def test_an_address_that_cannot_be_served_is_refused(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, host: str, port: int
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda *_, **__: pytest.fail("it is served"))
     with pytest.raises(SettingsError, match="--host"):
         serve(served(predictor), host, port)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SettingsError, match="Cannot listen on 127"):
         serve(served(predictor), "127.0.0.1", taken.getsockname()[1])
+
+
+def test_what_is_set_up_before_the_service_is_run(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "nba_ml.serving")
+    done: list[Any] = []
+    monkeypatch.setattr(service, "log_as_json", lambda: done.append("log"))
+    monkeypatch.setattr(service, "_end_at_hang_up", lambda: done.append("hang up"))
+    monkeypatch.setattr(service, "_allow_connections", done.append)
+    monkeypatch.setattr(sys, "setswitchinterval", done.append)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda _, sockets: done.append(sockets[0].getsockname()))
+    app = served(predictor)
+    serve(app, "127.0.0.1", 0)
+    assert done[:4] == ["log", "hang up", app.state.limits, 0.0005]
+    assert done[4][0] == "127.0.0.1"
+    assert caplog.records[-1].message == "listening"
+    assert caplog.records[-1].fields == {"host": "127.0.0.1", "port": done[4][1]}  # type: ignore[attr-defined]
 
 
 def test_a_line_of_the_log_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -220,6 +220,12 @@ def test_memory_is_given_back_after_a_flood_and_not_too_often(monkeypatch: pytes
         scene.loop.now = now
         scene.loop.sweep()
     assert given == [100.0, 105.1]
+    for connection in list(scene.every._open)[1:]:
+        scene.every.closed(connection)
+    scene.loop.now = 200.0
+    scene.loop.sweep()
+    assert given == [100.0, 105.1], "the flood has ended"
+    scene.loop.now = 105.1
     for connection in list(scene.every._open):
         scene.every.closed(connection)
     scene.every.flooded = True
