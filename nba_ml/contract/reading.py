@@ -37,13 +37,13 @@ def read_file(path: Path, most: int, *, within: Path | None = None) -> bytes:
     return data
 
 
-def read_text(path: Path, most: int, *, within: Path | None = None) -> str:
+def read_text(path: Path, most: int) -> str:
     """As `read_file`, decoded from UTF-8, with or without a byte-order mark.
 
     Raises:
         RefusedFileError: as there, or it is not UTF-8.
     """
-    data = read_file(path, most, within=within)
+    data = read_file(path, most)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -16,8 +16,6 @@ from nba_ml.contract import season
 from nba_ml.contract.digest import bytes_digest, json_digest
 from nba_ml.contract.errors import MonthError, SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
-from nba_ml.contract.limits import DATA_BYTES
-from nba_ml.contract.reading import read_file
 from nba_ml.contract.teams import team_code
 from nba_ml.data.box_scores import (
     PLAYER_GAME_COLUMNS,
@@ -37,6 +35,7 @@ from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
+from nba_ml.sources.sums import read_data
 from nba_ml.sources.upcoming import UpcomingTables
 from nba_ml.storage.parquet import parquet_schema, read_parquet
 
@@ -255,7 +254,7 @@ class EmbeddedFeatureSource:
 
     def _bytes(self, file: Path) -> bytes:
         try:
-            return read_file(file, DATA_BYTES, within=Path(self.data))
+            return read_data(file)
         except OSError as error:
             reason = error.strerror or error
             raise SourceDataError(f"{file} cannot be read ({reason}). Check the file and its permissions.") from error
@@ -297,7 +296,7 @@ def _read_lines(file: Path) -> pa.Table:
 
 def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
-        data = read_file(file, DATA_BYTES, within=file.parent.parent)
+        data = read_data(file)
         available = parquet_schema(data).names
         return read_parquet(data, [name for name in columns if name in available])
     except (pa.ArrowInvalid, OSError) as error:

@@ -18,10 +18,9 @@ import pyarrow as pa
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_of_id
-from nba_ml.contract.limits import DATA_BYTES
-from nba_ml.contract.reading import read_file, read_text
 from nba_ml.data.upcoming import UpcomingGame, game_type_on, is_out
 from nba_ml.sources.importers import values
+from nba_ml.sources.sums import read_data
 from nba_ml.storage.parquet import read_parquet
 
 SCHEDULE, ROSTERS, INJURY_REPORTS = "schedule", "rosters", "injury_reports"
@@ -201,18 +200,18 @@ def _read(file: Path) -> list[Row]:
 
 
 def _parquet(file: Path) -> list[Row]:
-    rows: list[Row] = read_parquet(read_file(file, DATA_BYTES, within=file.parent.parent)).to_pylist()
+    rows: list[Row] = read_parquet(read_data(file)).to_pylist()
     return rows
 
 
 def _csv(file: Path) -> list[Row]:
-    content = read_text(file, DATA_BYTES, within=file.parent.parent)
+    content = read_data(file).decode("utf-8-sig")
     rows = list(csv.DictReader(io.StringIO(content, newline=""), strict=True))
     return [{(name or "").strip(): value for name, value in row.items()} for row in rows if any(row.values())]
 
 
 def _json(file: Path) -> list[Row]:
-    content = read_text(file, DATA_BYTES, within=file.parent.parent)
+    content = read_data(file).decode("utf-8-sig")
     rows = json.loads(content) if content.lstrip()[:1] == "[" else [json.loads(e) for e in content.splitlines() if e]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("not a list of records")

@@ -14,10 +14,9 @@ import pyarrow as pa
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType
-from nba_ml.contract.limits import DATA_BYTES
-from nba_ml.contract.reading import read_file
 from nba_ml.contract.teams import TEAM_CODES
 from nba_ml.data.identities import player_lookup, whole_game_ids
+from nba_ml.sources.sums import read_data
 from nba_ml.storage.parquet import read_parquet
 
 _REACH = timedelta(days=3 * 365 + 1)
@@ -77,7 +76,7 @@ class History:
         tables = {}
         for file in sorted((folder / "player_games").glob("*.parquet")):
             try:
-                tables[file.stem] = read_parquet(read_file(file, DATA_BYTES, within=folder), _COLUMNS)
+                tables[file.stem] = read_parquet(read_data(file), _COLUMNS)
                 missing = set(_COLUMNS) - set(tables[file.stem].column_names)
                 if missing:
                     raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")

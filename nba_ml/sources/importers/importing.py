@@ -25,7 +25,7 @@ from nba_ml.sources.importers.merging import Merged, Row, merge, parquet_bytes, 
 from nba_ml.sources.importers.reading import read_file
 from nba_ml.sources.importers.report import ImportReport, MonthCounts
 from nba_ml.sources.importers.rows import read_rows
-from nba_ml.storage.directory import DirectoryStore
+from nba_ml.sources.sums import write_data
 
 _LOCK = ".import.lock"
 _LACKS_A_PLAYER = "a game that lacks a player whose name matched none"
@@ -88,10 +88,9 @@ class Import:
                 report.notes.append(f"{name}: {gone:,} rows that the import does not have are gone.")
             if (merged.new or merged.changes or gone) and not self.dry_run:
                 table = rows if kind.complete else merged.table
-                DirectoryStore(self.folder).write(name, parquet_bytes(table, kind.order))
+                write_data(self.folder, name, parquet_bytes(table, kind.order))
 
     def _months(self, kind: str, rows: pa.Table, report: ImportReport, nameless: frozenset[str] = frozenset()) -> None:
-        store = DirectoryStore(self.folder)
         day = rows.column("game_date")
         for month in sorted({season.month_of(each) for each in day.unique().to_pylist()}):
             first, last = season.month_bounds(month)
@@ -105,7 +104,7 @@ class Import:
             report.months[month] = MonthCounts(merged.new, len(merged.changes), merged.unchanged)
             report.changes += merged.changes
             if (merged.new or merged.changes) and not self.dry_run:
-                store.write(name, parquet_bytes(merged.table, _ORDER[kind]))
+                write_data(self.folder, name, parquet_bytes(merged.table, _ORDER[kind]))
 
 
 def _merge_games(

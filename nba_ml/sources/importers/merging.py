@@ -11,9 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.contract.limits import DATA_BYTES
-from nba_ml.contract.reading import read_file
 from nba_ml.sources.importers.history import with_whole_ids
+from nba_ml.sources.sums import read_data
 from nba_ml.storage.parquet import read_parquet, write_parquet
 
 Row = dict[str, Any]
@@ -41,7 +40,7 @@ def read_month(file: Path, schema: pa.Schema, fill: Mapping[str, Callable[[pa.Ta
     if not file.exists():
         return schema.empty_table()
     try:
-        table = read_parquet(read_file(file, DATA_BYTES, within=file.parent.parent)).replace_schema_metadata(None)
+        table = read_parquet(read_data(file)).replace_schema_metadata(None)
         for name, make in fill.items():
             if name not in table.column_names:
                 table = table.append_column(name, make(table))
