@@ -95,13 +95,13 @@ class Manifest(BaseModel):
             content = json.loads(data)
             claimed = content.pop("manifest_sha256")
             manifest = cls.model_validate(content)
+            # Of the content as it was written, so that a manifest stays valid when a later version adds a field.
+            digest = bytes_digest(_canonical(content))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BundleError(
                 f"{uri} is not a manifest of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): {error}. "
                 "It is damaged or was not written by nba_ml; do not load the bundle."
             ) from error
-        # Of the content as it was written, so that a manifest stays valid when a later version adds a field.
-        digest = bytes_digest(_canonical(content))
         if claimed != digest or _canonical({**content, "manifest_sha256": digest}) != data:
             raise BundleError(
                 f"{uri} is damaged: its stated digest is {claimed}, the digest of its content is {digest}, or its form "

@@ -55,8 +55,13 @@ AREAS = {
         ),
     ),
     "publication": Area(
-        ("nba_ml/registry/publication.py", "nba_ml/registry/reader.py"),
-        ("registry/test_publication.py", "registry/test_reader.py"),
+        tuple(f"nba_ml/registry/{name}.py" for name in ("publication", "reader", "manifest", "verdict")),
+        (
+            "registry/test_manifest.py",
+            "registry/test_verdict.py",
+            "registry/test_publication.py",
+            "registry/test_reader.py",
+        ),
         "not cloud and not killed and not publishers and not process and not program and not child and not loads"
         " and not last_bit and not other_features",
     ),

@@ -81,3 +81,15 @@ def test_an_override_must_name_a_check_that_can_be_overridden(given_override: Ov
     judged = verdict(check("a", passed=False), check("c", passed=False, final=True))
     with pytest.raises(OverrideError, match=said):
         judged.with_overrides([given_override])
+
+
+def test_a_reason_has_ten_characters_and_a_failure_can_be_overridden_unless_it_is_final() -> None:
+    judged = verdict(CheckVerdict(asset="xgboost_model", check="a", month="2022-01", passed=False, subject=SHA))
+    for reason, good in (("x" * 9, False), (f"  {'x' * 9}  ", False), ("x" * 10, True)):
+        if good:
+            judged.with_overrides([override("a", reason)]).require(SHA)
+        else:
+            with pytest.raises(OverrideError, match="shorter than 10 characters"):
+                judged.with_overrides([override("a", reason)])
+    with pytest.raises(NotVerifiedError, match=r"a on xgboost_model of 2022-01 \(failed\)"):
+        judged.require(SHA)
