@@ -91,7 +91,7 @@ def test_no_number_that_json_lacks_is_written_or_read(number: bytes) -> None:
 def test_another_form_is_not_read(form: dict[str, Any], said: str) -> None:
     content = json.loads(MANIFEST.to_bytes())
     del content["manifest_sha256"]
-    fields = {name: form.pop(name) for name in ("format_version", "objects") if name in form}
+    fields: dict[str, Any] = {name: form.pop(name) for name in ("format_version", "objects") if name in form}
     with pytest.raises(BundleError, match=f"^a/b {said}"):
         Manifest.from_bytes(sealed({**content, **fields}, **form), "a/b")
     assert Manifest.from_bytes(sealed(content), "a/b") == MANIFEST
