@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import dagster as dg
@@ -220,11 +219,16 @@ class Watch:
         return str(result.skip_message)
 
 
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """One for all tests: each watch begins after what has ended by then."""
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
 @pytest.fixture
-def watch(hook: Hook, box: Mailbox) -> Iterator[Watch]:
-    with ExitStack() as stack:
-        instance = stack.enter_context(dg.instance_for_test())
-        yield Watch(instance, NotifySettings(hook.url, mail(box.port, to=(LEAD, "second@example.org")), "http://ui"))
+def watch(instance: dg.DagsterInstance, hook: Hook, box: Mailbox) -> Watch:
+    return Watch(instance, NotifySettings(hook.url, mail(box.port, to=(LEAD, "second@example.org")), "http://ui"))
 
 
 def test_a_failed_run_is_told_once_to_everybody(watch: Watch, hook: Hook, box: Mailbox) -> None:
@@ -332,24 +336,24 @@ def test_one_dead_target_holds_up_nobody_and_is_tried_again(
     assert (len(hook.posts), len(box.messages)) == (2, 4)
 
 
-def test_a_refused_address_does_not_tell_the_others_twice(hook: Hook, box: Mailbox) -> None:
+def test_a_refused_address_does_not_tell_the_others_twice(
+    instance: dg.DagsterInstance, hook: Hook, box: Mailbox
+) -> None:
     """Guards against a mail every half minute to everybody whose colleague has left."""
-    with dg.instance_for_test() as instance:
-        watch = Watch(instance, NotifySettings(hook.url, mail(box.port, to=(REFUSED, LEAD))))
-        watch.run(fragile)
-        for _ in range(3):
-            with pytest.raises(NotifyError, match=f"does not deliver to {REFUSED}"):
-                watch.look()
+    watch = Watch(instance, NotifySettings(hook.url, mail(box.port, to=(REFUSED, LEAD))))
+    watch.run(fragile)
+    for _ in range(3):
+        with pytest.raises(NotifyError, match=f"does not deliver to {REFUSED}"):
+            watch.look()
     assert [to for to, _ in box.messages] == [LEAD]
     assert len(hook.posts) == 1
 
 
-def test_what_failed_before_it_was_turned_on_is_not_told(hook: Hook) -> None:
+def test_what_failed_before_it_was_turned_on_is_not_told(instance: dg.DagsterInstance, hook: Hook) -> None:
     """Guards against a storm of old failures on the first day."""
-    with dg.instance_for_test() as instance:
-        dg.materialize([fragile], instance=instance, raise_on_error=False)
-        watch = Watch(instance, NotifySettings(hook.url))
-        assert "0 run(s)" in watch.look()
+    dg.materialize([fragile], instance=instance, raise_on_error=False)
+    watch = Watch(instance, NotifySettings(hook.url))
+    assert "0 run(s)" in watch.look()
     assert hook.posts == []
 
 

@@ -28,8 +28,11 @@ from nba_ml.serving.http import service
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.logs import JsonLines, LinesOut, log_as_json
 from nba_ml.serving.http.metrics import ServiceMetrics
+from nba_ml.serving.http.pages import _facts_of, _render
 from nba_ml.serving.http.service import _Observed, app_of, config_of, create_app, serve
 from nba_ml.serving.http.state import ServiceState
+from nba_ml.serving.model import LoadedModel
+from nba_ml.serving.prediction import ModelIdentity
 from nba_ml.serving.rows import Fault
 from nba_ml.serving.watch import Watch
 from nba_ml.storage.directory import DirectoryStore
@@ -140,6 +143,43 @@ def test_metrics_count_answers_rows_and_faults(predictor: Predictor) -> None:
     edges = [labels[0][1] for name, *labels in found if name == "nba_ml_request_seconds_bucket"]
     steps = ["0.0005", "0.001", "0.002", "0.003", "0.005", "0.01", "0.02", "0.05", "0.1", "0.5", "1.0", "5.0", "+Inf"]
     assert edges == steps
+
+
+def test_a_page_shows_names_and_never_interprets_them() -> None:
+    """Guards the pages against a record or a reason that somebody else wrote."""
+    evil = "<script>alert(1)</script>"
+    page = _render(
+        "facts", title=evil, here="Model", base="../", lead=evil, tokens=False, sections=[(evil, [(evil, evil)])]
+    )
+    assert evil not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+
+
+METRICS = {
+    "validation": {"mae": 4.5678, "n": 1_234},
+    "baselines": {"last_10_average": {"gain": 0.25, "gain_interval": {"low": -0.01, "high": 0.5}}},
+    "coverage": {"overall": {"inside": 0.8123}},
+}
+DATES = {"first_date": "2021-10-19", "last_date": "2025-04-13", "rows": 98_765}
+
+
+def test_the_page_of_a_model_says_what_its_record_does() -> None:
+    who = ModelIdentity("xgboost_v1", FIRST.model_id, "xgboost", "a" * 64, "v2_33features")
+
+    def facts(**record: Any) -> list[tuple[str, str]]:
+        loaded = LoadedModel(who, "2025-05", datetime.now(UTC), record, None, None)  # type: ignore[arg-type]
+        return list(_facts_of(loaded))[5:]
+
+    assert facts(**DATES, metrics=METRICS) == [
+        ("trained on", "98,765 rows, 2021-10-19 to 2025-04-13"),
+        ("mean absolute error", "4.568 points on 1,234 later rows"),
+        ("gain over last 10 average", "+0.250 points (95% -0.010 to +0.500)"),
+        ("inside the 80% interval", "81.2% of those rows"),
+    ]
+    assert facts() == [], "an older release wrote none"
+    assert facts(metrics={"coverage": {"overall": {"inside": 0.0}}}) == [
+        ("inside the 80% interval", "0.0% of those rows")
+    ]
 
 
 # --- where a request is answered -------------------------------------------------------------------------------
