@@ -15,6 +15,7 @@ import click
 
 from nba_ml.cli.wrapper import command, out
 from nba_ml.contract.errors import NbaMlError, SettingsError
+from nba_ml.contract.text import printable_lines
 from nba_ml.monitoring.health import HealthFinding, Level
 from nba_ml.settings import Settings
 
@@ -63,7 +64,7 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
         for each in findings:
             step = f" {each.next_step}" if each.next_step else ""
             out.print(f"[{_COLOURS[each.level]}]{each.level:8}[/] {each.name}", end=": ")
-            out.print(f"{each.said}{step}", soft_wrap=True, markup=False, highlight=False)
+            out.print(printable_lines(f"{each.said}{step}"), soft_wrap=True, markup=False, highlight=False)
         for name, why in told.items():
             out.print(f"{name}: {why or 'sent'}", soft_wrap=True, markup=False, highlight=False)
     return RED if red or any(told.values()) else 0

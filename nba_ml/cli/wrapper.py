@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from nba_ml.contract.errors import NbaMlError
+from nba_ml.contract.text import printable_lines
 
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
 """Exit codes: it ran with a negative result; it could not run; Ctrl-C."""
@@ -63,8 +64,8 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
 
 
 def say(text: str) -> None:
-    """Print a line verbatim: no colour, no wrapping, no markup."""
-    out.print(text, highlight=False, soft_wrap=True, markup=False)
+    """Print lines without colour, wrapping or markup."""
+    out.print(printable_lines(text), highlight=False, soft_wrap=True, markup=False)
 
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
@@ -76,7 +77,7 @@ def show_json(value: object) -> None:
 
 
 def escaped(text: str) -> str:
-    """Escape Rich's markup."""
+    """Escape Rich's markup, and what would steer the terminal."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable_lines(text))

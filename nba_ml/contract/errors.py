@@ -6,9 +6,14 @@ The command line prints it unchanged. Dagster shows it on the failed step.
 
 from typing import Any
 
+from nba_ml.contract.text import printable_lines
+
 
 class NbaMlError(Exception):
-    """Base of all errors a user can act on."""
+    """Base of all errors a user can act on. Its text is safe to print: messages quote names and other errors."""
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class SettingsError(NbaMlError):

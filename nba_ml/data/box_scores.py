@@ -19,6 +19,7 @@ from nba_ml.contract import season
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
+from nba_ml.contract.text import clean
 from nba_ml.contract.times import TimeWithoutZone, eastern_date
 from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few
 from nba_ml.data.identities import first_lookups, first_names, player_lookup, whole_game_ids
@@ -276,7 +277,7 @@ def _typed(
             # A cast would silently turn '12' into 12, but text for a number means a broken export.
             if _is_text(column.type) != _is_text(kind):
                 raise pa.ArrowInvalid("text instead of numbers, or the reverse")
-            columns[name] = column.cast(kind)
+            columns[name] = _cleaned(column.cast(kind)) if _is_text(kind) else column.cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceDataError(
                 f"{where}: the column {name} is {column.type} and cannot be read as {kind} ({error}). "
@@ -288,6 +289,14 @@ def _typed(
                 "Missing values are not allowed; export the file again."
             )
     return pa.table(columns)
+
+
+def _cleaned(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts without what steers a terminal or hides in a name; the same column if there is none."""
+    names = {text: clean(text) for text in column.unique().to_pylist() if text is not None}
+    if all(text == name for text, name in names.items()):
+        return column
+    return pa.chunked_array([pa.array([names.get(text) for text in column.to_pylist()], column.type)])
 
 
 def _eastern_dates(times: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:

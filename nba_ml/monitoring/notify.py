@@ -13,7 +13,7 @@ import smtplib
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 from functools import partial
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from nba_ml.contract.text import printable, printable_lines
 from nba_ml.settings import MailSettings, NotifySettings
 
 WITHIN = 10.0
@@ -44,6 +45,12 @@ class Notice:
     day: str = ""
     run_id: str = ""
     link: str = ""
+
+    def __post_init__(self) -> None:
+        # Errors of other libraries, and names in them, come from outside.
+        for each in fields(self):
+            value = printable_lines(getattr(self, each.name))
+            object.__setattr__(self, each.name, value if each.name in ("said", "next_step") else printable(value))
 
     @property
     def text(self) -> str:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from nba_ml.contract.errors import ChannelError
+from nba_ml.contract.text import printable
 from nba_ml.storage.objects import ObjectStore
 
 FOLDER = "xgboost_v1/channels"
@@ -334,4 +335,4 @@ _CARRIED_OVER = ("champion", "challenger", "share", "graded_from", "earlier", "s
 def next_state(present: Channel, *, kind: Kind, reason: str, at: datetime, **changes: Any) -> Channel:
     """The state after `present`, with these changes. Evidence and waivers are never carried over."""
     kept = {name: getattr(present, name) for name in _CARRIED_OVER}
-    return Channel(serial=present.serial + 1, kind=kind, reason=reason, moved_at=at, **{**kept, **changes})
+    return Channel(serial=present.serial + 1, kind=kind, reason=printable(reason), moved_at=at, **{**kept, **changes})

@@ -13,6 +13,7 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.model_id import SYSTEM_ID
 from nba_ml.contract.season import month_of
+from nba_ml.contract.text import printable
 from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
@@ -138,7 +139,7 @@ def promote(
         text = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
         if present is None:
             return Channel(
-                serial=1, champion=model, kind="promote", reason=text, evidence=decision.evidence,
+                serial=1, champion=model, kind="promote", reason=printable(text), evidence=decision.evidence,
                 beaten=decision.beaten, waived=decision.waived, moved_at=at,
             )  # fmt: skip
         return promoted_state(present, model, at, "promote", text, decision.evidence, decision.waived, decision.beaten)

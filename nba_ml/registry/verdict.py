@@ -10,11 +10,12 @@ failures.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from nba_ml.contract.errors import NotVerifiedError, OverrideError
+from nba_ml.contract.text import printable
 
 SHORTEST_REASON = 10
 """Characters; excludes reasons such as 'ok'."""
@@ -52,7 +53,9 @@ class Override(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     check: str = Field(description="The check, as asset.check: xgboost_model.beats_last_10_average.")
-    reason: str = Field(description="Why it may be published nevertheless. It is written into the manifest.")
+    reason: Annotated[str, AfterValidator(printable)] = Field(
+        description="Why it may be published nevertheless. It is written into the manifest."
+    )
 
     def require_reason(self) -> None:
         """Raise OverrideError if the reason is shorter than `SHORTEST_REASON`."""

@@ -16,6 +16,8 @@ from nba_ml.contract import season
 from nba_ml.contract.digest import bytes_digest, json_digest
 from nba_ml.contract.errors import MonthError, SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
+from nba_ml.contract.limits import DATA_BYTES
+from nba_ml.contract.reading import read_file
 from nba_ml.contract.teams import team_code
 from nba_ml.data.box_scores import (
     PLAYER_GAME_COLUMNS,
@@ -254,7 +256,7 @@ class EmbeddedFeatureSource:
 
     def _bytes(self, file: Path) -> bytes:
         try:
-            return read_data(file)
+            return read_file(file, DATA_BYTES, within=Path(self.data))  # a damaged file is reported by its reader
         except OSError as error:
             reason = error.strerror or error
             raise SourceDataError(f"{file} cannot be read ({reason}). Check the file and its permissions.") from error

@@ -173,7 +173,7 @@ def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     assert loaded & banned == set()
     ours = {name for name in loaded if name.startswith("nba_ml.")}
     names = ("booster_structure", "fresh_process", "reader", "reference", "ubj")
-    contract = {f"nba_ml.contract{each}" for each in ("", ".features", ".errors", ".limits", ".reading")}
+    contract = {f"nba_ml.contract{each}" for each in ("", ".features", ".errors", ".limits", ".reading", ".text")}
     assert ours == {"nba_ml.machine", "nba_ml.registry", *(f"nba_ml.registry.{name}" for name in names)} | contract
 
 

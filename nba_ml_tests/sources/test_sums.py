@@ -45,6 +45,8 @@ def test_a_month_with_a_flipped_bit_is_reported_and_no_other_month(data: Path) -
     with pytest.raises(SourceDataError, match=r"2021-11\.parquet was changed or damaged: .* sha256sum \*/\*\.\* > SHA"):
         source.player_game_summary("2021-11")
     assert source.player_game_summary("2021-10").table.num_rows > 1000
+    shipped = EmbeddedFeatureSource(str(SAMPLE_DATA)).fingerprint("2021-11")
+    assert source.fingerprint("2021-11") != shipped  # so that the month is out of date, and made anew to be reported
 
 
 def test_no_flipped_bit_is_read(data: Path) -> None:

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from nba_ml.contract.errors import BundleError, PublicationConflictError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import parse_month
+from nba_ml.contract.text import printable
 from nba_ml.model.calibration import Calibration
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.learners.interface import Learner, ParsedModel, Vectors, require_features
@@ -237,7 +238,7 @@ def register_file(
         missing=missing,
         target="points",
         waived=tuple(waived),
-        reason=reason,
+        reason=printable(reason),
         newest_month=extent.given_until.strftime("%Y-%m"),
         fitted_until=extent.fitted_until,
         given_until=extent.given_until,

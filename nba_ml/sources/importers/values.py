@@ -16,6 +16,7 @@ from typing import Any
 
 from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
+from nba_ml.contract.text import clean
 from nba_ml.contract.times import eastern_date
 
 _BLANKS = {"", "nan", "na", "n/a", "none", "null", "nat", "<na>", "tbd", "-", "--", "\N{EN DASH}", "\N{EM DASH}"}
@@ -41,7 +42,7 @@ def text(value: Any) -> str | None:
         return None
     if isinstance(value, bytes):
         raise ValueFault("bytes where text was expected")
-    plain = " ".join(unicodedata.normalize("NFC", str(value)).split())
+    plain = " ".join(clean(unicodedata.normalize("NFC", str(value))).split())
     return None if plain.lower() in _BLANKS else plain
 
 
@@ -188,7 +189,7 @@ def name(value: Any) -> str | None:
             if max(again) <= _LAST_LATIN:
                 plain = unicodedata.normalize("NFC", again)
                 break
-    plain = " ".join(plain.rstrip("*").split())
+    plain = " ".join(clean(plain).rstrip("*").split())
     if "?" in plain or "\N{REPLACEMENT CHARACTER}" in plain:
         raise ValueFault("a name with lost letters")
     if not any(letter.isalpha() for letter in plain):
