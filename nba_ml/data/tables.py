@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
@@ -245,3 +246,27 @@ PLATFORM_PREDICTIONS = pa.schema(
 )
 """Active rows of the platform's table of predictions, as they are: anything but the system and the date may be null,
 and a game may have several rows."""
+
+DESCRIPTIONS: Mapping[str, str] = {
+    "player_lookup": "Key: the player's name in lower-case letters.",
+    "universal_player_id": "The player, whatever the spelling of the name.",
+    "game_date": "Key: the date of the game, Eastern time.",
+    "game_id": "The platform's id of the game: date and teams.",
+    "points": "Target: points that the player scored.",
+    "minutes_played": "Minutes on the floor: a result, as the points are.",
+    "features": "The features in the contract's order; NaN for a missing one.",
+    "feature_names": "The contract's names, in order.",
+    "feature_version": "The contract of the features.",
+    "feature_quality_score": "0 to 100: how many of the features are there.",
+    "early_season_flag": "In the first days of a season: not trained on.",
+    "predicted_points": "The median: as likely to be exceeded as not. 0 to 60.",
+    "points_low": "80% of results lie between points_low and points_high.",
+    "points_high": "The upper end of that interval.",
+    "over_probability": "Probability of more points than the line, 0 to 1; missing without a line.",
+    "confidence_score": "Probability, in percent, of the predicted side of the line.",
+    "current_points_line": "The betting line; missing without one.",
+    "line_margin": "predicted_points minus the line; missing without one.",
+    "recommendation": "OVER, UNDER, PASS or NO_LINE.",
+    "model_sha256": "Digest of the model that predicted.",
+}
+"""What columns mean that several tables have."""

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from nba_ml.checks.check import Consequence
-from nba_ml.checks.registry import all_checks
+from nba_ml.checks.registry import OVERRIDABLE, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.data.features.lineage import BOX_SCORE_COLUMNS
+from nba_ml.data.tables import ML_FEATURE_STORE_V2, PLAYER_GAME_SUMMARY, snapshot_schema
+from nba_ml.defs.assets.gcs_artifact import OverrideConfig, PublicationConfig
+from nba_ml.defs.assets.recording import feature_lineage
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.resources import Compute
 from nba_ml.settings import Settings
+from nba_ml.sources.month_rows import FEATURES, SUMMARY
 
 # One line each, in order: a new asset, check or job is added here on purpose, never in passing.
 DEPENDENCIES = {
@@ -217,3 +224,55 @@ def test_every_check_begins_with_its_consequence(tmp_path: Path) -> None:
     blocking = {check.key for check in all_checks() if check.consequence is Consequence.BLOCKS}
     said = {f"{s.asset_key.to_user_string()}.{s.name}" for s in specs if (s.description or "").startswith("Blocks")}
     assert said == blocking
+
+
+# --- what the UI shows of columns and code ---------------------------------------------------------------------
+
+
+def test_columns_have_their_meaning_and_range(defs: dg.Definitions) -> None:
+    """Guards the column schema: a feature's unit, range and nullability; keys and target are described."""
+    specs = {each.key.to_user_string(): each for each in defs.resolve_all_asset_specs()}
+    columns = {each.name: each for each in specs["feature_store_snapshot"].metadata["dagster/column_schema"].columns}
+    for feature in V2_33FEATURES.features:
+        shown = columns[feature.name]
+        assert shown.constraints.nullable is feature.nullable
+        limits = "0 or 1" if feature.unit == "0/1" else f"{feature.low:g} to {feature.high:g} {feature.unit}"
+        assert shown.constraints.other == [limits]
+        assert feature.definition[1:] in shown.description
+        assert (feature.missing_when or "") in shown.description
+    for name, word in {"player_lookup": "Key", "game_date": "Key", "points": "Target"}.items():
+        assert columns[name].description.startswith(word)
+    predictions = {each.name: each for each in specs["predictions"].metadata["dagster/column_schema"].columns}
+    assert predictions["over_probability"].constraints.nullable
+    assert not predictions["predicted_points"].constraints.nullable
+
+
+def test_each_asset_names_its_lines_of_code(defs: dg.Definitions) -> None:
+    """Guards the link from an asset to its module: the line is that of its function, decorators included."""
+    for spec in defs.resolve_all_asset_specs():
+        name = spec.key.to_user_string()
+        [reference] = spec.metadata["dagster/code_references"].code_references
+        lines = Path(reference.file_path).read_text().splitlines()[reference.line_number - 1 :]
+        function = next(line.strip() for line in lines if line.strip().startswith("def "))
+        assert function.startswith(f"def {name}("), reference
+
+
+def test_the_lineage_of_a_snapshot_has_all_its_columns() -> None:
+    """Guards the lineage: each source column exists in its table; another system's features are not made up."""
+    schemas = {SUMMARY: PLAYER_GAME_SUMMARY.names, FEATURES: ML_FEATURE_STORE_V2.names}
+    for columns in (BOX_SCORE_COLUMNS, {}):
+        found = feature_lineage(V2_33FEATURES, columns).deps_by_column
+        assert set(found) == {*snapshot_schema(V2_33FEATURES).names} - {"feature_quality_score"}
+        for name, deps in found.items():
+            assert deps
+            assert all(each.column_name in schemas[each.asset_key.to_user_string()] for each in deps)
+            of_summary = {each.column_name for each in deps if each.asset_key.to_user_string() == SUMMARY}
+            assert of_summary == set(columns.get(name, () if name in V2_33FEATURES.names else (name,)))
+
+
+def test_the_launchpads_example_is_valid() -> None:
+    """Guards the help of `overrides`: what it shows can be launched."""
+    text = PublicationConfig.model_fields["overrides"].description or ""
+    [override] = PublicationConfig(**yaml.safe_load(text.partition("for example: ")[2])).overrides
+    assert str(override.check) in OVERRIDABLE
+    assert str(override.check) in (OverrideConfig.model_fields["check"].description or "")

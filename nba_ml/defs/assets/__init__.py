@@ -40,7 +40,7 @@ def build_assets(
     With `external_feature_store` the two assets of that group are observed, not computed, and there is also
     `platform_grades`. `scheduled` is as in `slate_predictions.days_of`.
     """
-    training = (feature_store_snapshot, train_split, xgboost_model, model_metadata)
+    training = (train_split, xgboost_model, model_metadata)
     feature_store = (
         build_external(months)
         if external_feature_store
@@ -49,6 +49,7 @@ def build_assets(
     return [
         *feature_store,
         backfill_progress.build(months),
+        feature_store_snapshot.build(months, external=external_feature_store),
         *(module.build(months) for module in training),
         gcs_artifact.build(months, limits),
         *(module.build(months) for module in (predictions, prediction_grades, challengers, walk_forward)),

@@ -10,6 +10,7 @@ import pandas as pd
 from nba_ml.contract.errors import SnapshotRejectedError, StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import inputs_digest
+from nba_ml.data.features.lineage import BOX_SCORE_COLUMNS
 from nba_ml.data.results_due import last_date_due
 from nba_ml.data.snapshot import Snapshot, take_snapshot
 from nba_ml.data.stored import SNAPSHOT, SPLIT, save_refused
@@ -18,6 +19,7 @@ from nba_ml.defs.assets.recording import (
     OWNERS,
     column_schema,
     cost_metadata,
+    feature_lineage,
     lines_metadata,
     markdown_table,
     recorded,
@@ -30,12 +32,13 @@ from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 ASSET = "feature_store_snapshot"
 CODE_VERSION = "2"
 
-_COLUMNS = column_schema(
-    snapshot_schema(V2_33FEATURES), {feature.name: feature.definition for feature in V2_33FEATURES.features}
-)
+_COLUMNS = column_schema(snapshot_schema(V2_33FEATURES), V2_33FEATURES)
 
 
-def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.PartitionsDefinition, *, external: bool = False) -> dg.AssetsDefinition:
+    """The asset. `external`: the feature store is another system's, so its features' columns are not known."""
+    lineage = feature_lineage(V2_33FEATURES, {} if external else BOX_SCORE_COLUMNS)
+
     @dg.asset(
         partitions_def=months,
         group_name="training",
@@ -90,6 +93,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
                 "coverage": round(counts.coverage, 6),
                 **{name: number for name, number in asdict(counts).items() if name not in ("samples", "covered")},
                 "digest": snapshot.digest,
+                "dagster/column_lineage": lineage,
                 **(lines_metadata(snapshot.lines) if snapshot.lines else {}),
                 **cost_metadata(jobs),
                 "dagster/uri": store.months().uri(SNAPSHOT, month),

@@ -34,17 +34,25 @@ OverridableCheck = StrEnum("OverridableCheck", [(key, key) for key in OVERRIDABL
 """An enumeration, so that the launchpad completes the name and Dagster refuses a wrong one before a run starts."""
 
 
+OVERRIDE_EXAMPLE = OVERRIDABLE[2]
+"""In the launchpad's help."""
+
+
 class OverrideConfig(dg.Config):
     """A named check that failed, and why the model may be published all the same."""
 
-    check: OverridableCheck = Field(description="The failed check: xgboost_model.beats_last_10_average.")
+    check: OverridableCheck = Field(description=f"The failed check, for example {OVERRIDE_EXAMPLE}.")
     reason: str = Field(description="Why it may be published all the same: written into the manifest.")
 
 
 class PublicationConfig(dg.Config):
     """Normally empty. There is no switch that overrides whatever fails."""
 
-    overrides: list[OverrideConfig] = Field(default_factory=list, description="Failed checks that a person accepts.")
+    overrides: list[OverrideConfig] = Field(
+        default_factory=list,
+        description="Failed checks that a person accepts, for example: "
+        f'overrides: [{{check: {OVERRIDE_EXAMPLE}, reason: "Injuries, reviewed with the analysts."}}]',
+    )
 
 
 def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefinition:

@@ -10,10 +10,13 @@ import pandas as pd
 import pyarrow as pa
 
 from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.features import Feature, FeatureVersion
 from nba_ml.contract.lineage import Inputs, inputs_digest
 from nba_ml.data.lines import LineCounts
+from nba_ml.data.tables import DESCRIPTIONS
 from nba_ml.defs.internals import DATA_VERSION_TAG, silence_preview_warnings
 from nba_ml.sources.job_costs import Cost, JobCost
+from nba_ml.sources.month_rows import FEATURES, SUMMARY
 
 INPUTS = "nba_ml/inputs"
 """Metadata of a materialisation: the digest of everything it was made from."""
@@ -26,20 +29,47 @@ OWNERS = ["team:ml-platform"]
 _DAGSTER_TYPES = {"date32[day]": "date", "list<item: double>": "array<double>", "list<item: string>": "array<string>"}
 
 
-def column_schema(schema: pa.Schema, descriptions: Mapping[str, str] | None = None) -> dg.TableSchema:
-    """An Arrow schema as Dagster shows it."""
-    texts = descriptions or {}
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name=field.name,
-                type=_DAGSTER_TYPES.get(str(field.type), str(field.type)),
-                description=texts.get(field.name),
-                constraints=dg.TableColumnConstraints(nullable=field.nullable),
-            )
-            for field in schema
+MAY_BE_NAN = ("points_low", "points_high", "over_probability", "confidence_score", "current_points_line", "line_margin")
+"""Columns of predictions that are NaN where there is no line or no interval; to Arrow they are not null."""
+
+
+def column_schema(schema: pa.Schema, version: FeatureVersion | None = None) -> dg.TableSchema:
+    """An Arrow schema as Dagster shows it: meaning, nullability and, for the features of a version, unit and range."""
+    features = {feature.name: feature for feature in version.features} if version else {}
+    return dg.TableSchema(columns=[_column(field, features.get(field.name)) for field in schema])
+
+
+def _column(field: pa.Field, feature: Feature | None) -> dg.TableColumn:
+    kind = _DAGSTER_TYPES.get(str(field.type), str(field.type))
+    if feature is None:
+        constraints = dg.TableColumnConstraints(nullable=field.nullable or field.name in MAY_BE_NAN)
+        return dg.TableColumn(field.name, kind, DESCRIPTIONS.get(field.name), constraints)
+    missing = f" Missing: {feature.missing_when}." if feature.missing_when else ""
+    text = f"{feature.definition[:1].upper()}{feature.definition[1:]}.{missing}"
+    limits = "0 or 1" if feature.unit == "0/1" else f"{feature.low:g} to {feature.high:g} {feature.unit}"
+    constraints = dg.TableColumnConstraints(nullable=feature.nullable, other=[limits])
+    return dg.TableColumn(field.name, kind, text, constraints)
+
+
+def feature_lineage(version: FeatureVersion, columns: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
+    """From which columns each column of a snapshot is made.
+
+    Args:
+        columns: feature -> columns of the box scores; nothing where the feature store is another system's.
+    """
+    summary, store = dg.AssetKey(SUMMARY), dg.AssetKey(FEATURES)
+    copied = {
+        name: [dg.TableColumnDep(summary, name)]
+        for name in ("player_lookup", "game_date", "game_id", "points", "minutes_played")
+    }
+    features = {
+        name: [
+            dg.TableColumnDep(store, "features"),
+            *(dg.TableColumnDep(summary, column) for column in columns.get(name, ())),
         ]
-    )
+        for name in version.names
+    }
+    return dg.TableColumnLineage({**copied, **features})
 
 
 def recorded(
