@@ -55,13 +55,13 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     slate_job, grading = build_slate_job(), build_grading_job()
     with silence_preview_warnings():
         assets = build_assets(months, settings.thresholds, external_feature_store=grows, scheduled=scheduled)
-        assets = dg.with_source_code_references(with_freshness(assets) if grows else assets)
+        linked = dg.with_source_code_references(with_freshness(assets) if grows else assets)
         checks = build_checks(months, settings.thresholds)
         standing = release_checks.build(months, settings.thresholds)
         of_slates = slate_checks.build(days, settings.thresholds)
     slates = [build_slate_schedule(days, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
     return dg.Definitions(
-        assets=assets,
+        assets=linked,
         asset_checks=[*checks, standing, of_slates],
         jobs=[*jobs, slate_job, grading],
         schedules=[*build_schedules(months, jobs, observable=grows), *slates],
