@@ -12,7 +12,7 @@ from nba_ml.contract.thresholds import Thresholds
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.publication import list_published
-from nba_ml.registry.reader import reads_from, verify_bundle
+from nba_ml.registry.reader import read_manifest, reads_from, verify_bundle
 from nba_ml.registry.refusal import RefusedCheck
 
 ASSET = "gcs_artifact"
@@ -30,7 +30,9 @@ def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
     manifest = BundleNames.of(artifact.model_id).manifest
     try:
         # With the digest of the publication: another bundle, complete in itself, may lie under the same names.
-        verified = verify_bundle(reads_from(context.artifacts()), manifest, manifest_sha256=artifact.sha256["manifest"])
+        read = reads_from(context.artifacts())
+        verified = verify_bundle(read, manifest, manifest_sha256=artifact.sha256["manifest"])
+        read_manifest(read, manifest).require_documents(read)
     except BundleError as error:
         # A bundle that the reader rejects is a finding. Any other exception is an error of the check.
         return Finding(passed=False, metric=metric, value="rejected by the reader", n=0, next_step=str(error))

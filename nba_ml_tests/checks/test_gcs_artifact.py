@@ -20,6 +20,7 @@ from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import Trained
 
 MONTH = "2021-12"
+CARD = b"# The card"
 PUBLICATION, CHECK = checks(Thresholds())
 
 
@@ -34,7 +35,8 @@ def published(trained: Trained, root: Path, check: str = "validation_mae") -> Ar
     record = trained.record
     passed = CheckVerdict(asset="xgboost_model", check=check, month=MONTH, passed=True, subject=record.model_sha256)
     verdict = Verdict(model_sha256=record.model_sha256, checks=(passed,))
-    done = publish(open_objects(str(root)), Bundle(record.model_id, trained.fitted.booster, record.to_bytes(), verdict))
+    bundle = Bundle(record.model_id, trained.fitted.booster, record.to_bytes(), verdict, {"model_card.md": CARD})
+    done = publish(open_objects(str(root)), bundle)
     parts = {"booster": done.booster, "metadata": done.record, "manifest": done.manifest}
     return Artifact(
         model_id=done.model_id,
@@ -55,10 +57,11 @@ def test_a_published_bundle_passes(artifact: Artifact, tmp_path: Path) -> None:
     assert (loaded.passed, loaded.value, loaded.n) == (True, 20, 20)
 
 
-@pytest.mark.parametrize("part", ["booster", "record", "manifest"])
+@pytest.mark.parametrize("part", ["booster", "record", "manifest", "card"])
 def test_a_byte_that_changed_since_is_found(artifact: Artifact, tmp_path: Path, part: str) -> None:
     """Guards against a store that damages what it keeps, found out by the prediction worker."""
-    name = getattr(BundleNames.of(str(artifact.model_id)), part)
+    names = BundleNames.of(str(artifact.model_id))
+    name = names.document("model_card.md", CARD) if part == "card" else getattr(names, part)
     file = tmp_path / name
     file.chmod(0o644)
     data = bytearray(file.read_bytes())

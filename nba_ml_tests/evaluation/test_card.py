@@ -74,6 +74,7 @@ def test_the_card_says_what_there_is_to_know(card: Card) -> None:
             "season average",
             "Largest misses",
             "80% interval",
+            f"learnt from {card.record.calibration.rows:,} games of the second part. None of them had a betting line",
         ):
             assert said in text, said
         assert "nan" not in text.replace("finance", "")

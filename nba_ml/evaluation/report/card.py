@@ -96,6 +96,7 @@ class Card:
         yield _data(record)
         yield _results(record)
         yield _by_tier(record, diagnosis)
+        yield _calibration(record)
         if diagnosis is not None:
             yield from reliability_sections(diagnosis, "held-out")
         yield _importance(record, diagnosis)
@@ -240,6 +241,23 @@ def _by_tier(record: ModelRecord, diagnosis: ModelDiagnosis | None) -> Section:
         "By tier of season average",
         charts=[charts.tier_chart(diagnosis.tier_mae)] if diagnosis else (),
         table=Table(names, rows),
+    )
+
+
+def _calibration(record: ModelRecord) -> Section:
+    calibration = record.calibration
+    told = (
+        f"{calibration.line_rows:,} of them had a betting line: {calibration.line_trust:.0%} of the difference between "
+        "prediction and line is believed when the probability of going over it is computed."
+        if calibration.line_rows
+        else "None of them had a betting line, so a line is taken as it is when the probability of going over it is "
+        "computed."
+    )
+    return Section(
+        "Calibration",
+        paragraphs=[
+            f"Interval and probabilities are learnt from {calibration.rows:,} games of the second part. {told}"
+        ],
     )
 
 
