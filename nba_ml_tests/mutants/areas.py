@@ -48,6 +48,7 @@ AREAS = {
             "serving/http/test_protocol.py",
             "serving/http/test_requests.py",
             "serving/http/test_service_rules.py",
+            "serving/http/test_access.py",
             "serving/http/test_connections.py",
             "serving/http/test_pages.py",
             "serving/http/test_openapi.py",

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import queue
+import signal
 import socket
 import sys
 import threading
@@ -28,7 +29,7 @@ from nba_ml.serving.http import service
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.logs import JsonLines, LinesOut, log_as_json
 from nba_ml.serving.http.metrics import ServiceMetrics
-from nba_ml.serving.http.pages import _facts_of, _render
+from nba_ml.serving.http.pages import _facts_of, _health, _render
 from nba_ml.serving.http.service import _Observed, app_of, config_of, create_app, serve
 from nba_ml.serving.http.state import ServiceState
 from nba_ml.serving.model import LoadedModel
@@ -182,6 +183,25 @@ def test_the_page_of_a_model_says_what_its_record_does() -> None:
     ]
 
 
+def test_the_page_of_health_says_what_health_does(predictor: Predictor) -> None:
+    state = ServiceState(predictor)
+    alone = _health(state.health(), tokens=False)
+    assert "<h2>Model</h2>" in alone
+    assert "<h2>Channel</h2>" not in alone
+    assert "Status ok: a verified model serves." in alone
+    assert 'href="../docs/model"' in alone
+    with Watch(lambda _: False, "champion", 3_600.0, checked_at=predictor.model.loaded_at) as watch:
+        state.watch = watch
+        watch._failed("gone")
+        page = _health(state.health(), tokens=True)
+    assert "<h2>Model</h2>" in page
+    assert "<h2>Channel</h2>" in page
+    assert "Status degraded: the loaded model serves on" in page
+    assert 'href="../docs/model"' not in page, "it asks for a token, which a link cannot send"
+    for shown in (FIRST.model_id, "gone", "yes", "no", "none", "3600.0"):
+        assert f">{shown}<" in page, shown
+
+
 # --- where a request is answered -------------------------------------------------------------------------------
 
 
@@ -290,6 +310,9 @@ def test_one_player_a_slate_and_other_paths(predictor: Predictor, caplog: pytest
         assert client.predict({**ROW, "x": 1, "team_pace": "y"}).status == 422
         assert client.get("/metrics").headers["content-type"].startswith("text/plain; version=")
         assert client.get("/openapi.json").json["info"]["title"] == "nba_ml predictions"
+        page = client.get("/docs").body
+        assert b"curl -s -H" in page
+        assert b"Bearer" not in page, "nobody asks for a token"
         counted = samples_of(client.get("/metrics").body)
     by_model = {FIRST.model_id: 1, SECOND.model_id: 0}
     for each in expected:
@@ -298,11 +321,11 @@ def test_one_player_a_slate_and_other_paths(predictor: Predictor, caplog: pytest
         assert counted["nba_ml_predictions_total", ("model_version", model_id)] == count
     assert counted["nba_ml_row_faults_total", ("field", "other")] == 1
     said = [(record.message, getattr(record, "fields", {})) for record in caplog.records]
-    assert [event for event, _ in said] == ["serving", *["answered"] * 5, "stopped"]
+    assert [event for event, _ in said] == ["serving", *["answered"] * 6, "stopped"]
     assert said[0][1]["model_id"] == said[-1][1]["model_id"] == FIRST.model_id
     answered = [fields for event, fields in said if event == "answered"]
-    assert [fields["path"] for fields in answered] == ["/predict"] * 4 + ["/openapi.json"]
-    assert [fields.get("rows") for fields in answered] == [1, 30, 0, None, None]
+    assert [fields["path"] for fields in answered] == ["/predict"] * 4 + ["/openapi.json", "/docs"]
+    assert [fields.get("rows") for fields in answered] == [1, 30, 0, None, None, None]
     assert answered[1]["model_sha256"] == list(dict.fromkeys(each.model_sha256 for each in expected))
     assert {fields["method"] for fields in answered} == {"POST", "GET"}
     assert all(0 < fields["milliseconds"] < 60_000 for fields in answered)
@@ -434,6 +457,27 @@ def test_an_address_that_cannot_be_served_is_refused(
         serve(served(predictor), host, port)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SettingsError, match="Cannot listen on 127"):
         serve(served(predictor), "127.0.0.1", taken.getsockname()[1])
+
+
+def test_only_the_main_thread_may_decide_about_signals() -> None:
+    kept, raised = signal.signal(signal.SIGHUP, signal.SIG_DFL), list[Exception]()
+
+    def work() -> None:
+        try:
+            service._end_at_hang_up()
+        except ValueError as error:
+            raised.append(error)
+
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert raised == []
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        service._end_at_hang_up()
+        assert callable(signal.getsignal(signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, kept)
 
 
 def test_what_is_set_up_before_the_service_is_run(
