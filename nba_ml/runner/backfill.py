@@ -141,7 +141,7 @@ class Backfill:
         for failure in step_failures(result):
             raise NbaMlError(f"{REPORT}: {failure.message}")
         [event] = result.asset_materializations_for_node(REPORT)
-        return str(event.metadata["report"].value)
+        return str(event.metadata["report_file"].value)
 
     def check(self, month: str, assets: Collection[str]) -> dg.ExecuteInProcessResult:
         """Run every check of the assets on what is materialised, in a Dagster run that materialises nothing."""
