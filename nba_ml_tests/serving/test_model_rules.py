@@ -184,7 +184,7 @@ def test_an_explanation_is_of_the_booster(tried: Tried) -> None:
         parts: Any = each.explanation
         assert list(parts["contributions"]) == list(V2_33FEATURES.names)
         assert parts["base"] + sum(parts["contributions"].values()) == pytest.approx(parts["model_output"], abs=1e-4)
-        assert parts["model_output"] == pytest.approx(each.predicted_points, abs=0.0051)
+        assert parts["model_output"] == pytest.approx(each.model_points, abs=0.0051)
     assert one.explanation != other.explanation
     assert found.explain(read_rows([])) == []
     assert tried.asked

@@ -33,6 +33,7 @@ from nba_ml.storage.objects import (
     check_prefix,
 )
 from nba_ml.storage.opening import open_objects
+from nba_ml.storage.parquet import write_parquet
 from nba_ml_tests.ports import free_port
 
 
@@ -126,6 +127,7 @@ def test_a_table_keeps_its_facts_and_nothing_else() -> None:
     assert (read.to_pylist(), read.schema.metadata, facts) == (table.to_pylist(), None, {"digest": "d"})
     assert parquet_table(data, ["b"])[0].column_names == ["b"]
     assert parquet_facts(parquet_bytes(table, {})) == {}
+    assert parquet_facts(write_parquet(pa.table({"a": [1]}))) == {}, "of another writer"
     assert len(parquet_bytes(pa.table({"a": [7] * 100_000}), {})) < 10_000, "compressed"
 
 
