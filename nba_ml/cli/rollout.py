@@ -256,8 +256,9 @@ def register(
 @rollout.command(short_help="Score a month with several systems, and grade each.")
 @click.argument("model_ids", nargs=-1, required=True)
 @click.option("--month", metavar="YYYY-MM", required=True, help="A month that none of them was given.")
+@AS_JSON
 @command
-def compare(model_ids: tuple[str, ...], month: str) -> int:
+def compare(model_ids: tuple[str, ...], month: str, as_json: bool) -> int:
     """Score a month with several systems in shadow, and grade each against the first, on the same rows.
 
     Rows with and without a betting line are also shown separately. The comparison of each model with the first is kept
@@ -268,7 +269,12 @@ def compare(model_ids: tuple[str, ...], month: str) -> int:
     from nba_ml.evaluation.compare import backtests, shadow_month
 
     context = release_context()
-    for grade in shadow_month(context, month, model_ids).systems:
+    compared = shadow_month(context, month, model_ids)
+    if as_json:
+        conditions = [each.model_dump(mode="json") for each in backtests(context, model_ids)]
+        show_json({"systems": [each.model_dump(mode="json") for each in compared.systems], "backtests": conditions})
+        return 0
+    for grade in compared.systems:
         metrics, interval = grade.metrics, grade.gain_interval
         say(
             f"MAE {metrics.mae:.3f}  bias {metrics.bias:+.2f}  gain {grade.gain:+.3f} (95%: {interval.low:+.3f} to "

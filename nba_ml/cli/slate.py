@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.wrapper import command, say
+from nba_ml.cli.wrapper import AS_JSON, command, say, show_json
 from nba_ml.contract.errors import SlateError
 from nba_ml.settings import Settings
 
@@ -87,8 +87,9 @@ def predict(day: str, games: str, to_bigquery: bool, out: Path | None) -> int:
 
 @slate.command(short_help="Grade the slates of a month against its results.")
 @click.option("--month", metavar="YYYY-MM", required=True, help="The month whose slates are graded.")
+@AS_JSON
 @command
-def grade(month: str) -> int:
+def grade(month: str, as_json: bool) -> int:
     """Grade the slates of a month against its results: champion and challenger, served and in shadow.
 
     The stored predictions are graded; nothing is predicted again. If a date has several versions, the newest made
@@ -104,7 +105,10 @@ def grade(month: str) -> int:
     settings = Settings.from_environment()
     store = _slates(settings)
     grades = grade_month_of_slates(MonthStore(store.objects), store, month)
-    _print_grades(grades.report)
+    if as_json:
+        show_json(grades.report.model_dump(mode="json"))
+    else:
+        _print_grades(grades.report)
     return NOT_DONE if grades.report.note else 0
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from nba_ml.cli.wrapper import command, out
+from nba_ml.cli.wrapper import AS_JSON, command, out, show_json
 from nba_ml.contract.errors import BundleError, SettingsError
 
 MANIFEST = "_manifest.json"
@@ -17,8 +17,9 @@ MANIFEST = "_manifest.json"
 
 @click.command(short_help="Verify a published or registered model.")
 @click.argument("uri")
+@AS_JSON
 @command
-def verify(uri: str) -> int:
+def verify(uri: str, as_json: bool) -> int:
     """Verify a published bundle or a registered model: digests first, then its reference predictions in a fresh
     process.
 
@@ -40,6 +41,9 @@ def verify(uri: str) -> int:
         registered = read_registered(read, manifest)
         system = load_registered(registered, apart=True)
         name, rows, exact = system.version, len(registered.manifest.reference_rows), "to a billionth of a point"
+    if as_json:
+        show_json({"model_id": name, "verified": True, "reference_rows": rows, "reproduced": exact})
+        return 0
     out.print(
         f"{name}: verified. Digests match, and a fresh process reproduces its {rows} reference predictions {exact}.",
         highlight=False,

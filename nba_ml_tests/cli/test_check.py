@@ -116,9 +116,14 @@ def test_exit_0_where_all_passed_and_warnings_are_allowed(built: Home, tmp_path:
     junit, summary = tmp_path / "checks.xml", tmp_path / "summary.md"
     summary.write_text("# Before\n")
     before = built.files("store"), built.files("artifacts")
-    ended = built.run("check", "--month", "2021-11", "--junit", str(junit), "--summary", str(summary))
+    ended = built.run("check", "--month", "2021-11", "--junit", str(junit), "--summary", str(summary), "--json")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "xgboost_model.train_gap" in ended.stdout or "train_split.few_rows" in ended.stdout, "a warning is shown"
+    told = json.loads(ended.stdout)
+    assert [each["check"] for each in told["checks"]] == [check.key for check in all_checks()]
+    assert {each["check"] for each in told["checks"] if each["status"] == "warned"} & {
+        "xgboost_model.train_gap",
+        "train_split.few_rows",
+    }, "a warning is shown"
     suite = ElementTree.parse(junit).getroot().find("testsuite")
     assert suite is not None
     cases = {(case.get("classname"), case.get("name")) for case in suite.iter("testcase")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -294,6 +295,9 @@ def test_verify_accepts_what_was_published(built: Home) -> None:
     assert re.fullmatch(
         r"xgboost_v1_33features_202201_[0-9a-f]{12}: verified\. .* 20 reference predictions .*\n", ended.stdout
     )
+    told = json.loads(built.run_here("verify", manifest_uri(built), "--json").stdout)
+    assert (told["verified"], told["reference_rows"]) == (True, 20)
+    assert told["model_id"] == ended.stdout.partition(":")[0]
 
 
 def test_verify_refuses_a_flipped_bit(built: Home, tmp_path: Path) -> None:

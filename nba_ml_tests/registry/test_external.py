@@ -187,6 +187,9 @@ def test_what_nobody_checked_serves_nobody_by_any_way(
         compared = scene.says(0, "rollout", "compare", scene.ours, external, "--month", "2022-01")
         assert f"{external} may not serve, by all stored rows" in compared
         assert f"NOT MET {named}" in compared
+        told = json.loads(scene.says(0, "rollout", "compare", scene.ours, external, "--month", "2022-01", "--json"))
+        assert [each["model_version"] for each in told["systems"]] == [scene.ours, external]
+        assert [each["model"] for each in told["backtests"]] == [external]
 
 
 @pytest.mark.parametrize("way", ["terminal", "dagster"])
