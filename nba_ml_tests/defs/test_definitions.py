@@ -240,6 +240,7 @@ def test_columns_have_their_meaning_and_range(defs: dg.Definitions) -> None:
         assert shown.constraints.other == [limits]
         assert feature.definition[1:] in shown.description
         assert (feature.missing_when or "") in shown.description
+        assert ", ".join(BOX_SCORE_COLUMNS.get(feature.name, ())) in shown.description
     for name, word in {"player_lookup": "Key", "game_date": "Key", "points": "Target"}.items():
         assert columns[name].description.startswith(word)
     predictions = {each.name: each for each in specs["predictions"].metadata["dagster/column_schema"].columns}

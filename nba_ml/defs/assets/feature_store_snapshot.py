@@ -32,12 +32,11 @@ from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 ASSET = "feature_store_snapshot"
 CODE_VERSION = "2"
 
-_COLUMNS = column_schema(snapshot_schema(V2_33FEATURES), V2_33FEATURES)
-
 
 def build(months: dg.PartitionsDefinition, *, external: bool = False) -> dg.AssetsDefinition:
     """The asset. `external`: the feature store is another system's, so its features' columns are not known."""
-    lineage = feature_lineage(V2_33FEATURES, {} if external else BOX_SCORE_COLUMNS)
+    sources = {} if external else BOX_SCORE_COLUMNS
+    lineage = feature_lineage(V2_33FEATURES, sources)
 
     @dg.asset(
         partitions_def=months,
@@ -46,7 +45,7 @@ def build(months: dg.PartitionsDefinition, *, external: bool = False) -> dg.Asse
         owners=OWNERS,
         code_version=CODE_VERSION,
         deps=[SUMMARY, FEATURES],
-        metadata={"dagster/column_schema": _COLUMNS},
+        metadata={"dagster/column_schema": column_schema(snapshot_schema(V2_33FEATURES), V2_33FEATURES, sources)},
     )
     def feature_store_snapshot(
         context: dg.AssetExecutionContext, month_rows: dg.ResourceParam[MonthRowsSource], store: dg.ResourceParam[Store]

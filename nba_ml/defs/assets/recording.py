@@ -33,19 +33,28 @@ MAY_BE_NAN = ("points_low", "points_high", "over_probability", "confidence_score
 """Columns of predictions that are NaN where there is no line or no interval; to Arrow they are not null."""
 
 
-def column_schema(schema: pa.Schema, version: FeatureVersion | None = None) -> dg.TableSchema:
-    """An Arrow schema as Dagster shows it: meaning, nullability and, for the features of a version, unit and range."""
+def column_schema(
+    schema: pa.Schema, version: FeatureVersion | None = None, sources: Mapping[str, Sequence[str]] | None = None
+) -> dg.TableSchema:
+    """An Arrow schema as Dagster shows it: meaning, nullability and, for the features of a version, unit and range.
+
+    Args:
+        sources: feature -> columns of the box scores, for the text. The open-source UI draws no column lineage.
+    """
     features = {feature.name: feature for feature in version.features} if version else {}
-    return dg.TableSchema(columns=[_column(field, features.get(field.name)) for field in schema])
+    return dg.TableSchema(
+        columns=[_column(field, features.get(field.name), (sources or {}).get(field.name, ())) for field in schema]
+    )
 
 
-def _column(field: pa.Field, feature: Feature | None) -> dg.TableColumn:
+def _column(field: pa.Field, feature: Feature | None, sources: Sequence[str]) -> dg.TableColumn:
     kind = _DAGSTER_TYPES.get(str(field.type), str(field.type))
     if feature is None:
         constraints = dg.TableColumnConstraints(nullable=field.nullable or field.name in MAY_BE_NAN)
         return dg.TableColumn(field.name, kind, DESCRIPTIONS.get(field.name), constraints)
     missing = f" Missing: {feature.missing_when}." if feature.missing_when else ""
-    text = f"{feature.definition[:1].upper()}{feature.definition[1:]}.{missing}"
+    made_of = f" From {', '.join(sources)}." if sources else ""
+    text = f"{feature.definition[:1].upper()}{feature.definition[1:]}.{missing}{made_of}"
     limits = "0 or 1" if feature.unit == "0/1" else f"{feature.low:g} to {feature.high:g} {feature.unit}"
     constraints = dg.TableColumnConstraints(nullable=feature.nullable, other=[limits])
     return dg.TableColumn(field.name, kind, text, constraints)
