@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,6 +95,7 @@ def load_model(
     if try_apart:
         bundle.require_reproduced(predict_in_fresh_process(bundle.booster, bundle.rows))
     booster = load_booster(bundle.booster, threads, inspected=try_apart)
+    _require_objective(bundle, booster)
     bundle.require_reproduced(predict_loaded(booster, bundle.rows))
     return LoadedModel(identity, newest_month, datetime.now(UTC), bundle.record, booster, calibration)
 
@@ -118,6 +120,15 @@ def _require_xgboost(bundle: ReadBundle) -> None:
             f"XGBoost {stated} or newer in this process, as that wrote the model (pip install 'xgboost>={stated}')",
             f"XGBoost {xgb.__version__}",
         )
+
+
+def _require_objective(bundle: ReadBundle, booster: xgb.Booster) -> None:
+    """The objective turns the trees' sum into points, and is the one parameter that a booster keeps of its training."""
+    parameters = bundle.record.get("parameters")
+    stated = parameters.get("objective") if isinstance(parameters, dict) else None
+    found = json.loads(booster.save_config())["learner"]["objective"]["name"]
+    if stated != found:
+        refuse(bundle.manifest_name, f"a booster of the record's objective, {stated!r}", repr(found))
 
 
 def _calibration(bundle: ReadBundle) -> Calibration:

@@ -27,7 +27,13 @@ from nba_ml.registry.learners import interface
 from nba_ml.registry.learners.process import predict_file
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
-from nba_ml.registry.systems.registered import Registered, StatedFile, load_registered, register_file
+from nba_ml.registry.systems.registered import (
+    Registered,
+    StatedFile,
+    load_registered,
+    register_file,
+    require_registered,
+)
 from nba_ml.registry.systems.rules import RULES
 from nba_ml.serving import Prediction, Predictor
 from nba_ml.serving.external import LoadedSystem, load_other
@@ -312,6 +318,9 @@ def test_a_forged_catboost_kills_another_process(published: Published, theirs: R
             break
     assert "could not load catboost_v8_33features_202112_" in ended
     assert "it was killed by signal 11" in ended
+    registered = require_registered(published.store, theirs.model.model_id)
+    with pytest.raises(BundleError, match="it was killed by signal 11"):  # nor the process of a check or a grading
+        load_registered(registered)
 
 
 def test_an_unknown_system_has_no_stand_in(published: Published) -> None:

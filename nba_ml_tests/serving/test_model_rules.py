@@ -36,6 +36,7 @@ RECORD: dict[str, Any] = {
     "newest_month": "2025-05",
     "libraries": {"xgboost": xgb.__version__},
     "calibration": CALIBRATION,
+    "parameters": {"objective": "reg:squarederror"},
 }
 MAJOR, MINOR, PATCH = (int(part) for part in xgb.__version__.split(".")[:3])
 

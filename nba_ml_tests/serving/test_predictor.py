@@ -208,6 +208,8 @@ def test_a_model_of_a_newer_xgboost(trained: Trained, tmp_path: Path) -> None:
         ({"system_id": ""}, "states its system_id"),
         ({"model_type": None}, "states its model_type"),
         ({"libraries": {}}, "states the XGBoost"),
+        ({"parameters": {"objective": "reg:gamma"}}, "the record's objective, 'reg:gamma'; found 'reg:absoluteerror'"),
+        ({"parameters": None}, "the record's objective, None"),
         ({"feature_version": "v3"}, "feature_version"),
         ({"reference_rows": []}, "reference rows"),
     ],
