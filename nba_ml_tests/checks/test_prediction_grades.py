@@ -54,7 +54,7 @@ def bets(right: int, wrong: int, pushes: int = 0, margin: float = 2.0) -> pa.Tab
     n = right + wrong + pushes
     return graded_rows(
         current_points_line=[10.0] * n,
-        line_margin=[margin] * n,
+        model_points=[10.0 + margin] * n,
         recommendation=["OVER"] * n,
         outcome=["RIGHT"] * right + ["WRONG"] * wrong + ["PUSH"] * pushes,
     )
