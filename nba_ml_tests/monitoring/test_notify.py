@@ -107,7 +107,7 @@ def test_a_mail_has_one_line_of_subject_and_all_of_the_notice(box: Mailbox) -> N
     assert send(mail(box.port), LEAD, NOTICE) is None
     [(to, message)] = box.messages
     assert to == LEAD
-    assert message["Subject"] == "[nba_ml] xgboost_model of 2025-01 failed"
+    assert message["Subject"] == r"[nba_ml] xgboost_model of 2025-01\nfailed"
     assert "What to do: Mend it." in str(message.get_payload())
 
 
