@@ -311,7 +311,7 @@ def test_lines_and_what_they_mean(published: Published, trained: Trained, row: R
     assert low.confidence_score == pytest.approx(100 * low.over_probability, abs=0.006)
     assert predictor.predict(row(has_vegas_line=1, vegas_points_line=60.0)).recommendation == "UNDER"
     passed = doubtful.predict(row(has_vegas_line=1, vegas_points_line=none.predicted_points / 2))
-    assert (passed.recommendation, passed.line_margin) == ("PASS", low.line_margin)
+    assert (passed.recommendation, passed.line_margin, passed.model_points) == ("PASS", 0.0, low.model_points)
     assert passed.over_probability is not None
     assert passed.over_probability < 0.5238
     text = json.dumps(low.to_json(), allow_nan=False)

@@ -199,11 +199,14 @@ def test_the_highest_edges_are_served_ones() -> None:
     rows = [with_value(with_value(row, "vegas_points_line", 10.5), "has_vegas_line", 1.0) for row in day_rows()]
     made = slate(table_of(rows), systems("mock", 50))
     edges = highest_edges(made)
-    sizes = np.abs(edges.column("line_margin").to_numpy())
+    sizes, served = (
+        np.abs(each.column("model_points").to_numpy() - each.column("current_points_line").to_numpy())
+        for each in (edges, made.served)
+    )
     assert edges.num_rows == 10
     assert set(edges.column("role").to_pylist()) == {"served"}
     assert (np.diff(sizes) <= 0).all()
-    assert sizes[0] == np.abs(made.served.column("line_margin").to_numpy()).max()
+    assert sizes[0] == served.max()
 
 
 # --- what holds for any rows ----------------------------------------------------------------------------------
