@@ -84,7 +84,7 @@ _USED = {
     # A digest as data version is what makes "the same rows, so nothing to do" visible to Dagster.
     r".*data_version.*Output.*": dg.BetaWarning,
     # Where an asset's code is: the UI links to it.
-    r".*(with_source_code_references|LocalFileCodeReference|CodeReferencesMetadataValue).*": dg.BetaWarning,
+    r".*(LocalFileCodeReference|CodeReferencesMetadataValue).*": dg.BetaWarning,
     # Tables that are made elsewhere: observed, with a data version for each month.
     r".*observable_source_asset.*": dg.BetaWarning,
     # The first month's window reaches back before the first partition.

@@ -14,6 +14,7 @@ import dagster as dg
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
 from nba_ml.defs.partitions import COLUMNS, HISTORY, History, month_keys, months_read
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import open_store
 from nba_ml.storage.months import MonthStore
 
@@ -32,11 +33,12 @@ class MonthStoreIOManager(dg.IOManager):
     def handle_output(self, context: dg.OutputContext, obj: HasDigest) -> None:
         self.store.save(STORED[context.asset_key.to_user_string()], context.asset_partition_key, obj)
 
+    @fails_with_its_reason
     def load_input(self, context: dg.InputContext) -> HasDigest | dict[str, HasDigest]:
         """The value of the month, or of all months of its history.
 
         Raises:
-            MissingMonthsError: a month that is needed was never materialised.
+            dg.Failure: a month that is needed was never materialised, or its value cannot be read.
         """
         wanted: Mapping[str, Any] = context.definition_metadata or {}
         history, month = wanted.get(HISTORY), context.asset_partition_key

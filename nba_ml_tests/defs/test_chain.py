@@ -367,7 +367,7 @@ def test_another_home_gives_the_same_models(chain: Chain, tmp_path: Path) -> Non
         ours = home.files()
     with opened(chain.folder) as first:
         theirs = first.files()
-    assert len(ours) == 3
+    assert len(ours) == 5
     assert ours.items() <= theirs.items()
 
 

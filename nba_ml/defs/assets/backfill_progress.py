@@ -8,6 +8,7 @@ import dagster as dg
 from nba_ml.data.progress import BackfillStatus, progress_table
 from nba_ml.defs.assets.recording import OWNERS, cost_metadata, markdown_table
 from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.evaluation.pictures import coverage_heat_map
 from nba_ml.sources.job_costs import recorded_jobs
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
@@ -23,6 +24,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
+    @fails_with_its_reason
     def backfill_progress(month_rows: dg.ResourceParam[MonthRowsSource]) -> dg.MaterializeResult[None]:
         """How far the feature backfill is: one row a month, what was played against what has features.
 

@@ -10,6 +10,7 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
 from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
 from nba_ml.model.challengers import ChallengerReport, measure_challengers
 from nba_ml.model.fitting import fit, gather
@@ -28,6 +29,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         ins={"feature_store_snapshot": reads_history(History.SO_FAR)},
     )
+    @fails_with_its_reason
     def challengers(
         context: dg.AssetExecutionContext,
         train_split: SplitManifest,

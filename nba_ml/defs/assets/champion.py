@@ -16,6 +16,7 @@ from nba_ml.defs.assets.release_facts import (
     recorded_channel,
 )
 from nba_ml.defs.internals import PARTITION_NAME_TAG
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.channel import read_channel
@@ -34,6 +35,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
+    @fails_with_its_reason
     def champion(
         context: dg.AssetExecutionContext,
         config: ReleaseConfig,

@@ -25,6 +25,7 @@ from nba_ml.defs.assets.recording import (
     recorded,
 )
 from nba_ml.defs.assets.snapshot_history import STANDS_FOR, Before, changed_rows, latest, stands_for
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.sources.job_costs import recorded_jobs
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
@@ -47,6 +48,7 @@ def build(months: dg.PartitionsDefinition, *, external: bool = False) -> dg.Asse
         deps=[SUMMARY, FEATURES],
         metadata={"dagster/column_schema": column_schema(snapshot_schema(V2_33FEATURES), V2_33FEATURES, sources)},
     )
+    @fails_with_its_reason
     def feature_store_snapshot(
         context: dg.AssetExecutionContext, month_rows: dg.ResourceParam[MonthRowsSource], store: dg.ResourceParam[Store]
     ) -> dg.Output[Any]:

@@ -7,9 +7,9 @@ import dagster as dg
 from pydantic import Field
 
 from nba_ml.checks.registry import OVERRIDABLE
-from nba_ml.contract.errors import OverrideError
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.refusals import (
     MODEL_ID,
     refusal_metadata,
@@ -63,6 +63,7 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
+    @fails_with_its_reason
     def gcs_artifact(
         context: dg.AssetExecutionContext,
         config: PublicationConfig,
@@ -82,11 +83,7 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
             facts = {"note": "no model up to this month, so nothing to publish"}
         else:
             overrides = [Override(check=str(each.check), reason=each.reason) for each in config.overrides]
-            try:
-                verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
-            except OverrideError as error:
-                # As a failure of Dagster's own kind: the UI shows its words first, not the way they came.
-                raise dg.Failure(description=str(error), allow_retries=False) from error
+            verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
             if verdict.failed:
                 refusal = refusal_of(context.instance, context.partition_key, record.model_id, verdict, limits)
                 artifact, facts = Artifact(refused=refusal), refusal_metadata(refusal)

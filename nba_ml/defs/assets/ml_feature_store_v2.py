@@ -15,6 +15,7 @@ from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
 from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 
@@ -36,6 +37,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         description=f"The feature store: {V2_33FEATURES.count} features per player-game (`{V2_33FEATURES.name}`), from "
         f"games strictly before the date. Box scores cannot give {', '.join(NOT_IN_BOX_SCORES)}: those are NaN.",
     )
+    @fails_with_its_reason
     def ml_feature_store_v2(
         context: dg.AssetExecutionContext,
         player_game_summary: dict[str, DigestedTable],

@@ -7,6 +7,7 @@ import dagster as dg
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.evaluation.report.addresses import card_address, picture_address
 from nba_ml.evaluation.report.card import Card
 from nba_ml.model.record import make_record
@@ -26,6 +27,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
+    @fails_with_its_reason
     def model_metadata(context: dg.AssetExecutionContext, xgboost_model: TrainedModel) -> dg.Output[Any]:
         """The typed record published beside the booster: identity, lineage, metrics, reference rows.
 

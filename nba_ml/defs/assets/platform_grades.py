@@ -6,6 +6,7 @@ import dagster as dg
 
 from nba_ml.defs.assets.recording import OWNERS, cost_metadata, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.slates.platform import PlatformPredictions, grade_platform_months
 from nba_ml.slates.platform_grades import PlatformReport, left_out_lines, paired_frame, platform_frame
@@ -29,6 +30,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         deps=["prediction_grades", "feature_store_snapshot"],
     )
+    @fails_with_its_reason
     def platform_grades(
         context: dg.AssetExecutionContext,
         store: dg.ResourceParam[Store],

@@ -8,6 +8,7 @@ from nba_ml.data.games import SummaryMonth
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 
 CODE_VERSION = "1"
@@ -22,6 +23,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         metadata={"dagster/column_schema": column_schema(PLAYER_GAME_SUMMARY)},
     )
+    @fails_with_its_reason
     def player_game_summary(
         context: dg.AssetExecutionContext, feature_source: dg.ResourceParam[EmbeddedFeatureSource]
     ) -> dg.Output[Any]:

@@ -8,6 +8,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import Breakdown, GradeReport, grade_month
 from nba_ml.evaluation.predictions import MonthPredictions
@@ -26,6 +27,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         metadata={"dagster/column_schema": column_schema(PREDICTION_GRADES)},
     )
+    @fails_with_its_reason
     def prediction_grades(
         context: dg.AssetExecutionContext,
         predictions: MonthPredictions,

@@ -10,6 +10,7 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, recorded
 from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute, Store
 from nba_ml.evaluation import stored
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
@@ -28,6 +29,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         ins={"xgboost_model": reads_history(History.BEFORE)},
         metadata={"dagster/column_schema": column_schema(PREDICTIONS)},
     )
+    @fails_with_its_reason
     def predictions(
         context: dg.AssetExecutionContext,
         xgboost_model: dict[str, TrainedModel],

@@ -16,6 +16,7 @@ from nba_ml.defs.assets.release_facts import (
     evidence_facts,
     recorded_channel,
 )
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.registry.channel import Channel, read_channel
 from nba_ml.registry.release_context import ReleaseContext
@@ -32,6 +33,7 @@ def build(limits: Thresholds) -> dg.AssetsDefinition:
         owners=OWNERS,
         code_version=CODE_VERSION,
     )
+    @fails_with_its_reason
     def rollout(
         config: ReleaseConfig,
         artifact_root: dg.ResourceParam[ArtifactRoot],

@@ -7,6 +7,7 @@ import dagster as dg
 from nba_ml.data.tables import SLATE_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.slates.grades import SlateGradeReport, compared_frame, grades_frame
 from nba_ml.slates.operations import grade_month_of_slates
@@ -28,6 +29,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         deps=[dg.AssetDep("slate_predictions", partition_mapping=days_of_month), "feature_store_snapshot"],
         metadata={"dagster/column_schema": column_schema(SLATE_GRADES)},
     )
+    @fails_with_its_reason
     def slate_grades(context: dg.AssetExecutionContext, store: dg.ResourceParam[Store]) -> dg.MaterializeResult[None]:
         """The slates of a month, as they were kept, graded against its results.
 

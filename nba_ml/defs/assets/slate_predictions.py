@@ -11,6 +11,7 @@ from nba_ml.data.tables import REPLAYED, SLATE_PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
 from nba_ml.slates.operations import Predicted, PredictionTable, Sent, SlateContext, predict_slate, send_slate
 from nba_ml.slates.rows import SlateRows
@@ -62,6 +63,7 @@ def build(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) ->
         deps=[dg.AssetDep("ml_feature_store_v2", partition_mapping=month_of_day), "champion"],
         metadata={"dagster/column_schema": column_schema(SLATE_PREDICTIONS)},
     )
+    @fails_with_its_reason
     def slate_predictions(
         context: dg.AssetExecutionContext,
         config: SlateConfig,

@@ -9,6 +9,7 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
 from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.reasons import fails_with_its_reason
 
 CODE_VERSION = "1"
 
@@ -22,6 +23,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         ins={"feature_store_snapshot": reads_history(History.SO_FAR, "game_date")},
     )
+    @fails_with_its_reason
     def train_split(feature_store_snapshot: dict[str, Snapshot]) -> dg.Output[Any]:
         """Chronological split of every month so far, by whole dates: train 70%, early stopping 10%, validation 20%.
 

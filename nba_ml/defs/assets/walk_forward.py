@@ -10,6 +10,7 @@ from nba_ml.contract.season import season_of
 from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table, picture
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import GradedMonth, Slice
 from nba_ml.evaluation.pictures import walk_forward_curve
@@ -34,6 +35,7 @@ _SHOWN = ["n", "MAE", "season average", "gain", "coverage"]
 
 def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(group_name="evaluation", deps=[GRADES.name], kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION)
+    @fails_with_its_reason
     def walk_forward(store: dg.ResourceParam[Store]) -> dg.MaterializeResult[None]:
         """The curve to look at first: every graded month, scored by the model of the month before.
 

@@ -11,6 +11,7 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, picture, recorded
 from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
 from nba_ml.evaluation.report.addresses import card_address, picture_address
 from nba_ml.evaluation.report.charts import TITLES, misses_table, over_table, residual_table
@@ -39,6 +40,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         ins={"feature_store_snapshot": reads_history(History.SO_FAR)},
     )
+    @fails_with_its_reason
     def xgboost_model(
         context: dg.AssetExecutionContext,
         config: TrainingConfig,

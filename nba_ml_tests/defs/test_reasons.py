@@ -1,0 +1,78 @@
+"""What a failed step says first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from nba_ml.contract.errors import SourceDataError
+from nba_ml.defs.event_log import step_failure
+from nba_ml.defs.io_manager import MonthStoreIOManager
+from nba_ml.defs.reasons import fails_with_its_reason
+
+REASON = "2021-12.parquet: 30 of 4,398 rows are invalid. Correct the rows."
+
+
+def failed_step(function: Callable[[], Any]) -> dg.DagsterEvent:
+    made = dg.asset(name="player_game_summary")(fails_with_its_reason(function))
+    [failure] = dg.materialize([made], raise_on_error=False).filter_events(lambda event: event.is_step_failure)
+    return failure
+
+
+def test_an_error_of_ours_is_shown_by_its_reason() -> None:
+    """Guards against a broken file whose page begins with "Error occurred while executing op" and a stack trace."""
+
+    def broken() -> None:
+        raise SourceDataError(REASON)
+
+    event = failed_step(broken)
+    data = event.step_failure_data
+    assert data.user_failure_data is not None
+    assert data.user_failure_data.description == REASON
+    assert data.error is not None
+    assert data.error.message.strip().endswith(f"Failure: {REASON}")
+    told = step_failure(event)
+    assert (told.kind, told.message) == ("SourceDataError", REASON), "what notices and the terminal go by"
+
+
+def test_a_bug_keeps_its_trace() -> None:
+    """Guards against a bug that looks like a fault of the data."""
+
+    def bug() -> None:
+        raise KeyError("game_id")
+
+    data = failed_step(bug).step_failure_data
+    assert data.user_failure_data is None
+    assert data.error is not None
+    assert data.error.cause is not None
+    assert data.error.cause.cls_name == "KeyError"
+
+
+def test_a_month_that_is_missing_is_shown_by_its_reason(tmp_path: Any, months: dg.MonthlyPartitionsDefinition) -> None:
+    """Guards the first thing that a person sees who materialises a month too early."""
+
+    @dg.asset(partitions_def=months)
+    def feature_store_snapshot() -> None: ...
+
+    @dg.asset(partitions_def=months)
+    def train_split(feature_store_snapshot: Any) -> None: ...
+
+    result = dg.materialize(
+        [feature_store_snapshot, train_split],
+        selection=["train_split"],
+        partition_key="2021-11",
+        resources={"io_manager": MonthStoreIOManager(str(tmp_path))},
+        raise_on_error=False,
+    )
+    [failure] = result.filter_events(lambda event: event.is_step_failure)
+    said = failure.step_failure_data.user_failure_data
+    assert said is not None
+    assert str(said.description).startswith("feature_store_snapshot was never materialised for 2021-11.")
+
+
+@pytest.fixture
+def months() -> dg.MonthlyPartitionsDefinition:
+    return dg.MonthlyPartitionsDefinition(start_date="2021-10", end_date="2022-02", fmt="%Y-%m")
