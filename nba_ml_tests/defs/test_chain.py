@@ -45,6 +45,9 @@ from nba_ml.storage.opening import open_objects
 from nba_ml_tests.conftest import QUICK
 from nba_ml_tests.limits import LENIENT
 
+BUNDLE_FILES = 5
+"""Booster, record and manifest, and the card as Markdown and HTML."""
+
 MONTHS = ("2021-10", "2021-11", "2021-12")
 LAST = MONTHS[-1]
 
@@ -367,7 +370,7 @@ def test_another_home_gives_the_same_models(chain: Chain, tmp_path: Path) -> Non
         ours = home.files()
     with opened(chain.folder) as first:
         theirs = first.files()
-    assert len(ours) == 5
+    assert len(ours) == BUNDLE_FILES
     assert ours.items() <= theirs.items()
 
 
@@ -627,7 +630,7 @@ def test_a_failure_of_a_dropped_check_stops_nothing(home: Home) -> None:
         )
     shutil.rmtree(home.settings.artifact_root)
     assert home.run(LAST, ["gcs_artifact"]).success
-    assert len(home.files()) == 3
+    assert len(home.files()) == BUNDLE_FILES
     with open_session(home.settings) as backfill:
         assert backfill.planner.out_of_date(LAST, ["feature_store_snapshot"]) == ()
         assert backfill.planner.unjudged([LAST], DROPPED) == set()
@@ -668,5 +671,5 @@ def test_the_publisher_alone_passes_once_every_check_has_passed(home: Home) -> N
     result = home.run(LAST, ["gcs_artifact"])
     assert result.success
     assert materialised(result)["gcs_artifact"].metadata["newly_published"].value is True
-    assert len(home.files()) == 3
+    assert len(home.files()) == BUNDLE_FILES
     assert home.files().items() <= published.items()
