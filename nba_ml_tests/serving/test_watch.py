@@ -131,7 +131,7 @@ def test_cloud_storage_as_it_is_opened_by_default(
             until(lambda: client.get("/health").json["channel"]["failure"] is not None)
             health = client.get("/health").json
             assert health["status"] == "degraded"
-            assert "Could not read gs://" in health["channel"]["failure"]
+            assert "Could not read xgboost_v1/channels/champion.json" in health["channel"]["failure"]
             assert "write" not in health["channel"]["failure"]
             assert client.predict(as_json(row())).json["model_version"] == published.first.model_id
         until(lambda: client.get("/health").json["status"] == "ok")

@@ -170,12 +170,12 @@ def forged(trained: Trained, root: Path, booster: bytes) -> tuple[Path, str]:
 
 @pytest.mark.slow
 def test_a_forged_booster_that_kills_the_parser(trained: Trained, tmp_path: Path) -> None:
-    """Guards the worker's own process: XGBoost follows a tree's child far out of its memory, in another process."""
+    """Guards the worker's own process: XGBoost would follow a tree's child far out of its memory."""
     content = json.loads(trained.fitted.booster)
     for tree in content["learner"]["gradient_booster"]["model"]["trees"]:
         tree["left_children"][0] = tree["right_children"][0] = 1_000_000_000
     root, identity = forged(trained, tmp_path, json.dumps(content).encode())
-    with pytest.raises(BundleError, match="was killed by signal 11"):
+    with pytest.raises(BundleError, match="a child that is not in the tree"):
         Predictor.load(str(root), model_id=identity)
 
 
