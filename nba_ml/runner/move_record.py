@@ -8,7 +8,7 @@ import sys
 
 import dagster as dg
 
-from nba_ml.defs.assets.release_facts import channel_facts, channel_version
+from nba_ml.defs.channel_facts import channel_facts, channel_version
 from nba_ml.defs.internals import DATA_VERSION_TAG
 from nba_ml.registry.channel import Channel
 from nba_ml.runner.home import open_instance

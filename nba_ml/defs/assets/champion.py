@@ -10,11 +10,11 @@ from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import (
     ReleaseConfig,
     beaten_facts,
-    channel_facts,
     conditions_table,
     evidence_facts,
     recorded_channel,
 )
+from nba_ml.defs.channel_facts import channel_facts
 from nba_ml.defs.internals import PARTITION_NAME_TAG
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store

@@ -7,11 +7,9 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
-from nba_ml.contract.digest import bytes_digest
-from nba_ml.contract.model_id import month_of_model
 from nba_ml.defs.assets.recording import markdown_table
+from nba_ml.defs.channel_facts import channel_version
 from nba_ml.defs.internals import silence_preview_warnings
-from nba_ml.evaluation.report.addresses import card_address
 from nba_ml.registry.channel import CHAMPION, Channel, Evidence
 from nba_ml.registry.promotion_rules import Condition
 from nba_ml.storage.objects import ObjectStore
@@ -29,11 +27,6 @@ def recorded_channel(
             data_version=dg.DataVersion(channel_version(channel) if channel else "none"),
             metadata={**facts, "pointer": dg.MetadataValue.path(objects.uri(CHAMPION))},
         )
-
-
-def channel_version(channel: Channel) -> str:
-    """The data version of `champion` and `rollout`: the digest of the channel's state."""
-    return bytes_digest(channel.to_bytes())
 
 
 def evidence_facts(evidence: Evidence) -> dict[str, Any]:
@@ -73,17 +66,3 @@ def conditions_table(conditions: Sequence[Condition]) -> dg.MarkdownMetadataValu
     """Each condition of a promotion or a backtest, whether it is met, and the numbers."""
     rows = [(c.name, "yes" if c.met else "no", c.detail) for c in conditions]
     return markdown_table(pd.DataFrame(rows, columns=["condition", "met", "found"]))
-
-
-def channel_facts(channel: Channel) -> dict[str, Any]:
-    """Who serves, and since when, with the champion's card if it is a model of ours."""
-    month = month_of_model(channel.champion.model_id)
-    return {
-        "serial": channel.serial,
-        "champion": channel.champion.model_id,
-        **({"champion_card": dg.MetadataValue.md(f"[The model card]({card_address(month)})")} if month else {}),
-        "challenger": channel.challenger.model_id if channel.challenger else "none",
-        "challenger_share": channel.share,
-        "moved_by": channel.kind,
-        "moved_at": dg.MetadataValue.timestamp(channel.moved_at),
-    }
