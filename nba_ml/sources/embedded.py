@@ -282,10 +282,9 @@ def _facts(file: Path) -> _FileFacts:
         rows = typed_columns(played, _FACT_COLUMNS, str(file))
     except SourceDataError:
         return _FileFacts()
-    names = rows.group_by(["player_id", "player_name"]).aggregate([])
     return _FileFacts(
         games=frozenset(rows["game_id"].unique().to_pylist()),
-        names=frozenset(zip(names["player_id"].to_pylist(), names["player_name"].to_pylist(), strict=True)),
+        names=frozenset(zip(rows["player_id"].to_pylist(), rows["player_name"].to_pylist(), strict=True)),
         first_names=first_names(rows),
         first_date=pc.min(rows["game_date"]).as_py(),
         playoffs=GameType.PLAYOFFS in {game_type_named(each) for each in rows["season_type"].unique().to_pylist()},
