@@ -141,11 +141,13 @@ def calibration_with(trust: float, skew: float) -> Calibration:
 
 CALIBRATIONS = [calibration_with(trust, skew) for trust in (0.0, 0.2, 1.0) for skew in (0.0, 1.0)]
 
-
-@given(
-    st.sampled_from(CALIBRATIONS),
-    st.lists(st.tuples(st.floats(-5, 70), st.integers(0, 160).map(lambda q: q / 4) | st.just(math.nan)), min_size=1),
+PREDICTED_WITH_LINES = st.lists(
+    st.tuples(st.floats(-5, 70), st.integers(0, 160).map(lambda q: q / 4) | st.just(math.nan)), min_size=1
 )
+"""A model's output, and a line in quarters of a point or none."""
+
+
+@given(st.sampled_from(CALIBRATIONS), PREDICTED_WITH_LINES)
 def test_no_published_recommendation_bets_against_its_own_probability(
     calibration: Calibration, rows: list[tuple[float, float]]
 ) -> None:
@@ -168,10 +170,7 @@ def test_no_published_recommendation_bets_against_its_own_probability(
             assert math.isnan(margin)
 
 
-@given(
-    st.sampled_from(CALIBRATIONS),
-    st.lists(st.tuples(st.floats(-5, 70), st.integers(0, 160).map(lambda q: q / 4) | st.just(math.nan)), min_size=1),
-)
+@given(st.sampled_from(CALIBRATIONS), PREDICTED_WITH_LINES)
 def test_the_published_points_lie_between_the_line_and_the_models_own_number(
     calibration: Calibration, rows: list[tuple[float, float]]
 ) -> None:
