@@ -16,6 +16,7 @@ import pytest
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_bounds, season_months
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.box_scores import summarise_player_games
 from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
@@ -183,7 +184,7 @@ def trained() -> Trained:
     sides = samples.sides(split)
     fitted = fit(sides["train"], sides["early_stopping"], QUICK, V2_33FEATURES, threads=1)
     report = report_training(fitted, fitted.booster, samples, split, QUICK, V2_33FEATURES, threads=1)
-    return Trained(tables, split, samples, fitted, report, make_record(report, fitted.booster, V2_33FEATURES))
+    return Trained(tables, split, samples, fitted, report, make_record(report, fitted.booster, XGBOOST_V1))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of, season_months
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
@@ -71,9 +72,9 @@ def trained_on(snapshots: Mapping[str, Snapshot], parameters: Hyperparameters = 
     """A model of these months, as they are."""
     days = {month: snapshot.table.column("game_date").to_numpy() for month, snapshot in snapshots.items()}
     split = split_by_date({month: (snapshots[month].digest, days[month]) for month in snapshots})
-    model = train(split, snapshots, parameters, threads=1)
+    model = train(split, snapshots, parameters, V2_33FEATURES, threads=1)
     assert model.booster is not None
-    return Made(model.booster, make_record(model.report, model.booster, V2_33FEATURES), model.measured or model.booster)
+    return Made(model.booster, make_record(model.report, model.booster, XGBOOST_V1), model.measured or model.booster)
 
 
 def published_model(objects: ObjectStore, month: str, parameters: Hyperparameters = REFITTED) -> str:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.model.metrics import Interval
 from nba_ml.storage.objects import ObjectStore
@@ -62,8 +63,9 @@ class CheckContext:
     """The month of a check, the limits, and access to other stored values.
 
     `months` are the partitions up to and including the month. `load(asset, month)` returns the stored value of
-    another asset or month. `results(month)` returns all results of a month (`tables.RESULTS`). Both return None if the
-    value was never materialised. `artifacts()` opens the store of published models.
+    another asset of the same `system`, by its plain name, or of another month. `results(month)` returns all results of
+    a month (`tables.RESULTS`). Both return None if the value was never materialised. `artifacts()` opens the store of
+    published models.
     """
 
     month: str
@@ -72,6 +74,7 @@ class CheckContext:
     load: Callable[[str, str], HasDigest | None]
     results: Callable[[str], pa.Table | None]
     artifacts: Callable[[], ObjectStore]
+    system: System = XGBOOST_V1
 
 
 @dataclass(frozen=True, slots=True)

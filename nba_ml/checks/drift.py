@@ -8,7 +8,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from nba_ml.checks.check import CheckContext
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.model.drift import population_stability_index
 
@@ -31,7 +31,7 @@ def same_month_of_earlier_seasons(context: CheckContext, newest: str = "9999-12"
     return [each.table for each in found if isinstance(each, Snapshot) and each.table.num_rows]
 
 
-def psi_of_features(reference: pa.Table, rows: pa.Table) -> Ranked:
+def psi_of_features(reference: pa.Table, rows: pa.Table, version: FeatureVersion) -> Ranked:
     """PSI of every feature that is not shared by a team (see `SHARED_BY_A_TEAM`).
 
     Raises:
@@ -41,7 +41,7 @@ def psi_of_features(reference: pa.Table, rows: pa.Table) -> Ranked:
         feature.name: population_stability_index(
             reference.column(feature.name).to_numpy(), rows.column(feature.name).to_numpy()
         )
-        for feature in V2_33FEATURES.features
+        for feature in version.features
         if feature.group not in SHARED_BY_A_TEAM
     }
     return sorted(psi.items(), key=lambda item: -item[1])

@@ -36,7 +36,7 @@ ROWS_FOR_COARSE_UNITS = 500
 
 
 def _contract(snapshot: Snapshot, context: CheckContext) -> Finding:
-    expected, found = snapshot_schema(V2_33FEATURES), snapshot.table.schema
+    expected, found = snapshot_schema(context.system.features), snapshot.table.schema
     differing = [f"column {f.name} {f.type}" for f in found if f not in list(expected)]
     differing += [f"column {name} is missing" for name in expected.names if name not in found.names]
     if not differing and found.names != expected.names:
@@ -85,7 +85,7 @@ def _no_constant_column(snapshot: Snapshot, context: CheckContext) -> Finding:
     table = snapshot.table
     constant = [
         {"feature": feature.name, "value in every row": _only_value(table.column(feature.name))}
-        for feature in V2_33FEATURES.features
+        for feature in context.system.features.features
         if _should_vary(feature, table) and _distinct(table.column(feature.name)) < 2
     ]
     return Finding(
@@ -151,7 +151,7 @@ def _drift(snapshot: Snapshot, context: CheckContext) -> Finding:
         return Finding(passed=True, metric=metric, value="no earlier season to compare with", n=0)
     if snapshot.table.num_rows < context.limits.min_rows_for_psi:
         return Finding(passed=True, metric=metric, value="too few rows to compare", n=snapshot.table.num_rows)
-    ranked = psi_of_features(pa.concat_tables(tables), snapshot.table)
+    ranked = psi_of_features(pa.concat_tables(tables), snapshot.table, context.system.features)
     drifted = moved(ranked, context.limits.max_psi)
     return Finding(
         passed=not drifted,
@@ -173,7 +173,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             asset=ASSET,
             name="contract",
             consequence=Consequence.STOPS_RUN,
-            threshold="columns, types and digest as v2_33features has them",
+            threshold=f"columns, types and digest as {V2_33FEATURES.name} has them",
             reason="A model trained on other columns, or another order, predicts nonsense without an error.",
             examine=_contract,
         ),

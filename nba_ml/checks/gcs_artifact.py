@@ -45,7 +45,7 @@ def _is_published(artifact: Artifact, context: CheckContext) -> Finding:
     if refusal is None:
         value = artifact.model_id or "no model yet: too few rows to train on"
         return Finding(passed=True, metric=metric, value=value, n=0)
-    ids = list_published(context.artifacts())
+    ids = list_published(context.artifacts(), context.system)
     months = sorted(month for month in map(month_of_model, ids) if month is not None)
     not_beaten = next((check for check in refusal.checks if check.check.startswith(_BEATS)), None)
     if not_beaten is not None and (not months or context.month < months[0]):

@@ -18,7 +18,7 @@ import pyarrow as pa
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import SNAPSHOT, most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.contract.errors import BundleError, ChannelError, MissingExtraError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.evaluation.predictions import MonthPredictions
@@ -37,9 +37,10 @@ class _Booster:
     """The model that scored the month. Used if there is no suitable champion."""
 
     booster: bytes
+    features: FeatureVersion
 
     def predict(self, columns: dict[str, Floats]) -> Floats:
-        return predict(self.booster, matrix_of(columns, V2_33FEATURES), 1).astype("float64")
+        return predict(self.booster, matrix_of(columns, self.features), 1).astype("float64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def _feature_drift(made: MonthPredictions, context: CheckContext) -> Finding:
     compared = _compare(made, context, metric)
     if isinstance(compared, Finding):
         return compared
-    ranked = psi_of_features(compared.reference, compared.rows)
+    ranked = psi_of_features(compared.reference, compared.rows, context.system.features)
     drifted = moved(ranked, context.limits.max_psi)
     return Finding(
         passed=not drifted,
@@ -78,7 +79,8 @@ def _prediction_drift(made: MonthPredictions, context: CheckContext) -> Finding:
     if isinstance(compared, Finding):
         return compared
     before, now = (
-        compared.model.predict(columns_of(table, V2_33FEATURES)) for table in (compared.reference, compared.rows)
+        compared.model.predict(columns_of(table, context.system.features))
+        for table in (compared.reference, compared.rows)
     )
     psi = population_stability_index(before, now)
     return Finding(
@@ -87,7 +89,7 @@ def _prediction_drift(made: MonthPredictions, context: CheckContext) -> Finding:
         value=round(psi, 4),
         n=compared.rows.num_rows,
         interval=f"mean {now.mean():.2f} points, {before.mean():.2f} in the reference of {compared.who}",
-        worst=most_moved(psi_of_features(compared.reference, compared.rows)),
+        worst=most_moved(psi_of_features(compared.reference, compared.rows, context.system.features)),
         next_step="The players differ from those in training, or features changed their meaning. Check the listed "
         "features, which moved most. The grades of the month show whether accuracy suffered.",
     )
@@ -140,7 +142,11 @@ def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, Predicti
             f"{made.model.model_version}, which scored {context.month}, is no longer in the store. Materialise "
             f"xgboost_model for {made.model.newest_month} again."
         )
-    return f"the model {made.model.model_version}", _Booster(scored.booster), made.model.newest_month
+    return (
+        f"the model {made.model.model_version}",
+        _Booster(scored.booster, context.system.features),
+        made.model.newest_month,
+    )
 
 
 def checks(limits: Thresholds) -> tuple[Check, ...]:

@@ -10,7 +10,7 @@ import click
 from nba_ml.cli.release import published_objects
 from nba_ml.cli.wrapper import AS_JSON, command, out, say, show_json
 from nba_ml.contract.digest import json_digest
-from nba_ml.contract.model_id import SYSTEM_ID
+from nba_ml.contract.systems import XGBOOST_V1
 
 if TYPE_CHECKING:
     from nba_ml.registry.channel import Channel
@@ -44,7 +44,7 @@ def list_models(as_json: bool) -> int:
         show_json(rows)
         return 0
     if not rows:
-        say(f"No model is published in {objects.uri(SYSTEM_ID)}. `nba-ml run` trains, checks and publishes one.")
+        say(f"No model is published in {objects.uri(XGBOOST_V1.id)}. `nba-ml run` trains, checks and publishes one.")
         return 0
     # Without lines: an id of 41 characters and who serves fit into 80 columns.
     numbers = (Column(name, justify="right") for name in ("MAE", "gain"))

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.digest import json_digest
 from nba_ml.contract.errors import SplitError, StaleInputError
-from nba_ml.contract.features import FeatureVersion
-from nba_ml.contract.model_id import SYSTEM_ID, model_id
+from nba_ml.contract.model_id import model_id
+from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTIONS
@@ -62,7 +62,7 @@ class MonthPredictions:
 
 
 def make_predictions(
-    snapshot: Snapshot, model: TrainedModel | None, month: str, version: FeatureVersion, threads: int | None
+    snapshot: Snapshot, model: TrainedModel | None, month: str, system: System, threads: int | None
 ) -> MonthPredictions:
     """Score the samples of a month with the previous month's model.
 
@@ -70,7 +70,7 @@ def make_predictions(
         snapshot: the month; its results are not used.
         model: the previous month's model. None, or a model without a booster, gives no rows.
         month: for messages.
-        version: the contract of the snapshot's columns.
+        system: of the model and the snapshot.
         threads: number of threads; the predictions do not depend on it.
 
     Raises:
@@ -80,7 +80,7 @@ def make_predictions(
     """
     if model is None or model.booster is None:
         return MonthPredictions.of(PREDICTIONS.empty_table(), None)
-    source, rows = _identity(model, version), snapshot.table
+    source, rows = _identity(model, system), snapshot.table
     if not rows.num_rows:
         return MonthPredictions.of(PREDICTIONS.empty_table(), source)
     _require_unseen(model, rows, month)
@@ -91,12 +91,12 @@ def make_predictions(
             f"{month}: an earlier version of nba_ml trained it. Materialise xgboost_model again for every month from "
             f"{source.newest_month} to {month}, then predictions."
         )
-    features = np.column_stack([rows.column(name).to_numpy() for name in version.names]).astype(np.float32)
+    features = np.column_stack([rows.column(name).to_numpy() for name in system.features.names]).astype(np.float32)
     published = published_columns(
         predict(model.booster, features, threads), rows.column("vegas_points_line").to_numpy(), calibration
     )
     same: Mapping[str, str] = {
-        "system_id": SYSTEM_ID,
+        "system_id": system.id,
         "model_version": source.model_version,
         "model_type": MODEL_TYPE,
         "model_sha256": source.model_sha256,
@@ -111,7 +111,7 @@ def make_predictions(
     return MonthPredictions.of(pa.table({name: columns[name] for name in PREDICTIONS.names}).cast(PREDICTIONS), source)
 
 
-def _identity(model: TrainedModel, version: FeatureVersion) -> PredictingModel:
+def _identity(model: TrainedModel, system: System) -> PredictingModel:
     report, judgement = model.report, model.report.judgement
     if model.booster is None or report.model_sha256 is None or judgement is None:
         raise StaleInputError(
@@ -119,7 +119,7 @@ def _identity(model: TrainedModel, version: FeatureVersion) -> PredictingModel:
             "xgboost_model again."
         )
     return PredictingModel(
-        model_version=model_id(version, report.split.newest_month, model.booster),
+        model_version=model_id(system, report.split.newest_month, model.booster),
         model_sha256=report.model_sha256,
         newest_month=report.split.newest_month,
         feature_version=report.feature_version,

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import FeatureVersion
-from nba_ml.contract.model_id import SYSTEM_ID, model_id
+from nba_ml.contract.model_id import model_id
+from nba_ml.contract.systems import System
 from nba_ml.data.split import SplitManifest
 from nba_ml.model import baselines
 from nba_ml.model.calibration import Calibration, CoverageReport, calibrate, measure_coverage
@@ -226,7 +227,7 @@ def report_training(
     )
 
 
-def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion) -> ModelRecord:
+def make_record(report: TrainingReport, booster: bytes, system: System) -> ModelRecord:
     """The record to publish with a booster.
 
     Raises:
@@ -247,13 +248,13 @@ def make_record(report: TrainingReport, booster: bytes, version: FeatureVersion)
             "Materialise xgboost_model again."
         )
     return ModelRecord(
-        system_id=SYSTEM_ID,
+        system_id=system.id,
         model_type="xgboost",
-        model_id=model_id(version, report.split.newest_month, booster),
+        model_id=model_id(system, report.split.newest_month, booster),
         model_sha256=bytes_digest(booster),
         measured_sha256=report.measured_sha256,
-        feature_version=version.name,
-        feature_names=version.names,
+        feature_version=system.features.name,
+        feature_names=system.features.names,
         newest_month=report.split.newest_month,
         months=tuple(ref.month for ref in report.split.snapshots),
         first_date=sides["train"].first.isoformat(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.model.fitting import Hyperparameters, fit, fit_all, gather
@@ -13,7 +13,11 @@ from nba_ml.model.values import TrainedModel
 
 
 def train(
-    split: SplitManifest, snapshots: Mapping[str, Snapshot], parameters: Hyperparameters, threads: int | None = None
+    split: SplitManifest,
+    snapshots: Mapping[str, Snapshot],
+    parameters: Hyperparameters,
+    version: FeatureVersion,
+    threads: int | None = None,
 ) -> TrainedModel:
     """Fit on the split's train side, stop on early stopping, measure on validation, and refit on all rows to ship.
 
@@ -21,6 +25,7 @@ def train(
         split: the rows of each side. Without rows there is no booster.
         snapshots: month -> snapshot, at least for the months of the split.
         parameters: with `refit=False`, the measured booster is shipped.
+        version: of the snapshots' features.
         threads: None for all cores. Affects only the speed, not the bytes.
 
     Raises:
@@ -28,12 +33,12 @@ def train(
         CalibrationError: a prediction or a result on the early-stopping side is not finite.
     """
     if split.empty:
-        report = TrainingReport(split=split, parameters=parameters, feature_version=V2_33FEATURES.name)
+        report = TrainingReport(split=split, parameters=parameters, feature_version=version.name)
         return TrainedModel(report, None)
-    samples = gather({month: snapshot.table for month, snapshot in snapshots.items()}, split, V2_33FEATURES)
+    samples = gather({month: snapshot.table for month, snapshot in snapshots.items()}, split, version)
     sides = samples.sides(split)
-    fitted = fit(sides["train"], sides["early_stopping"], parameters, V2_33FEATURES, threads)
+    fitted = fit(sides["train"], sides["early_stopping"], parameters, version, threads)
     rounds = fitted.best_iteration + 1
-    shipped = fit_all(samples, rounds, parameters, V2_33FEATURES, threads) if parameters.refit else fitted.booster
-    report = report_training(fitted, shipped, samples, split, parameters, V2_33FEATURES, threads)
+    shipped = fit_all(samples, rounds, parameters, version, threads) if parameters.refit else fitted.booster
+    report = report_training(fitted, shipped, samples, split, parameters, version, threads)
     return TrainedModel(report, shipped, fitted.booster if parameters.refit else None)

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from nba_ml.contract.errors import ChannelError
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.contract.text import printable
 from nba_ml.storage.objects import ObjectStore
 
@@ -28,9 +29,6 @@ CHAMPION = f"{FOLDER}/champion.json"
 """The pointer's object name, relative to the store's root."""
 
 HISTORY = f"{FOLDER}/history/"
-
-OURS = "xgboost_v1"
-"""System id of the bundles that nba_ml publishes, each with the verdict of the asset checks."""
 
 RULES = ("mock", "moving_average")
 """Ids of the systems that are rules in nba_ml's code. They are not published and have no manifest."""
@@ -77,7 +75,7 @@ class ChannelModel(BaseModel):
     @property
     def is_external(self) -> bool:
         """Whether it is a registered model file, which has no verdict of the asset checks."""
-        return self.system_id not in (OURS, *RULES)
+        return self.system_id not in (*SYSTEMS, *RULES)
 
     @property
     def is_mock(self) -> bool:

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from nba_ml.contract.errors import BundleError
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.limits import MODEL_BYTES, TRIAL_CPU_SECONDS, TRIAL_MEMORY_BYTES
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -28,9 +29,16 @@ TIME_LIMIT_SECONDS = 300.0
 
 
 def predict_in_subprocess(
-    module: str, model: bytes, rows: Sequence[object], what: str, time_limit_seconds: float = TIME_LIMIT_SECONDS
+    module: str,
+    model: bytes,
+    rows: Sequence[object],
+    what: str,
+    time_limit_seconds: float = TIME_LIMIT_SECONDS,
+    **more: str,
 ) -> list[float]:
-    """Run `python -m module` with `{"model": base64, "rows": [...]}` as input; returns a prediction for each row.
+    """Run `python -m module` with `{"model": base64, "rows": [...], **more}` as input.
+
+    Returns a prediction for each row.
 
     Args:
         what: the model, for error messages.
@@ -43,7 +51,7 @@ def predict_in_subprocess(
         raise BundleError(
             f"{what} has {len(model):,} bytes, and at most {MODEL_BYTES:,} are loaded. Train a smaller one."
         )
-    request = {"model": base64.b64encode(model).decode(), "rows": list(rows)}
+    request = {"model": base64.b64encode(model).decode(), "rows": list(rows), **more}
     try:
         child = subprocess.run(
             # From this package's folder: the child must run this code, not another installed copy.
@@ -77,7 +85,11 @@ def _end(code: int) -> str:
 
 
 def predict_in_fresh_process(
-    booster: bytes, rows: Sequence[Sequence[float | None]], *, time_limit_seconds: float = TIME_LIMIT_SECONDS
+    booster: bytes,
+    rows: Sequence[Sequence[float | None]],
+    version: FeatureVersion,
+    *,
+    time_limit_seconds: float = TIME_LIMIT_SECONDS,
 ) -> list[float]:
     """`reference.predict_rows`, run in a new Python process.
 
@@ -85,7 +97,12 @@ def predict_in_fresh_process(
         BundleError: as for `predict_in_subprocess`.
     """
     return predict_in_subprocess(
-        "nba_ml.registry.reference", booster, [list(row) for row in rows], "the model", time_limit_seconds
+        "nba_ml.registry.reference",
+        booster,
+        [list(row) for row in rows],
+        "the model",
+        time_limit_seconds,
+        feature_version=version.name,
     )
 
 

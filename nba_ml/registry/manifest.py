@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError, PublicationError
-from nba_ml.contract.model_id import MODEL_ID, SYSTEM_ID
+from nba_ml.contract.model_id import MODEL_ID, system_of_model
 from nba_ml.registry.verdict import Verdict
 
 _MANIFEST_SUFFIX = "_manifest.json"
@@ -32,13 +32,19 @@ class BundleNames:
         Raises:
             PublicationError: `model_id` is not a valid model id.
         """
-        if not MODEL_ID.fullmatch(model_id):
+        system = system_of_model(model_id)
+        if system is None:
             raise PublicationError(
-                f"{model_id!r} is not a valid model id. The form is {SYSTEM_ID}_33features_<YYYYMM>_<12 hex digits>. "
+                f"{model_id!r} is not a valid model id. The form is xgboost_v1_33features_<YYYYMM>_<12 hex digits>. "
                 "Take the id from `nba-ml champion history` or from the metadata of the asset model_metadata."
             )
-        stem = f"{SYSTEM_ID}/{model_id}"
+        stem = f"{system.id}/{model_id}"
         return cls(f"{stem}.json", f"{stem}_metadata.json", f"{stem}{_MANIFEST_SUFFIX}", stem)
+
+    @property
+    def folder(self) -> str:
+        """The folder of all of them, with a slash at its end."""
+        return self.stem[: self.stem.index("/") + 1]
 
     def document(self, name: str, data: bytes) -> str:
         """The name of a document, `model_card.md`, with these bytes.
@@ -112,8 +118,8 @@ class Manifest(BaseModel):
 
 def model_id_of_manifest(name: str) -> str | None:
     """The model id in a manifest's object name; None if the name is not that of a manifest."""
-    stem = name.removeprefix(f"{SYSTEM_ID}/").removesuffix(_MANIFEST_SUFFIX)
-    return stem if name == f"{SYSTEM_ID}/{stem}{_MANIFEST_SUFFIX}" and MODEL_ID.fullmatch(stem) else None
+    model_id = name.rpartition("/")[2].removesuffix(_MANIFEST_SUFFIX)
+    return model_id if MODEL_ID.fullmatch(model_id) and name == BundleNames.of(model_id).manifest else None
 
 
 def _canonical(content: dict[str, Any]) -> bytes:

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.contract.model_id import SYSTEM_ID
 from nba_ml.contract.season import month_of
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.text import printable
 from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
@@ -172,8 +172,8 @@ def latest_published(context: ReleaseContext) -> str:
     ids = list_published(context.objects)
     if not ids:
         raise ReleaseError(
-            f"No model is published in {context.objects.uri(SYSTEM_ID)}. Run `nba-ml run` to train, check and publish "
-            "one."
+            f"No model is published in {context.objects.uri(XGBOOST_V1.id)}. Run `nba-ml run` to train, check and "
+            "publish one."
         )
     newest = max(_month_in(each) for each in ids)
     of_month = [each for each in ids if _month_in(each) == newest]

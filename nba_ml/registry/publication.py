@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError, PublicationConflictError, PublicationError
-from nba_ml.contract.model_id import SYSTEM_ID
+from nba_ml.contract.systems import SYSTEMS, System
 from nba_ml.registry.manifest import BundleNames, Manifest, ManifestObject, model_id_of_manifest
 from nba_ml.registry.verdict import Verdict
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore, StoredObject
@@ -119,10 +119,10 @@ def published(store: ObjectStore, model_id: str) -> Manifest | None:
     return None if found is None else _read_manifest(store, name, model_id, found.data)
 
 
-def list_published(store: ObjectStore) -> list[str]:
-    """The ids of all published models, sorted: for one feature count, by month."""
-    ids = map(model_id_of_manifest, store.names(f"{SYSTEM_ID}/"))
-    return sorted(each for each in ids if each is not None)
+def list_published(store: ObjectStore, *systems: System) -> list[str]:
+    """The ids of the published models of these systems (none named: of all), by system and, within it, by month."""
+    names = (name for system in systems or SYSTEMS.values() for name in store.names(f"{system.id}/"))
+    return sorted(each for each in map(model_id_of_manifest, names) if each is not None)
 
 
 def _require_sound(bundle: Bundle, digest: str) -> None:
@@ -197,7 +197,7 @@ def _read_manifest(store: ObjectStore, name: str, model_id: str, data: bytes) ->
     uri = store.uri(name)
     manifest = Manifest.from_bytes(data, uri)
     names = BundleNames.of(model_id)
-    stated = [f"{SYSTEM_ID}/{each.name}" for each in manifest.objects]
+    stated = [f"{names.folder}{each.name}" for each in manifest.objects]
     if manifest.model_id != model_id or stated != [names.booster, names.record]:
         raise BundleError(
             f"{uri} does not match its name: it is the manifest of {manifest.model_id} with the objects "
@@ -208,7 +208,7 @@ def _read_manifest(store: ObjectStore, name: str, model_id: str, data: bytes) ->
 
 def _verified(store: ObjectStore, names: BundleNames, stated: ManifestObject) -> StoredObject:
     """An object of a published bundle, if it matches its manifest."""
-    name = f"{SYSTEM_ID}/{stated.name}"
+    name = f"{names.folder}{stated.name}"
     found = store.read(name)
     if found is not None and (len(found.data), bytes_digest(found.data)) == (stated.size, stated.sha256):
         return found
@@ -290,7 +290,7 @@ def _published(
         booster=described(names.booster, booster),
         record=described(names.record, record),
         manifest=described(names.manifest, manifest),
-        documents=tuple(store.uri(f"{SYSTEM_ID}/{each.name}") for each in stated.documents),
+        documents=tuple(store.uri(f"{BundleNames.of(stated.model_id).folder}{each.name}") for each in stated.documents),
         created=created,
     )
 

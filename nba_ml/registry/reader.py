@@ -21,7 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.model_id import system_of_model
+from nba_ml.contract.systems import VERSIONS
 from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS, predict_in_fresh_process
 
 if TYPE_CHECKING:  # the reader does not need a store
@@ -108,7 +110,7 @@ class ReadManifest:
 class ReadBundle:
     """A bundle with the bytes that were published. Its predictions are not verified yet.
 
-    `rows` (n vectors of 33 numbers, None for missing) are the record's reference rows, `predictions` (n,) the points
+    `rows` (n vectors of `features`, None for missing) are the record's reference rows, `predictions` (n,) the points
     that training recorded for them.
     """
 
@@ -116,7 +118,7 @@ class ReadBundle:
     manifest_sha256: str
     model_id: str
     model_sha256: str
-    feature_version: str
+    features: FeatureVersion
     booster: bytes
     record: dict[str, Any]
     rows: list[list[float | None]]
@@ -165,12 +167,12 @@ def verify_bundle(
     """
     bundle = read_bundle(read, manifest_name, manifest_sha256)
     bundle.require_reproduced(
-        predict_in_fresh_process(bundle.booster, bundle.rows, time_limit_seconds=time_limit_seconds)
+        predict_in_fresh_process(bundle.booster, bundle.rows, bundle.features, time_limit_seconds=time_limit_seconds)
     )
     return VerifiedBundle(
         bundle.model_id,
         bundle.model_sha256,
-        bundle.feature_version,
+        bundle.features.name,
         bundle.booster,
         bundle.record,
         len(bundle.rows),
@@ -241,9 +243,10 @@ def read_bundle(read: Reader, manifest_name: str, manifest_sha256: str | None = 
         refuse(booster_name, "XGBoost's JSON or UBJ, which begin with '{'", repr(booster[:4]))
 
     record = _json_object(record_bytes, record_name)
-    rows, predictions = _record_content(record, record_name, model_id, model_sha256)
+    version = _version_of(record, model_id)
+    rows, predictions = _record_content(record, record_name, model_id, model_sha256, version)
     return ReadBundle(
-        manifest_name, manifest.sha256, model_id, model_sha256, V2_33FEATURES.name, booster, record, rows, predictions
+        manifest_name, manifest.sha256, model_id, model_sha256, version, booster, record, rows, predictions
     )
 
 
@@ -353,15 +356,24 @@ def _passed(check: dict[str, Any], overridden: set[str]) -> bool:
     return check.get("passed") is True or (named in overridden and check.get("final") is False)
 
 
+def _version_of(record: dict[str, Any], model_id: str) -> FeatureVersion:
+    """The version that the record must have: its system's; under an id of another form, a known one that it names."""
+    system = system_of_model(model_id)
+    if system is not None:
+        return system.features
+    stated = record.get("feature_version")
+    return VERSIONS.get(stated, V2_33FEATURES) if isinstance(stated, str) else V2_33FEATURES
+
+
 def _record_content(
-    record: dict[str, Any], name: str, model_id: str, model_sha256: str
+    record: dict[str, Any], name: str, model_id: str, model_sha256: str, version: FeatureVersion
 ) -> tuple[list[list[float | None]], list[float]]:
     """The reference rows and their recorded predictions, from a record that must match this model and the contract."""
     expected = {
         "model_id": model_id,
         "model_sha256": model_sha256,
-        "feature_version": V2_33FEATURES.name,
-        "feature_names": list(V2_33FEATURES.names),
+        "feature_version": version.name,
+        "feature_names": list(version.names),
     }
     for field, value in expected.items():
         if record.get(field) != value:
@@ -374,9 +386,9 @@ def _record_content(
     for index, reference in enumerate(references):
         fields = reference if isinstance(reference, dict) else {}
         features, prediction = fields.get("features"), fields.get("prediction")
-        # The 33 values are checked by `predict_rows`, which accepts only finite numbers and null.
-        if not isinstance(features, list) or len(features) != V2_33FEATURES.count:
-            refuse(name, f"{V2_33FEATURES.count} features in reference row {index}", repr(features))
+        # The values are checked by `predict_rows`, which accepts only finite numbers and null.
+        if not isinstance(features, list) or len(features) != version.count:
+            refuse(name, f"{version.count} features in reference row {index}", repr(features))
         if not isinstance(prediction, float):
             refuse(name, f"a prediction for reference row {index}", repr(prediction))
         rows.append(features)

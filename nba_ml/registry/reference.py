@@ -4,8 +4,8 @@ Training records the model's predictions for some reference rows. Before a model
 process predicts the same rows: the predictions must be exactly equal. A new process also protects the caller from a
 booster that crashes the parser.
 
-`python -m nba_ml.registry.reference` reads `{"model": <path, or the bytes in base64>, "rows": [[33 numbers or
-null], ...]}` from standard input and prints the predictions as a JSON list.
+`python -m nba_ml.registry.reference` reads `{"model": <path, or the bytes in base64>, "rows": [[a number or null for
+each feature], ...], "feature_version": <its name>}` from standard input and prints the predictions as a JSON list.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ import numpy.typing as npt
 import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.limits import MODEL_BYTES
 from nba_ml.contract.reading import read_file
+from nba_ml.contract.systems import VERSIONS
 from nba_ml.registry.booster_structure import StructureError, inspect_booster
 
 Row = Sequence[float | None]
@@ -36,12 +37,14 @@ Row = Sequence[float | None]
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-def predict_rows(booster: bytes, rows: Sequence[Row], threads: int | None = None) -> list[float]:
+def predict_rows(
+    booster: bytes, rows: Sequence[Row], version: FeatureVersion, threads: int | None = None
+) -> list[float]:
     """Predict points for feature vectors, as exact float32 values.
 
     Args:
         booster: XGBoost's JSON or UBJ.
-        rows: n vectors of 33 numbers, None for missing, in the contract's order and units.
+        rows: n vectors of numbers, None for missing, in the version's order and units.
         threads: used to predict; None for all cores. Affects only the speed.
 
     Returns:
@@ -50,20 +53,22 @@ def predict_rows(booster: bytes, rows: Sequence[Row], threads: int | None = None
     Raises:
         BundleError: as `load_booster`; or a row is not a vector of finite numbers, or a prediction is not finite.
     """
-    values = _matrix(rows)
-    return _predict(load_booster(booster, threads), values)
+    values = _matrix(rows, version)
+    return _predict(load_booster(booster, version, threads), values)
 
 
-def predict_loaded(model: xgb.Booster, rows: Sequence[Row]) -> list[float]:
+def predict_loaded(model: xgb.Booster, rows: Sequence[Row], version: FeatureVersion) -> list[float]:
     """As `predict_rows`, with a booster from `load_booster`.
 
     Raises:
         BundleError: a row is not a vector of finite numbers, or a prediction is not finite.
     """
-    return _predict(model, _matrix(rows))
+    return _predict(model, _matrix(rows, version))
 
 
-def load_booster(booster: bytes, threads: int | None = None, *, inspected: bool = False) -> xgb.Booster:
+def load_booster(
+    booster: bytes, version: FeatureVersion, threads: int | None = None, *, inspected: bool = False
+) -> xgb.Booster:
     """Check the structure of a booster, then load it.
 
     Args:
@@ -72,7 +77,7 @@ def load_booster(booster: bytes, threads: int | None = None, *, inspected: bool 
         inspected: the structure of these very bytes was checked already, in a new process.
 
     Raises:
-        BundleError: its structure cannot be trusted, XGBoost cannot load it, or its features are not the contract's.
+        BundleError: its structure cannot be trusted, XGBoost cannot load it, or its features are not the version's.
     """
     if not booster.startswith(b"{"):
         raise BundleError(f"The model is neither XGBoost's JSON nor UBJ: it begins with {booster[:4]!r}.")
@@ -84,7 +89,7 @@ def load_booster(booster: bytes, threads: int | None = None, *, inspected: bool 
     # XGBoost returns damaged text inside a model unchanged, and Python cannot decode it.
     except (StructureError, xgb.core.XGBoostError, UnicodeDecodeError) as error:
         raise BundleError(f"XGBoost {xgb.__version__} cannot load the model: {_first_line(error)}") from error
-    _require_contract(names)
+    _require_contract(names, version)
     return model
 
 
@@ -104,13 +109,13 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _matrix(rows: Sequence[Row]) -> npt.NDArray[np.float32]:
-    """float32 (n, 33), missing as NaN."""
-    expected = V2_33FEATURES.count
+def _matrix(rows: Sequence[Row], version: FeatureVersion) -> npt.NDArray[np.float32]:
+    """float32 (n, features), missing as NaN."""
+    expected = version.count
     for index, row in enumerate(rows):
         if len(row) != expected:
-            raise BundleError(f"Row {index} has {len(row)} features; {V2_33FEATURES.name} has {expected}.")
-        for name, value in zip(V2_33FEATURES.names, row, strict=True):
+            raise BundleError(f"Row {index} has {len(row)} features; {version.name} has {expected}.")
+        for name, value in zip(version.names, row, strict=True):
             # Missing is None, never NaN; a value too large for float32 would become infinity.
             if value is not None and not _is_float32(value):
                 raise BundleError(f"Row {index} has {value!r} for {name}; a finite number or null is expected.")
@@ -122,28 +127,29 @@ def _is_float32(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _FLOAT32_MAX
 
 
-def _require_contract(names: Sequence[str] | None) -> None:
+def _require_contract(names: Sequence[str] | None, version: FeatureVersion) -> None:
     """The booster's own feature names must be the contract's: vectors in another order would give wrong predictions."""
-    expected = list(V2_33FEATURES.names)
+    expected = list(version.names)
     found = list(names or [])
     if found != expected:
         pairs = enumerate(zip_longest(found, expected, fillvalue="nothing"))
         position, (name, right) = next((position, pair) for position, pair in pairs if pair[0] != pair[1])
         raise BundleError(
-            f"The model's features are not those of {V2_33FEATURES.name}: it has {len(found)}, and at position "
+            f"The model's features are not those of {version.name}: it has {len(found)}, and at position "
             f"{position} {name} where {right} is expected."
         )
 
 
-def _request(text: str) -> tuple[str, list[Row]]:
+def _request(text: str) -> tuple[str, list[Row], FeatureVersion]:
     try:
         request = json.loads(text)
-        model, rows = request["model"], request["rows"]
+        model, rows, version = request["model"], request["rows"], VERSIONS[request["feature_version"]]
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"The request is not {{'model': ..., 'rows': [...]}} in JSON: {error!r}.") from error
+        form = "{'model': ..., 'rows': [...], 'feature_version': ...}"
+        raise BundleError(f"The request is not {form} in JSON: {error!r}.") from error
     if not isinstance(model, str) or not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise BundleError("The request's 'model' must be a string and its 'rows' a list of lists.")
-    return model, rows
+    return model, rows, version
 
 
 def _model_bytes(model: str) -> bytes:
@@ -158,9 +164,9 @@ def _model_bytes(model: str) -> bytes:
 def main() -> int:
     """Answer one request; 0 and JSON on standard output, or 1 and one line on standard error."""
     try:
-        model, rows = _request(sys.stdin.read())
+        model, rows, version = _request(sys.stdin.read())
         with redirect_stdout(sys.stderr):  # XGBoost logs to standard output, which must contain only the answer
-            predicted = predict_rows(_model_bytes(model), rows, 1)
+            predicted = predict_rows(_model_bytes(model), rows, version, 1)
     except (BundleError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -89,14 +89,14 @@ def load_model(
         model_version=bundle.model_id,
         model_type=_text(bundle, "model_type"),
         model_sha256=bundle.model_sha256,
-        feature_version=bundle.feature_version,
+        feature_version=bundle.features.name,
     )
     newest_month = _text(bundle, "newest_month")
     if try_apart:
-        bundle.require_reproduced(predict_in_fresh_process(bundle.booster, bundle.rows))
-    booster = load_booster(bundle.booster, threads, inspected=try_apart)
+        bundle.require_reproduced(predict_in_fresh_process(bundle.booster, bundle.rows, bundle.features))
+    booster = load_booster(bundle.booster, bundle.features, threads, inspected=try_apart)
     _require_objective(bundle, booster)
-    bundle.require_reproduced(predict_loaded(booster, bundle.rows))
+    bundle.require_reproduced(predict_loaded(booster, bundle.rows, bundle.features))
     return LoadedModel(identity, newest_month, datetime.now(UTC), bundle.record, booster, calibration)
 
 

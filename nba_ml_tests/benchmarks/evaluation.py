@@ -14,6 +14,7 @@ from pathlib import Path
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import season_months
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.defs.assets.walk_forward import graded_months
@@ -61,7 +62,7 @@ def walk_seconds(store: MonthStore, months: list[str]) -> dict[str, float]:
         assert isinstance(snapshot, Snapshot)
         read = time.perf_counter()
         made = make_predictions(
-            snapshot, model if isinstance(model, TrainedModel) else None, month, V2_33FEATURES, threads=1
+            snapshot, model if isinstance(model, TrainedModel) else None, month, XGBOOST_V1, threads=1
         )
         predicted = time.perf_counter()
         grade_month(made, snapshot, month, V2_33FEATURES)

@@ -14,6 +14,7 @@ from nba_ml.checks.check import CheckContext, Finding, Severity
 from nba_ml.checks.predictions import checks
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
@@ -39,7 +40,7 @@ def scoring_model() -> TrainedModel:
     from nba_ml.model.train import train
 
     months = ["2021-10", "2021-11", BEFORE]
-    return train(split_of(months), {each: snapshot_of(each) for each in months}, QUICK, threads=1)
+    return train(split_of(months), {each: snapshot_of(each) for each in months}, QUICK, V2_33FEATURES, threads=1)
 
 
 @cache
@@ -65,7 +66,7 @@ def around(now: Snapshot, artifacts: DirectoryStore, month: str = NOW) -> CheckC
 
 
 def made(now: Snapshot) -> MonthPredictions:
-    return make_predictions(now, scoring_model(), NOW, V2_33FEATURES, threads=1)
+    return make_predictions(now, scoring_model(), NOW, XGBOOST_V1, threads=1)
 
 
 def examine(name: str, by: float, artifacts: DirectoryStore) -> Finding:
@@ -133,7 +134,7 @@ def test_a_champion_that_has_seen_the_month_is_not(artifacts: DirectoryStore) ->
     champion(artifacts, "2022-01")
     now = snapshot_of("2022-01")
     seen = replace(around(now, artifacts, "2022-01"), limits=Thresholds(min_rows_for_psi=1))
-    predictions = make_predictions(now, scoring_model(), "2022-01", V2_33FEATURES, threads=1)
+    predictions = make_predictions(now, scoring_model(), "2022-01", XGBOOST_V1, threads=1)
     found = RULES["feature_drift"].examine(predictions, seen)
     assert found.passed
     assert "was trained on too few rows of this calendar month" in str(found.value)
@@ -150,7 +151,7 @@ def test_a_damaged_champion_warns_and_does_not_stop_the_run(artifacts: Directory
 
 def test_without_a_model_or_rows_there_is_nothing_to_compare(artifacts: DirectoryStore) -> None:
     """Guards against a warning of chance alone: in June a hundred rows of two teams."""
-    none = make_predictions(snapshot_of("2021-11"), None, "2021-11", V2_33FEATURES, threads=1)
+    none = make_predictions(snapshot_of("2021-11"), None, "2021-11", XGBOOST_V1, threads=1)
     for check in RULES.values():
         found = check.examine(none, around(snapshot_of("2021-11"), artifacts, "2021-11"))
         assert (found.passed, found.value) == (True, "too few predictions to compare")

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from nba_ml.contract.model_id import SYSTEM_ID
 from nba_ml.contract.season import season_months
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.registry.publication import list_published
 from nba_ml.storage.cloud import open_cloud_store
 from nba_ml_tests.cloud.bigquery import ENVIRONMENT, NOT_THERE, make_platform, running_emulator
@@ -87,7 +87,7 @@ def _run(arguments: list[str], settings: Mapping[str, str]) -> int:
 def _newest_manifest(settings: Mapping[str, str]) -> str:
     client = emulator_client(settings["STORAGE_EMULATOR_HOST"])
     store = open_cloud_store(settings["NBA_ML_ARTIFACT_ROOT"], client)
-    return store.uri(f"{SYSTEM_ID}/{list_published(store)[-1]}_manifest.json")
+    return store.uri(f"{XGBOOST_V1.id}/{list_published(store)[-1]}_manifest.json")
 
 
 if __name__ == "__main__":

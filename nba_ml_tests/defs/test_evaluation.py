@@ -15,6 +15,7 @@ from nba_ml.checks.registry import STORED
 from nba_ml.contract.assets import CHAIN, EVALUATION_ASSETS
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import inputs_digest
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.split import split_by_date
 from nba_ml.data.table_digest import table_digest
 from nba_ml.defs.assets import prediction_grades as grades_asset
@@ -75,7 +76,7 @@ def test_a_month_is_scored_by_the_model_of_the_month_before_and_graded(home: Hom
     result = evaluate(home, LAST)
     assert result.success
     model, snapshot = TrainedModel(trained.report, trained.fitted.booster), snapshot_of(LAST)
-    expected = make_predictions(snapshot, model, LAST, V2_33FEATURES, threads=2)
+    expected = make_predictions(snapshot, model, LAST, XGBOOST_V1, threads=2)
     stored = home.months.load(STORED["predictions"], LAST)
     assert isinstance(stored, MonthPredictions)
     assert (stored.digest, stored.model) == (expected.digest, expected.model)

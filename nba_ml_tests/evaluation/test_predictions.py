@@ -10,6 +10,7 @@ import pytest
 
 from nba_ml.contract.errors import SplitError, StaleInputError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
 from nba_ml.data.table_digest import table_digest
@@ -43,7 +44,7 @@ def model_of(trained: Trained) -> TrainedModel:
 
 
 def scored(trained: Trained, snapshot: Snapshot) -> MonthPredictions:
-    return make_predictions(snapshot, model_of(trained), MONTH, V2_33FEATURES, threads=1)
+    return make_predictions(snapshot, model_of(trained), MONTH, XGBOOST_V1, threads=1)
 
 
 def trusting(trained: Trained) -> Trained:
@@ -130,7 +131,7 @@ def test_other_rows_or_another_model_have_another_digest(trained: Trained) -> No
     snapshot = snapshot_of(MONTH)
     half = replace(snapshot, table=snapshot.table.slice(0, 100))
     empty = replace(snapshot, table=snapshot.table.slice(0, 0))
-    nobody = make_predictions(empty, None, MONTH, V2_33FEATURES, threads=1)
+    nobody = make_predictions(empty, None, MONTH, XGBOOST_V1, threads=1)
     assert len({scored(trained, each).digest for each in (snapshot, half, empty)} | {nobody.digest}) == 4
 
 
@@ -149,7 +150,7 @@ def test_no_model_gives_no_row_and_no_error() -> None:
         TrainingReport(split=split_by_date({}), parameters=QUICK, feature_version="v2_33features"), None
     )
     for model in (None, untrained):
-        made = make_predictions(snapshot_of("2021-11"), model, "2021-11", V2_33FEATURES, threads=1)
+        made = make_predictions(snapshot_of("2021-11"), model, "2021-11", XGBOOST_V1, threads=1)
         assert (made.table.num_rows, made.table.schema, made.model) == (0, PREDICTIONS, None)
 
 
@@ -157,7 +158,7 @@ def test_no_model_gives_no_row_and_no_error() -> None:
 def test_a_month_that_the_model_has_seen_is_refused(trained: Trained, month: str) -> None:
     """Guards against grades of memories: the model of December scoring December."""
     with pytest.raises(SplitError, match=rf"trained on games up to 2021-12-31, but the first game of {month} is on"):
-        make_predictions(snapshot_of(month), model_of(trained), month, V2_33FEATURES, threads=1)
+        make_predictions(snapshot_of(month), model_of(trained), month, XGBOOST_V1, threads=1)
 
 
 @pytest.mark.parametrize("dates", [1, 10])
@@ -169,7 +170,7 @@ def test_a_model_that_was_given_part_of_the_month_is_refused(trained: Trained, d
     split = split_by_date({each: (snapshot_of(each).digest, days[each]) for each in days})
     running = TrainedModel(trained.report.model_copy(update={"split": split}), trained.fitted.booster)
     with pytest.raises(SplitError, match=rf"trained on games up to {last}, but the first game of {MONTH} is on"):
-        make_predictions(snapshot_of(MONTH), running, MONTH, V2_33FEATURES, threads=1)
+        make_predictions(snapshot_of(MONTH), running, MONTH, XGBOOST_V1, threads=1)
 
 
 def test_a_model_without_a_calibration_says_what_to_do(trained: Trained) -> None:
@@ -178,7 +179,7 @@ def test_a_model_without_a_calibration_says_what_to_do(trained: Trained) -> None
     with pytest.raises(
         StaleInputError, match="Materialise xgboost_model again for every month from 2021-12 to 2022-01"
     ):
-        make_predictions(snapshot_of(MONTH), old, MONTH, V2_33FEATURES, threads=1)
+        make_predictions(snapshot_of(MONTH), old, MONTH, XGBOOST_V1, threads=1)
 
 
 def test_everything_is_read_off_the_published_points(trained: Trained) -> None:

@@ -13,6 +13,7 @@ from nba_ml.checks.registry import all_checks
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_bounds, season_months
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
@@ -129,7 +130,7 @@ def run(steps: Steps) -> Outcome:
     report = report_training(fitted, fitted.booster, samples, split, RECIPE, V2_33FEATURES, THREADS)
     assert report.judgement is not None
     model = TrainedModel(report, fitted.booster)
-    described = DescribedModel(make_record(report, fitted.booster, V2_33FEATURES), fitted.booster)
+    described = DescribedModel(make_record(report, fitted.booster, XGBOOST_V1), fitted.booster)
     values: dict[tuple[str, str], HasDigest] = {
         **{("feature_store_snapshot", month): each for month, each in snapshots.items()},
         ("train_split", MONTHS[-1]): split,

@@ -17,6 +17,7 @@ import nba_ml
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.split import split_by_date
 from nba_ml.model.baselines import predict_baselines
 from nba_ml.model.calibration import calibrate
@@ -92,7 +93,7 @@ def test_the_same_rows_give_the_same_record(trained: Trained) -> None:
     report = report_training(
         trained.fitted, trained.fitted.booster, trained.samples, trained.split, QUICK, V2_33FEATURES, threads=1
     )
-    again = make_record(report, trained.fitted.booster, V2_33FEATURES)
+    again = make_record(report, trained.fitted.booster, XGBOOST_V1)
     assert again.to_bytes() == trained.record.to_bytes()
 
 
@@ -104,7 +105,7 @@ def test_the_record_of_an_october_is_junes_byte_for_byte(trained: Trained) -> No
     split = split_by_date({**months, "2022-10": (empty.digest, empty.table["game_date"].to_numpy())})
     samples = gather(tables, split, V2_33FEATURES)
     report = report_training(trained.fitted, trained.fitted.booster, samples, split, QUICK, V2_33FEATURES, threads=2)
-    assert make_record(report, trained.fitted.booster, V2_33FEATURES).to_bytes() == trained.record.to_bytes()
+    assert make_record(report, trained.fitted.booster, XGBOOST_V1).to_bytes() == trained.record.to_bytes()
 
 
 def _refs(trained: Trained) -> dict[str, Any]:
@@ -226,7 +227,9 @@ def test_reference_rows_are_validation_rows_with_their_predictions(trained: Trai
     """Guards against reference rows that no loader can reproduce: after JSON they predict the same to the last bit."""
     rows = ModelRecord.model_validate_json(trained.record.to_bytes()).reference_rows
     assert len(rows) == 20
-    assert predict_rows(trained.fitted.booster, [row.features for row in rows]) == [row.prediction for row in rows]
+    assert predict_rows(trained.fitted.booster, [row.features for row in rows], V2_33FEATURES) == [
+        row.prediction for row in rows
+    ]
     validation = trained.side("validation")
     keys = [(k["player_lookup"], str(k["game_date"])) for k in validation.keys.to_pylist()]
     positions = [keys.index((row.player_lookup, row.game_date)) for row in rows]
@@ -243,7 +246,7 @@ def test_reference_rows_are_validation_rows_with_their_predictions(trained: Trai
 def test_a_report_of_another_booster_is_refused(trained: Trained) -> None:
     """Guards against a record whose metrics were measured on another booster."""
     with pytest.raises(BundleError, match=r"The training report is for the booster \w{64}, but the store has \w{64}"):
-        make_record(trained.report, trained.fitted.booster + b" ", V2_33FEATURES)
+        make_record(trained.report, trained.fitted.booster + b" ", XGBOOST_V1)
 
 
 def test_a_report_without_a_model_has_no_record(trained: Trained) -> None:
@@ -251,7 +254,7 @@ def test_a_report_without_a_model_has_no_record(trained: Trained) -> None:
     nothing = TrainingReport(split=split_by_date({}), parameters=QUICK, feature_version=V2_33FEATURES.name)
     assert nothing.digest == nothing.split.digest
     with pytest.raises(BundleError, match="has no model"):
-        make_record(nothing, trained.fitted.booster, V2_33FEATURES)
+        make_record(nothing, trained.fitted.booster, XGBOOST_V1)
     assert trained.report.digest == trained.record.model_sha256
 
 
@@ -268,7 +271,7 @@ def test_the_numbers_of_a_refit_are_those_of_the_booster_that_has_not_seen_valid
     assert ours.model_copy(update={"lowest_prediction": 0, "highest_prediction": 0, "refit_distance": 0}) == (
         measured.model_copy(update={"lowest_prediction": 0, "highest_prediction": 0, "refit_distance": 0})
     )
-    record = make_record(report, shipped, V2_33FEATURES)
+    record = make_record(report, shipped, XGBOOST_V1)
     assert (record.model_sha256, record.measured_sha256) == (bytes_digest(shipped), trained.record.model_sha256)
     assert record.calibration == trained.record.calibration
     validation = trained.side("validation")
@@ -276,7 +279,7 @@ def test_the_numbers_of_a_refit_are_those_of_the_booster_that_has_not_seen_valid
     assert ours.refit_distance == pytest.approx(np.abs(theirs - split).mean(), abs=1e-6)
     assert ours.lowest_prediction == min(theirs.min(), split.min())
     assert ours.highest_prediction == max(theirs.max(), split.max())
-    predicted = predict_rows(shipped, [row.features for row in record.reference_rows])
+    predicted = predict_rows(shipped, [row.features for row in record.reference_rows], V2_33FEATURES)
     assert predicted == [row.prediction for row in record.reference_rows]
 
 

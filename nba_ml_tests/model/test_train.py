@@ -10,6 +10,7 @@ import xgboost as xgb
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.split import split_by_date
 from nba_ml.model.record import make_record
 from nba_ml.model.train import train
@@ -39,7 +40,7 @@ def test_a_booster_is_parsed_once_and_each_side_predicted_once(refit: bool, monk
     with monkeypatch.context() as counting:
         counting.setattr(xgb.Booster, "__init__", counting_construct)
         counting.setattr(xgb.Booster, "inplace_predict", counting_predict)
-        model = train(split, snapshots, QUICK.model_copy(update={"refit": refit}), threads=1)
+        model = train(split, snapshots, QUICK.model_copy(update={"refit": refit}), V2_33FEATURES, threads=1)
     report, sizes = model.report, {name: side.rows for name, side in split.sides().items()}
     assert sorted(parsed) == sorted({str(report.measured_sha256), str(report.model_sha256)})
     assert len(parsed) == (2 if refit else 1)
@@ -48,11 +49,13 @@ def test_a_booster_is_parsed_once_and_each_side_predicted_once(refit: bool, monk
 
 def test_training_gives_the_booster_and_the_record_of_its_steps(trained: Trained) -> None:
     """Guards against a second recipe: the public step and the pieces it is made of agree to the byte."""
-    model = train(trained.split, {month: snapshot_of(month) for month in MONTHS}, QUICK, threads=2)
+    model = train(trained.split, {month: snapshot_of(month) for month in MONTHS}, QUICK, V2_33FEATURES, threads=2)
     assert model.booster == trained.fitted.booster
-    assert make_record(model.report, model.booster, V2_33FEATURES).to_bytes() == trained.record.to_bytes()
+    assert make_record(model.report, model.booster, XGBOOST_V1).to_bytes() == trained.record.to_bytes()
     rows = model.report.reference_rows
-    assert predict_rows(model.booster, [row.features for row in rows]) == [row.prediction for row in rows]
+    assert predict_rows(model.booster, [row.features for row in rows], V2_33FEATURES) == [
+        row.prediction for row in rows
+    ]
 
 
 def test_without_rows_there_is_no_model() -> None:
@@ -60,5 +63,5 @@ def test_without_rows_there_is_no_model() -> None:
     october = snapshot_of("2021-10")
     empty = october.table.slice(0, 0)
     split = split_by_date({"2021-10": (october.digest, empty.column("game_date").to_numpy())})
-    model = train(split, {"2021-10": october}, QUICK, threads=1)
+    model = train(split, {"2021-10": october}, QUICK, V2_33FEATURES, threads=1)
     assert (model.booster, model.digest) == (None, split.digest)

@@ -105,7 +105,7 @@ def ends(seeds: range) -> Iterator[tuple[str, str]]:
     for seed in seeds:
         kind, data = forge(booster, ubj, seed)
         try:
-            load_booster(data, 1).inplace_predict(rows, missing=np.nan)
+            load_booster(data, V2_33FEATURES, 1).inplace_predict(rows, missing=np.nan)
         except BundleError as error:
             yield kind, "refused by XGBoost" if "libxgboost" in str(error) or ".cc:" in str(error) else "refused"
         else:

@@ -23,6 +23,7 @@ from typing import Any
 from nba_ml.contract.errors import PublicationError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.model_id import model_id
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.registry.publication import Bundle, Published, publish
 from nba_ml.registry.verdict import CheckVerdict, Verdict
 from nba_ml.storage.directory import DirectoryStore
@@ -47,7 +48,7 @@ def verdict_on(booster: bytes, *, passed: bool = True, checks: Iterable[str] = (
 
 def bundle_of(booster: bytes, *, verdict: Verdict | None = None, **fields: Any) -> Bundle:
     """A bundle with a minimal record; `fields` go into the record, over what is there."""
-    identity = model_id(V2_33FEATURES, MONTH, booster)
+    identity = model_id(XGBOOST_V1, MONTH, booster)
     record = {
         "model_id": identity,
         "model_sha256": digest(booster),

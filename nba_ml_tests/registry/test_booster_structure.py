@@ -170,7 +170,7 @@ def test_a_split_that_only_other_rows_reach_never_serves() -> None:
             other, at = (tree["right_children"][at], tree["left_children"][at])[:: 1 if below else -1]
             if tree["left_children"][other] != -1:
                 tree["split_indices"][other] = 2**30
-    recorded = predict_loaded(xgb.Booster(model_file=bytearray(BOOSTER)), rows)
+    recorded = predict_loaded(xgb.Booster(model_file=bytearray(BOOSTER)), rows, V2_33FEATURES)
     references = [{"features": row, "prediction": each} for row, each in zip(rows, recorded, strict=True)]
     name, objects = bundle_with(json.dumps(content).encode(), reference_rows=references)
     with pytest.raises(BundleError, match=r"a split on none of the 33 features"):
@@ -213,4 +213,4 @@ def test_the_process_that_tries_a_model_has_limits(
 
 def test_a_model_file_that_is_too_large_is_not_tried() -> None:
     with pytest.raises(BundleError, match=f"at most {MODEL_BYTES:,} are loaded"):
-        fresh_process.predict_in_fresh_process(b"{" + b" " * MODEL_BYTES, [])
+        fresh_process.predict_in_fresh_process(b"{" + b" " * MODEL_BYTES, [], V2_33FEATURES)

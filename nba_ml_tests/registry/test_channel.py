@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError
-from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.contract.model_id import SYSTEM_ID, model_id
+from nba_ml.contract.model_id import model_id
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.registry.channel import (
     CHAMPION,
     HISTORY,
@@ -57,7 +57,7 @@ SHA = "0" * 63
 def model(number: int) -> ChannelModel:
     return ChannelModel(
         system_id="xgboost_v1",
-        model_id=model_id(V2_33FEATURES, "2022-01", str(number).encode()),
+        model_id=model_id(XGBOOST_V1, "2022-01", str(number).encode()),
         manifest_sha256=f"{SHA}{number % 10}",
     )
 
@@ -138,7 +138,7 @@ def states(place: Place) -> tuple[int, int]:
 
 def test_the_names_are_those_of_the_published_bundles() -> None:
     """Guards the pointer against naming a folder where no bundle lies: the publisher's names are another module's."""
-    assert CHAMPION.startswith(f"{SYSTEM_ID}/channels/")
+    assert CHAMPION.startswith(f"{XGBOOST_V1.id}/channels/")
     assert model(1).manifest == BundleNames.of(model(1).model_id).manifest
     with pytest.raises(ChannelError, match="no manifest to load"):
         _ = MOCK.manifest

@@ -35,6 +35,7 @@ from hypothesis.stateful import (
 from nba_ml.contract.errors import BundleError, MonthError, NotVerifiedError, PublicationConflictError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.model_id import model_id
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.registry.manifest import BundleNames, Manifest
 from nba_ml.registry.publication import Bundle, list_published, publish, published
 from nba_ml.registry.verdict import Verdict
@@ -100,9 +101,9 @@ def flipped(data: bytes, at: int) -> bytes:
 def test_the_id_is_made_of_content_and_month() -> None:
     """Guards the platform's naming: an id with a clock, or another digest, would not be found by the worker."""
     sha = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"  # of b'{}', from sha256sum
-    assert model_id(V2_33FEATURES, "2022-06", b"{}") == f"xgboost_v1_33features_202206_{sha[:12]}"
+    assert model_id(XGBOOST_V1, "2022-06", b"{}") == f"xgboost_v1_33features_202206_{sha[:12]}"
     with pytest.raises(MonthError, match="off-season"):
-        model_id(V2_33FEATURES, "2022-08", b"{}")
+        model_id(XGBOOST_V1, "2022-08", b"{}")
 
 
 @pytest.mark.parametrize("identity", ["../x", "xgboost_v1_33features_202206_0123", "", "a/b", "xgboost_v2_" + "0" * 30])

@@ -156,11 +156,11 @@ def test_predictions_are_the_recorded_ones_to_the_last_bit(rows: list[list[float
     """Guards equality: DMatrix against in-place, a batch against row by row, both forms, missing values."""
     booster = trained(NAMES, form)
     expected = recorded(booster, rows)
-    assert predict_rows(booster, rows) == expected
-    assert [predict_rows(booster, [row])[0] for row in rows] == expected
-    assert predict_in_fresh_process(booster, rows) == expected
+    assert predict_rows(booster, rows, V2_33FEATURES) == expected
+    assert [predict_rows(booster, [row], V2_33FEATURES)[0] for row in rows] == expected
+    assert predict_in_fresh_process(booster, rows, V2_33FEATURES) == expected
     assert len(set(expected)) > 10
-    assert predict_rows(booster, []) == []
+    assert predict_rows(booster, [], V2_33FEATURES) == []
 
 
 def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
@@ -499,19 +499,19 @@ def test_a_booster_of_other_features_is_refused(rows: list[list[float | None]]) 
     """Guards the order inside the booster itself, whatever its record says; the child's words reach the caller."""
     swapped = [NAMES[1], NAMES[0], *NAMES[2:]]
     with pytest.raises(BundleError, match="at position 0 points_avg_last_10 where points_avg_last_5"):
-        predict_in_fresh_process(trained(swapped), rows)
+        predict_in_fresh_process(trained(swapped), rows, V2_33FEATURES)
     with pytest.raises(BundleError, match="it has 32, and at position 32 nothing"):
-        predict_rows(trained(NAMES[:-1]), rows)
+        predict_rows(trained(NAMES[:-1]), rows, V2_33FEATURES)
 
 
 def test_bytes_that_xgboost_cannot_load(booster: bytes, rows: list[list[float | None]]) -> None:
     """Guards the message: XGBoost's first line, not its stack trace, and never an unpickled object."""
     for damaged in (booster[: len(booster) // 2], b"{}", b'{"learner": 1}'):
         with pytest.raises(BundleError, match="cannot load the model") as caught:
-            predict_rows(damaged, rows)
+            predict_rows(damaged, rows, V2_33FEATURES)
         assert "\n" not in str(caught.value)
     with pytest.raises(BundleError, match="neither XGBoost's JSON nor UBJ"):
-        predict_rows(pickle.dumps(1), rows)
+        predict_rows(pickle.dumps(1), rows, V2_33FEATURES)
 
 
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, 1e39, True, "1", [1.0]])
@@ -520,9 +520,9 @@ def test_a_value_that_is_no_finite_float32(booster: bytes, value: Any) -> None:
     row: list[Any] = [1.0] * 33
     row[5] = value
     with pytest.raises(BundleError, match=r"Row 1 has .* for fatigue_score"):
-        predict_rows(booster, [[1.0] * 33, row])
+        predict_rows(booster, [[1.0] * 33, row], V2_33FEATURES)
     with pytest.raises(BundleError, match="Row 0 has 32 features"):
-        predict_rows(booster, [row[:32]])
+        predict_rows(booster, [row[:32]], V2_33FEATURES)
 
 
 def test_a_child_that_dies_is_reported(booster: bytes, rows: list[list[float | None]], tmp_path: Path) -> None:
@@ -533,9 +533,9 @@ def test_a_child_that_dies_is_reported(booster: bytes, rows: list[list[float | N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "executable", str(failing))
         with pytest.raises(BundleError, match=r"was killed by signal 11: .*out of luck"):
-            predict_in_fresh_process(booster, rows)
+            predict_in_fresh_process(booster, rows, V2_33FEATURES)
     with pytest.raises(BundleError, match=r"within 0\.01 seconds"):
-        predict_in_fresh_process(booster, rows, time_limit_seconds=0.01)
+        predict_in_fresh_process(booster, rows, V2_33FEATURES, time_limit_seconds=0.01)
 
 
 def ask(request: object) -> subprocess.CompletedProcess[str]:

@@ -25,6 +25,7 @@ from nba_ml.contract.errors import (
     ReleaseError,
 )
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTION_GRADES, PREDICTIONS
 from nba_ml.evaluation.compare import shadow_month
@@ -94,8 +95,8 @@ def test_a_published_model_predicts_as_the_predictions_asset_does(ours: XGBoostS
     from nba_ml_tests.conftest import FIRST_MONTH, split_of
 
     months = season_months(FIRST_MONTH, "2021-12")
-    model = train(split_of(months), {each: snapshot_of(each) for each in months}, REFITTED, threads=1)
-    expected = make_predictions(snapshot_of(JANUARY), model, JANUARY, V2_33FEATURES, threads=1).table
+    model = train(split_of(months), {each: snapshot_of(each) for each in months}, REFITTED, V2_33FEATURES, threads=1)
+    expected = make_predictions(snapshot_of(JANUARY), model, JANUARY, XGBOOST_V1, threads=1).table
     found = shadow_predictions([ours], january())
     assert found.schema == PREDICTIONS
     assert table_digest(found) == table_digest(expected)

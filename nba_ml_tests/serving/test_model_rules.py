@@ -48,8 +48,10 @@ def bundle() -> ReadBundle:
     data = xgb.DMatrix(rows, rows[:, 0] + rows[:, 1], feature_names=list(V2_33FEATURES.names))
     booster = bytes(xgb.train({"max_depth": 3, "nthread": 1}, data, num_boost_round=8).save_raw("json"))
     known: list[list[float | None]] = [[float(value) for value in row] for row in rows[:3]]
-    predictions = [float(value) for value in predict_loaded(load_booster(booster, 1), known)]
-    return ReadBundle(NAME, "a" * 64, "x_000000000000", "b" * 64, "v2_33features", booster, RECORD, known, predictions)
+    predictions = [
+        float(value) for value in predict_loaded(load_booster(booster, V2_33FEATURES, 1), known, V2_33FEATURES)
+    ]
+    return ReadBundle(NAME, "a" * 64, "x_000000000000", "b" * 64, V2_33FEATURES, booster, RECORD, known, predictions)
 
 
 class Tried:
@@ -106,7 +108,7 @@ def test_a_model_predicts_its_rows_and_no_rows(tried: Tried, bundle: ReadBundle)
     assert isinstance(found, LoadedModel)
     one, other = found.predict(read_rows([ROW, {**ROW, "points_avg_last_5": 2.0, "points_avg_last_10": None}]))
     values = [[None if value is None else float(value) for value in (ROW[name] for name in V2_33FEATURES.names)]]
-    assert one.model_points == round(float(predict_loaded(found.booster, values)[0]), 2)
+    assert one.model_points == round(float(predict_loaded(found.booster, values, V2_33FEATURES)[0]), 2)
     assert one.model_points != other.model_points
     assert (one.model_sha256, one.current_points_line) == (bundle.model_sha256, 27.5)
     assert one.points_low is not None

@@ -23,6 +23,7 @@ import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError, ChannelError, NbaMlError, PublicationError, SettingsError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.registry.channel import CHAMPION, ChannelModel, history_name
@@ -275,7 +276,7 @@ def test_ten_thousand_real_rows_as_the_predictions_asset_has_them(published: Pub
     seen = 0
     for month in ("2022-01", "2022-02", "2022-03"):
         snapshot = snapshot_of(month)
-        expected = make_predictions(snapshot, published.model, month, V2_33FEATURES, threads=1).table
+        expected = make_predictions(snapshot, published.model, month, XGBOOST_V1, threads=1).table
         rows = snapshot.table.select([*V2_33FEATURES.names, "player_lookup", "game_date", "game_id"])
         found = predictor.predict(rows)
         assert isinstance(found, list)

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.defs.assets.recording import OWNERS, recorded
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.evaluation.report.addresses import card_address, picture_address
@@ -35,7 +35,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         whose predictions any loader must reproduce.
         """
         booster = xgboost_model.booster
-        record = make_record(xgboost_model.report, booster, V2_33FEATURES) if booster is not None else None
+        record = make_record(xgboost_model.report, booster, XGBOOST_V1) if booster is not None else None
         facts = (
             {
                 "model_id": record.model_id,

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 import pyarrow.compute as pc
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, recorded
@@ -45,7 +45,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         month = context.partition_key
         # None before the first month; a month that should have been trained and was not is an error.
         model = next(iter(xgboost_model.values()), None)
-        made = make_predictions(feature_store_snapshot, model, month, V2_33FEATURES, compute.threads)
+        made = make_predictions(feature_store_snapshot, model, month, XGBOOST_V1, compute.threads)
         return recorded(
             made,
             code_version=CODE_VERSION,

@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import create_model
 
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, picture, recorded
@@ -56,7 +57,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         """
         parameters = Hyperparameters(**config.model_dump())
         started = time.perf_counter()
-        model = train(train_split, feature_store_snapshot, parameters, compute.threads)
+        model = train(train_split, feature_store_snapshot, parameters, XGBOOST_V1.features, compute.threads)
         seconds = time.perf_counter() - started
         report = model.report
         return recorded(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nba_ml.contract.model_id import SYSTEM_ID as XGBOOST
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.learners.known import learner_of_model
 from nba_ml.registry.systems.external import find_external_system
@@ -34,7 +34,7 @@ def load_system(store: ObjectStore, model: ChannelModel, threads: int | None = N
             reference rows differ.
         MissingExtraError: it is a registered model, and its learner is not installed.
     """
-    if model.system_id != XGBOOST:
+    if model.system_id not in SYSTEMS:
         found = find_external_system(store, model)
         return found if isinstance(found, Rule) else load_registered(found, threads)
     return system_of(read_published(store, model.model_id, model.manifest_sha256), threads)

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import BundleError, PublicationError
-from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.contract.model_id import SYSTEM_ID
+from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.systems import VERSIONS
 from nba_ml.model.calibration import Calibration
 from nba_ml.model.fitting import predict
 from nba_ml.model.record import ModelRecord
@@ -49,8 +49,9 @@ def read_published(store: ObjectStore, model_id: str, manifest_sha256: str | Non
 
 
 def channel_model_of(bundle: ReadBundle) -> ChannelModel:
-    """This bundle as a channel names it."""
-    return ChannelModel(system_id=SYSTEM_ID, model_id=bundle.model_id, manifest_sha256=bundle.manifest_sha256)
+    """This bundle as a channel names it; its folder is its system's."""
+    system_id = bundle.manifest_name.partition("/")[0]
+    return ChannelModel(system_id=system_id, model_id=bundle.model_id, manifest_sha256=bundle.manifest_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,15 @@ class XGBoostSystem:
 
     @property
     def system_id(self) -> str:
-        return SYSTEM_ID
+        return self.record.system_id
 
     @property
     def version(self) -> str:
         return self.record.model_id
+
+    @property
+    def features(self) -> FeatureVersion:
+        return VERSIONS[self.record.feature_version]
 
     @property
     def model_type(self) -> str:
@@ -99,7 +104,7 @@ class XGBoostSystem:
 
     def predict(self, columns: Columns) -> Floats:
         """The booster's raw output (n,), in points."""
-        return predict(self.booster, matrix_of(columns, V2_33FEATURES), self.threads).astype(np.float64)
+        return predict(self.booster, matrix_of(columns, self.features), self.threads).astype(np.float64)
 
 
 def system_of(bundle: ReadBundle, threads: int | None = None) -> XGBoostSystem:
@@ -116,5 +121,7 @@ def system_of(bundle: ReadBundle, threads: int | None = None) -> XGBoostSystem:
             f"The record of {bundle.model_id} cannot be read by this version of nba_ml ({error.error_count()} fields, "
             f"the first {'.'.join(map(str, error.errors()[0]['loc']))}). Train and publish the month again."
         ) from error
-    bundle.require_reproduced(predict_loaded(load_booster(bundle.booster, threads), bundle.rows))
+    bundle.require_reproduced(
+        predict_loaded(load_booster(bundle.booster, bundle.features, threads), bundle.rows, bundle.features)
+    )
     return XGBoostSystem(record, bundle.booster, record.measured_sha256 == record.model_sha256, threads)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.record import ModelRecord
 from nba_ml.model.values import TrainedModel
 from nba_ml.registry.fresh_process import predict_in_fresh_process
@@ -203,5 +204,5 @@ def test_forged_boosters(trained: Trained, tmp_path: Path, record_property: Reco
         bundle = read_bundle(lambda name, root=root: (root / name).read_bytes(), BundleNames.of(identity).manifest)  # type: ignore[misc]
         # In the fresh process alone: what that lets through may still predict nonsense on other rows.
         with suppress(BundleError):
-            bundle.require_reproduced(predict_in_fresh_process(bundle.booster, bundle.rows))
+            bundle.require_reproduced(predict_in_fresh_process(bundle.booster, bundle.rows, V2_33FEATURES))
     record_property(f"{PREFIX}forged boosters, no crash of the caller", tried)

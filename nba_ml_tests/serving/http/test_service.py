@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 
 from nba_ml.contract.errors import BundleError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.registry.channel import CHAMPION, Share
 from nba_ml.serving import Predictor
@@ -98,7 +99,7 @@ def test_ten_thousand_real_rows_through_the_service(published: Published) -> Non
     with running(app_on(str(published.root))) as client:
         for month in ("2022-01", "2022-02", "2022-03"):
             snapshot = snapshot_of(month)
-            expected = with_none(make_predictions(snapshot, published.model, month, V2_33FEATURES, threads=1).table)
+            expected = with_none(make_predictions(snapshot, published.model, month, XGBOOST_V1, threads=1).table)
             rows = snapshot.table.select([*V2_33FEATURES.names, *KEYS]).to_pylist()
             for start in range(0, len(rows), 500):
                 slate = [as_json(each) for each in rows[start : start + 500]]

@@ -1,0 +1,46 @@
+"""The systems that are trained here: each has its features, its own chain of assets, and its own bundles.
+
+The first system's assets and stored values have plain names (`train_split`); those of the others begin with the
+system's id (`xgboost_v2/train_split`). The feature version is all that differs between two chains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+
+SHARED_ASSETS = ("player_game_summary",)
+"""Monthly assets that all systems read: the results do not depend on the features."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A trained system. `id` is its id in predictions and channels, the folder of its bundles, and how its model ids
+    begin. `prefix` begins the names of its assets: '' or `<id>/`.
+    """
+
+    id: str
+    features: FeatureVersion
+    prefix: str
+
+    def asset(self, name: str) -> str:
+        """The name of this system's asset: `train_split` or `xgboost_v2/train_split`."""
+        return name if name in SHARED_ASSETS else f"{self.prefix}{name}"
+
+
+XGBOOST_V1 = System("xgboost_v1", V2_33FEATURES, prefix="")
+
+SYSTEMS = {system.id: system for system in (XGBOOST_V1,)}
+"""Id -> system, the first one first."""
+
+VERSIONS = {system.features.name: system.features for system in SYSTEMS.values()}
+"""Name -> feature version, of the systems."""
+
+
+def system_of_asset(asset: str) -> tuple[System, str]:
+    """The system of an asset, and the asset's plain name."""
+    for system in SYSTEMS.values():
+        if system.prefix and asset.startswith(system.prefix):
+            return system, asset.removeprefix(system.prefix)
+    return XGBOOST_V1, asset
