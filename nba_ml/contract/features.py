@@ -7,7 +7,7 @@ library only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,3 +318,87 @@ V2_33FEATURES = FeatureVersion(
 
 NOT_IN_BOX_SCORES = ("injury_risk", "pct_paint", "pct_mid_range", "vegas_opening_line", "vegas_line_move")
 """NaN in the embedded data, which has no injury reports, shot zones or opening lines."""
+
+_WEIGHTED = "mean over the player's last 64 games of the season and the one before, weights halving every"
+_RATED_AFTER_ONE_GAME = {
+    "opponent_def_rating": (40, 250),
+    "opponent_pace": (50, 200),
+    "team_pace": (50, 200),
+    "team_off_rating": (40, 250),
+}
+"""The version below has rows from a season's first days on, when a rating may be that of a single long game."""
+
+V3_FEATURES = FeatureVersion(
+    name="v3_41features",
+    features=(
+        *(
+            replace(feature, low=_RATED_AFTER_ONE_GAME[feature.name][0], high=_RATED_AFTER_ONE_GAME[feature.name][1])
+            if feature.name in _RATED_AFTER_ONE_GAME
+            else feature
+            for feature in V2_33FEATURES.features
+        ),
+        _F("points_ewm_12", "career", "points", 0, 100, "no game this season or last", f"points: {_WEIGHTED} 12 games"),
+        _F(
+            "plays_ewm_3",
+            "career",
+            "plays",
+            0,
+            80,
+            "no game this season or last",
+            f"plays the player ended (FGA + 0.44 FTA + TOV): {_WEIGHTED} 3 games",
+        ),
+        _F("minutes_ewm_1", "career", "minutes", 0, 65, "no game this season or last", f"minutes: {_WEIGHTED} game"),
+        _F(
+            "minutes_share_ewm_3",
+            "career",
+            "share",
+            0,
+            1,
+            "no game this season or last",
+            f"minutes over the sum of the team's minutes: {_WEIGHTED} 3 games",
+        ),
+        _F(
+            "absent_points",
+            "absences",
+            "points",
+            0,
+            250,
+            "team's first game of the season",
+            "sum of points_ewm_12 over the others of the rotation who missed the team's last game: they played in one "
+            "of its last 10 games of the season, for no other team since, and 12 minutes or more are expected of them "
+            "(minutes weighted as above, halving every 8 games)",
+        ),
+        _F(
+            "absent_plays",
+            "absences",
+            "plays",
+            0,
+            250,
+            "team's first game of the season",
+            "sum of plays_ewm_3 over the same players",
+        ),
+        _F(
+            "days_since_last_game",
+            "career",
+            "days",
+            1,
+            60,
+            "no game this season or last",
+            "days since the player's last game of the season or the one before, at most 60",
+        ),
+        _F(
+            "team_games_missed",
+            "career",
+            "games",
+            0,
+            120,
+            "no game this season or last",
+            "games of the team in the season since the player's last game, for whatever team that was",
+        ),
+    ),
+)
+"""Also follows players across seasons. Its rows are never flagged as early season: it is trained on a season's first
+days and predicts them."""
+
+FEATURE_VERSIONS = {version.name: version for version in (V2_33FEATURES, V3_FEATURES)}
+"""Name -> version."""

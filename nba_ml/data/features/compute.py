@@ -52,7 +52,10 @@ STEPS = (
     "average_versus_opponent",
     "assemble_features",
 )
-"""The SQL files in order; each may use the results of the previous ones."""
+"""The SQL files in order; each may use the results of the previous ones. The last one makes the view `assembled`."""
+
+CAREER_STEPS = ("select_careers", "find_absences", "expect_players", "assemble_careers")
+"""The files that follow for a version with features across seasons. The last one makes `assembled_careers`."""
 
 _BATCH_ROWS = 8_192
 """Rows converted to vectors at a time, which keeps peak memory near the size of the result."""
@@ -112,7 +115,7 @@ def compute_features(
     batches: list[pa.RecordBatch] = []
     with _database(summary, lines, threads) as connection:
         for start, end in _season_spans(summary, first, last):
-            _prepare(connection, start, end)
+            _prepare(connection, start, end, version)
             batches.extend(packer.pack(batch) for batch in _select_vectors(connection, version))
     return pa.Table.from_batches(batches, tables.ML_FEATURE_STORE_V2)
 
@@ -153,14 +156,22 @@ def _season_spans(summary: pa.Table, first: date, last: date) -> list[tuple[date
     return spans
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
-    """Runs all steps for a range of dates, up to the view `assembled`."""
+def _prepare(connection: duckdb.DuckDBPyConnection, first: date, last: date, version: FeatureVersion) -> None:
+    """Runs the version's steps for a range of dates, up to its view of assembled features."""
     _set_range(connection, first, last)
     connection.execute("SET VARIABLE early_season_days = $days", {"days": EARLY_SEASON_DAYS})
-    for step in STEPS:
+    for step in _steps(version):
         connection.execute(_sql(step))
         if step == "select_games":
             _require_sound_games(connection, first, last)
+
+
+def _steps(version: FeatureVersion) -> tuple[str, ...]:
+    return (*STEPS, *CAREER_STEPS) if _spans_careers(version) else STEPS
+
+
+def _spans_careers(version: FeatureVersion) -> bool:
+    return not set(version.names) <= set(V2_33FEATURES.names)
 
 
 def _set_range(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
@@ -173,7 +184,10 @@ def _select_vectors(connection: duckdb.DuckDBPyConnection, version: FeatureVersi
     """Keys and features of the prepared rows, in order, `_BATCH_ROWS` at a time."""
     _require_features(connection, version)
     columns = ",\n    ".join(f'"{name}"::DOUBLE AS "{name}"' for name in version.names)
-    yield from connection.sql(_sql("select_vectors").format(feature_columns=columns)).to_arrow_reader(_BATCH_ROWS)
+    query = _sql("select_vectors").format(feature_columns=columns)
+    if _spans_careers(version):
+        query = f"WITH assembled AS (FROM assembled_careers)\n{query}"
+    yield from connection.sql(query).to_arrow_reader(_BATCH_ROWS)
 
 
 @contextmanager
@@ -186,10 +200,10 @@ def _database(summary: pa.Table, lines: pa.Table, threads: int | None) -> Iterat
         yield connection
 
 
-def features_code_digest() -> str:
-    """Digest of the queries and the contract. It is part of the asset's code version."""
-    queries = {step: _sql(step) for step in (*STEPS, "find_faults", "select_vectors")}
-    return json_digest({"sql": queries, "contract": [asdict(feature) for feature in V2_33FEATURES.features]})
+def features_code_digest(version: FeatureVersion = V2_33FEATURES) -> str:
+    """Digest of the version's queries and contract. It is part of the asset's code version."""
+    queries = {step: _sql(step) for step in (*_steps(version), "find_faults", "select_vectors")}
+    return json_digest({"sql": queries, "contract": [asdict(feature) for feature in version.features]})
 
 
 def _sql(step: str) -> str:
@@ -219,12 +233,14 @@ def _require_sound_games(connection: duckdb.DuckDBPyConnection, first: date, las
 
 
 def _require_features(connection: duckdb.DuckDBPyConnection, version: FeatureVersion) -> None:
-    computed = {str(row[0]) for row in connection.execute("DESCRIBE assembled").fetchall()}
+    step = _steps(version)[-1]
+    view = "assembled_careers" if _spans_careers(version) else "assembled"
+    computed = {str(row[0]) for row in connection.execute(f"DESCRIBE {view}").fetchall()}
     unknown = [name for name in version.names if name not in computed]
     if unknown:
         raise SourceDataError(
             f"{version.name} has {len(unknown)} of {version.count} features that are not computed from box scores: "
-            f"{', '.join(unknown)}. Add them to nba_ml/data/features/sql/assemble_features.sql, or use another version."
+            f"{', '.join(unknown)}. Add them to nba_ml/data/features/sql/{step}.sql, or use another version."
         )
 
 

@@ -38,5 +38,13 @@ BOX_SCORE_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "games_vs_opponent": (*_MINUTES, "opponent_team_abbr"),
     "minutes_avg_last_10": _MINUTES,
     "ppm_avg_last_10": _POINTS,
+    "points_ewm_12": _POINTS,
+    "plays_ewm_3": (*_PLAYS, *_MINUTES),
+    "minutes_ewm_1": _MINUTES,
+    "minutes_share_ewm_3": (*_MINUTES, "team_abbr"),
+    "absent_points": (*_POINTS, "team_abbr"),
+    "absent_plays": (*_PLAYS, *_MINUTES, "team_abbr"),
+    "days_since_last_game": _MINUTES,
+    "team_games_missed": (*_MINUTES, "team_abbr"),
 }
 """Feature -> columns of `player_game_summary`. Features of lines, and those that box scores cannot give, have none."""

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from nba_ml.contract.features import V3_FEATURES
 from nba_ml.contract.season import month_of, season_months
 from nba_ml.data.box_scores import normalise_prop_lines
 from nba_ml.data.features import compute_features
@@ -38,6 +39,12 @@ def lines() -> pa.Table:
 def all_features(summary: pa.Table, lines: pa.Table) -> pa.Table:
     """The features of all 36 months, from one call."""
     return compute_features(summary, lines, FIRST, LAST, computed_at=COMPUTED_AT)
+
+
+@pytest.fixture(scope="session")
+def all_career_features(summary: pa.Table, lines: pa.Table) -> pa.Table:
+    """The same with the second version's features."""
+    return compute_features(summary, lines, FIRST, LAST, computed_at=COMPUTED_AT, version=V3_FEATURES)
 
 
 def matrix(features: pa.Table) -> npt.NDArray[np.float64]:

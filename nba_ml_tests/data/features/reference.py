@@ -1,4 +1,4 @@
-"""A slow, plain reference of the 33 features: lists, loops and exact fractions.
+"""A slow, plain reference of all features: lists, loops and exact fractions.
 
 It shares nothing with the implementation but the contract's names. For one player and date it is
 handed a `Past`: the games strictly before the date, cut off before any feature is computed, so that
@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 
 NAN = math.nan
 _Entry = TypeVar("_Entry")
@@ -84,6 +84,8 @@ class Past:
     opponent_games: Sequence[TeamGame]
     season_shots: Sequence[tuple[int, int, int, int]]
     """Per game of the season: two-point makes and attempts, three-point makes and attempts, both teams."""
+    teammates: Mapping[str, Sequence[BoxScore]]
+    """All rows, any season, of everyone with a row in the team's last ten games of the season, by player."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,11 @@ class Games:
             _earlier(self._of_team[row.season, row.team_abbr], day, lambda game: game.game_date),
             _earlier(self._of_team[row.season, row.opponent_team_abbr], day, lambda game: game.game_date),
             [shots for _, shots in _earlier(self._shots[row.season], day, lambda entry: entry[0])],
+            {
+                mate.player_lookup: _earlier(self._of_player[mate.player_lookup], day, lambda game: game.game_date)
+                for game in _earlier(self._of_team[row.season, row.team_abbr], day, lambda game: game.game_date)[-10:]
+                for mate in game.own
+            },
         )
         fixture = Fixture(
             day,
@@ -170,14 +177,75 @@ class Games:
         )
         return fixture, past
 
-    def reference(self, player: str, day: date) -> list[float]:
-        """The 33 values of a player's row, in the contract's order."""
-        values = features(*self.before(player, day))
-        return [values[name] for name in V2_33FEATURES.names]
+    def reference(self, player: str, day: date, version: FeatureVersion = V2_33FEATURES) -> list[float]:
+        """The values of a player's row, in the contract's order."""
+        fixture, past = self.before(player, day)
+        values = features(fixture, past) | career_features(player, fixture, past)
+        return [values[name] for name in version.names]
+
+
+def career_features(player: str, fixture: Fixture, past: Past) -> dict[str, float]:
+    """The features across seasons by name; knows nothing but its arguments."""
+    career = career_of(past.player_games, fixture)
+    if career:
+        last = career[-1].game_date
+        missed = float(sum(game.game_date > last for game in past.team_games))
+        days = float(min(60, (fixture.game_date - last).days))
+    else:
+        missed = days = NAN
+    absent = absent_rotation(player, fixture, past)
+    return {
+        "points_ewm_12": weighted([game.points for game in career], 12),
+        "plays_ewm_3": weighted([game.plays for game in career], 3),
+        "minutes_ewm_1": weighted([game.minutes_played for game in career], 1),
+        "minutes_share_ewm_3": weighted(
+            [
+                Fraction(game.minutes_played, sum(mate.minutes_played for mate in past.mates[game.game_id]))
+                for game in career
+            ],
+            3,
+        ),
+        "absent_points": total([weighted([game.points for game in each], 12) for each in absent], past),
+        "absent_plays": total([weighted([game.plays for game in each], 3) for each in absent], past),
+        "days_since_last_game": days,
+        "team_games_missed": missed,
+    }
+
+
+def career_of(games: Sequence[BoxScore], fixture: Fixture) -> list[BoxScore]:
+    """The last 64 games that the player played in the fixture's season and the one before."""
+    seasons = {fixture.season, f"{int(fixture.season[:4]) - 1}-{fixture.season[2:4]}"}
+    return [game for game in games if game.minutes_played > 0 and game.season in seasons][-64:]
+
+
+def absent_rotation(player: str, fixture: Fixture, past: Past) -> list[list[BoxScore]]:
+    """The careers of the player's teammates who missed the team's last game, those of 12 minutes or more."""
+    careers = [career_of(games, fixture) for mate, games in past.teammates.items() if mate != player]
+    return [
+        career
+        for career in careers
+        if career
+        and career[-1].season == fixture.season
+        # His last game, for any team, was one of this team's, and not its newest.
+        and any(career[-1] in game.own for game in past.team_games[-10:-1])
+        and round(weighted([game.minutes_played for game in career], 8), 6) >= 12
+    ]
+
+
+def total(expected: Sequence[float], past: Past) -> float:
+    """Sum of features, each rounded as a feature is; NaN before the team's first game of the season."""
+    return sum(round(each, 6) for each in expected) if past.team_games else NAN
+
+
+def weighted(values: Sequence[int] | Sequence[Fraction], half_life: int) -> float:
+    """Mean whose weights halve every so many games back from the newest; NaN without games."""
+    weights = [0.5 ** (games_ago / half_life) for games_ago in range(len(values))]
+    total = sum(weight * float(value) for weight, value in zip(weights, reversed(values), strict=True))
+    return total / sum(weights) if values else NAN
 
 
 def features(fixture: Fixture, past: Past) -> dict[str, float]:
-    """All 33 features by name; knows nothing but its two arguments."""
+    """All features of the first version by name; knows nothing but its two arguments."""
     day = fixture.game_date
     played = [game for game in past.player_games if game.minutes_played > 0]
     season = [game for game in played if game.season == fixture.season]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, V3_FEATURES
 from nba_ml.data import tables
 from nba_ml.data.features import compute, compute_features
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, matrix, same_rows
@@ -37,7 +37,8 @@ def keys_of(features: pa.Table) -> list[tuple[str, date]]:
 def differing(vectors: Vectors, expected: Vectors) -> dict[str, int]:
     """How many rows differ from the reference, by feature; a NaN equals only a NaN."""
     unequal = ~np.isclose(vectors, expected, rtol=0, atol=TOLERANCE, equal_nan=True)
-    return {name: int(count) for name, count in zip(V2_33FEATURES.names, unequal.sum(axis=0), strict=True) if count > 0}
+    names = V3_FEATURES.names[: vectors.shape[1]]
+    return {name: int(count) for name, count in zip(names, unequal.sum(axis=0), strict=True) if count > 0}
 
 
 def sampled_rows(games: Games) -> list[BoxScore]:
@@ -74,19 +75,27 @@ def sampled_rows(games: Games) -> list[BoxScore]:
     return rows
 
 
-def test_features_equal_the_reference(all_features: pa.Table, games: Games) -> None:
+def test_features_equal_the_reference(all_career_features: pa.Table, games: Games) -> None:
     """Guards every definition and window: a feature that is off in any kind of row differs from the slow reference."""
     rows = sampled_rows(games)
-    position = {key: at for at, key in enumerate(keys_of(all_features))}
-    expected = np.array([games.reference(row.player_lookup, row.game_date) for row in rows])
-    vectors = matrix(all_features)[[position[row.player_lookup, row.game_date] for row in rows]]
+    position = {key: at for at, key in enumerate(keys_of(all_career_features))}
+    expected = np.array([games.reference(row.player_lookup, row.game_date, V3_FEATURES) for row in rows])
+    vectors = matrix(all_career_features)[[position[row.player_lookup, row.game_date] for row in rows]]
 
     assert len(rows) == 400
     assert differing(vectors, expected) == {}
     # The sample must hold both kinds of row for each feature that can be missing, or it proves little.
     filled = ~np.isnan(expected)
-    assert filled.any(axis=0).sum() == 28
-    assert (~filled).any(axis=0).sum() == sum(feature.nullable for feature in V2_33FEATURES.features)
+    assert filled.any(axis=0).sum() == V3_FEATURES.count - len(NOT_IN_BOX_SCORES)
+    assert (~filled).any(axis=0).sum() == sum(feature.nullable for feature in V3_FEATURES.features)
+
+
+def test_the_first_version_is_the_second_without_careers(all_features: pa.Table, all_career_features: pa.Table) -> None:
+    """Guards the first version's bytes, and that the reference above has checked them as well."""
+    both = matrix(all_career_features)[:, : V2_33FEATURES.count]
+    assert V3_FEATURES.names[: V2_33FEATURES.count] == V2_33FEATURES.names
+    assert np.ascontiguousarray(both).tobytes() == matrix(all_features).tobytes()
+    assert not any(all_career_features["early_season_flag"].to_pylist())
 
 
 def test_days_rest_equals_the_reference(all_features: pa.Table, games: Games) -> None:
@@ -104,14 +113,16 @@ def test_days_rest_equals_the_reference(all_features: pa.Table, games: Games) ->
 
 @pytest.fixture(scope="module")
 def season_slice(summary: pa.Table) -> pa.Table:
-    """A season up to the end of a few weeks: small, so that every example is fast."""
-    return between(summary, date(2024, 10, 1), SLICE[1])
+    """A season up to the end of a few weeks, and the weeks before its summer: small, so that every example is fast."""
+    return pa.concat_tables(
+        [between(summary, date(2024, 4, 1), date(2024, 6, 30)), between(summary, date(2024, 10, 1), SLICE[1])]
+    )
 
 
 @pytest.fixture(scope="module")
 def slice_features(season_slice: pa.Table, lines: pa.Table) -> pa.Table:
     """The features of those weeks, of untouched games."""
-    return compute_features(season_slice, lines, *SLICE, computed_at=COMPUTED_AT)
+    return compute_features(season_slice, lines, *SLICE, computed_at=COMPUTED_AT, version=V3_FEATURES)
 
 
 @settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -152,7 +163,9 @@ def test_games_on_or_after_a_date_change_nothing_up_to_it(
         schema=tables.PROP_LINES,
     )
 
-    after = compute_features(altered, pa.concat_tables([lines, later_lines]), *SLICE, computed_at=COMPUTED_AT)
+    after = compute_features(
+        altered, pa.concat_tables([lines, later_lines]), *SLICE, computed_at=COMPUTED_AT, version=V3_FEATURES
+    )
 
     kept = pa.array([game not in gone for game in slice_features["game_id"].to_pylist()])
     assert same_rows(between(after, SLICE[0], day), between(slice_features.filter(kept), SLICE[0], day))
@@ -188,6 +201,9 @@ LEAKS = {
     "opponent": ("rate_opponents", "AND 1 PRECEDING)", "AND CURRENT ROW)"),
     "league": ("rate_league", "AND 1 PRECEDING)", "AND CURRENT ROW)"),
     "versus": ("average_versus_opponent", "earlier.game_date < target", "earlier.game_date <= target"),
+    "career": ("expect_players", "latest.number = asked.games_before", "latest.number = asked.games_before + 1"),
+    "absences": ("find_absences", "played.next_date >= fixture", "played.next_date > fixture"),
+    "missed games": ("assemble_careers", "game.game_date < target", "game.game_date <= target"),
 }
 """By part: the SQL file, the words that keep a game out of its own features, and the words that let it in."""
 
@@ -198,6 +214,9 @@ TOUCHED = {
     "opponent": {"opponent_def_rating", "opponent_pace", "shot_zone_mismatch_score"},
     "league": {"shot_zone_mismatch_score"},
     "versus": {"avg_points_vs_opponent", "games_vs_opponent"},
+    "career": {"points_ewm_12", "plays_ewm_3", "minutes_ewm_1", "minutes_share_ewm_3", "days_since_last_game"},
+    "absences": {"absent_points", "absent_plays"},  # who is back tonight is not known before
+    "missed games": {"team_games_missed"},
 }
 
 
@@ -221,13 +240,13 @@ def leak_sample(all_features: pa.Table, games: Games) -> tuple[list[int], Vector
     """Positions of 60 rows of the month in its table, and the reference's vectors of them."""
     keys = keys_of(between(all_features, *LEAK_MONTH))
     positions = sorted(random.Random(7).sample(range(len(keys)), 60))
-    return positions, np.array([games.reference(*keys[at]) for at in positions])
+    return positions, np.array([games.reference(*keys[at], V3_FEATURES) for at in positions])
 
 
 @pytest.fixture(scope="module")
 def clean_month(summary: pa.Table, lines: pa.Table) -> pa.Table:
     """The features of the month, of untouched SQL."""
-    return compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT)
+    return compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT, version=V3_FEATURES)
 
 
 @pytest.mark.parametrize("part", LEAKS)
@@ -244,7 +263,7 @@ def test_a_leak_in_any_part_differs_from_the_reference(
     assert differing(matrix(clean_month)[positions], expected) == {}
 
     _leak(monkeypatch, part)
-    leaky = compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT)
+    leaky = compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT, version=V3_FEATURES)
 
     assert set(differing(matrix(leaky)[positions], expected)) >= TOUCHED[part]
 
@@ -276,14 +295,14 @@ def test_a_leak_correlates_with_the_target_as_clean_features_do_not(
     "month", ["2021-10", "2022-02", "2022-06", "2022-10", "2023-01", "2024-10", "2025-01", "2025-06"]
 )
 def test_a_month_alone_equals_the_month_out_of_all(
-    month: str, summary: pa.Table, lines: pa.Table, all_features: pa.Table
+    month: str, summary: pa.Table, lines: pa.Table, all_career_features: pa.Table
 ) -> None:
     """Guards the filters of the one-month path: a backfill month by month must give what one call gives."""
     first = date.fromisoformat(f"{month}-01")
     last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     known = summary.filter(pc.less_equal(summary["game_date"], last))
 
-    alone = compute_features(known, lines, first, last, computed_at=COMPUTED_AT)
+    alone = compute_features(known, lines, first, last, computed_at=COMPUTED_AT, version=V3_FEATURES)
 
     assert alone.num_rows > 0
-    assert same_rows(alone, between(all_features, first, last))
+    assert same_rows(alone, between(all_career_features, first, last))

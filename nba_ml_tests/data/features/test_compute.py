@@ -10,12 +10,13 @@ from importlib import resources
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, V3_FEATURES, FeatureVersion
 from nba_ml.contract.season import EARLY_SEASON_DAYS
 from nba_ml.data import tables
 from nba_ml.data.features import compute, compute_features
@@ -63,11 +64,18 @@ def test_vector_follows_the_contract_and_not_the_sql(recent: pa.Table, lines: pa
     assert other["feature_version"].unique().to_pylist() == ["v2_reversed"]
 
 
-def test_sql_columns_are_the_contract(recent: pa.Table, lines: pa.Table) -> None:
+@pytest.mark.parametrize(
+    ("version", "view"),
+    [
+        pytest.param(V2_33FEATURES, "assembled", id=V2_33FEATURES.name),
+        pytest.param(V3_FEATURES, "assembled_careers", id=V3_FEATURES.name),
+    ],
+)
+def test_sql_columns_are_the_contract(version: FeatureVersion, view: str, recent: pa.Table, lines: pa.Table) -> None:
     """Guards against a feature that the SQL computes and the contract does not know, or the other way round."""
     with compute._database(recent, lines, None) as connection:
-        compute._prepare(connection, *WEEK)
-        columns = [str(row[0]) for row in connection.execute("DESCRIBE assembled").fetchall()]
+        compute._prepare(connection, *WEEK, version)
+        columns = [str(row[0]) for row in connection.execute(f"DESCRIBE {view}").fetchall()]
     keys = {
         "player_lookup",
         "universal_player_id",
@@ -80,13 +88,13 @@ def test_sql_columns_are_the_contract(recent: pa.Table, lines: pa.Table) -> None
         "is_production_ready",
     }
     assert len(columns) == len(set(columns))
-    assert set(columns) - keys == set(V2_33FEATURES.names)
+    assert set(columns) - keys == set(version.names)
 
 
 def test_every_sql_file_runs_and_none_can_hide() -> None:
     """Guards against a step whose file is forgotten in STEPS, or listed and not shipped."""
     files = {path.name for path in (resources.files("nba_ml.data.features") / "sql").iterdir()}
-    assert files == {f"{step}.sql" for step in (*compute.STEPS, "find_faults", "select_vectors")}
+    assert files == {f"{step}.sql" for step in (*compute.STEPS, *compute.CAREER_STEPS, "find_faults", "select_vectors")}
 
 
 def test_stamps_and_source(recent: pa.Table, lines: pa.Table) -> None:
@@ -139,22 +147,29 @@ def test_ready_means_settled_and_rated(all_features: pa.Table) -> None:
 
 def test_values_lie_in_the_contract_s_ranges_after_the_early_season(all_features: pa.Table) -> None:
     """Guards against a wrong unit or a missing clamp. Only teams with one or two games behind them fall outside."""
-    vectors = matrix(all_features)
-    low = np.array([feature.low for feature in V2_33FEATURES.features])
-    high = np.array([feature.high for feature in V2_33FEATURES.features])
-    outside = (vectors < low) | (vectors > high)  # False for NaN
-
-    assert not np.isinf(vectors).any()
+    outside = _outside(all_features, V2_33FEATURES)
     assert not outside[~all_features["early_season_flag"].to_numpy()].any()
     names = {V2_33FEATURES.names[at] for at in np.flatnonzero(outside.any(axis=0))}
     assert names <= {"opponent_def_rating", "opponent_pace", "team_pace", "team_off_rating"}
     assert outside.any(axis=1).sum() > 0
 
 
-def test_missing_only_where_the_contract_allows(all_features: pa.Table) -> None:
+def test_the_second_version_s_values_always_lie_in_its_ranges(all_career_features: pa.Table) -> None:
+    """Guards the season's first days, which that version does not leave out."""
+    assert not _outside(all_career_features, V3_FEATURES).any()
+
+
+def _outside(features: pa.Table, version: FeatureVersion) -> npt.NDArray[np.bool_]:
+    vectors = matrix(features)
+    assert not np.isinf(vectors).any()
+    low, high = (np.array([getattr(feature, end) for feature in version.features]) for end in ("low", "high"))
+    return np.asarray((vectors < low) | (vectors > high))  # False for NaN
+
+
+def test_missing_only_where_the_contract_allows(all_career_features: pa.Table) -> None:
     """Guards against a NaN where none may be, and against a join that silently finds nothing."""
-    missing = np.isnan(matrix(all_features))
-    for at, feature in enumerate(V2_33FEATURES.features):
+    missing = np.isnan(matrix(all_career_features))
+    for at, feature in enumerate(V3_FEATURES.features):
         if feature.name in NOT_IN_BOX_SCORES:
             assert missing[:, at].all(), feature.name
         elif feature.nullable:
@@ -164,10 +179,10 @@ def test_missing_only_where_the_contract_allows(all_features: pa.Table) -> None:
             assert not missing[:, at].any(), feature.name
 
 
-def test_no_feature_in_the_data_is_constant(all_features: pa.Table) -> None:
+def test_no_feature_in_the_data_is_constant(all_career_features: pa.Table) -> None:
     """Guards against a feature that is there in every row and says nothing."""
-    vectors = matrix(all_features)
-    for at, feature in enumerate(V2_33FEATURES.features):
+    vectors = matrix(all_career_features)
+    for at, feature in enumerate(V3_FEATURES.features):
         if feature.name not in NOT_IN_BOX_SCORES:
             assert np.nanstd(vectors[:, at]) > 0, feature.name
 
@@ -178,16 +193,16 @@ def test_no_feature_in_the_data_is_constant(all_features: pa.Table) -> None:
 def test_bytes_do_not_depend_on_threads(summary: pa.Table, lines: pa.Table) -> None:
     """Guards the digest of a snapshot: float sums in another order, or -0.0 for 0.0, would change it at random."""
     season = (date(2024, 10, 1), date(2025, 6, 30))
-    one = compute_features(summary, lines, *season, computed_at=COMPUTED_AT, threads=1)
-    four = compute_features(summary, lines, *season, computed_at=COMPUTED_AT, threads=4)
+    one = compute_features(summary, lines, *season, computed_at=COMPUTED_AT, version=V3_FEATURES, threads=1)
+    four = compute_features(summary, lines, *season, computed_at=COMPUTED_AT, version=V3_FEATURES, threads=4)
     assert serialised(one) == serialised(four)
 
 
 def test_rows_in_another_order_change_nothing(recent: pa.Table, lines: pa.Table) -> None:
     """Guards against a window without a complete order, or a result in the order of the input."""
     order = np.random.default_rng(3).permutation(recent.num_rows)
-    straight = compute_features(recent, lines, *WEEK, computed_at=COMPUTED_AT)
-    shuffled = compute_features(recent.take(order), lines, *WEEK, computed_at=COMPUTED_AT)
+    straight = compute_features(recent, lines, *WEEK, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    shuffled = compute_features(recent.take(order), lines, *WEEK, computed_at=COMPUTED_AT, version=V3_FEATURES)
     assert serialised(straight) == serialised(shuffled)
 
 
@@ -300,8 +315,8 @@ def test_a_team_with_two_games_on_a_date_is_refused(recent: pa.Table, lines: pa.
 def test_a_version_with_an_unknown_feature_is_refused(recent: pa.Table, lines: pa.Table) -> None:
     """Guards a richer version to come: a feature without SQL is an error that names it, not a column of NaN."""
     invented = replace(V2_33FEATURES.features[0], name="points_ewma")
-    version = FeatureVersion("v3", (*V2_33FEATURES.features, invented))
-    with pytest.raises(SourceDataError, match=r"v3 has 1 of 34 features .*: points_ewma"):
+    version = FeatureVersion("v9", (*V3_FEATURES.features, invented))
+    with pytest.raises(SourceDataError, match=rf"v9 has 1 of {version.count} features .*: points_ewma"):
         compute_features(recent, lines, *WEEK, computed_at=COMPUTED_AT, version=version)
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pat
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V3_FEATURES
 from nba_ml.data import tables
 from nba_ml.data.features import compute_features
 from nba_ml.data.features.lineage import BOX_SCORE_COLUMNS
@@ -36,7 +36,7 @@ def changed(table: pa.Table, name: str) -> pa.Table:
 
 
 def vectors(table: pa.Table) -> npt.NDArray[np.float64]:
-    return matrix(compute_features(table, NO_LINES, *WEEK, computed_at=COMPUTED_AT))
+    return matrix(compute_features(table, NO_LINES, *WEEK, computed_at=COMPUTED_AT, version=V3_FEATURES))
 
 
 def test_a_changed_column_changes_the_features_that_name_it(summary: pa.Table) -> None:
@@ -46,15 +46,15 @@ def test_a_changed_column_changes_the_features_that_name_it(summary: pa.Table) -
     """
     recent = between(summary, date(2024, 10, 1), WEEK[1])
     before = vectors(recent)
-    found: dict[str, set[str]] = {name: set() for name in V2_33FEATURES.names}
+    found: dict[str, set[str]] = {name: set() for name in V3_FEATURES.names}
     for column in VALUES:
         after = vectors(changed(recent, column))
         differs = ((before != after) & ~(np.isnan(before) & np.isnan(after))).any(axis=0)
-        for name in np.array(V2_33FEATURES.names)[differs]:
+        for name in np.array(V3_FEATURES.names)[differs]:
             found[name].add(column)
-    for name in V2_33FEATURES.names:
+    for name in V3_FEATURES.names:
         stated = set(BOX_SCORE_COLUMNS.get(name, ())) & set(VALUES)
         assert found[name] - {"minutes_played"} == stated - {"minutes_played"}, name
         assert found[name] <= stated, name
-    assert set(BOX_SCORE_COLUMNS) <= set(V2_33FEATURES.names)
+    assert set(BOX_SCORE_COLUMNS) <= set(V3_FEATURES.names)
     assert {each for columns in BOX_SCORE_COLUMNS.values() for each in columns} <= set(tables.PLAYER_GAME_SUMMARY.names)
