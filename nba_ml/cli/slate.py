@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,8 +53,9 @@ def slate() -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Also write it to this file, replacing an existing one.",
 )
+@AS_JSON
 @command
-def predict(day: str, games: str, to_bigquery: bool, out: Path | None) -> int:
+def predict(day: str, games: str, to_bigquery: bool, out: Path | None, as_json: bool) -> int:
     """Score the feature rows of a date with the models that the channel names, and keep the slate.
 
     Each player is served by one model; during a rollout, the other model is scored in shadow. Rows that break the
@@ -76,12 +78,15 @@ def predict(day: str, games: str, to_bigquery: bool, out: Path | None) -> int:
     settings, date_of_games = Settings.from_environment(), _day(day)
     context = SlateContext(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
     done = predict_slate(context, date_of_games, datetime.now(UTC), games)
-    _print_slate(done)
+    if not as_json:
+        _print_slate(done)
     if out is not None:
         _write(out, slate_parquet(done.kept.slate), done.kept.uri)
-        say(f"Written    {out}")
-    if to_bigquery:
-        _print_sent(send_slate(prediction_table_of(settings), context.slates, done.kept))
+    sent = send_slate(prediction_table_of(settings), context.slates, done.kept) if to_bigquery else None
+    if as_json:
+        show_json(_slate_facts(done, out, sent))
+    else:
+        _print_destinations(out, sent)
     return 0 if done.kept.slate.report.served else NOT_DONE
 
 
@@ -113,8 +118,9 @@ def grade(month: str, as_json: bool) -> int:
 
 
 @slate.command()
+@AS_JSON
 @command
-def table() -> int:
+def table(as_json: bool) -> int:
     """Compare NBA_ML_PREDICTION_TABLE with the columns of a slate. Writes nothing.
 
     Shows, for each column, what is filled, rounded or lost, and one ALTER TABLE for what is worth adding. Run it before
@@ -122,7 +128,11 @@ def table() -> int:
     """
     from nba_ml.defs.resources import prediction_table_of
 
-    for line in prediction_table_of(Settings.from_environment()).report():
+    report = prediction_table_of(Settings.from_environment()).report()
+    if as_json:
+        show_json(asdict(report))
+        return 0
+    for line in report.lines():
         say(line)
     return 0
 
@@ -198,7 +208,36 @@ def _print_slate(done: Predicted) -> None:
     say(f"{'Kept      ' if done.kept.new else 'Kept before'} {done.kept.uri}")
 
 
-def _print_sent(sent: Sent) -> None:
+def _slate_facts(done: Predicted, out: Path | None, sent: Sent | None) -> dict[str, object]:
+    kept = done.kept
+    return {
+        "slate_id": kept.slate_id,
+        "version": kept.number,
+        "uri": kept.uri,
+        "is_new": kept.new,
+        "created_at": kept.slate.created_at,
+        "made": kept.slate.made,
+        "counting_version": done.current.number,
+        "notes": done.notes,
+        "report": kept.slate.report.model_dump(mode="json"),
+        "predictions": kept.slate.table.to_pylist(),
+        "file": out,
+        "bigquery": None
+        if sent is None
+        else {
+            "table": sent.written.table,
+            "rows": sent.written.rows,
+            "loaded": sent.written.loaded,
+            "retired": sent.written.retired,
+        },
+    }
+
+
+def _print_destinations(out: Path | None, sent: Sent | None) -> None:
+    if out is not None:
+        say(f"Written    {out}")
+    if sent is None:
+        return
     if sent.current is None:
         say(f"BigQuery   {_came(sent.written)}, {sent.written.retired:,} rows of other versions retired")
     else:

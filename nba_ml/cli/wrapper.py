@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
 from functools import wraps
 from typing import Any
 
@@ -72,8 +74,20 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON
 
 
 def show_json(value: object) -> None:
-    """Print a value as JSON; dates and times in ISO form."""
-    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    """Print a value as JSON: dates and times in ISO form, NaN and infinity, which JSON lacks, as null."""
+    click.echo(json.dumps(_finite(value), indent=2, default=_plain, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def escaped(text: str) -> str:

@@ -7,9 +7,10 @@ Combines rows, models and stored versions. The current time is an argument. The 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.data.stored import SNAPSHOT
@@ -21,6 +22,9 @@ from nba_ml.slates.slate import SlateSystems, score_slate
 from nba_ml.slates.store import KeptSlate, SlateStore
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from nba_ml.slates.prediction_columns import TableReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,8 @@ class Predicted:
 class PredictionTable(Protocol):
     """An external table of predictions (`slates.prediction_table`)."""
 
-    def report(self) -> list[str]:
-        """The table's columns against those of a slate, in lines. Raises SlateError if it cannot be read."""
+    def report(self) -> TableReport:
+        """The table's columns against those of a slate. Raises SlateError if it cannot be read."""
         ...
 
     def write(self, kept: KeptSlate, *, is_current: bool, versions: Sequence[KeptSlate] = ()) -> WriteResult:
@@ -97,7 +101,7 @@ _NO_TABLE = (
 class NoPredictionTable:
     """Placeholder for homes with the embedded source, which have no table."""
 
-    def report(self) -> list[str]:
+    def report(self) -> TableReport:
         """Raises SettingsError."""
         raise SettingsError(_NO_TABLE)
 
@@ -127,15 +131,24 @@ def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "
             a model was trained on the date's games.
         BundleError: the bundle of a model is incomplete or damaged.
     """
-    rows = context.rows.read(day)
-    notes: tuple[str, ...] = ()
-    if not rows.num_rows:
-        made = context.rows.upcoming(day, games)
-        rows, notes = made.rows, made.notes
-    elif games:
-        raise SlateError(
-            f"{day} has feature rows already, so its games are known. Leave out --games to score those rows."
-        )
+    # Reading rows waits for files, DuckDB or BigQuery, and loading models for XGBoost: neither needs the other.
+    with ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(_channel_systems, context, day)
+        rows = context.rows.read(day)
+        notes: tuple[str, ...] = ()
+        if not rows.num_rows:
+            made = context.rows.upcoming(day, games)
+            rows, notes = made.rows, made.notes
+        elif games:
+            raise SlateError(
+                f"{day} has feature rows already, so its games are known. Leave out --games to score those rows."
+            )
+        systems = loading.result()
+    kept = context.slates.keep(score_slate(rows, systems, day, at))
+    return Predicted(kept, context.slates.current(day) or kept, notes)
+
+
+def _channel_systems(context: SlateContext, day: date) -> SlateSystems:
     channel = read_channel(context.objects)
     if channel is None:
         raise SlateError(
@@ -144,8 +157,7 @@ def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "
         )
     champion = load_system(context.objects, channel.champion, context.threads)
     challenger = load_system(context.objects, channel.challenger, context.threads) if channel.challenger else None
-    kept = context.slates.keep(score_slate(rows, SlateSystems(channel, champion, challenger), day, at))
-    return Predicted(kept, context.slates.current(day) or kept, notes)
+    return SlateSystems(channel, champion, challenger)
 
 
 def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> Sent:

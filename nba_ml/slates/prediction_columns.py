@@ -57,6 +57,31 @@ _WORTH_ADDING = ("model_version", "model_points", *_SPREAD, "slate_id", "role", 
 """What `nba-ml slate table` proposes to add, if it is not there."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReportedColumn:
+    """A column of a slate or a table: its type in each (None where there is no such column), and how it is written."""
+
+    name: str
+    slate_type: str | None
+    table_type: str | None
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """A table against a slate's columns. `statement` adds what is worth adding; None if nothing is."""
+
+    table: str
+    columns: tuple[ReportedColumn, ...]
+    statement: str | None
+
+    def lines(self) -> Iterator[str]:
+        for each in self.columns:
+            yield f"{each.name:28}{each.slate_type or '-':11}{each.table_type or '-':16}{each.written}"
+        if self.statement:
+            yield f"To add what is missing: {self.statement}"
+
+
 @dataclass(frozen=True)
 class TableFit:
     """A slate's columns against those of a table. `name` is quoted."""
@@ -139,25 +164,24 @@ class TableFit:
         columns = (field.to_api_repr() for field in self.fields.values())
         return [bigquery.SchemaField.from_api_repr({n: column[n] for n in _SENT if n in column}) for column in columns]
 
-    def report(self) -> Iterator[str]:
-        """The table's columns against ours, a line each, and the statement that adds what is worth it."""
-        for column in COLUMNS:
-            field = self.fields.get(column.name)
-            if field is None:
-                lost = "REQUIRED, missing" if column.name in REQUIRED else _WITHOUT.get(column.name, "not written")
-                if column.name == "slate_id" and self.slate_key is None:
-                    lost = "a slate is known by its job's id instead"
-                yield f"{column.name:28}{column.type:11}{'-':16}{lost}"
-                continue
-            faults = "; ".join(self._faults(column))
-            decimals = self.rounded.get(column.name)
-            how = faults or ("filled" if decimals is None else f"filled, rounded to {decimals} decimals")
-            yield f"{column.name:28}{column.type:11}{_type_of(field):16}{how}"
-        for field in self.unknown:
-            left = "REQUIRED without a default: a slate cannot be written" if _is_due(field) else "left out"
-            yield f"{field.name:28}{'-':11}{_type_of(field):16}{left}"
-        if absent := [name for name in (*REQUIRED, *_WORTH_ADDING) if name not in self.fields]:
-            yield f"To add what is missing: {add_columns(self.name, absent)}"
+    def report(self) -> TableReport:
+        """The table's columns against ours, and the statement that adds what is worth it."""
+        absent = [name for name in (*REQUIRED, *_WORTH_ADDING) if name not in self.fields]
+        statement = add_columns(self.name, absent) if absent else None
+        return TableReport(
+            self.name.strip("`"), (*map(self._reported, COLUMNS), *map(_left_out, self.unknown)), statement
+        )
+
+    def _reported(self, column: Column) -> ReportedColumn:
+        field = self.fields.get(column.name)
+        if field is None:
+            lost = "REQUIRED, missing" if column.name in REQUIRED else _WITHOUT.get(column.name, "not written")
+            if column.name == "slate_id" and self.slate_key is None:
+                lost = "a slate is known by its job's id instead"
+            return ReportedColumn(column.name, column.type, None, lost)
+        decimals = self.rounded.get(column.name)
+        filled = "filled" if decimals is None else f"filled, rounded to {decimals} decimals"
+        return ReportedColumn(column.name, column.type, _type_of(field), "; ".join(self._faults(column)) or filled)
 
     def _faults(self, column: Column) -> Iterator[str]:
         field = self.fields[column.name]
@@ -207,6 +231,11 @@ def require_kept(name: str, table: bigquery.Table, day: date, now: datetime | No
             "the rows. Nothing was sent. Set partition_expiration_days of the table higher, or set "
             "NBA_ML_PREDICTION_TABLE to another table."
         )
+
+
+def _left_out(field: bigquery.SchemaField) -> ReportedColumn:
+    left = "REQUIRED without a default: a slate cannot be written" if _is_due(field) else "left out"
+    return ReportedColumn(field.name, None, _type_of(field), left)
 
 
 def _is_due(field: bigquery.SchemaField) -> bool:

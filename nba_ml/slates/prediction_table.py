@@ -21,7 +21,7 @@ from google.cloud import bigquery
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import SettingsError, SlateError
-from nba_ml.slates.prediction_columns import TableFit, parquet_file, require_kept
+from nba_ml.slates.prediction_columns import TableFit, TableReport, parquet_file, require_kept
 from nba_ml.slates.prediction_rows import create_table, served_rows, system_id_of
 from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED
 from nba_ml.slates.slate_transaction import count_replaced, count_written, parameters_of, replace_rows, with_activity
@@ -82,8 +82,8 @@ class BigQueryPredictionTable:
         self.table = table
         self.system_ids = system_ids or {}
 
-    def report(self) -> list[str]:
-        """The table's columns against those of a slate, in lines. Writes nothing.
+    def report(self) -> TableReport:
+        """The table's columns against those of a slate. Writes nothing.
 
         Raises:
             SlateError, SettingsError: as `write`.
@@ -91,7 +91,7 @@ class BigQueryPredictionTable:
         name = quoted_table(self.table, self.connection.project)
         with self._explained(name), self._client() as client:
             table = self._table(client, name)
-        return list(TableFit(name, table.schema).report())
+        return TableFit(name, table.schema).report()
 
     def write(self, kept: KeptSlate, *, is_current: bool, versions: Sequence[KeptSlate] = ()) -> TableWrite:
         """Write a stored slate to the table, and verify that its rows exist.

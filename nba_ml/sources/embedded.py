@@ -39,7 +39,7 @@ from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
 from nba_ml.sources.sums import read_data
 from nba_ml.sources.upcoming import UpcomingTables
-from nba_ml.storage.parquet import parquet_schema, read_parquet
+from nba_ml.storage.parquet import read_parquet
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
 
@@ -297,9 +297,7 @@ def _read_lines(file: Path) -> pa.Table:
 
 def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
     try:
-        data = read_data(file)
-        available = parquet_schema(data).names
-        return read_parquet(data, [name for name in columns if name in available])
+        return read_parquet(read_data(file), optional=columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceDataError(
             f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."

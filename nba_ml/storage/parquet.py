@@ -37,25 +37,30 @@ def write_sealed_parquet(table: pa.Table) -> bytes:
     return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + len(_ZEROS) :]
 
 
-def read_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table, or some of its columns.
+def read_parquet(data: bytes, columns: Sequence[str] | None = None, *, optional: Sequence[str] = ()) -> pa.Table:
+    """The table, or some of its columns: those of `columns`, and those of `optional` that it has.
 
     Raises:
         pa.ArrowInvalid: it is not a Parquet file, differs from its checksum, lacks a column, or states too many rows or
             bytes.
         OSError: it is damaged.
     """
-    known = set(parquet_schema(data).names)
+    stated, schema = _checked_metadata(data)
+    known = set(schema.names)
     if lacking := [name for name in columns or () if name not in known]:
         raise pa.ArrowInvalid(f"it lacks the column {lacking[0]}")
+    chosen = None if columns is None and not optional else [*(columns or ()), *(n for n in optional if n in known)]
     with _as_invalid():
         # Not `read_table`: that imports all of Arrow's datasets, which takes longer than reading months of rows.
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-        return file.read(None if columns is None else list(columns))
+        return pq.ParquetFile(pa.BufferReader(data), metadata=stated, page_checksum_verification=True).read(chosen)
 
 
 def parquet_schema(data: bytes) -> pa.Schema:
     """The schema with its metadata, after all checks but those of the pages; raises as `read_parquet`."""
+    return _checked_metadata(data)[1]
+
+
+def _checked_metadata(data: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
     with _as_invalid():
         stated = pq.read_metadata(pa.BufferReader(data))
         schema = stated.schema.to_arrow_schema()
@@ -70,7 +75,7 @@ def parquet_schema(data: bytes) -> pa.Schema:
         at = _seal_at(data)
         if hashlib.sha256(data[:at] + _ZEROS + data[at + len(_ZEROS) :]).hexdigest().encode() != seal:
             raise pa.ArrowInvalid("its bytes are not those that were written: they differ from its checksum")
-    return schema
+    return stated, schema
 
 
 @contextmanager

@@ -69,6 +69,13 @@ def test_predict_and_grade(terminal: Terminal, tmp_path: Path) -> None:
     assert "Kept file://" in said
     assert read_slate(out.read_bytes(), "out").report.served == rows
     assert "Kept before file://" in terminal.says(0, *predict)
+    facts = json.loads(terminal.says(0, *predict, "--json"))
+    assert facts["report"]["served"] == rows
+    assert (facts["is_new"], facts["version"], facts["made"], facts["bigquery"]) == (False, 1, "replayed", None)
+    of_mock = [each for each in facts["predictions"] if each["side"] == "challenger"]
+    assert len(facts["predictions"]) == 2 * rows
+    assert of_mock[0]["game_date"] == str(DAY)
+    assert of_mock[0]["points_low"] is None  # NaN is not JSON
     graded = terminal.says(0, "slate", "grade", "--month", "2022-01")
     assert "side role made model n MAE" in graded
     assert "all served replayed all served" in graded
@@ -216,6 +223,10 @@ def test_with_bigquery_at_both_ends(bigquery_emulator: BigQueryEmulator, tmp_pat
     assert "CREATE TABLE" in terminal.says(2, *predict)
     bigquery_emulator.client.query_and_wait(create_table(f"`{PROJECT}.{table}`"))
     rows = slate_rows_of(DAY).num_rows
+    columns = json.loads(terminal.says(0, "slate", "table", "--json"))
+    assert columns["table"] == f"{PROJECT}.{table}"
+    assert {each["written"] for each in columns["columns"]} == {"filled"}
+    assert columns["statement"] is None
     assert f"{table}: {rows} rows loaded" in terminal.says(0, *predict)
     ended = Home(tmp_path / "home", settings=settings).run(*predict)
     assert ended.returncode == 0, ended.stderr

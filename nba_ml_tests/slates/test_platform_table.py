@@ -275,7 +275,7 @@ def test_a_challengers_id_must_be_named_for_a_table_without_a_slates_id(
 
 def test_what_a_table_loses_is_shown_at_once() -> None:
     """Guards against one complaint after the other while production is altered."""
-    lines = list(TableFit("`p.d.t`", schema_of("third")).report())
+    lines = list(TableFit("`p.d.t`", schema_of("third")).report().lines())
     shown = {line.split()[0]: line for line in lines}
     assert "filled, rounded to 1 decimals" in shown["predicted_points"]
     assert "not written" in shown["points_low"]
@@ -283,9 +283,9 @@ def test_what_a_table_loses_is_shown_at_once() -> None:
     assert "left out" in shown["key_factors"]
     assert lines[-1].startswith("To add what is missing: ALTER TABLE `p.d.t` ADD COLUMN model_version STRING")
     assert lines[-1].count("ADD COLUMN") == 8
-    assert any("known by its job's id" in line for line in TableFit("`p.d.t`", NO_KEY["six columns"]).report())
+    assert any("known by its job's id" in line for line in TableFit("`p.d.t`", NO_KEY["six columns"]).report().lines())
     required = [*schema_of("third"), bigquery.SchemaField("sport", "STRING", mode="REQUIRED")]
-    assert "a slate cannot be written" in list(TableFit("`p.d.t`", required).report())[-2]
+    assert "a slate cannot be written" in list(TableFit("`p.d.t`", required).report().lines())[-2]
 
 
 @pytest.mark.parametrize("default", [None, "'nba'"])
