@@ -11,6 +11,7 @@ from pathlib import Path
 from nba_ml.contract.errors import MonthError, SettingsError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import parse_month
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
 from nba_ml.storage.objects import URI_SCHEME
@@ -88,7 +89,7 @@ class Settings:
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
     `thresholds` are the limits of the checks; `notify` is who is notified of a failure;
     `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI; `nba_api` is where
-    `nba-ml fetch` asks.
+    `nba-ml fetch` asks; `systems` are those whose models are trained, the first of them first.
     """
 
     home: Path
@@ -103,6 +104,7 @@ class Settings:
     notify: NotifySettings = field(default_factory=NotifySettings)
     ui_hosts: tuple[str, ...] = ()
     nba_api: str = NBA_API
+    systems: tuple[System, ...] = (XGBOOST_V1,)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -127,7 +129,23 @@ class Settings:
             notify=_notify(environ),
             ui_hosts=_ui_hosts(environ),
             nba_api=_url(environ, "NBA_ML_NBA_API") or NBA_API,
+            systems=_systems(environ, source),
         )
+
+
+def _systems(environ: Mapping[str, str], source: str) -> tuple[System, ...]:
+    text = environ.get("NBA_ML_SYSTEMS") or XGBOOST_V1.id
+    ids = [each.strip() for each in text.split(",") if each.strip()]
+    if not ids or len(set(ids)) < len(ids) or not set(ids) <= SYSTEMS.keys():
+        raise SettingsError(
+            f"NBA_ML_SYSTEMS is '{text}'. Give each system once, with commas between them: {','.join(SYSTEMS)}."
+        )
+    if source == "bigquery" and ids != [XGBOOST_V1.id]:
+        raise SettingsError(
+            f"NBA_ML_SYSTEMS is '{text}' and NBA_ML_SOURCE is 'bigquery', whose feature store has the features of "
+            f"{XGBOOST_V1.id} alone. Leave NBA_ML_SYSTEMS out."
+        )
+    return tuple(SYSTEMS[each] for each in ids)
 
 
 def _ui_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ The checks of a slate (`slate_predictions`) and the standing checks (`champion`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -21,6 +21,7 @@ from nba_ml.checks import (
 )
 from nba_ml.checks.check import Check, Consequence
 from nba_ml.contract.errors import OverrideError
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import FEATURES, SNAPSHOT, SPLIT, SUMMARY
 from nba_ml.evaluation.stored import GRADES, PREDICTIONS
@@ -51,15 +52,23 @@ REGISTERED = (
 )
 """In the order of the graph."""
 
-STORED: Mapping[str, StoredAsset[Any]] = {asset.stored.name: asset.stored for asset in REGISTERED}
-"""Asset name -> how its values are stored."""
+STORED: Mapping[str, StoredAsset[Any]] = {
+    stored.name: stored for system in SYSTEMS.values() for stored in (asset.stored.of(system) for asset in REGISTERED)
+}
+"""Asset name -> how its values are stored, for every system."""
 
 _SHIPPED = Thresholds()
 
 
-def all_checks(limits: Thresholds = _SHIPPED) -> tuple[Check, ...]:
-    """All checks in graph order, with the given limits. The set of checks does not depend on the limits."""
-    return tuple(check for asset in REGISTERED if asset.checks for check in asset.checks(limits))
+def all_checks(limits: Thresholds = _SHIPPED, systems: Iterable[System] = SYSTEMS.values()) -> tuple[Check, ...]:
+    """The checks of the systems in graph order, with the given limits, on which the set of checks does not depend."""
+    plain = [check for asset in REGISTERED if asset.checks for check in asset.checks(limits)]
+    return tuple(_of_system(check, system) for system in systems for check in plain)
+
+
+def _of_system(check: Check, system: System) -> Check:
+    threshold = check.threshold.replace(XGBOOST_V1.features.name, system.features.name)
+    return replace(check, asset=system.asset(check.asset), threshold=threshold)
 
 
 def blocking_checks(asset: str, limits: Thresholds = _SHIPPED) -> tuple[Check, ...]:

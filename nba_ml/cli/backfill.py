@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 import click
 
 from nba_ml.cli.backfill_output import run_months, show_artifact, show_model
-from nba_ml.cli.session import open_backfill, require_form
+from nba_ml.cli.session import SYSTEM, chosen_systems, open_backfill, require_form
 from nba_ml.cli.wrapper import FAILED, command, out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from nba_ml.registry.verdict import Override
+    from nba_ml.runner.backfill import Backfill
 
 
 @click.command(short_help="Train, check and publish a month's model.")
 @click.option("--month", metavar="YYYY-MM", help="The month to train and publish. Default: the source's last month.")
 @click.option("--override", metavar="ASSET.CHECK", help="Publish although this one check failed. Needs --reason.")
 @click.option("--reason", help="Why the model may still be published. It is written into the manifest.")
+@SYSTEM
 @command
-def run(month: str | None, override: str | None, reason: str | None) -> int:
+def run(month: str | None, override: str | None, reason: str | None, system: str | None) -> int:
     """Make everything missing up to a month, then its model, and publish it.
 
     Months whose features are up to date are skipped, so running it again is quick. A model that fails a blocking check
@@ -38,13 +42,18 @@ def run(month: str | None, override: str | None, reason: str | None) -> int:
         last = require_month(month or backfill.planner.last_month, months)
         earlier = [m for m in months if m < last]
         jobs = [(earlier, FEATURE_ASSETS), ([last], CHAIN)]
-        summary = run_months(backfill, jobs, only_missing=True)
-        if summary.failed:
-            return FAILED
-        show_model(backfill, last)
-        if last in summary.refused:
-            return FAILED
-        show_artifact(backfill, last)
+        return max(_run_system(each, jobs, last) for each in chosen_systems(backfill, system))
+
+
+def _run_system(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], last: str) -> int:
+    """One system's months, its model and what was published of it."""
+    summary = run_months(runner, jobs, only_missing=True)
+    if summary.failed:
+        return FAILED
+    show_model(runner, last)
+    if last in summary.refused:
+        return FAILED
+    show_artifact(runner, last)
     return 0
 
 
@@ -66,8 +75,9 @@ def _overrides(check: str | None, reason: str | None) -> tuple[Override, ...]:
 @click.option("--to", "last", metavar="YYYY-MM", help="Last month, inclusive. Default: the source's last.")
 @click.option("--only-missing", is_flag=True, help="Skip assets that are up to date: same inputs, same code, checked.")
 @click.option("--assets", metavar="A,B,...", help="Only these assets. Default: the whole chain.")
+@SYSTEM
 @command
-def backfill(first: str | None, last: str | None, only_missing: bool, assets: str | None) -> int:
+def backfill(first: str | None, last: str | None, only_missing: bool, assets: str | None, system: str | None) -> int:
     """Run the chain month by month, in one warm process.
 
     It stops at the first month that fails. A month whose model is refused is reported and skipped: later months have
@@ -78,6 +88,7 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
     if first and last and first > last:
         raise click.UsageError(f"--from {first} is after --to {last}. Give the earlier month to --from.")
     with open_backfill() as runner:
+        from nba_ml.contract.systems import SHARED_ASSETS
         from nba_ml.defs.partitions import require_month
 
         months = list(runner.planner.months)
@@ -85,10 +96,16 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
         start, stop = (require_month(month or default, months) for month, default in defaults)
         chosen = [m for m in months if start <= m <= stop]
         wanted = _chosen_assets(assets)
-        summary = run_months(runner, [(chosen, wanted)], only_missing=only_missing, grade_where_possible=assets is None)
-        if "prediction_grades" in wanted and not summary.failed and summary.ran:
+        code, ran = 0, False
+        for count, each in enumerate(chosen_systems(runner, system)):
+            # What all systems read is made once.
+            own = [name for name in wanted if not count or name not in SHARED_ASSETS]
+            summary = run_months(each, [(chosen, own)], only_missing=only_missing, grade_where_possible=assets is None)
+            ran = ran or (bool(summary.ran) and not summary.failed)
+            code = FAILED if summary.failed or stop in summary.refused else code
+        if "prediction_grades" in wanted and ran:
             out.print(f"Walk-forward report: {runner.summarise()}", highlight=False, soft_wrap=True)
-        return FAILED if summary.failed or stop in summary.refused else 0
+        return code
 
 
 def _chosen_assets(assets: str | None) -> tuple[str, ...]:

@@ -108,9 +108,10 @@ def show_model(runner: Backfill, month: str) -> None:
     from nba_ml.model.summary import comparison
 
     store = runner.planner.store
-    model = store.load(MODEL, month)
+    kept = MODEL.of(runner.planner.system)
+    model = store.load(kept, month)
     if model is None:
-        raise NbaMlError(f"{store.uri(MODEL, month)} does not exist, although its run succeeded: was it deleted?")
+        raise NbaMlError(f"{store.uri(kept, month)} does not exist, although its run succeeded: was it deleted?")
     judgement, split = model.report.judgement, model.report.split
     if judgement is None:
         out.print(f"{month}: no model yet, because all rows so far are early season.")
@@ -139,7 +140,7 @@ def show_artifact(runner: Backfill, month: str) -> None:
     """What was published, and where."""
     from nba_ml.registry.artifact import ARTIFACT
 
-    artifact = runner.planner.store.load(ARTIFACT, month)
+    artifact = runner.planner.store.load(ARTIFACT.of(runner.planner.system), month)
     if artifact is None or artifact.model_id is None:
         out.print(f"{month}: nothing was published.")
         return

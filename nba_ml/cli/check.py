@@ -35,7 +35,8 @@ def check(month: str | None, junit: Path | None, summary: Path | None, as_json: 
         from nba_ml.runner.check_run import CheckStatus, check_month
 
         months = list(runner.planner.months)
-        latest = month or max(runner.planner.stored_months("xgboost_model"), default=months[-1])
+        trained = {m for system in runner.systems for m in runner.planner.stored_months(system.asset("xgboost_model"))}
+        latest = month or max(trained, default=months[-1])
         report = check_month(runner, require_month(latest, months))
     if junit:
         junit.write_text(report.junit(), encoding="utf-8")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from nba_ml.cli.wrapper import err
+import click
+
+from nba_ml.cli.wrapper import err, out
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +22,20 @@ def require_form(*months: str | None) -> None:
     for month in months:
         if month is not None:
             parse_month(month)
+
+
+SYSTEM = click.option("--system", metavar="ID", help="Only this system of NBA_ML_SYSTEMS. Default: every one.")
+
+
+def chosen_systems(backfill: Backfill, system: str | None) -> Iterator[Backfill]:
+    """The backfill for the named system, or for each one of the graph in turn, with its name above what it prints."""
+    known = {each.id: each for each in backfill.systems}
+    if system is not None and system not in known:
+        raise click.UsageError(f"--system {system} is not in NBA_ML_SYSTEMS, which names {', '.join(known)}.")
+    for each in [known[system]] if system else known.values():
+        if len(known) > 1:
+            out.print(f"[bold]{each.id}[/bold]")
+        yield backfill.of(each)
 
 
 def open_backfill() -> AbstractContextManager[Backfill]:

@@ -24,6 +24,10 @@ class System:
     features: FeatureVersion
     prefix: str
 
+    def group(self, name: str) -> str:
+        """The group that shows its assets: `training` or `xgboost_v2_training`."""
+        return f"{self.id}_{name}" if self.prefix else name
+
     def asset(self, name: str) -> str:
         """The name of this system's asset: `train_split` or `xgboost_v2/train_split`."""
         return name if name in SHARED_ASSETS else f"{self.prefix}{name}"
@@ -38,9 +42,6 @@ VERSIONS = {system.features.name: system.features for system in SYSTEMS.values()
 """Name -> feature version, of the systems."""
 
 
-def system_of_asset(asset: str) -> tuple[System, str]:
-    """The system of an asset, and the asset's plain name."""
-    for system in SYSTEMS.values():
-        if system.prefix and asset.startswith(system.prefix):
-            return system, asset.removeprefix(system.prefix)
-    return XGBOOST_V1, asset
+def system_of_asset(asset: str) -> System:
+    """The system in whose chain an asset is; the first one's for a shared asset."""
+    return next((each for each in SYSTEMS.values() if each.prefix and asset.startswith(each.prefix)), XGBOOST_V1)

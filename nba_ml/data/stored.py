@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.games import REFUSED_GAMES, SummaryMonth
 from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
 from nba_ml.data.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
@@ -25,21 +26,22 @@ from nba_ml.storage.months import (
 )
 
 
-def results_of(months: MonthStore, month: str) -> pa.Table | None:
+def results_of(months: MonthStore, month: str, system: System = XGBOOST_V1) -> pa.Table | None:
     """The players who played in a month, from its snapshot, in `tables.RESULTS`; None if there is no snapshot.
 
     Raises:
         StaleInputError: what is stored is damaged.
     """
-    found = months.objects.read(SNAPSHOT.file(month))
-    with months.readable(SNAPSHOT, month):
-        parts = Parts(months.objects, SNAPSHOT.name, month)
+    snapshot = SNAPSHOT.of(system)
+    found = months.objects.read(snapshot.file(month))
+    with months.readable(snapshot, month):
+        parts = Parts(months.objects, snapshot.name, month)
         return None if found is None else _part(parts, parquet_facts(found.data), "results")
 
 
-def save_refused(months: MonthStore, month: str, rejects: pa.Table) -> str:
+def save_refused(months: MonthStore, month: str, rejects: pa.Table, system: System = XGBOOST_V1) -> str:
     """Store the rejected rows of a refused snapshot next to the stored one. Returns their URI."""
-    name = f"{SNAPSHOT.name}/{month}.refused.parquet"
+    name = f"{SNAPSHOT.of(system).name}/{month}.refused.parquet"
     months.objects.write(name, parquet_bytes(rejects, {}))
     return months.objects.uri(name)
 

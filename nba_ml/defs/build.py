@@ -53,20 +53,22 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         **({"platform_predictions": platform_predictions_of(settings)} if grows else {}),
         **(resource_overrides or {}),
     }
-    jobs = build_jobs(observable=grows)
+    jobs = build_jobs(observable=grows, systems=settings.systems)
     slate_job, grading = build_slate_job(), build_grading_job()
     with silence_preview_warnings():
-        assets = build_assets(months, settings.thresholds, external_feature_store=grows, scheduled=scheduled)
+        assets = build_assets(
+            months, settings.thresholds, settings.systems, external_feature_store=grows, scheduled=scheduled
+        )
         linked = [_with_code_reference(asset) for asset in (with_freshness(assets) if grows else assets)]
-        checks = build_checks(months, settings.thresholds)
-        standing = release_checks.build(months, settings.thresholds)
+        checks = build_checks(months, settings.thresholds, settings.systems)
+        standing = release_checks.build(months, settings.thresholds, settings.systems)
         of_slates = slate_checks.build(days, settings.thresholds)
     slates = [build_slate_schedule(days, slate_job, to_bigquery=grows), build_grading_schedule(grading)]
     return dg.Definitions(
         assets=linked,
         asset_checks=[*checks, standing, of_slates],
         jobs=[*jobs, slate_job, grading],
-        schedules=[*build_schedules(months, jobs, observable=grows), *slates],
+        schedules=[*build_schedules(months, jobs, settings.systems, observable=grows), *slates],
         sensors=[*(build_sensors(months, jobs, settings.retrain) if grows else []), build_notifier(settings.notify)],
         resources=resources,
         # In process: importing Dagster costs seconds, and the multiprocess executor pays them at every step

@@ -8,7 +8,7 @@ publisher that has checks has one that stops the run: Dagster makes the next ass
 publisher must not read the results before the checks have run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,16 +18,24 @@ import pandas as pd
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, Severity
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.errors import CheckBrokenError
+from nba_ml.contract.systems import System, system_of_asset
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import results_of
-from nba_ml.defs.partitions import month_keys
+from nba_ml.defs.partitions import month_keys, reads
 from nba_ml.defs.resources import ArtifactRoot, Store
 
 
-def build_checks(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> list[dg.AssetChecksDefinition]:
-    """All asset checks, partitioned by the given months, holding them to the given limits."""
-    by_asset = groupby(all_checks(limits), key=lambda check: check.asset)
+def build_checks(
+    months: dg.MonthlyPartitionsDefinition, limits: Thresholds, systems: Iterable[System]
+) -> list[dg.AssetChecksDefinition]:
+    """All asset checks of the systems, partitioned by the given months, holding them to the given limits."""
+    by_asset = groupby(all_checks(limits, systems), key=lambda check: check.asset)
     return [_checks_of(asset, list(checks), months, limits) for asset, checks in by_asset]
+
+
+def checks_step(asset: str) -> str:
+    """The name of the step in which an asset's checks run."""
+    return f"{asset.replace('/', '__')}_checks"
 
 
 def _checks_of(
@@ -35,7 +43,7 @@ def _checks_of(
 ) -> dg.AssetChecksDefinition:
     specs = [spec_of(check, months) for check in checks]
 
-    @dg.multi_asset_check(name=f"{asset}_checks", specs=specs, ins={"value": dg.AssetIn(asset)}, can_subset=True)
+    @dg.multi_asset_check(name=checks_step(asset), specs=specs, ins={"value": reads(asset)}, can_subset=True)
     def examine(
         context: dg.AssetCheckExecutionContext,
         value: Any,
@@ -44,7 +52,9 @@ def _checks_of(
     ) -> Iterator[dg.AssetCheckResult]:
         selected = {key.name for key in context.selected_asset_check_keys}
         month = context.partition_key
-        scene = scene_of(month, limits, store, artifact_root, [each for each in month_keys(months) if each <= month])
+        scene = scene_of(
+            asset, month, limits, store, artifact_root, [each for each in month_keys(months) if each <= month]
+        )
         broken: dict[str, Exception] = {}
         stopped: dict[str, Finding] = {}
         for check in checks:
@@ -95,7 +105,7 @@ def spec_of(check: Check, partitions: dg.PartitionsDefinition[str]) -> dg.AssetC
     """A check as Dagster shows it before it has run."""
     return dg.AssetCheckSpec(
         check.name,
-        asset=check.asset,
+        asset=dg.AssetKey.from_user_string(check.asset),
         blocking=check.stops_run,
         partitions_def=partitions,
         # Above this Dagster writes of every check that does not stop a run that it is "non-blocking".
@@ -116,21 +126,23 @@ def describe(consequence: Consequence) -> str:
 
 
 def scene_of(
+    asset: str,
     month: str,
     limits: Thresholds,
     store: dg.ResourceParam[Store],
     artifact_root: dg.ResourceParam[ArtifactRoot],
     months: list[str],
 ) -> CheckContext:
-    """The context of a month's checks, read from a store."""
-    values = store.months()
+    """The context of a month's checks of an asset, read from a store."""
+    values, system = store.months(), system_of_asset(asset)
     return CheckContext(
         month=month,
         limits=limits,
         months=months,
-        load=lambda asset, at: values.load(STORED[asset], at),
-        results=lambda at: results_of(values, at),
+        load=lambda asset, at: values.load(STORED[system.asset(asset)], at),
+        results=lambda at: results_of(values, at, system),
         artifacts=artifact_root.objects,
+        system=system,
     )
 
 
@@ -157,7 +169,7 @@ def result_of(check: Check, finding: Finding) -> dg.AssetCheckResult:
     )
     return dg.AssetCheckResult(
         passed=finding.passed,
-        asset_key=check.asset,
+        asset_key=dg.AssetKey.from_user_string(check.asset),
         check_name=check.name,
         severity=dg.AssetCheckSeverity[severity],
         description=in_words(finding, check.threshold, severity),

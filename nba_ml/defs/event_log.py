@@ -16,7 +16,10 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class StepFailure:
-    """A step that failed, the name of its error's class, and its message."""
+    """A step that failed, the name of its error's class, and its message.
+
+    `step` is the name of its asset, or that with `_checks`.
+    """
 
     step: str
     kind: str
@@ -31,10 +34,11 @@ def step_failure(event: dg.DagsterEvent) -> StepFailure:
     error = event.step_failure_data.error
     while error is not None and error.cause is not None and str(error.cls_name).startswith(_WRAPPINGS):
         error = error.cause
+    step = str(event.step_key).replace("__", "/")  # as Dagster names the step of an asset with a prefix
     if error is None:
-        return StepFailure(str(event.step_key), "", "it failed without an error")
+        return StepFailure(step, "", "it failed without an error")
     _, _, text = error.message.strip().partition(": ")
-    return StepFailure(str(event.step_key), str(error.cls_name), text or error.message.strip())
+    return StepFailure(step, str(error.cls_name), text or error.message.strip())
 
 
 def first_failure(instance: dg.DagsterInstance, run_id: str) -> StepFailure | None:
@@ -56,7 +60,7 @@ def all_records(fetch: Callable[..., dg.EventRecordsResult], asset: str) -> Iter
     """All records of an asset that the instance's `fetch` method gives, newest first, read in pages."""
     cursor: str | None = None
     while True:
-        page = fetch(dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset)), limit=_PAGE, cursor=cursor)
+        page = fetch(dg.AssetRecordsFilter(asset_key=dg.AssetKey.from_user_string(asset)), limit=_PAGE, cursor=cursor)
         yield from page.records
         if not page.has_more:
             return

@@ -6,13 +6,14 @@ processes work on the home.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 
 import dagster as dg
 
 from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.errors import BundleError, NotVerifiedError
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.event_log import first_failure, latest_materialisations
 from nba_ml.defs.internals import REPOSITORY, InstigatorStatus, ScheduleInstigatorData
@@ -60,18 +61,22 @@ def judge_scheduler(scheduler: SchedulerState, now: datetime, limits: HealthLimi
     return scheduler_runs(scheduler, now, limits), switched_on(scheduler)
 
 
-def read_release(instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str]) -> Release:
+def read_release(
+    instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str], systems: Sequence[System] = (XGBOOST_V1,)
+) -> Release:
     """The current state of the release. `objects`: where models are published.
 
     Raises:
         ChannelError: the champion's pointer is damaged.
     """
-    refused = refused_months(instance)
+    refused = {system: refused_months(instance, system) for system in systems}
+    failed = _failed(instance, months, dict.fromkeys(s.asset(name) for s in systems for name in MONTHLY_ASSETS))
+    first = systems[0]
     return Release(
         months=months,
-        failed=[*_failed(instance, months), *_refused(refused, months)],
-        trained=_made(instance, MODEL),
-        published=sorted(_made(instance, PUBLISHER).keys() - refused.keys()),
+        failed=[*failed, *(each for system in systems for each in _refused(refused[system], months, system))],
+        trained=_made(instance, first.asset(MODEL)),
+        published=sorted(_made(instance, first.asset(PUBLISHER)).keys() - refused[first].keys()),
         champion=_champion(objects),
     )
 
@@ -111,25 +116,21 @@ def _made(instance: dg.DagsterInstance, asset: str) -> dict[str, datetime]:
     return {month: datetime.fromtimestamp(record.timestamp, UTC) for month, record in latest.items()}
 
 
-def _failed(instance: dg.DagsterInstance, months: Sequence[str]) -> Iterator[FailedMonth]:
+def _failed(instance: dg.DagsterInstance, months: Sequence[str], assets: Collection[str]) -> Iterator[FailedMonth]:
     """Months whose last attempt at an asset made nothing, and whose run is over."""
     storage = instance.event_log_storage
     over = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
-    for asset in MONTHLY_ASSETS:
+    for asset in assets:
         # What the UI paints red: asked for, and not materialised since.
         attempts = storage.get_latest_asset_partition_materialization_attempts_without_materializations(
-            dg.AssetKey(asset)
+            dg.AssetKey.from_user_string(asset)
         )
         for month, (run_id, _) in sorted(attempts.items()):
             run = instance.get_run_by_id(run_id)
             if month not in months or (run is not None and run.status not in over):
                 continue
             failure = first_failure(instance, run_id)
-            if (
-                failure is not None
-                and failure.step not in (asset, f"{asset}_checks")
-                and failure.step in MONTHLY_ASSETS
-            ):
+            if failure is not None and failure.step not in (asset, f"{asset}_checks") and failure.step in assets:
                 continue  # it waited for the asset that failed, which is reported itself
             reason = failure.message if failure else "its run was deleted, or ended without a failed step"
             yield FailedMonth(month, asset, run_id, reason, failure is not None and failure.kind == _REFUSED)
@@ -139,10 +140,10 @@ _REFUSED = NotVerifiedError.__name__
 """The error by which a refused model failed its run in homes of earlier versions."""
 
 
-def _refused(refused: Mapping[str, tuple[str, str]], months: Sequence[str]) -> Iterator[FailedMonth]:
+def _refused(refused: Mapping[str, tuple[str, str]], months: Sequence[str], system: System) -> Iterator[FailedMonth]:
     for month, (run_id, said) in refused.items():
         if month in months:
-            yield FailedMonth(month, PUBLISHER, run_id, said, refused=True)
+            yield FailedMonth(month, system.asset(PUBLISHER), run_id, said, refused=True)
 
 
 def _champion(objects: ObjectStore) -> ServingModel | None:

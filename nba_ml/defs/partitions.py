@@ -82,9 +82,12 @@ instead, Dagster follows them forward: a backfill of three months on the lineage
 """
 
 
-def reads_history(history: History, *columns: str) -> dg.AssetIn:
-    """An input that reads these months, of a table these columns only."""
-    return dg.AssetIn(metadata={HISTORY: history.value, **({COLUMNS: list(columns)} if columns else {})})
+def reads(asset: str, history: History | None = None, *columns: str) -> dg.AssetIn:
+    """An input that reads the same month of an asset or those of its history, of a table these columns only."""
+    months = {HISTORY: history.value} if history else {}
+    return dg.AssetIn(
+        key=dg.AssetKey.from_user_string(asset), metadata={**months, **({COLUMNS: list(columns)} if columns else {})}
+    )
 
 
 def history_of(asset: dg.AssetsDefinition, parent: dg.AssetKey) -> History | None:

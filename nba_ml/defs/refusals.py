@@ -13,6 +13,7 @@ import dagster as dg
 
 from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import all_checks
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.checks import measured, result_of, scene_of
 from nba_ml.defs.event_log import latest_materialisations
@@ -73,11 +74,11 @@ def refusal_metadata(refusal: Refusal) -> dict[str, Any]:
     }
 
 
-def refused_months(instance: dg.DagsterInstance) -> dict[str, tuple[str, str]]:
+def refused_months(instance: dg.DagsterInstance, system: System = XGBOOST_V1) -> dict[str, tuple[str, str]]:
     """Month -> its run and why its model was refused, for the months whose latest `gcs_artifact` is a refusal."""
     return {
         month: (record.run_id, str(_metadata(record)[NOT_PUBLISHED].value))
-        for month, record in sorted(latest_materialisations(instance, PUBLISHER).items())
+        for month, record in sorted(latest_materialisations(instance, system.asset(PUBLISHER)).items())
         if NOT_PUBLISHED in _metadata(record)
     }
 
@@ -100,26 +101,28 @@ def report_superseded(
     limits: Thresholds,
     store: Store,
     artifact_root: ArtifactRoot,
+    system: System = XGBOOST_V1,
 ) -> None:
     """Judge the check `published` of earlier refused months again, in the run that published this month's model.
 
     Dagster keeps the last result of a check, here an error, and nobody would run the checks of old months again.
     """
-    records = latest_materialisations(instance, PUBLISHER)
+    publisher = system.asset(PUBLISHER)
+    records = latest_materialisations(instance, publisher)
     refused = [each for each in sorted(records) if each < month and NOT_PUBLISHED in _metadata(records[each])]
     if not refused:
         return
-    [check] = [each for each in all_checks(limits) if (each.asset, each.name) == (PUBLISHER, PUBLISHED)]
+    [check] = [each for each in all_checks(limits) if (each.asset, each.name) == (publisher, PUBLISHED)]
     reported = latest_evaluations(instance, [check], refused)
     for each in refused:
         last = reported.get((check.key, each))
-        artifact = store.months().load(ARTIFACT, each)
+        artifact = store.months().load(ARTIFACT.of(system), each)
         if last is None or last.passed or last.severity is dg.AssetCheckSeverity.WARN or artifact is None:
             continue
-        result = result_of(check, check.examine(artifact, scene_of(each, limits, store, artifact_root, [])))
+        result = result_of(check, check.examine(artifact, scene_of(publisher, each, limits, store, artifact_root, [])))
         record = records[each]
         evaluation = dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey(PUBLISHER),
+            asset_key=dg.AssetKey.from_user_string(publisher),
             check_name=PUBLISHED,
             passed=result.passed,
             metadata=result.metadata,

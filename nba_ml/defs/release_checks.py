@@ -3,11 +3,12 @@
 They belong to `champion`, have no months, and judge the day on which they run: `daily_health` runs them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.health import judge_release, limits_of, read_release, slates_on_since
 from nba_ml.defs.partitions import month_keys
@@ -21,7 +22,9 @@ from nba_ml.slates.store import SlateStore
 ASSET = "champion"
 
 
-def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.AssetChecksDefinition:
+def build(
+    months: dg.MonthlyPartitionsDefinition, limits: Thresholds, systems: Sequence[System] = (XGBOOST_V1,)
+) -> dg.AssetChecksDefinition:
     """The checks, over the given months of the source."""
     rules = {
         "no_month_left_failed": (
@@ -60,7 +63,7 @@ def build(months: dg.MonthlyPartitionsDefinition, limits: Thresholds) -> dg.Asse
         slate_rows: dg.ResourceParam[SlateRows],
     ) -> Iterator[dg.AssetCheckResult]:
         now = datetime.now(UTC)
-        release = read_release(context.instance, artifact_root.objects(), month_keys(months))
+        release = read_release(context.instance, artifact_root.objects(), month_keys(months), systems)
         selected = {key.name for key in context.selected_asset_check_keys}
         for finding in judge_release(release, now, limits_of(limits)):
             if finding.name in selected:

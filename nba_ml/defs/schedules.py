@@ -8,6 +8,7 @@ import dagster as dg
 
 from nba_ml.contract.assets import EVALUATION_ASSETS
 from nba_ml.contract.season import month_of
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import retrained_assets
@@ -32,7 +33,11 @@ def sentence(words: str) -> str:
 
 
 def build_schedules(
-    months: dg.MonthlyPartitionsDefinition, jobs: Sequence[UnresolvedAssetJobDefinition], *, observable: bool
+    months: dg.MonthlyPartitionsDefinition,
+    jobs: Sequence[UnresolvedAssetJobDefinition],
+    systems: Sequence[System] = (XGBOOST_V1,),
+    *,
+    observable: bool,
 ) -> list[dg.ScheduleDefinition]:
     """The schedules of training, release and health. `observable`: the feature store is external, and grows."""
     by_name = {job.name: job for job in jobs}
@@ -45,12 +50,16 @@ def build_schedules(
         So it is after a first `nba-ml run`, which trains one model; the month after has one to grade.
         """
         before = [each for each in month_keys(months) if each < month][-1:]
-        if set(before) <= latest_materialisations(context.instance, "xgboost_model").keys():
+        trained = (latest_materialisations(context.instance, system.asset("xgboost_model")) for system in systems)
+        if all(set(before) <= models.keys() for models in trained):
             return dg.RunRequest(run_key, partition_key=month)
         return dg.RunRequest(
             run_key,
             partition_key=month,
-            asset_selection=[dg.AssetKey(asset) for asset in retrained_assets(observable=observable)],
+            asset_selection=[
+                dg.AssetKey.from_user_string(asset)
+                for asset in retrained_assets(observable=observable, systems=systems)
+            ],
             tags={"nba_ml/left_out": f"{', '.join(EVALUATION_ASSETS)}: {before[0]} has no model to predict with"},
         )
 

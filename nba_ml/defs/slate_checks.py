@@ -108,7 +108,7 @@ def build(days: dg.DailyPartitionsDefinition, limits: Thresholds) -> dg.AssetChe
                 f"No slate of {day} is kept, so there is nothing to check: `nba-ml slate predict --date {day}` makes "
                 "one. A check that could not run has not passed."
             )
-        scene = scene_of(month_of(day), limits, store, artifact_root, [])
+        scene = scene_of(ASSET, month_of(day), limits, store, artifact_root, [])
         selected = {key.name for key in context.selected_asset_check_keys}
         for check in rules:
             if check.name in selected:

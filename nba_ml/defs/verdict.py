@@ -13,6 +13,7 @@ import dagster as dg
 
 from nba_ml.checks.check import Check
 from nba_ml.checks.registry import blocking_checks
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.internals import (
     DATA_VERSION_TAG,
@@ -53,11 +54,12 @@ def gather_verdict(
 
 def _lineage(month: str, record: ModelRecord) -> Mapping[str, Mapping[str, str]]:
     """Asset -> month -> the digest that the model was made from."""
+    asset = SYSTEMS[record.system_id].asset
     return {
-        "feature_store_snapshot": {ref.month: ref.digest for ref in record.split.snapshots},
-        "train_split": {month: record.split.digest},
-        "xgboost_model": {month: record.model_sha256},
-        "model_metadata": {month: record.digest},
+        asset("feature_store_snapshot"): {ref.month: ref.digest for ref in record.split.snapshots},
+        asset("train_split"): {month: record.split.digest},
+        asset("xgboost_model"): {month: record.model_sha256},
+        asset("model_metadata"): {month: record.digest},
     }
 
 
@@ -66,7 +68,10 @@ def _verdicts(
 ) -> Iterator[CheckVerdict]:
     months = sorted(digests)
     versions = instance.event_log_storage.get_latest_tags_by_partition(
-        dg.AssetKey(asset), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG], asset_partitions=months
+        dg.AssetKey.from_user_string(asset),
+        DagsterEventType.ASSET_MATERIALIZATION,
+        [DATA_VERSION_TAG],
+        asset_partitions=months,
     )
     checks = blocking_checks(asset, limits)
     evaluations = latest_evaluations(instance, checks, months)
@@ -96,7 +101,7 @@ def latest_evaluations(
     if not checks:
         return {}
     storage = instance.event_log_storage
-    keys = {dg.AssetCheckKey(dg.AssetKey(check.asset), check.name): check for check in checks}
+    keys = {dg.AssetCheckKey(dg.AssetKey.from_user_string(check.asset), check.name): check for check in checks}
     fresh = {
         (info.check_key, info.partition_key)
         for info in storage.get_asset_check_partition_info(list(keys), partition_keys=list(months))

@@ -102,8 +102,17 @@ def grade_systems(predictions: pa.Table, snapshot: Snapshot, version: FeatureVer
         tables.append(grade_rows(MonthPredictions.of(one, None), snapshot, version))
     if not tables:
         return ShadowGrades(grade_rows(MonthPredictions.of(predictions, None), snapshot, version), ())
-    common = _common_rows(tables)
-    return ShadowGrades(pa.concat_tables(tables), tuple(_grade(each, common[0]) for each in common if each.num_rows))
+    return ShadowGrades(pa.concat_tables(tables), compare_graded(tables))
+
+
+def compare_graded(tables: Sequence[pa.Table]) -> tuple[SystemGrade, ...]:
+    """Each system's grade on the rows that all of them predicted, relative to the first.
+
+    Args:
+        tables: `tables.PREDICTION_GRADES` of one system each.
+    """
+    common = _common_rows(tables) if tables else []
+    return tuple(_grade(each, common[0]) for each in common if each.num_rows)
 
 
 def _common_rows(tables: Sequence[pa.Table]) -> list[pa.Table]:

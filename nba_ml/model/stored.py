@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter
 
 from nba_ml.contract.errors import StaleInputError
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.model.challengers import ChallengerReport
 from nba_ml.model.record import ModelRecord, TrainingReport
 from nba_ml.model.values import DescribedModel, TrainedModel
@@ -47,7 +48,9 @@ def measured_booster(months: MonthStore, record: ModelRecord) -> bytes | None:
     None if the store does not have it intact: another store trained the model, or a version that did not keep it.
     """
     try:
-        return _booster(record.measured_sha256, Parts(months.objects, MODEL.name, record.newest_month))
+        return _booster(
+            record.measured_sha256, Parts(months.objects, MODEL.of(SYSTEMS[record.system_id]).name, record.newest_month)
+        )
     except StaleInputError:
         return None
 

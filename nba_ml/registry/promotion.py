@@ -12,12 +12,12 @@ import pyarrow as pa
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
-from nba_ml.contract.systems import XGBOOST_V1
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.text import printable
 from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
-from nba_ml.registry.channel import Channel, Evidence
+from nba_ml.registry.channel import Channel, Evidence, read_channel
 from nba_ml.registry.external import CONDITIONS, require_one_waiver
 from nba_ml.registry.production import beating, compare_production
 from nba_ml.registry.promotion_rules import (
@@ -86,7 +86,7 @@ def promote(
 
     Args:
         at: the current time, with its time zone.
-        model_id: None is the latest published model.
+        model_id: None is the latest published model of the system that serves, of xgboost_v1 without a champion.
         reason: a person's reason for naming a model. The model may then be older than the champion or set aside.
         waived: further conditions to waive (`registry.promotion_rules.WAIVABLE`, and one of those of
             `registry.external`); requires a reason.
@@ -105,7 +105,7 @@ def promote(
     waivers = (*waived, *(WAIVED_BY_NAMING if model_id and reason else ()))
     start = from_serial if reason is None else starting_serial(context.objects, from_serial)
     candidate = load_system(
-        context.objects, find_model(context.objects, model_id or latest_published(context)), context.threads
+        context.objects, find_model(context.objects, model_id or _latest_of_the_serving(context)), context.threads
     )
     model = find_model(context.objects, candidate.version)
     if model.manifest_sha256 is None:
@@ -163,23 +163,32 @@ def _require_waivable(waived: Sequence[str]) -> None:
     require_one_waiver(waived)
 
 
-def latest_published(context: ReleaseContext) -> str:
-    """The id of the newest month's published model; if there are several, the one named by the asset `gcs_artifact`.
+def serving_system(present: Channel | None, otherwise: System = XGBOOST_V1) -> System:
+    """The system whose latest model is proposed: the champion's, if it is one that is trained here."""
+    return SYSTEMS.get(present.champion.system_id, otherwise) if present else otherwise
+
+
+def _latest_of_the_serving(context: ReleaseContext) -> str:
+    return latest_published(context, serving_system(read_channel(context.objects)))
+
+
+def latest_published(context: ReleaseContext, system: System = XGBOOST_V1) -> str:
+    """The id of a system's newest published model; if its month has several, the one that `gcs_artifact` names.
 
     Raises:
         ReleaseError: no model is published, or it is not known which of several to take.
     """
-    ids = list_published(context.objects)
+    ids = list_published(context.objects, system)
     if not ids:
         raise ReleaseError(
-            f"No model is published in {context.objects.uri(XGBOOST_V1.id)}. Run `nba-ml run` to train, check and "
+            f"No model is published in {context.objects.uri(system.id)}. Run `nba-ml run` to train, check and "
             "publish one."
         )
     newest = max(_month_in(each) for each in ids)
     of_month = [each for each in ids if _month_in(each) == newest]
     if len(of_month) == 1:
         return of_month[0]
-    artifact = context.months.load(ARTIFACT, f"{newest[:4]}-{newest[4:]}")
+    artifact = context.months.load(ARTIFACT.of(system), f"{newest[:4]}-{newest[4:]}")
     if artifact is not None and artifact.model_id in of_month:
         return artifact.model_id
     raise ReleaseError(

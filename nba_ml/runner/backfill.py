@@ -17,6 +17,7 @@ from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, PID_TAG
 from nba_ml.contract.errors import NbaMlError
+from nba_ml.contract.systems import XGBOOST_V1, System, system_of_asset
 from nba_ml.defs.event_log import StepFailure, step_failure
 from nba_ml.defs.internals import make_new_run_id
 from nba_ml.machine import command_line
@@ -32,7 +33,6 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Dagster's log goes to its own storage, where the UI shows it; the terminal shows the progress."""
 
 
-PUBLISHER = ARTIFACT.name
 REPORT = "walk_forward"
 
 
@@ -56,23 +56,37 @@ class MonthResult:
 
 @dataclass
 class Backfill:
-    """Runs what the planner finds out of date. `overrides` go to the publisher."""
+    """Runs what the planner finds out of date. `overrides` go to the publisher.
+
+    `systems` are those of the graph; the planner has one of them.
+    """
 
     planner: Planner
     overrides: Sequence[Override] = ()
+    systems: Sequence[System] = (XGBOOST_V1,)
     _jobs: dict[tuple[str, ...], dg.JobDefinition] = field(default_factory=dict)
+
+    def of(self, system: System) -> Backfill:
+        """The same home, for another system's chain."""
+        mine = [each for each in self.overrides if system_of_asset(each.check) == system]
+        return replace(self, planner=replace(self.planner, system=system), overrides=mine)
 
     def run(
         self, months: Sequence[str], assets: Sequence[str], *, only_missing: bool, grade_where_possible: bool = False
     ) -> Iterator[MonthResult]:
-        """Run the assets of each month, in order, yielding after each; stops after the first month that failed.
+        """Run these assets of the system's chain, by their plain names, for each month, in order.
+
+        Yields after each month, and stops after the first that failed.
 
         A refused model does not stop it: later months have more data, and their own verdict. With
         `grade_where_possible` a month is not graded if the month before has no model; otherwise that is a failure.
         """
+        system = self.planner.system
+        assets = [system.asset(asset) for asset in assets]
+        graded = tuple(map(system.asset, EVALUATION_ASSETS))
         unjudged = self.planner.unjudged(months, assets) if only_missing else set()
         for month in months:
-            left_out = EVALUATION_ASSETS if grade_where_possible and not self.planner.can_grade(month) else ()
+            left_out = graded if grade_where_possible and not self.planner.can_grade(month) else ()
             here = tuple(asset for asset in self.planner.chain if asset in assets and asset not in left_out)
             needed = self.planner.out_of_date(month, here) if only_missing else here
             before = MonthResult(month, ())
@@ -87,7 +101,7 @@ class Backfill:
                 self.check(month, again)
             refused = self._refused_before(month, needed) if only_missing else None
             if refused:
-                needed = tuple(asset for asset in needed if asset != PUBLISHER)
+                needed = tuple(asset for asset in needed if asset != self._publisher)
             result = self.run_month(month, needed) if needed else before
             if needed and before.assets:
                 result = replace(
@@ -106,15 +120,17 @@ class Backfill:
         """
         if assets not in self._jobs:
             full_job = self.planner.defs.resolve_implicit_global_asset_job_def()
-            self._jobs[assets] = full_job.get_subset(asset_selection=frozenset(dg.AssetKey(a) for a in assets))
+            self._jobs[assets] = full_job.get_subset(
+                asset_selection=frozenset(map(dg.AssetKey.from_user_string, assets))
+            )
         result = execute(self._jobs[assets], self.planner.instance, month, assets, self._config(assets))
         made = (e.step_materialization_data.materialization for e in result.get_asset_materialization_events())
         failures = {failure.step: failure for failure in step_failures(result)}
         self.planner.remember(
             month, assets, {event.asset_key.to_user_string(): event for event in made} if result.success else {}
         )
-        refused = self._refused_now(month) if result.success and PUBLISHER in assets else None
-        named = {f"{PUBLISHER}.{PUBLISHED}", *(check.key for check in refused.checks)} if refused else set()
+        refused = self._refused_now(month) if result.success and self._publisher in assets else None
+        named = {f"{self._publisher}.{PUBLISHED}", *(check.key for check in refused.checks)} if refused else set()
         failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
         stopping = {check.key for check in all_checks() if check.stops_run}
         stopped = [
@@ -147,20 +163,29 @@ class Backfill:
         """Run every check of the assets on what is materialised, in a Dagster run that materialises nothing."""
         return execute(checks_job(self.planner.defs, assets), self.planner.instance, month)
 
+    @property
+    def _publisher(self) -> str:
+        return ARTIFACT.of(self.planner.system).name
+
     def _refused_now(self, month: str) -> Refusal | None:
         """Why the run that has just ended published nothing; None if it published, or there is no model yet."""
-        artifact = self.planner.store.load(ARTIFACT, month)
+        artifact = self.planner.store.load(ARTIFACT.of(self.planner.system), month)
         return artifact.refused if artifact else None
 
     def _refused_before(self, month: str, needed: tuple[str, ...]) -> Refusal | None:
         """Why this same model was not published before, if nothing upstream of it is to be made again."""
-        settled = PUBLISHER in needed and not self.overrides and set(needed) <= {PUBLISHER, *EVALUATION_ASSETS}
+        allowed = {self._publisher, *map(self.planner.system.asset, EVALUATION_ASSETS)}
+        settled = self._publisher in needed and not self.overrides and set(needed) <= allowed
         return self.planner.refusal(month) if settled else None
 
     def _config(self, assets: tuple[str, ...]) -> dict[str, Any]:
-        if PUBLISHER not in assets or not self.overrides:
+        if self._publisher not in assets or not self.overrides:
             return {}
-        return {PUBLISHER: {"config": {"overrides": [override.model_dump() for override in self.overrides]}}}
+        return {
+            self._publisher.replace("/", "__"): {
+                "config": {"overrides": [override.model_dump() for override in self.overrides]}
+            }
+        }
 
 
 def checks_job(defs: dg.Definitions, assets: Collection[str]) -> dg.JobDefinition:
@@ -168,9 +193,9 @@ def checks_job(defs: dg.Definitions, assets: Collection[str]) -> dg.JobDefinitio
     checks = [check for check in all_checks() if check.asset in assets]
     # First the assets: in a job that also has assets by the day, the checks of a month have no month.
     monthly = defs.resolve_implicit_global_asset_job_def().get_subset(
-        asset_selection=frozenset(dg.AssetKey(check.asset) for check in checks)
+        asset_selection=frozenset(dg.AssetKey.from_user_string(check.asset) for check in checks)
     )
-    keys = frozenset(dg.AssetCheckKey(dg.AssetKey(check.asset), check.name) for check in checks)
+    keys = frozenset(dg.AssetCheckKey(dg.AssetKey.from_user_string(check.asset), check.name) for check in checks)
     return monthly.get_subset(asset_selection=frozenset(), asset_check_selection=keys)
 
 
@@ -198,7 +223,7 @@ def execute(
                 partition_key=month,
                 run_config={**_QUIET, "ops": ops or {}},
                 raise_on_error=False,
-                asset_selection=[dg.AssetKey(asset) for asset in assets],
+                asset_selection=[dg.AssetKey.from_user_string(asset) for asset in assets],
                 tags={PID_TAG: str(os.getpid()), COMMAND_TAG: command_line()},
             )
         except BaseException as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import dagster as dg
 
@@ -19,6 +20,7 @@ from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.lineage import inputs_digest
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.defs.assets.recording import digests_of
@@ -33,7 +35,7 @@ from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
-from nba_ml.storage.months import MonthStore
+from nba_ml.storage.months import MonthStore, StoredAsset
 from nba_ml.storage.objects import ObjectStore
 
 
@@ -47,7 +49,7 @@ class Materialised:
 
 @dataclass
 class Planner:
-    """The graph, and the state of earlier materialisations.
+    """One system's chain in the graph, and the state of earlier materialisations.
 
     `source` is the embedded source; None where the feature store is BigQuery, whose tables are observed through
     `month_rows`. `limits` are those of the checks.
@@ -61,23 +63,26 @@ class Planner:
     source: EmbeddedFeatureSource | None
     months: Sequence[str]
     limits: Thresholds
-    _state: dict[str, dict[str, Materialised]] = field(default_factory=dict)
-    _unverified: set[tuple[str, str]] = field(default_factory=set)
+    system: System = XGBOOST_V1
+    _state: dict[str, dict[str, Materialised]] = field(default_factory=dict, init=False)
+    _unverified: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._graph = self.defs.resolve_asset_graph()
         names = set(self.store.objects.names(""))
         for asset in self.chain:
             self._state[asset] = self._completed(asset, names)
-        self._unverified = {(asset, month) for asset in (MODEL.name, ARTIFACT.name) for month in self._state[asset]}
+        self._unverified = {
+            (asset, month) for asset in (self._name(MODEL), self._name(ARTIFACT)) for month in self._state[asset]
+        }
         if self.source is None:
             self.observe()
 
     @property
     def chain(self) -> tuple[str, ...]:
         """The partitioned assets that are made here, in order: not those that are only observed."""
-        every = (*MONTHLY_ASSETS, *ON_REQUEST)
-        return tuple(asset for asset in every if self._graph.get(dg.AssetKey(asset)).is_materializable)
+        every = map(self.system.asset, (*MONTHLY_ASSETS, *ON_REQUEST))
+        return tuple(asset for asset in every if self._node(asset).is_materializable)
 
     @property
     def last_month(self) -> str:
@@ -108,14 +113,15 @@ class Planner:
 
         Then nothing downstream of it is out of date. Empty if this cannot save work.
         """
-        first = tuple(asset for asset in needed if asset in (SUMMARY, FEATURES, SNAPSHOT.name))
-        worth_it = SNAPSHOT.name in first and len(first) < len(needed) and month in self._state[SNAPSHOT.name]
+        snapshot = self._name(SNAPSHOT)
+        first = tuple(asset for asset in needed if asset in (SUMMARY, self.system.asset(FEATURES), snapshot))
+        worth_it = snapshot in first and len(first) < len(needed) and month in self._state[snapshot]
         return first if worth_it else ()
 
     def can_grade(self, month: str) -> bool:
         """Whether the month before, if there is one, has a model to predict this month with."""
         before = [m for m in self.months if m < month]
-        return not before or self._materialised(MODEL.name, before[-1]) is not None
+        return not before or self._materialised(self._name(MODEL), before[-1]) is not None
 
     def unjudged(self, months: Sequence[str], assets: Collection[str]) -> set[tuple[str, str]]:
         """(asset, month) of those whose latest materialisation lacks a check result under the current thresholds."""
@@ -138,7 +144,7 @@ class Planner:
 
         Every check has a result on exactly these bytes and one failed, so a new attempt would be refused again.
         """
-        described = self.store.load(METADATA, month)
+        described = self.store.load(METADATA.of(self.system), month)
         if described is None or described.record is None:
             return None
         verdict = gather_verdict(self.instance, month, described.record, self.limits)
@@ -152,7 +158,7 @@ class Planner:
             self._state[asset].pop(month, None)
             self._unverified.discard((asset, month))
         for asset, event in made.items():
-            if asset != ARTIFACT.name or NOT_PUBLISHED not in event.metadata:
+            if asset != self._name(ARTIFACT) or NOT_PUBLISHED not in event.metadata:
                 self._state[asset][month] = Materialised(*digests_of(event))
 
     def _completed(self, asset: str, names: Collection[str]) -> dict[str, Materialised]:
@@ -180,9 +186,9 @@ class Planner:
     def _intact(self, asset: str, month: str) -> bool:
         """Whether all that the value refers to is in its place: the booster, or the published objects."""
         try:
-            if asset == MODEL.name:
-                return self.store.load(MODEL, month) is not None
-            artifact = self.store.load(ARTIFACT, month)
+            if asset == self._name(MODEL):
+                return self.store.load(MODEL.of(self.system), month) is not None
+            artifact = self.store.load(ARTIFACT.of(self.system), month)
         except StaleInputError:
             return False  # missing or damaged: made again, as the error asks
         if artifact is None or artifact.refused is not None:
@@ -199,7 +205,7 @@ class Planner:
         stopping = {check.name: check.stops_run for check in all_checks() if check.asset == asset}
         if not stopping:
             return set(self.months)
-        keys = [dg.AssetCheckKey(dg.AssetKey(asset), name) for name in stopping]
+        keys = [dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), name) for name in stopping]
         seen: dict[str, set[str]] = {}
         for info in self.instance.event_log_storage.get_asset_check_partition_info(keys):
             fresh = info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
@@ -209,6 +215,12 @@ class Planner:
                 seen.setdefault(info.partition_key, set()).add(name)
         return {month for month, names in seen.items() if names == set(stopping)}
 
+    def _name(self, asset: StoredAsset[Any]) -> str:
+        return asset.of(self.system).name
+
+    def _node(self, asset: str) -> Any:
+        return self._graph.get(dg.AssetKey.from_user_string(asset))
+
     def _inputs(self, asset: str, month: str) -> str | None:
         """The inputs digest that a new materialisation would have; None if an input is missing."""
         inputs: dict[str, dict[str, str]] = {}
@@ -217,13 +229,11 @@ class Planner:
             if len(found) < len(needed):
                 return None
             inputs[name] = found
-        return inputs_digest(
-            self._graph.get(dg.AssetKey(asset)).code_version or "", inputs, self._outside(asset, month)
-        )
+        return inputs_digest(self._node(asset).code_version or "", inputs, self._outside(asset, month))
 
     def _parents(self, asset: str, month: str) -> dict[str, list[str]]:
         """What the asset's month is made from: asset -> months."""
-        node = self._graph.get(dg.AssetKey(asset))
+        node = self._node(asset)
         return {
             parent.to_user_string(): months_read(history_of(node.assets_def, parent), month, self.months)
             for parent in node.parent_keys
@@ -231,7 +241,7 @@ class Planner:
 
     def _outside(self, asset: str, month: str) -> Mapping[str, str]:
         """What the asset reads from outside the graph, as it is now."""
-        match asset:
+        match asset.removeprefix(self.system.prefix):
             case "player_game_summary" if self.source is not None:
                 return {"source": self.source.fingerprint(month)}
             case "ml_feature_store_v2" if self.source is not None:

@@ -67,5 +67,7 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
             source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
             months=month_keys(partitions_of(settings)),
             limits=settings.thresholds,
-        )
+            system=settings.systems[0],
+        ),
+        systems=settings.systems,
     )

@@ -17,6 +17,7 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
 from nba_ml.contract.season import month_bounds, month_of
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.feature_rows import KEY
 from nba_ml.data.progress import (
     EmptyMonth,
@@ -54,7 +55,7 @@ class BigQueryFeatureSource(MonthRowsSource):
     summary_table: str
     versions: tuple[str, ...] = (V2_33FEATURES.name,)
 
-    def read(self, month: str) -> tuple[MonthRows, Inputs]:
+    def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:  # noqa: ARG002 (the only one)
         """One query: feature rows with their results, and results that have no feature row.
 
         Raises:

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data import stored
 from nba_ml.data.feature_rows import KEY
 from nba_ml.data.lines import FeatureMonth
@@ -30,8 +30,8 @@ class MonthRowsSource(ABC):
     """A month's feature rows with their results, and the versions of the two tables that they came from."""
 
     @abstractmethod
-    def read(self, month: str) -> tuple[MonthRows, Inputs]:
-        """The month's rows, and asset -> month -> data version of what was read.
+    def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:
+        """The month's rows with the features of a system, and asset -> month -> data version of what was read.
 
         Raises:
             NbaMlError: the month is missing or cannot be read.
@@ -59,12 +59,12 @@ class StoredMonthRows(MonthRowsSource):
 
     root: str
 
-    def read(self, month: str) -> tuple[MonthRows, Inputs]:
-        store = MonthStore(open_objects(self.root))
-        summary, features = (store.require(each, [month])[month] for each in (stored.SUMMARY, stored.FEATURES))
+    def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:
+        store, kept = MonthStore(open_objects(self.root)), stored.FEATURES.of(system)
+        summary, features = (store.require(each, [month])[month] for each in (stored.SUMMARY, kept))
         lines = features.lines if isinstance(features, FeatureMonth) else None
-        rows = MonthRows.of_tables(features.table, summary.table, V2_33FEATURES, lines)
-        return rows, {SUMMARY: {month: summary.digest}, FEATURES: {month: features.digest}}
+        rows = MonthRows.of_tables(features.table, summary.table, system.features, lines)
+        return rows, {SUMMARY: {month: summary.digest}, kept.name: {month: features.digest}}
 
     def progress(
         self,

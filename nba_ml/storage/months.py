@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 import pyarrow as pa
@@ -20,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from nba_ml.contract.digest import HasDigest, bytes_digest
 from nba_ml.contract.errors import MissingMonthsError, StaleInputError
+from nba_ml.contract.systems import System
 from nba_ml.storage.objects import ObjectStore
 from nba_ml.storage.parquet import parquet_schema, read_parquet, write_sealed_parquet
 
@@ -39,6 +40,10 @@ class StoredAsset(Generic[Value]):
     to_bytes: Callable[[Value, Parts], bytes]
     from_bytes: Callable[[bytes, Parts, Sequence[str] | None], Value]
     tabular: bool = False
+
+    def of(self, system: System) -> StoredAsset[Value]:
+        """The same asset in a system's chain."""
+        return replace(self, name=system.asset(self.name))
 
     def file(self, month: str) -> str:
         """The name of a month's value in the store."""

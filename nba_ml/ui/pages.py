@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nba_ml.contract.errors import NbaMlError
 from nba_ml.contract.season import parse_month
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1
 from nba_ml.evaluation.report.addresses import PICTURES, ROOT, WALK_FORWARD, WALK_FORWARD_FILES
 from nba_ml.evaluation.report.card import Card, card_of
 from nba_ml.evaluation.report.charts import charts_of
@@ -60,8 +61,11 @@ def _application(store: MonthStore) -> Starlette:
 
     return Starlette(
         routes=[
-            Route(f"{ROOT}/models/{{month}}/card", _answering(card)),
-            Route(f"{ROOT}/models/{{month}}/{{name}}.svg", _answering(picture)),
+            *(
+                Route(f"{ROOT}/models/{system}{path}", _answering(view))
+                for system in ("", "{system}/")
+                for path, view in (("{month}/card", card), ("{month}/{name}.svg", picture))
+            ),
             Route(f"{ROOT}/{WALK_FORWARD}/{{name}}", _answering(walk_forward)),
         ]
     )
@@ -87,7 +91,10 @@ def _card(store: MonthStore, request: Request) -> Card:
         parse_month(month)
     except NbaMlError as error:
         raise _NothingThereError(str(error)) from error
-    card = card_of(store, month)
+    system = SYSTEMS.get(request.path_params.get("system", XGBOOST_V1.id))
+    if system is None:
+        raise _NothingThereError(f"There is no such system. The systems are {', '.join(SYSTEMS)}.")
+    card = card_of(store, month, system)
     if card is None:
         raise _NothingThereError(f"There is no model of {month} in the store. Materialise model_metadata of {month}.")
     return card

@@ -36,7 +36,7 @@ BLOCKING_SECONDS, WALK_SECONDS = 5.0, 60.0
 def check_seconds(store: Store, artifacts: ArtifactRoot, months: list[str]) -> dict[str, float]:
     """Seconds of the checks of the last month by what a failure does; values are loaded beforehand."""
     limits = Thresholds()
-    scene = scene_of(months[-1], limits, store, artifacts, months)
+    scene = scene_of("predictions", months[-1], limits, store, artifacts, months)
     spent: defaultdict[str, float] = defaultdict(float)
     for check in all_checks(limits):
         value = store.months().load(STORED[check.asset], scene.month)

@@ -23,6 +23,7 @@ from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.lineage import Inputs
 from nba_ml.contract.season import season_months
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.table_digest import DigestedTable, table_digest
@@ -395,7 +396,7 @@ class Tables(MonthRowsSource):
     played: int
     covered: int
 
-    def read(self, month: str) -> tuple[MonthRows, Inputs]:
+    def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:
         raise NotImplementedError(month)
 
     def progress(

@@ -12,6 +12,7 @@ import pytest
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import Inputs
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.defs.assets import backfill_progress, external, feature_store_snapshot
@@ -38,7 +39,7 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 class Billed(MonthRowsSource):
     """Real rows. Each call is a query with a bill, as `BigQueryConnection` reports it."""
 
-    def read(self, month: str) -> tuple[MonthRows, Inputs]:
+    def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:  # noqa: ARG002 (as the interface has it)
         record_job(JobCost("job-1", "month-rows", BILLED, 2.5))
         return MonthRows.of_tables(features_of(month), summary_of(month), V2_33FEATURES), {}
 

@@ -262,7 +262,7 @@ def test_the_lineage_of_a_snapshot_has_all_its_columns() -> None:
     """Guards the lineage: each source column exists in its table; another system's features are not made up."""
     schemas = {SUMMARY: PLAYER_GAME_SUMMARY.names, FEATURES: ML_FEATURE_STORE_V2.names}
     for columns in (BOX_SCORE_COLUMNS, {}):
-        found = feature_lineage(V2_33FEATURES, columns).deps_by_column
+        found = feature_lineage(V2_33FEATURES, columns, FEATURES).deps_by_column
         assert set(found) == {*snapshot_schema(V2_33FEATURES).names} - {"feature_quality_score"}
         for name, deps in found.items():
             assert deps

@@ -10,7 +10,7 @@ import pytest
 from nba_ml.contract.errors import MissingMonthsError
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.defs.io_manager import MonthStoreIOManager
-from nba_ml.defs.partitions import History, reads_history, season_months
+from nba_ml.defs.partitions import History, reads, season_months
 from nba_ml_tests.conftest import snapshot_of
 
 ASSET = "feature_store_snapshot"
@@ -39,7 +39,7 @@ def load(manager: MonthStoreIOManager, month: str, given: dg.AssetIn | None = No
         return manager.load_input(context)
 
 
-SO_FAR = reads_history(History.SO_FAR)
+SO_FAR = reads("feature_store_snapshot", History.SO_FAR)
 
 
 def test_one_month_is_handed_over_as_it_is(manager: MonthStoreIOManager) -> None:
@@ -64,8 +64,8 @@ def test_a_window_is_a_dict_even_of_one_month(manager: MonthStoreIOManager, last
 def test_the_month_before_the_first_is_an_empty_dict(manager: MonthStoreIOManager) -> None:
     """Guards the first month, before which no model was trained: an error there, or a model of its own month."""
     save(manager, "2021-10", "2021-11")
-    assert load(manager, "2021-10", reads_history(History.BEFORE)) == {}
-    value = load(manager, "2021-11", reads_history(History.BEFORE))
+    assert load(manager, "2021-10", reads("feature_store_snapshot", History.BEFORE)) == {}
+    value = load(manager, "2021-11", reads("feature_store_snapshot", History.BEFORE))
     assert isinstance(value, dict)
     assert list(value) == ["2021-10"]
 
@@ -73,7 +73,7 @@ def test_the_month_before_the_first_is_an_empty_dict(manager: MonthStoreIOManage
 def test_only_the_wanted_columns_are_read(manager: MonthStoreIOManager) -> None:
     """Guards against a split that reads 33 features of every month to look at dates."""
     save(manager, "2021-10", "2021-11")
-    value = load(manager, "2021-11", reads_history(History.SO_FAR, "game_date"))
+    value = load(manager, "2021-11", reads("feature_store_snapshot", History.SO_FAR, "game_date"))
     assert isinstance(value, dict)
     assert {tuple(snapshot.table.column_names) for snapshot in value.values()} == {("game_date",)}
 

@@ -3,8 +3,11 @@
 `build_assets` makes fresh definitions over given months, so that a test can have its own.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets import (
     backfill_progress,
@@ -31,31 +34,40 @@ from nba_ml.defs.assets.external import build_external
 def build_assets(
     months: dg.MonthlyPartitionsDefinition,
     limits: Thresholds,
+    systems: Sequence[System] = (XGBOOST_V1,),
     *,
     external_feature_store: bool = False,
     scheduled: bool = False,
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
-    """All assets, partitioned by the given months; `limits` are those of the checks that the publisher demands.
+    """All assets of the systems, partitioned by the given months.
+
+    `limits` are those of the checks that the publisher demands.
 
     With `external_feature_store` the two assets of that group are observed, not computed, and there is also
     `platform_grades`. `scheduled` is as in `slate_predictions.days_of`.
     """
-    training = (train_split, xgboost_model, model_metadata)
-    feature_store = (
-        build_external(months)
-        if external_feature_store
-        else [player_game_summary.build(months), ml_feature_store_v2.build(months)]
-    )
+    first = systems[0]
     return [
-        *feature_store,
+        *(build_external(months) if external_feature_store else [player_game_summary.build(months)]),
+        *(each for system in systems for each in _chain(months, limits, system, external=external_feature_store)),
         backfill_progress.build(months),
-        feature_store_snapshot.build(months, external=external_feature_store),
-        *(module.build(months) for module in training),
-        gcs_artifact.build(months, limits),
-        *(module.build(months) for module in (predictions, prediction_grades, challengers, walk_forward)),
-        champion.build(limits),
-        rollout.build(limits),
-        slate_predictions.build(months, scheduled=scheduled),
-        slate_grades.build(months),
+        walk_forward.build(months, systems),
+        champion.build(limits, systems),
+        rollout.build(limits, systems),
+        slate_predictions.build(months, first, scheduled=scheduled),
+        slate_grades.build(months, first),
         *([platform_grades.build(months)] if external_feature_store else []),
+    ]
+
+
+def _chain(
+    months: dg.MonthlyPartitionsDefinition, limits: Thresholds, system: System, *, external: bool
+) -> list[dg.AssetsDefinition]:
+    """A system's own assets: from its features to its published models and their grades."""
+    return [
+        *([] if external else [ml_feature_store_v2.build(months, system)]),
+        feature_store_snapshot.build(months, system, external=external),
+        *(module.build(months, system) for module in (train_split, xgboost_model, model_metadata)),
+        gcs_artifact.build(months, system, limits),
+        *(module.build(months, system) for module in (predictions, prediction_grades, challengers)),
     ]

@@ -5,11 +5,11 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
 from nba_ml.model.challengers import ChallengerReport, measure_challengers
@@ -20,14 +20,21 @@ from nba_ml.model.values import TrainedModel
 CODE_VERSION = "1"
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
+    splits, models, snapshots = map(system.asset, ("train_split", "xgboost_model", "feature_store_snapshot"))
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset("challengers")),
         partitions_def=months,
-        group_name="evaluation",
+        group_name=system.group("evaluation"),
         kinds={"json"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={"feature_store_snapshot": reads_history(History.SO_FAR)},
+        ins={
+            "train_split": reads(splits),
+            "xgboost_model": reads(models),
+            "feature_store_snapshot": reads(snapshots, History.SO_FAR),
+        },
     )
     @fails_with_its_reason
     def challengers(
@@ -46,20 +53,20 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
             report = ChallengerReport(results={})
         else:
             tables = {month: snapshot.table for month, snapshot in feature_store_snapshot.items()}
-            samples = gather(tables, train_split, V2_33FEATURES)
+            samples = gather(tables, train_split, system.features)
             # Not the booster that is shipped: it has seen the validation rows, and they have not.
             sides = train_split.sides()
             train, stopping = (samples.between(sides[n].first, sides[n].last) for n in ("train", "early_stopping"))
             parameters = xgboost_model.report.parameters
-            fitted = fit(train, stopping, parameters, V2_33FEATURES, compute.threads)
-            report = measure_challengers(samples, train_split, fitted.booster, V2_33FEATURES, compute.threads)
+            fitted = fit(train, stopping, parameters, system.features, compute.threads)
+            report = measure_challengers(samples, train_split, fitted.booster, system.features, compute.threads)
         return recorded(
             report,
             code_version=CODE_VERSION,
             inputs={
-                "train_split": {context.partition_key: train_split.digest},
-                "xgboost_model": {context.partition_key: xgboost_model.digest},
-                "feature_store_snapshot": digests(feature_store_snapshot),
+                splits: {context.partition_key: train_split.digest},
+                models: {context.partition_key: xgboost_model.digest},
+                snapshots: digests(feature_store_snapshot),
             },
             metadata={
                 **{f"{name}_mae": result.metrics.mae for name, result in report.results.items()},

@@ -7,8 +7,10 @@ import dagster as dg
 from pydantic import Field
 
 from nba_ml.checks.registry import OVERRIDABLE
+from nba_ml.contract.systems import System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.defs.partitions import reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.refusals import (
     MODEL_ID,
@@ -55,13 +57,17 @@ class PublicationConfig(dg.Config):
     )
 
 
-def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefinition:
+def build(months: dg.PartitionsDefinition, system: System, limits: Thresholds) -> dg.AssetsDefinition:
+    records = system.asset("model_metadata")
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset("gcs_artifact")),
         partitions_def=months,
-        group_name="training",
+        group_name=system.group("training"),
         kinds={"googlecloud"},
         owners=OWNERS,
         code_version=CODE_VERSION,
+        ins={"model_metadata": reads(records)},
     )
     @fails_with_its_reason
     def gcs_artifact(
@@ -88,19 +94,23 @@ def build(months: dg.PartitionsDefinition, limits: Thresholds) -> dg.AssetsDefin
                 refusal = refusal_of(context.instance, context.partition_key, record.model_id, verdict, limits)
                 artifact, facts = Artifact(refused=refusal), refusal_metadata(refusal)
             else:
-                trained = store.months().load(MODEL, context.partition_key)
+                trained = store.months().load(MODEL.of(system), context.partition_key)
                 card = Card(record, trained.report.diagnosis if trained else None, verdict)
                 documents = {"model_card.md": card.markdown().encode(), "model_card.html": card.html().encode()}
                 bundle = Bundle(record.model_id, booster, record.to_bytes(), verdict, documents)
                 done = publish(artifact_root.objects(), bundle)
                 artifact, facts = _published(done, verdict)
-                report_superseded(context.run, context.instance, context.partition_key, limits, store, artifact_root)
-            earlier = {m: why for m, why in refused_months(context.instance).items() if m < context.partition_key}
+                report_superseded(
+                    context.run, context.instance, context.partition_key, limits, store, artifact_root, system
+                )
+            earlier = {
+                m: why for m, why in refused_months(context.instance, system).items() if m < context.partition_key
+            }
             facts |= refused_table(earlier)
         return recorded(
             artifact,
             code_version=CODE_VERSION,
-            inputs={"model_metadata": {context.partition_key: model_metadata.digest}},
+            inputs={records: {context.partition_key: model_metadata.digest}},
             metadata=facts,
         )
 

@@ -7,17 +7,19 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES
+from nba_ml.contract.features import NOT_IN_BOX_SCORES
 from nba_ml.contract.season import month_bounds
+from nba_ml.contract.systems import System
 from nba_ml.data.features import compute_features, features_code_digest, match_lines
 from nba_ml.data.lines import FeatureMonth, LineCounts
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
-from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
 from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.sources.month_rows import FEATURES
 
 CODE_VERSION = f"1-{features_code_digest()[:12]}"
 """Follows the SQL and the contract: an edited query makes every month out of date."""
@@ -25,17 +27,21 @@ CODE_VERSION = f"1-{features_code_digest()[:12]}"
 _WRITTEN_AT = ("created_at", "updated_at")
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
+    version = system.features
+    absent = [name for name in NOT_IN_BOX_SCORES if name in version.names]
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset(FEATURES)),
         partitions_def=months,
-        group_name="feature_store",
+        group_name=system.group("feature_store"),
         kinds={"duckdb"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={"player_game_summary": reads_history(History.SO_FAR)},
+        ins={"player_game_summary": reads("player_game_summary", History.SO_FAR)},
         metadata={"dagster/column_schema": column_schema(ML_FEATURE_STORE_V2)},
-        description=f"The feature store: {V2_33FEATURES.count} features per player-game (`{V2_33FEATURES.name}`), from "
-        f"games strictly before the date. Box scores cannot give {', '.join(NOT_IN_BOX_SCORES)}: those are NaN.",
+        description=f"The feature store: {version.count} features per player-game (`{version.name}`), from "
+        f"games strictly before the date. Box scores cannot give {', '.join(absent)}: those are NaN.",
     )
     @fails_with_its_reason
     def ml_feature_store_v2(
@@ -49,7 +55,12 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         history = pa.concat_tables([part.table for part in player_game_summary.values()])
         lines, late = feature_source.prop_lines(month), feature_source.late_lines(month)
         table = compute_features(
-            history, lines, *month_bounds(month), computed_at=datetime.now(UTC), threads=compute.threads
+            history,
+            lines,
+            *month_bounds(month),
+            computed_at=datetime.now(UTC),
+            version=version,
+            threads=compute.threads,
         )
         counts = LineCounts.of(match_lines(history, lines, *month_bounds(month)))
         quality = table.column("feature_quality_score").cast(pa.float64()).to_numpy()

@@ -4,10 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.defs.partitions import reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import Breakdown, GradeReport, grade_month
@@ -18,13 +19,17 @@ from nba_ml.evaluation.walk_forward import summary_table
 CODE_VERSION = "2"
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
+    predicted, snapshots = system.asset("predictions"), system.asset("feature_store_snapshot")
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset("prediction_grades")),
         partitions_def=months,
-        group_name="evaluation",
+        group_name=system.group("evaluation"),
         kinds={"parquet"},
         owners=OWNERS,
         code_version=CODE_VERSION,
+        ins={"predictions": reads(predicted), "feature_store_snapshot": reads(snapshots)},
         metadata={"dagster/column_schema": column_schema(PREDICTION_GRADES)},
     )
     @fails_with_its_reason
@@ -41,15 +46,15 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         not play is void. A month that is not played yet has no row, and says so.
         """
         month = context.partition_key
-        graded = grade_month(predictions, feature_store_snapshot, month, V2_33FEATURES)
+        graded = grade_month(predictions, feature_store_snapshot, month, system.features)
         return recorded(
             graded,
             code_version=CODE_VERSION,
             inputs={
-                "predictions": {month: predictions.digest},
-                "feature_store_snapshot": {month: feature_store_snapshot.digest},
+                predicted: {month: predictions.digest},
+                snapshots: {month: feature_store_snapshot.digest},
             },
-            metadata={**_facts(graded.report), "dagster/uri": store.months().uri(GRADES, month)},
+            metadata={**_facts(graded.report), "dagster/uri": store.months().uri(GRADES.of(system), month)},
         )
 
     return prediction_grades

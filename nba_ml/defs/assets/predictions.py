@@ -5,11 +5,11 @@ from typing import Any
 import dagster as dg
 import pyarrow.compute as pc
 
-from nba_ml.contract.systems import XGBOOST_V1
+from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, recorded
-from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute, Store
 from nba_ml.evaluation import stored
@@ -19,14 +19,17 @@ from nba_ml.model.values import TrainedModel
 CODE_VERSION = "3"
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
+    models, snapshots = system.asset("xgboost_model"), system.asset("feature_store_snapshot")
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset("predictions")),
         partitions_def=months,
-        group_name="evaluation",
+        group_name=system.group("evaluation"),
         kinds={"parquet"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={"xgboost_model": reads_history(History.BEFORE)},
+        ins={"xgboost_model": reads(models, History.BEFORE), "feature_store_snapshot": reads(snapshots)},
         metadata={"dagster/column_schema": column_schema(PREDICTIONS)},
     )
     @fails_with_its_reason
@@ -45,15 +48,15 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         month = context.partition_key
         # None before the first month; a month that should have been trained and was not is an error.
         model = next(iter(xgboost_model.values()), None)
-        made = make_predictions(feature_store_snapshot, model, month, XGBOOST_V1, compute.threads)
+        made = make_predictions(feature_store_snapshot, model, month, system, compute.threads)
         return recorded(
             made,
             code_version=CODE_VERSION,
             inputs={
-                "xgboost_model": digests(xgboost_model),
-                "feature_store_snapshot": {month: feature_store_snapshot.digest},
+                models: digests(xgboost_model),
+                snapshots: {month: feature_store_snapshot.digest},
             },
-            metadata={**_facts(made), "dagster/uri": store.months().uri(stored.PREDICTIONS, month)},
+            metadata={**_facts(made), "dagster/uri": store.months().uri(stored.PREDICTIONS.of(system), month)},
         )
 
     return predictions

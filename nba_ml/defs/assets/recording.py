@@ -16,7 +16,7 @@ from nba_ml.data.lines import LineCounts
 from nba_ml.data.tables import DESCRIPTIONS
 from nba_ml.defs.internals import DATA_VERSION_TAG, silence_preview_warnings
 from nba_ml.sources.job_costs import Cost, JobCost
-from nba_ml.sources.month_rows import FEATURES, SUMMARY
+from nba_ml.sources.month_rows import SUMMARY
 
 INPUTS = "nba_ml/inputs"
 """Metadata of a materialisation: the digest of everything it was made from."""
@@ -60,13 +60,16 @@ def _column(field: pa.Field, feature: Feature | None, sources: Sequence[str]) ->
     return dg.TableColumn(field.name, kind, text, constraints)
 
 
-def feature_lineage(version: FeatureVersion, columns: Mapping[str, Sequence[str]]) -> dg.TableColumnLineage:
+def feature_lineage(
+    version: FeatureVersion, columns: Mapping[str, Sequence[str]], feature_store: str
+) -> dg.TableColumnLineage:
     """From which columns each column of a snapshot is made.
 
     Args:
         columns: feature -> columns of the box scores; nothing where the feature store is another system's.
+        feature_store: the asset of the feature store.
     """
-    summary, store = dg.AssetKey(SUMMARY), dg.AssetKey(FEATURES)
+    summary, store = dg.AssetKey(SUMMARY), dg.AssetKey.from_user_string(feature_store)
     copied = {
         name: [dg.TableColumnDep(summary, name)]
         for name in ("player_lookup", "game_date", "game_id", "points", "minutes_played")

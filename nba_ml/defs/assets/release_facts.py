@@ -7,12 +7,18 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from nba_ml.contract.systems import System
 from nba_ml.defs.assets.recording import markdown_table
 from nba_ml.defs.channel_facts import channel_version
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.registry.channel import CHAMPION, Channel, Evidence
 from nba_ml.registry.promotion_rules import Condition
 from nba_ml.storage.objects import ObjectStore
+
+
+def monthly_deps(systems: Sequence[System], *names: str) -> list[dg.AssetKey]:
+    """The keys of these assets of every system's chain."""
+    return [dg.AssetKey.from_user_string(system.asset(name)) for system in systems for name in names]
 
 
 def recorded_channel(

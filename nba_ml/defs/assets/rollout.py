@@ -1,11 +1,13 @@
 """`rollout`: the next step of the challenger that is being rolled out, if its grades allow it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS
 from nba_ml.defs.assets.release_facts import (
@@ -13,6 +15,7 @@ from nba_ml.defs.assets.release_facts import (
     beaten_facts,
     conditions_table,
     evidence_facts,
+    monthly_deps,
     recorded_channel,
 )
 from nba_ml.defs.channel_facts import channel_facts
@@ -25,10 +28,10 @@ from nba_ml.registry.rollout import rollout_advance
 CODE_VERSION = "1"
 
 
-def build(limits: Thresholds) -> dg.AssetsDefinition:
+def build(limits: Thresholds, systems: Sequence[System] = (XGBOOST_V1,)) -> dg.AssetsDefinition:
     @dg.asset(
         group_name="release",
-        deps=["champion", "feature_store_snapshot"],
+        deps=["champion", *monthly_deps(systems, "feature_store_snapshot")],
         kinds={"json"},
         owners=OWNERS,
         code_version=CODE_VERSION,

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.tables import SLATE_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
@@ -16,7 +17,7 @@ from nba_ml.slates.store import SlateStore
 CODE_VERSION = "1"
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System = XGBOOST_V1) -> dg.AssetsDefinition:
     with silence_preview_warnings():
         days_of_month = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
@@ -26,7 +27,10 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        deps=[dg.AssetDep("slate_predictions", partition_mapping=days_of_month), "feature_store_snapshot"],
+        deps=[
+            dg.AssetDep("slate_predictions", partition_mapping=days_of_month),
+            dg.AssetKey.from_user_string(system.asset("feature_store_snapshot")),
+        ],
         metadata={"dagster/column_schema": column_schema(SLATE_GRADES)},
     )
     @fails_with_its_reason

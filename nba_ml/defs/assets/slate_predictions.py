@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 from pydantic import Field
 
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.tables import REPLAYED, SLATE_PREDICTIONS
 from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
@@ -50,8 +51,11 @@ def days_of(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) 
     )
 
 
-def build(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) -> dg.AssetsDefinition:
+def build(
+    months: dg.MonthlyPartitionsDefinition, system: System = XGBOOST_V1, *, scheduled: bool = False
+) -> dg.AssetsDefinition:
     with silence_preview_warnings():
+        features = dg.AssetKey.from_user_string(system.asset("ml_feature_store_v2"))
         month_of_day = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
 
     @dg.asset(
@@ -60,7 +64,10 @@ def build(months: dg.MonthlyPartitionsDefinition, *, scheduled: bool = False) ->
         kinds={"parquet"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        deps=[dg.AssetDep("ml_feature_store_v2", partition_mapping=month_of_day), "champion"],
+        deps=[
+            dg.AssetDep(features, partition_mapping=month_of_day),
+            "champion",
+        ],
         metadata={"dagster/column_schema": column_schema(SLATE_PREDICTIONS)},
     )
     @fails_with_its_reason

@@ -34,7 +34,7 @@ class Before:
 
 def latest(instance: dg.DagsterInstance, asset: str, month: str) -> Before | None:
     """The latest materialisation of the month; None if there is none."""
-    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[month])
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey.from_user_string(asset), asset_partitions=[month])
     events = [record.asset_materialization for record in instance.fetch_materializations(wanted, limit=1).records]
     return next((Before.of(event) for event in events if event is not None), None)
 

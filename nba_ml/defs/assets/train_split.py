@@ -5,23 +5,27 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
+from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import split_by_date
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, recorded
-from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 
 CODE_VERSION = "1"
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
+    snapshots = system.asset("feature_store_snapshot")
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset("train_split")),
         partitions_def=months,
-        group_name="training",
+        group_name=system.group("training"),
         kinds={"json"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={"feature_store_snapshot": reads_history(History.SO_FAR, "game_date")},
+        ins={"feature_store_snapshot": reads(snapshots, History.SO_FAR, "game_date")},
     )
     @fails_with_its_reason
     def train_split(feature_store_snapshot: dict[str, Snapshot]) -> dg.Output[Any]:
@@ -36,7 +40,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         return recorded(
             split,
             code_version=CODE_VERSION,
-            inputs={"feature_store_snapshot": digests(feature_store_snapshot)},
+            inputs={snapshots: digests(feature_store_snapshot)},
             metadata={
                 "rows": split.rows,
                 "months": len(split.snapshots),

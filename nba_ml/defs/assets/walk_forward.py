@@ -1,12 +1,15 @@
 """`walk_forward`: all graded months together, as a table, a picture and a page."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import pandas as pd
+import pyarrow as pa
 
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.season import season_of
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table, picture
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
@@ -17,6 +20,7 @@ from nba_ml.evaluation.pictures import walk_forward_curve
 from nba_ml.evaluation.report.addresses import CURVE, REPORT, WALK_FORWARD, WALK_FORWARD_FILES, walk_forward_address
 from nba_ml.evaluation.report.charts import TITLES, reliability_charts
 from nba_ml.evaluation.report.page import walk_forward_page
+from nba_ml.evaluation.shadow import compare_graded
 from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import WalkForward, graded_games, month_ranges, summarise, summary_table
 from nba_ml.storage.months import MonthStore
@@ -33,18 +37,26 @@ _SHOWN = ["n", "MAE", "season average", "gain", "coverage"]
 """Columns of the tables that are shown without a click; the report has all."""
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(group_name="evaluation", deps=[GRADES.name], kinds={"html"}, owners=OWNERS, code_version=CODE_VERSION)
+def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (XGBOOST_V1,)) -> dg.AssetsDefinition:
+    @dg.asset(
+        group_name="evaluation",
+        deps=[dg.AssetKey.from_user_string(GRADES.of(system).name) for system in systems],
+        kinds={"html"},
+        owners=OWNERS,
+        code_version=CODE_VERSION,
+    )
     @fails_with_its_reason
     def walk_forward(store: dg.ResourceParam[Store]) -> dg.MaterializeResult[None]:
         """The curve to look at first: every graded month, scored by the model of the month before.
 
         MAE of the model, the averages and the line, gains with intervals, hit rate, coverage; by month, by
         season, together. Takes the months that have been graded and names those that have not. One HTML
-        page, without outside resources, is kept beside the summary.
+        page, without outside resources, is kept beside the summary. With several systems they are those of the first,
+        and a table compares the systems on the player-games that all of them predicted.
         """
         values = store.months()
-        graded = graded_months(values, month_keys(months))
+        by_system = {system.id: graded_months(values, month_keys(months), system) for system in systems}
+        graded = by_system[systems[0].id]
         walk = summarise(graded, month_keys(months))
         curve = {month: each.overall for month, each in walk.measured.items()}
         wide, narrow = walk_forward_curve(curve), walk_forward_curve(curve, narrow=True)
@@ -65,17 +77,42 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                     "report_file": dg.MetadataValue.path(values.objects.uri(PAGE)),
                     **_pictures(pictures),
                     **_facts(walk),
+                    **_compared(by_system),
                     "summary": dg.MetadataValue.path(values.objects.uri(SUMMARY)),
-                    INPUTS: inputs_digest(CODE_VERSION, {GRADES.name: digests(graded)}, {}),
+                    INPUTS: inputs_digest(
+                        CODE_VERSION, {GRADES.of(s).name: digests(by_system[s.id]) for s in systems}, {}
+                    ),
                 },
             )
 
     return walk_forward
 
 
-def graded_months(store: MonthStore, months: list[str]) -> dict[str, GradedMonth]:
+def _compared(by_system: Mapping[str, Mapping[str, GradedMonth]]) -> dict[str, Any]:
+    """The systems on the same player-games, with the gains on the first; nothing with fewer than two."""
+    grades = compare_graded(
+        [pa.concat_tables(each.table for each in months.values()) for months in by_system.values() if months]
+    )
+    if len(grades) < 2:
+        return {}
+    rows = [
+        {
+            "system": grade.system_id,
+            "n": grade.metrics.n,
+            "MAE": f"{grade.metrics.mae:.3f}",
+            "gain": f"{grade.gain:+.3f} ({grade.gain_interval.low:+.3f} to {grade.gain_interval.high:+.3f})",
+        }
+        for grade in grades
+    ]
+    return {
+        "systems": markdown_table(pd.DataFrame(rows)),
+        **{f"gain_of_{grade.system_id}": grade.gain for grade in grades[1:]},
+    }
+
+
+def graded_months(store: MonthStore, months: list[str], system: System = XGBOOST_V1) -> dict[str, GradedMonth]:
     """The grades of those of the months that have been graded."""
-    found = {month: store.load(GRADES, month) for month in months}
+    found = {month: store.load(GRADES.of(system), month) for month in months}
     return {month: value for month, value in found.items() if value is not None}
 
 

@@ -7,11 +7,11 @@ import dagster as dg
 import pandas as pd
 from pydantic import create_model
 
-from nba_ml.contract.systems import XGBOOST_V1
+from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, picture, recorded
-from nba_ml.defs.partitions import History, reads_history
+from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
 from nba_ml.evaluation.report.addresses import card_address, picture_address
@@ -32,14 +32,17 @@ TrainingConfig: Any = create_model(
 )
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
+    splits, snapshots = system.asset("train_split"), system.asset("feature_store_snapshot")
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset("xgboost_model")),
         partitions_def=months,
-        group_name="training",
+        group_name=system.group("training"),
         kinds={"xgboost"},
         owners=OWNERS,
         code_version=CODE_VERSION,
-        ins={"feature_store_snapshot": reads_history(History.SO_FAR)},
+        ins={"train_split": reads(splits), "feature_store_snapshot": reads(snapshots, History.SO_FAR)},
     )
     @fails_with_its_reason
     def xgboost_model(
@@ -57,28 +60,28 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         """
         parameters = Hyperparameters(**config.model_dump())
         started = time.perf_counter()
-        model = train(train_split, feature_store_snapshot, parameters, XGBOOST_V1.features, compute.threads)
+        model = train(train_split, feature_store_snapshot, parameters, system.features, compute.threads)
         seconds = time.perf_counter() - started
         report = model.report
         return recorded(
             model,
             code_version=CODE_VERSION,
             inputs={
-                "train_split": {context.partition_key: train_split.digest},
-                "feature_store_snapshot": digests(feature_store_snapshot),
+                splits: {context.partition_key: train_split.digest},
+                snapshots: digests(feature_store_snapshot),
             },
             outside={"parameters": parameters.digest},
             metadata={
                 "rows": report.split.rows,
                 "fit_seconds": round(seconds, 3),
-                **_facts(report, context.partition_key),
+                **_facts(report, system, context.partition_key),
             },
         )
 
     return xgboost_model
 
 
-def _facts(report: TrainingReport, month: str) -> dict[str, Any]:
+def _facts(report: TrainingReport, system: System, month: str) -> dict[str, Any]:
     """The numbers under stable keys, so that the UI can plot them over months."""
     judgement = report.judgement
     if judgement is None:
@@ -98,11 +101,11 @@ def _facts(report: TrainingReport, month: str) -> dict[str, Any]:
         "measured_sha256": report.measured_sha256,
         "refit_distance": judgement.refit_distance,
         "comparison": markdown_table(comparison(judgement)),
-        **pictures(report, month),
+        **pictures(report, system, month),
     }
 
 
-def pictures(report: TrainingReport, month: str) -> dict[str, Any]:
+def pictures(report: TrainingReport, system: System, month: str) -> dict[str, Any]:
     """Pictures of a month's model with their numbers; each is short enough to be shown without a click."""
     judgement, diagnosis = report.judgement, report.diagnosis
     if judgement is None or diagnosis is None:
@@ -116,7 +119,7 @@ def pictures(report: TrainingReport, month: str) -> dict[str, Any]:
         **({"over_probability": plain(over_table(diagnosis))} if diagnosis.over else {}),
     }
     return {
-        **{name: picture(TITLES[name], picture_address(month, name), frame) for name, frame in frames.items()},
+        **{name: picture(TITLES[name], picture_address(month, name, system), frame) for name, frame in frames.items()},
         "largest_misses": markdown_table(plain(misses_table(diagnosis.misses))),
-        "card": dg.MetadataValue.md(f"[The model card]({card_address(month)})"),
+        "card": dg.MetadataValue.md(f"[The model card]({card_address(month, system)})"),
     }

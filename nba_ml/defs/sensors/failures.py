@@ -162,7 +162,7 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
     if not checks:
         return None
     notice = partial(Notice, said=listed, **place)
-    if any(each.asset_key == dg.AssetKey(PUBLISHER) and each.check_name == PUBLISHED for each in checks):
+    if any(each.asset_key.path[-1] == PUBLISHER and each.check_name == PUBLISHED for each in checks):
         return notice(
             level="error",
             title=f"The model{of_when} was refused and is not published",

@@ -5,6 +5,8 @@ They are made when they are asked for, from what is in the store: `ui.pages`.
 
 from __future__ import annotations
 
+from nba_ml.contract.systems import XGBOOST_V1, System
+
 ROOT = "/nba_ml"
 """No path of Dagster's begins with it."""
 
@@ -17,14 +19,14 @@ WALK_FORWARD_FILES = (REPORT, CURVE, "residuals.svg", "interval.svg", "over_prob
 """The report, and the pictures beside it; in the store they have the same names."""
 
 
-def card_address(month: str) -> str:
+def card_address(month: str, system: System = XGBOOST_V1) -> str:
     """The model card of a month."""
-    return f"{ROOT}/models/{month}/card"
+    return f"{ROOT}/models/{system.prefix}{month}/card"
 
 
-def picture_address(month: str, name: str) -> str:
+def picture_address(month: str, name: str, system: System = XGBOOST_V1) -> str:
     """A picture of a month's model; `name` is one of PICTURES."""
-    return f"{ROOT}/models/{month}/{name}.svg"
+    return f"{ROOT}/models/{system.prefix}{month}/{name}.svg"
 
 
 def walk_forward_address(name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.report import charts
 from nba_ml.evaluation.report.marks import count, number, signed, tone
@@ -134,19 +135,19 @@ class Card:
         )
 
 
-def card_of(months: MonthStore, month: str) -> Card | None:
+def card_of(months: MonthStore, month: str, system: System = XGBOOST_V1) -> Card | None:
     """The card of a month's model as it is stored, with what came of its checks; None if there is no model.
 
     Raises:
         StaleInputError: what is stored is damaged.
     """
-    trained, described = months.load(MODEL, month), months.load(METADATA, month)
+    trained, described = months.load(MODEL.of(system), month), months.load(METADATA.of(system), month)
     record = described.record if described else None
     if trained is None or record is None:
         return None
     # A report of another training says nothing about this record.
     diagnosis = trained.report.diagnosis if trained.report.model_sha256 == record.model_sha256 else None
-    artifact = months.load(ARTIFACT, month) or Artifact()
+    artifact = months.load(ARTIFACT.of(system), month) or Artifact()
     refusal = artifact.refused if artifact.refused and artifact.refused.model_id == record.model_id else None
     verdict = artifact.verdict if artifact.model_id == record.model_id else None
     return Card(record, diagnosis, verdict, refusal)
