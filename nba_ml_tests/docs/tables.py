@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from nba_ml.checks.check import Check
 from nba_ml.checks.registry import all_checks
 from nba_ml.cli.main import main
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS
 from nba_ml.data.tables import snapshot_schema
@@ -39,8 +39,8 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def features() -> str:
-    """The feature contract."""
+def features(version: FeatureVersion = V2_33FEATURES, start: int = 0) -> str:
+    """The feature contract, from a position on."""
     rows = [
         (
             str(i),
@@ -51,7 +51,8 @@ def features() -> str:
             f"{f.low:g} to {f.high:g}",
             f.missing_when or "no",
         )
-        for i, f in enumerate(V2_33FEATURES.features)
+        for i, f in enumerate(version.features)
+        if i >= start
     ]
     return markdown_table(("i", "name", "group", "definition", "unit", "range", "may be missing"), rows)
 

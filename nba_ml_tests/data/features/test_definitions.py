@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V3_FEATURES
 from nba_ml.data import tables
 from nba_ml.data.features import compute_features
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, matrix
@@ -86,9 +86,9 @@ def box_scores(rows: Sequence[Line]) -> pa.Table:
 
 def features_of(player: str, day: date, rows: Sequence[Line], lines: pa.Table = NO_LINES) -> dict[str, float]:
     """The player's features on the day, by name."""
-    table = compute_features(box_scores(rows), lines, day, day, computed_at=COMPUTED_AT)
+    table = compute_features(box_scores(rows), lines, day, day, computed_at=COMPUTED_AT, version=V3_FEATURES)
     at = table["player_lookup"].to_pylist().index(player)
-    return dict(zip(V2_33FEATURES.names, matrix(table)[at].tolist(), strict=True))
+    return dict(zip(V3_FEATURES.names, matrix(table)[at].tolist(), strict=True))
 
 
 def games(points: Sequence[int]) -> list[Line]:
@@ -337,3 +337,81 @@ def test_a_season_starts_afresh() -> None:
     assert math.isnan(found["points_avg_last_5"])
     assert math.isnan(found["team_pace"])
     assert (found["games_vs_opponent"], found["avg_points_vs_opponent"]) == (1, 40)
+
+
+# Across seasons, and who is absent
+
+LAST_SPRING = date(2023, 4, 1)
+
+
+def last_season(points: Sequence[int], **changes: object) -> list[Line]:
+    """'anna' scoring these points in the spring before, a game every third day."""
+    return [
+        replace(Line("anna", LAST_SPRING + timedelta(days=3 * at), points=scored, season="2022-23"), **changes)
+        for at, scored in enumerate(points)
+    ]
+
+
+def test_weights_halve_every_12_games_and_span_the_summer() -> None:
+    """Guards the half-life and the summer: a game 12 games ago counts half, and the opening has last season's form."""
+    found = features_of("anna", OPENING, [*last_season([30] + [0] * 12), Line("anna", OPENING)])
+    weights = [0.5 ** (ago / 12) for ago in range(13)]
+    assert found["points_ewm_12"] == pytest.approx(30 * 0.5 / sum(weights), abs=1e-6)
+    assert math.isnan(found["points_avg_season"])
+    assert found["days_since_last_game"] == 60
+    assert found["team_games_missed"] == 0
+
+
+def test_the_season_before_last_is_forgotten() -> None:
+    """Guards the reach: no history older than what every caller holds, or a month alone would differ from all."""
+    old = [replace(line, season="2021-22", day=line.day - timedelta(days=365)) for line in last_season([30] * 5)]
+    found = features_of("anna", OPENING, [*old, Line("anna", OPENING)])
+    assert all(math.isnan(found[name]) for name in ("points_ewm_12", "minutes_ewm_1", "days_since_last_game"))
+
+
+def test_a_game_of_64_counts_and_the_65th_does_not() -> None:
+    """Guards the doubling: 64 games, no more and no less."""
+    days = [OPENING + timedelta(days=at) for at in range(66)]
+    counted = [Line("anna", day, points=20 if at == 1 else 0) for at, day in enumerate(days)]
+    beyond = [Line("anna", day, points=20 if at == 0 else 0) for at, day in enumerate(days)]
+    share = 0.5 ** (63 / 12) / sum(0.5 ** (ago / 12) for ago in range(64))
+    assert features_of("anna", days[-1], counted)["points_ewm_12"] == pytest.approx(20 * share, abs=1e-6)
+    assert features_of("anna", days[-1], beyond)["points_ewm_12"] == 0
+
+
+@pytest.mark.parametrize(
+    ("bob", "absent"),
+    [
+        pytest.param({"played": range(4)}, 20, id="missed-the-last-game"),
+        pytest.param({"played": range(5)}, 0, id="played-the-last-game"),
+        pytest.param({"played": range(4), "minutes": 12}, 20, id="just-of-the-rotation"),
+        pytest.param({"played": range(4), "minutes": 11}, 0, id="not-of-the-rotation"),
+        pytest.param({"played": range(4), "then": "CCC"}, 0, id="gone-to-another-team"),
+        pytest.param({"played": range(4), "tonight": True}, 20, id="plays-tonight-which-is-not-known"),
+    ],
+)
+def test_absent_points_are_of_the_rotation_that_missed_the_last_game(bob: dict[str, object], absent: float) -> None:
+    """Guards who counts as absent: known from the team's earlier games, never from who plays tonight."""
+    days = [OPENING + timedelta(days=2 * at) for at in range(6)]
+    rows = [Line("anna", day) for day in days]
+    minutes = bob.get("minutes", 30)
+    rows += [Line("bob", days[at], points=20, minutes=minutes) for at in bob["played"]]  # type: ignore[attr-defined, arg-type]
+    if bob.get("tonight"):
+        rows.append(Line("bob", days[5], points=20))
+    if "then" in bob:
+        rows.append(Line("bob", days[4], "CCC", "DDD", points=20))
+    found = features_of("anna", days[5], rows)
+    assert found["absent_points"] == pytest.approx(absent, abs=1e-6)
+
+
+def test_the_absent_are_forgotten_after_ten_games_and_nobody_is_absent_for_himself() -> None:
+    """Guards the window of ten games, the player's own return, and the season's first game."""
+    days = [OPENING + timedelta(days=2 * at) for at in range(12)]
+    rows = [Line("anna", day) for day in days]
+    rows += [Line("bob", days[0], points=20), Line("bob", days[10], points=20)]
+    assert features_of("anna", days[10], rows)["absent_points"] == pytest.approx(20)
+    back = features_of("bob", days[10], rows)
+    assert (back["absent_points"], back["team_games_missed"], back["days_since_last_game"]) == (0, 9, 20)
+    alone = [row for row in rows if row.day != days[10] or row.player != "bob"]
+    assert features_of("anna", days[11], alone)["absent_points"] == 0
+    assert math.isnan(features_of("anna", days[0], rows)["absent_points"])

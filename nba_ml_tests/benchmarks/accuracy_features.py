@@ -1,0 +1,230 @@
+"""Which features the second version is made of: compared walk-forward, chosen on three seasons, confirmed on one.
+
+    python -m nba_ml_tests.benchmarks.accuracy_features {choose,confirm} [--every N] [--threads N] [--output FILE]
+
+Every set of features is trained by the shipped recipe (the rounds of early stopping, refitted on all rows) on every
+N-th month's split of all months up to it, and scores the months that follow, up to the next training. Each is compared
+with the first version's features on the rows that both predict, which leaves out a season's first fortnight; that is a
+column of its own. `choose` looks at 2021-22 to 2023-24 only. `confirm` looks at 2024-25, once.
+Each writes its part of `accuracy.md`, after every set: what was stopped has its table so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import xgboost as xgb
+
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, Feature, FeatureVersion
+from nba_ml.contract.season import EARLY_SEASON_DAYS, month_bounds, season_of
+from nba_ml.data.features import compute_features
+from nba_ml.data.split import split_by_date
+from nba_ml.model.challengers import CHALLENGERS, Predictor
+from nba_ml.model.fitting import Hyperparameters, Samples, fit, fit_all, load, predict
+from nba_ml.model.metrics import interval_over_days
+from nba_ml.settings import Settings
+from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml_tests.benchmarks.accuracy import CHOOSING_SEASONS, CONFIRMING_SEASON, REPORT, write_part
+from nba_ml_tests.benchmarks.candidates import GROUPS, candidates
+
+FIRST_SCORED = "2021-12"
+"""The first version has no rows to train on before November 2021."""
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Learn = Callable[[dict[str, Samples], Samples, FeatureVersion, int], Predictor]
+
+
+class Rows:
+    """Every player-game of the configured source with a result, and every column that a set may use."""
+
+    def __init__(self, threads: int) -> None:
+        data = Settings.from_environment().data
+        source, months = EmbeddedFeatureSource(data=str(data)), source_months(data)
+        summary = pa.concat_tables([source.player_game_summary(month).table for month in months])
+        lines = pa.concat_tables([source.prop_lines(month) for month in months])
+        span = month_bounds(months[0])[0], month_bounds(months[-1])[1]
+        made = compute_features(
+            summary, lines, *span, computed_at=datetime.now(UTC), version=V3_FEATURES, threads=threads
+        )
+        vectors = made["features"].combine_chunks().flatten().to_numpy().reshape(made.num_rows, -1)
+        frame = pd.DataFrame(vectors, columns=V3_FEATURES.names)
+        frame.insert(0, "player_lookup", made["player_lookup"].to_pylist())
+        frame.insert(1, "game_date", made["game_date"].to_numpy())
+        results = summary.select(["player_lookup", "game_date", "game_id", "season", "points", "minutes_played"])
+        key = ["player_lookup", "game_date"]
+        frame = frame.merge(results.to_pandas(date_as_object=False), on=key, validate="one_to_one")
+        frame = frame.merge(candidates(summary), on=key, validate="one_to_one")
+        opening = frame.groupby("season")["game_date"].transform("min")
+        frame["early"] = frame.game_date < opening + timedelta(days=EARLY_SEASON_DAYS)
+        self.frame = frame[frame.minutes_played > 0].sort_values(key, ignore_index=True)
+        self.days = self.frame.game_date.to_numpy().astype("datetime64[D]")
+        self.months = np.array(self.days.astype("datetime64[M]").astype(str))
+
+    def samples(self, names: Sequence[str], keep: Mask) -> Samples:
+        rows = self.frame[keep]
+        keys = pa.Table.from_pandas(rows[["player_lookup", "game_date", "game_id"]], preserve_index=False)
+        return Samples(
+            features=rows[list(names)].to_numpy(np.float32),
+            points=rows.points.to_numpy(np.float32),
+            dates=self.days[keep],
+            keys=keys,
+        )
+
+    def walk(self, seasons: Sequence[str], every: int) -> list[tuple[str, list[str]]]:
+        """(the month to train on, the months to score): the month before, then at most `every` months."""
+        known = sorted(set(self.months))
+        scored = [month for month in known if month >= FIRST_SCORED and season_of(month) in seasons]
+        return [
+            (known[known.index(scored[start]) - 1], scored[start : start + every])
+            for start in range(0, len(scored), every)
+        ]
+
+
+def _shipped(sides: dict[str, Samples], everything: Samples, version: FeatureVersion, threads: int) -> Predictor:
+    """The project's recipe: median loss, the rounds of early stopping, refitted on all rows."""
+    parameters = Hyperparameters()
+    found = fit(sides["train"], sides["early_stopping"], parameters, version, threads)
+    booster = load(fit_all(everything, found.best_iteration + 1, parameters, version, threads), threads)
+    return lambda features: predict(booster, features).astype(np.float64)
+
+
+def _challenger(name: str) -> Learn:
+    return lambda sides, _, version, threads: CHALLENGERS[name](
+        sides["train"], sides["early_stopping"], version, threads
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A set of features and how to learn from them. `early` says whether a season's first fortnight is in training."""
+
+    what: str
+    names: tuple[str, ...]
+    early: bool = True
+    learn: Learn = _shipped
+
+
+FIRST, SECOND = "first version", "second version"
+_SECOND_ONLY = V3_FEATURES.names[V2_33FEATURES.count :]
+_ABSENCES = ("absent_points", "absent_plays")
+CHOOSING: Mapping[str, Trial] = {
+    FIRST: Trial("the 33", V2_33FEATURES.names, early=False),
+    SECOND: Trial(f"the 33 and {', '.join(_SECOND_ONLY)}", V3_FEATURES.names),
+    "early rows left out": Trial(
+        "the same, trained without a season's first fortnight", V3_FEATURES.names, early=False
+    ),
+    **{
+        f"with {group}": Trial(f"the second version and {', '.join(names)}", (*V3_FEATURES.names, *names))
+        for group, names in GROUPS.items()
+    },
+    "without absences": Trial(
+        f"the second version less {' and '.join(_ABSENCES)}",
+        tuple(name for name in V3_FEATURES.names if name not in _ABSENCES),
+    ),
+}
+CONFIRMING: Mapping[str, Trial] = {
+    FIRST: CHOOSING[FIRST],
+    SECOND: CHOOSING[SECOND],
+    "LightGBM, first version": Trial("LightGBM on the 33", V2_33FEATURES.names, False, _challenger("lightgbm")),
+    "CatBoost, first version": Trial("CatBoost on the 33", V2_33FEATURES.names, False, _challenger("catboost")),
+}
+
+
+def predictions(rows: Rows, trial: Trial, walk: Sequence[tuple[str, list[str]]], threads: int) -> Floats:
+    """Predicted points of every scored row, in order."""
+    version = FeatureVersion("trial", tuple(Feature(name, "", "", 0, 0, "", "") for name in trial.names))
+    usable = ~rows.frame.early.to_numpy() | trial.early
+    made = []
+    for month, scored in walk:
+        everything = rows.samples(trial.names, usable & (rows.months <= month))
+        by_month = everything.dates.astype("datetime64[M]")
+        split = split_by_date({str(each): ("", everything.dates[by_month == each]) for each in np.unique(by_month)})
+        predictor = trial.learn(everything.sides(split), everything, version, threads)
+        made.append(predictor(rows.samples(trial.names, np.isin(rows.months, scored)).features))
+    return np.concatenate(made)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Absolute errors of a set on the rows that both versions predict, with their days, and its MAE on early rows."""
+
+    errors: Floats
+    days: npt.NDArray[np.datetime64]
+    early_mae: float | None
+
+
+def table(trials: Mapping[str, Trial], results: Mapping[str, Scored], reference: str) -> str:
+    """One row per set: its MAE and its gain on the reference with a 95% interval over days."""
+    lines = [
+        f"| set | what | features | MAE | gain on the {reference} | 95% interval | first fortnights |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    base = results[reference].errors if reference in results else None
+    for name, scored in results.items():
+        gain = interval = ""
+        if base is not None and name != reference:
+            found = interval_over_days(base - scored.errors, scored.days)
+            gain, interval = f"{(base - scored.errors).mean():+.4f}", f"{found.low:+.4f} to {found.high:+.4f}"
+        early = "" if scored.early_mae is None else f"{scored.early_mae:.4f}"
+        trial = trials[name]
+        cells = (name, trial.what, str(len(trial.names)), f"{scored.errors.mean():.4f}", gain, interval, early)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
+    """Measure the step's sets and write its part of the report after each of them."""
+    trials, seasons = {"choose": (CHOOSING, CHOOSING_SEASONS), "confirm": (CONFIRMING, (CONFIRMING_SEASON,))}[step]
+    walk = rows.walk(seasons, every)
+    scored_rows = np.isin(rows.months, [month for _, months in walk for month in months])
+    frame, days = rows.frame[scored_rows], rows.days[scored_rows]
+    early, points = frame.early.to_numpy(), frame.points.to_numpy(np.float64)
+    average = frame.points_avg_season.to_numpy()
+    known = early & ~np.isnan(average)
+    results: dict[str, Scored] = {}
+    for name, trial in trials.items():
+        started = time.perf_counter()
+        errors = np.abs(predictions(rows, trial, walk, threads) - points)
+        results[name] = Scored(
+            errors[~early], days[~early], float(errors[early].mean()) if trial.early and early.any() else None
+        )
+        print(f"  {name}: MAE {results[name].errors.mean():.4f}, {time.perf_counter() - started:.0f} s", flush=True)
+        heading = "Features, choosing" if step == "choose" else "Features, confirming once"
+        paragraphs = [
+            f"# {heading}: {', '.join(seasons)}",
+            f"Written by `python -m nba_ml_tests.benchmarks.accuracy_features {step} --every {every}`; XGBoost "
+            f"{xgb.__version__}. {(~early).sum():,} rows from {days[0]} to {days[-1]} that both versions predict; a "
+            f"model for every {every} months. {early.sum():,} more rows are of a season's first fortnight, which only "
+            f"the second version predicts; on the {known.sum():,} of them that have a season average, its MAE is "
+            f"{np.abs(average - points)[known].mean():.4f}.",
+            table(trials, results, FIRST),
+        ]
+        if SECOND in results:
+            others = {key: value for key, value in results.items() if key != FIRST or step == "confirm"}
+            paragraphs += ["The same rows, compared with the second version:", table(trials, others, SECOND)]
+        write_part(output, f"features, {step}", "\n\n".join(paragraphs))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure one step."""
+    parser = argparse.ArgumentParser(prog="python -m nba_ml_tests.benchmarks.accuracy_features", description=__doc__)
+    parser.add_argument("step", choices=("choose", "confirm"))
+    parser.add_argument("--every", type=int, default=3, metavar="N", help="train every N months; default: 3")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each training; default: 1")
+    parser.add_argument("--output", type=Path, default=REPORT, metavar="FILE", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    run(options.step, Rows(options.threads), options.every, options.threads, options.output)
+
+
+if __name__ == "__main__":
+    main()
