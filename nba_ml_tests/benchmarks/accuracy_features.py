@@ -2,10 +2,10 @@
 
     python -m nba_ml_tests.benchmarks.accuracy_features {choose,confirm} [--every N] [--threads N] [--output FILE]
 
-Every set of features is trained by the shipped recipe (the rounds of early stopping, refitted on all rows) on every
-N-th month's split of all months up to it, and scores the months that follow, up to the next training. Each is compared
-with the first version's features on the rows that both predict, which leaves out a season's first fortnight; that is a
-column of its own. `choose` looks at 2021-22 to 2023-24 only. `confirm` looks at 2024-25, once.
+Every set of features is trained by the shipped recipe (the rounds of early stopping, refitted on all rows) on the split
+of all months before a season, and again after every N months of it, and scores the months up to the next training. Each
+is compared with the first version's features on the rows that both predict, which leaves out a season's first
+fortnight; that is a column of its own. `choose` looks at 2022-23 and 2023-24 only. `confirm` looks at 2024-25, once.
 Each writes its part of `accuracy.md`, after every set: what was stopped has its table so far.
 """
 
@@ -36,8 +36,8 @@ from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 from nba_ml_tests.benchmarks.accuracy import CHOOSING_SEASONS, CONFIRMING_SEASON, REPORT, write_part
 from nba_ml_tests.benchmarks.candidates import GROUPS, candidates
 
-FIRST_SCORED = "2021-12"
-"""The first version has no rows to train on before November 2021."""
+SCORED = {"choose": CHOOSING_SEASONS[1:], "confirm": (CONFIRMING_SEASON,)}
+"""The first season is only trained on: before its second month, the first version has no rows."""
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -81,13 +81,14 @@ class Rows:
         )
 
     def walk(self, seasons: Sequence[str], every: int) -> list[tuple[str, list[str]]]:
-        """(the month to train on, the months to score): the month before, then at most `every` months."""
+        """(the last month to train on, the months to score): at most `every` months of a season."""
         known = sorted(set(self.months))
-        scored = [month for month in known if month >= FIRST_SCORED and season_of(month) in seasons]
-        return [
-            (known[known.index(scored[start]) - 1], scored[start : start + every])
-            for start in range(0, len(scored), every)
-        ]
+        walk = []
+        for season in seasons:
+            scored = [month for month in known if season_of(month) == season]
+            for start in range(0, len(scored), every):
+                walk.append((known[known.index(scored[start]) - 1], scored[start : start + every]))
+        return walk
 
 
 def _shipped(sides: dict[str, Samples], everything: Samples, version: FeatureVersion, threads: int) -> Predictor:
@@ -184,7 +185,7 @@ def table(trials: Mapping[str, Trial], results: Mapping[str, Scored], reference:
 
 def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
     """Measure the step's sets and write its part of the report after each of them."""
-    trials, seasons = {"choose": (CHOOSING, CHOOSING_SEASONS), "confirm": (CONFIRMING, (CONFIRMING_SEASON,))}[step]
+    trials, seasons = {"choose": CHOOSING, "confirm": CONFIRMING}[step], SCORED[step]
     walk = rows.walk(seasons, every)
     scored_rows = np.isin(rows.months, [month for _, months in walk for month in months])
     frame, days = rows.frame[scored_rows], rows.days[scored_rows]
@@ -203,8 +204,8 @@ def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
         paragraphs = [
             f"# {heading}: {', '.join(seasons)}",
             f"Written by `python -m nba_ml_tests.benchmarks.accuracy_features {step} --every {every}`; XGBoost "
-            f"{xgb.__version__}. {(~early).sum():,} rows from {days[0]} to {days[-1]} that both versions predict; a "
-            f"model for every {every} months. {early.sum():,} more rows are of a season's first fortnight, which only "
+            f"{xgb.__version__}. {(~early).sum():,} rows from {days[0]} to {days[-1]} that both versions predict. "
+            f"Trained before a season and after every {every} months of it. {early.sum():,} more rows are of a season's first fortnight, which only "
             f"the second version predicts; on the {known.sum():,} of them that have a season average, its MAE is "
             f"{np.abs(average - points)[known].mean():.4f}.",
             table(trials, results, FIRST),
@@ -219,7 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one step."""
     parser = argparse.ArgumentParser(prog="python -m nba_ml_tests.benchmarks.accuracy_features", description=__doc__)
     parser.add_argument("step", choices=("choose", "confirm"))
-    parser.add_argument("--every", type=int, default=3, metavar="N", help="train every N months; default: 3")
+    parser.add_argument(
+        "--every", type=int, default=9, metavar="N", help="months of a season between trainings; default: 9"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each training; default: 1")
     parser.add_argument("--output", type=Path, default=REPORT, metavar="FILE", help="default: %(default)s")
     options = parser.parse_args(arguments)
