@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from nba_ml.contract.errors import MonthError, SettingsError
 from nba_ml.contract.features import V2_33FEATURES
@@ -24,6 +25,9 @@ NBA_API = "https://stats.nba.com/stats"
 
 HOST = re.compile(r"(?P<name>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 """A Host header in lower case: a name or an address, and a port unless it is the scheme's own."""
+
+_HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+"""As `urlsplit` gives it: a name, an IPv4 address, or an IPv6 address without its brackets."""
 
 _MOST_THREADS = 1024
 """More cores than any machine that this runs on has. With 100,000, entered by mistake, no month finished."""
@@ -176,10 +180,27 @@ def _notify(environ: Mapping[str, str]) -> NotifySettings:
 
 def _url(environ: Mapping[str, str], name: str) -> str | None:
     value = environ.get(name)
-    if value and not value.startswith(("https://", "http://")):
-        # Not the value itself: a webhook's address is a secret.
+    if not value:
+        return None
+    # Not the value itself in any error: a webhook's address is a secret.
+    if not value.startswith(("https://", "http://")):
         raise SettingsError(f"{name} must be an address that begins with https:// or http://.")
-    return value.rstrip("/") if value else None
+    if any(not 32 < ord(character) < 127 for character in value):
+        raise SettingsError(
+            f"{name} has a space, a line break or a character beyond ASCII. Copy the address again; write such "
+            "characters of a path as %20 or the like."
+        )
+    try:
+        parts = urlsplit(value)
+        valid = _HOST_NAME.fullmatch(parts.hostname or "") is not None and parts.port != 0
+    except ValueError:  # brackets that are not closed, or a port that is no number
+        valid = False
+    if not valid:
+        raise SettingsError(
+            f"{name} has no valid host name or port. It must be an address like https://hooks.example.com/T0/B0 or "
+            "http://127.0.0.1:8000/hook."
+        )
+    return value.rstrip("/")
 
 
 def _mail(environ: Mapping[str, str]) -> MailSettings | None:

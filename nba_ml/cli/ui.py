@@ -24,6 +24,7 @@ def ui(port: int) -> int:
     shows: ui.example.com,localhost:8080.
     """
     from nba_ml.runner.home import prepare_home
+    from nba_ml.runner.instance_errors import config_errors_named, database_errors_named
     from nba_ml.ui.listener import loopback_listener
 
     settings = Settings.from_environment()
@@ -38,7 +39,8 @@ def ui(port: int) -> int:
             from nba_ml.ui.server import serve
 
             store = open_store(settings.store)
-            serve(listener, settings.ui_hosts, None if settings.bigquery else settings.data, store)
+            with database_errors_named(settings.dagster_home), config_errors_named(settings.dagster_home):
+                serve(listener, settings.ui_hosts, None if settings.bigquery else settings.data, store)
         except KeyboardInterrupt:  # how it is ended, at any moment
             return 0
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -14,6 +15,7 @@ import click
 from rich.console import Console
 
 from nba_ml.contract.errors import NbaMlError
+from nba_ml.contract.system_errors import REASONS, reason_of
 from nba_ml.contract.text import printable_lines
 
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
@@ -52,17 +54,26 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
         except Exception as error:
             if debug:
                 raise
-            text = " ".join(str(error).split())[:_LONGEST_MESSAGE]
             named = context.command_path.partition(" ")[2]  # 'slate predict', not 'predict' alone
-            err.print(
-                f"[red]Unexpected error:[/red] {escaped(f'{type(error).__name__}: {text}')}. "
-                f"Stopped here. `nba-ml --debug {named}` shows the traceback.",
-                soft_wrap=True,
-            )
+            err.print(_refused(error) or _unexpected(error, named), soft_wrap=True)
             code = COULD_NOT_RUN
         sys.exit(code)
 
     return wrapped
+
+
+def _refused(error: Exception) -> str | None:
+    """What the operating system refused, where that is known."""
+    if not isinstance(error, OSError) or error.errno not in REASONS:
+        return None
+    file = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "a file"
+    text = escaped(f"Cannot read or write {file}: {reason_of(error)}")
+    return f"[red]Error:[/red] {text}. Run the command again afterwards."
+
+
+def _unexpected(error: Exception, command: str) -> str:
+    text = escaped(f"{type(error).__name__}: {' '.join(str(error).split())[:_LONGEST_MESSAGE]}")
+    return f"[red]Unexpected error:[/red] {text}. Stopped here. `nba-ml --debug {command}` shows the traceback."
 
 
 def say(text: str) -> None:

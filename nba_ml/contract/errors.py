@@ -118,3 +118,7 @@ class UiError(NbaMlError):
 
 class HomeBusyError(NbaMlError):
     """Another nba-ml process is writing to the same home."""
+
+
+class InstanceError(NbaMlError):
+    """Dagster's instance in the home cannot be opened, read or written."""

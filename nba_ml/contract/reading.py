@@ -43,7 +43,15 @@ def read_text(path: Path, most: int) -> str:
     Raises:
         RefusedFileError: as there, or it is not UTF-8.
     """
-    data = read_file(path, most)
+    return decode(read_file(path, most))
+
+
+def decode(data: bytes) -> str:
+    """UTF-8 as text, without a byte-order mark.
+
+    Raises:
+        RefusedFileError: it is not UTF-8; says where.
+    """
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

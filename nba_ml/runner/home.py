@@ -9,12 +9,13 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import HomeBusyError, SettingsError
+from nba_ml.runner.instance_errors import config_errors_named, database_errors_named
 from nba_ml.settings import Settings
 
 # Dagster takes seconds to import. A busy home, or one that cannot be written to, says so without it.
@@ -88,15 +89,23 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
 
     This process's output is not captured: that would take four child processes per run and redirect the terminal away
     from the progress bar. Runs that the UI starts are captured as usual.
+
+    Raises:
+        SettingsError: `dagster.yaml` cannot be used.
+        InstanceError: a database is damaged, or cannot be read or written; also while the block runs.
     """
     import dagster as dg
 
     from nba_ml.defs.internals import InstanceRef
 
     prepare_home(settings)
+    folder = settings.dagster_home
     uncaptured = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    ref = InstanceRef.from_dir(str(settings.dagster_home), overrides={"compute_logs": uncaptured})
-    with dg.DagsterInstance.from_ref(ref) as instance, event_log_kept_open(instance, "index"):
+    with database_errors_named(folder), ExitStack() as stack:
+        with config_errors_named(folder):
+            ref = InstanceRef.from_dir(str(folder), overrides={"compute_logs": uncaptured})
+            instance = stack.enter_context(dg.DagsterInstance.from_ref(ref))
+        stack.enter_context(event_log_kept_open(instance, "index"))
         yield instance
 
 

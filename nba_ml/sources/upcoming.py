@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_of_id
+from nba_ml.contract.reading import RefusedFileError, decode
 from nba_ml.data.upcoming import UpcomingGame, game_type_on, is_out
 from nba_ml.sources.importers import values
 from nba_ml.sources.sums import read_data
@@ -193,6 +194,8 @@ def _value(column: Column, name: str, value: Any, where: str) -> Any:
 def _read(file: Path) -> list[Row]:
     try:
         return _READERS[file.suffix.lower()](file)
+    except RefusedFileError as error:
+        raise SourceDataError(f"{file} cannot be read: {error}.") from error
     except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
         raise SourceDataError(
             f"{file} cannot be read ({str(error).splitlines()[0]}). It may be cut short; copy it again."
@@ -205,13 +208,13 @@ def _parquet(file: Path) -> list[Row]:
 
 
 def _csv(file: Path) -> list[Row]:
-    content = read_data(file).decode("utf-8-sig")
+    content = decode(read_data(file))
     rows = list(csv.DictReader(io.StringIO(content, newline=""), strict=True))
     return [{(name or "").strip(): value for name, value in row.items()} for row in rows if any(row.values())]
 
 
 def _json(file: Path) -> list[Row]:
-    content = read_data(file).decode("utf-8-sig")
+    content = decode(read_data(file))
     rows = json.loads(content) if content.lstrip()[:1] == "[" else [json.loads(e) for e in content.splitlines() if e]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("not a list of records")

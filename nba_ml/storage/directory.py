@@ -16,7 +16,6 @@ The locks are flock's: the directory is for the processes of one machine. Severa
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
@@ -29,23 +28,11 @@ from pathlib import Path
 from nba_ml.contract.errors import PublicationError, SettingsError
 from nba_ml.contract.limits import object_limit
 from nba_ml.contract.reading import read_file
+from nba_ml.contract.system_errors import reason_of
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, StoredObject, check_name, check_prefix
 
 _STAGING_PREFIX = ".staged-"
 _SWAP_LOCK = ".swap.lock"
-
-_REASONS = {
-    errno.ENOSPC: "the disk is full; free some space",
-    errno.EDQUOT: "the disk quota is used up; free some space",
-    errno.EFBIG: "the file is larger than this process may write",
-    errno.EACCES: "this user has no permission there",
-    errno.EPERM: "this user, or this kind of file system, may not do that (hard links are needed)",
-    errno.EROFS: "the file system is read-only",
-    errno.ENOTDIR: "a file is where a folder should be; move it away",
-    errno.EEXIST: "a file is where a folder should be; move it away",
-    errno.EISDIR: "a folder is where the object should be; move it away",
-    errno.ENAMETOOLONG: "the name is too long for this file system",
-}
 
 
 class DirectoryStore:
@@ -177,7 +164,7 @@ class DirectoryStore:
         try:
             yield
         except OSError as error:
-            reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+            reason = reason_of(error)
             if os.path.isdir(self.root):  # noqa: PTH112 - Path.is_dir raises where a folder above is closed
                 raise PublicationError(
                     f"Could not {action} {path}: {reason}. Nothing was left half-written; fix it and run again."

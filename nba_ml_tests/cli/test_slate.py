@@ -198,6 +198,26 @@ def test_an_unforeseen_error_names_the_whole_command(terminal: Terminal, monkeyp
     assert "`nba-ml --debug slate grade` shows the traceback" in said
 
 
+def test_a_refusal_of_the_operating_system_names_the_file(terminal: Terminal, tmp_path: Path) -> None:
+    """Was `Unexpected error: OSError`, wherever a write is not explained by the module that makes it."""
+    full = Path("/dev/full")
+
+    def write() -> Settings:
+        with full.open("wb", buffering=0) as file:
+            file.write(b"x")
+        raise AssertionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "from_environment", write)
+        said = terminal.says(2, "slate", "grade", "--month", "2022-01")
+    assert "Error: Cannot read or write a file: the disk is full; free some space. Run the command again" in said
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "from_environment", (tmp_path / "file" / "x").read_bytes)
+        said = terminal.says(2, "slate", "grade", "--month", "2022-01")
+    assert f"Error: Cannot read or write {tmp_path / 'file' / 'x'}: a file is where a folder should be" in said
+
+
 def test_a_slate_of_the_store_needs_no_dagster(terminal: Terminal) -> None:
     """Guards against a command that takes four seconds for what it does in one: nothing of Dagster, nor of Google."""
     program = (

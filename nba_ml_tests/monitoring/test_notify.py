@@ -8,6 +8,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import requests
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import NotifyError, SettingsError
@@ -448,3 +451,40 @@ def test_a_target_that_cannot_work_is_named_and_no_secret_is(changed: dict[str, 
         Settings.from_environment({**MAIL, **changed})
     assert SECRET not in str(refused.value)
     assert PASSWORD not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http:///T0/B0",
+        "https://[::1/hook",
+        "https://hooks.example.com:port/T0",
+        "https://hooks.example.com:99999/T0",
+        "https://hooks..example.com/T0",
+        "https://.example.com/T0",
+        f"https://{'a' * 64}.example.com/T0",
+        "https://hooks.example.com/T0 B0",
+        "https://hooks.example.com/T0\nB0",
+        "https://hooks.exämple.com/T0",
+        "https://-/",
+    ],
+)
+def test_an_invalid_address_is_refused_when_it_is_read(address: str) -> None:
+    """Was an error at the first failure that should have been told, for an open bracket a traceback."""
+    for name in ("NBA_ML_NOTIFY_WEBHOOK", "NBA_ML_UI_URL", "NBA_ML_NBA_API"):
+        with pytest.raises(SettingsError, match=f"^{name} ") as refused:
+            Settings.from_environment({name: address})
+        assert address not in str(refused.value)
+
+
+@given(st.from_regex(r"https?://[a-z0-9.:\[\]@_%-]{0,12}/?.{0,8}", fullmatch=True))
+@example("https://user:word@hooks.example.com:8443/T0/B0?x=1#y")
+@example("http://[::1]:8000/hook")
+@example("http://127.0.0.1:8000/hook")
+def test_whatever_address_is_accepted_can_be_asked(address: str) -> None:
+    """Guards against an address that the settings take and the library refuses."""
+    try:
+        read = Settings.from_environment({"NBA_ML_NOTIFY_WEBHOOK": address}).notify.webhook
+    except SettingsError:
+        return
+    requests.Request("POST", read).prepare()

@@ -121,6 +121,17 @@ def test_a_file_that_is_cut_or_of_another_kind_is_named(tmp_path: Path, form: st
         UpcomingTables(tmp_path).games(DAY)
 
 
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_a_file_that_is_not_utf_8_is_named_with_the_place(tmp_path: Path, form: str) -> None:
+    """Was `'utf-8' codec can't decode byte ...`, and the advice to copy the file again."""
+    file = tmp_path / f"schedule/a.{form}"
+    file.parent.mkdir()
+    file.write_bytes(b"game_id,\xe9\n")
+    with pytest.raises(SourceDataError) as raised:
+        UpcomingTables(tmp_path).games(DAY)
+    assert str(raised.value) == f"{file} cannot be read: it is not UTF-8: byte 8 is 0xe9; save it as UTF-8."
+
+
 def test_a_folder_without_tables_has_nothing(tmp_path: Path) -> None:
     """Guards against an error for tables that are optional."""
     tables = UpcomingTables(tmp_path)
