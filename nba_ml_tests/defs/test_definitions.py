@@ -6,7 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from nba_ml.checks.check import Consequence
 from nba_ml.checks.registry import OVERRIDABLE, all_checks

@@ -7,7 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from nba_ml.contract.text import printable
 from nba_ml.evaluation.report.card import Card
