@@ -66,7 +66,7 @@ class Rows:
         frame = frame.merge(candidates(summary), on=key, validate="one_to_one")
         opening = frame.groupby("season")["game_date"].transform("min")
         frame["early"] = frame.game_date < opening + timedelta(days=EARLY_SEASON_DAYS)
-        self.frame = frame[frame.minutes_played > 0].sort_values(key, ignore_index=True)
+        self.frame = frame[frame.minutes_played > 0].sort_values(key[::-1], ignore_index=True)
         self.days = self.frame.game_date.to_numpy().astype("datetime64[D]")
         self.months = np.array(self.days.astype("datetime64[M]").astype(str))
 

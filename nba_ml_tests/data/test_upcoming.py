@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pytest
 
 from nba_ml.contract.errors import SlateError
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, FeatureVersion
 from nba_ml.contract.game_types import GameType
 from nba_ml.contract.season import month_bounds, season_months
 from nba_ml.data.features import compute_features
@@ -65,14 +66,22 @@ def vectors(table: pa.Table) -> dict[tuple[object, ...], bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "month", "dates"), [("2022-01", MONTH, 31), ("2022-04", "2025-04", 24)])
-def test_features_of_every_date_are_those_computed_later(first: str, month: str, dates: int) -> None:
+@pytest.mark.parametrize(
+    ("first", "month", "dates", "version"),
+    [
+        pytest.param("2022-01", MONTH, 31, V2_33FEATURES, id=MONTH),
+        pytest.param("2022-04", "2025-04", 24, V3_FEATURES, id="2025-04"),
+    ],
+)
+def test_features_of_every_date_are_those_computed_later(
+    first: str, month: str, dates: int, version: FeatureVersion
+) -> None:
     """Guards against a prediction from features that training never sees: each date of a real month, before its games.
 
     January has lines; April has the last regular games, a rest of a week, and the first playoff games.
     """
     history, lines = history_of(first, month), EmbeddedFeatureSource(str(SAMPLE_DATA)).prop_lines(month)
-    later = vectors(compute_features(history, lines, *month_bounds(month), computed_at=COMPUTED_AT))
+    later = vectors(compute_features(history, lines, *month_bounds(month), computed_at=COMPUTED_AT, version=version))
     with_games = sorted(set(summary_of(month)["game_date"].to_pylist()))
     compared = 0
     for day in with_games:
@@ -80,7 +89,7 @@ def test_features_of_every_date_are_those_computed_later(first: str, month: str,
         games = games_on(history, day)
         players = [p for game in games for team in (game.away, game.home) for p in recent_players(before, team)]
         table = with_upcoming(before, upcoming_rows(games, players))
-        made = vectors(compute_features(table, lines, day, day, computed_at=datetime.now(UTC)))
+        made = vectors(compute_features(table, lines, day, day, computed_at=datetime.now(UTC), version=version))
         both = made.keys() & later.keys()
         assert {key: made[key] for key in both} == {key: later[key] for key in both}, day
         compared += len(both)
