@@ -1,11 +1,14 @@
 """Which features the second version is made of: compared walk-forward, chosen on three seasons, confirmed on one.
 
-    python -m nba_ml_tests.benchmarks.accuracy_features {choose,confirm} [--every N] [--threads N] [--output FILE]
+    python -m nba_ml_tests.benchmarks.accuracy_features {choose,confirm,out} [--every N] [--threads N] [--output FILE]
 
 Every set of features is trained by the shipped recipe (the rounds of early stopping, refitted on all rows) on the split
 of all months before a season, and again after every N months of it, and scores the months up to the next training. Each
 is compared with the first version's features on the rows that both predict, which leaves out a season's first
 fortnight; that is a column of its own. `choose` looks at 2022-23 and 2023-24 only. `confirm` looks at 2024-25, once.
+`out` says what it is worth on 2023-24 to know who is out tonight, from a file of who was listed without minutes.
+The rule, fixed before: a group of candidates joins the second version if it gains at least 0.005 on it, with an
+interval above 0. Less does not pay for its columns.
 Each writes its part of `accuracy.md`, after every set: what was stopped has its table so far.
 """
 
@@ -22,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import xgboost as xgb
 
 from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, Feature, FeatureVersion
@@ -34,9 +38,9 @@ from nba_ml.model.metrics import interval_over_days
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 from nba_ml_tests.benchmarks.accuracy import CHOOSING_SEASONS, CONFIRMING_SEASON, REPORT, write_part
-from nba_ml_tests.benchmarks.candidates import GROUPS, candidates
+from nba_ml_tests.benchmarks.candidates import GROUPS, OUT_TONIGHT, candidates, out_tonight
 
-SCORED = {"choose": CHOOSING_SEASONS[1:], "confirm": (CONFIRMING_SEASON,)}
+SCORED = {"choose": CHOOSING_SEASONS[1:], "confirm": (CONFIRMING_SEASON,), "out": CHOOSING_SEASONS[2:]}
 """The first season is only trained on: before its second month, the first version has no rows."""
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +51,7 @@ Learn = Callable[[dict[str, Samples], Samples, FeatureVersion, int], Predictor]
 class Rows:
     """Every player-game of the configured source with a result, and every column that a set may use."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, listed: Path | None = None) -> None:
         data = Settings.from_environment().data
         source, months = EmbeddedFeatureSource(data=str(data)), source_months(data)
         summary = pa.concat_tables([source.player_game_summary(month).table for month in months])
@@ -64,6 +68,14 @@ class Rows:
         key = ["player_lookup", "game_date"]
         frame = frame.merge(results.to_pandas(date_as_object=False), on=key, validate="one_to_one")
         frame = frame.merge(candidates(summary), on=key, validate="one_to_one")
+        if listed is not None:
+            out = out_tonight(summary, pq.read_table(listed))
+            teams = summary.select(["player_lookup", "game_date", "team_abbr"]).to_pandas(date_as_object=False)
+            frame = frame.merge(teams, on=key).merge(out, on=["team_abbr", "game_date"], how="left")
+            hidden = np.random.default_rng(0).random(367)[frame.game_date.dt.dayofyear] < 0.5
+            for name in OUT_TONIGHT:
+                frame[f"{name} half of the days"] = frame[name].mask(hidden)
+                frame[f"{name} never"] = np.nan
         opening = frame.groupby("season")["game_date"].transform("min")
         frame["early"] = frame.game_date < opening + timedelta(days=EARLY_SEASON_DAYS)
         self.frame = frame[frame.minutes_played > 0].sort_values(key[::-1], ignore_index=True)
@@ -113,6 +125,8 @@ class Trial:
     names: tuple[str, ...]
     early: bool = True
     learn: Learn = _shipped
+    scored: tuple[str, ...] = ()
+    """What the features hold when it predicts, if not what they held in training."""
 
 
 FIRST, SECOND = "first version", "second version"
@@ -141,6 +155,24 @@ CONFIRMING: Mapping[str, Trial] = {
 }
 
 
+def _with_out(trained: str = "", scored: str = "") -> Trial:
+    train, score = ((*V3_FEATURES.names, *(f"{name}{kind}" for name in OUT_TONIGHT)) for kind in (trained, scored))
+    what = f"the second version and {' and '.join(OUT_TONIGHT)}"
+    return Trial(
+        f"{what}; in training known{trained or ' always'}, in prediction known{scored or ' always'}",
+        train,
+        scored=score,
+    )
+
+
+OUT: Mapping[str, Trial] = {
+    SECOND: CHOOSING[SECOND],
+    "out, always known": _with_out(),
+    "out, sometimes known": _with_out(" half of the days"),
+    "out, not known": _with_out(" half of the days", " never"),
+}
+
+
 def predictions(rows: Rows, trial: Trial, walk: Sequence[tuple[str, list[str]]], threads: int) -> Floats:
     """Predicted points of every scored row, in order."""
     version = FeatureVersion("trial", tuple(Feature(name, "", "", 0, 0, "", "") for name in trial.names))
@@ -151,7 +183,7 @@ def predictions(rows: Rows, trial: Trial, walk: Sequence[tuple[str, list[str]]],
         by_month = everything.dates.astype("datetime64[M]")
         split = split_by_date({str(each): ("", everything.dates[by_month == each]) for each in np.unique(by_month)})
         predictor = trial.learn(everything.sides(split), everything, version, threads)
-        made.append(predictor(rows.samples(trial.names, np.isin(rows.months, scored)).features))
+        made.append(predictor(rows.samples(trial.scored or trial.names, np.isin(rows.months, scored)).features))
     return np.concatenate(made)
 
 
@@ -183,9 +215,16 @@ def table(trials: Mapping[str, Trial], results: Mapping[str, Scored], reference:
     return "\n".join(lines)
 
 
+HEADINGS = {
+    "choose": "Features, choosing",
+    "confirm": "Features, confirming once",
+    "out": "Features, who is out tonight",
+}
+
+
 def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
     """Measure the step's sets and write its part of the report after each of them."""
-    trials, seasons = {"choose": CHOOSING, "confirm": CONFIRMING}[step], SCORED[step]
+    trials, seasons = {"choose": CHOOSING, "confirm": CONFIRMING, "out": OUT}[step], SCORED[step]
     walk = rows.walk(seasons, every)
     scored_rows = np.isin(rows.months, [month for _, months in walk for month in months])
     frame, days = rows.frame[scored_rows], rows.days[scored_rows]
@@ -200,16 +239,16 @@ def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
             errors[~early], days[~early], float(errors[early].mean()) if trial.early and early.any() else None
         )
         print(f"  {name}: MAE {results[name].errors.mean():.4f}, {time.perf_counter() - started:.0f} s", flush=True)
-        heading = "Features, choosing" if step == "choose" else "Features, confirming once"
         paragraphs = [
-            f"# {heading}: {', '.join(seasons)}",
+            f"# {HEADINGS[step]}: {', '.join(seasons)}",
             f"Written by `python -m nba_ml_tests.benchmarks.accuracy_features {step} --every {every}`; XGBoost "
             f"{xgb.__version__}. {(~early).sum():,} rows from {days[0]} to {days[-1]} that both versions predict. "
             f"Trained before a season and every {every} months of it. {early.sum():,} more rows are of a season's "
             f"first fortnight, which only the second version predicts; on {known.sum():,} of them, which have a season "
             f"average, its MAE is {np.abs(average - points)[known].mean():.4f}.",
-            table(trials, results, FIRST),
         ]
+        if FIRST in results:
+            paragraphs.append(table(trials, results, FIRST))
         if SECOND in results:
             others = {key: value for key, value in results.items() if key != FIRST or step == "confirm"}
             paragraphs += ["The same rows, compared with the second version:", table(trials, others, SECOND)]
@@ -219,14 +258,17 @@ def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one step."""
     parser = argparse.ArgumentParser(prog="python -m nba_ml_tests.benchmarks.accuracy_features", description=__doc__)
-    parser.add_argument("step", choices=("choose", "confirm"))
+    parser.add_argument("step", choices=tuple(SCORED))
+    parser.add_argument("--listed", type=Path, metavar="FILE", help="for out: who was listed without minutes, and why")
     parser.add_argument(
         "--every", type=int, default=9, metavar="N", help="months of a season between trainings; default: 9"
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each training; default: 1")
     parser.add_argument("--output", type=Path, default=REPORT, metavar="FILE", help="default: %(default)s")
     options = parser.parse_args(arguments)
-    run(options.step, Rows(options.threads), options.every, options.threads, options.output)
+    if (options.step == "out") != (options.listed is not None):
+        parser.error("out needs --listed, and the others do not take it")
+    run(options.step, Rows(options.threads, options.listed), options.every, options.threads, options.output)
 
 
 if __name__ == "__main__":
