@@ -75,8 +75,7 @@ def _careers(rows: pd.DataFrame) -> pd.DataFrame:
         name: by_player[column].ewm(halflife=half_life).mean().droplevel(0)
         for name, (column, half_life) in _WEIGHTED.items()
     }
-    ten = {"min_periods": 1}
-    states["points_median_10"] = by_player["points"].rolling(10, **ten).median().droplevel(0)
+    states["points_median_10"] = by_player["points"].rolling(10, min_periods=1).median().droplevel(0)
     states["minutes_std_10"] = by_player["minutes_played"].rolling(10, min_periods=2).std().droplevel(0)
     states["minutes_last"] = played["minutes_played"].astype(float)
     return played[["player_lookup", "game_date"]].join(pd.DataFrame(states)).sort_values("game_date")

@@ -344,10 +344,10 @@ def test_a_season_starts_afresh() -> None:
 LAST_SPRING = date(2023, 4, 1)
 
 
-def last_season(points: Sequence[int], **changes: object) -> list[Line]:
+def last_season(points: Sequence[int]) -> list[Line]:
     """'anna' scoring these points in the spring before, a game every third day."""
     return [
-        replace(Line("anna", LAST_SPRING + timedelta(days=3 * at), points=scored, season="2022-23"), **changes)
+        Line("anna", LAST_SPRING + timedelta(days=3 * at), points=scored, season="2022-23")
         for at, scored in enumerate(points)
     ]
 
@@ -380,28 +380,32 @@ def test_a_game_of_64_counts_and_the_65th_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bob", "absent"),
+    ("played", "minutes", "absent"),
     [
-        pytest.param({"played": range(4)}, 20, id="missed-the-last-game"),
-        pytest.param({"played": range(5)}, 0, id="played-the-last-game"),
-        pytest.param({"played": range(4), "minutes": 12}, 20, id="just-of-the-rotation"),
-        pytest.param({"played": range(4), "minutes": 11}, 0, id="not-of-the-rotation"),
-        pytest.param({"played": range(4), "then": "CCC"}, 0, id="gone-to-another-team"),
-        pytest.param({"played": range(4), "tonight": True}, 20, id="plays-tonight-which-is-not-known"),
+        pytest.param([0, 1, 2, 3], 30, 20, id="missed-the-last-game"),
+        pytest.param([0, 1, 2, 3, 4], 30, 0, id="played-the-last-game"),
+        pytest.param([0, 1, 2, 3], 12, 20, id="just-of-the-rotation"),
+        pytest.param([0, 1, 2, 3], 11, 0, id="not-of-the-rotation"),
+        pytest.param([0, 1, 2, 3, 5], 30, 20, id="plays-tonight-which-is-not-known"),
     ],
 )
-def test_absent_points_are_of_the_rotation_that_missed_the_last_game(bob: dict[str, object], absent: float) -> None:
+def test_absent_points_are_of_the_rotation_that_missed_the_last_game(
+    played: list[int], minutes: int, absent: float
+) -> None:
     """Guards who counts as absent: known from the team's earlier games, never from who plays tonight."""
     days = [OPENING + timedelta(days=2 * at) for at in range(6)]
     rows = [Line("anna", day) for day in days]
-    minutes = bob.get("minutes", 30)
-    rows += [Line("bob", days[at], points=20, minutes=minutes) for at in bob["played"]]  # type: ignore[attr-defined, arg-type]
-    if bob.get("tonight"):
-        rows.append(Line("bob", days[5], points=20))
-    if "then" in bob:
-        rows.append(Line("bob", days[4], "CCC", "DDD", points=20))
-    found = features_of("anna", days[5], rows)
-    assert found["absent_points"] == pytest.approx(absent, abs=1e-6)
+    rows += [Line("bob", days[at], points=20, minutes=minutes) for at in played]
+    assert features_of("anna", days[5], rows)["absent_points"] == pytest.approx(absent, abs=1e-6)
+
+
+def test_who_has_played_for_another_team_is_gone_and_not_absent() -> None:
+    """Guards trades: a player counts for one team."""
+    days = [OPENING + timedelta(days=2 * at) for at in range(6)]
+    rows = [Line("anna", day) for day in days] + [Line("bob", day, points=20) for day in days[:4]]
+    assert features_of("anna", days[5], rows)["absent_points"] == pytest.approx(20)
+    rows.append(Line("bob", days[4], "CCC", "DDD", points=20))
+    assert features_of("anna", days[5], rows)["absent_points"] == 0
 
 
 def test_the_absent_are_forgotten_after_ten_games_and_nobody_is_absent_for_himself() -> None:
