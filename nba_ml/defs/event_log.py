@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from nba_ml.defs.internals import DagsterEventType
+
 _WRAPPINGS = ("Dagster", "Failure")
 """How the names of the classes begin in which Dagster carries an error."""
 
@@ -48,12 +50,18 @@ def first_failure(instance: dg.DagsterInstance, run_id: str) -> StepFailure | No
 
 
 def latest_materialisations(instance: dg.DagsterInstance, asset: str) -> dict[str, dg.EventLogRecord]:
-    """Month -> the record of its latest materialisation, for the months of an asset that ever were materialised."""
-    found: dict[str, dg.EventLogRecord] = {}
-    for record in all_records(instance.fetch_materializations, asset):  # newest first
-        if record.partition_key is not None:
-            found.setdefault(record.partition_key, record)
-    return found
+    """Month -> the record of its latest materialisation, for the months of an asset that ever were materialised.
+
+    As many records are read as there are months, however often each was materialised.
+    """
+    key = dg.AssetKey.from_user_string(asset)
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(key, DagsterEventType.ASSET_MATERIALIZATION)
+    ids = sorted(latest.values())
+    pages = (
+        instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[at : at + _PAGE]), _PAGE)
+        for at in range(0, len(ids), _PAGE)
+    )
+    return {str(record.partition_key): record for page in pages for record in page.records}
 
 
 def all_records(fetch: Callable[..., dg.EventRecordsResult], asset: str) -> Iterator[dg.EventLogRecord]:

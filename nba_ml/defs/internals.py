@@ -7,10 +7,12 @@ is no public way.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import dagster as dg
+import sqlalchemy as sql
 
 # To report a check's result outside a run: the public class of a result takes it, and there is no public name for it.
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
@@ -27,8 +29,7 @@ from dagster._core.definitions.selector import RepositorySelector
 # Dagster names it in its own signatures and exports it to type checkers only.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-# Which checks failed on the latest materialisation, of many months at once: likewise.
-from dagster._core.event_api import PartitionKeyFilter
+# Of which kind the latest events are that are asked for.
 from dagster._core.events import DagsterEventType
 
 # An instance with settings beside those of its dagster.yaml.
@@ -41,6 +42,9 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 # To keep a connection to its files open.
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+# The results of many checks and months at once: Dagster asks check by check, and month by month.
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+
 # The month of a run, for an asset that has no months.
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
@@ -51,6 +55,9 @@ from dagster._core.utils import make_new_run_id
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
 
+# An entry of the event log from the text that is stored.
+from dagster._serdes import deserialize_value
+
 __all__ = [
     "DATA_VERSION_TAG",
     "LOCATION_NAME",
@@ -58,16 +65,18 @@ __all__ = [
     "REPOSITORY",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetCheckExecutionRecordStatus",
+    "CheckExecution",
     "DagsterEventType",
     "InstanceRef",
     "InstigatorStatus",
     "ModuleTarget",
-    "PartitionKeyFilter",
     "ScheduleInstigatorData",
     "SqliteEventLogStorage",
     "UnresolvedAssetJobDefinition",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
+    "deserialize_value",
+    "latest_check_executions",
     "make_new_run_id",
     "silence_preview_warnings",
 ]
@@ -99,3 +108,46 @@ def silence_preview_warnings() -> Iterator[None]:
         for message, category in _USED.items():
             warnings.filterwarnings("ignore", message=message, category=category)
         yield
+
+
+@dataclass(frozen=True, slots=True)
+class CheckExecution:
+    """The latest execution of a check for a month: its status, the storage id of the materialisation that it ran on,
+    and its event as stored."""
+
+    key: dg.AssetCheckKey
+    month: str
+    status: str
+    materialisation: int | None
+    event: str | None
+
+
+def latest_check_executions(
+    instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey], months: Sequence[str]
+) -> Iterator[CheckExecution]:
+    """The latest execution of each check and month, in one query; nothing of a check that never ran.
+
+    As Dagster's `get_asset_check_partition_info`: an execution that was planned by an old version, without an event, is
+    none.
+    """
+    names = {(key.asset_key.to_string(), key.name): key for key in keys}
+    table = AssetCheckExecutionsTable.c
+    latest = (
+        sql.select(sql.func.max(table.id))
+        .where(
+            table.asset_key.in_({asset for asset, _ in names}),
+            table.check_name.in_({name for _, name in names}),
+            table.partition.in_(months),
+            table.evaluation_event_storage_id.is_not(None),
+        )
+        .group_by(table.asset_key, table.check_name, table.partition)
+    )
+    columns = (table.asset_key, table.check_name, table.partition, table.execution_status)
+    query = sql.select(*columns, table.materialization_event_storage_id, table.evaluation_event).where(
+        table.id.in_(latest)
+    )
+    with instance.event_log_storage.index_connection() as connection:
+        rows = connection.execute(query).fetchall()
+    for asset, name, month, status, materialisation, event in rows:
+        if (asset, name) in names:  # assets and names are selected separately
+            yield CheckExecution(names[asset, name], month, status, materialisation, event)

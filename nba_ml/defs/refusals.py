@@ -15,11 +15,12 @@ from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.check_results import CheckLog, CheckResult
 from nba_ml.defs.checks import measured, result_of, scene_of
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import AssetCheckEvaluationTargetMaterializationData
 from nba_ml.defs.resources import ArtifactRoot, Store
-from nba_ml.defs.verdict import NOT_RUN, latest_evaluations
+from nba_ml.defs.verdict import NOT_RUN
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal, RefusedCheck
 from nba_ml.registry.verdict import CheckVerdict, Verdict
@@ -33,25 +34,23 @@ MODEL_ID = "model_id"
 """Metadata of a published month's materialisation."""
 
 
-def refusal_of(
-    instance: dg.DagsterInstance, month: str, model_id: str, verdict: Verdict, limits: Thresholds
-) -> Refusal:
+def refusal_of(log: CheckLog, month: str, model_id: str, verdict: Verdict, limits: Thresholds) -> Refusal:
     """The checks that keep a month's model from being published, with what they found."""
     failed = verdict.failed
     by_key = {check.key: check for check in all_checks(limits)}
     checks = [by_key[key] for key in dict.fromkeys(each.key for each in failed)]
-    evaluations = latest_evaluations(instance, checks, sorted({each.month for each in failed}))
+    results = log.judged(checks, {each.month for each in failed})
     return Refusal(
         month=month,
         model_id=model_id,
-        checks=tuple(_refused(e, by_key[e.key].threshold, evaluations.get((e.key, e.month))) for e in failed),
+        checks=tuple(_refused(e, by_key[e.key].threshold, results.get((e.key, e.month))) for e in failed),
     )
 
 
-def _refused(failed: CheckVerdict, required: str, evaluation: dg.AssetCheckEvaluation | None) -> RefusedCheck:
+def _refused(failed: CheckVerdict, required: str, result: CheckResult | None) -> RefusedCheck:
     # A result on other bytes than those of the model does not count.
-    judged = evaluation is not None and failed.found != NOT_RUN
-    found = {name: each.value for name, each in evaluation.metadata.items()} if evaluation and judged else {}
+    judged = result is not None and failed.found != NOT_RUN
+    found = {name: each.value for name, each in result.evaluation.metadata.items()} if result and judged else {}
     interval = f" ({found['interval']})" if "interval" in found else ""
     return RefusedCheck(
         asset=failed.asset,
@@ -113,24 +112,25 @@ def report_superseded(
     if not refused:
         return
     [check] = [each for each in all_checks(limits) if (each.asset, each.name) == (publisher, PUBLISHED)]
-    reported = latest_evaluations(instance, [check], refused)
+    reported = CheckLog(instance).judged([check], refused)
     for each in refused:
-        last = reported.get((check.key, each))
+        result = reported.get((check.key, each))
+        last = result.evaluation if result else None
         artifact = store.months().load(ARTIFACT.of(system), each)
         if last is None or last.passed or last.severity is dg.AssetCheckSeverity.WARN or artifact is None:
             continue
-        result = result_of(check, check.examine(artifact, scene_of(publisher, each, limits, store, artifact_root, [])))
+        again = result_of(check, check.examine(artifact, scene_of(publisher, each, limits, store, artifact_root, [])))
         record = records[each]
         evaluation = dg.AssetCheckEvaluation(
             asset_key=dg.AssetKey.from_user_string(publisher),
             check_name=PUBLISHED,
-            passed=result.passed,
-            metadata=result.metadata,
+            passed=again.passed,
+            metadata=again.metadata,
             target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
                 storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
             ),
-            severity=result.severity,
-            description=result.description,
+            severity=again.severity,
+            description=again.description,
             blocking=check.stops_run,
             partition=each,
         )

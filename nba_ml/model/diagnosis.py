@@ -6,12 +6,12 @@ Residuals and interval by prediction, the over probability against what happened
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import xgboost as xgb
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.contract.features import FeatureVersion
@@ -21,6 +21,9 @@ from nba_ml.model.fitting import Samples
 from nba_ml.model.metrics import Array
 from nba_ml.model.published import published_columns
 from nba_ml.model.tiers import TIER_NAMES, tier_of
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 BANDS = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0)
 """Lower bounds, in points, of the groups of predictions; the last has no upper bound."""
@@ -152,6 +155,8 @@ def diagnose_model(
 
 def contributions(booster: xgb.Booster, features: npt.NDArray[np.float32], version: FeatureVersion) -> dict[str, float]:
     """Mean absolute contribution of each feature, in points, over at most EXPLAINED_ROWS evenly spaced rows."""
+    import xgboost as xgb
+
     chosen = np.unique(np.linspace(0, len(features) - 1, EXPLAINED_ROWS).round().astype(int))
     matrix = xgb.DMatrix(features[chosen], feature_names=list(version.names))
     found = np.abs(booster.predict(matrix, pred_contribs=True)[:, :-1]).mean(axis=0, dtype=np.float64)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import xgboost as xgb
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.contract.digest import json_digest
@@ -20,6 +20,10 @@ from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.split import SplitManifest
 from nba_ml.data.table_digest import table_digest
+
+# Imported when a model is fitted or asked, with SciPy behind it: a rerun that has nothing to do needs neither.
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 Matrix = npt.NDArray[np.float32]
 
@@ -135,6 +139,8 @@ def fit(
     Only the early-stopping rows are evaluated each round: evaluating the train rows every round costs
     more than training does.
     """
+    import xgboost as xgb
+
     names = list(version.names)
     matrix = xgb.QuantileDMatrix(train.features, label=train.points, feature_names=names, nthread=threads)
     watched = xgb.QuantileDMatrix(
@@ -165,6 +171,8 @@ def fit_all(
     season it lowers the MAE by 0.012 points (0.007 to 0.018), over 2021-22 to 2023-24 by 0.016. More rounds for more
     rows do not improve it further.
     """
+    import xgboost as xgb
+
     matrix = xgb.QuantileDMatrix(
         samples.features, label=samples.points, feature_names=list(version.names), nthread=threads
     )
@@ -174,6 +182,8 @@ def fit_all(
 
 def load(booster: bytes, threads: int | None = None) -> xgb.Booster:
     """Parse the saved bytes. Parsing takes longer than predicting a month, so do it once."""
+    import xgboost as xgb
+
     return xgb.Booster(params={"nthread": threads or 0}, model_file=bytearray(booster))
 
 

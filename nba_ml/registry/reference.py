@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import FeatureVersion
@@ -30,6 +30,9 @@ from nba_ml.contract.limits import MODEL_BYTES
 from nba_ml.contract.reading import read_file
 from nba_ml.contract.systems import VERSIONS
 from nba_ml.registry.booster_structure import StructureError, inspect_booster
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 Row = Sequence[float | None]
 """One feature vector in the order of the contract; None is missing."""
@@ -79,6 +82,8 @@ def load_booster(
     Raises:
         BundleError: its structure cannot be trusted, XGBoost cannot load it, or its features are not the version's.
     """
+    import xgboost as xgb
+
     if not booster.startswith(b"{"):
         raise BundleError(f"The model is neither XGBoost's JSON nor UBJ: it begins with {booster[:4]!r}.")
     try:
@@ -94,6 +99,8 @@ def load_booster(
 
 
 def _predict(model: xgb.Booster, values: npt.NDArray[np.float32]) -> list[float]:
+    import xgboost as xgb
+
     if not len(values):
         return []
     try:

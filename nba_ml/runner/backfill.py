@@ -161,7 +161,9 @@ class Backfill:
 
     def check(self, month: str, assets: Collection[str]) -> dg.ExecuteInProcessResult:
         """Run every check of the assets on what is materialised, in a Dagster run that materialises nothing."""
-        return execute(checks_job(self.planner.defs, assets), self.planner.instance, month)
+        result = execute(checks_job(self.planner.defs, assets), self.planner.instance, month)
+        self.planner.remember(month, (), {})
+        return result
 
     @property
     def _publisher(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import dagster as dg
 
+from nba_ml.checks.check import Check
 from nba_ml.checks.registry import STORED, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import StaleInputError
@@ -24,11 +25,11 @@ from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.defs.assets.recording import digests_of
+from nba_ml.defs.check_results import CheckLog, CheckResult
 from nba_ml.defs.event_log import latest_materialisations
-from nba_ml.defs.internals import AssetCheckExecutionRecordStatus
-from nba_ml.defs.partitions import history_of, months_read
+from nba_ml.defs.partitions import History, history_of, months_read
 from nba_ml.defs.refusals import NOT_PUBLISHED, refusal_of
-from nba_ml.defs.verdict import gather_verdict, latest_evaluations
+from nba_ml.defs.verdict import gather_verdict
 from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.stored import METADATA, MODEL
 from nba_ml.registry.artifact import ARTIFACT
@@ -66,10 +67,13 @@ class Planner:
     system: System = XGBOOST_V1
     _state: dict[str, dict[str, Materialised]] = field(default_factory=dict, init=False)
     _unverified: set[tuple[str, str]] = field(default_factory=set, init=False)
+    _histories: dict[str, dict[str, History | None]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self._graph = self.defs.resolve_asset_graph()
         names = set(self.store.objects.names(""))
+        self._log = CheckLog(self.instance)
+        self._log.results([check for check in all_checks() if check.asset in self.chain], self.months)
         for asset in self.chain:
             self._state[asset] = self._completed(asset, names)
         self._unverified = {
@@ -126,7 +130,7 @@ class Planner:
     def unjudged(self, months: Sequence[str], assets: Collection[str]) -> set[tuple[str, str]]:
         """(asset, month) of those whose latest materialisation lacks a check result under the current thresholds."""
         checks = [check for check in all_checks(self.limits) if check.asset in assets]
-        judged = latest_evaluations(self.instance, checks, months)
+        judged = self._log.judged(checks, months)
         return {(check.asset, month) for check in checks for month in months if (check.key, month) not in judged}
 
     def stored_months(self, asset: str) -> set[str]:
@@ -147,13 +151,14 @@ class Planner:
         described = self.store.load(METADATA.of(self.system), month)
         if described is None or described.record is None:
             return None
-        verdict = gather_verdict(self.instance, month, described.record, self.limits)
+        verdict = gather_verdict(self._log, month, described.record, self.limits)
         if not verdict.failed or any(check.final for check in verdict.failed):
             return None
-        return refusal_of(self.instance, month, described.record.model_id, verdict, self.limits)
+        return refusal_of(self._log, month, described.record.model_id, verdict, self.limits)
 
     def remember(self, month: str, assets: Sequence[str], made: Mapping[str, dg.AssetMaterialization]) -> None:
         """Record a run of these assets and what it made, by asset. What it did not make is out of date."""
+        self._log.forget(month)
         for asset in assets:
             self._state[asset].pop(month, None)
             self._unverified.discard((asset, month))
@@ -202,18 +207,9 @@ class Planner:
 
     def _checked(self, asset: str) -> set[str]:
         """Months whose latest materialisation has a result of every check, and no failed check that stops a run."""
-        stopping = {check.name: check.stops_run for check in all_checks() if check.asset == asset}
-        if not stopping:
-            return set(self.months)
-        keys = [dg.AssetCheckKey(dg.AssetKey.from_user_string(asset), name) for name in stopping]
-        seen: dict[str, set[str]] = {}
-        for info in self.instance.event_log_storage.get_asset_check_partition_info(keys):
-            fresh = info.latest_target_materialization_storage_id == info.latest_materialization_storage_id
-            passed = info.latest_execution_status == AssetCheckExecutionRecordStatus.SUCCEEDED
-            name = info.check_key.name
-            if info.partition_key and fresh and (passed or not stopping[name]):  # one that never ended is not fresh
-                seen.setdefault(info.partition_key, set()).add(name)
-        return {month for month, names in seen.items() if names == set(stopping)}
+        checks = [check for check in all_checks() if check.asset == asset]
+        results = self._log.results(checks, self.months)
+        return {month for month in self.months if all(_settled(results.get((c.key, month)), c) for c in checks)}
 
     def _name(self, asset: StoredAsset[Any]) -> str:
         return asset.of(self.system).name
@@ -233,11 +229,12 @@ class Planner:
 
     def _parents(self, asset: str, month: str) -> dict[str, list[str]]:
         """What the asset's month is made from: asset -> months."""
-        node = self._node(asset)
-        return {
-            parent.to_user_string(): months_read(history_of(node.assets_def, parent), month, self.months)
-            for parent in node.parent_keys
-        }
+        if asset not in self._histories:
+            node = self._node(asset)
+            self._histories[asset] = {
+                parent.to_user_string(): history_of(node.assets_def, parent) for parent in node.parent_keys
+            }
+        return {name: months_read(history, month, self.months) for name, history in self._histories[asset].items()}
 
     def _outside(self, asset: str, month: str) -> Mapping[str, str]:
         """What the asset reads from outside the graph, as it is now."""
@@ -250,3 +247,8 @@ class Planner:
                 return {"parameters": Hyperparameters().digest}
             case _:
                 return {}
+
+
+def _settled(result: CheckResult | None, check: Check) -> bool:
+    """Whether a check has a result, and did not stop its run."""
+    return result is not None and (result.passed or not check.stops_run)

@@ -10,10 +10,10 @@ import pytest
 from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.defs.check_results import CheckLog
 from nba_ml.defs.internals import AssetCheckEvaluationTargetMaterializationData
 from nba_ml.defs.refusals import PUBLISHER, refusal_metadata, refused_months, refused_table, report_superseded
 from nba_ml.defs.resources import ArtifactRoot, Store
-from nba_ml.defs.verdict import latest_evaluations
 from nba_ml.registry.artifact import ARTIFACT, Artifact
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.refusal import Refusal, RefusedCheck
@@ -73,7 +73,7 @@ class Scene:
         report_superseded(self.run(), self.instance, NEWEST, Thresholds(), self.store, self.artifacts)
 
     def last(self, month: str) -> tuple[bool, str, str]:
-        found = latest_evaluations(self.instance, [CHECK], [month])[CHECK.key, month]
+        found = CheckLog(self.instance).judged([CHECK], [month])[CHECK.key, month].evaluation
         return found.passed, found.severity.value, str(found.description)
 
 

@@ -504,10 +504,13 @@ def record_of(booster: bytes) -> ModelRecord:
 def test_a_refusal_is_final_only_when_every_check_has_run(place: Place) -> None:
     """Guards against asking a publisher again that must refuse, and against giving up where a check was never run."""
     month = MONTHS[0]
-    planner = place.planner()
-    assert planner.refusal(month) is None, "no record"
+
+    def refusal() -> object:
+        return place.planner().refusal(month)
+
+    assert refusal() is None, "no record"
     place.store.save(METADATA, month, DescribedModel(None, None))
-    assert planner.refusal(month) is None, "no model yet"
+    assert refusal() is None, "no model yet"
     record = record_of(b"a booster")
     place.store.save(METADATA, month, DescribedModel(record, None))
     place.store.objects.write(f"boosters/{record.model_sha256}.json", b"a booster")
@@ -518,12 +521,12 @@ def test_a_refusal_is_final_only_when_every_check_has_run(place: Place) -> None:
         "model_metadata": record.digest,
     }
     for asset, digest in digests.items():
-        assert planner.refusal(month) is None, "not every check has run"
+        assert refusal() is None, "not every check has run"
         place.instance.report_runless_asset_event(replace_version(place.event(asset, month), digest))
         place.check_all(asset, month)
-    assert planner.refusal(month) is None, "every check passed"
+    assert refusal() is None, "every check passed"
     gate = next(check for check in all_checks() if check.asset == "xgboost_model" and check.key in OVERRIDABLE)
     place.check(gate, month, passed=False)
-    assert gate.name in str(planner.refusal(month))
+    assert gate.name in str(refusal())
     place.materialise("train_split", month)
-    assert planner.refusal(month) is None, "the split's checks have not run on its new value"
+    assert refusal() is None, "the split's checks have not run on its new value"

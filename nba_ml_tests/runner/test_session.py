@@ -8,8 +8,7 @@ import sys
 import pytest
 
 from nba_ml.contract.assets import MONTHLY_ASSETS
-from nba_ml.defs import build
-from nba_ml.defs.internals import SqliteEventLogStorage
+from nba_ml.defs import build, check_results
 from nba_ml.runner.check_run import check_month
 from nba_ml.runner.session import open_session
 from nba_ml_tests.cli.command import Home
@@ -84,10 +83,9 @@ def test_which_months_have_a_model_is_one_listing(trained: Home, calls: Calls) -
 
 
 def test_results_of_checks_are_asked_for_all_months_at_once(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards against two queries for each month and asset, where nothing is to be done."""
+    """Guards against a query for each month, check or refused model, where nothing is to be done."""
+    queries = count(monkeypatch, check_results, "latest_check_executions")
     with open_session(settings_of(trained)) as session:
-        infos = count(monkeypatch, SqliteEventLogStorage, "get_asset_check_partition_info")
-        results = count(monkeypatch, SqliteEventLogStorage, "get_latest_asset_check_execution_by_key")
         done = list(session.run(THREE, MONTHLY_ASSETS, only_missing=True))
     assert [(each.month, each.assets) for each in done] == [(month, ()) for month in THREE]
-    assert (len(infos), len(results)) == (1, len(THREE))
+    assert len(queries) == 1

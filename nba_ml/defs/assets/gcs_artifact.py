@@ -10,6 +10,7 @@ from nba_ml.checks.registry import OVERRIDABLE
 from nba_ml.contract.systems import System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.defs.check_results import CheckLog
 from nba_ml.defs.partitions import reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.refusals import (
@@ -89,9 +90,10 @@ def build(months: dg.PartitionsDefinition, system: System, limits: Thresholds) -
             facts = {"note": "no model up to this month, so nothing to publish"}
         else:
             overrides = [Override(check=str(each.check), reason=each.reason) for each in config.overrides]
-            verdict = gather_verdict(context.instance, context.partition_key, record, limits, overrides)
+            log = CheckLog(context.instance)
+            verdict = gather_verdict(log, context.partition_key, record, limits, overrides)
             if verdict.failed:
-                refusal = refusal_of(context.instance, context.partition_key, record.model_id, verdict, limits)
+                refusal = refusal_of(log, context.partition_key, record.model_id, verdict, limits)
                 artifact, facts = Artifact(refused=refusal), refusal_metadata(refusal)
             else:
                 trained = store.months().load(MODEL.of(system), context.partition_key)
