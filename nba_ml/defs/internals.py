@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 
 import dagster as dg
 import sqlalchemy as sql
@@ -40,7 +41,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, ScheduleInstig
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 # To keep a connection to its files open.
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 
 # The results of many checks and months at once: Dagster asks check by check, and month by month.
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
@@ -146,7 +147,8 @@ def latest_check_executions(
     query = sql.select(*columns, table.materialization_event_storage_id, table.evaluation_event).where(
         table.id.in_(latest)
     )
-    with instance.event_log_storage.index_connection() as connection:
+    # Every storage that Dagster ships is one, or hands this call on to one.
+    with cast(SqlEventLogStorage, instance.event_log_storage).index_connection() as connection:
         rows = connection.execute(query).fetchall()
     for asset, name, month, status, materialisation, event in rows:
         if (asset, name) in names:  # assets and names are selected separately

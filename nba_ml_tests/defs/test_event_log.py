@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 import pytest
 
@@ -24,3 +26,23 @@ def test_the_latest_materialisation_of_each_month_over_all_pages(monkeypatch: py
             if record.asset_materialization is not None
         }
     assert found == {"2021-11": 3, "2021-12": 5, "2022-01": 4}
+
+
+def test_a_long_history_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a rerun that takes longer with each backfill before it."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        for number in range(10):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization("made", partition="2021-11", metadata={"number": number})
+            )
+        read: list[int] = []
+        fetch = instance.fetch_materializations
+
+        def counting(*args: Any, **named: Any) -> dg.EventRecordsResult:
+            page = fetch(*args, **named)
+            read.append(len(page.records))
+            return page
+
+        monkeypatch.setattr(instance, "fetch_materializations", counting)
+        assert latest_materialisations(instance, "made").keys() == {"2021-11"}
+    assert sum(read) == 1

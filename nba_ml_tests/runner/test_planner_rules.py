@@ -32,6 +32,7 @@ from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.defs.assets.recording import INPUTS
 from nba_ml.defs.build import build_defs
+from nba_ml.defs.check_results import CheckLog
 from nba_ml.defs.resources import month_rows_of
 from nba_ml.model.calibration import Coverage, CoverageReport, calibrate
 from nba_ml.model.fitting import Hyperparameters
@@ -337,6 +338,26 @@ def test_one_check_on_an_older_value_is_a_check_too_few(first: Place) -> None:
     planner = first.planner()
     assert planner.out_of_date(MONTHS[0], EVERY[:4]) == ()
     assert planner.unjudged(MONTHS[:1], ["train_split"]) == set()
+
+
+def test_results_are_kept_until_the_month_is_forgotten(first: Place) -> None:
+    """Guards against results from before a run, and against a query for each month of a backfill."""
+    log, month = CheckLog(first.instance), MONTHS[0]
+    check = next(each for each in all_checks() if each.asset == "train_split")
+    assert log.judged([check], MONTHS)[check.key, month].passed
+    first.check(check, month, passed=False)
+    assert log.judged([check], MONTHS)[check.key, month].passed
+    log.forget(month)
+    result = log.judged([check], MONTHS)[check.key, month]
+    assert (result.passed, result.evaluation.check_name, result.threshold) == (False, check.name, check.threshold)
+    assert log.judged([replace(check, threshold="another")], MONTHS) == {}
+
+
+def test_a_value_without_a_month_makes_all_results_old(first: Place) -> None:
+    """Guards a table that was reported as a whole: results on its months are of the one before."""
+    check = next(each for each in all_checks() if each.asset == "train_split")
+    first.instance.report_runless_asset_event(dg.AssetMaterialization("train_split"))
+    assert CheckLog(first.instance).results([check], MONTHS) == {}
 
 
 def test_a_result_under_another_threshold_does_not_judge(whole: Place) -> None:
