@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nba_ml.cli.move_recorder import move_recorder
+from nba_ml.cli.recording import move_recorder
 from nba_ml.cli.wrapper import say
 from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.settings import Settings

@@ -18,7 +18,7 @@ from nba_ml.settings import Settings
 if TYPE_CHECKING:
     from nba_ml.registry.channel import Channel
 
-RECORDER = "nba_ml.runner.move_record"
+RECORDER = "nba_ml.runner.channel_materialization"
 
 TIME_LIMIT_SECONDS = 120.0
 """It takes about a second. A database that another process holds may keep it longer."""

@@ -1,4 +1,4 @@
-"""The process that records a move of the channel as a materialisation. `cli.move_recorder` starts it.
+"""The process that records a move of the channel as a materialisation. `cli.recording` starts it.
 
 It opens Dagster's instance, then reads the new state from its standard input. If that ends empty, nothing was moved,
 and nothing is recorded.
