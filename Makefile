@@ -18,6 +18,9 @@ PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 
+# Some images set it. Then every process compiles the package anew, and the tests' hundreds of processes all of them.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs lock clean mutants
 
 help: ## What there is to make

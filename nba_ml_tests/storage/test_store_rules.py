@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import pyarrow as pa
@@ -83,6 +85,14 @@ def test_a_value_lies_under_its_assets_name(store: MonthStore, tmp_path: Path) -
     assert (tmp_path / "table/2021-10.parquet").read_bytes() == b"rows"
     with pytest.raises(TypeError, match="number is a Number and cannot be a Text"):
         store.save(NUMBER, "2021-10", Text(b""))  # type: ignore[misc]
+
+
+def test_the_months_of_an_asset_are_those_that_have_its_main_object(store: MonthStore, tmp_path: Path) -> None:
+    for month in ("2021-11", "2021-10"):
+        store.save(NUMBER, month, Number(value=3))
+    (tmp_path / "number/2021-12.txt").write_bytes(b"beside it")
+    assert store.stored(NUMBER) == ["2021-10", "2021-11"]
+    assert store.stored(TABLE) == []
 
 
 def test_a_part_is_what_its_digest_names(store: MonthStore, tmp_path: Path) -> None:
@@ -220,6 +230,8 @@ def test_names_are_those_that_begin_so(tmp_path: Path) -> None:
     assert objects.names("a/") == ["a/1", "a/b/3"]
     assert objects.names("a/b") == ["a/b/3"]
     assert objects.names("c/") == []
+    with pytest.raises(PublicationError, match="is not a valid object name"):
+        objects.names("../")
 
 
 def test_what_the_system_refuses_is_said_with_its_path(tmp_path: Path) -> None:
@@ -259,6 +271,23 @@ def test_what_the_system_says_is_passed_on_where_it_says_enough(tmp_path: Path) 
     said = re.escape(f"Could not read {loop}: Too many levels of symbolic links. Nothing")
     with pytest.raises(PublicationError, match=said):
         DirectoryStore(tmp_path).read("loop")
+
+
+def test_a_staged_file_that_a_sweep_took_is_staged_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the moment between a file's opening and its lock: another writer's sweep removes what nobody holds."""
+    swept: list[Path] = []
+    lock = fcntl.flock
+
+    def flock(file: FileIO, operation: int) -> None:
+        if not swept:
+            swept.append(Path(str(file.name)))
+            swept[0].unlink()
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    DirectoryStore(tmp_path).write("a", b"whole")
+    assert swept
+    assert (tmp_path / "a").read_bytes() == b"whole"
 
 
 def test_a_dead_writers_leftover_is_swept_once(tmp_path: Path) -> None:
