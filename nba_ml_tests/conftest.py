@@ -56,6 +56,7 @@ SLOW = (
     "runner/test_planner.py",
     "runner/test_session.py",
     "serving/test_external.py",
+    "serving/test_image.py",
     "ui/test_server.py",
 )
 """Files and folders of tests that take long: all shipped months, months trained by Dagster, chains of

@@ -17,6 +17,7 @@ from nba_ml.contract.errors import NbaMlError
 from nba_ml.sources.importers import values
 from nba_ml.sources.importers.importing import Import
 from nba_ml.sources.importers.mapping import shipped_mapping
+from nba_ml_tests.profiles import examples
 from nba_ml_tests.sources.importers.exports import LEAGUE_GAME_LOG, as_csv, event, league_game_log, shipped
 
 SCALARS = st.one_of(
@@ -87,7 +88,7 @@ def test_a_value_is_read_or_refused(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["nba-api", "basketball-reference", "the-odds-api"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.one_of(
         st.binary(max_size=60), st.text(max_size=60).map(str.encode), JSON.map(lambda c: json.dumps(c).encode())
@@ -101,7 +102,7 @@ def test_a_file_is_read_or_refused(tmp_path: Path, name: str, content: bytes) ->
         Import(name, shipped_mapping(name), tmp_path / "data", {}, dry_run=True).run([file])
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(
@@ -124,7 +125,7 @@ def test_cells_of_box_scores(tmp_path: Path, cells: list[tuple[int, str, Any]]) 
     assert report.read == report.new + report.repeated + report.set_aside_rows + report.refused_rows
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["name", "description", "price", "point"]),
     SCALARS.filter(lambda v: v is None or isinstance(v, str | int | float | list)),

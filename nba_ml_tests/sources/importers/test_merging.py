@@ -138,10 +138,11 @@ def test_two_imports_at_once(importer: Importer, folder: Path) -> None:
     assert importer("nba-api", log()).new == 159
 
 
+@pytest.mark.slow
 def test_a_kill_between_months(tmp_path: Path, folder: Path) -> None:
     """Guards against a month half written: after a kill each is whole, old or new, and the next import finishes."""
-    months = season_months("2024-10", "2025-06")
-    file = tmp_path / "season.csv"
+    months = season_months("2025-02", "2025-06")
+    file = tmp_path / "months.csv"
     file.write_text(log(*months))
     command = [
         sys.executable,
