@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from nba_ml.contract.errors import MonthError, SettingsError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.proxies import SETTING as TRUSTED_PROXIES
+from nba_ml.contract.proxies import Proxies, parse_proxies
 from nba_ml.contract.season import parse_month
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
@@ -92,7 +94,8 @@ class Settings:
     where that is not embedded; `threads` bounds DuckDB and XGBoost and changes no byte;
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
     `thresholds` are the limits of the checks; `notify` is who is notified of a failure;
-    `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI; `nba_api` is where
+    `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI, and `trusted_proxies` are
+    the addresses whose forwarded headers it believes; `nba_api` is where
     `nba-ml fetch` asks; `systems` are those whose models are trained, the first of them first.
     """
 
@@ -107,6 +110,7 @@ class Settings:
     thresholds: Thresholds = field(default_factory=Thresholds)
     notify: NotifySettings = field(default_factory=NotifySettings)
     ui_hosts: tuple[str, ...] = ()
+    trusted_proxies: Proxies = ()
     nba_api: str = NBA_API
     systems: tuple[System, ...] = (XGBOOST_V1,)
 
@@ -132,6 +136,7 @@ class Settings:
             thresholds=_thresholds(environ),
             notify=_notify(environ),
             ui_hosts=_ui_hosts(environ),
+            trusted_proxies=parse_proxies(environ.get(TRUSTED_PROXIES)),
             nba_api=_url(environ, "NBA_ML_NBA_API") or NBA_API,
             systems=_systems(environ, source),
         )

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 import click
 
 from nba_ml.contract.errors import MissingExtraError, NbaMlError, SettingsError
+from nba_ml.contract.proxies import parse_proxies
 
 
 class _Refused(click.ClickException):
@@ -86,6 +87,15 @@ def _from_environment(context: click.Context, option: click.Parameter, value: st
     type=click.IntRange(1, 1_000),
     help="Maximum concurrent connections per address. A reverse proxy counts as one address.",
 )
+@click.option(
+    "--trusted-proxies",
+    envvar="NBA_ML_TRUSTED_PROXIES",
+    metavar="ADDRESSES",
+    help="Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses or networks, with commas. "
+    "Default: NBA_ML_TRUSTED_PROXIES, else none.",
+)
+@click.option("--tls-certificate", metavar="FILE", help="Serve HTTPS with this certificate (PEM, with its chain).")
+@click.option("--tls-key", metavar="FILE", help="The certificate's private key (PEM, not encrypted).")
 @click.option("--terse", is_flag=True, help="Name the fields of a refused row, and none of its values.")
 @click.option("--tokens", envvar="NBA_ML_TOKENS", hidden=True, callback=_from_environment)
 @click.pass_context
@@ -101,6 +111,9 @@ def serve(
     max_rows: int,
     max_body_bytes: int,
     client_connections: int,
+    trusted_proxies: str | None,
+    tls_certificate: str | None,
+    tls_key: str | None,
     terse: bool,
     tokens: str | None,
 ) -> None:
@@ -122,6 +135,7 @@ def serve(
             from nba_ml.serving.http.limits import Limits
             from nba_ml.serving.http.service import create_app
             from nba_ml.serving.http.service import serve as serve_app
+            from nba_ml.serving.http.tls import Tls
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "nba_ml":
                 raise
@@ -129,6 +143,9 @@ def serve(
                 f"The HTTP service needs {error.name}, a dependency of nba_ml that is not installed: pip install "
                 f"{error.name}."
             ) from error
+        # Before the model, which takes longer.
+        access = Access.of(tokens, terse=terse, proxies=parse_proxies(trusted_proxies))
+        tls = Tls.of(tls_certificate, tls_key)
         source = source or _published_here()
         if channel is None and model_id is None and not source.endswith("_manifest.json"):
             channel = "champion"
@@ -139,9 +156,9 @@ def serve(
             refresh_seconds=refresh_seconds,
             threads=threads,
             limits=Limits(body_bytes=max_body_bytes, rows=max_rows, client_connections=client_connections),
-            access=Access.of(tokens, terse=terse),
+            access=access,
         )
-        serve_app(app, host, port)
+        serve_app(app, host, port, tls)
 
 
 if __name__ == "__main__":

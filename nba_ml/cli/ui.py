@@ -40,7 +40,8 @@ def ui(port: int) -> int:
 
             store = open_store(settings.store)
             with database_errors_named(settings.dagster_home), config_errors_named(settings.dagster_home):
-                serve(listener, settings.ui_hosts, None if settings.bigquery else settings.data, store)
+                data = None if settings.bigquery else settings.data
+                serve(listener, settings.ui_hosts, settings.trusted_proxies, data, store)
         except KeyboardInterrupt:  # how it is ended, at any moment
             return 0
     return 0

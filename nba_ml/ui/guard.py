@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Any, cast
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from nba_ml.contract.proxies import Proxies, is_proxy
 from nba_ml.settings import HOST
 
 LOGGER = logging.getLogger("nba_ml.ui")
@@ -45,14 +48,21 @@ class Guard:
     """An ASGI application that passes on what the UI's own pages, the command line and curl send, and nothing else.
 
     `port` is the one on loopback that the server is bound to. `hosts` are further Host headers, in lower case, under
-    which the UI is reached (a tunnel, a proxy): a name, with the port where the browser shows one. Forwarded headers
-    are not looked at.
+    which the UI is reached (a tunnel, a proxy): a name, with the port where the browser shows one.
+
+    From `proxies`, X-Forwarded-Host is the name that the browser shows, if it is one of `hosts`: a browser's own origin
+    is then compared with that. The Host header has to be a right one as well, since a page whose name was pointed at
+    127.0.0.1 comes from the same address as a proxy on this machine, and can set any header but Host. From other
+    addresses forwarded headers are not looked at, and `Forwarded` from none.
     """
 
-    def __init__(self, app: ASGIApp, port: int, hosts: Collection[str] = ()) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, port: int, hosts: Collection[str] = (), proxies: Proxies = ()) -> None:
+        # Beyond the guard, which needs the proxy's own address.
+        wrapped: Any = ProxyHeadersMiddleware(cast(Any, app), list(map(str, proxies))) if proxies else app
+        self._app: ASGIApp = wrapped
         self._port = port
         self._hosts = frozenset(hosts)
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse the request with the reason as text, a WebSocket before it is accepted; else pass it on."""
@@ -82,8 +92,7 @@ class Guard:
             RefusedRequestError: another site sent the request, or the server would misread it.
         """
         headers = Headers(scope=scope)
-        self._check_host(headers)
-        _check_site(scope, headers)
+        _check_site(scope, headers, self._check_host(scope, headers))
         if scope["type"] == "websocket":
             return scope
         if scope["method"] not in ("GET", "HEAD"):
@@ -94,8 +103,11 @@ class Guard:
             return {**scope, "query_string": b""}  # the page for queries by hand, whatever is in the address
         return scope
 
-    def _check_host(self, headers: Headers) -> None:
-        """A page can give its own name the address 127.0.0.1; what the browser then sends still has that name."""
+    def _check_host(self, scope: Scope, headers: Headers) -> str:
+        """The host that the browser shows.
+
+        A page can give its own name the address 127.0.0.1; what the browser then sends still has that name.
+        """
         hosts = headers.getlist("host")
         if len(hosts) != 1:
             raise RefusedRequestError(400, f"The request has {len(hosts)} Host headers instead of one.")
@@ -106,6 +118,18 @@ class Guard:
                 f"The UI does not serve the host {hosts[0][:100]!r}. Open http://127.0.0.1:{self._port}, or, if you "
                 "reach it under this name through a tunnel or a proxy of yours, add the name to NBA_ML_UI_HOSTS.",
             )
+        forwarded = (
+            headers.getlist("x-forwarded-host") if is_proxy((scope.get("client") or ("",))[0], self._proxies) else []
+        )
+        if not forwarded:
+            return host
+        if len(forwarded) != 1 or forwarded[0].lower() not in self._hosts:
+            raise RefusedRequestError(
+                421,
+                f"The UI does not serve the host {', '.join(forwarded)[:100]!r} (X-Forwarded-Host of your proxy). Add "
+                "the name to NBA_ML_UI_HOSTS.",
+            )
+        return forwarded[0].lower()
 
     def _is_loopback(self, host: str) -> bool:
         match = HOST.fullmatch(host)
@@ -120,9 +144,8 @@ class Guard:
             return False
 
 
-def _check_site(scope: Scope, headers: Headers) -> None:
-    """Neither header can be set by a page. Programs send neither; the Host has been checked."""
-    host = headers["host"].lower()
+def _check_site(scope: Scope, headers: Headers, host: str) -> None:
+    """Neither header can be set by a page. Programs send neither; the host has been checked."""
     for origin in headers.getlist("origin"):
         if origin.lower() not in (f"http://{host}", f"https://{host}"):
             raise RefusedRequestError(

@@ -25,6 +25,7 @@ from dagster_shared.ipc import get_ipc_shutdown_pipe, send_ipc_shutdown_message
 from dagster_webserver.app import create_app_from_workspace_process_context
 
 from nba_ml.contract.errors import SourceDataError, UiError
+from nba_ml.contract.proxies import Proxies
 from nba_ml.defs.internals import LOCATION_NAME, ModuleTarget, WorkspaceFileTarget, WorkspaceProcessContext
 from nba_ml.sources.embedded import source_months
 from nba_ml.storage.months import MonthStore
@@ -44,11 +45,13 @@ _POLL_MILLISECONDS = 2000
 """How often a page polls for updates of its assets, as in `dagster dev`."""
 
 
-def serve(listener: socket.socket, hosts: Collection[str], data: Path | None, store: MonthStore) -> None:
+def serve(
+    listener: socket.socket, hosts: Collection[str], proxies: Proxies, data: Path | None, store: MonthStore
+) -> None:
     """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then end what was started here.
 
-    `listener` is bound to loopback; `hosts`: see `Guard`; `data` is the embedded source's folder, whose new months
-    become partitions, or None; `store` has what the pages of `ui.pages` show.
+    `listener` is bound to loopback; `hosts` and `proxies`: see `Guard`; `data` is the embedded source's folder, whose
+    new months become partitions, or None; `store` has what the pages of `ui.pages` show.
 
     Raises:
         UiError: the daemon stopped by itself.
@@ -66,7 +69,8 @@ def serve(listener: socket.socket, hosts: Collection[str], data: Path | None, st
             if data is not None:
                 stack.enter_context(_reloading(context, data))
             app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
-            _serve_until_ended(Guard(WithPages(app, store), listener.getsockname()[1], hosts), listener, daemon)
+            guard = Guard(WithPages(app, store), listener.getsockname()[1], hosts, proxies)
+            _serve_until_ended(guard, listener, daemon)
     except KeyboardInterrupt:
         return
     raise UiError(
@@ -80,7 +84,7 @@ def _serve_until_ended(app: Guard, listener: socket.socket, daemon: subprocess.P
     config = uvicorn.Config(
         app,
         log_level="warning",
-        proxy_headers=False,  # otherwise any local process could forge the scheme and the client
+        proxy_headers=False,  # the guard's: by default any local process could forge the scheme and the client
         timeout_graceful_shutdown=_REQUESTS_END_WITHIN,
     )
     server = uvicorn.Server(config)

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from nba_ml.serving.http.service import config_of
+from nba_ml.serving.http.tls import Tls
 
 JSON = {"Content-Type": "application/json"}
 
@@ -65,10 +66,10 @@ class Client:
 
 
 @contextmanager
-def running(app: Starlette) -> Iterator[Client]:
+def running(app: Starlette, tls: Tls | None = None) -> Iterator[Client]:
     """A client of the app, served while the block runs."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(config_of(app))
+        server = uvicorn.Server(config_of(app, tls))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started:

@@ -21,6 +21,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.provisional import domains
 
+from nba_ml.contract.proxies import parse_proxies
 from nba_ml.ui.guard import Guard
 
 PORT = 3000
@@ -36,6 +37,8 @@ def asked(
     path: str = "/runs",
     kind: str = "http",
     hosts: Sequence[str] = (),
+    client: str = "127.0.0.1",
+    proxies: str = "",
 ) -> tuple[int, str]:
     """Status and text of the guard's own answer; 200 and '' where the request went through."""
     sent: list[Any] = []
@@ -51,12 +54,12 @@ def asked(
         sent.append(message)
 
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    scope: dict[str, Any] = {"type": kind, "path": path, "query_string": b"", "headers": raw}
+    scope: dict[str, Any] = {"type": kind, "path": path, "query_string": b"", "headers": raw, "client": (client, 5)}
     if kind == "http":
         scope["method"] = method
     else:
         scope["extensions"] = {"websocket.http.response": {}}
-    asyncio.run(Guard(app, PORT, hosts)(scope, receive, send))
+    asyncio.run(Guard(app, PORT, hosts, parse_proxies(proxies))(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent).decode()
 
 
@@ -139,6 +142,27 @@ def test_forwarded_headers_are_not_believed() -> None:
     """A page cannot set Host, but a rebound one can set these."""
     forged = [("X-Forwarded-Host", HERE), ("Forwarded", f"host={HERE}"), ("X-Forwarded-For", "127.0.0.1")]
     assert asked([("Host", "other.example"), *forged])[0] == 421
+    # A rebound page comes from the address of a proxy on this machine: its Host still gives it away.
+    trusted: dict[str, Any] = {"hosts": ("ui.example.com",), "proxies": "127.0.0.1"}
+    assert asked([("Host", "other.example"), *forged], **trusted)[0] == 421
+    assert asked([("Host", "other.example"), ("X-Forwarded-Host", "ui.example.com")], **trusted)[0] == 421
+
+
+def test_the_name_that_a_named_proxy_forwards_is_the_browsers() -> None:
+    """A proxy that does not pass Host on (nginx) made the UI refuse its own pages; only a named one is believed."""
+    sent = [("Host", HERE), ("X-Forwarded-Host", "UI.example.com"), ("Origin", "https://ui.example.com")]
+    named: dict[str, Any] = {"hosts": ("ui.example.com",), "proxies": "10.0.0.0/24,::1"}
+    for kind, method in (("http", "POST"), ("websocket", "")):
+        for client, status in (("10.0.0.9", 200), ("::1", 200), ("127.0.0.1", 403), ("10.0.1.9", 403)):
+            assert asked(sent, client=client, kind=kind, method=method, **named)[0] == status
+        for other in ("https://other.example", "http://localhost:3000", f"http://{HERE}"):
+            elsewhere = [*sent[:2], ("Origin", other)]
+            assert asked(elsewhere, client="10.0.0.9", kind=kind, method=method, **named)[0] == 403
+    for forwarded in (["other.example"], ["ui.example.com", "ui.example.com"], ["ui.example.com, other.example"], [""]):
+        names = [("Host", HERE), *(("X-Forwarded-Host", each) for each in forwarded)]
+        status, text = asked(names, client="10.0.0.9", **named)
+        assert status == 421
+        assert "NBA_ML_UI_HOSTS" in text
 
 
 @given(

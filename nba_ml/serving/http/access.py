@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.proxies import Proxies
 from nba_ml.serving.http.problems import Problem
 
 SHORTEST_TOKEN = 32
@@ -31,13 +32,17 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Whoever sends one of the tokens may ask; anyone, without tokens. `terse`: errors name no value of a request."""
+    """Whoever sends one of the tokens may ask; anyone, without tokens. `terse`: errors name no value of a request.
+
+    `proxies`: of requests from there, X-Forwarded-For and X-Forwarded-Proto say who asks, and how.
+    """
 
     terse: bool = False
     digests: tuple[bytes, ...] = field(default=(), repr=False)
+    proxies: Proxies = ()
 
     @classmethod
-    def of(cls, tokens: str | None, *, terse: bool = False) -> Access:
+    def of(cls, tokens: str | None, *, terse: bool = False, proxies: Proxies = ()) -> Access:
         """From tokens with commas between them; several while one replaces another.
 
         Raises:
@@ -57,7 +62,7 @@ class Access:
                     f"Token {position} of NBA_ML_TOKENS has characters that a header cannot hold. Use letters, digits "
                     "and . _ ~ + / -, and commas between tokens."
                 )
-        return cls(terse, tuple(sha256(token.encode()).digest() for token in given))
+        return cls(terse, tuple(sha256(token.encode()).digest() for token in given), proxies)
 
     def admits(self, scope: Scope) -> bool:
         """Whether a request may be answered."""

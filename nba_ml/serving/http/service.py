@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -33,6 +33,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.proxies import Proxies
 from nba_ml.serving.http.access import Access, Guarded
 from nba_ml.serving.http.connections import Connections
 from nba_ml.serving.http.limits import SWITCH_SECONDS, Limits
@@ -43,6 +44,7 @@ from nba_ml.serving.http.pages import page_routes
 from nba_ml.serving.http.problems import Problem
 from nba_ml.serving.http.requests import LargeBodies, read_body, wants_explanation
 from nba_ml.serving.http.state import ServiceState, json_response, model_fields
+from nba_ml.serving.http.tls import Tls
 from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.predictor import Predictor
 from nba_ml.serving.watch import require_period
@@ -166,6 +168,7 @@ def app_of(
     )
     app.router.redirect_slashes = False  # behind a proxy it would name another host, and few clients post a body twice
     app.state.limits = limits
+    app.state.proxies = access.proxies
     return app
 
 
@@ -235,6 +238,7 @@ class _Observed:
                 say(
                     logging.INFO if status < 500 or status == _BUSY else logging.ERROR,
                     "answered",
+                    client=scope["client"][0] if scope.get("client") else "",
                     method=scope["method"],
                     path=scope["path"][:200],
                     status=status,
@@ -249,11 +253,15 @@ def _end_at_hang_up() -> None:
         signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
 
 
-def config_of(app: Starlette) -> uvicorn.Config:
+def config_of(app: Starlette, tls: Tls | None = None) -> uvicorn.Config:
     """How uvicorn serves it: within limits, with the service's own log, to the end of what is under way."""
     limits: Limits = app.state.limits
+    proxies: Proxies = app.state.proxies
     return uvicorn.Config(
         app,
+        # Uvicorn's default is to believe every process of this machine.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(map(str, proxies)),
         http=Connections(limits).protocol,  # type: ignore[arg-type] # called as a class would be
         ws="none",
         log_config=None,
@@ -261,6 +269,8 @@ def config_of(app: Starlette) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=limits.idle_seconds,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
+        ssl_certfile=None if tls is None else tls.certificate,
+        ssl_keyfile=None if tls is None else tls.key,
     )
 
 
@@ -272,12 +282,14 @@ def _allow_connections(limits: Limits) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (due if hard == resource.RLIM_INFINITY else min(due, hard), hard))
 
 
-def serve(app: Starlette, host: str, port: int) -> None:
+def serve(app: Starlette, host: str, port: int, tls: Tls | None = None) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP; requests under way are finished first.
 
     Raises:
-        SettingsError: the address is invalid or cannot be listened on.
+        SettingsError: the address is invalid or cannot be listened on; certificate and key cannot be used.
     """
+    if tls is not None:
+        tls.require_usable()
     if not host:  # the operating system would take it for every address
         raise SettingsError("--host is empty. 127.0.0.1 serves this machine only, 0.0.0.0 every network.")
     try:
@@ -289,5 +301,8 @@ def serve(app: Starlette, host: str, port: int) -> None:
     _allow_connections(app.state.limits)
     sys.setswitchinterval(SWITCH_SECONDS)
     with listening:
-        say(logging.INFO, "listening", host=host, port=listening.getsockname()[1])
-        uvicorn.Server(config_of(app)).run(sockets=[listening])
+        say(logging.INFO, "listening", host=host, port=listening.getsockname()[1], tls=tls is not None)
+        config = config_of(app, tls)
+        config.load()
+        with nullcontext() if tls is None or config.ssl is None else tls.renewed(config.ssl):
+            uvicorn.Server(config).run(sockets=[listening])
