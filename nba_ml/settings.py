@@ -14,6 +14,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.proxies import SETTING as TRUSTED_PROXIES
 from nba_ml.contract.proxies import Proxies, parse_proxies
 from nba_ml.contract.season import parse_month
+from nba_ml.contract.signing import Signing
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
@@ -96,7 +97,8 @@ class Settings:
     `thresholds` are the limits of the checks; `notify` is who is notified of a failure;
     `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI, and `trusted_proxies` are
     the addresses whose forwarded headers it believes; `nba_api` is where
-    `nba-ml fetch` asks; `systems` are those whose models are trained, the first of them first.
+    `nba-ml fetch` asks; `systems` are those whose models are trained, the first of them first; `signing` is whose
+    signatures are required of what is published, None for nobody's.
     """
 
     home: Path
@@ -113,6 +115,7 @@ class Settings:
     trusted_proxies: Proxies = ()
     nba_api: str = NBA_API
     systems: tuple[System, ...] = (XGBOOST_V1,)
+    signing: Signing | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -139,6 +142,7 @@ class Settings:
             trusted_proxies=parse_proxies(environ.get(TRUSTED_PROXIES)),
             nba_api=_url(environ, "NBA_ML_NBA_API") or NBA_API,
             systems=_systems(environ, source),
+            signing=Signing.from_environment(environ),
         )
 
 

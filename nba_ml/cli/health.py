@@ -82,6 +82,7 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     )
     from nba_ml.defs.partitions import month_keys, partitions_of
     from nba_ml.defs.resources import slate_rows_of
+    from nba_ml.registry.signed_store import open_published
     from nba_ml.runner.home import open_instance
     from nba_ml.slates.health import read_slate_days
     from nba_ml.slates.health_rules import slates_made
@@ -92,7 +93,7 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
         # Opening it would create it, and a mistyped path would then look like a home without any runs.
         raise SettingsError(f"{settings.dagster_home} does not exist. Set NBA_ML_HOME (or DAGSTER_HOME) to the home.")
     now, limits = datetime.now(UTC), limits_of(settings.thresholds)
-    objects = open_objects(settings.artifact_root)
+    objects = open_published(settings.artifact_root, settings.signing)
     with open_instance(settings) as instance:
         release = read_release(instance, objects, month_keys(partitions_of(settings)))
         slates = read_slate_days(

@@ -17,6 +17,7 @@ from nba_ml.cli.fetch import fetch
 from nba_ml.cli.grades import grades
 from nba_ml.cli.health import health
 from nba_ml.cli.import_ import import_
+from nba_ml.cli.keys import keys
 from nba_ml.cli.models import models
 from nba_ml.cli.progress import progress
 from nba_ml.cli.rollout import rollout
@@ -55,6 +56,7 @@ for each in (
     models,
     champion,
     rollout,
+    keys,
     health,
     serve,
     slate,

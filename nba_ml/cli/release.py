@@ -50,20 +50,23 @@ UNTIL = click.option(
 
 def published_objects() -> ObjectStore:
     """The objects under the artifact root."""
-    from nba_ml.storage.opening import open_objects
+    from nba_ml.registry.signed_store import open_published
 
-    return open_objects(Settings.from_environment().artifact_root)
+    settings = Settings.from_environment()
+    return open_published(settings.artifact_root, settings.signing)
 
 
 def release_context() -> ReleaseContext:
     """What a decision about the channel needs, as the settings describe it."""
     from nba_ml.registry.release_context import ReleaseContext
+    from nba_ml.registry.signed_store import open_published
     from nba_ml.storage.months import MonthStore
     from nba_ml.storage.opening import open_objects
 
     settings = Settings.from_environment()
+    published = open_published(settings.artifact_root, settings.signing)
     store = MonthStore(open_objects(settings.store))
-    return ReleaseContext(open_objects(settings.artifact_root), store, settings.thresholds, settings.threads)
+    return ReleaseContext(published, store, settings.thresholds, settings.threads)
 
 
 @contextmanager

@@ -138,9 +138,9 @@ def table(as_json: bool) -> int:
 
 
 def _objects(settings: Settings) -> ObjectStore:
-    from nba_ml.storage.opening import open_objects
+    from nba_ml.registry.signed_store import current_only, open_published
 
-    return open_objects(settings.artifact_root)
+    return current_only(open_published(settings.artifact_root, settings.signing))
 
 
 def _slates(settings: Settings) -> SlateStore:

@@ -8,8 +8,9 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from nba_ml.cli.wrapper import AS_JSON, command, out, show_json
+from nba_ml.cli.wrapper import AS_JSON, command, out, say, show_json
 from nba_ml.contract.errors import BundleError, SettingsError
+from nba_ml.contract.signing import SIGNATURES_OFF
 
 MANIFEST = "_manifest.json"
 """How the names of manifests end."""
@@ -27,12 +28,13 @@ def verify(uri: str, as_json: bool) -> int:
     """
     from nba_ml.registry.learners.known import learner_of_model
     from nba_ml.registry.reader import read_manifest, reads_from, verify_bundle
+    from nba_ml.registry.signed_store import open_published
     from nba_ml.registry.systems.registered import load_registered, read_registered
+    from nba_ml.storage.opening import signing_of_worker
 
     folder, manifest = _folder_and_name(uri)
-    from nba_ml.storage.opening import open_objects
-
-    read = reads_from(open_objects(folder))
+    signing = signing_of_worker()
+    read = reads_from(open_published(folder, signing))
     if learner_of_model(manifest) is None:
         bundle = verify_bundle(read, manifest)
         read_manifest(read, manifest).require_documents(read)
@@ -42,13 +44,24 @@ def verify(uri: str, as_json: bool) -> int:
         system = load_registered(registered, apart=True)
         name, rows, exact = system.version, len(registered.manifest.reference_rows), "to a billionth of a point"
     if as_json:
-        show_json({"model_id": name, "verified": True, "reference_rows": rows, "reproduced": exact})
+        show_json(
+            {
+                "model_id": name,
+                "verified": True,
+                "signed": signing is not None,
+                "reference_rows": rows,
+                "reproduced": exact,
+            }
+        )
         return 0
+    trusted = "It is signed by a trusted publisher, its digests" if signing else "Digests"
     out.print(
-        f"{name}: verified. Digests match, and a fresh process reproduces its {rows} reference predictions {exact}.",
+        f"{name}: verified. {trusted} match, and a fresh process reproduces its {rows} reference predictions {exact}.",
         highlight=False,
         soft_wrap=True,
     )
+    if signing is None:
+        say(SIGNATURES_OFF)
     return 0
 
 

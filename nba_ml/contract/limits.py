@@ -6,6 +6,8 @@ Far above what real ones have, which each docstring states. The HTTP service's o
 
 from __future__ import annotations
 
+import re
+
 MODEL_BYTES = 32 * 2**20
 """Of a model file. Ours have 1.4 MB, CatBoost's of the platform 2 MB."""
 
@@ -24,6 +26,9 @@ TRIAL_CPU_SECONDS = 120
 
 STATE_BYTES = 2**20
 """Of a channel's pointer or a state in its history. They have 1 kB."""
+
+SIGNATURE_BYTES = 4096
+"""Of a signature, or of the file of a private key. They have 300 bytes."""
 
 MANIFEST_BYTES = 4 * 2**20
 """Of a manifest. They have 90 kB, most of it the verdict's checks."""
@@ -48,10 +53,15 @@ PARQUET_MEMORY_BYTES = 4 * 2**30
 """Of a Parquet file's columns before compression, as its footer states."""
 
 
+_SIGNATURE = re.compile(r"_signature_[0-9a-f]{12}\.json$")
+
+
 def object_limit(name: str) -> int:
     """The most bytes that an object of a store may have, by its name."""
     folder, _, file = name.rpartition("/")
-    if folder.partition("/")[0] == "channels":
+    if folder.endswith("channels/signatures") or _SIGNATURE.search(file):
+        return SIGNATURE_BYTES
+    if "channels" in folder.split("/"):
         return STATE_BYTES
     if file.endswith("_manifest.json"):
         return MANIFEST_BYTES

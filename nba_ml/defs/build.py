@@ -45,7 +45,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         "feature_source": EmbeddedFeatureSource(data=str(settings.data)),
         "month_rows": month_rows_of(settings),
         "store": Store(root=settings.store),
-        "artifact_root": ArtifactRoot(root=settings.artifact_root),
+        "artifact_root": ArtifactRoot(root=settings.artifact_root, signing=settings.signing),
         "compute": Compute(threads=settings.threads),
         "slate_rows": slate_rows_of(settings),
         "prediction_table": prediction_table_of(settings),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nba_ml.contract.signing import Signing
+from nba_ml.registry.signed_store import open_published
 from nba_ml.settings import BigQuerySettings, Settings
 from nba_ml.slates.operations import NoPredictionTable, PredictionTable
 from nba_ml.slates.platform import NoPlatformPredictions, PlatformPredictions
@@ -35,13 +37,14 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRoot:
-    """Where bundles are published: a directory or `gs://bucket/prefix`."""
+    """Where bundles are published: a directory or `gs://bucket/prefix`, and the signatures that are required there."""
 
     root: str
+    signing: Signing | None = None
 
     def objects(self) -> ObjectStore:
         """The objects under the root."""
-        return open_objects(self.root)
+        return open_published(self.root, self.signing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,10 +45,10 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
     from nba_ml.defs.build import build_defs
     from nba_ml.defs.partitions import month_keys, partitions_of
     from nba_ml.defs.resources import month_rows_of, open_store
+    from nba_ml.registry.signed_store import open_published
     from nba_ml.runner.backfill import Backfill
     from nba_ml.runner.planner import Planner
     from nba_ml.sources.embedded import EmbeddedFeatureSource
-    from nba_ml.storage.opening import open_objects
 
     defs = build_defs(settings)
     instance = stack.enter_context(open_instance(settings))
@@ -62,7 +62,7 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
             defs=defs,
             instance=instance,
             store=open_store(settings.store),
-            artifacts=open_objects(settings.artifact_root),
+            artifacts=open_published(settings.artifact_root, settings.signing),
             month_rows=month_rows_of(settings),
             source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
             months=month_keys(partitions_of(settings)),

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from nba_ml.contract.errors import BundleError, SettingsError
+from nba_ml.contract.signing import Signing
 from nba_ml.registry.channel import CHAMPION, FOLDER, Channel, ChannelModel, require_no_history
 from nba_ml.registry.learners.known import LEARNERS, learner_of_model
 from nba_ml.registry.reader import MODEL_ID
+from nba_ml.registry.signed_store import current_only, open_published, with_signatures
 from nba_ml.registry.systems.registered import require_registered
 from nba_ml.storage.objects import ObjectStore
-from nba_ml.storage.opening import open_objects
+from nba_ml.storage.opening import signing_of_worker
 
 SYSTEM_FOLDER = "xgboost_v1"
 """The folder under the root with the models of our own system."""
@@ -50,7 +52,7 @@ class ModelSelection:
 def locate(
     source: str | ObjectStore, *, channel: str | None = None, model_id: str | None = None
 ) -> tuple[ObjectStore, ModelSelection]:
-    """The store and the models that a source names.
+    """The store and the models that a source names. Signatures are checked as the environment says.
 
     Args:
         source: a root (directory, `file://`, `gs://bucket/prefix`, or an open store) with a channel
@@ -62,19 +64,20 @@ def locate(
     """
     if channel is not None and model_id is not None:
         raise SettingsError("Both a channel and a model id are given. Leave one of them out.")
-    named = channel is not None or model_id is not None
+    named, signing = channel is not None or model_id is not None, signing_of_worker()
     if isinstance(source, str) and source.endswith(_MANIFEST_SUFFIX):
         if named:
             raise SettingsError(
                 f"{source} names one model already: leave out the channel and the model id, or give the root above it."
             )
-        return _of_manifest(source)
+        return _of_manifest(source, signing)
     if not named:
         raise SettingsError(
             f"{source if isinstance(source, str) else 'The store'} names no model. Add the channel ('champion') or a "
             f"model id, or give a manifest's address, <root>/{SYSTEM_FOLDER}/<model_id>{_MANIFEST_SUFFIX}."
         )
-    store = open_objects(source) if isinstance(source, str) else source
+    opened = open_published(source, signing) if isinstance(source, str) else with_signatures(source, signing)
+    store = current_only(opened)
     if channel is not None:
         return store, read_named(store, channel)
     if model_id is None or not MODEL_ID.fullmatch(model_id):
@@ -91,14 +94,15 @@ def _of_model(store: ObjectStore, model_id: str, folder: str = "") -> ModelSelec
     return ModelSelection(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
 
 
-def _of_manifest(address: str) -> tuple[ObjectStore, ModelSelection]:
+def _of_manifest(address: str, signing: Signing | None) -> tuple[ObjectStore, ModelSelection]:
     """The root above the system's folder, which also has the channels; for a bundle elsewhere, its folder."""
     folder, _, name = address.rpartition("/")
     root, _, last = folder.rpartition("/")
     if last in (SYSTEM_FOLDER, *LEARNERS):
-        store = open_objects(root or ("/" if folder.startswith("/") else "."))
+        store = open_published(root or ("/" if folder.startswith("/") else "."), signing)
         return store, _of_model(store, name.removesuffix(_MANIFEST_SUFFIX), last)
-    return open_objects(folder or ("/" if address.startswith("/") else ".")), ModelSelection(ManifestRef(name))
+    store = open_published(folder or ("/" if address.startswith("/") else "."), signing)
+    return store, ModelSelection(ManifestRef(name))
 
 
 def read_named(store: ObjectStore, channel: str) -> ModelSelection:

@@ -7,12 +7,22 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.signing import Signing
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import URI_SCHEME, ObjectStore
 
 BILLING_PROJECT = "NBA_ML_BILLING_PROJECT"
 """Read here and not with the other settings: like Google's own variables it is about how a bucket is reached, and the
 worker opens a bucket without our settings."""
+
+
+def signing_of_worker() -> Signing | None:
+    """Which signatures are required, for a process that has no `Settings`; None if none are.
+
+    Raises:
+        SettingsError: a setting is invalid.
+    """
+    return Signing.from_environment(os.environ)
 
 
 def open_objects(root: str) -> ObjectStore:

@@ -14,6 +14,7 @@ from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import ArtifactRoot, Compute, Store
+from nba_ml.registry.signed_store import current_only
 from nba_ml.slates.operations import Predicted, PredictionTable, Sent, SlateContext, predict_slate, send_slate
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.slate import RECOMMENDATIONS, highest_edges, served_counts
@@ -86,7 +87,7 @@ def build(
         reason. Every version is kept; the newest of those made before the games counts when it is graded.
         """
         slates = SlateStore(store.months().objects)
-        slate_context = SlateContext(artifact_root.objects(), slate_rows, slates, compute.threads)
+        slate_context = SlateContext(current_only(artifact_root.objects()), slate_rows, slates, compute.threads)
         day = datetime.fromisoformat(context.partition_key).date()
         with recorded_jobs() as jobs:
             done = predict_slate(slate_context, day, datetime.now(UTC), config.games)
