@@ -81,7 +81,7 @@ def _report(console: Console, result: MonthResult) -> None:
 def _show_refusal(console: Console, month: str, refusal: Refusal) -> None:
     """Which checks a model did not pass, as a table, and where each says what to do."""
     console.print(f"[yellow]{month} refused.[/yellow] {escaped(str(refusal))}", soft_wrap=True, highlight=False)
-    table = Table("check", "value", "required", Column("rows", justify="right"))
+    table = Table(Column("check", no_wrap=True), "value", "required", Column("rows", justify="right"))
     for row in refusal.table:
         table.add_row(*map(escaped, row.values()))
     console.print(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nba_ml.cli.wrapper import command, say
+from nba_ml.cli.wrapper import command, say, show_frame
 from nba_ml.settings import Settings, parse_systems
 
 NOT_DONE = 1
@@ -49,10 +49,10 @@ def grades(systems: str, first: str | None, last: str | None, as_json: bool) -> 
     span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
     if report.grades:
         say(f"The platform's systems, {span}: mean absolute error in points, 95% intervals")
-        say(platform_frame(report).to_string(index=False))
+        show_frame(platform_frame(report), below=("hit rate",))
     if report.paired:
         say("The system's error minus ours, on the player-games of both")
-        say(paired_frame(report).to_string(index=False))
+        show_frame(paired_frame(report), below=("ours", "hit rate", "our hit rate"))
     for line in left_out_lines(report):
         say(line)
     return 0 if graded else NOT_DONE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nba_ml.cli.wrapper import command, out, say
+from nba_ml.cli.wrapper import command, say, show_frame
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def progress(as_json: bool) -> int:
     frame = progress_table(months)
     if costs is not None:
         of_months = [costs.get(month, Cost()) for month in frame["month"]]
-        frame.insert(len(frame.columns) - 1, "MB billed", [f"{cost.megabytes:,.1f}" for cost in of_months])
-        frame.insert(len(frame.columns) - 1, "slot s", [f"{cost.slot_seconds:,.1f}" for cost in of_months])
-    out.print(frame.to_string(index=False), soft_wrap=True, highlight=False)
+        frame["MB billed"] = [f"{cost.megabytes:,.1f}" for cost in of_months]
+        frame["slot s"] = [f"{cost.slot_seconds:,.1f}" for cost in of_months]
+    show_frame(frame, below=("notes",) if costs is None else ("notes", "MB billed", "slot s"))
     if costs is not None:
         say(f"BigQuery, all months: {sum(costs.values(), Cost())}.")
         if None in costs:

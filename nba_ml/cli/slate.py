@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.wrapper import AS_JSON, command, say, show_json
+from nba_ml.cli.wrapper import AS_JSON, command, say, show_frame, show_json
 from nba_ml.contract.errors import SlateError
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nba_ml.slates.grades import SlateGradeReport
     from nba_ml.slates.operations import Predicted, Sent, WriteResult
     from nba_ml.slates.store import SlateStore
@@ -256,17 +254,13 @@ def _print_grades(report: SlateGradeReport) -> None:
     if report.note:
         say(f"{report.month}: {report.note}.")
         return
-    _print_frame(grades_frame(report), f"Slates of {report.month}: mean absolute error in points, 95% intervals")
+    say(f"Slates of {report.month}: mean absolute error in points, 95% intervals")
+    show_frame(grades_frame(report), below=("model", "hit rate"))
     if report.compared:
-        _print_frame(compared_frame(report), "Champion's error minus challenger's, on the rows of both")
+        say("Champion's error minus challenger's, on the rows of both")
+        show_frame(compared_frame(report), below=("champion", "challenger"))
     say(
         f"{report.dates} dates with a slate, {report.replayed_dates} of them replayed"
         + (f", {report.unknown_dates} with tip-off unknown" if report.unknown_dates else "")
         + f"; {len(report.waiting)} have no result yet."
     )
-
-
-def _print_frame(frame: pd.DataFrame, title: str) -> None:
-    """As lines: a rich table would cut its cells on a narrow terminal."""
-    say(title)
-    say(frame.to_string(index=False))

@@ -6,10 +6,11 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from functools import wraps
-from typing import Any
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -18,11 +19,17 @@ from nba_ml.contract.errors import NbaMlError
 from nba_ml.contract.system_errors import REASONS, reason_of
 from nba_ml.contract.text import printable_lines
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
 """Exit codes: it ran with a negative result; it could not run; Ctrl-C."""
 
 _LONGEST_MESSAGE = 600
 """Characters shown of an error that is not ours; a database's can be pages of SQL."""
+
+_WIDTH = 80
+"""Columns of a terminal that tables fit into."""
 
 out = Console()
 err = Console(stderr=True)
@@ -79,6 +86,17 @@ def _unexpected(error: Exception, command: str) -> str:
 def say(text: str) -> None:
     """Print lines without colour, wrapping or markup."""
     out.print(printable_lines(text), highlight=False, soft_wrap=True, markup=False)
+
+
+def show_frame(frame: pd.DataFrame, below: Sequence[str] = ()) -> None:
+    """Print a table for a narrow terminal: the columns `below`, which are long, follow their row by name."""
+    header, *lines = frame.drop(columns=list(below)).to_string(index=False).splitlines()
+    say(header)
+    for line, values in zip(lines, frame[list(below)].astype(str).to_dict("records"), strict=True):
+        say(line)
+        named = "; ".join(f"{name}: {value}" for name, value in values.items() if value)
+        for part in wrap(named, _WIDTH - 2, break_long_words=False, break_on_hyphens=False):
+            say(f"  {part}")
 
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")

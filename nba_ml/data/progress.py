@@ -177,6 +177,8 @@ class MonthProgress:
             yield "no games"
         if self.empty:
             yield self.empty
+        if self.thin_box_scores:
+            yield "box scores incomplete"
         if self.shift:
             yield shifted(self.shift)
         yield from self._dates()
@@ -235,13 +237,13 @@ def progress_table(months: Iterable[MonthProgress]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "month": m.month,
-            "status": str(m.status) + (" (box scores incomplete)" if m.thin_box_scores else ""),
-            "coverage": f"{int(m.coverage * 1000) / 10}%",  # rounded down: 94.96% is not 95%
+            "status": str(m.status),
+            "covered": f"{int(m.coverage * 1000) / 10}%",  # rounded down: 94.96% is not 95%
             "player-games": f"{m.covered:,} of {m.played.rows:,}",
             "games": _part(m.features.games, m.played.games),
             "dates": _part(m.features.dates, m.played.dates + len(m.absent)),
             "quality": "" if m.quality is None else f"{m.quality:.1f}",
-            "last update": "" if m.features.newest_update is None else f"{m.features.newest_update:%Y-%m-%d}",
+            "updated": "" if m.features.newest_update is None else f"{m.features.newest_update:%Y-%m-%d}",
             "notes": "; ".join(m.notes()),
         }
         for m in months

@@ -77,9 +77,12 @@ def test_predict_and_grade(terminal: Terminal, tmp_path: Path) -> None:
     assert of_mock[0]["game_date"] == str(DAY)
     assert of_mock[0]["points_low"] is None  # NaN is not JSON
     graded = terminal.says(0, "slate", "grade", "--month", "2022-01")
-    assert "side role made model n MAE" in graded
-    assert "all served replayed all served" in graded
+    assert "side role made n MAE" in graded
+    assert "model: all served; hit rate: " in graded
+    assert f"champion: {terminal.champion}; challenger: mock" in graded
     assert "1 dates with a slate, 1 of them replayed; 0 have no result yet" in graded
+    lines = CliRunner().invoke(main, ("slate", "grade", "--month", "2022-01"), env=terminal.environment).output
+    assert max(map(len, lines.splitlines())) <= 80
     as_json = json.loads(terminal.says(0, "slate", "grade", "--month", "2022-01", "--json"))
     assert {each["side"] for each in as_json["grades"]} == {"champion", "challenger"}
 

@@ -62,7 +62,9 @@ def test_nothing_played_is_nothing_covered() -> None:
 
 def test_thin_box_scores_are_told() -> None:
     """Guards against a coverage of 100% of box scores that are half there themselves."""
-    assert month(played=2000, covered=2000, games=186).thin_box_scores
+    thin = month(played=2000, covered=2000, games=186)
+    assert thin.thin_box_scores
+    assert "box scores incomplete" in thin.notes()
     assert not month(played=4000, games=186).thin_box_scores
 
 
@@ -78,8 +80,8 @@ def test_only_what_is_covered_enough_is_trained_on(played: int, data: st.DataObj
 def test_the_table_rounds_down() -> None:
     """Guards against 94.96% shown as 95.0% beside 'substantial'."""
     row = progress_table([month(played=10_000, covered=9_496, games=465)]).iloc[0]
-    assert (row["status"], row["coverage"], row["player-games"]) == ("substantial", "94.9%", "9,496 of 10,000")
-    assert (row["games"], row["quality"], row["last update"]) == ("465 of 465", "81.2", "2026-01-02")
+    assert (row["status"], row["covered"], row["player-games"]) == ("substantial", "94.9%", "9,496 of 10,000")
+    assert (row["games"], row["quality"], row["updated"]) == ("465 of 465", "81.2", "2026-01-02")
 
 
 def test_the_picture_is_a_picture_of_every_season() -> None:
