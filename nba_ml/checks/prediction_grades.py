@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pyarrow as pa
+
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, shown
 from nba_ml.contract.thresholds import Range, Thresholds
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
+from nba_ml.evaluation.market import measure_market
+from nba_ml.evaluation.market_claim import LEAK_MARGIN, Standing, claim
 from nba_ml.model.calibration import Coverage
 
 ASSET = "prediction_grades"
@@ -110,6 +114,27 @@ def _tier_coverage(graded: GradedMonth, context: CheckContext) -> Finding:
     )
 
 
+def _market_claim(graded: GradedMonth, context: CheckContext) -> Finding:
+    """Over all graded months so far: a month alone never has the games that a claim needs."""
+    metric, market = "what may be said about the model and the market", graded.report.market
+    if graded.report.breakdown is None:
+        return _nothing(metric, graded)
+    if market is not None and market.prices is not None:
+        earlier = [context.load(ASSET, month) for month in context.months if month < context.month]
+        tables = [each.table for each in (*earlier, graded) if isinstance(each, GradedMonth)]
+        market = measure_market(pa.concat_tables(tables).to_pandas(date_as_object=False))
+    claimed = claim(market)
+    return Finding(
+        passed=claimed.standing is not Standing.SUSPECT,
+        metric=metric,
+        value=str(claimed.standing),
+        n=market.prices.model.n if market and market.prices else 0,
+        interval=claimed.reason,
+        next_step="Nobody is that far ahead of the prices. Look for a feature that contains the result, for lines or "
+        "prices captured after tip-off, and for results that changed.",
+    )
+
+
 def _may_lie_in(coverage: Coverage, limits: Range) -> bool:
     """Whether the share's interval overlaps the range."""
     share = _proportion(coverage)
@@ -203,6 +228,14 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "95% Wilson interval",
             "An interval that is right on average but wrong for stars is wrong where most bets are.",
             _tier_coverage,
+        ),
+        (
+            "market_claim",
+            f"the Brier score is not below the market's by more than {LEAK_MARGIN} at the upper bound of the "
+            "difference, over all graded months so far",
+            "Behind, level with or ahead of the market is a claim that needs a number of prices, and a model that is "
+            "far ahead of them has seen the result.",
+            _market_claim,
         ),
     )
     return tuple(

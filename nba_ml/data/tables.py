@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -161,6 +162,9 @@ def with_model_points(table: pa.Table) -> pa.Table:
     return table.add_column(at + 1, PREDICTIONS.field("model_points"), table.column("predicted_points"))
 
 
+PRICES = ("over_price", "under_price")
+"""What a bet of 1 on a side of the line returns (decimal odds); null if it is unknown."""
+
 PREDICTION_GRADES = pa.schema(
     [
         *PREDICTIONS,
@@ -178,14 +182,22 @@ PREDICTION_GRADES = pa.schema(
         pa.field("back_to_back", pa.bool_(), nullable=False),
         pa.field("rest_advantage", pa.float64(), nullable=False),
         pa.field("month_of_season", pa.int64(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in PRICES),
     ]
 )
 """A prediction with its result and the baselines' predictions. `signed_error` is prediction minus result;
 `outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it cannot predict;
-`month_of_season` counts from October, 1."""
+`month_of_season` counts from October, 1; a price that is unknown is NaN."""
 
-PRICES = ("over_price", "under_price")
-"""What a bet of 1 on a side of the line returns (decimal odds); null if it is unknown."""
+
+def with_prices(table: pa.Table) -> pa.Table:
+    """Graded rows with `PRICES`. Those of before they existed have none."""
+    for name in PRICES:
+        if name not in table.column_names:
+            nothing = pa.array([math.nan] * table.num_rows, pa.float64())
+            table = table.append_column(PREDICTION_GRADES.field(name), nothing)
+    return table
+
 
 _GAME_FACTS = (
     pa.field("tip_off", pa.timestamp("us", tz="UTC")),

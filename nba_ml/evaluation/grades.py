@@ -21,7 +21,8 @@ from nba_ml.contract.digest import json_digest
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PREDICTION_GRADES
+from nba_ml.data.tables import PREDICTION_GRADES, PRICES
+from nba_ml.evaluation.market import MarketResult, measure_market
 from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
 from nba_ml.model.baselines import BASELINES, predict_baselines
 from nba_ml.model.calibration import Coverage
@@ -115,6 +116,7 @@ class GradeReport(BaseModel):
     without_result: int
     early_season: int
     breakdown: Breakdown | None
+    market: MarketResult | None = Field(None, description="None without lines, and in reports of before it existed")
 
     @property
     def note(self) -> str:
@@ -146,12 +148,18 @@ class GradedMonth:
         return cls(table, report, json_digest({"rows": table_digest(table), "report": report.model_dump(mode="json")}))
 
 
-def grade_month(predictions: MonthPredictions, snapshot: Snapshot, month: str, version: FeatureVersion) -> GradedMonth:
-    """Grade a month's predictions with the results in its snapshot.
+def grade_month(
+    predictions: MonthPredictions,
+    snapshot: Snapshot,
+    month: str,
+    version: FeatureVersion,
+    prices: pa.Table | None = None,
+) -> GradedMonth:
+    """Grade a month's predictions with the results in its snapshot. `prices` as in `grade_rows`.
 
     The prediction of a player who did not play is void and counts in no measure. Without rows, the report has a note.
     """
-    table = grade_rows(predictions, snapshot, version)
+    table = grade_rows(predictions, snapshot, version, prices)
     return GradedMonth.of(
         table,
         GradeReport(
@@ -163,18 +171,28 @@ def grade_month(predictions: MonthPredictions, snapshot: Snapshot, month: str, v
             without_result=snapshot.counts.without_result,
             early_season=snapshot.counts.early_season,
             breakdown=break_down(table),
+            market=measure_market(table.to_pandas(date_as_object=False)),
         ),
     )
 
 
-def grade_rows(predictions: MonthPredictions, snapshot: Snapshot, version: FeatureVersion) -> pa.Table:
-    """Grade the predictions that have a result. Returns `tables.PREDICTION_GRADES`."""
+def grade_rows(
+    predictions: MonthPredictions, snapshot: Snapshot, version: FeatureVersion, prices: pa.Table | None = None
+) -> pa.Table:
+    """Grade the predictions that have a result. Returns `tables.PREDICTION_GRADES`.
+
+    `prices` are those of the lines, by player_lookup and game_date.
+    """
     predicted: pd.DataFrame = predictions.table.to_pandas(date_as_object=False)
     wanted = [*_KEY, "points", "home_away", "back_to_back", "rest_advantage"]
     results: pd.DataFrame = snapshot.table.select(wanted).to_pandas(date_as_object=False)
     vectors = np.column_stack([snapshot.table.column(name).to_numpy() for name in version.names])
     known = results.assign(**predict_baselines(vectors, version))
     rows = predicted.merge(known, on=_KEY, how="inner", validate="one_to_one")
+    if prices is None:
+        rows = rows.assign(**dict.fromkeys(PRICES, np.nan))
+    else:
+        rows = rows.merge(prices.to_pandas(date_as_object=False), on=_KEY, how="left", validate="one_to_one")
     error = (rows["predicted_points"] - rows["points"]).round(2)
     columns = {
         **{name: rows[name] for name in rows},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
-from nba_ml.data.tables import with_model_points
+from nba_ml.data.tables import with_model_points, with_prices
 from nba_ml.evaluation.grades import GradedMonth, GradeReport
 from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
 from nba_ml.storage.months import Parts, StoredAsset, parquet_bytes, parquet_table
@@ -31,7 +31,7 @@ def _grades_to_bytes(value: GradedMonth, _: Parts) -> bytes:
 
 def _grades_from_bytes(data: bytes, _: Parts, columns: Sequence[str] | None) -> GradedMonth:
     table, facts = parquet_table(data, columns)
-    table = with_model_points(table) if columns is None else table
+    table = with_prices(with_model_points(table)) if columns is None else table
     return GradedMonth(table, GradeReport.model_validate_json(facts["report"]), facts["digest"])
 
 

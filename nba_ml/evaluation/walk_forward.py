@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from nba_ml.contract.digest import json_digest
 from nba_ml.contract.season import season_of
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, GradeReport, Proportion, Slice, break_down
+from nba_ml.evaluation.market import MarketResult, measure_market
 from nba_ml.model.diagnosis import Diagnosis, diagnose
 
 
@@ -33,6 +34,7 @@ class WalkForward(BaseModel):
     missing: tuple[str, ...]
     seasons: dict[str, Breakdown]
     overall: Breakdown | None
+    market: MarketResult | None = None
 
     @property
     def digest(self) -> str:
@@ -67,11 +69,13 @@ def summarise(graded: Mapping[str, GradedMonth], months: Sequence[str]) -> WalkF
     for month, table in tables.items():
         by_season.setdefault(season_of(month), []).append(table)
     seasons = {season: break_down(pa.concat_tables(parts)) for season, parts in by_season.items()}
+    every = pa.concat_tables(tables.values()) if tables else None
     return WalkForward(
         months={month: graded[month].report for month in tables},
         missing=tuple(month for month in months if month not in graded),
         seasons={season: measured for season, measured in seasons.items() if measured is not None},
-        overall=break_down(pa.concat_tables(tables.values())) if tables else None,
+        overall=break_down(every) if every else None,
+        market=measure_market(every.to_pandas(date_as_object=False)) if every else None,
     )
 
 

@@ -243,6 +243,8 @@ class Planner:
                 return {"source": self.source.fingerprint(month)}
             case "ml_feature_store_v2" if self.source is not None:
                 return {"lines": self.source.lines_fingerprint(month)}
+            case "prediction_grades" if self.source is not None:
+                return self.source.prices_fingerprint(month)
             case "xgboost_model":
                 return {"parameters": Hyperparameters().digest}
             case _:

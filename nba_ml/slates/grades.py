@@ -23,8 +23,9 @@ from nba_ml.contract.digest import json_digest
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PREDICTIONS, REPLAYED, SLATE_GRADES, SLATE_PREDICTIONS
+from nba_ml.data.tables import PREDICTIONS, PRICES, REPLAYED, SLATE_GRADES, SLATE_PREDICTIONS
 from nba_ml.evaluation.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
+from nba_ml.evaluation.market import MarketResult, measure_market
 from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.model.metrics import Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.slates.slate import AHEAD, CHALLENGER, CHAMPION, SERVED, UNKNOWN, Made, Slate, made
@@ -61,6 +62,7 @@ class SlateGrade(BaseModel):
     mae_interval: Interval | None
     hit_rate: Proportion | None
     pushes: int
+    market: MarketResult | None = None
 
 
 class SidesCompared(BaseModel):
@@ -175,9 +177,10 @@ def _graded(rows: pd.DataFrame, snapshot: Snapshot, version: FeatureVersion) -> 
         one = rows[rows["side"] == side]
         schema = PREDICTIONS
         table = pa.table({f.name: pa.array(one[f.name], type=f.type, from_pandas=False) for f in schema}, schema=schema)
-        found = grade_rows(MonthPredictions.of(table, None), snapshot, version).to_pandas(date_as_object=False)
+        prices = pa.Table.from_pandas(one[[*_KEY, *PRICES]], preserve_index=False)
+        found = grade_rows(MonthPredictions.of(table, None), snapshot, version, prices)
         more = one[[*_KEY, "side", "role", "channel_serial", "created_at", "made"]]
-        graded.append(found.merge(more, on=_KEY, how="left", validate="one_to_one"))
+        graded.append(found.to_pandas(date_as_object=False).merge(more, on=_KEY, how="left", validate="one_to_one"))
     rows_of_both = pd.concat([each for each in graded if len(each)] or graded[:1])
     return rows_of_both.sort_values(["game_date", "player_lookup", "role"], ignore_index=True)
 
@@ -218,6 +221,7 @@ def _grade(kind: Sequence[object], rows: pd.DataFrame, graded: pd.DataFrame, sna
             "mae_interval": day_interval(graded["absolute_error"].to_numpy(), days),
             "hit_rate": proportion(right, right + wrong),
             "pushes": int(outcomes.get(PUSH, 0)),
+            "market": measure_market(graded),
         }
     )
 
@@ -272,12 +276,22 @@ def grades_frame(report: SlateGradeReport) -> pd.DataFrame:
                 "bias": f"{grade.metrics.bias:+.2f}" if grade.metrics else "-",
                 "hit rate": rate_text(grade.hit_rate),
                 "pushes": grade.pushes,
+                **_brier(grade.market),
                 "void": grade.void,
                 "days": grade.days,
             }
             for grade in (*report.served, *report.grades)
         ]
     )
+
+
+def _brier(result: MarketResult | None) -> dict[str, str]:
+    """The Brier score, and how much higher it is than the market's where there are prices."""
+    lines, market = (result.lines, result.prices and result.prices.market) if result else (None, None)
+    return {
+        "Brier": f"{lines.model.brier:.4f}" if lines else "-",
+        "minus market": f"{market.brier.value:+.4f}" if market else "-",
+    }
 
 
 def compared_frame(report: SlateGradeReport) -> pd.DataFrame:

@@ -72,11 +72,12 @@ class EmbeddedSlateRows(StoredSlateRows):
         made = slate_rows(features)
         at = V2_33FEATURES.names.index("vegas_points_line")
         chosen = {
-            player: vector[at]
+            (player, day): vector[at]
             for player, vector in zip(*(made[n].to_pylist() for n in ("universal_player_id", "features")), strict=True)
         }
         of_day = lines.filter(pc.equal(lines["game_date"], pa.scalar(day, pa.date32())))
-        prices = prices_of_lines(match_lines(summary, of_day, day, day), of_day, chosen) if len(of_day) else {}
+        known = prices_of_lines(match_lines(summary, of_day, day, day), of_day, chosen) if len(of_day) else {}
+        prices = {player: both for (player, _), both in known.items()}
         return Upcoming(with_tip_offs(made, tip_offs, prices), (counts, *notes))
 
     def _played(self, history: pa.Table, day: date, last: date, listed: list[UpcomingGame]) -> SlateError:

@@ -34,7 +34,7 @@ from nba_ml.data.games import REFUSED_GAMES
 from nba_ml.data.identities import first_lookups, first_names, player_lookup
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, TipOffs, before_tip_off, standing_lines
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PROP_LINES
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
 from nba_ml.sources.sums import read_data
@@ -178,6 +178,18 @@ class EmbeddedFeatureSource:
     def lines_fingerprint(self, month: str) -> str:
         """Digest of the month's lines."""
         return table_digest(self.prop_lines(month).sort_by([(name, "ascending") for name in PROP_LINES.names]))
+
+    def prices_fingerprint(self, month: str) -> Mapping[str, str]:
+        """Digest of the month's lines that have prices; nothing if none has."""
+        files = (Path(self.data) / LINES).glob("*.parquet")
+        if not any(set(PRICES) & set(self._once(file, _read_lines).column_names) for file in files):
+            return {}
+        lines = self.priced_lines(month)
+        priced = lines.filter(pc.or_(*(pc.is_valid(lines.column(name)) for name in PRICES)))
+        if not priced.num_rows:
+            return {}
+        ordered = priced.sort_by([(name, "ascending") for name in PRICED_LINES.names])
+        return {"prices": table_digest(ordered)}
 
     def unplayed(self, day: date) -> tuple[list[UpcomingGame], list[tuple[int, str, str]]]:
         """The games of a date whose rows have no result yet, and their players, (id, name, team) each.

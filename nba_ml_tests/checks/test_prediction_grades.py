@@ -13,6 +13,7 @@ from nba_ml.checks.prediction_grades import checks
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.evaluation.grades import GradedMonth, GradeReport, break_down
+from nba_ml.evaluation.market import measure_market
 from nba_ml.evaluation.predictions import PredictingModel
 from nba_ml.model.metrics import Interval, measure
 from nba_ml_tests.checks.scenes import scene, told
@@ -66,10 +67,50 @@ def covered(inside: int, outside: int, season_average: float = 9.0) -> pa.Table:
     return graded_rows(points=points, season_average=[season_average] * len(points))
 
 
+def at_prices(month: str, seen: float) -> GradedMonth:
+    """A month of 7 games a day, ten fairly priced lines each, of which the model has `seen` so much of the result."""
+    n, random, first = 24 * 70, np.random.default_rng(int(month[5:])), date.fromisoformat(f"{month}-01")
+    truth = random.uniform(0.35, 0.65, n)
+    over = random.random(n) < truth
+    table = graded_rows(
+        game_date=[first + timedelta(days=i // 70) for i in range(n)],
+        game_id=[f"{month} {i // 10}" for i in range(n)],
+        current_points_line=[10.5] * n,
+        points=np.where(over, 12.0, 9.0).tolist(),
+        over_probability=((1 - seen) * truth + seen * over).tolist(),
+        recommendation=["PASS"] * n,
+        outcome=["PASS"] * n,
+        over_price=(0.96 / truth).tolist(),
+        under_price=(0.96 / (1 - truth)).tolist(),
+    )
+    market = measure_market(table.to_pandas(date_as_object=False))
+    return GradedMonth.of(table, month_of(table).report.model_copy(update={"market": market}))
+
+
+@pytest.mark.parametrize(
+    ("seen", "passes", "said"),
+    [(0.0, True, "level with the market"), (0.1, False, "too far ahead of the market to be believed")],
+)
+def test_a_claim_rests_on_all_months_so_far_and_a_leak_is_no_claim(seen: float, passes: bool, said: str) -> None:
+    """Guards against a claim that no month alone could ever make, and against one for a model that saw the results."""
+    graded = at_prices("2022-01", seen)
+    alone = RULES["market_claim"].examine(graded, scene("2022-01", months=["2022-01"]))
+    assert (alone.passed, alone.n) == (passes, 1680)
+    assert alone.value == (said if seen else "not enough prices to say")
+    before = {("prediction_grades", month): at_prices(month, seen) for month in ("2021-11", "2021-12")}
+    together = RULES["market_claim"].examine(
+        graded, scene("2022-01", months=["2021-10", "2021-11", "2021-12", "2022-01"], values=before)
+    )
+    assert (together.passed, together.value, together.n) == (passes, said, 3 * 1680)
+    without = RULES["market_claim"].examine(month_of(bets(5, 5)), scene("2022-01"))
+    assert (without.passed, without.value, without.n) == (True, "not enough prices to say", 0)
+
+
 def test_none_of_them_blocks() -> None:
     """Guards against a single bad month that stops the training of the next model."""
     assert list(RULES) == [
         "mae_as_promised", "bias_against_line", "hit_rate", "interval_coverage", "interval_coverage_by_tier",
+        "market_claim",
     ]  # fmt: skip
     for check in RULES.values():
         assert (check.severity, check.blocking, check.stops_run) == (Severity.WARN, False, False)

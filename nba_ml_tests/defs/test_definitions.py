@@ -72,6 +72,7 @@ prediction_grades.hit_rate: warns
 prediction_grades.interval_coverage: warns
 prediction_grades.interval_coverage_by_tier: warns
 prediction_grades.mae_as_promised: warns
+prediction_grades.market_claim: warns
 predictions.feature_drift: warns
 predictions.prediction_drift: warns
 slate_predictions.few_set_aside: warns

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,18 +19,23 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.split import split_by_date
-from nba_ml.data.table_digest import table_digest
+from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.defs.assets import prediction_grades as grades_asset
 from nba_ml.defs.assets import predictions as predictions_asset
 from nba_ml.defs.assets.recording import INPUTS, SHOWN_INLINE
 from nba_ml.defs.assets.walk_forward import PAGE, SUMMARY
+from nba_ml.defs.build import build_defs
 from nba_ml.evaluation.grades import GradedMonth, grade_month
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
 from nba_ml.evaluation.walk_forward import WalkForward
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.values import TrainedModel
+from nba_ml.runner.home import open_instance
+from nba_ml.settings import SAMPLE_DATA
+from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
 from nba_ml_tests.defs.test_chain import Home, failure, materialised, opened
+from nba_ml_tests.evaluation.test_predictions import with_lines
 
 MONTHS = ("2021-10", "2021-11", "2021-12", "2022-01")
 LAST = MONTHS[-1]
@@ -208,3 +215,54 @@ def test_a_damaged_value_is_an_error_that_says_what_to_do(home: Home) -> None:
     result = walk_forward(home)
     assert not result.success
     assert f"Materialise prediction_grades for {LAST} again" in failure(result, "walk_forward")
+
+
+def test_prices_of_the_lines_are_graded_and_part_of_what_a_month_is_made_from(store: Path, tmp_path: Path) -> None:
+    """Guards against prices that never reach the grades, and against grades that stay when prices arrive."""
+    source, snapshot = tmp_path / "data", snapshot_of(LAST)
+    shutil.copytree(store, tmp_path / "home")
+    (source / "player_games").mkdir(parents=True)
+    (source / "prop_lines").mkdir()
+    for month in MONTHS:
+        shutil.copy(SAMPLE_DATA / "player_games" / f"{month}.parquet", source / "player_games")
+    games = EmbeddedFeatureSource(data=str(source)).player_game_summary(LAST).table
+    ids = dict(zip(games["player_lookup"].to_pylist(), games["universal_player_id"].to_pylist(), strict=True))
+    names = snapshot.table["player_lookup"].to_pylist()
+    lines = np.floor(np.nan_to_num(snapshot.table["points_avg_season"].to_numpy(), nan=8.0)) + 0.5
+    listed = {
+        "game_date": snapshot.table["game_date"],
+        "player_id": pa.array([int(ids[name]) for name in names]),
+        "player_name": names,
+        "line": lines,
+    }
+    prices = {"under_price": np.full(len(lines), 2.0)}
+    books = [
+        pa.table({**listed, "book": [book] * len(lines), "over_price": np.full(len(lines), over), **prices})
+        for book, over in (("a", 1.8), ("b", 1.9))
+    ]
+    with opened(tmp_path / "home") as shipped:
+        settings = replace(shipped.settings, data=source)
+    with open_instance(settings) as instance:
+        home = Home(settings, build_defs(settings), instance)
+        home.months.save(STORED["player_game_summary"], LAST, DigestedTable(games, table_digest(games)))
+        home.months.save(STORED["feature_store_snapshot"], LAST, with_lines(snapshot, lines))
+        found = []
+        for priced in (books[0].drop_columns(["over_price", "under_price"]), pa.concat_tables(books)):
+            pq.write_table(priced, source / "prop_lines" / "lines.parquet")
+            result = evaluate(home, LAST)
+            assert result.success
+            found.append(facts(result, "prediction_grades"))
+        graded = home.months.load(STORED["prediction_grades"], LAST)
+        outside = EmbeddedFeatureSource(data=str(source)).prices_fingerprint(LAST)
+        said = {e.check_name: str(e.description) for e in result.get_asset_check_evaluations()}["market_claim"]
+    assert isinstance(graded, GradedMonth)
+    assert set(graded.table["over_price"].to_pylist()) == {1.85}  # the median of the books that have the line
+    assert graded.report.market is not None
+    assert graded.report.market.prices is not None
+    assert found[1]["prices"] == graded.report.market.prices.model.n > 4000
+    assert "prices" not in found[0]
+    assert found[0]["brier"] == found[1]["brier"]
+    assert found[0][INPUTS] != found[1][INPUTS]
+    assert set(outside) == {"prices"}
+    assert "not enough prices to say" in said
+    assert "3,000 of 300 are needed" in said

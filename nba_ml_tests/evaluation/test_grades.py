@@ -66,6 +66,8 @@ def graded_rows(**columns: list[Any]) -> pa.Table:
         "back_to_back": False,
         "rest_advantage": 0.0,
         "month_of_season": 4,
+        "over_price": np.nan,
+        "under_price": np.nan,
     }
     values = {**{name: [value] * n for name, value in plain.items()}, **columns}
     values["player_lookup"] = [f"player{i}" for i in range(n)]

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.times import eastern_noon
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import SLATE_GRADES
@@ -182,3 +183,33 @@ def test_the_tables_say_what_a_reader_needs() -> None:
     one_day = grade_slates(slates("mock", 10)[:1], snapshot(), MONTH).report
     assert set(grades_frame(one_day)["95%"]) == {"needs 5 days"}
     assert list(compared_frame(one_day)["95%"]) == ["needs 5 days"]
+
+
+def test_a_slate_is_graded_at_the_prices_that_it_was_made_with() -> None:
+    """Guards against a record at the usual odds, and against one side's prices beside the other's predictions."""
+    rows = slate_rows_of(DAYS[0])
+    features = rows["features"].to_pylist()
+    at = V2_33FEATURES.names.index("vegas_points_line"), V2_33FEATURES.names.index("has_vegas_line")
+    for vector in features:
+        vector[at[0]], vector[at[1]] = round(np.nan_to_num(vector[2])) + 0.5, 1.0
+    lined = rows.set_column(rows.column_names.index("features"), "features", pa.array(features, rows["features"].type))
+    players = rows["universal_player_id"].to_pylist()
+    prices = {player: (1.5 + i / 100, 2.5 - i / 100) for i, player in enumerate(players) if i % 2}
+    morning = eastern_noon(DAYS[0]) - timedelta(hours=1)
+    one = slate(with_tip_offs(lined, {}, prices), who=systems("mock", 50), day=DAYS[0], at=morning)
+    graded = grade_slates([one], snapshot(), MONTH)
+    stored = {(row["player_lookup"], row["side"]): row["over_price"] for row in one.table.to_pylist()}
+    for row in graded.table.to_pylist():
+        expected = stored[row["player_lookup"], row["side"]]
+        assert row["over_price"] == expected or (expected is None and np.isnan(row["over_price"]))
+    (served,) = graded.report.served
+    assert served.market is not None
+    assert served.market.prices is not None
+    assert 20 < served.market.prices.model.n < (served.metrics.n if served.metrics else 0)
+    champion = kinds(graded.report.grades)["champion", "served", "ahead"]
+    assert champion.market is not None
+    assert champion.market.lines is not None
+    shown = grades_frame(graded.report).set_index(["side", "role"])
+    assert shown.loc[("champion", "served"), "Brier"] == f"{champion.market.lines.model.brier:.4f}"
+    # The mock states no probability, so there is nothing to score.
+    assert shown.loc[("challenger", "served"), "Brier"] == "-"

@@ -4,10 +4,13 @@ from typing import Any
 
 import dagster as dg
 
+from nba_ml.contract.season import month_bounds
 from nba_ml.contract.systems import System
+from nba_ml.data.line_prices import prices_of_month
 from nba_ml.data.snapshot import Snapshot
+from nba_ml.data.stored import SUMMARY
 from nba_ml.data.tables import PREDICTION_GRADES
-from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, market_facts, recorded
 from nba_ml.defs.partitions import reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
@@ -15,6 +18,7 @@ from nba_ml.evaluation.grades import Breakdown, GradeReport, grade_month
 from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import summary_table
+from nba_ml.sources.embedded import EmbeddedFeatureSource
 
 CODE_VERSION = "2"
 
@@ -38,15 +42,23 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         predictions: MonthPredictions,
         feature_store_snapshot: Snapshot,
         store: dg.ResourceParam[Store],
+        feature_source: dg.ResourceParam[EmbeddedFeatureSource],
     ) -> dg.Output[Any]:
         """The month's predictions graded against what happened: the only truth that no training has seen.
 
         Errors, gains on the averages and the mock on the same rows, bets against the line, coverage of the
-        interval; whole, by tier, venue, rest and month of the season, with n and intervals. A player who did
-        not play is void. A month that is not played yet has no row, and says so.
+        interval; whole, by tier, venue, rest and month of the season, with n and intervals. Over probabilities
+        against a coin and, where lines have prices, the market. A player who did not play is void. A month that
+        is not played yet has no row, and says so.
         """
-        month = context.partition_key
-        graded = grade_month(predictions, feature_store_snapshot, month, system.features)
+        month, months_store = context.partition_key, store.months()
+        prices, outside = None, feature_source.prices_fingerprint(month)
+        # Box scores are not stored where they are BigQuery's, which has no prices.
+        box_scores = months_store.load(SUMMARY, month) if outside else None
+        if box_scores is not None:
+            lines = feature_source.priced_lines(month)
+            prices = prices_of_month(predictions.table, lines, box_scores.table, month_bounds(month))
+        graded = grade_month(predictions, feature_store_snapshot, month, system.features, prices)
         return recorded(
             graded,
             code_version=CODE_VERSION,
@@ -54,7 +66,8 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
                 predicted: {month: predictions.digest},
                 snapshots: {month: feature_store_snapshot.digest},
             },
-            metadata={**_facts(graded.report), "dagster/uri": store.months().uri(GRADES.of(system), month)},
+            outside=outside if prices is not None else {},
+            metadata={**_facts(graded.report), "dagster/uri": months_store.uri(GRADES.of(system), month)},
         )
 
     return prediction_grades
@@ -70,7 +83,8 @@ def _facts(report: GradeReport) -> dict[str, Any]:
     }
     if report.breakdown is None:
         return {**facts, "note": report.note}
-    return {**facts, **_numbers(report.breakdown), **_model_facts(report), **_tables(report.breakdown)}
+    numbers = {**_numbers(report.breakdown), **market_facts(report.market), **_model_facts(report)}
+    return {**facts, **numbers, **_tables(report.breakdown)}
 
 
 def _numbers(breakdown: Breakdown) -> dict[str, Any]:

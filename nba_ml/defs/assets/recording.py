@@ -15,6 +15,7 @@ from nba_ml.contract.lineage import Inputs, inputs_digest
 from nba_ml.data.lines import LineCounts
 from nba_ml.data.tables import DESCRIPTIONS
 from nba_ml.defs.internals import DATA_VERSION_TAG, silence_preview_warnings
+from nba_ml.evaluation.market import COIN, MarketResult
 from nba_ml.sources.job_costs import Cost, JobCost
 from nba_ml.sources.month_rows import SUMMARY
 
@@ -112,6 +113,25 @@ def cost_metadata(jobs: Sequence[JobCost]) -> dict[str, Any]:
 def cost_sums(cost: Cost) -> dict[str, Any]:
     """A cost under the keys that `nba-ml progress` adds up by month (`defs.costs`)."""
     return {BYTES_BILLED: cost.bytes_billed, SLOT_SECONDS: cost.slot_seconds}
+
+
+def market_facts(result: MarketResult | None) -> dict[str, Any]:
+    """The scores of over probabilities under stable keys: against a coin, and where there are prices the market."""
+    if result is None or result.lines is None:
+        return {}
+    facts: dict[str, Any] = {
+        "brier": result.lines.model.brier,
+        "log_loss": result.lines.model.log_loss,
+        "brier_minus_coin": result.lines.others[COIN].brier.value,
+    }
+    if result.prices is not None and result.prices.market is not None:
+        against = result.prices.market.brier
+        facts |= {"prices": result.prices.model.n, "brier_minus_market": against.value}
+        if against.low is not None and against.high is not None:
+            facts |= {"brier_minus_market_low": against.low, "brier_minus_market_high": against.high}
+    if result.bets is not None:
+        facts |= {"priced_bets": result.bets.n, "return_at_prices": result.bets.returned.value}
+    return facts
 
 
 def digests_of(event: dg.AssetMaterialization) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import dagster as dg
 
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.tables import SLATE_GRADES
-from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table
+from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, market_facts
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
@@ -70,6 +70,7 @@ def _facts(report: SlateGradeReport) -> dict[str, Any]:
             facts[f"mae_{made}"] = grade.metrics.mae
         if grade.hit_rate is not None:
             facts |= {f"hit_rate_{made}": grade.hit_rate.share, f"bets_{made}": grade.hit_rate.n}
+        facts |= {f"{name}_{made}": value for name, value in market_facts(grade.market).items()}
     facts["grades"] = markdown_table(grades_frame(report))
     if report.compared:
         facts["compared"] = markdown_table(compared_frame(report))

@@ -10,7 +10,7 @@ import pyarrow as pa
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.season import season_of
 from nba_ml.contract.systems import XGBOOST_V1, System
-from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table, picture
+from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table, market_facts, picture
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.reasons import fails_with_its_reason
@@ -142,6 +142,7 @@ def _facts(walk: WalkForward) -> dict[str, Any]:
         "mae": overall.metrics.mae,
         **({"gain_over_season": season.gain} if season else {}),
         "interval_coverage": overall.coverage.inside,
+        **market_facts(walk.market),
         "seasons": _table({**seasons, "all": overall}, "season", _SHOWN),
         **({"against_line": _table({**seasons, "all": overall}, "season", ["line", "hit rate"])} if line else {}),
         "tiers": _table(walk.overall.by["tier"], "points a game", _SHOWN),

@@ -13,7 +13,9 @@ from typing import Any
 
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import BREAK_EVEN
+from nba_ml.evaluation.market_claim import claim
 from nba_ml.evaluation.report import charts
+from nba_ml.evaluation.report.market import claim_in_words
 from nba_ml.evaluation.report.marks import count, number, signed, tone
 from nba_ml.evaluation.report.reliability import reliability_sections
 from nba_ml.evaluation.report.sections import Section, Tile, html_page, markdown_page
@@ -164,9 +166,8 @@ def _use() -> Section:
         "Use",
         terms={
             "For": "the number of points of a player in a game that has not begun, with an 80% interval",
-            "Not for": "betting. It does not beat the betting line: on the shipped games with a line the line's error "
-            f"is lower, and bets have not been shown to win more often than the {BREAK_EVEN:.1%} that break even at "
-            "odds of -110",
+            "Not for": f"betting: {claim_in_words(claim(None))}, since a model is published before there are prices to "
+            f"grade it with. At odds of -110, {BREAK_EVEN:.1%} of bets must be right to break even",
             "Does not know": "what was announced shortly before a game (injuries, line-ups, rest), other than through "
             "the line",
         },

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.grades import Breakdown, Slice
+from nba_ml.evaluation.market_claim import claim
+from nba_ml.evaluation.report.market import claim_in_words, market_section
 from nba_ml.evaluation.report.marks import count, month_name, population, signed, tone
 from nba_ml.evaluation.report.reliability import reliability_sections
 from nba_ml.evaluation.report.sections import Section, Tile, html_page
@@ -33,7 +35,7 @@ def walk_forward_page(
     picture = {"wide": base64.b64encode(wide_picture).decode(), "narrow": base64.b64encode(narrow_picture).decode()}
     return html_page(
         _TITLE,
-        headline(overall.overall),
+        f"{headline(overall.overall)}; {claim_in_words(claim(walk.market))}",
         verdict(walk, overall.overall),
         _tiles(overall.overall),
         [_data(walk, games), *_sections(walk, overall, games.diagnosis, picture), *_notes(walk), _glossary()],
@@ -106,6 +108,7 @@ def _sections(
     )
     yield from reliability_sections(diagnosis, "graded")
     yield _line_section(walk, overall)
+    yield market_section(walk.market)
     yield Section(
         "By month of the season",
         lead="Averages need games, so the model's gain on the season average changes over a season.",
@@ -172,6 +175,8 @@ def _glossary() -> Section:
             "RMSE": "root mean squared error in points",
             "hit rate": "right / (right + wrong), with its 95% Wilson interval",
             "mock": "the rule of thumb used in production before there was a model",
+            "Brier score": "mean squared difference of a probability from what happened (0 or 1); a coin has 0.25",
+            "slope": "of what happened on the log odds stated; under 1, the probabilities are too far from a half",
         },
     )
 
