@@ -67,7 +67,7 @@ def test_the_card_says_what_there_is_to_know(card: Card) -> None:
     page, plain = text_of(card.html()), card.markdown()
     for text in (unescape(page), plain):
         for said in (
-            "does not beat the betting line",
+            "there are not enough prices to say how it compares with the market",
             "MIT licence",
             "1 of 2 blocking checks passed",
             "overridden: Accepted for the play-offs only.",

@@ -67,7 +67,7 @@ def short_card(card: Card, system: System, month: str) -> str:
     """The card as Markdown that is short enough to be shown without a click, with the way to all of it."""
     summary = "  \n".join(wrap(card.summary, _COLUMN))
     return (
-        f"{summary}\n\n**Not for betting**: it does not beat the betting line.\n\n"
+        f"{summary}\n\n**Not for betting**: it was not compared with prices.\n\n"
         f"**[The model card]({card_address(month, system)})**: data, errors by kind of player,  \n"
         f"checks, and how to load it.\n\n![What moves a prediction]({picture_address(month, 'importance', system)})"
     )
