@@ -10,8 +10,8 @@ import pytest
 import shin
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import brentq  # type: ignore[import-untyped]
-from sklearn.metrics import brier_score_loss, log_loss  # type: ignore[import-untyped]
+from scipy.optimize import brentq
+from sklearn.metrics import brier_score_loss, log_loss
 
 from nba_ml.evaluation.market import (
     COIN,
