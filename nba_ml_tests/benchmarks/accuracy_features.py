@@ -242,7 +242,7 @@ def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
         paragraphs = [
             f"# {HEADINGS[step]}: {', '.join(seasons)}",
             f"Written by `python -m nba_ml_tests.benchmarks.accuracy_features {step} --every {every}`; XGBoost "
-            f"{xgb.__version__}. {(~early).sum():,} rows from {days[0]} to {days[-1]} that both versions predict. "
+            f"{xgb.__version__}. {(~early).sum():,} rows from {days[~early][0]} to {days[-1]}, all that both predict. "
             f"Trained before a season and every {every} months of it. {early.sum():,} more rows are of a season's "
             f"first fortnight, which only the second version predicts; on {known.sum():,} of them, which have a season "
             f"average, its MAE is {np.abs(average - points)[known].mean():.4f}.",

@@ -19,7 +19,7 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, V3_FEATURES, FeatureVersion
 from nba_ml.contract.season import EARLY_SEASON_DAYS
 from nba_ml.data import tables
-from nba_ml.data.features import compute, compute_features
+from nba_ml.data.features import compute, compute_features, features_code_digest
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, FIRST, LAST, between, matrix
 
 WEEK = (date(2024, 12, 2), date(2024, 12, 8))
@@ -95,6 +95,12 @@ def test_every_sql_file_runs_and_none_can_hide() -> None:
     """Guards against a step whose file is forgotten in STEPS, or listed and not shipped."""
     files = {path.name for path in (resources.files("nba_ml.data.features") / "sql").iterdir()}
     assert files == {f"{step}.sql" for step in (*compute.STEPS, *compute.CAREER_STEPS, "find_faults", "select_vectors")}
+
+
+def test_the_first_version_s_queries_are_as_they_were() -> None:
+    """Guards every home in use: another digest of v2_33features puts all of its months out of date."""
+    assert features_code_digest().startswith("0592e11b4098")
+    assert features_code_digest(V3_FEATURES) != features_code_digest()
 
 
 def test_stamps_and_source(recent: pa.Table, lines: pa.Table) -> None:
