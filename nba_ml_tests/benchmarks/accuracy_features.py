@@ -245,7 +245,7 @@ def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
             f"{xgb.__version__}. {(~early).sum():,} rows from {days[~early][0]} to {days[-1]}, all that both predict. "
             f"Trained before a season and every {every} months of it. {early.sum():,} more rows are of a season's "
             f"first fortnight, which only the second version predicts; on {known.sum():,} of them, which have a season "
-            f"average, its MAE is {np.abs(average - points)[known].mean():.4f}.",
+            f"average, that average has an MAE of {np.abs(average - points)[known].mean():.4f}.",
         ]
         if FIRST in results:
             paragraphs.append(table(trials, results, FIRST))
