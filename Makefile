@@ -12,6 +12,10 @@ EMULATOR_READY := $(EMULATOR)/.ready
 # MkDocs and its theme share nothing with the package.
 DOCS := .venv-docs
 DOCS_READY := $(DOCS)/.ready
+# What looks at the dependencies shares nothing with them either.
+AUDIT := .venv-audit
+AUDIT_READY := $(AUDIT)/.ready
+LOCKS := requirements.lock nba_ml/serving/requirements.lock nba_ml/serving/requirements-catboost.lock
 PORT ?= 3000
 
 # Nothing leaves the machine: no usage statistics, no look for updates.
@@ -21,7 +25,7 @@ export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 # Some images set it. Then every process compiles the package anew, and the tests' hundreds of processes all of them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs lock clean mutants
+.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs audit sbom lock clean mutants
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -80,9 +84,10 @@ emulator: ## The BigQuery emulator's environment, where there is a Python 3.13 (
 	HOME="$$PWD/$(EMULATOR)/home" $(EMULATOR)/bin/python -c 'from duckdb_extensions import import_extension as put; [put(name) for name in ("icu", "ducklake", "spatial")]'; \
 	touch $(EMULATOR_READY)
 
-lint: $(READY) ## Lint, format, types and which package may import which
+lint: $(READY) ## Lint, format, types, which package may import which, and whether what is imported is declared
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-cache
+	@NO_COLOR=1 $(BIN)/deptry nba_ml
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --package nba_ml --package nba_ml_tests
 
@@ -120,6 +125,22 @@ $(DOCS_READY): .ci/docs.lock $(READY)
 	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/docs.lock
 	@touch $@
 
+audit: $(AUDIT_READY) ## Known vulnerabilities of what the locks pin (asks the package index)
+	@for lock in $(LOCKS); do $(AUDIT)/bin/pip-audit --disable-pip --require-hashes --requirement $$lock; done
+
+sbom: $(AUDIT_READY) ## Bills of materials (CycloneDX) of the package and of the service's image, in dist/
+	@mkdir -p dist
+	@$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON \
+	  -o dist/nba_ml.cdx.json requirements.lock
+	@$(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON \
+	  -o dist/nba-ml-serving.cdx.json nba_ml/serving/requirements.lock
+	@ls dist/*.cdx.json
+
+$(AUDIT_READY): .ci/audit.lock $(READY)
+	@echo "Setting up $(AUDIT) ..."; rm -rf $(AUDIT); $(BIN)/python -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/audit.lock
+	@touch $@
+
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra dev --custom-compile-command "make lock" \
@@ -137,6 +158,8 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	  nba_ml/serving/requirements-catboost.in -o nba_ml/serving/requirements-catboost.lock
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" --group docs -o .ci/docs.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" .ci/audit.in -o .ci/audit.lock
 
 clean: ## Remove the environment and the caches; the home (.nba_ml) stays
-	rm -rf $(VENV) $(EMULATOR) $(DOCS) docs/site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR) $(DOCS) $(AUDIT) dist docs/site .mypy_cache .ruff_cache .pytest_cache .hypothesis
