@@ -300,7 +300,7 @@ def test_objects_of_another_bundle_are_refused(published: tuple[str, Objects], t
 # -- forged manifests, each with the right digest of itself ------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["../x.json", "/etc/passwd", "sub/x.json", "..", "..\\x.json", ""])
+@pytest.mark.parametrize("path", ["../x.json", "/etc/passwd", "sub/x.json", "..", "sub\\x.json", ""])
 @pytest.mark.parametrize("index", [0, 1])
 def test_no_name_leads_out_of_the_folder(published: tuple[str, Objects], path: str, index: int) -> None:
     """Guards the worker's disk: such a name is refused before anything of that name is asked for."""
