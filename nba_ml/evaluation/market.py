@@ -34,6 +34,9 @@ METHODS = (MULTIPLICATIVE, POWER, SHIN)
 _NEWTON_STEPS = 40
 """Twelve are enough for prices of 1.001 and 100."""
 
+_WEEKDAY_OF_EPOCH = 3
+"""1970-01-01 was a Thursday; a week begins on Monday."""
+
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -165,17 +168,18 @@ def _probabilities(rows: pd.DataFrame, market: Mapping[str, Floats]) -> Probabil
     stated = rows["stated"].to_numpy(np.float64)
     happened = (rows["points"] > rows["current_points_line"]).to_numpy()
     games = rows["game_id"].to_numpy(np.str_)
-    weeks = rows["game_date"].dt.to_period("W-SUN").dt.start_time.dt.strftime("%Y-%m-%d").to_numpy(np.str_)
+    days = rows["game_date"].to_numpy().astype("datetime64[D]")
+    weeks = days - (days.astype(np.int64) + _WEEKDAY_OF_EPOCH) % 7
     others = {**market, COIN: np.full(len(rows), 0.5)}
     hardest = min(market or others, key=lambda name: float(squared_errors(others[name], happened).mean()))
     difference = squared_errors(stated, happened) - squared_errors(others[hardest], happened)
     names, index = np.unique(weeks, return_inverse=True)
-    best = str(names[np.bincount(index, weights=difference).argmin()])
+    best = names[np.bincount(index, weights=difference).argmin()]
     return Probabilities(
         games=len(np.unique(games)),
         model=score(stated, happened),
         others={name: _compared(stated, each, happened, games, weeks != best) for name, each in others.items()},
-        best_week=best,
+        best_week=str(best),
     )
 
 

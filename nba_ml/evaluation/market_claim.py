@@ -95,6 +95,11 @@ def _of_enough(prices: Probabilities, market: Compared) -> Claim:
 
 
 def _shown(market: Compared) -> str:
-    difference = market.brier
-    bounds = f" ({difference.low:+.4f} to {difference.high:+.4f})" if difference.low is not None else ""
-    return f"Brier difference {difference.value:+.4f}{bounds}"
+    value, low, high = market.brier.value, market.brier.low, market.brier.high
+    bounds = f" ({_signed(low)} to {_signed(high)})" if low is not None and high is not None else ""
+    return f"Brier difference {_signed(value)}{bounds}"
+
+
+def _signed(value: float) -> str:
+    """Four decimals with a sign; no minus before a zero."""
+    return f"{round(value, 4) + 0.0:+.4f}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import shin
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from sklearn.metrics import brier_score_loss, log_loss
@@ -24,7 +25,16 @@ from nba_ml.evaluation.market import (
     devigged,
     measure_market,
 )
-from nba_ml.evaluation.market_claim import Standing, claim
+from nba_ml.evaluation.market_claim import (
+    FEWEST_GAMES,
+    FEWEST_PRICES,
+    LEAK_MARGIN,
+    LEVEL_MARGIN,
+    SLOPES,
+    Standing,
+    claim,
+)
+from nba_ml.evaluation.report.market import market_section
 from nba_ml.evaluation.scores import Floats
 
 PRICE = st.floats(1.005, 90)
@@ -280,6 +290,7 @@ def test_one_lucky_week_is_no_record() -> None:
     assert "the week of 2023-11-20 decides" in found.reason
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 500))
 def test_no_claim_goes_beyond_its_table(seed: int) -> None:
     """Guards against a claim that the numbers beside it do not allow."""
@@ -302,3 +313,33 @@ def test_no_claim_goes_beyond_its_table(seed: int) -> None:
     if standing not in (Standing.UNKNOWN, Standing.SUSPECT):
         assert n >= 3000
         assert games >= 300
+
+
+def test_the_section_says_the_claim_first_and_shows_every_forecaster() -> None:
+    """Guards against a report whose words go beyond its own table, and against a market shown by one method only."""
+    truth = truths(6_000)
+    result = measured(season(noisy(truth, 0.02), truth, book(truth, 0.05)))
+    section = market_section(result)
+    assert section.table is not None
+    assert [row.name for row in section.table.rows] == ["model", *(f"market, {name}" for name in METHODS), COIN]
+    assert section.paragraphs[0].startswith("It is level with the market: Brier difference ")
+    assert section.paragraphs[0].endswith("6,000 prices of 600 games.")
+    unpriced = market_section(measured(season(truth, truth, None)))
+    assert unpriced.table is not None
+    assert [row.name for row in unpriced.table.rows] == ["model", COIN]
+    assert unpriced.paragraphs[0].startswith("There are not enough prices to say how it compares with the market")
+    assert market_section(None).paragraphs == ["No graded game had a betting line."]
+
+
+def test_the_page_about_the_claim_has_its_limits() -> None:
+    """Guards against a written table that is not the one applied."""
+    page = (Path(__file__).parents[2] / "docs" / "pages" / "explanation" / "market.md").read_text()
+    slopes = f"the slope is {SLOPES[0]} to {SLOPES[1]}"
+    for row in (
+        f"| {Standing.SUSPECT} | the upper bound is below -{LEAK_MARGIN}:",
+        f"| {Standing.UNKNOWN} | fewer than {FEWEST_GAMES} games or {FEWEST_PRICES:,} prices |",
+        f"| {Standing.AHEAD} | the upper bound is below 0, and {slopes} |",
+        f"| {Standing.LEVEL} | the upper bound is at most {LEVEL_MARGIN}, and {slopes} |",
+        f"| {Standing.BEHIND} | the lower bound is above 0 |",
+    ):
+        assert row in page

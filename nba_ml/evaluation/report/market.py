@@ -24,12 +24,12 @@ def market_section(result: MarketResult | None) -> Section:
     if result is None:
         return Section(TITLE, paragraphs=["No graded game had a betting line."])
     claimed, shown = claim(result), result.prices or result.lines
-    clause = claim_in_words(claimed)
+    clause, games = claim_in_words(claimed), f", of {count(shown.games, 'game')}" if shown else ""
     return Section(
         TITLE,
         paragraphs=[f"{clause[0].upper()}{clause[1:]}: {claimed.reason}.", *_bets(result.bets)],
-        lead="Scores of the probability of going over the line, on the same rows for all; lower is better, and a "
-        "difference below 0 means that the model is better. Intervals are 95%, clustered by game. The market is the "
+        lead=f"Scores of the probability of going over the line, on the same rows for all{games}; lower is better, and "
+        "a difference below 0 means that the model is better. Intervals are 95%, clustered by game. The market is the "
         "prices of both sides of the line without the margin, by three methods. Left out: "
         f"{count(result.pushes, 'row')} with a push, {count(result.whole_lines, 'row')} with a line at a whole number.",
         table=scores_table(shown) if shown else None,
@@ -40,13 +40,11 @@ def market_section(result: MarketResult | None) -> Section:
 
 def scores_table(probabilities: Probabilities) -> Table:
     """The model, then every other forecaster of the same rows."""
-    names = ["", "Brier score", "difference", "log loss", "difference in log loss"]
-    names += ["slope", "intercept", "calibration error", "rows", "games"]
-    model = _scores(probabilities.model, None)
-    rows = [Row("model", [*model, f"{probabilities.games:,}"], total=True)]
+    names = ["forecaster", "Brier score", "difference", "log loss", "difference in log loss"]
+    names += ["slope", "intercept", "calibration error", "rows"]
+    rows = [Row("model", _scores(probabilities.model, None), total=True)]
     for name, each in probabilities.others.items():
-        label = f"market, {name}" if name in METHODS else name
-        rows.append(Row(label, [*_scores(each.scores, each), f"{probabilities.games:,}"]))
+        rows.append(Row(f"market, {name}" if name in METHODS else name, _scores(each.scores, each)))
     return Table(names, rows)
 
 
