@@ -7,10 +7,11 @@ is no public way.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from functools import lru_cache
+from typing import Any, cast
 
 import dagster as dg
 import sqlalchemy as sql
@@ -46,6 +47,10 @@ from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogSt
 # The results of many checks and months at once: Dagster asks check by check, and month by month.
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 
+# To keep its engines.
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
+
 # The month of a run, for an asset that has no months.
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
@@ -77,6 +82,7 @@ __all__ = [
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
     "deserialize_value",
+    "engines_kept",
     "latest_check_executions",
     "make_new_run_id",
     "silence_preview_warnings",
@@ -153,3 +159,29 @@ def latest_check_executions(
     for asset, name, month, status, materialisation, event in rows:
         if (asset, name) in names:  # assets and names are selected separately
             yield CheckExecution(names[asset, name], month, status, materialisation, event)
+
+
+@contextmanager
+def engines_kept() -> Iterator[None]:
+    """Let Dagster's SQLite storages use an engine of SQLAlchemy more than once, while the block lasts.
+
+    They make a new one for every event. A new engine has no compiled statements: to compile the same few anew was half
+    of what an event cost. Connections are opened and closed as before, and each commit is synced.
+    """
+    places: tuple[Any, ...] = (sqlite_event_log, sqlite_run_storage)
+    made = [place.create_engine for place in places]
+
+    @lru_cache(maxsize=16)  # the index, the runs, and the file of the run at work
+    def kept(url: str, poolclass: Any, timeout: int | None) -> sql.Engine:
+        return sql.create_engine(url, poolclass=poolclass, connect_args={} if timeout is None else {"timeout": timeout})
+
+    def create_engine(url: str, *, poolclass: Any, connect_args: Mapping[str, int] | None = None) -> sql.Engine:
+        return kept(url, poolclass, (connect_args or {}).get("timeout"))
+
+    for place in places:
+        place.create_engine = create_engine
+    try:
+        yield
+    finally:
+        for place, original in zip(places, made, strict=True):
+            place.create_engine = original

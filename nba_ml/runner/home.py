@@ -96,12 +96,12 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """
     import dagster as dg
 
-    from nba_ml.defs.internals import InstanceRef
+    from nba_ml.defs.internals import InstanceRef, engines_kept
 
     prepare_home(settings)
     folder = settings.dagster_home
     uncaptured = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-    with database_errors_named(folder), ExitStack() as stack:
+    with database_errors_named(folder), engines_kept(), ExitStack() as stack:
         with config_errors_named(folder):
             ref = InstanceRef.from_dir(str(folder), overrides={"compute_logs": uncaptured})
             instance = stack.enter_context(dg.DagsterInstance.from_ref(ref))

@@ -43,6 +43,7 @@ from nba_ml.runner.backfill import Backfill
 from nba_ml.runner.session import open_session
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml_tests.benchmarks.ratios import Seconds, Timer, bare_month, print_ratios
 
 # The targets. 1 MB is a million bytes.
 FEATURES_SECONDS = 10.0
@@ -84,12 +85,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Some runs in one warm process. `open`: seconds to load the graph and the instance; `bare`: trainings alone."""
+    """Some runs in one warm process. `open`: seconds to load the graph and the instance; `bare`: trainings alone;
+    `paired`: a whole month, and the bare script of it."""
 
     runs: list[Run]
     open: float
     peak_mb: float
     bare: list[float] = field(default_factory=list)
+    paired: list[tuple[Seconds, Seconds]] = field(default_factory=list)
 
     def median(self, of: Callable[[Run], float]) -> float:
         return statistics.median(of(run) for run in self.runs)
@@ -118,22 +121,29 @@ def measure_backfill(months: Sequence[str]) -> Runs:
 
 
 def measure_chain(months: Sequence[str], rounds: int) -> Runs:
-    """The chain of the last month, the months before being there, in turns with a bare training of its matrix.
+    """The chain of the last month, the months before being there, in turns with a bare training of its matrix and
+    with a bare script.
 
     In turns, because the machine may not be this process's alone.
     """
     runs: list[Run] = []
     bare: list[float] = []
+    paired: list[tuple[Seconds, Seconds]] = []
     peak = 0.0
-    started = time.perf_counter()
-    with _Stopwatch.running() as stopwatch, open_session(Settings.from_environment()) as backfill:
+    settings, started = Settings.from_environment(), time.perf_counter()
+    with _Stopwatch.running() as stopwatch, open_session(settings) as backfill:
         opened = time.perf_counter() - started
         _run(backfill, months[0], stopwatch)  # the first run of a process pays for imports
         for _ in range(rounds):
-            runs.append(_run(backfill, months[-1], stopwatch))
+            with Timer() as ours:
+                runs.append(_run(backfill, months[-1], stopwatch))
             peak = peak or _peak_mb()  # before the bare training adds its own
             bare.append(stopwatch.train_again())
-    return Runs(runs, opened, peak, bare)
+            stopwatch.reset()
+            with Timer() as script:
+                bare_month(Path(settings.store), months[-1], settings.threads or os.cpu_count() or 1)
+            paired.append((ours.taken, script.taken))
+    return Runs(runs, opened, peak, bare, paired)
 
 
 def _run(backfill: Backfill, month: str, stopwatch: _Stopwatch) -> Run:
@@ -336,8 +346,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         versions = f"Python {sys.version.split()[0]}, Dagster {dg.__version__}, XGBoost {xgb.__version__}"
         print(f"{versions}, {os.cpu_count()} cores.")
         _report_features(_in_fresh_process(measure_features, months), len(months))
-        _report_backfill(_in_fresh_process(measure_backfill, months))
-        _report_chain(_in_fresh_process(measure_chain, months, 1 if chosen.quick else max(1, chosen.rounds)))
+        backfill = _in_fresh_process(measure_backfill, months)
+        _report_backfill(backfill)
+        chain = _in_fresh_process(measure_chain, months, 1 if chosen.quick else max(1, chosen.rounds))
+        _report_chain(chain)
+        whole = sum(run.wall for run in backfill.runs), sum(run.train for run in backfill.runs)
+        print_ratios(chain.paired, whole, 10 if chosen.quick else 30)
 
 
 if __name__ == "__main__":

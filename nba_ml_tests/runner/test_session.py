@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import dagster as dg
 import pytest
+import sqlalchemy
 
 from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.defs import build, check_results
 from nba_ml.runner.check_run import check_month
+from nba_ml.runner.home import open_instance
 from nba_ml.runner.session import open_session
+from nba_ml.settings import Settings
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.runner.conftest import THREE, Calls, count, settings_of
 from nba_ml_tests.trained_home import MONTHS
@@ -91,3 +96,16 @@ def test_results_of_checks_are_asked_for_all_months_at_once(trained: Home, monke
         done = list(session.run(THREE, MONTHLY_ASSETS, only_missing=True))
     assert [(each.month, each.assets) for each in done] == [(month, ()) for month in THREE]
     assert len(queries) == 1
+
+
+def test_engines_of_dagsters_databases_are_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a run's events: each made an engine of its own, which compiled every statement anew."""
+    made = count(monkeypatch, sqlalchemy, "create_engine")
+    settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path)})
+    with open_instance(settings) as instance:
+        for number in range(3):
+            instance.report_runless_asset_event(dg.AssetMaterialization("made", metadata={"number": number}))
+        assert len(instance.fetch_materializations(dg.AssetKey("made"), limit=9).records) == 3
+    urls = [str(url) for url, *_ in made]
+    assert any(url.endswith("index.db") for url in urls)
+    assert len(urls) == len(set(urls))
