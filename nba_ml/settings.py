@@ -149,9 +149,10 @@ class Settings:
 def _systems(environ: Mapping[str, str], source: str) -> tuple[System, ...]:
     text = environ.get("NBA_ML_SYSTEMS") or XGBOOST_V1.id
     ids = [each.strip() for each in text.split(",") if each.strip()]
-    if not ids or len(set(ids)) < len(ids) or not set(ids) <= SYSTEMS.keys():
+    if ids[:1] != [XGBOOST_V1.id] or len(set(ids)) < len(ids) or not set(ids) <= SYSTEMS.keys():
         raise SettingsError(
-            f"NBA_ML_SYSTEMS is '{text}'. Give each system once, with commas between them: {','.join(SYSTEMS)}."
+            f"NBA_ML_SYSTEMS is '{text}'. Give {XGBOOST_V1.id}, with which others are compared, and then each other "
+            f"system once, with commas between them: {','.join(SYSTEMS)}."
         )
     if source == "bigquery" and ids != [XGBOOST_V1.id]:
         raise SettingsError(

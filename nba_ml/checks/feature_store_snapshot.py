@@ -16,6 +16,7 @@ from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.checks.leaks import last_5_correlation, line_error, recomputes
 from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, Feature
+from nba_ml.contract.season import season_of
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
@@ -29,6 +30,9 @@ MAY_BE_ABSENT = (*NOT_IN_BOX_SCORES, "vegas_points_line")
 MAY_STAND_STILL = ("playoff_game", "back_to_back", "has_vegas_line")
 """Flags that may be constant for a whole month: no playoffs before April, no back-to-backs in the conference finals,
 no lines."""
+
+MAY_STAND_STILL_AT_FIRST = "minutes_change"
+"""A mean of ten games against that of the season: the same until a player's eleventh game, so for all of an October."""
 
 COARSE_UNITS = ("0/1", "level", "days", "games", "score")
 ROWS_FOR_COARSE_UNITS = 500
@@ -83,10 +87,13 @@ def _covers(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
 
 def _no_constant_column(snapshot: Snapshot, context: CheckContext) -> Finding:
     table = snapshot.table
+    first_month = not any(
+        month < context.month and season_of(month) == season_of(context.month) for month in context.months
+    )
     constant = [
         {"feature": feature.name, "value in every row": _only_value(table.column(feature.name))}
         for feature in context.system.features.features
-        if _should_vary(feature, table) and _distinct(table.column(feature.name)) < 2
+        if _should_vary(feature, table, first_month=first_month) and _distinct(table.column(feature.name)) < 2
     ]
     return Finding(
         passed=not constant,
@@ -99,8 +106,10 @@ def _no_constant_column(snapshot: Snapshot, context: CheckContext) -> Finding:
     )
 
 
-def _should_vary(feature: Feature, table: pa.Table) -> bool:
+def _should_vary(feature: Feature, table: pa.Table, *, first_month: bool) -> bool:
     if feature.name in MAY_STAND_STILL or table.num_rows < 2:
+        return False
+    if first_month and feature.name == MAY_STAND_STILL_AT_FIRST:
         return False
     if feature.unit in COARSE_UNITS and table.num_rows < ROWS_FOR_COARSE_UNITS:
         return False

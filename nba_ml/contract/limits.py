@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from nba_ml.contract.systems import SYSTEMS
+
 MODEL_BYTES = 32 * 2**20
 """Of a model file. Ours have 1.4 MB, CatBoost's of the platform 2 MB."""
 
@@ -72,4 +74,4 @@ def object_limit(name: str) -> int:
     return OBJECT_BYTES
 
 
-_MODEL_FOLDERS = ("xgboost_v1", "catboost_v8", "xgboost_registered", "lightgbm_registered")
+_MODEL_FOLDERS = (*SYSTEMS, "catboost_v8", "xgboost_registered", "lightgbm_registered")

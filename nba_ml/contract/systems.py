@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, FeatureVersion
 
 SHARED_ASSETS = ("player_game_summary",)
 """Monthly assets that all systems read: the results do not depend on the features."""
@@ -35,13 +35,21 @@ class System:
 
 XGBOOST_V1 = System("xgboost_v1", V2_33FEATURES, prefix="")
 
-SYSTEMS = {system.id: system for system in (XGBOOST_V1,)}
-"""Id -> system, the first one first."""
+XGBOOST_V2 = System("xgboost_v2", V3_FEATURES, prefix="xgboost_v2/")
 
-VERSIONS = {system.features.name: system.features for system in SYSTEMS.values()}
-"""Name -> feature version, of the systems."""
+SYSTEMS = {system.id: system for system in (XGBOOST_V1, XGBOOST_V2)}
+"""Id -> system, the first one first."""
 
 
 def system_of_asset(asset: str) -> System:
     """The system in whose chain an asset is; the first one's for a shared asset."""
     return next((each for each in SYSTEMS.values() if each.prefix and asset.startswith(each.prefix)), XGBOOST_V1)
+
+
+def system_of_features(version: FeatureVersion) -> System:
+    """The system in whose chain there are rows of a feature version.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {system.features.name: system for system in SYSTEMS.values()}[version.name]

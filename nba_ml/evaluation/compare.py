@@ -48,8 +48,15 @@ def shadow_month(context: ReleaseContext, month: str, names: Sequence[str]) -> S
                 f"{system.version} was trained on games up to {system.extent.given_until}, but the first game of "
                 f"{month} is on {first}: it has already seen the results. Choose a later month or an earlier model."
             )
-    graded = grade_systems(shadow_predictions(systems, snapshot.table), snapshot)
+    rows = context.snapshots(month, *systems).get(month)
+    if rows is None:
+        raise ReleaseError(
+            f"The store does not have the rows of {month} for all of the systems. Name the systems in NBA_ML_SYSTEMS, "
+            f"run `nba-ml backfill --from {month} --to {month} --assets ml_feature_store_v2,feature_store_snapshot`, "
+            "then compare them again."
+        )
+    graded = grade_systems(shadow_predictions(systems, rows), snapshot)
     for system in systems[1:]:
         if systems[0].newest_month and system.newest_month:  # a rule is never the champion, and needs no evidence
-            keep_comparison(context, systems[0], system, snapshot.table)
+            keep_comparison(context, systems[0], system, rows)
     return graded

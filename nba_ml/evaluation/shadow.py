@@ -22,12 +22,10 @@ from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_
 from nba_ml.registry.systems.published import system_columns
 
 
-def shadow_predictions(
-    systems: Sequence[PredictionSystem], rows: pa.Table, version: FeatureVersion = V2_33FEATURES
-) -> pa.Table:
-    """The predictions of each system for snapshot rows, in `tables.PREDICTIONS`, one system after the other.
+def shadow_predictions(systems: Sequence[PredictionSystem], rows: pa.Table) -> pa.Table:
+    """The predictions of each system for rows with the columns that they read, one system after the other.
 
-    Rows that a system cannot predict are omitted. A system without intervals has NaN
+    In `tables.PREDICTIONS`. Rows that a system cannot predict are omitted. A system without intervals has NaN
     in `points_low`, `points_high`, `over_probability` and `confidence_score`.
 
     Raises:
@@ -37,12 +35,11 @@ def shadow_predictions(
     names = [(system.system_id, system.version) for system in systems]
     if len(set(names)) != len(names):
         raise ReleaseError(f"A system is listed twice: {', '.join(version for _, version in names)}. Name each once.")
-    columns = columns_of(rows, version)
-    tables = [_predictions(system, rows, system.predict(columns), version) for system in systems]
+    tables = [_predictions(system, rows, system.predict(columns_of(rows, system.features))) for system in systems]
     return pa.concat_tables(tables) if tables else PREDICTIONS.empty_table()
 
 
-def _predictions(system: PredictionSystem, rows: pa.Table, raw: Floats, version: FeatureVersion) -> pa.Table:
+def _predictions(system: PredictionSystem, rows: pa.Table, raw: Floats) -> pa.Table:
     predicted = ~np.isnan(raw)
     rows, raw = rows.filter(pa.array(predicted)), raw[predicted]
     line: Floats = rows.column("vegas_points_line").to_numpy()
@@ -52,7 +49,7 @@ def _predictions(system: PredictionSystem, rows: pa.Table, raw: Floats, version:
         "model_version": system.version,
         "model_type": system.model_type,
         "model_sha256": system.model_sha256,
-        "feature_version": version.name,
+        "feature_version": system.features.name,
     }
     columns = {
         **{name: pa.array([value] * len(raw), pa.string()) for name, value in same.items()},

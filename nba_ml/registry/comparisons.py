@@ -9,7 +9,6 @@ from __future__ import annotations
 import pyarrow as pa
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.channel import ChannelModel, Evidence
 from nba_ml.registry.promotion_rules import ComparisonRows, compare_systems
 from nba_ml.registry.release_context import ReleaseContext
@@ -28,7 +27,7 @@ def keep_comparison(
         BundleError: a model's output is infinite.
     """
     margin = context.limits.rollout_margin
-    found = compare_systems(champion, challenger, ComparisonRows(rows, "out_of_time"), margin, V2_33FEATURES)
+    found = compare_systems(champion, challenger, ComparisonRows(rows, "out_of_time"), margin)
     if found is not None:
         context.months.objects.write(_name(champion.version, challenger.version), found.model_dump_json().encode())
 

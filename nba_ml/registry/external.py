@@ -74,7 +74,7 @@ def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], l
         BundleError: the model's output is infinite.
     """
     rows = later_rows(SEASON_AVERAGE, system, snapshots, date.min, date.max)
-    evidence = compare_systems(SEASON_AVERAGE, system, rows, limits.margin, V2_33FEATURES)
+    evidence = compare_systems(SEASON_AVERAGE, system, rows, limits.margin)
     if evidence is None:
         missing = _enough_rows(0, 0, system.extent.given_until, limits)
         unknown = tuple(

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
 from nba_ml.data.tables import REPLAYED
 from nba_ml.model.recommendation import publish_points
@@ -93,7 +92,7 @@ def compare_production(
         f"no prediction of {system_id} from {first} on is kept that was made ahead and has a result. Run `nba-ml "
         f"grades --systems {system_id} --from {month_of(first)}` first"
     )
-    snapshots = list(context.snapshots(month_of(first)).values())
+    snapshots = list(context.snapshots(month_of(first), candidate).values())
     if not snapshots:
         return none
     rows = _between(pa.concat_tables(snapshots), first, last)
@@ -101,7 +100,7 @@ def compare_production(
     both = rows.join(production.select([*keys, "predicted_points"]), keys=keys, join_type="inner").sort_by(
         [("game_date", "ascending"), ("player_lookup", "ascending")]
     )
-    raw = candidate.predict(columns_of(both, V2_33FEATURES))
+    raw = candidate.predict(columns_of(both, candidate.features))
     known = ~np.isnan(raw)
     if not known.any():
         return none

@@ -10,7 +10,6 @@ from functools import cache
 import pyarrow as pa
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.text import printable
@@ -206,7 +205,7 @@ def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: Pre
     limits = context.promotion
 
     def since(day: date) -> list[pa.Table]:
-        return list(context.snapshots(month_of(day)).values())
+        return list(context.snapshots(month_of(day), champion, candidate).values())
 
     last = max(champion.extent.given_until, candidate.extent.given_until)
     rows = out_of_time_rows(champion, candidate, since(last), limits.rows)
@@ -228,7 +227,7 @@ def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: Pre
                     f"{_not_stored(champion)}. Without it, only games after {champion.extent.given_until}, the end of "
                     f"its training data, are new to both: {missing}"
                 )
-    evidence = compare_systems(champion, candidate, rows, limits.margin, V2_33FEATURES)
+    evidence = compare_systems(champion, candidate, rows, limits.margin)
     return evidence or "the store has no games that are new to both"
 
 

@@ -32,7 +32,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.contract.features import FeatureVersion
 from nba_ml.model.metrics import interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Channel, Evidence
@@ -133,7 +132,6 @@ def compare_systems(
     candidate: PredictionSystem,
     rows: ComparisonRows,
     margin: float,
-    version: FeatureVersion,
 ) -> Evidence | None:
     """Compare both systems' published points on the same rows; None if there is no row on which both have a value.
 
@@ -145,8 +143,7 @@ def compare_systems(
     """
     if not rows.table.num_rows:
         return None
-    columns = columns_of(rows.table, version)
-    ours, theirs = champion.predict(columns), candidate.predict(columns)
+    ours, theirs = (each.predict(columns_of(rows.table, each.features)) for each in (champion, candidate))
     known = ~(np.isnan(ours) | np.isnan(theirs))
     if not known.any():
         return None

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
 from nba_ml.contract.model_id import system_of_model
-from nba_ml.contract.systems import VERSIONS
 from nba_ml.registry.fresh_process import TIME_LIMIT_SECONDS, predict_in_fresh_process
 
 if TYPE_CHECKING:  # the reader does not need a store
@@ -362,7 +361,7 @@ def _version_of(record: dict[str, Any], model_id: str) -> FeatureVersion:
     if system is not None:
         return system.features
     stated = record.get("feature_version")
-    return VERSIONS.get(stated, V2_33FEATURES) if isinstance(stated, str) else V2_33FEATURES
+    return FEATURE_VERSIONS.get(stated, V2_33FEATURES) if isinstance(stated, str) else V2_33FEATURES
 
 
 def _record_content(

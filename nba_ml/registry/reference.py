@@ -25,10 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.features import FEATURE_VERSIONS, FeatureVersion
 from nba_ml.contract.limits import MODEL_BYTES
 from nba_ml.contract.reading import read_file
-from nba_ml.contract.systems import VERSIONS
 from nba_ml.registry.booster_structure import StructureError, inspect_booster
 
 if TYPE_CHECKING:
@@ -150,7 +149,7 @@ def _require_contract(names: Sequence[str] | None, version: FeatureVersion) -> N
 def _request(text: str) -> tuple[str, list[Row], FeatureVersion]:
     try:
         request = json.loads(text)
-        model, rows, version = request["model"], request["rows"], VERSIONS[request["feature_version"]]
+        model, rows, version = request["model"], request["rows"], FEATURE_VERSIONS[request["feature_version"]]
     except (ValueError, KeyError, TypeError) as error:
         form = "{'model': ..., 'rows': [...], 'feature_version': ...}"
         raise BundleError(f"The request is not {form} in JSON: {error!r}.") from error

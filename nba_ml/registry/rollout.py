@@ -12,7 +12,6 @@ from functools import cache, partial
 from typing import Literal
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_of
 from nba_ml.registry.backtest import backtest, require_evidence
 from nba_ml.registry.channel import Channel, ChannelModel, Evidence, next_state, read_channel
@@ -182,10 +181,10 @@ def _status(context: ReleaseContext, present: Channel, until: date | None, beat:
     champion, challenger = (
         load_system(context.objects, each, context.threads) for each in (present.champion, present.challenger)
     )
-    tables = context.snapshots(month_of(present.graded_from))
+    tables = context.snapshots(month_of(present.graded_from), champion, challenger)
     margin = context.limits.rollout_margin
     rows = later_rows(champion, challenger, list(tables.values()), present.graded_from, until or date.max)
-    evidence = compare_systems(champion, challenger, rows, margin, V2_33FEATURES)
+    evidence = compare_systems(champion, challenger, rows, margin)
     step = judge_step(evidence, context.limits.min_rows_per_step, margin, context.limits.bias)
     proof = backtest(context, challenger).waive(_waived(present)) if present.challenger.is_external else None
     step = step if proof is None else _with_backtest(step, proof, present)

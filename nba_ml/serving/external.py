@@ -69,13 +69,13 @@ class LoadedSystem(Loaded):
             columns = _columns(rows)
             parts, raw = self.system.contributions(columns), self.system.predict(columns)
             if np.allclose(parts.sum(axis=1), raw, rtol=1e-4, atol=1e-4):
-                return [*explanations(parts)]
+                return [*explanations(parts, self.features)]
             reason = f"{self.model_id} has another objective than points, so its contributions are not in points."
         return [Unexplained(unavailable=reason) for _ in range(len(rows.features))]
 
 
 def _columns(rows: FeatureRows) -> Columns:
-    return {name: rows.features[:, position] for position, name in enumerate(V2_33FEATURES.names)}
+    return {name: rows.features[:, position] for position, name in enumerate(rows.version.names)}
 
 
 def load_other(
@@ -102,6 +102,6 @@ def load_other(
         model_version=system.version,
         model_type=system.model_type,
         model_sha256=system.model_sha256,
-        feature_version=V2_33FEATURES.name,
+        feature_version=system.features.name,
     )
     return LoadedSystem(identity, system.newest_month, datetime.now(UTC), system)

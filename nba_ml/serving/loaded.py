@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 
+from nba_ml.contract.features import FEATURE_VERSIONS, FeatureVersion
 from nba_ml.serving.prediction import (
     ExplainedPrediction,
     Explanation,
@@ -31,6 +32,11 @@ class Loaded(ABC):
     @property
     def model_id(self) -> str:
         return self.identity.model_version
+
+    @property
+    def features(self) -> FeatureVersion:
+        """What it reads."""
+        return FEATURE_VERSIONS[self.identity.feature_version]
 
     @property
     def model_sha256(self) -> str:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import xgboost as xgb
 from pydantic import ValidationError
 
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.calibration import HIGH, LOW, Calibration
 from nba_ml.model.published import published_columns
 from nba_ml.registry.fresh_process import predict_in_fresh_process
@@ -23,7 +22,6 @@ from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import Explanation, ModelIdentity, Prediction, Unexplained, explanations, make_records
 from nba_ml.serving.rows import FeatureRows
 
-_LINE = V2_33FEATURES.index("vegas_points_line")
 _RELEASE = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)")
 
 
@@ -39,16 +37,15 @@ class LoadedModel(Loaded):
         if not len(rows.features):
             return []
         raw = self.booster.inplace_predict(rows.features.astype(np.float32), missing=np.nan)
-        return make_records(
-            np.asarray(raw, dtype=np.float32), rows.features[:, _LINE], rows, self.identity, self.calibration
-        )
+        line = rows.features[:, self.features.index("vegas_points_line")]
+        return make_records(np.asarray(raw, dtype=np.float32), line, rows, self.identity, self.calibration)
 
     def contributions(self, rows: FeatureRows) -> list[Explanation | Unexplained]:
         """XGBoost's own TreeSHAP, exact: some milliseconds for each row."""
         matrix = xgb.DMatrix(
-            rows.features.astype(np.float32), missing=np.nan, feature_names=list(V2_33FEATURES.names), nthread=1
+            rows.features.astype(np.float32), missing=np.nan, feature_names=list(self.features.names), nthread=1
         )
-        return [*explanations(self.booster.predict(matrix, pred_contribs=True))]
+        return [*explanations(self.booster.predict(matrix, pred_contribs=True), self.features)]
 
 
 def load_model(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from typing_extensions import TypedDict
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.model.calibration import Calibration
 from nba_ml.model.recommendation import NO_LINE, PASS
 from nba_ml.registry.systems.published import system_columns
@@ -90,14 +90,14 @@ def explained(prediction: Prediction, explanation: Explanation | Unexplained) ->
     return ExplainedPrediction(**values, explanation=explanation)
 
 
-def explanations(parts: npt.NDArray[np.floating]) -> list[Explanation]:
-    """Explanations of contributions (n, 34): the features in the contract's order, then the base."""
+def explanations(parts: npt.NDArray[np.floating], version: FeatureVersion) -> list[Explanation]:
+    """Explanations of contributions (n, features + 1): the features in the version's order, then the base."""
     values = np.asarray(parts, dtype=np.float64)
     return [
         Explanation(
             model_output=round(float(row.sum()), 6),
             base=round(float(row[-1]), 6),
-            contributions=dict(zip(V2_33FEATURES.names, np.round(row[:-1], 6).tolist(), strict=True)),
+            contributions=dict(zip(version.names, np.round(row[:-1], 6).tolist(), strict=True)),
         )
         for row in values
     ]
@@ -149,7 +149,7 @@ def make_records(
 
 def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
     """The record of one row that a rule cannot predict: the model, the row's keys and line, and no number."""
-    line = float(rows.features[0, V2_33FEATURES.index("vegas_points_line")])
+    line = float(rows.features[0, rows.version.index("vegas_points_line")])
     return Prediction(
         system_id=who.system_id,
         model_version=who.model_version,

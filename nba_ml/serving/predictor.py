@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, TypeVar, overload
 
-from nba_ml.contract.errors import ChannelError, MissingExtraError, SettingsError
+from nba_ml.contract.errors import ChannelError, FeatureRowsError, MissingExtraError, SettingsError
 from nba_ml.registry.channel import Channel, ChannelModel
 from nba_ml.registry.learners.catboost import CATBOOST
 from nba_ml.registry.reader import reads_from
@@ -22,7 +23,7 @@ from nba_ml.serving.external import load_other
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.model import load_model
 from nba_ml.serving.prediction import ExplainedPrediction, Prediction
-from nba_ml.serving.rows import FeatureRows, read_rows
+from nba_ml.serving.rows import FeatureRows, list_rows, of_rows, player_and_date, read_rows
 from nba_ml.serving.sources import ManifestRef, ModelSelection, Ref, locate, read_named, within
 from nba_ml.serving.watch import Watch, WatchStatus
 from nba_ml.storage.objects import ObjectStore
@@ -107,19 +108,21 @@ class Predictor:
 
     # A mapping is an object too, so mypy sees an overlap; there the first signature is the one that holds.
     @overload
-    def predict(self, rows: Mapping[str, Any]) -> Prediction: ...  # type: ignore[overload-overlap]
+    def predict(self, rows: Mapping[str, Any], *, line_as_flagged: bool = False) -> Prediction: ...  # type: ignore[overload-overlap]
 
     @overload
-    def predict(self, rows: object) -> list[Prediction]: ...
+    def predict(self, rows: object, *, line_as_flagged: bool = False) -> list[Prediction]: ...
 
-    def predict(self, rows: object) -> Prediction | list[Prediction]:
+    def predict(self, rows: object, *, line_as_flagged: bool = False) -> Prediction | list[Prediction]:
         """Predict one row or many.
 
         Args:
-            rows: a mapping of the 33 feature names to numbers; or n rows as a list of such mappings, a pandas
-                DataFrame or an Arrow table with such columns. Order does not matter, names do. None and NaN are
-                missing. `player_lookup`, `game_date` and `game_id` are optional and returned with the prediction.
-                Rows that `read_rows` has read are taken as they are.
+            rows: a mapping of feature names to numbers, those of the model that serves it; or n rows as a list of such
+                mappings, a pandas DataFrame or an Arrow table with such columns. Order does not matter, names do. None
+                and NaN are missing. `player_lookup`, `game_date` and `game_id` are optional and returned with the
+                prediction. Features that only another version has are left out. Rows that `read_rows` has read are
+                taken as they are.
+            line_as_flagged: as `read_rows` has it.
 
         Returns:
             A record for a mapping, else n records in the order of the rows.
@@ -130,16 +133,16 @@ class Predictor:
             SettingsError: another process than this one loaded the predictor.
         """
         self._require_own_process()
-        predicted = self._current.predict(rows if isinstance(rows, FeatureRows) else read_rows(rows))
+        predicted = self._current.predict(rows, line_as_flagged=line_as_flagged)
         return predicted[0] if isinstance(rows, Mapping) else predicted
 
-    def explain(self, rows: object) -> list[ExplainedPrediction]:
+    def explain(self, rows: object, *, line_as_flagged: bool = False) -> list[ExplainedPrediction]:
         """As `predict`, with what each feature contributed to each record; a list for a mapping too.
 
         Some milliseconds for each row. A rule's records say that there is nothing to explain.
         """
         self._require_own_process()
-        return self._current.explain(rows if isinstance(rows, FeatureRows) else read_rows(rows))
+        return self._current.explain(rows, line_as_flagged=line_as_flagged)
 
     def refresh(self, channel: str) -> bool:
         """Follow the channel once: load what it names and is not loaded yet, and serve that from then on.
@@ -258,26 +261,57 @@ class Serving:
             loaded[self.named.challenger] = self.challenger
         return loaded
 
-    def predict(self, rows: FeatureRows) -> list[Prediction]:
+    def predict(self, rows: object, *, line_as_flagged: bool = False) -> list[Prediction]:
         """Each row by the model that serves it: in a rollout the hash of player and date decides.
 
         A row without a player or a date goes to the champion.
         """
-        return self._by_side(rows, lambda model, part: model.predict(part))
+        return self._by_side(rows, line_as_flagged, lambda model, part: model.predict(part))
 
-    def explain(self, rows: FeatureRows) -> list[ExplainedPrediction]:
+    def explain(self, rows: object, *, line_as_flagged: bool = False) -> list[ExplainedPrediction]:
         """As `predict`, each record with what the features contributed."""
-        return self._by_side(rows, lambda model, part: model.explain(part))
+        return self._by_side(rows, line_as_flagged, lambda model, part: model.explain(part))
 
-    def _by_side(self, rows: FeatureRows, records: Callable[[Loaded, FeatureRows], list[T]]) -> list[T]:
-        state = self.state
-        if self.challenger is None or state is None:
-            return records(self.model, rows)
-        sides: tuple[list[int], list[int]] = ([], [])
-        for index, (player, day) in enumerate(zip(rows.player_lookup, rows.game_date, strict=True)):
-            served = player is not None and day is not None and bucket_of(player, day) < state.share
-            sides[served].append(index)
+    def _by_side(
+        self, given: object, line_as_flagged: bool, records: Callable[[Loaded, FeatureRows], list[T]]
+    ) -> list[T]:
+        if self.challenger is None or self.state is None:
+            return records(self.model, read_rows(given, self.model.features, line_as_flagged=line_as_flagged))
+        if self.model.features == self.challenger.features:
+            rows = read_rows(given, self.model.features, line_as_flagged=line_as_flagged)
+            keys = zip(rows.player_lookup, rows.game_date, strict=True)
+            sides = self._sides(None if player is None or day is None else (player, day) for player, day in keys)
+            parts = [rows.take(indices) for indices in sides]
+        else:
+            listed = list_rows(given)
+            sides = self._sides(map(player_and_date, listed))
+            parts = self._read_apart(listed, sides, line_as_flagged)
         predicted: dict[int, T] = {}
-        for model, indices in zip((self.model, self.challenger), sides, strict=True):
-            predicted.update(zip(indices, records(model, rows.take(indices)), strict=True))
+        for model, indices, part in zip((self.model, self.challenger), sides, parts, strict=True):
+            predicted.update(zip(indices, records(model, part), strict=True))
         return [predicted[index] for index in range(len(predicted))]
+
+    def _sides(self, keys: Iterable[tuple[str, date] | None]) -> tuple[list[int], list[int]]:
+        """The indices of the rows that the champion serves, and of those that the challenger serves."""
+        share = self.state.share if self.state else 0
+        sides: tuple[list[int], list[int]] = ([], [])
+        for index, key in enumerate(keys):
+            sides[key is not None and bucket_of(*key) < share].append(index)
+        return sides
+
+    def _read_apart(
+        self, listed: Sequence[object], sides: Sequence[Sequence[int]], line_as_flagged: bool
+    ) -> list[FeatureRows]:
+        """The rows of each side in the version of its model.
+
+        Raises:
+            FeatureRowsError: as `read_rows`; of the side that has faults first.
+        """
+        parts = []
+        for model, indices in zip((self.model, self.challenger), sides, strict=True):
+            version = model.features if model else self.model.features
+            try:
+                parts.append(read_rows([listed[i] for i in indices], version, line_as_flagged=line_as_flagged))
+            except FeatureRowsError as error:
+                raise of_rows(error, indices) from None
+        return parts

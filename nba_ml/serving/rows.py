@@ -16,8 +16,9 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
+from functools import cache
 from itertools import chain, islice
 from numbers import Real
 from operator import itemgetter
@@ -29,7 +30,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from typing_extensions import TypedDict
 
 from nba_ml.contract.errors import FeatureRowsError
-from nba_ml.contract.features import V2_33FEATURES, Feature, FeatureVersion
+from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, Feature, FeatureVersion
 from nba_ml.data.canonical import canonical_vectors
 
 KEYS = ("player_lookup", "game_date", "game_id")
@@ -45,8 +46,9 @@ LONGEST_KEY = 200
 
 Floats = npt.NDArray[np.float64]
 
-_NAMES = V2_33FEATURES.names
-_KNOWN = frozenset((*_NAMES, *KEYS))
+_ANY = {feature.name: feature for version in reversed(FEATURE_VERSIONS.values()) for feature in version.features}
+"""The features of all versions. One that the model's version lacks is left out: a client may send the rows of several
+versions as one, since whoever sends them does not know which model serves which row."""
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLAIN = frozenset((float, int, str, date, type(None)))
 """Types that Pydantic validates as the contract means them. It would also accept True, or a Decimal, as a number."""
@@ -94,7 +96,22 @@ def row_type(version: FeatureVersion) -> Any:
 
 Row: Any = row_type(V2_33FEATURES)
 ROW: TypeAdapter[dict[str, Any]] = TypeAdapter(Row)
-_validated: Callable[[object], dict[str, Any]] = ROW.validator.validate_python
+
+
+class _Contract:
+    """How rows of a version are validated and put in order."""
+
+    def __init__(self, version: FeatureVersion) -> None:
+        self.version = version
+        self.known = frozenset((*version.names, *KEYS))
+        row = ROW if version == V2_33FEATURES else TypeAdapter(row_type(version))
+        self.validated: Callable[[object], dict[str, Any]] = row.validator.validate_python
+        self.vector = itemgetter(*version.names)
+
+
+@cache
+def _contract(name: str) -> _Contract:
+    return _Contract(FEATURE_VERSIONS[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +130,15 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class FeatureRows:
-    """Rows that keep the contract. `features` (n, 33) in its order, NaN for missing; the keys where given."""
+    """Rows that keep the contract. `features` (n, features) in the version's order, NaN for missing; the keys where
+    given.
+    """
 
     features: Floats
     player_lookup: Sequence[str | None]
     game_date: Sequence[date | None]
     game_id: Sequence[str | None]
+    version: FeatureVersion = V2_33FEATURES
 
     def take(self, indices: Sequence[int]) -> FeatureRows:
         """Some of the rows, in this order."""
@@ -127,15 +147,18 @@ class FeatureRows:
             [self.player_lookup[index] for index in indices],
             [self.game_date[index] for index in indices],
             [self.game_id[index] for index in indices],
+            self.version,
         )
 
 
-def read_rows(given: object, *, line_as_flagged: bool = False) -> FeatureRows:
+def read_rows(given: object, version: FeatureVersion = V2_33FEATURES, *, line_as_flagged: bool = False) -> FeatureRows:
     """Read rows of any accepted kind: a mapping of names to values, a list of those, a DataFrame, an Arrow table.
 
-    All 33 names are required, in any order; no others are allowed but `KEYS`. None and NaN are missing.
+    All names of the version are required, in any order; no others are allowed but `KEYS`, and the features of other
+    versions, which are left out. None and NaN are missing.
 
     Args:
+        version: of the model that serves the rows.
         line_as_flagged: refuse a mapping whose `has_vegas_line` contradicts its line. Otherwise it is read as training
             reads it, as no line: older feature stores wrote the season average beside a flag of 0.
 
@@ -144,19 +167,61 @@ def read_rows(given: object, *, line_as_flagged: bool = False) -> FeatureRows:
             range, or missing where the contract forbids it; or a bare array or list of numbers, whose order cannot be
             checked.
     """
+    if isinstance(given, FeatureRows) and given.version == version:
+        return given
+    contract = _contract(version.name)
+    if (table := _columns_of(given)) is not None:
+        faults = _faults_of_names(table.names, contract)
+        if faults:
+            raise _refusal(faults, len(faults), table.rows, contract)
+    return _of_mappings(list_rows(given), contract, line_as_flagged)
+
+
+def list_rows(given: object) -> Sequence[object]:
+    """Rows of any accepted kind one by one, not validated yet.
+
+    Raises:
+        FeatureRowsError: a bare array or a list of numbers, whose order cannot be checked.
+    """
     if isinstance(given, Mapping):
-        return _of_mappings([given], line_as_flagged)
-    if isinstance(given, _classes("pandas", "DataFrame")):
-        return _of_columns(list(given.columns), lambda name: _pandas_values(given[name]), len(given))
-    if isinstance(given, _classes("pyarrow", "Table", "RecordBatch")):
-        return _of_columns(given.schema.names, lambda name: _arrow_values(given.column(name)), given.num_rows)
+        return [given]
     if isinstance(given, list | tuple):
-        return _of_mappings(given, line_as_flagged)
+        return given
+    if (table := _columns_of(given)) is not None:
+        values = zip(*(table.values_of(name) for name in table.names), strict=True)
+        return [dict(zip(table.names, row, strict=True)) for row in values]
     problem = (
-        f"rows of type {type(given).__name__} have no names. Give a mapping of the 33 names to values, a list of "
+        f"rows of type {type(given).__name__} have no names. Give a mapping of the feature names to values, a list of "
         "mappings, a pandas DataFrame or an Arrow table"
     )
-    raise _refusal([Fault(None, None, problem)], 1, 1)
+    raise _refusal([Fault(None, None, problem)], 1, 1, _contract(V2_33FEATURES.name))
+
+
+def player_and_date(row: object) -> tuple[str, date] | None:
+    """Whose row it is; None if it does not say so in a form that the contract accepts."""
+    player, day = (row.get("player_lookup"), row.get("game_date")) if isinstance(row, Mapping) else (None, None)
+    try:
+        read = _date(day)
+    except ValueError:
+        return None
+    return (player, read) if isinstance(player, str) and isinstance(read, date) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """A table of any library."""
+
+    names: list[Any]
+    values_of: Callable[[Any], list[Any]]
+    rows: int
+
+
+def _columns_of(given: Any) -> _Columns | None:
+    if isinstance(given, _classes("pandas", "DataFrame")):
+        return _Columns(list(given.columns), lambda name: _pandas_values(given[name]), len(given))
+    if isinstance(given, _classes("pyarrow", "Table", "RecordBatch")):
+        return _Columns(list(given.schema.names), lambda name: _arrow_values(given.column(name)), given.num_rows)
+    return None
 
 
 def _classes(library: str, *names: str) -> tuple[type[Any], ...]:
@@ -180,34 +245,34 @@ def _arrow_values(column: Any) -> list[Any]:
     return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
 
 
-def _refusal(faults: list[Fault], count: int, rows: int) -> FeatureRowsError:
+def _refusal(faults: list[Fault], count: int, rows: int, contract: _Contract) -> FeatureRowsError:
     listed = tuple(faults[:MOST_FAULTS])
     shown = "; ".join(str(fault) for fault in listed[:5])
     more = f"; and {count - 5:,} more" if count > 5 else ""
     return FeatureRowsError(
-        f"{count:,} fault(s) in {rows:,} row(s) for {V2_33FEATURES.name}: {shown}{more}. No predictions were "
+        f"{count:,} fault(s) in {rows:,} row(s) for {contract.version.name}: {shown}{more}. No predictions were "
         "made: correct these rows, or leave them out.",
         listed,
     )
 
 
-def _of_columns(names: Sequence[Any], values_of: Callable[[Any], list[Any]], rows: int) -> FeatureRows:
-    """Rows of a table. Faults of its names are reported once, not for each row."""
+def _faults_of_names(names: Sequence[Any], contract: _Contract) -> list[Fault]:
+    """The faults of a table's names, which are reported once, not for each row."""
     faults = [Fault(None, _name(name), "is given more than once") for name, n in Counter(names).items() if n > 1]
-    faults += [Fault(None, name, _problem(name, None, "missing")) for name in _NAMES if name not in names]
-    faults += _unknown_names(names, None)
-    if faults:
-        raise _refusal(faults, len(faults), rows)
-    values = zip(*(values_of(name) for name in names), strict=True)
-    return _of_mappings([dict(zip(names, row, strict=True)) for row in values], line_as_flagged=False)
+    faults += [
+        Fault(None, name, _problem(name, None, "missing", contract))
+        for name in contract.version.names
+        if name not in names
+    ]
+    return [*faults, *_unknown_names(names, None, contract)]
 
 
-def _of_mappings(given: Sequence[object], line_as_flagged: bool) -> FeatureRows:
+def _of_mappings(given: Sequence[object], contract: _Contract, line_as_flagged: bool) -> FeatureRows:
     rows: list[dict[str, Any]] = []
     faults: list[Fault] = []
     count = 0
     for index, row in enumerate(given):
-        read = _read(row, index)
+        read = _read(row, index, contract)
         if isinstance(read, dict) and line_as_flagged and read[FLAG] != (read[LINE] is not None):
             read = 1, iter([Fault(index, FLAG, _contradiction(read))])
         if isinstance(read, dict):
@@ -216,41 +281,42 @@ def _of_mappings(given: Sequence[object], line_as_flagged: bool) -> FeatureRows:
             count += read[0]
             faults += islice(read[1], MOST_FAULTS - len(faults))
     if count:
-        raise _refusal(faults, count, len(given))
-    values = np.array([*map(itemgetter(*_NAMES), rows)], dtype=np.float64).reshape(len(rows), len(_NAMES))
+        raise _refusal(faults, count, len(given), contract)
+    version = contract.version
+    values = np.array([*map(contract.vector, rows)], dtype=np.float64).reshape(len(rows), version.count)
     players, dates, games = ([row.get(name) for row in rows] for name in KEYS)
-    return FeatureRows(canonical_vectors(values, V2_33FEATURES), players, dates, games)
+    return FeatureRows(canonical_vectors(values, version), players, dates, games, version)
 
 
-def _read(row: object, index: int) -> dict[str, Any] | tuple[int, Iterator[Fault]]:
+def _read(row: object, index: int, contract: _Contract) -> dict[str, Any] | tuple[int, Iterator[Fault]]:
     """The valid row, or the number of its faults and the faults, made on demand: only the first are listed.
 
     Most rows are valid as they are. Others are read again, more slowly.
     """
     if not isinstance(row, Mapping):
         return 1, iter([Fault(index, None, f"is {_shown(row)}, not an object of names and values")])
-    if len(row) <= len(_KNOWN) and _PLAIN.issuperset(map(type, row.values())):
+    if len(row) <= len(contract.known) and _PLAIN.issuperset(map(type, row.values())):
         try:
-            return _validated(row)
+            return contract.validated(row)
         except ValueError:  # a ValidationError, or a name that has no UTF-8
             pass
-    unknown = list(_unknown_names(row, index))
+    unknown = list(_unknown_names(row, index, contract))
     try:
-        valid = _validated(_plain(row))
+        valid = contract.validated(_plain(row, contract))
     except ValidationError as error:
-        return len(unknown) + error.error_count(), chain(unknown, _faults_of(error, row, index))
+        return len(unknown) + error.error_count(), chain(unknown, _faults_of(error, row, index, contract))
     return (len(unknown), iter(unknown)) if unknown else valid
 
 
-def _faults_of(error: ValidationError, row: Mapping[Any, Any], index: int) -> Iterator[Fault]:
+def _faults_of(error: ValidationError, row: Mapping[Any, Any], index: int, contract: _Contract) -> Iterator[Fault]:
     for each in error.errors(include_url=False, include_context=False, include_input=False):
         name = str(each["loc"][0])
-        yield Fault(index, name, _problem(name, row.get(name), each["type"]))
+        yield Fault(index, name, _problem(name, row.get(name), each["type"], contract))
 
 
-def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _plain(row: Mapping[Any, Any], contract: _Contract) -> dict[str, Any]:
     """The fields of the contract, with their numbers as `_number` reads them."""
-    plain = {name: _number(row[name]) for name in _NAMES if name in row}
+    plain = {name: _number(row[name]) for name in contract.version.names if name in row}
     return {**plain, **{name: row[name] for name in KEYS if name in row}}
 
 
@@ -267,26 +333,33 @@ def _number(value: object) -> float | str | None:
     return None if math.isnan(number) else number
 
 
-def _unknown_names(names: Iterable[object], row: int | None) -> Iterator[Fault]:
+def _unknown_names(names: Iterable[object], row: int | None, contract: _Contract) -> Iterator[Fault]:
     """A fault for each name that is not the contract's, up to `MOST_FAULTS`: a client may send any number."""
-    unknown = [name for name in names if name not in _KNOWN]
+    unknown = [name for name in names if name not in contract.known and name not in _ANY]
     for name in unknown[:MOST_FAULTS]:
-        yield Fault(row, _name(name), f"is not a feature of {V2_33FEATURES.name}")
+        yield Fault(row, _name(name), f"is not a feature of {contract.version.name}")
     if len(unknown) > MOST_FAULTS:
         more = len(unknown) - MOST_FAULTS
-        yield Fault(row, None, f"{more:,} more names are not features of {V2_33FEATURES.name}")
+        yield Fault(row, None, f"{more:,} more names are not features of {contract.version.name}")
+
+
+def of_rows(error: FeatureRowsError, indices: Sequence[int]) -> FeatureRowsError:
+    """The error of some rows with their places among all of those given."""
+    faults = tuple(each if each.row is None else replace(each, row=indices[each.row]) for each in error.faults)
+    text = re.sub(r"(?<=[:;] )row (\d+)", lambda found: f"row {indices[int(found[1])]}", str(error))
+    return FeatureRowsError(text, faults)
 
 
 def without_values(fault: Fault) -> Fault:
     """A fault that says what its field has to be, and not what was given."""
     name = fault.field
-    if name is None or name not in _KNOWN:
+    if name is None or name not in (*_ANY, *KEYS):
         known = name is None
         return Fault(fault.row, name, "is not an object of names and values" if known else "is not a known feature")
     if name in KEYS:
         rule = "a date such as 2025-01-15" if name == "game_date" else f"text of 1 to {LONGEST_KEY} characters"
         return Fault(fault.row, name, f"must be {rule}, or null")
-    feature = V2_33FEATURES[name]
+    feature = _ANY[name]
     rule = "0 or 1" if feature.unit == "0/1" else f"a number, {feature.low:g} to {feature.high:g} ({feature.unit})"
     agrees = f": 1 with a {LINE}, 0 without" if name == FLAG else ""
     return Fault(fault.row, name, f"must be {rule}{', or null' if feature.nullable else ''}{agrees}")
@@ -298,7 +371,7 @@ def _contradiction(row: Mapping[str, Any]) -> str:
     return f"is 0, and {LINE} is {_shown(row[LINE])}. Give 1, or null for the line if no book has one"
 
 
-def _problem(name: str, value: object, kind: str) -> str:
+def _problem(name: str, value: object, kind: str, contract: _Contract) -> str:
     """What is wrong with the value of a field; `kind` is Pydantic's."""
     if kind == "missing":
         return "is missing. Give every feature; null where the contract allows a missing value"
@@ -306,7 +379,7 @@ def _problem(name: str, value: object, kind: str) -> str:
         return f"is {_shown(value)}, not a date such as 2025-01-15"
     if name in KEYS:
         return f"is {_shown(value)}, not text of 1 to {LONGEST_KEY} characters (UTF-8)"
-    feature, number = V2_33FEATURES[name], _number(value)
+    feature, number = contract.version[name], _number(value)
     limits = f"{feature.low:g} to {feature.high:g} ({feature.unit})"
     if number is None:
         return f"is missing, which the contract forbids. Give a number, {limits}"

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from nba_ml.contract.errors import BundleError, SettingsError
+from nba_ml.contract.model_id import system_of_model
 from nba_ml.contract.signing import Signing
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1
 from nba_ml.registry.channel import CHAMPION, FOLDER, Channel, ChannelModel, require_no_history
 from nba_ml.registry.learners.known import LEARNERS, learner_of_model
 from nba_ml.registry.reader import MODEL_ID
@@ -15,9 +17,6 @@ from nba_ml.registry.signed_store import current_only, open_published, with_sign
 from nba_ml.registry.systems.registered import require_registered
 from nba_ml.storage.objects import ObjectStore
 from nba_ml.storage.opening import signing_of_worker
-
-SYSTEM_FOLDER = "xgboost_v1"
-"""The folder under the root with the models of our own system."""
 
 _CHANNEL = re.compile(r"[a-z][a-z0-9_-]{0,99}")
 _MANIFEST_SUFFIX = "_manifest.json"
@@ -74,7 +73,7 @@ def locate(
     if not named:
         raise SettingsError(
             f"{source if isinstance(source, str) else 'The store'} names no model. Add the channel ('champion') or a "
-            f"model id, or give a manifest's address, <root>/{SYSTEM_FOLDER}/<model_id>{_MANIFEST_SUFFIX}."
+            f"model id, or give a manifest's address, <root>/xgboost_v1/<model_id>{_MANIFEST_SUFFIX}."
         )
     opened = open_published(source, signing) if isinstance(source, str) else with_signatures(source, signing)
     store = current_only(opened)
@@ -91,14 +90,15 @@ def _of_model(store: ObjectStore, model_id: str, folder: str = "") -> ModelSelec
     """The model of an id; for our own models the manifest follows from the id."""
     if folder in LEARNERS or learner_of_model(model_id) is not None:
         return ModelSelection(require_registered(store, model_id).model)
-    return ModelSelection(ManifestRef(f"{SYSTEM_FOLDER}/{model_id}{_MANIFEST_SUFFIX}"))
+    system = system_of_model(model_id) or SYSTEMS.get(folder, XGBOOST_V1)
+    return ModelSelection(ManifestRef(f"{system.id}/{model_id}{_MANIFEST_SUFFIX}"))
 
 
 def _of_manifest(address: str, signing: Signing | None) -> tuple[ObjectStore, ModelSelection]:
     """The root above the system's folder, which also has the channels; for a bundle elsewhere, its folder."""
     folder, _, name = address.rpartition("/")
     root, _, last = folder.rpartition("/")
-    if last in (SYSTEM_FOLDER, *LEARNERS):
+    if last in (*SYSTEMS, *LEARNERS):
         store = open_published(root or ("/" if folder.startswith("/") else "."), signing)
         return store, _of_model(store, name.removesuffix(_MANIFEST_SUFFIX), last)
     store = open_published(folder or ("/" if address.startswith("/") else "."), signing)
@@ -139,7 +139,7 @@ def read_named(store: ObjectStore, channel: str) -> ModelSelection:
 
 
 def _of_channel(model: ChannelModel) -> Ref:
-    return ManifestRef(model.manifest, model.manifest_sha256) if model.system_id == SYSTEM_FOLDER else model
+    return ManifestRef(model.manifest, model.manifest_sha256) if model.system_id in SYSTEMS else model
 
 
 @runtime_checkable

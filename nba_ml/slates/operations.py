@@ -13,17 +13,21 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from nba_ml.contract.errors import SettingsError, SlateError
+from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, system_of_features
 from nba_ml.data.stored import SNAPSHOT
-from nba_ml.registry.channel import read_channel
+from nba_ml.registry.channel import Channel, read_channel
 from nba_ml.registry.systems.loading import load_system
 from nba_ml.slates.grades import SlateGrades, grade_slates
 from nba_ml.slates.rows import SlateRows
-from nba_ml.slates.slate import SlateSystems, score_slate
+from nba_ml.slates.slate import Slate, SlateSystems, score_slate
 from nba_ml.slates.store import KeptSlate, SlateStore
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from nba_ml.slates.prediction_columns import TableReport
 
 
@@ -131,25 +135,18 @@ def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "
             a model was trained on the date's games.
         BundleError: the bundle of a model is incomplete or damaged.
     """
+    channel = read_channel(context.objects)
+    versions = _versions(channel)
     # Reading rows waits for files, DuckDB or BigQuery, and loading models for XGBoost: neither needs the other.
     with ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(_channel_systems, context, day)
-        rows = context.rows.read(day)
-        notes: tuple[str, ...] = ()
-        if not rows.num_rows:
-            made = context.rows.upcoming(day, games)
-            rows, notes = made.rows, made.notes
-        elif games:
-            raise SlateError(
-                f"{day} has feature rows already, so its games are known. Leave out --games to score those rows."
-            )
+        loading = beside.submit(_channel_systems, context, day, channel)
+        (rows, notes), *others = (_rows(context.rows, day, games, version) for version in versions)
         systems = loading.result()
-    kept = context.slates.keep(score_slate(rows, systems, day, at))
+    kept = context.slates.keep(score_slate(rows, systems, day, at, others[0][0] if others else None))
     return Predicted(kept, context.slates.current(day) or kept, notes)
 
 
-def _channel_systems(context: SlateContext, day: date) -> SlateSystems:
-    channel = read_channel(context.objects)
+def _channel_systems(context: SlateContext, day: date, channel: Channel | None) -> SlateSystems:
     if channel is None:
         raise SlateError(
             f"There is no champion yet, so no model can score the slate of {day}. Run `nba-ml champion promote` to "
@@ -158,6 +155,29 @@ def _channel_systems(context: SlateContext, day: date) -> SlateSystems:
     champion = load_system(context.objects, channel.champion, context.threads)
     challenger = load_system(context.objects, channel.challenger, context.threads) if channel.challenger else None
     return SlateSystems(channel, champion, challenger)
+
+
+def _versions(channel: Channel | None) -> tuple[FeatureVersion, ...]:
+    """The features that the champion reads and, if they are others, those of the challenger.
+
+    By their systems alone: rules and registered models read those of the first system.
+    """
+    models = [channel.champion, channel.challenger] if channel else []
+    systems = [SYSTEMS.get(model.system_id, XGBOOST_V1) for model in models if model] or [XGBOOST_V1]
+    return tuple(dict.fromkeys(system.features for system in systems))
+
+
+def _rows(rows: SlateRows, day: date, games: str, version: FeatureVersion) -> tuple[pa.Table, tuple[str, ...]]:
+    """A date's rows with the features of a version, and what they were made from if they are not stored."""
+    found = rows.read(day, version)
+    if not found.num_rows:
+        made = rows.upcoming(day, games, version)
+        return made.rows, made.notes
+    if games:
+        raise SlateError(
+            f"{day} has feature rows already, so its games are known. Leave out --games to score those rows."
+        )
+    return found, ()
 
 
 def send_slate(table: PredictionTable, slates: SlateStore, kept: KeptSlate) -> Sent:
@@ -190,13 +210,20 @@ def grade_month_of_slates(months: MonthStore, slates: SlateStore, month: str) ->
         raise SlateError(
             f"There are no slates of {month} to grade. Make one with `nba-ml slate predict --date {month}-15`."
         )
-    snapshot = months.load(SNAPSHOT, month)
+    counting = [version.slate for day in days if (version := slates.current(day)) is not None]
+    features = _newest_features(counting)
+    snapshot = months.load(SNAPSHOT.of(system_of_features(features)), month)
     if snapshot is None:
         raise SlateError(
             f"There are {len(days)} slates of {month}, but the month has no snapshot with results yet. Run `nba-ml "
             f"backfill --from {month} --to {month} --assets feature_store_snapshot`."
         )
-    counting = [version.slate for day in days if (version := slates.current(day)) is not None]
-    grades = grade_slates(counting, snapshot, month)
+    grades = grade_slates(counting, snapshot, month, features)
     slates.save_grades(grades)
     return grades
+
+
+def _newest_features(slates: Sequence[Slate]) -> FeatureVersion:
+    """The latest of the versions that the slates were made from: its snapshot has the rows of the others too."""
+    used = {name for slate in slates for name in slate.table.column("feature_version").unique().to_pylist()}
+    return next((each for each in reversed(FEATURE_VERSIONS.values()) if each.name in used), V2_33FEATURES)

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.errors import SlateError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import in_season, month_of
+from nba_ml.contract.systems import system_of_features
 from nba_ml.data.line_prices import Prices
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.stored import FEATURES
@@ -36,15 +37,15 @@ def months_of(first: date, last: date) -> list[str]:
 class SlateRows(Protocol):
     """The current feature rows of the feature store, by date."""
 
-    def read(self, day: date) -> pa.Table:
-        """All versions of the rows of a date, in `tables.SLATE_ROWS`. May be empty.
+    def read(self, day: date, version: FeatureVersion = V2_33FEATURES) -> pa.Table:
+        """All the rows of a date with the features of a version, in `tables.SLATE_ROWS`. May be empty.
 
         Raises:
             NbaMlError: the rows cannot be read.
         """
         ...
 
-    def upcoming(self, day: date, games: str = "") -> Upcoming:
+    def upcoming(self, day: date, games: str = "", version: FeatureVersion = V2_33FEATURES) -> Upcoming:
         """The rows of a date that has none yet, as far as they can be made.
 
         Args:
@@ -91,9 +92,9 @@ def no_rows(day: date, near: Sequence[date]) -> SlateError:
     )
 
 
-def slate_rows(features: pa.Table) -> pa.Table:
+def slate_rows(features: pa.Table, version: FeatureVersion = V2_33FEATURES) -> pa.Table:
     """Rows of `tables.ML_FEATURE_STORE_V2` in `tables.SLATE_ROWS`."""
-    rows = MonthRows.of_tables(features, PLAYER_GAME_SUMMARY.empty_table(), V2_33FEATURES).features
+    rows = MonthRows.of_tables(features, PLAYER_GAME_SUMMARY.empty_table(), version).features
     rows = rows.append_column("universal_player_id", features.column("universal_player_id"))
     return with_tip_offs(rows, {})
 
@@ -119,11 +120,11 @@ class StoredSlateRows:
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def read(self, day: date) -> pa.Table:
-        table = self._month(day)
+    def read(self, day: date, version: FeatureVersion = V2_33FEATURES) -> pa.Table:
+        table = self._month(day, version)
         return table.filter(pc.equal(table.column("game_date"), pa.scalar(day, pa.date32())))
 
-    def upcoming(self, day: date, games: str = "") -> Upcoming:  # noqa: ARG002 (as the protocol has it)
+    def upcoming(self, day: date, games: str = "", version: FeatureVersion = V2_33FEATURES) -> Upcoming:  # noqa: ARG002 (as the protocol has it)
         raise no_rows(day, self.days_near(day))
 
     def days_near(self, day: date) -> list[date]:
@@ -137,12 +138,12 @@ class StoredSlateRows:
         days: list[date] = value.table.column("game_date").unique().to_pylist()
         return days
 
-    def _month(self, day: date) -> pa.Table:
-        month = month_of(day)
-        value = self._store.load(FEATURES, month) if in_season(month) else None
+    def _month(self, day: date, version: FeatureVersion) -> pa.Table:
+        month, features = month_of(day), FEATURES.of(system_of_features(version))
+        value = self._store.load(features, month) if in_season(month) else None
         if value is None:
             return SLATE_ROWS.empty_table()
-        return slate_rows(value.table)
+        return slate_rows(value.table, version)
 
     @property
     def _store(self) -> MonthStore:

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.digest import json_digest
 from nba_ml.contract.errors import SlateError
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.times import eastern_midnight, eastern_noon
 from nba_ml.data.feature_rows import validate_rows
 from nba_ml.data.table_digest import table_digest
@@ -150,7 +150,7 @@ def score_slate(
     systems: SlateSystems,
     day: date,
     created_at: datetime,
-    version: FeatureVersion = V2_33FEATURES,
+    challenger_rows: pa.Table | None = None,
 ) -> Slate:
     """Score the rows of a date. The result does not depend on their order.
 
@@ -161,36 +161,45 @@ def score_slate(
     Args:
         rows: `tables.SLATE_ROWS`, of this date only. `tables.GAME_FACTS` go to the slate; where a price is
             known, a bet must be above its break-even instead of that of the usual odds.
+        challenger_rows: the same with the features that the challenger reads, if those are others.
         created_at: now, with its time zone.
 
     Raises:
         SlateError: a row has another date, or a system was trained on games of this date or later.
         BundleError: a model's output is infinite.
     """
-    _require_date(rows, day)
-    for system in systems.by_side().values():
+    by_side = systems.by_side()
+    given = {side: rows if side == CHAMPION or challenger_rows is None else challenger_rows for side in by_side}
+    for side, system in by_side.items():
+        _require_date(given[side], day)
         _require_unseen(system, day)
-    usable, early, reasons = _partitioned(rows.sort_by([(name, "ascending") for name in _TIES]), version)
-    serves = {
-        player: _serving_side(systems.channel, player, day) for player in usable.column("player_lookup").to_pylist()
-    }
+    parts = {side: _partitioned(given[side], system.features) for side, system in by_side.items()}
+
+    def serving(player: str | None) -> Side:
+        return _serving_side(systems.channel, player, day) if player else "champion"
+
+    serves = {player: serving(player) for part in parts.values() for player in part.players}
     scored = [
-        _scored(side, system, usable, serves, systems.channel.serial, created_at, version)
-        for side, system in systems.by_side().items()
+        _with_game_facts(
+            _scored(side, system, parts[side].usable, serves, systems.channel.serial, created_at), given[side]
+        )
+        for side, system in by_side.items()
     ]
-    scored = [_with_game_facts(table, rows) for table in scored]
     table = pa.concat_tables(scored).sort_by([("player_lookup", "ascending"), ("role", "ascending")])
     served = set(table.filter(pc.equal(table.column("role"), SERVED)).column("player_lookup").to_pylist())
-    by_side = systems.by_side()
     unserved = [
         SetAside(
             player_lookup=row["player_lookup"],
             game_id=row["game_id"],
-            reason=f"{by_side[serves[row['player_lookup']]].version} serves, and has nothing to go by",
+            reason=f"{by_side[side].version} serves, and has nothing to go by",
         )
-        for row in usable.select(["player_lookup", "game_id"]).to_pylist()
-        if row["player_lookup"] not in served
+        for side, part in parts.items()
+        for row in part.usable.select(["player_lookup", "game_id"]).to_pylist()
+        if serves[row["player_lookup"]] == side and row["player_lookup"] not in served
     ]
+    # Of each row, what became of it for the system that serves it.
+    reasons = [each for side, part in parts.items() for each in part.set_aside if serving(each.player_lookup) == side]
+    early = sum(serving(player) == side for side, part in parts.items() for player in part.early)
     set_aside = sorted((*reasons, *unserved), key=lambda each: (each.player_lookup, each.game_id, each.reason))
     report = SlateReport(
         game_date=day,
@@ -240,10 +249,9 @@ def _scored(
     serves: dict[str, Side],
     serial: int,
     created_at: datetime,
-    version: FeatureVersion,
 ) -> pa.Table:
     """A system's predictions of the usable rows, in `tables.SLATE_PREDICTIONS`."""
-    table = shadow_predictions([system], usable, version)
+    table = shadow_predictions([system], usable)
     players = table.column("player_lookup").to_pylist()
     known = dict(zip(*(usable.column(n).to_pylist() for n in ("player_lookup", "universal_player_id")), strict=True))
     more: dict[str, Sequence[object]] = {
@@ -278,8 +286,22 @@ def _with_game_facts(table: pa.Table, rows: pa.Table) -> pa.Table:
     return table.set_column(at, "recommendation", pa.array(advice.tolist(), pa.string())).cast(SLATE_PREDICTIONS)
 
 
-def _partitioned(rows: pa.Table, version: FeatureVersion) -> tuple[pa.Table, int, list[SetAside]]:
-    """The usable rows as canonical columns, the number of early-season rows, and the rows set aside."""
+@dataclass(frozen=True, slots=True)
+class _Partition:
+    """The usable rows as canonical columns, the players of the early-season rows, and the rows set aside."""
+
+    usable: pa.Table
+    early: list[str | None]
+    set_aside: list[SetAside]
+
+    @property
+    def players(self) -> list[str]:
+        names: list[str] = self.usable.column("player_lookup").to_pylist()
+        return names
+
+
+def _partitioned(rows: pa.Table, version: FeatureVersion) -> _Partition:
+    rows = rows.sort_by([(name, "ascending") for name in _TIES])
     read = validate_rows(rows.select(FEATURE_ROWS.names), version)
     keys, usable = read.keys, read.valid
     table = pa.table(
@@ -296,7 +318,8 @@ def _partitioned(rows: pa.Table, version: FeatureVersion) -> tuple[pa.Table, int
         SetAside(player_lookup=player, game_id=game, reason=reason)
         for player, game, reason in zip(*(left_out[n] for n in ("player_lookup", "game_id", "reason")), strict=True)
     ]
-    return table, int(read.early.sum()), set_aside
+    early: list[str | None] = rows.column("player_lookup").filter(pa.array(read.early)).to_pylist()
+    return _Partition(table, early, set_aside)
 
 
 RECOMMENDATIONS = (OVER, UNDER, PASS, NO_LINE)

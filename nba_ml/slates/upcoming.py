@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from nba_ml.contract import season
 from nba_ml.contract.errors import SlateError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.data.features import compute_features, match_lines
 from nba_ml.data.games import SummaryMonth
 from nba_ml.data.line_prices import prices_of_lines
@@ -52,7 +52,7 @@ class EmbeddedSlateRows(StoredSlateRows):
         scheduled = (each for each in self.tables.scheduled_days() if abs(each - day) <= NEAR)
         return sorted({*super().days_near(day), *scheduled})
 
-    def upcoming(self, day: date, games: str = "") -> Upcoming:
+    def upcoming(self, day: date, games: str = "", version: FeatureVersion = V2_33FEATURES) -> Upcoming:
         history = self._history(day)
         last = pc.max(history["game_date"]).as_py()
         if last is None:
@@ -65,12 +65,14 @@ class EmbeddedSlateRows(StoredSlateRows):
         players, notes = self._players(day, found, listed[1], history)
         rows = upcoming_rows(found, players)
         summary, lines = with_upcoming(history, rows), self.source.priced_lines(season.month_of(day))
-        features = compute_features(summary, lines, day, day, computed_at=datetime.now(UTC), threads=self.threads)
+        features = compute_features(
+            summary, lines, day, day, computed_at=datetime.now(UTC), version=version, threads=self.threads
+        )
         where = "named by --games" if games else "scheduled"
         counts = f"{len(found)} games {where}, {rows.num_rows} players, box scores up to {last}"
         tip_offs = {game.platform_id: game.tip_off for game in found}
-        made = slate_rows(features)
-        at = V2_33FEATURES.names.index("vegas_points_line")
+        made = slate_rows(features, version)
+        at = version.names.index("vegas_points_line")
         chosen = {
             (player, day): vector[at]
             for player, vector in zip(*(made[n].to_pylist() for n in ("universal_player_id", "features")), strict=True)

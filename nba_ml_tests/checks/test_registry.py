@@ -11,6 +11,7 @@ import pytest
 from nba_ml.checks.check import Check, Consequence, Finding, Severity
 from nba_ml.checks.registry import all_checks, blocking_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.checks import result_of
 
@@ -28,7 +29,8 @@ def test_each_check_has_one_name_and_an_asset_of_the_chain() -> None:
     """Guards against two checks of one name, of which Dagster would keep the last, and against one of no asset."""
     names = Counter((check.asset, check.name) for check in all_checks())
     assert max(names.values()) == 1
-    assert {check.asset for check in all_checks()} <= set(MONTHLY_ASSETS)
+    for system in SYSTEMS.values():
+        assert {check.asset for check in all_checks(systems=[system])} <= set(map(system.asset, MONTHLY_ASSETS))
 
 
 def test_checks_of_an_asset_stand_together() -> None:

@@ -15,6 +15,7 @@ import pytest
 from dagster._core.definitions.partitions.context import partition_loading_context
 
 from nba_ml.checks.registry import STORED
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.defs.assets.slate_predictions import days_of
 from nba_ml.defs.build import build_defs
@@ -100,8 +101,8 @@ def test_a_date_without_games_fails_with_advice(home: Home) -> None:
 class OtherUnits(StoredSlateRows):
     """A feature store whose values changed their units: no row keeps the contract."""
 
-    def read(self, day: date) -> pa.Table:
-        rows = super().read(day)
+    def read(self, day: date, version: FeatureVersion = V2_33FEATURES) -> pa.Table:
+        rows = super().read(day, version)
         at = rows.schema.get_field_index("features")
         values = [[None if v is None else v * 1000 + 500 for v in row] for row in rows.column(at).to_pylist()]
         return rows.set_column(at, rows.schema.field(at), pa.array(values, rows.schema.field(at).type))

@@ -18,6 +18,7 @@ from nba_ml.checks.check import Check
 from nba_ml.checks.registry import all_checks
 from nba_ml.cli.main import main
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS
 from nba_ml.data.tables import snapshot_schema
@@ -86,7 +87,7 @@ RELEASE_LIMITS = {
 def every_check(limits: Thresholds | None = None) -> list[Check]:
     """The registered checks, and those of slates."""
     limits = limits or Thresholds()
-    return [*all_checks(limits), *slate_checks.checks(limits)]
+    return [*all_checks(limits, [XGBOOST_V1]), *slate_checks.checks(limits)]
 
 
 def standing(limits: Thresholds | None = None) -> list[tuple[str, dict[str, str]]]:

@@ -130,7 +130,7 @@ def test_the_paired_gain_is_that_of_the_two_errors(bench: ReleaseContext) -> Non
     system = load_system(bench.objects, find_model(bench.objects, published_model(bench.objects, "2021-12")), 1)
     rows = out_of_time_rows(RULES["mock"], system, list(bench.snapshots("").values()), 1)
     assert rows is not None
-    found = compare_systems(RULES["mock"], system, rows, 0.1, V2_33FEATURES)
+    found = compare_systems(RULES["mock"], system, rows, 0.1)
     assert found is not None
     table = snapshot_of("2022-01").table
     columns = {name: table.column(name).to_numpy() for name in V2_33FEATURES.names}

@@ -12,7 +12,7 @@ import pytest
 import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.registry.reader import ReadBundle
 from nba_ml.registry.reference import load_booster, predict_loaded
 from nba_ml.serving import model
@@ -67,7 +67,8 @@ class Tried:
         self.asked.append(given)
         return self.bundle
 
-    def predict(self, booster: bytes, rows: Any) -> list[float]:
+    def predict(self, booster: bytes, rows: Any, version: FeatureVersion) -> list[float]:
+        assert version == self.bundle.features
         self.apart.append((booster, rows))
         return self.points
 

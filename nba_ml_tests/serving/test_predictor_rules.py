@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from nba_ml.contract.errors import BundleError, ChannelError, MissingExtraError, SettingsError
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.channel import FOLDER, ChannelModel
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.serving import Predictor, external, sources
@@ -265,7 +266,7 @@ class FromAFile:
     """A registered model, without its file."""
 
     system_id, model_type, newest_month, calibration = "catboost_v8", "catboost", "2025-04", None
-    version, model_sha256 = CATBOOST.model_id, "d" * 64
+    version, model_sha256, features = CATBOOST.model_id, "d" * 64, V2_33FEATURES
 
     def predict(self, columns: Any) -> Any:
         return columns["points_avg_last_5"] + 1

@@ -21,7 +21,7 @@ from nba_ml.contract.errors import FeatureRowsError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.canonical import canonical_vectors
 from nba_ml.data.feature_rows import contract_faults
-from nba_ml.serving.rows import MOST_FAULTS, FeatureRows, _unknown_names, read_rows
+from nba_ml.serving.rows import MOST_FAULTS, FeatureRows, _contract, _unknown_names, read_rows
 from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.profiles import examples
 
@@ -221,7 +221,7 @@ def test_a_fault_says_its_row_and_a_slate_of_faults_stays_readable(row: Row) -> 
     with pytest.raises(FeatureRowsError, match=r"51 fault\(s\) in 1 row\(s\)"):  # and not half a million of them
         read_rows(row(**{f"{index:06d}": 0 for index in range(500_000)}))
     few = {f"x{index}": 0 for index in range(MOST_FAULTS + 7)}
-    assert [str(fault) for fault in _unknown_names(few, 4)][-1] == (
+    assert [str(fault) for fault in _unknown_names(few, 4, _contract("v2_33features"))][-1] == (
         "row 4: 7 more names are not features of v2_33features"
     )
 

@@ -21,14 +21,13 @@ from nba_ml.defs.resources import Compute
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.sources.month_rows import FEATURES
 
-CODE_VERSION = f"1-{features_code_digest()[:12]}"
-"""Follows the SQL and the contract: an edited query makes every month out of date."""
-
 _WRITTEN_AT = ("created_at", "updated_at")
 
 
 def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
     version = system.features
+    # Follows the SQL and the contract: an edited query makes every month out of date.
+    code_version = f"1-{features_code_digest(version)[:12]}"
     absent = [name for name in NOT_IN_BOX_SCORES if name in version.names]
 
     @dg.asset(
@@ -37,7 +36,7 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         group_name=system.group("feature_store"),
         kinds={"duckdb"},
         owners=OWNERS,
-        code_version=CODE_VERSION,
+        code_version=code_version,
         ins={"player_game_summary": reads("player_game_summary", History.SO_FAR)},
         metadata={"dagster/column_schema": column_schema(ML_FEATURE_STORE_V2)},
         description=f"The feature store: {version.count} features per player-game (`{version.name}`), from "
@@ -66,7 +65,7 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         quality = table.column("feature_quality_score").cast(pa.float64()).to_numpy()
         return recorded(
             FeatureMonth(table, table_digest(table, without=_WRITTEN_AT), counts),
-            code_version=CODE_VERSION,
+            code_version=code_version,
             inputs={"player_game_summary": digests(player_game_summary)},
             outside=outside,
             metadata={

@@ -38,7 +38,8 @@ NOTHING = TrainingExtent(date.min, date.min)
 
 
 class PredictionSystem(Protocol):
-    """Predicts points from feature columns. `version` is the model's id; `newest_month` is '' for a rule.
+    """Predicts points from feature columns. `version` is the model's id; `newest_month` is '' for a rule;
+    `features` are the columns that it reads.
 
     `calibration` is None if the system has no interval: then it has no probability and no confidence either.
     """
@@ -57,6 +58,9 @@ class PredictionSystem(Protocol):
 
     @property
     def newest_month(self) -> str: ...
+
+    @property
+    def features(self) -> FeatureVersion: ...
 
     @property
     def extent(self) -> TrainingExtent: ...

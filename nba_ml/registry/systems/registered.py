@@ -329,6 +329,10 @@ class RegisteredSystem:
         return self.manifest.objects[0].sha256
 
     @property
+    def features(self) -> FeatureVersion:
+        return self.manifest.version
+
+    @property
     def newest_month(self) -> str:
         return self.manifest.newest_month
 

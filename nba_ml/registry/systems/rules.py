@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.model import baselines
 from nba_ml.registry.systems.interface import NOTHING, Columns, Floats, TrainingExtent
 
@@ -20,6 +21,7 @@ class Rule:
     newest_month: str = ""
     extent: TrainingExtent = NOTHING
     calibration: None = None
+    features: FeatureVersion = V2_33FEATURES
 
     @property
     def version(self) -> str:

@@ -8,8 +8,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import BundleError, PublicationError
-from nba_ml.contract.features import FeatureVersion
-from nba_ml.contract.systems import VERSIONS
+from nba_ml.contract.features import FEATURE_VERSIONS, FeatureVersion
 from nba_ml.model.calibration import Calibration
 from nba_ml.model.fitting import predict
 from nba_ml.model.record import ModelRecord
@@ -77,7 +76,7 @@ class XGBoostSystem:
 
     @property
     def features(self) -> FeatureVersion:
-        return VERSIONS[self.record.feature_version]
+        return FEATURE_VERSIONS[self.record.feature_version]
 
     @property
     def model_type(self) -> str:

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FEATURE_VERSIONS
 from nba_ml.serving.predictor import Predictor
 from nba_ml.serving.rows import KEYS, Fault
 from nba_ml.serving.watch import Watch
@@ -16,7 +16,7 @@ from nba_ml.serving.watch import Watch
 _BUCKETS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 """Seconds. A single prediction takes about one millisecond, a slate about ten."""
 
-_FIELDS = frozenset((*V2_33FEATURES.names, *KEYS))
+_FIELDS = frozenset((*(name for version in FEATURE_VERSIONS.values() for name in version.names), *KEYS))
 
 
 class ServiceMetrics:

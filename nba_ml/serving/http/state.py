@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import xgboost as xgb
 from starlette.responses import Response
@@ -31,12 +31,9 @@ from nba_ml.serving.http.logs import say
 from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.problems import Problem, without_paths
 from nba_ml.serving.http.requests import parse_rows, require_few
-from nba_ml.serving.prediction import Prediction
 from nba_ml.serving.predictor import Predictor, Serving
-from nba_ml.serving.rows import FeatureRows, read_rows, without_values
+from nba_ml.serving.rows import without_values
 from nba_ml.serving.watch import Watch, WatchStatus
-
-P = TypeVar("P", bound=Prediction)
 
 _TERSE = "Rows break the contract. No predictions were made: correct these fields, or leave their rows out."
 
@@ -76,10 +73,10 @@ class ServiceState:
             return json_response(EXPLAINED_SLATE.dump_json({"predictions": records}))
         return json_response(EXPLAINED.dump_json(records[0]))
 
-    def _records(self, make: Callable[[FeatureRows], list[P]], given: object, scope: Scope) -> list[P]:
+    def _records(self, make: Callable[..., Any], given: object, scope: Scope) -> list[Any]:
         """The records of rows, counted."""
         try:
-            records = make(read_rows(given, line_as_flagged=True))
+            records: list[Any] = make(given if isinstance(given, list) else [given], line_as_flagged=True)
         except FeatureRowsError as error:
             self.metrics.refused(error.faults)
             if self._terse:

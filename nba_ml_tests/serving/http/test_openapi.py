@@ -137,7 +137,7 @@ def test_failures_of_the_service(published: Published, serve: Callable[..., Clie
     """Guards the 500: it is a problem document too."""
 
     class Failing(Predictor):
-        def predict(self, rows: object) -> Any:  # noqa: ARG002
+        def predict(self, rows: object, *, line_as_flagged: bool = False) -> Any:  # noqa: ARG002
             raise error
 
     described(serve(Failing.load(str(published.root), channel="champion", try_apart=False)).predict(EXAMPLE_ROW), 500)

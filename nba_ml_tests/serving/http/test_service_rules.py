@@ -212,11 +212,11 @@ class Seen(Predictor):
     free: threading.Event
     begun: threading.Semaphore
 
-    def predict(self, rows: Any) -> Any:
+    def predict(self, rows: Any, *, line_as_flagged: bool = False) -> Any:
         self.threads.append(threading.current_thread().name)
         self.begun.release()
         assert self.free.wait(60)
-        return super().predict(rows)
+        return super().predict(rows, line_as_flagged=line_as_flagged)
 
 
 @pytest.fixture
@@ -336,7 +336,7 @@ class Broken(Predictor):
 
     error: Exception
 
-    def predict(self, rows: object) -> Any:  # noqa: ARG002
+    def predict(self, rows: object, *, line_as_flagged: bool = False) -> Any:  # noqa: ARG002
         raise self.error
 
     @property
