@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError, PublicationError
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.registry.manifest import BundleNames, Manifest, ManifestObject, model_id_of_manifest
+from nba_ml.registry.publication import list_published
 from nba_ml.registry.verdict import CheckVerdict, Override, Verdict
+from nba_ml.storage.directory import DirectoryStore
 
 MODEL_ID = "xgboost_v1_33features_202506_9eb8b7fbed60"
 BOOSTER = ManifestObject(name=f"{MODEL_ID}.json", size=9, sha256="ab" * 32)
@@ -135,6 +139,18 @@ def test_the_names_of_a_bundle() -> None:
 )
 def test_the_model_of_a_manifests_name(name: str, model_id: str | None) -> None:
     assert model_id_of_manifest(name) == model_id
+
+
+def test_published_models_are_listed_by_system_and_month(tmp_path: Path) -> None:
+    """Guards "the latest": in whichever order the systems are named, and with other objects beside the manifests."""
+    store = DirectoryStore(tmp_path)
+    last, first = MODEL_ID, MODEL_ID.replace("202506", "202110")
+    other = f"xgboost_v2_41features_202110_{'0' * 12}"
+    for model_id in (last, other, first):
+        store.write(BundleNames.of(model_id).manifest, b"")
+        store.write(BundleNames.of(model_id).booster, b"")
+    assert list_published(store) == list_published(store, *reversed(SYSTEMS.values())) == [first, last, other]
+    assert list_published(store, SYSTEMS["xgboost_v2"]) == [other]
 
 
 CHECK = CheckVerdict(asset="a", check="b", month="2025-06", passed=True, subject="")
