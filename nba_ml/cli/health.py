@@ -82,7 +82,9 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     )
     from nba_ml.defs.partitions import month_keys, partitions_of
     from nba_ml.defs.resources import slate_rows_of
-    from nba_ml.registry.signed_store import open_published
+    from nba_ml.monitoring.health import channel_signature
+    from nba_ml.registry.channel import CHAMPION
+    from nba_ml.registry.signed_store import SignedStore, open_published
     from nba_ml.runner.home import open_instance
     from nba_ml.slates.health import read_slate_days
     from nba_ml.slates.health_rules import slates_made
@@ -101,7 +103,8 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
         )
         scheduler = read_scheduler(instance, build_defs(settings), grows=settings.bigquery is not None)
     release_findings, scheduler_findings = judge_release(release, now, limits), judge_scheduler(scheduler, now, limits)
-    return (*release_findings, slates_made(slates, now), *scheduler_findings)
+    signature = [channel_signature(objects.expires(CHAMPION), now)] if isinstance(objects, SignedStore) else []
+    return (*release_findings, *signature, slates_made(slates, now), *scheduler_findings)
 
 
 def _targets(settings: Settings) -> Mapping[str, Target]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,13 +145,11 @@ def _say_expiry(store: SignedStore) -> bool:
     """Print until when workers accept the channel; returns whether they do now, or there is no channel."""
     from nba_ml.registry.channel import CHAMPION
 
-    if _fault(store, CHAMPION) or (made := store.signature(CHAMPION)) is None:
+    if _fault(store, CHAMPION) or (until := store.expires(CHAMPION)) is None:
         return True  # a fault is reported with the others
-    until = made.signed_at + timedelta(days=store.days)
     expired = until < datetime.now(UTC)
     say(
-        f"The channel's signature is of {made.signed_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC and "
-        f"{'expired' if expired else 'expires'} on {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC."
+        f"The channel's signature {'expired' if expired else 'expires'} on {until:%Y-%m-%d %H:%M} UTC."
         + (" Workers that start now refuse it: `nba-ml keys renew`." if expired else "")
     )
     return not expired

@@ -24,6 +24,8 @@ FINALS_OVER = 12
 
 _NAMED_AT_MOST = 6
 
+_SIGNATURE_NOTICE = timedelta(days=7)
+
 
 class Level(StrEnum):
     """`RED` must be fixed; `WARNING` should be reviewed."""
@@ -192,6 +194,23 @@ def retraining_ran(release: Release, now: datetime, limits: HealthLimits) -> Hea
         f"{month} ended {(today - ended).days} days ago and {when}. The limit is {limits.retraining_delay} days.",
         "On the UI's Automation page, check that monthly_training or follow_backfill is on and ticks, and that the "
         f"daemon runs. To train now, run `nba-ml run --month {month}`.",
+    )
+
+
+def channel_signature(expires: datetime | None, now: datetime) -> HealthFinding:
+    """Whether workers that start in a week still accept the channel's signature. `expires`: None without a channel."""
+    name = "channel_signature"
+    if expires is None:
+        return HealthFinding(name, Level.FINE, "There is no channel to sign yet.")
+    said = f"The channel's signature expires on {expires:%Y-%m-%d %H:%M} UTC."
+    if now < expires - _SIGNATURE_NOTICE:
+        return HealthFinding(name, Level.FINE, said)
+    return HealthFinding(
+        name,
+        Level.WARNING if now < expires else Level.RED,
+        f"{said} Workers that start after that refuse the channel.",
+        "Check with `nba-ml champion show` that the state is the right one, then run `nba-ml keys renew` where the "
+        "promoter's key is.",
     )
 
 

@@ -127,6 +127,15 @@ class SignedStore:
         signed = None if found is None else _Signed.of(name, found.data)
         return None if signed is None or found is None else self._verified(signed, name, found.data)
 
+    def expires(self, name: str) -> datetime | None:
+        """Until when, in UTC, a channel's pointer is served; None if there is none.
+
+        Raises:
+            ChannelError: it has no signature that counts.
+        """
+        made = self.signature(name)
+        return None if made is None else made.signed_at.astimezone(UTC) + timedelta(days=self.days)
+
     def sign(self, name: str, data: bytes, at: datetime | None = None) -> None:
         """Sign an object that exists with these bytes; an earlier signature is replaced.
 

@@ -230,9 +230,20 @@ def _lacking(error: MissingExtraError, ref: ChannelModel, named: ModelSelection)
 
 
 def _require_no_older(before: ModelSelection, named: ModelSelection) -> None:
-    """A channel's serial only rises. An older state is a stale read or an old copy, with a champion since replaced."""
+    """A channel's serial only rises. An older state is a stale read or an old copy, with a champion since replaced.
+
+    Another state of the same serial is one that lost the race to be recorded, or was written past the history.
+    """
     was, now = before.state, named.state
-    if was is not None and now is not None and before.channel == named.channel and now.serial < was.serial:
+    if was is None or now is None or before.channel != named.channel:
+        return
+    if now.serial == was.serial and now != was:
+        raise ChannelError(
+            f"The channel {named.channel} holds another state of serial {was.serial} ({now.champion.model_id}) than "
+            f"the one in use ({was.champion.model_id}), which stays in use. Restore the pointer from channels/history/; if "
+            "the channel was recreated on purpose, restart this worker."
+        )
+    if now.serial < was.serial:
         raise ChannelError(
             f"The channel {named.channel} went back from serial {was.serial} to {now.serial} "
             f"({now.champion.model_id}): it was restored from an old copy, or the read was stale. The newer state "

@@ -75,6 +75,7 @@ def test_a_home_with_models_starts_to_require_signatures(home: Home) -> None:
     store.sign(CHAMPION, pointer.data, datetime.now(UTC) - timedelta(days=31))
     assert "at most 30 days are accepted" in says(worker, 2, "slate", "predict", "--date", "2022-01-31")
     assert "expired" in says(worker, 1, "keys", "show")
+    assert "red channel_signature: The channel's signature expires on" in says(worker, 1, "health")
     assert "Renewed: serial 1" in says(owner, 0, "keys", "renew")
     assert "has already seen the results" in says(worker, 2, "slate", "predict", "--date", "2022-01-31")
 

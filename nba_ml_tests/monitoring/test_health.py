@@ -18,6 +18,7 @@ from nba_ml.monitoring.health import (
     SchedulerState,
     ServingModel,
     champion_not_too_old,
+    channel_signature,
     no_month_left_failed,
     playing_days,
     retraining_ran,
@@ -229,3 +230,16 @@ def test_a_source_that_grows_without_anybody_retraining_warns(on: set[str], grow
     found = switched_on(SchedulerState({}, {name: name in on for name in names}, grows))
     assert found.level is level
     assert all(name in found.said for name in names)
+
+
+@pytest.mark.parametrize(
+    ("days", "level"),
+    [(None, Level.FINE), (8, Level.FINE), (6, Level.WARNING), (-1, Level.RED)],
+    ids=["no channel", "eight days", "six days", "expired"],
+)
+def test_the_channels_signature_is_reported_a_week_before_it_expires(days: int | None, level: Level) -> None:
+    """Guards an off-season in which nothing moves: the first sign was a worker that does not start."""
+    now = datetime(2025, 7, 1, tzinfo=UTC)
+    found = channel_signature(None if days is None else now + timedelta(days=days), now)
+    assert found.level is level
+    assert ("nba-ml keys renew" in found.next_step) is (level is not Level.FINE)

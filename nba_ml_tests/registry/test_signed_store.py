@@ -146,6 +146,21 @@ def test_a_writer_without_keys_can_put_an_old_state_back_until_it_expires(
     assert [state.serial for state in read_history(owner)] == [1, 2, 3]
 
 
+def test_a_signed_state_that_was_never_recorded_does_not_replace_the_one_in_use(
+    home: Home, owner: SignedStore, ring: KeyRing
+) -> None:
+    """Guards the signature that a promoter leaves who lost the race for a serial: the other state has the same one."""
+    worker = Predictor.load(ring.held_by(home.store), channel="champion")
+    present, lost = read_channel(owner), serving(as_named(owner, ids()[0]))
+    assert present is not None
+    data = lost.model_copy(update={"serial": present.serial}).to_bytes()
+    owner.sign(CHAMPION, data)
+    home.place.put(CHAMPION, data)
+    with pytest.raises(ChannelError, match="holds another state of serial 2"):
+        worker.refresh("champion")
+    assert worker.model.model_id == ids()[1]
+
+
 def test_a_writer_without_keys_can_delete_and_no_reader_falls_back(
     home: Home, ring: KeyRing, owner: SignedStore
 ) -> None:
