@@ -240,8 +240,8 @@ def _require_no_older(before: ModelSelection, named: ModelSelection) -> None:
     if now.serial == was.serial and now != was:
         raise ChannelError(
             f"The channel {named.channel} holds another state of serial {was.serial} ({now.champion.model_id}) than "
-            f"the one in use ({was.champion.model_id}), which stays in use. Restore the pointer from channels/history/; if "
-            "the channel was recreated on purpose, restart this worker."
+            f"the one in use ({was.champion.model_id}), which stays in use. Restore the pointer from "
+            "channels/history/; if the channel was recreated on purpose, restart this worker."
         )
     if now.serial < was.serial:
         raise ChannelError(
