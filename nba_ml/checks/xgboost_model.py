@@ -205,7 +205,7 @@ def _refit_agrees(judgement: Judgement, context: CheckContext) -> Finding:
 
 
 def _interval_coverage(judgement: Judgement, context: CheckContext) -> Finding:
-    overall = judgement.coverage.overall
+    overall = judgement.published_coverage.overall
     return Finding(
         passed=_covers(overall, context.limits.interval_coverage),
         metric="share of results inside the 80% interval",
@@ -218,8 +218,10 @@ def _interval_coverage(judgement: Judgement, context: CheckContext) -> Finding:
 
 
 def _tier_coverage(judgement: Judgement, context: CheckContext) -> Finding:
-    limits, nominal = context.limits.tier_coverage, judgement.coverage.overall.nominal
-    ranked = sorted(judgement.coverage.tiers.items(), key=lambda item: _chance(item[1]) - abs(item[1].inside - nominal))
+    limits, nominal = context.limits.tier_coverage, judgement.published_coverage.overall.nominal
+    ranked = sorted(
+        judgement.published_coverage.tiers.items(), key=lambda item: _chance(item[1]) - abs(item[1].inside - nominal)
+    )
     off = [name for name, tier in ranked if not _covers(tier, limits)]
     return Finding(
         passed=not off,

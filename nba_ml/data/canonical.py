@@ -5,6 +5,8 @@ Imports only NumPy and the contract, because a worker must read a stored row as 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -29,15 +31,24 @@ def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
     three zeros is no profile.
     """
     out = vectors.copy()
-    column = {name: version.index(name) for name in (*_LINE_FEATURES, "has_vegas_line", *_SHOT_PROFILE)}
-    line, opening, flag = (out[:, column[n]] for n in ("vegas_points_line", "vegas_opening_line", "has_vegas_line"))
+    lines, flags, profile = _columns(version.names)
+    line, opening, flag = out[:, lines[0]], out[:, lines[1]], out[:, flags]
     placeholder = (line == PLACEHOLDER_LINE) & (opening == PLACEHOLDER_LINE)
     no_line = (flag == 0) | np.isnan(line) | placeholder
-    for name in _LINE_FEATURES:
-        out[no_line, column[name]] = np.nan
-    out[no_line, column["has_vegas_line"]] = 0.0
-    profile = [column[name] for name in _SHOT_PROFILE]
+    for column in lines:
+        out[no_line, column] = np.nan
+    out[no_line, flags] = 0.0
     no_profile = (out[:, profile] == 0.0).all(axis=1)
     out[np.ix_(no_profile, profile)] = np.nan
     out += 0.0  # a zero has no sign
     return out
+
+
+@lru_cache
+def _columns(names: tuple[str, ...]) -> tuple[list[int], int, list[int]]:
+    """Positions of the line's features, of their flag, and of the shot profile."""
+    return (
+        [names.index(each) for each in _LINE_FEATURES],
+        names.index("has_vegas_line"),
+        [*map(names.index, _SHOT_PROFILE)],
+    )

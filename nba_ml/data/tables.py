@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
 
 from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 
 PLAYER_GAME_SUMMARY = pa.schema(
     [
@@ -140,7 +140,11 @@ PREDICTIONS = pa.schema(
         pa.field("model_points", pa.float64(), nullable=False),
         pa.field("points_low", pa.float64(), nullable=False),
         pa.field("points_high", pa.float64(), nullable=False),
+        pa.field("points_low_90", pa.float64(), nullable=False),
+        pa.field("points_high_90", pa.float64(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in QUANTILE_COLUMNS),
         pa.field("over_probability", pa.float64(), nullable=False),
+        pa.field("push_probability", pa.float64(), nullable=False),
         pa.field("confidence_score", pa.float64(), nullable=False),
         pa.field("current_points_line", pa.float64(), nullable=False),
         pa.field("line_margin", pa.float64(), nullable=False),
@@ -149,17 +153,22 @@ PREDICTIONS = pa.schema(
 )
 """The format of a prediction worker: key (player_lookup, game_date), order (game_date, player_lookup). Points have
 two decimals and lie within 0 and 60; with a line, `predicted_points` lies between it and `model_points`, the model's
-own number; without one the two are equal. `points_low` and `points_high` hold 80% of the results; `over_probability` is
-0 to 1, `confidence_score` 0 to 100. Without a line `current_points_line`, `line_margin` (prediction minus line) and
-`over_probability` are NaN."""
+own number; without one the two are equal. `points_low` and `points_high` hold 80% of the results, those with 90 in
+their name 90%. `over_probability` and `push_probability` are 0 to 1, `confidence_score` 0 to 100. Without a line
+`current_points_line`, `line_margin` (prediction minus line) and the two probabilities are NaN."""
 
 
-def with_model_points(table: pa.Table) -> pa.Table:
-    """Predictions with `model_points`. Those of before it existed are the model's own number."""
-    if "model_points" in table.column_names:
-        return table
-    at = table.column_names.index("predicted_points")
-    return table.add_column(at + 1, PREDICTIONS.field("model_points"), table.column("predicted_points"))
+def with_later_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Stored predictions or grades with the columns that older versions did not write.
+
+    `model_points` was the prediction itself; the others are NaN.
+    """
+    for at, field in enumerate(schema):
+        if field.name not in table.column_names:
+            known = field.name == "model_points"
+            unknown = pa.repeat(float("nan"), table.num_rows)
+            table = table.add_column(at, field, table.column("predicted_points") if known else unknown)
+    return table
 
 
 PRICES = ("over_price", "under_price")
@@ -183,20 +192,16 @@ PREDICTION_GRADES = pa.schema(
         pa.field("rest_advantage", pa.float64(), nullable=False),
         pa.field("month_of_season", pa.int64(), nullable=False),
         *(pa.field(name, pa.float64(), nullable=False) for name in PRICES),
+        pa.field("crps", pa.float64(), nullable=False),
+        pa.field("pit_low", pa.float64(), nullable=False),
+        pa.field("pit_high", pa.float64(), nullable=False),
     ]
 )
 """A prediction with its result and the baselines' predictions. `signed_error` is prediction minus result;
 `outcome` is RIGHT, WRONG, PUSH, PASS or NO_LINE; a baseline is NaN where it cannot predict;
-`month_of_season` counts from October, 1; a price that is unknown is NaN."""
-
-
-def with_prices(table: pa.Table) -> pa.Table:
-    """Graded rows with `PRICES`. Those of before they existed have none."""
-    for name in PRICES:
-        if name not in table.column_names:
-            nothing = pa.array([math.nan] * table.num_rows, pa.float64())
-            table = table.append_column(PREDICTION_GRADES.field(name), nothing)
-    return table
+`month_of_season` counts from October, 1; a price that is unknown is NaN. `crps` scores the quantiles, in points;
+`pit_low` and `pit_high` are the probabilities that they gave to fewer points than were scored, and to at most as many;
+NaN without quantiles."""
 
 
 _GAME_FACTS = (
@@ -226,7 +231,7 @@ SLATE_PREDICTIONS = pa.schema(
 )
 """A stored slate: `side` is champion or challenger, `role` served or shadow, `channel_serial` the channel's
 state that decided it. Key (player_lookup, game_date, side), order (player_lookup, role): served comes first. A system
-without an interval has NaN in `points_low`, `points_high`, `over_probability` and `confidence_score`."""
+without an interval has NaN in all that comes from it: intervals, quantiles, probabilities and `confidence_score`."""
 
 SLATE_GRADES = pa.schema(
     [
@@ -274,7 +279,11 @@ DESCRIPTIONS: Mapping[str, str] = {
     "predicted_points": "The median: as likely to be exceeded as not. 0 to 60.",
     "points_low": "80% of results lie between points_low and points_high.",
     "points_high": "The upper end of that interval.",
+    "points_low_90": "90% of results lie between points_low_90 and points_high_90.",
+    "points_high_90": "The upper end of that interval.",
+    **{name: f"The points that {name[-2:].lstrip('0')}% of results lie below." for name in QUANTILE_COLUMNS},
     "over_probability": "Probability of more points than the line, 0 to 1; missing without a line.",
+    "push_probability": "Probability of exactly as many points as the line; missing without a line.",
     "confidence_score": "Probability, in percent, of the predicted side of the line.",
     "current_points_line": "The betting line; missing without one.",
     "line_margin": "predicted_points minus the line; missing without one.",

@@ -10,6 +10,7 @@ import calendar
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.contract.digest import json_digest
 from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTION_GRADES, PRICES
@@ -27,8 +29,10 @@ from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
 from nba_ml.model.baselines import BASELINES, predict_baselines
 from nba_ml.model.calibration import Coverage
 from nba_ml.model.comparison import BaselineResult, compare
+from nba_ml.model.distribution import DistributionScores, score_rows
 from nba_ml.model.metrics import LEVEL, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
+from nba_ml.model.spread import Spread
 from nba_ml.model.tiers import TIER_NAMES, tier_of
 
 RIGHT, WRONG, PUSH = "RIGHT", "WRONG", "PUSH"
@@ -87,6 +91,7 @@ class Slice(BaseModel):
     days: int
     baselines: dict[str, BaselineResult]
     coverage: Coverage
+    distribution: DistributionScores | None = Field(None, description="of the rows that have quantiles")
     against_line: LineResult | None
 
 
@@ -194,8 +199,8 @@ def grade_rows(
     else:
         rows = rows.merge(prices.to_pandas(date_as_object=False), on=_KEY, how="left", validate="one_to_one")
     error = (rows["predicted_points"] - rows["points"]).round(2)
-    columns = {
-        **{name: rows[name] for name in rows},
+    columns: dict[str, Any] = {
+        **{str(name): rows[name] for name in rows},
         "signed_error": error,
         "absolute_error": error.abs(),
         "within_3": error.abs() <= 3,
@@ -204,9 +209,18 @@ def grade_rows(
         "is_home": rows["home_away"] == 1,
         "back_to_back": rows["back_to_back"] == 1,
         "month_of_season": (rows["game_date"].dt.month - SEASON_CALENDAR[0]) % 12 + 1,
+        **_distribution_columns(rows),
     }
     schema = PREDICTION_GRADES
     return pa.table({f.name: pa.array(columns[f.name], type=f.type, from_pandas=False) for f in schema}, schema=schema)
+
+
+def _distribution_columns(rows: pd.DataFrame) -> dict[str, Array]:
+    """Scores of the rows' quantiles; NaN for the rows of a system without an interval."""
+    spread, points = Spread.published(rows[list(QUANTILE_COLUMNS)].to_numpy()), rows["points"].to_numpy(np.float64)
+    known = ~np.isnan(spread.quantiles[:, 0])
+    low, high = np.where(known[:, None], spread.pit(points), np.nan).T
+    return {"crps": np.where(known, spread.crps(points), np.nan), "pit_low": low, "pit_high": high}
 
 
 def outcomes(recommendation: pd.Series, points: pd.Series, line: pd.Series) -> Labels:
@@ -257,6 +271,7 @@ def measure_slice(rows: pd.DataFrame) -> Slice:
         days=len(np.unique(days)),
         baselines={name: result for name, result in compared.items() if result is not None},
         coverage=_coverage(rows),
+        distribution=_distribution(rows),
         against_line=_against_line(rows[rows["recommendation"] != NO_LINE]),
     )
 
@@ -285,6 +300,17 @@ def proportion(hits: int, n: int) -> Proportion | None:
 def _coverage(rows: pd.DataFrame) -> Coverage:
     points = rows["points"].to_numpy()
     return Coverage.of(points < rows["points_low"].to_numpy(), points > rows["points_high"].to_numpy())
+
+
+def _distribution(rows: pd.DataFrame) -> DistributionScores | None:
+    rows = rows.dropna(subset=["crps"])
+    if rows.empty:
+        return None
+    narrow, wide, pit = (
+        rows[list(names)].to_numpy()
+        for names in (("points_low", "points_high"), ("points_low_90", "points_high_90"), ("pit_low", "pit_high"))
+    )
+    return score_rows(rows["points"].to_numpy(), narrow, wide, rows["crps"].to_numpy(), pit)
 
 
 def _against_line(rows: pd.DataFrame) -> LineResult | None:

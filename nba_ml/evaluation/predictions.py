@@ -84,7 +84,7 @@ def make_predictions(
     if not rows.num_rows:
         return MonthPredictions.of(PREDICTIONS.empty_table(), source)
     _require_unseen(model, rows, month)
-    calibration = model.report.calibration
+    calibration = model.report.spread
     if calibration is None:
         raise StaleInputError(
             f"The model {source.model_version} has no calibration, so it cannot give intervals or probabilities for "

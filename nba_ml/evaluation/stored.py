@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter
 
-from nba_ml.data.tables import with_model_points, with_prices
+from nba_ml.data.tables import PREDICTION_GRADES, with_later_columns
+from nba_ml.data.tables import PREDICTIONS as PREDICTION_ROWS
 from nba_ml.evaluation.grades import GradedMonth, GradeReport
 from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
 from nba_ml.storage.months import Parts, StoredAsset, parquet_bytes, parquet_table
@@ -21,7 +22,7 @@ def _predictions_to_bytes(value: MonthPredictions, _: Parts) -> bytes:
 
 def _predictions_from_bytes(data: bytes, _: Parts, columns: Sequence[str] | None) -> MonthPredictions:
     table, facts = parquet_table(data, columns)
-    table = with_model_points(table) if columns is None else table
+    table = with_later_columns(table, PREDICTION_ROWS) if columns is None else table
     return MonthPredictions(table, _MODEL.validate_json(facts["model"]), facts["digest"])
 
 
@@ -31,7 +32,7 @@ def _grades_to_bytes(value: GradedMonth, _: Parts) -> bytes:
 
 def _grades_from_bytes(data: bytes, _: Parts, columns: Sequence[str] | None) -> GradedMonth:
     table, facts = parquet_table(data, columns)
-    table = with_prices(with_model_points(table)) if columns is None else table
+    table = with_later_columns(table, PREDICTION_GRADES) if columns is None else table
     return GradedMonth(table, GradeReport.model_validate_json(facts["report"]), facts["digest"])
 
 

@@ -6,18 +6,26 @@ Also measures the interval's coverage. Imports only NumPy and Pydantic, because 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.errors import CalibrationError
+from nba_ml.contract.quantiles import PUBLISHED_LEVELS
+from nba_ml.model.spread import Floats, Spread, interpolated
 from nba_ml.model.tiers import TIER_NAMES, tier_of
 
 Array = npt.NDArray[np.floating]
-Floats = npt.NDArray[np.float64]
 
 LOW, HIGH = 0.10, 0.90
 """The quantiles of the interval."""
+
+WIDE = 0.9
+"""The share of results inside the wider interval."""
 
 NEAR = 5.0
 """Points within which a result counts as near the prediction; used for the confidence without a line."""
@@ -35,11 +43,38 @@ MOST_KNOTS = 4
 SMALLEST_SCALE = 0.5
 """Half a point: results are whole numbers, so the spread cannot be narrower."""
 
+JUST_SCORED = 0.5
+"""Where the half point of 1 begins."""
+
 DOUBT_ROWS = 500
 """Weight, in rows, of the prior that the model's disagreement with the line is wrong. The standard error of the slope
 from n rows is 3.8 / sqrt(n), because results spread by 6.7 points and disagreements by 1.8."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """What is stated about n results: ends of both intervals (n,), published quantiles (n, 19), and the probabilities
+    (n,) of more points than the line and of exactly as many, NaN without a line. `confidence` is 0 to 100."""
+
+    interval: tuple[Floats, Floats]
+    wide_interval: tuple[Floats, Floats]
+    quantiles: Floats
+    over: Floats
+    push: Floats
+    confidence: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # arrays are no truth value, and the model's fields are compared
+class _Table:
+    """A calibration's numbers as arrays. `published`: the published levels, as columns and the shares beyond them."""
+
+    levels: Floats
+    knots: Floats
+    shapes: Floats
+    slopes: Floats
+    published: tuple[npt.NDArray[np.intp], Floats]
 
 
 class Calibration(BaseModel):
@@ -63,15 +98,13 @@ class Calibration(BaseModel):
     line_trust: float = 0.0
     line_rows: int = 0
 
-    def interval(self, predicted: Array) -> tuple[Floats, Floats]:
-        """The 10% and 90% quantiles (n,) of the points scored; 0 <= low <= predicted <= high.
+    def interval(self, predicted: Array, share: float = HIGH - LOW) -> tuple[Floats, Floats]:
+        """The ends (n,) that should hold this share of the results; 0 <= low <= predicted <= high.
 
-        They are fractional although results are whole numbers, so that the share inside is 80% over many rows.
+        They are fractional although results are whole numbers, so that the share inside is right over many rows.
         """
         points = np.asarray(predicted, dtype=np.float64)
-        spread = self._quantiles(points)
-        low, high = (spread[:, self.levels.index(level)] for level in (LOW, HIGH))
-        return np.minimum(np.maximum(low, 0.0), points), np.maximum(high, points)
+        return self._around(points, self._spread(points), share)
 
     def beside_line(self, predicted: Array, line: Array) -> Floats:
         """The points (n,) to publish for predictions (n,): the line plus `line_trust` times the disagreement with it.
@@ -85,12 +118,11 @@ class Calibration(BaseModel):
         """Probability (n,) that the points exceed the line; NaN where the line is NaN.
 
         Results spread around the line plus `line_trust` times the prediction's disagreement with it, because a line is
-        evidence too: if it differs from the prediction by 5 points, the prediction is usually wrong. So this applies
-        to the market's line, not to alternative lines for the same player. Points are whole numbers: lines of 20 and
-        20.5 are both exceeded from 21; 20 is a push on the first.
+        evidence too: if it differs from the prediction by 5 points, the prediction is usually wrong. So this is for
+        the market's line; the probability for another line is read from the published quantiles (`Spread`). Points are
+        whole numbers: lines of 20 and 20.5 are both exceeded from 21; 20 is a push on the first.
         """
-        lines = np.asarray(line, dtype=np.float64)
-        return np.where(np.isnan(lines), np.nan, 1 - self._cdf(self._given(predicted, lines), np.floor(lines)))
+        return self.beliefs(predicted, line).over
 
     def confidence_score(self, predicted: Array, line: Array) -> Floats:
         """Confidence (n,) from 0 to 100.
@@ -99,33 +131,95 @@ class Calibration(BaseModel):
         the line, the more likely side). Without a line: the probability, in percent, that the result is within 5 points
         of the prediction.
         """
-        points, lines = np.asarray(predicted, dtype=np.float64), np.asarray(line, dtype=np.float64)
-        spread = self._given(points, lines)
-        near = self._cdf(spread, np.floor(points + NEAR)) - self._cdf(spread, np.ceil(points - NEAR) - 1)
-        over = 1 - self._cdf(spread, np.floor(lines))
-        under = self._cdf(spread, np.ceil(lines) - 1)
-        side = np.select([points > lines, points < lines], [over, under], np.maximum(over, under))
-        return 100 * np.where(np.isnan(lines), near, side)
+        return self.beliefs(predicted, line).confidence
 
-    def _given(self, predicted: Array, lines: Floats) -> Floats:
-        """Quantiles (n, levels) of the points scored, given the predictions (n,) and lines (n,), NaN for no line."""
-        return self._quantiles(self.beside_line(predicted, lines))
+    def beliefs(self, predicted: Array, line: Array, published: Floats | None = None) -> Beliefs:
+        """What is stated about results (n,), given predictions (n,) and lines (n,), NaN for no line.
 
-    def _quantiles(self, points: Floats) -> Floats:
-        """Quantiles (n, levels) of the points scored around predictions (n,)."""
-        shape = np.stack([np.interp(points, self.knots, column) for column in np.array(self.shapes).T], axis=1)
-        return np.asarray(points[:, None] + shape * _scale_at(points, self.scale)[:, None])
+        Args:
+            published: the points (n,) that the intervals are around, as published; None for those of `beside_line`.
+        """
+        own, lines = np.asarray(predicted, dtype=np.float64), np.asarray(line, dtype=np.float64)
+        given = self.beside_line(own, lines)
+        points = given if published is None else published
+        spread = self._spread(points)
+        judged = spread if self._from_published or points is given else self._spread(given)
+        bare = np.isnan(lines)
+        top = np.where(bare, np.floor(own + NEAR), np.floor(lines))
+        bottom = np.where(bare, np.ceil(own - NEAR), np.ceil(lines)) - 1
+        at_most = self._at_most(judged, np.stack([top, bottom], axis=1))
+        over, under, between = 1 - at_most[:, 0], at_most[:, 1], at_most[:, 0] - at_most[:, 1]
+        side = np.where(own > lines, over, np.where(own < lines, under, np.maximum(over, under)))
+        return Beliefs(
+            interval=self._around(points, spread, HIGH - LOW),
+            wide_interval=self._around(points, spread, WIDE),
+            quantiles=spread.quantiles if self._from_published else self._published(spread),
+            over=np.where(bare, np.nan, over),
+            push=np.where(bare, np.nan, between),
+            confidence=100 * np.where(bare, between, side),
+        )
 
-    def _cdf(self, spread: Floats, whole: Floats) -> Floats:
-        """P(points <= whole) (n,) for whole numbers (n,): 0 below 0, and half a point of continuity correction."""
-        at = whole + 0.5
-        levels = np.array(self.levels)
-        above = np.clip((spread <= at[:, None]).sum(axis=1), 1, len(levels) - 1)
-        rows = np.arange(len(at))
-        left, right = spread[rows, above - 1], spread[rows, above]
-        share = np.clip((at - left) / np.where(right > left, right - left, 1.0), 0.0, 1.0)
-        inside = levels[above - 1] + share * (levels[above] - levels[above - 1])
-        return np.where(whole < 0, 0.0, inside)
+    @property
+    def _from_published(self) -> bool:
+        """Whether probabilities are read from the published quantiles."""
+        return False
+
+    def _spread(self, points: Floats) -> Spread:
+        """The distributions of the points scored around predictions (n,)."""
+        table = self._table
+        index = np.searchsorted(table.knots, points, side="right") - 1
+        index = np.minimum(np.maximum(index, 0), len(table.knots) - 1)
+        within = np.minimum(np.maximum(points, table.knots[0]), table.knots[-1])
+        shape = table.slopes[index] * (within - table.knots[index])[:, None] + table.shapes[index]
+        return Spread(table.levels, points[:, None] + shape * _scale_at(points, self.scale)[:, None])
+
+    def _published(self, spread: Spread) -> Floats:
+        """The published quantiles (n, 19)."""
+        left, share = self._table.published
+        quantiles = (1 - share) * spread.quantiles[:, left] + share * spread.quantiles[:, left + 1]
+        return np.asarray(np.round(np.maximum(quantiles, 0.0), 2))
+
+    def _at_most(self, spread: Spread, whole: Floats) -> Floats:
+        """P(points <= whole) (n, m) for whole numbers (n, m)."""
+        return np.where(whole < 0, 0.0, interpolated(spread.levels, spread.quantiles, whole + 0.5))
+
+    def _around(self, points: Floats, spread: Spread, share: float) -> tuple[Floats, Floats]:
+        """The ends (n,) of an interval around points (n,)."""
+        low, high = spread.quantile((1 - share) / 2), spread.quantile((1 + share) / 2)
+        return np.minimum(np.maximum(low, 0.0), points), np.maximum(high, points)
+
+    @cached_property
+    def _table(self) -> _Table:
+        levels, knots, shapes = np.array(self.levels), np.array(self.knots), np.array(self.shapes)
+        slopes = np.zeros_like(shapes)  # beyond the outermost knots the shape is constant
+        slopes[:-1] = np.diff(shapes, axis=0) / np.diff(knots)[:, None]
+        at = np.interp(PUBLISHED_LEVELS, levels, np.arange(len(levels)))
+        left = np.minimum(np.round(at, 9).astype(np.intp), len(levels) - 2)
+        return _Table(levels, knots, shapes, slopes, (left, np.round(at - left, 9)))
+
+
+class PointsDistribution(Calibration):
+    """A calibration that knows that many players score nothing.
+
+    It has the form of a calibration, and is fitted and read in another way: the results of 0 points that a shape is
+    learnt from are at the distance of its own knot from 0, so that a player near the knot has 0 points as often as
+    they did; and everything is read from the published quantiles, so that whoever has a published prediction can
+    compute the same probability for any other line.
+    """
+
+    @property
+    def _from_published(self) -> bool:
+        return True
+
+    def _spread(self, points: Floats) -> Spread:
+        return Spread.published(self._published(super()._spread(points)))
+
+    def _at_most(self, spread: Spread, whole: Floats) -> Floats:
+        return spread.at_most(whole)
+
+    def _around(self, points: Floats, spread: Spread, share: float) -> tuple[Floats, Floats]:
+        low, high = spread.interval(share)
+        return np.minimum(low, points), np.maximum(high, points)
 
 
 def calibrate(predicted: Array, actual: Array, line: Array | None = None) -> Calibration:
@@ -138,6 +232,15 @@ def calibrate(predicted: Array, actual: Array, line: Array | None = None) -> Cal
     Raises:
         CalibrationError: there are no rows, or a value is not finite.
     """
+    return Calibration(**_fitted(predicted, actual, line, zeros_apart=False))
+
+
+def fit_distribution(predicted: Array, actual: Array, line: Array | None = None) -> PointsDistribution:
+    """As `calibrate`, the distribution that is published."""
+    return PointsDistribution(**_fitted(predicted, actual, line, zeros_apart=True))
+
+
+def _fitted(predicted: Array, actual: Array, line: Array | None, *, zeros_apart: bool) -> dict[str, Any]:
     points, results = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
     if not len(points) or not (np.isfinite(points).all() and np.isfinite(results).all()):
         unusable = int((~np.isfinite(points) | ~np.isfinite(results)).sum())
@@ -150,17 +253,31 @@ def calibrate(predicted: Array, actual: Array, line: Array | None = None) -> Cal
     scale = (round(float(fitted[0]), 6), round(float(fitted[1]), 6))
     standard = residual / _scale_at(points, scale)
     groups = _groups(points)
+    knots = [round(float(points[group].mean()), 6) for group in groups]
+    if zeros_apart:
+        for group, knot in zip(groups, knots, strict=True):
+            standard[group] = _seen_from(knot, standard[group], results[group], scale)
     lines = np.full_like(points, np.nan) if line is None else np.asarray(line, dtype=np.float64)
     known = ~np.isnan(lines)
-    return Calibration(
-        rows=len(points),
-        scale=scale,
-        levels=LEVELS,
-        knots=tuple(round(float(points[group].mean()), 6) for group in groups),
-        shapes=tuple(_conformal_quantiles(standard[group]) for group in groups),
-        line_trust=_line_trust(points[known], results[known], lines[known]),
-        line_rows=int(known.sum()),
-    )
+    return {
+        "rows": len(points),
+        "scale": scale,
+        "levels": LEVELS,
+        "knots": tuple(knots),
+        "shapes": tuple(_conformal_quantiles(standard[group]) for group in groups),
+        "line_trust": _line_trust(points[known], results[known], lines[known]),
+        "line_rows": int(known.sum()),
+    }
+
+
+def _seen_from(knot: float, standard: Floats, results: Floats, scale: tuple[float, float]) -> Floats:
+    """Standardised residuals (n,) of a knot's rows, with 0 points where the knot has them.
+
+    Moved to the knot with its prediction, a result of 0 would be below or above 0; and one above 0 may be moved no
+    lower than what is read as 1 point.
+    """
+    size = float(_scale_at(np.array([knot]), scale)[0])
+    return np.where(results == 0, -knot / size, np.maximum(standard, (JUST_SCORED - knot) / size))
 
 
 def _line_trust(points: Floats, results: Floats, lines: Floats) -> float:
@@ -218,12 +335,12 @@ class Coverage(BaseModel):
     above: float
 
     @classmethod
-    def of(cls, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_]) -> Coverage:
+    def of(cls, below: npt.NDArray[np.bool_], above: npt.NDArray[np.bool_], nominal: float = HIGH - LOW) -> Coverage:
         """Build it from masks (n,) of the results below and above the interval."""
         under, over = float(below.mean()), float(above.mean())
         return cls(
             n=len(below),
-            nominal=HIGH - LOW,
+            nominal=nominal,
             inside=round(1 - under - over, 6),
             below=round(under, 6),
             above=round(over, 6),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.model.calibration import Calibration
 from nba_ml.model.recommendation import margin_over, publish_points, recommend
 
@@ -28,14 +29,20 @@ def published_columns(
     """
     own = publish_points(raw)
     points = publish_points(calibration.beside_line(own, line))
-    low, high = calibration.interval(points)
-    confidence = np.round(calibration.confidence_score(own, line), 2)
+    stated = calibration.beliefs(own, line, points)
+    ends = np.round(np.stack([*stated.interval, *stated.wide_interval]), 2)
+    over, push = np.round(np.stack([stated.over, stated.push]), 4)
+    confidence = np.round(stated.confidence, 2)
     return {
         "predicted_points": points,
         "model_points": own,
-        "points_low": np.round(low, 2),
-        "points_high": np.round(high, 2),
-        "over_probability": np.round(calibration.over_probability(own, line), 4),
+        "points_low": ends[0],
+        "points_high": ends[1],
+        "points_low_90": ends[2],
+        "points_high_90": ends[3],
+        **dict(zip(QUANTILE_COLUMNS, stated.quantiles.T, strict=True)),
+        "over_probability": over,
+        "push_probability": push,
         "confidence_score": confidence,
         "current_points_line": line,
         "line_margin": margin_over(points, line),

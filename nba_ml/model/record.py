@@ -23,9 +23,17 @@ from nba_ml.contract.model_id import model_id
 from nba_ml.contract.systems import System
 from nba_ml.data.split import SplitManifest
 from nba_ml.model import baselines
-from nba_ml.model.calibration import Calibration, CoverageReport, calibrate, measure_coverage
+from nba_ml.model.calibration import (
+    Calibration,
+    CoverageReport,
+    PointsDistribution,
+    calibrate,
+    fit_distribution,
+    measure_coverage,
+)
 from nba_ml.model.comparison import BaselineResult, compare
 from nba_ml.model.diagnosis import ModelDiagnosis, diagnose_model
+from nba_ml.model.distribution import DistributionReport, measure_distribution
 from nba_ml.model.fitting import FittedBooster, Hyperparameters, Samples, importance, load, predict
 from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
@@ -73,7 +81,16 @@ class Judgement(BaseModel):
     lowest_prediction: float = Field(description="on validation, in points")
     highest_prediction: float = Field(description="on validation, in points")
     refit_distance: float = Field(description="mean distance of the shipped booster's predictions, on validation")
-    coverage: CoverageReport = Field(description="of the 80% interval, calibrated on early stopping, on validation")
+    coverage: CoverageReport = Field(description="of the 80% interval by `calibration`, on validation")
+    distribution: DistributionReport | None = Field(None, description="of the published distribution, on validation")
+
+    @property
+    def published_coverage(self) -> CoverageReport:
+        """Of the 80% interval that is published."""
+        if self.distribution is None:
+            return self.coverage
+        tiers = {name: each.coverage_80 for name, each in self.distribution.tiers.items()}
+        return CoverageReport(overall=self.distribution.overall.coverage_80, tiers=tiers)
 
 
 class TrainingReport(BaseModel):
@@ -90,6 +107,7 @@ class TrainingReport(BaseModel):
     rounds_run: int | None = None
     judgement: Judgement | None = None
     calibration: Calibration | None = Field(None, description="spread of results, learnt on the early-stopping side")
+    distribution: PointsDistribution | None = Field(None, description="the spread that is published, of the same rows")
     importance: dict[str, float] = Field(default_factory=dict, description="share of total gain")
     players: int = 0
     reference_rows: tuple[ReferenceRow, ...] = ()
@@ -99,6 +117,11 @@ class TrainingReport(BaseModel):
     def digest(self) -> str:
         """The booster's sha256, or the split's digest if there is no booster."""
         return self.model_sha256 or self.split.digest
+
+    @property
+    def spread(self) -> Calibration | None:
+        """What intervals and probabilities come from."""
+        return self.distribution or self.calibration
 
 
 class ModelRecord(BaseModel):
@@ -130,19 +153,29 @@ class ModelRecord(BaseModel):
     best_iteration: int
     rounds_run: int
     metrics: Judgement
-    calibration: Calibration
+    calibration: Calibration = Field(description="what versions before `distribution` publish; never changed since")
+    distribution: PointsDistribution | None = Field(None, description="what intervals and probabilities come from")
     importance: dict[str, float]
     reference_rows: tuple[ReferenceRow, ...]
     libraries: dict[str, str]
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, a newline at the end."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+        content = self.model_dump(mode="json")
+        for fields in (content, content["metrics"]):
+            if fields["distribution"] is None:  # a record of before there was one keeps its bytes
+                del fields["distribution"]
+        text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
         return text.encode() + b"\n"
 
     @property
     def digest(self) -> str:
         return bytes_digest(self.to_bytes())
+
+    @property
+    def spread(self) -> Calibration:
+        """What intervals and probabilities come from."""
+        return self.distribution or self.calibration
 
 
 def judge(
@@ -150,6 +183,7 @@ def judge(
     shipped: Predictions,
     sides: Mapping[str, Samples],
     calibration: Calibration,
+    distribution: PointsDistribution,
     version: FeatureVersion,
 ) -> Judgement:
     """Measure a booster on the sides of its split, and the baselines on validation.
@@ -159,7 +193,7 @@ def judge(
         shipped: raw output (n,) of the booster fitted on all rows, for validation. Used only to measure how far the
             two differ: it was fitted on these rows.
         sides: train, early_stopping and validation.
-        calibration: calibrated on the early-stopping side, so that validation rows are new to it.
+        calibration, distribution: of the early-stopping side, so that validation rows are new to them.
     """
     validation, ours = sides["validation"], predicted["validation"]
     season_average = validation.features[:, version.index("points_avg_season")]
@@ -179,6 +213,7 @@ def judge(
         highest_prediction=float(max(ours.max(), shipped.max())),
         refit_distance=round(float(np.abs(shipped.astype(np.float64) - ours).mean()), 6),
         coverage=measure_coverage(calibration, publish_points(ours), validation.points, season_average),
+        distribution=measure_distribution(distribution, publish_points(ours), validation.points, season_average),
     )
 
 
@@ -205,11 +240,9 @@ def report_training(
     ships = measured if shipped == fitted.booster else load(shipped, threads)
     predicted = {name: predict(measured, side.features) for name, side in sides.items()}
     theirs = predicted["validation"] if ships is measured else predict(ships, validation.features)
-    calibration = calibrate(
-        publish_points(predicted["early_stopping"]),
-        held_out.points,
-        held_out.features[:, version.index("vegas_points_line")],
-    )
+    lines = held_out.features[:, version.index("vegas_points_line")]
+    calibrating = publish_points(predicted["early_stopping"]), held_out.points, lines
+    calibration, distribution = calibrate(*calibrating), fit_distribution(*calibrating)
     return TrainingReport(
         split=split,
         parameters=parameters,
@@ -218,12 +251,13 @@ def report_training(
         measured_sha256=bytes_digest(fitted.booster),
         best_iteration=fitted.best_iteration,
         rounds_run=fitted.rounds_run,
-        judgement=judge(predicted, theirs, sides, calibration, version),
+        judgement=judge(predicted, theirs, sides, calibration, distribution, version),
         calibration=calibration,
+        distribution=distribution,
         importance=importance(ships, version),
         players=len(samples.keys.column("player_lookup").unique()),
         reference_rows=_reference_rows(validation, theirs),
-        diagnosis=diagnose_model(ships, validation, predicted["validation"], calibration, version),
+        diagnosis=diagnose_model(ships, validation, predicted["validation"], distribution, version),
     )
 
 
@@ -267,6 +301,7 @@ def make_record(report: TrainingReport, booster: bytes, system: System) -> Model
         rounds_run=report.rounds_run,
         metrics=judgement,
         calibration=calibration,
+        distribution=report.distribution,
         importance=report.importance,
         reference_rows=report.reference_rows,
         libraries={"python": platform.python_version(), **{name: installed_version(name) for name in LIBRARIES}},

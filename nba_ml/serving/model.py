@@ -13,11 +13,12 @@ import numpy.typing as npt
 import xgboost as xgb
 from pydantic import ValidationError
 
-from nba_ml.model.calibration import HIGH, LOW, Calibration
+from nba_ml.model.calibration import HIGH, LOW, Calibration, PointsDistribution
 from nba_ml.model.published import published_columns
 from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.reader import ReadBundle, Reader, read_bundle, refuse
 from nba_ml.registry.reference import load_booster, predict_loaded
+from nba_ml.registry.systems.published import SPREAD
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import Explanation, ModelIdentity, Prediction, Unexplained, explanations, make_records
 from nba_ml.serving.rows import FeatureRows
@@ -129,8 +130,14 @@ def _require_objective(bundle: ReadBundle, booster: xgb.Booster) -> None:
 
 
 def _calibration(bundle: ReadBundle) -> Calibration:
+    """The distribution; of a bundle of before there was one, the calibration."""
+    published = bundle.record.get("distribution")
     try:
-        found = Calibration.model_validate(bundle.record.get("calibration"))
+        found = (
+            Calibration.model_validate(bundle.record.get("calibration"))
+            if published is None
+            else PointsDistribution.model_validate(published)
+        )
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
         refuse(bundle.manifest_name, "a record with the calibration of its intervals", faults)
@@ -159,7 +166,7 @@ def _require_publishable(bundle: ReadBundle, calibration: Calibration) -> None:
     """The calibration gives numbers for the reference rows, for lines beside the predictions."""
     raw: npt.NDArray[np.float32] = np.array(bundle.predictions, dtype=np.float32)
     columns = published_columns(raw, np.floor(raw.astype(np.float64)) + 0.5, calibration)
-    for name in ("points_low", "points_high", "over_probability", "confidence_score"):
+    for name in SPREAD:
         values = columns[name].astype(np.float64)
         if not np.isfinite(values).all():
             refuse(bundle.manifest_name, f"a calibration that gives {name}", str(values[~np.isfinite(values)][0]))

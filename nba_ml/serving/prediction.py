@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,21 @@ from typing_extensions import TypedDict
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import FeatureVersion
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.model.calibration import Calibration
 from nba_ml.model.recommendation import NO_LINE, PASS
+from nba_ml.model.spread import Spread
 from nba_ml.registry.systems.published import system_columns
 from nba_ml.serving.rows import FeatureRows
+
+
+class LineChances(TypedDict):
+    """The probabilities that a player scores more points than a line, exactly as many, and fewer."""
+
+    line: float
+    over: float
+    push: float
+    under: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +37,13 @@ class Prediction:
 
     `predicted_points` has two decimals and lies within 0 and 60. With a line it lies between the line and
     `model_points`, the model's own number, by the share of the model's disagreements that have proved right; without a
-    line the two are equal. `points_low` to `points_high` holds 80% of the
-    results; `confidence_score` is 0 to 100, `over_probability` 0 to 1. Without a line `over_probability`,
-    `current_points_line` and `line_margin` (prediction minus line) are None. `model_sha256` is the digest of the
+    line the two are equal. `points_low` to `points_high` holds 80% of the results, `points_low_90` to `points_high_90`
+    90%; `points_quantiles` are those at 0.05, 0.10 to 0.95. `confidence_score` is 0 to 100, `over_probability` and
+    `push_probability` (exactly the line) are 0 to 1. Without a line these two, `current_points_line` and `line_margin`
+    (prediction minus line) are None. `model_sha256` is the digest of the
     model that served this record, '' for a rule; `model_type` is 'xgboost', 'catboost', 'lightgbm', 'rule' or 'mock'.
-    A system without an interval has None in `points_low`, `points_high`, `over_probability` and `confidence_score`, and
-    recommends no bet; a rule has None for the points too if it has no data. The keys are None if the row did not
+    A system without an interval has None in all that comes from one, and recommends no bet; a rule has None for the
+    points too if it has no data. The keys are None if the row did not
     give them.
     """
 
@@ -47,11 +59,36 @@ class Prediction:
     model_points: float | None
     points_low: float | None
     points_high: float | None
+    points_low_90: float | None
+    points_high_90: float | None
+    points_quantiles: list[float] | None
     over_probability: float | None
+    push_probability: float | None
     confidence_score: float | None
     current_points_line: float | None
     line_margin: float | None
     recommendation: str
+
+    def at_lines(self, lines: Sequence[float]) -> list[LineChances]:
+        """The probabilities for any lines of this player, such as alternate ones, given the line of the record.
+
+        For the record's own line they are those of the record; models published by older versions, which had no
+        quantiles, may differ by up to 0.01.
+
+        Raises:
+            BundleError: the record has no quantiles, because its system has no interval.
+        """
+        if self.points_quantiles is None:
+            raise BundleError(
+                f"{self.model_version} has no interval, so there are no probabilities for lines. Use one that has."
+            )
+        at = np.asarray(lines, dtype=np.float64)
+        spread = Spread.published(np.tile(self.points_quantiles, (len(at), 1)))
+        over, push = np.round(spread.over(at), 4).tolist(), np.round(spread.push(at), 4).tolist()
+        return [
+            LineChances(line=line, over=more, push=same, under=round(1 - more - same, 4))
+            for line, more, same in zip(at.tolist(), over, push, strict=True)
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """The record with JSON's types: the date as `YYYY-MM-DD`."""
@@ -127,24 +164,37 @@ def make_records(
         BundleError: an output, or an end of its interval, is not finite.
     """
     columns = system_columns(raw, line, spread)
-    points, own, low, high, over, confidence, lines, margin, recommendation = (
-        _values(columns[name], name, who)
-        for name in (
-            "predicted_points",
-            "model_points",
-            "points_low",
-            "points_high",
-            "over_probability",
-            "confidence_score",
-            "current_points_line",
-            "line_margin",
-            "recommendation",
-        )
-    )
     identity = (who.system_id, who.model_version, who.model_type, who.model_sha256, who.feature_version)
     keys = zip(rows.player_lookup, rows.game_date, rows.game_id, strict=True)
-    values = zip(points, own, low, high, over, confidence, lines, margin, recommendation, strict=True)
-    return [Prediction(*identity, *key, *value) for key, value in zip(keys, values, strict=True)]
+    values: list[Sequence[Any]] = [_values(columns[name], name, who) for name in _COLUMNS]
+    values.insert(_COLUMNS.index("over_probability"), [None] * len(raw) if spread is None else _quantiles(columns, who))
+    return [Prediction(*identity, *key, *value) for key, value in zip(keys, zip(*values, strict=True), strict=True)]
+
+
+_COLUMNS = (
+    "predicted_points",
+    "model_points",
+    "points_low",
+    "points_high",
+    "points_low_90",
+    "points_high_90",
+    "over_probability",
+    "push_probability",
+    "confidence_score",
+    "current_points_line",
+    "line_margin",
+    "recommendation",
+)
+"""In the order of a record, in which the quantiles are before `over_probability`."""
+
+
+def _quantiles(columns: Mapping[str, npt.NDArray[np.generic]], who: ModelIdentity) -> list[list[float]]:
+    """The quantiles (n, 19) as Python's own lists."""
+    table = np.stack([columns[name] for name in QUANTILE_COLUMNS], axis=1)
+    if not np.isfinite(table).all():
+        _refuse("a quantile", who)
+    found: list[list[float]] = table.tolist()
+    return found
 
 
 def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
@@ -163,7 +213,11 @@ def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
         model_points=None,
         points_low=None,
         points_high=None,
+        points_low_90=None,
+        points_high_90=None,
+        points_quantiles=None,
         over_probability=None,
+        push_probability=None,
         confidence_score=None,
         current_points_line=None if math.isnan(line) else line,
         line_margin=None,
@@ -174,8 +228,10 @@ def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
 def _values(column: npt.NDArray[np.generic], name: str, who: ModelIdentity) -> Sequence[Any]:
     """Python's own values; NaN is None. JSON has no infinity, and none is written as null."""
     if column.dtype.kind == "f" and np.isinf(column).any():
-        raise BundleError(
-            f"{who.model_version}: {name} is infinite. Nothing was predicted: roll back to another model."
-        )
+        _refuse(name, who)
     values = column.tolist()
     return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+
+
+def _refuse(name: str, who: ModelIdentity) -> NoReturn:
+    raise BundleError(f"{who.model_version}: {name} is infinite. Nothing was predicted: roll back to another model.")

@@ -28,10 +28,10 @@ from nba_ml.contract.errors import SlateError
 from nba_ml.slates.prediction_rows import COLUMNS, REQUIRED, Column, add_columns, create_table
 from nba_ml.slates.slate import SERVED
 
-_BEFORE = {"over_probability": 1, "confidence_score": 3}
+_BEFORE = {"over_probability": 1, "push_probability": 1, "confidence_score": 3}
 """Column -> digits before the decimal point. The default is 2."""
 
-_AFTER = {"over_probability": 4}
+_AFTER = {"over_probability": 4, "push_probability": 4}
 """Column -> digits after the decimal point. The default is 2."""
 
 _NUMERIC = (38, 9)
@@ -52,7 +52,7 @@ _WITHOUT: dict[str, str] = {
 }
 """What is different without a column."""
 
-_SPREAD = ("points_low", "points_high", "over_probability")
+_SPREAD = ("points_low", "points_high", "points_low_90", "points_high_90", "over_probability", "push_probability")
 _WORTH_ADDING = ("model_version", "model_points", *_SPREAD, "slate_id", "role", "side")
 """What `nba-ml slate table` proposes to add, if it is not there."""
 

@@ -13,7 +13,7 @@ from datetime import date, datetime
 import pyarrow as pa
 
 from nba_ml.contract.errors import SlateError
-from nba_ml.data.tables import GAME_FACTS, SLATE_PREDICTIONS, with_model_points
+from nba_ml.data.tables import GAME_FACTS, SLATE_PREDICTIONS, with_later_columns
 from nba_ml.slates.grades import SlateGrades
 from nba_ml.slates.slate import Slate, SlateReport, current_version
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
@@ -153,7 +153,7 @@ def read_slate(data: bytes, uri: str) -> Slate:
             "wrote it. Restore it from a backup, because served predictions cannot be recreated."
         ) from error
     # The digest is that of the columns that were kept.
-    slate = replace(slate, table=with_model_points(slate.table))
+    slate = replace(slate, table=with_later_columns(slate.table, SLATE_PREDICTIONS))
     # The digest excludes the time, which decides whether a version counts, so compare it with the rows' time.
     times = set(slate.table.column("created_at").to_pylist()) - {created_at}
     if slate.digest != stated or times:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.evaluation import stored
@@ -47,6 +48,10 @@ def graded_rows(**columns: list[Any]) -> pa.Table:
         "model_points": 10.0,
         "points_low": 2.0,
         "points_high": 18.0,
+        "points_low_90": 0.0,
+        "points_high_90": 21.0,
+        **{name: float(2 + i) for i, name in enumerate(QUANTILE_COLUMNS)},
+        "push_probability": np.nan,
         "over_probability": np.nan,
         "confidence_score": 60.0,
         "current_points_line": np.nan,
@@ -68,6 +73,9 @@ def graded_rows(**columns: list[Any]) -> pa.Table:
         "month_of_season": 4,
         "over_price": np.nan,
         "under_price": np.nan,
+        "crps": 1.5,
+        "pit_low": 0.5,
+        "pit_high": 0.6,
     }
     values = {**{name: [value] * n for name, value in plain.items()}, **columns}
     values["player_lookup"] = [f"player{i}" for i in range(n)]

@@ -49,10 +49,10 @@ def scored(trained: Trained, snapshot: Snapshot) -> MonthPredictions:
 
 def trusting(trained: Trained) -> Trained:
     """The model, as if rows with lines had shown that it knows all that they do: else hardly a bet is worth it."""
-    calibration = trained.report.calibration
+    calibration = trained.report.spread
     assert calibration is not None
     sure = calibration.model_copy(update={"line_trust": 1.0})
-    return replace(trained, report=trained.report.model_copy(update={"calibration": sure}))
+    return replace(trained, report=trained.report.model_copy(update={"distribution": sure}))
 
 
 def column(made: MonthPredictions, name: str) -> np.ndarray:
@@ -107,7 +107,7 @@ def test_lines_for_some_rows_bet_there_and_nowhere_else(trained: Trained) -> Non
     assert set(told[~there]) == {"NO_LINE"}
     assert np.array_equal(np.isnan(over), ~there)
     assert np.array_equal(column(made, "current_points_line")[there], lines[there])
-    calibration, points = trained.report.calibration, column(made, "predicted_points")
+    calibration, points = trained.report.spread, column(made, "predicted_points")
     assert calibration is not None
     np.testing.assert_allclose(over, calibration.over_probability(points, lines), atol=5e-5)
     np.testing.assert_allclose(
@@ -175,7 +175,9 @@ def test_a_model_that_was_given_part_of_the_month_is_refused(trained: Trained, d
 
 def test_a_model_without_a_calibration_says_what_to_do(trained: Trained) -> None:
     """Guards against intervals of NaN from a model that an earlier version trained."""
-    old = TrainedModel(trained.report.model_copy(update={"calibration": None}), trained.fitted.booster)
+    old = TrainedModel(
+        trained.report.model_copy(update={"calibration": None, "distribution": None}), trained.fitted.booster
+    )
     with pytest.raises(
         StaleInputError, match="Materialise xgboost_model again for every month from 2021-12 to 2022-01"
     ):
@@ -184,7 +186,7 @@ def test_a_model_without_a_calibration_says_what_to_do(trained: Trained) -> None
 
 def test_everything_is_read_off_the_published_points(trained: Trained) -> None:
     """Guards against a worker that rounds first and comes to another interval or bet than the grades have."""
-    calibration = trained.report.calibration
+    calibration = trained.report.spread
     assert calibration is not None
     raw, line = np.array([11.0049, 11.0], np.float32), np.array([9.5, 9.5])
     first, second = zip(*(v.tolist() for v in published_columns(raw, line, calibration).values()), strict=True)

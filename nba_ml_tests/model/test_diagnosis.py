@@ -69,7 +69,7 @@ def test_a_real_model_is_diagnosed_on_its_validation_rows(trained: Trained) -> N
     assert sum(band.n for band in found.bands) == judged.validation.n == len(validation)
     assert {band.low for band in found.bands} <= set(BANDS)
     inside = sum(band.inside for band in found.bands) / len(validation)
-    assert inside == pytest.approx(judged.coverage.overall.inside, abs=5e-3), "published points are rounded"
+    assert inside == pytest.approx(judged.published_coverage.overall.inside, abs=5e-3), "published points are rounded"
     assert {tier: mae["model"] for tier, mae in found.tier_mae.items()} == pytest.approx(
         {tier: metrics.mae for tier, metrics in judged.tiers.items()}, abs=1e-4
     )

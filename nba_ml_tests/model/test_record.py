@@ -20,7 +20,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.split import split_by_date
 from nba_ml.model.baselines import predict_baselines
-from nba_ml.model.calibration import calibrate
+from nba_ml.model.calibration import calibrate, fit_distribution
 from nba_ml.model.fitting import fit_all, gather, predict
 from nba_ml.model.metrics import interval_over_days
 from nba_ml.model.recommendation import publish_points
@@ -55,9 +55,10 @@ def test_the_schema_names_every_field_and_lets_no_other_in(trained: Trained) -> 
     """Guards against a schema that documents less than the record holds, or accepts what nobody defined."""
     schema = ModelRecord.model_json_schema(mode="serialization")
     content = json.loads(trained.record.to_bytes())
-    assert set(schema["required"]) == set(schema["properties"]) == set(content)
+    later = {"distribution"}  # records of before there was one lack it
+    assert set(schema["required"]) == set(schema["properties"]) - later == set(content) - later
     assert schema["additionalProperties"] is False
-    for name in content:
+    for name in content.keys() - later:
         with pytest.raises(ValidationError, match=name):
             ModelRecord.model_validate({key: value for key, value in content.items() if key != name})
     with pytest.raises(ValidationError, match="created_at"):
@@ -178,9 +179,17 @@ def test_a_baseline_without_a_value_is_left_out(trained: Trained) -> None:
     features = validation.features.copy()
     features[:, V2_33FEATURES.index("points_avg_season")] = np.nan
     blind = type(validation)(features, validation.points, validation.dates, validation.keys)
-    calibration = trained.record.calibration
+    record = trained.record
+    assert record.distribution is not None
     predicted = {name: predict(trained.fitted.booster, side.features) for name, side in sides.items()}
-    judgement = judge(predicted, predicted["validation"], {**sides, "validation": blind}, calibration, V2_33FEATURES)
+    judgement = judge(
+        predicted,
+        predicted["validation"],
+        {**sides, "validation": blind},
+        record.calibration,
+        record.distribution,
+        V2_33FEATURES,
+    )
     assert set(judgement.baselines) == {"last_10_average", "last_5_average"}
 
 
@@ -211,13 +220,17 @@ def test_the_interval_is_learnt_on_early_stopping_and_measured_on_validation(tra
     """Guards against a coverage measured on the rows that it was calibrated on: that is always 80%."""
     held_out, validation = trained.side("early_stopping"), trained.side("validation")
     points = publish_points(predict(trained.fitted.booster, held_out.features))
-    assert trained.record.calibration == calibrate(points, held_out.points)
-    low, high = trained.record.calibration.interval(
-        publish_points(predict(trained.fitted.booster, validation.features))
-    )
-    coverage = trained.record.metrics.coverage.overall
-    inside = ((validation.points >= low) & (validation.points <= high)).mean()
-    assert (coverage.n, coverage.inside) == (len(validation), pytest.approx(inside, abs=1e-6))
+    fitted = calibrate(points, held_out.points), fit_distribution(points, held_out.points)
+    assert (trained.record.calibration, trained.record.distribution) == fitted
+    measured = trained.record.metrics
+    assert measured.distribution is not None
+    given = publish_points(predict(trained.fitted.booster, validation.features))
+    for spread, coverage in zip(
+        fitted, (measured.coverage.overall, measured.distribution.overall.coverage_80), strict=True
+    ):
+        low, high = spread.interval(given)
+        inside = ((validation.points >= low) & (validation.points <= high)).mean()
+        assert (coverage.n, coverage.inside) == (len(validation), pytest.approx(inside, abs=1e-6))
 
 
 # --- reference rows -------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError, ChannelError, NbaMlError, PublicationError, SettingsError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.predictions import make_predictions
@@ -51,7 +52,14 @@ def serial_of(predictor: Predictor) -> int | None:
 
 
 def rows_of(records: list[Prediction]) -> list[dict[str, Any]]:
-    return [{name: getattr(record, name) for name in PREDICTIONS.names} for record in records]
+    """As a table has them: the quantiles in columns of their own."""
+    return [
+        {
+            **{name: getattr(record, name) for name in PREDICTIONS.names if name not in QUANTILE_COLUMNS},
+            **dict(zip(QUANTILE_COLUMNS, record.points_quantiles or [None] * 19, strict=True)),
+        }
+        for record in records
+    ]
 
 
 def with_none(table: pa.Table) -> list[dict[str, Any]]:
@@ -204,8 +212,9 @@ def test_a_model_of_a_newer_xgboost(trained: Trained, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"calibration": None}, "calibration of its intervals"),
-        ({"calibration": {"rows": 1}}, "calibration of its intervals"),
+        ({"calibration": None, "distribution": None}, "calibration of its intervals"),
+        ({"calibration": {"rows": 1}, "distribution": None}, "calibration of its intervals"),
+        ({"distribution": {"rows": 1}}, "calibration of its intervals"),
         ({"system_id": ""}, "states its system_id"),
         ({"model_type": None}, "states its model_type"),
         ({"libraries": {}}, "states the XGBoost"),
@@ -228,8 +237,8 @@ def test_a_record_that_lacks_what_serving_needs(
 @pytest.mark.parametrize("change", [{"knots": (1.0, 2.0)}, {"levels": (0.5,)}, {"levels": (0.1, 0.9)}])
 def test_a_calibration_that_does_not_fit_together(trained: Trained, tmp_path: Path, change: dict[str, Any]) -> None:
     """Guards against an interval that raises, or is infinite, with the first request."""
-    calibration = {**trained.record.calibration.model_dump(mode="json"), **change}
-    bundle = bundle_with(trained.fitted.booster, trained.record, calibration=calibration)
+    distribution = {**trained.record.spread.model_dump(mode="json"), **change}
+    bundle = bundle_with(trained.fitted.booster, trained.record, distribution=distribution)
     publish(DirectoryStore(tmp_path), bundle)
     with pytest.raises(BundleError, match="a calibration that"):
         load(str(tmp_path), model_id=bundle.model_id)
@@ -241,7 +250,7 @@ def test_an_infinite_interval_is_an_error(published: Published, row: Row) -> Non
     model = predictor.model
     assert isinstance(model, LoadedModel)
     endless = replace(model, calibration=model.calibration.model_copy(update={"scale": (1e308, 1e308)}))
-    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(BundleError, match="points_high is infinite"):
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(BundleError, match="is infinite"):
         endless.predict(read_rows(row()))
 
 
@@ -294,8 +303,8 @@ def test_lines_and_what_they_mean(published: Published, trained: Trained, row: R
 
     And that whoever has seen no line bets on none, however far away it is: its probability is not above break-even.
     """
-    calibration = trained.record.calibration.model_dump(mode="json") | {"line_trust": 1.0}
-    sure = bundle_with(trained.fitted.booster, trained.record, calibration=calibration)
+    distribution = trained.record.spread.model_dump(mode="json") | {"line_trust": 1.0}
+    sure = bundle_with(trained.fitted.booster, trained.record, distribution=distribution)
     lay_out(tmp_path / "sure", sure)
     point(DirectoryStore(tmp_path / "sure"), sure)
     doubtful = load(str(published.root), channel="champion")

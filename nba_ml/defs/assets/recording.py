@@ -16,6 +16,7 @@ from nba_ml.data.lines import LineCounts
 from nba_ml.data.tables import DESCRIPTIONS
 from nba_ml.defs.internals import DATA_VERSION_TAG, silence_preview_warnings
 from nba_ml.evaluation.market import COIN, MarketResult
+from nba_ml.registry.systems.published import SPREAD
 from nba_ml.sources.job_costs import Cost, JobCost
 from nba_ml.sources.month_rows import SUMMARY
 
@@ -30,7 +31,7 @@ OWNERS = ["team:ml-platform"]
 _DAGSTER_TYPES = {"date32[day]": "date", "list<item: double>": "array<double>", "list<item: string>": "array<string>"}
 
 
-MAY_BE_NAN = ("points_low", "points_high", "over_probability", "confidence_score", "current_points_line", "line_margin")
+MAY_BE_NAN = (*SPREAD, "current_points_line", "line_margin", "crps", "pit_low", "pit_high")
 """Columns of predictions that are NaN where there is no line or no interval; to Arrow they are not null."""
 
 

@@ -93,7 +93,7 @@ def _facts(report: TrainingReport, system: System, month: str) -> dict[str, Any]
         "validation_mae_high": judgement.validation_mae_interval.high,
         "validation_bias": judgement.validation.bias,
         "results_above_prediction": judgement.above_prediction,
-        "interval_coverage": judgement.coverage.overall.inside,
+        "interval_coverage": judgement.published_coverage.overall.inside,
         "train_mae": judgement.train.mae,
         **({"season_mae": season.metrics.mae, "gain_over_season": season.gain} if season else {}),
         "best_iteration": report.best_iteration,

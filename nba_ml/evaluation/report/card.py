@@ -23,6 +23,7 @@ from nba_ml.evaluation.report.tables import Cell, Row, Table, WithInterval
 from nba_ml.model import baselines
 from nba_ml.model.comparison import BaselineResult
 from nba_ml.model.diagnosis import EXPLAINED_ROWS, ModelDiagnosis
+from nba_ml.model.distribution import DistributionScores
 from nba_ml.model.record import ModelRecord
 from nba_ml.model.stored import METADATA, MODEL
 from nba_ml.model.tiers import TIER_NAMES
@@ -75,7 +76,7 @@ class Card:
 
     def _tiles(self) -> Iterator[Tile]:
         judged = self.record.metrics
-        interval, coverage = judged.validation_mae_interval, judged.coverage.overall
+        interval, coverage = judged.validation_mae_interval, judged.published_coverage.overall
         yield Tile(f"{judged.validation.mae:.3f}", "mean absolute error", f"{interval.low:.3f} to {interval.high:.3f}")
         season = judged.baselines.get("season_average")
         if season is not None:
@@ -221,7 +222,7 @@ def _results(record: ModelRecord) -> Section:
 
 
 def _by_tier(record: ModelRecord, diagnosis: ModelDiagnosis | None) -> Section:
-    judged, coverage = record.metrics, record.metrics.coverage.tiers
+    judged, coverage = record.metrics, record.metrics.published_coverage.tiers
     mae = diagnosis.tier_mae if diagnosis else {}
     averages = ("season_average", "last_10_average", "last_5_average")
     rows = [
@@ -247,7 +248,7 @@ def _by_tier(record: ModelRecord, diagnosis: ModelDiagnosis | None) -> Section:
 
 
 def _calibration(record: ModelRecord) -> Section:
-    calibration = record.calibration
+    calibration, measured = record.spread, record.metrics.distribution
     told = (
         f"{calibration.line_rows:,} of them had a betting line: {calibration.line_trust:.0%} of the difference between "
         "prediction and line is believed when the probability of going over it is computed."
@@ -258,8 +259,18 @@ def _calibration(record: ModelRecord) -> Section:
     return Section(
         "Calibration",
         paragraphs=[
-            f"Interval and probabilities are learnt from {calibration.rows:,} games of the second part. {told}"
+            f"Interval and probabilities are learnt from {calibration.rows:,} games of the second part. {told}",
+            *([] if measured is None else [_distribution(measured.overall)]),
         ],
+    )
+
+
+def _distribution(scores: DistributionScores) -> str:
+    return (
+        "The distribution has 19 quantiles, at 5% to 95%. On the held-out games its continuous ranked probability "
+        f"score is {scores.crps:.3f} points; its 90% interval holds {scores.coverage_90.inside:.1%} of the results. "
+        f"The variance of its probability integral transform is {scores.pit_variance:.4f}: 0.0833 is right, more means "
+        "too narrow, less too wide."
     )
 
 
@@ -310,7 +321,11 @@ def _front_matter(record: ModelRecord) -> str:
     metrics: list[dict[str, Any]] = [
         {"type": "mae", "name": "Mean absolute error, points", "value": judged.validation.mae},
         {"type": "rmse", "name": "Root mean squared error, points", "value": judged.validation.rmse},
-        {"type": "coverage", "name": "Results inside the 80% interval", "value": judged.coverage.overall.inside},
+        {
+            "type": "coverage",
+            "name": "Results inside the 80% interval",
+            "value": judged.published_coverage.overall.inside,
+        },
     ]
     if season is not None:
         metrics.append({"type": "gain", "name": "MAE of the season average minus the model's", "value": season.gain})

@@ -8,11 +8,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.model.calibration import Calibration
 from nba_ml.model.published import Floats, published_columns
 from nba_ml.model.recommendation import margin_over, publish_points, recommend
 
-SPREAD = ("points_low", "points_high", "over_probability", "confidence_score")
+SPREAD = (
+    "points_low",
+    "points_high",
+    "points_low_90",
+    "points_high_90",
+    *QUANTILE_COLUMNS,
+    "over_probability",
+    "push_probability",
+    "confidence_score",
+)
 """The columns that need an interval."""
 
 

@@ -99,7 +99,7 @@ class XGBoostSystem:
 
     @property
     def calibration(self) -> Calibration:
-        return self.record.calibration
+        return self.record.spread
 
     def predict(self, columns: Columns) -> Floats:
         """The booster's raw output (n,), in points."""

@@ -48,10 +48,16 @@ MEANINGS = {
     "model_points": "The model's own number; the same as predicted_points where there is no line.",
     "points_low": "80% of results lie between points_low and points_high.",
     "points_high": "The upper end of that interval.",
+    "points_low_90": "90% of results lie between points_low_90 and points_high_90.",
+    "points_high_90": "The upper end of that interval.",
+    "points_quantiles": "The points that 5%, 10% and so on to 95% of results lie below: 19 numbers, which never fall. "
+    "They give the probability for any other line: that of more than 20 points, or than 20.5, is 1 minus the level at "
+    "20.5, linear between the quantiles.",
     "over_probability": "Probability, 0 to 1, that the player scores more than the line: of 100 games with 0.53, about "
     "53 end above it. An exact hit of a whole-number line (a push) is neither over nor under. Calibrated on earlier "
     "results: how far they were from the prediction, and how often the line was nearer. The book's odds and margin are "
     "not in it. null without a line or an interval.",
+    "push_probability": "Probability, 0 to 1, of exactly as many points as the line; 0 for a line on a half point.",
     "confidence_score": "0 to 100: the probability, in percent, of the predicted side of the line; without a line, "
     "of a result within 5 points of the prediction.",
     "current_points_line": "The betting line of the row; null without one.",

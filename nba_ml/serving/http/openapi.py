@@ -80,7 +80,31 @@ EXAMPLE_RECORD = Prediction(
     model_points=28.31,
     points_low=18.02,
     points_high=37.79,
+    points_low_90=15.24,
+    points_high_90=40.93,
+    points_quantiles=[
+        15.24,
+        18.02,
+        19.97,
+        21.46,
+        22.71,
+        23.82,
+        24.85,
+        25.83,
+        26.77,
+        27.7,
+        28.63,
+        29.59,
+        30.57,
+        31.61,
+        32.75,
+        34.05,
+        35.63,
+        37.79,
+        40.93,
+    ],
     over_probability=0.5302,
+    push_probability=0.0,
     confidence_score=53.02,
     current_points_line=27.5,
     line_margin=0.2,
@@ -119,7 +143,7 @@ _PROBLEMS = {
 _PREDICTED = (
     "A record, or for a slate `predictions`, in the order of the rows. Each names the system that served it: during a "
     "rollout some are the challenger's. `model_type` is xgboost, catboost, lightgbm, rule or mock. A system without an "
-    "interval has null in points_low, points_high, over_probability and confidence_score, and recommends no bet; a "
+    "interval has null in all that comes from one, and recommends no bet; a "
     "rule has null points before a player's first game of the season. OVER and UNDER need predicted points 1.5 or more "
     "from the line and a probability of that side above 52.38%, the break-even at odds of -110; otherwise the "
     "recommendation is PASS."
