@@ -96,6 +96,14 @@ def _from_environment(context: click.Context, option: click.Parameter, value: st
 )
 @click.option("--tls-certificate", metavar="FILE", help="Serve HTTPS with this certificate (PEM, with its chain).")
 @click.option("--tls-key", metavar="FILE", help="The certificate's private key (PEM, not encrypted).")
+@click.option(
+    "--log-to",
+    metavar="URI",
+    help="Keep the predictions that are served under this directory or gs://bucket/prefix, as JSON lines.",
+)
+@click.option(
+    "--log-share", default=1.0, show_default=True, type=click.FloatRange(0, 1), help="Share of requests kept there."
+)
 @click.option("--terse", is_flag=True, help="Name the fields of a refused row, and none of its values.")
 @click.option("--tokens", envvar="NBA_ML_TOKENS", hidden=True, callback=_from_environment)
 @click.pass_context
@@ -114,6 +122,8 @@ def serve(
     trusted_proxies: str | None,
     tls_certificate: str | None,
     tls_key: str | None,
+    log_to: str | None,
+    log_share: float,
     terse: bool,
     tokens: str | None,
 ) -> None:
@@ -133,9 +143,11 @@ def serve(
         try:
             from nba_ml.serving.http.access import Access
             from nba_ml.serving.http.limits import Limits
+            from nba_ml.serving.http.prediction_log import PredictionLog
             from nba_ml.serving.http.service import create_app
             from nba_ml.serving.http.service import serve as serve_app
             from nba_ml.serving.http.tls import Tls
+            from nba_ml.storage.opening import open_objects
         except ModuleNotFoundError as error:
             if error.name is None or error.name.partition(".")[0] == "nba_ml":
                 raise
@@ -157,6 +169,7 @@ def serve(
             threads=threads,
             limits=Limits(body_bytes=max_body_bytes, rows=max_rows, client_connections=client_connections),
             access=access,
+            prediction_log=None if log_to is None else PredictionLog(open_objects(log_to), log_share),
         )
         serve_app(app, host, port, tls)
 

@@ -34,6 +34,9 @@ class ServiceMetrics:
         self._faults = Counter(
             "nba_ml_row_faults", "Faults for which rows were refused, by feature.", ["field"], registry=self.registry
         )
+        self._logged = Counter(
+            "nba_ml_logged_predictions", "Served predictions, by what the log did.", ["outcome"], registry=self.registry
+        )
         ProcessCollector(registry=self.registry)
         self.registry.register(_ModelState(predictor, watch))
 
@@ -45,6 +48,10 @@ class ServiceMetrics:
     def predicted(self, model_version: str, rows: int) -> None:
         """Count rows that were predicted."""
         self._predictions.labels(model_version).inc(rows)
+
+    def logged(self, outcome: str, rows: int) -> None:
+        """Count predictions that the log has 'written' or 'dropped'."""
+        self._logged.labels(outcome).inc(rows)
 
     def refused(self, faults: tuple[Fault, ...]) -> None:
         """Count faults by field. Unknown names are counted together: a client may send any."""

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -41,6 +41,7 @@ from nba_ml.serving.http.logs import LOGGER, log_as_json, say
 from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.openapi import document
 from nba_ml.serving.http.pages import page_routes
+from nba_ml.serving.http.prediction_log import PredictionLog
 from nba_ml.serving.http.problems import Problem
 from nba_ml.serving.http.requests import LargeBodies, read_body, wants_explanation
 from nba_ml.serving.http.state import ServiceState, json_response, model_fields
@@ -90,6 +91,7 @@ def create_app(
     threads: int | None = 1,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     access: Access = Access(),  # noqa: B008 - frozen
+    prediction_log: PredictionLog | None = None,
 ) -> Starlette:
     """The service over a published model, which is loaded and verified before this returns.
 
@@ -98,13 +100,21 @@ def create_app(
         refresh_seconds: how often a channel is read; the model that it names then serves without a gap.
         limits: what a request may be.
         access: who may ask.
+        prediction_log: what keeps the predictions that are served.
 
     Raises:
         NbaMlError: as in `Predictor.load` and `Predictor.watch`. There is no service without a verified model.
     """
     require_period(refresh_seconds)
     predictor = Predictor.load(source, channel=channel, model_id=model_id, threads=threads)
-    return app_of(predictor, channel=channel, refresh_seconds=refresh_seconds, limits=limits, access=access)
+    return app_of(
+        predictor,
+        channel=channel,
+        refresh_seconds=refresh_seconds,
+        limits=limits,
+        access=access,
+        prediction_log=prediction_log,
+    )
 
 
 def app_of(
@@ -114,19 +124,21 @@ def app_of(
     refresh_seconds: float,
     limits: Limits,
     access: Access = Access(),  # noqa: B008 - frozen
+    prediction_log: PredictionLog | None = None,
 ) -> Starlette:
     """The service over a predictor; it follows the channel while it runs, if there is one."""
-    state = ServiceState(predictor, access)
+    state = ServiceState(predictor, access, prediction_log)
     predicting = _Predicting(state, limits)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         say(logging.INFO, "serving", **model_fields(predictor.serving))
-        if channel is None:
+        with ExitStack() as stack:
+            if prediction_log is not None:
+                stack.enter_context(prediction_log.writing())
+            if channel is not None:
+                state.watch = stack.enter_context(predictor.watch(channel, refresh_seconds, tell=state.tell))
             yield
-        else:
-            with predictor.watch(channel, refresh_seconds, tell=state.tell) as state.watch:
-                yield
         say(logging.INFO, "stopped", **model_fields(predictor.serving))
 
     async def health(_: Request) -> Response:

@@ -29,6 +29,7 @@ from nba_ml.serving.http.answers import (
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.logs import say
 from nba_ml.serving.http.metrics import ServiceMetrics
+from nba_ml.serving.http.prediction_log import PredictionLog
 from nba_ml.serving.http.problems import Problem, without_paths
 from nba_ml.serving.http.requests import parse_rows, require_few
 from nba_ml.serving.predictor import Predictor, Serving
@@ -41,11 +42,19 @@ _TERSE = "Rows break the contract. No predictions were made: correct these field
 class ServiceState:
     """What the routes share."""
 
-    def __init__(self, predictor: Predictor, access: Access = Access()) -> None:  # noqa: B008 - frozen
+    def __init__(
+        self,
+        predictor: Predictor,
+        access: Access = Access(),  # noqa: B008 - frozen
+        prediction_log: PredictionLog | None = None,
+    ) -> None:
         self.predictor = predictor
         self._terse = access.terse
         self.watch: Watch | None = None
         self.metrics = ServiceMetrics(predictor, lambda: self.watch)
+        self._log = prediction_log
+        if prediction_log is not None:
+            prediction_log.count = self.metrics.logged
         self._started = time.monotonic()
 
     def tell(self, status: WatchStatus) -> None:
@@ -89,6 +98,8 @@ class ServiceState:
         served = Counter((record.model_version, record.model_sha256) for record in records)
         for (version, _), count in served.items():
             self.metrics.predicted(version, count)
+        if self._log is not None:
+            self._log.offer(records)
         scope["nba_ml"] = {"rows": len(records), "model_sha256": [sha256 for _, sha256 in served]}
         return records
 

@@ -495,7 +495,7 @@ def test_what_is_set_up_before_the_service_is_run(
     assert done[:4] == ["log", "hang up", app.state.limits, 0.0005]
     assert done[4][0] == "127.0.0.1"
     assert caplog.records[-1].message == "listening"
-    assert caplog.records[-1].fields == {"host": "127.0.0.1", "port": done[4][1]}  # type: ignore[attr-defined]
+    assert caplog.records[-1].fields == {"host": "127.0.0.1", "port": done[4][1], "tls": False}  # type: ignore[attr-defined]
 
 
 def test_a_line_of_the_log_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
