@@ -91,7 +91,7 @@ lint: $(READY) ## Lint, format, types, which package may import which, and wheth
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --package nba_ml --package nba_ml_tests
 
-bench: $(READY) emulator ## Time and memory, stage by stage; what the clouds cost, on emulators; then the service
+bench: $(READY) emulator ## Time and memory, stage by stage and against a bare script; clouds, on emulators; the service
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
 	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
 	@$(BIN)/python -m nba_ml_tests.benchmarks.serving
