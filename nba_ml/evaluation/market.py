@@ -91,8 +91,8 @@ class MarketResult(BaseModel):
     """The over probabilities of graded rows with a line.
 
     `lines` has all of them, against a coin. `prices` has those with a price on both sides, against the market too.
-    Pushes are in neither. `whole_lines` counts lines at a whole number that are in neither because the model's
-    probability of a push is not stored: prices are for over or under, with the stake returned on a push.
+    Pushes are in neither. `whole_lines` counts lines at a whole number that are in neither because the probability of a
+    push was not stored, as in older predictions: prices are for over or under, with the stake returned on a push.
     """
 
     model_config = _FROZEN
@@ -155,10 +155,8 @@ def measure_market(rows: pd.DataFrame) -> MarketResult | None:
 
 def _over_unless_push(rows: pd.DataFrame) -> pd.Series:
     """The model's probability of over, given that the result is not a push; NaN where that is unknown."""
-    push = pd.Series(np.where(rows["current_points_line"] % 1 == 0, np.nan, 0.0), rows.index)
-    if "push_probability" in rows:
-        push = rows["push_probability"].fillna(push)
-    over: pd.Series = rows["over_probability"] / (1 - push)
+    impossible = pd.Series(np.where(rows["current_points_line"] % 1 == 0, np.nan, 0.0), rows.index)
+    over: pd.Series = rows["over_probability"] / (1 - rows["push_probability"].fillna(impossible))
     return over
 
 

@@ -130,6 +130,11 @@ def test_every_row_is_graded_as_by_hand(trained: Trained) -> None:
             expected = "RIGHT" if (points > line) == (row["recommendation"] == "OVER") else "WRONG"
         assert row["outcome"] == expected
         seen.add((row["recommendation"], expected))
+    market = graded.report.market
+    assert market is not None
+    assert market.lines is not None
+    with_a_line = int(np.isfinite(graded.table["current_points_line"].to_numpy()).sum())
+    assert (market.whole_lines, market.lines.model.n + market.pushes) == (0, with_a_line)
     assert seen == {
         ("NO_LINE", "NO_LINE"), ("PASS", "PASS"),
         *((side, outcome) for side in ("OVER", "UNDER") for outcome in ("RIGHT", "WRONG", "PUSH")),

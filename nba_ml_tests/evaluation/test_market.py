@@ -61,6 +61,7 @@ def season(
             "current_points_line": 20.5,
             "points": np.where(random.random(n) < truth, 25.0, 15.0),
             "over_probability": model,
+            "push_probability": np.nan,
             "over_price": over,
             "under_price": under,
             "recommendation": np.select([model * over > 1.05, (1 - model) * under > 1.05], ["OVER", "UNDER"], "PASS"),
