@@ -56,7 +56,7 @@ def test_what_was_served_is_kept_and_joins_with_results(
     query = query.replace("/var/lib/nba_ml", str(kept.root)).replace(
         ".nba_ml/store/player_game_summary", str(tmp_path / "results")
     )
-    ((model, games, mae, *_),) = duckdb.sql(query).fetchall()
+    ((model, games, mae, *_),) = duckdb.connect().execute(query).fetchall()
     assert (model, games) == (first["model_version"], 1)
     assert mae == pytest.approx(abs(20 - first["predicted_points"]), abs=0.001)
 
