@@ -166,8 +166,9 @@ def test_the_chain_goes_on_without_a_new_model(home: Home) -> None:
     assert f"{len(MONTHS)} month(s) run" in says(home, 0, "backfill", "--only-missing")
     assert home.files("artifacts") == published
     again = home.versions()
-    # Predictions have the model's own number since.
+    # Predictions have the model's own number since, and records the distribution beside the calibration.
     assert {asset for (asset, month) in versions if versions[asset, month] != again[asset, month]} <= {
+        "model_metadata",
         "predictions",
         "prediction_grades",
     }
