@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +16,9 @@ from nba_ml.contract.season import season_months
 from nba_ml.data.split import SnapshotRef, SplitManifest
 from nba_ml.data.stored import SNAPSHOT, SPLIT
 from nba_ml.defs.assets import feature_store_snapshot
-from nba_ml.defs.assets.snapshot_history import Before, latest, stands_for
+from nba_ml.defs.assets.recording import INPUTS, in_halves
+from nba_ml.defs.assets.snapshot_history import STANDS_FOR, Before, latest, stands_for
+from nba_ml.defs.internals import DATA_VERSION_TAG
 from nba_ml.defs.io_manager import MonthStoreIOManager
 from nba_ml.defs.resources import Store
 from nba_ml.storage.directory import DirectoryStore
@@ -132,6 +134,15 @@ def test_months_trained_on_the_rows_before_are_named(
     event, warnings = materialised(platform, instance, tmp_path)
     assert event.metadata["months_out_of_date"].value == f"{MONTH}, 2022-10, 2022-11", "2022-11 lacks the month"
     assert any(f"the models of {MONTH} to 2022-11 (3) were trained on the earlier ones" in each for each in warnings)
+
+
+@pytest.mark.parametrize("form", [str, in_halves], ids=["in one piece", "in halves"])
+def test_a_digest_is_read_however_it_was_recorded(form: Callable[[str], str]) -> None:
+    """Guards against homes of before the halves, in which every month would be out of date."""
+    inputs, first = "0123456789abcdef" * 4, "fedcba9876543210" * 4
+    metadata = {INPUTS: form(inputs), STANDS_FOR: form(first)}
+    event = dg.AssetMaterialization("feature_store_snapshot", metadata=metadata, tags={DATA_VERSION_TAG: "rows"})
+    assert Before.of(event) == Before(digest="rows", inputs=inputs, stands_for=first)
 
 
 def test_a_snapshot_reported_in_the_ui_is_not_compared_with() -> None:

@@ -99,8 +99,18 @@ def recorded(
         return dg.Output(
             value,
             data_version=dg.DataVersion(value.digest),
-            metadata={**metadata, INPUTS: inputs_digest(code_version, inputs, outside or {})},
+            metadata={**metadata, INPUTS: in_halves(inputs_digest(code_version, inputs, outside or {}))},
         )
+
+
+def in_halves(digest: str) -> str:
+    """A digest as metadata. Dagit breaks lines at spaces only: a whole digest pushes other values out of the page."""
+    return f"{digest[:32]} {digest[32:]}".strip()
+
+
+def whole(value: dg.MetadataValue[Any]) -> str:
+    """The digest of metadata, in halves or, as older materialisations have it, in one piece."""
+    return str(value.value).replace(" ", "")
 
 
 def cost_metadata(jobs: Sequence[JobCost]) -> dict[str, Any]:
@@ -138,7 +148,7 @@ def market_facts(result: MarketResult | None) -> dict[str, Any]:
 def digests_of(event: dg.AssetMaterialization) -> tuple[str, str]:
     """The digests of a materialisation's value and of its inputs; '' for both of one that was reported in the UI."""
     inputs = event.metadata.get(INPUTS)
-    return (event.tags or {}).get(DATA_VERSION_TAG, ""), "" if inputs is None else str(inputs.value)
+    return (event.tags or {}).get(DATA_VERSION_TAG, ""), "" if inputs is None else whole(inputs)
 
 
 def digests(values: Mapping[str, HasDigest]) -> dict[str, str]:

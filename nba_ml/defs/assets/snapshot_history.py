@@ -8,7 +8,7 @@ import dagster as dg
 
 from nba_ml.data.feature_rows import KEY
 from nba_ml.data.snapshot import Snapshot
-from nba_ml.defs.assets.recording import digests_of
+from nba_ml.defs.assets.recording import digests_of, whole
 
 STANDS_FOR = "nba_ml/stands_for"
 """Metadata of a snapshot: the digest of the inputs from which these very rows were first taken.
@@ -28,7 +28,7 @@ class Before:
     @classmethod
     def of(cls, event: dg.AssetMaterialization) -> Before:
         digest, inputs = digests_of(event)
-        stands_for = str(event.metadata[STANDS_FOR].value) if STANDS_FOR in event.metadata else inputs
+        stands_for = whole(event.metadata[STANDS_FOR]) if STANDS_FOR in event.metadata else inputs
         return cls(digest, inputs, stands_for)
 
 

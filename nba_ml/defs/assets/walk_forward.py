@@ -10,7 +10,7 @@ import pyarrow as pa
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.season import season_of
 from nba_ml.contract.systems import XGBOOST_V1, System
-from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, markdown_table, market_facts, picture
+from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, in_halves, markdown_table, market_facts, picture
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.reasons import fails_with_its_reason
@@ -79,8 +79,8 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
                     **_facts(walk),
                     **_compared(by_system),
                     "summary": dg.MetadataValue.path(values.objects.uri(SUMMARY)),
-                    INPUTS: inputs_digest(
-                        CODE_VERSION, {GRADES.of(s).name: digests(by_system[s.id]) for s in systems}, {}
+                    INPUTS: in_halves(
+                        inputs_digest(CODE_VERSION, {GRADES.of(s).name: digests(by_system[s.id]) for s in systems}, {})
                     ),
                 },
             )
