@@ -120,7 +120,8 @@ def _compare(made: MonthPredictions, context: CheckContext, metric: str) -> _Com
 
 
 def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, PredictionSystem | _Booster, str]:
-    """Description, system and newest month of the champion, or of the scoring model if the champion has seen the month.
+    """Description, system and newest month of the champion, or of the scoring model if the champion has seen the month
+    or reads features of another system.
 
     Raises:
         BundleError, ChannelError, MissingExtraError: the champion cannot be loaded.
@@ -129,7 +130,8 @@ def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, Predicti
     channel = read_channel(objects)
     if channel is not None:
         champion = load_system(objects, channel.champion, threads=1)
-        if champion.newest_month < context.month:
+        readable = set(champion.features.names) <= set(context.system.features.names)
+        if readable and champion.newest_month < context.month:
             return f"the champion {champion.version}", champion, champion.newest_month
     if made.model is None:
         raise BundleError(
