@@ -19,6 +19,7 @@ import xgboost as xgb
 
 from nba_ml.contract.errors import BundleError, MissingExtraError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.shadow import shadow_predictions
 from nba_ml.model.calibration import calibrate
@@ -104,7 +105,13 @@ def crown(store: DirectoryStore, model: ChannelModel, challenger: ChannelModel |
 
 
 def as_columns(records: list[Prediction]) -> list[dict[str, Any]]:
-    return [{name: getattr(record, name) for name in PREDICTIONS.names} for record in records]
+    return [
+        {
+            **{name: getattr(record, name) for name in PREDICTIONS.names if name not in QUANTILE_COLUMNS},
+            **dict(zip(QUANTILE_COLUMNS, record.points_quantiles or [None] * 19, strict=True)),
+        }
+        for record in records
+    ]
 
 
 def with_none(table: pa.Table) -> list[dict[str, Any]]:

@@ -325,7 +325,7 @@ def test_lines_and_what_they_mean(published: Published, trained: Trained, row: R
     assert passed.over_probability is not None
     assert passed.over_probability < 0.5238
     text = json.dumps(low.to_json(), allow_nan=False)
-    assert set(json.loads(text)) == set(PREDICTIONS.names)
+    assert set(json.loads(text)) == {*PREDICTIONS.names, "points_quantiles"} - set(QUANTILE_COLUMNS)
 
 
 def test_no_rows_are_no_predictions(published: Published, unseen: pa.Table) -> None:
