@@ -255,7 +255,7 @@ def _print_grades(report: SlateGradeReport) -> None:
         say(f"{report.month}: {report.note}.")
         return
     say(f"Slates of {report.month}: mean absolute error in points, 95% intervals")
-    show_frame(grades_frame(report), below=("model", "hit rate"))
+    show_frame(grades_frame(report), below=("model", "hit rate", "Brier", "minus market"))
     if report.compared:
         say("Champion's error minus challenger's, on the rows of both")
         show_frame(compared_frame(report), below=("champion", "challenger"))

@@ -16,7 +16,7 @@ from nba_ml.contract.text import printable
 from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
-from nba_ml.registry.channel import Channel, Evidence, read_channel
+from nba_ml.registry.channel import Channel, Evidence, newest_state_ahead, read_pointer
 from nba_ml.registry.external import CONDITIONS, require_one_waiver
 from nba_ml.registry.production import beating, compare_production
 from nba_ml.registry.promotion_rules import (
@@ -168,7 +168,8 @@ def serving_system(present: Channel | None, otherwise: System = XGBOOST_V1) -> S
 
 
 def _latest_of_the_serving(context: ReleaseContext) -> str:
-    return latest_published(context, serving_system(read_channel(context.objects)))
+    pointer = read_pointer(context.objects)  # the move restores one that is missing or old
+    return latest_published(context, serving_system(newest_state_ahead(context.objects, pointer) or pointer))
 
 
 def latest_published(context: ReleaseContext, system: System = XGBOOST_V1) -> str:

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xgboost as xgb
-from scipy.optimize import minimize  # type: ignore[import-untyped] # its stubs are a package of their own
-from scipy.special import betainc, gammaln  # type: ignore[import-untyped]
+from scipy.optimize import minimize
+from scipy.special import betainc, gammaln
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.quantiles import PUBLISHED_LEVELS

@@ -138,7 +138,7 @@ def test_a_move_whose_answer_was_lost_says_what_to_run_and_that_runs_once(
     for identity in (first, second, third):
         terminal.says(0, "champion", "promote", identity)
     outage = Outage(terminal.objects, 1)
-    monkeypatch.setattr("nba_ml.storage.opening.open_objects", lambda _: outage.store)
+    monkeypatch.setattr("nba_ml.registry.signed_store.open_objects", lambda _: outage.store)
     said = terminal.says(2, "champion", "rollback", *WHY)
     assert "recorded in the history as serial 4, and the next command that moves the channel applies it" in said
     assert "it is not known whether the pointer holds it" in said
@@ -165,7 +165,7 @@ def test_a_promotion_whose_answer_was_lost_names_the_model_to_run_it_again_with(
     """Guards against a second run that promotes whatever is the latest by then."""
     third = terminal.ids[2]
     outage = Outage(terminal.objects, 1)
-    monkeypatch.setattr("nba_ml.storage.opening.open_objects", lambda _: outage.store)
+    monkeypatch.setattr("nba_ml.registry.signed_store.open_objects", lambda _: outage.store)
     again = command_in(terminal.says(2, "champion", "promote"))
     assert again == ["champion", "promote", third, "--from-serial", "0"]
     outage.over()

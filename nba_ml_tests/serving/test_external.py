@@ -108,7 +108,7 @@ def as_columns(records: list[Prediction]) -> list[dict[str, Any]]:
     return [
         {
             **{name: getattr(record, name) for name in PREDICTIONS.names if name not in QUANTILE_COLUMNS},
-            **dict(zip(QUANTILE_COLUMNS, record.points_quantiles or [None] * 19, strict=True)),
+            **dict(zip(QUANTILE_COLUMNS, record.points_quantiles or (None,) * 19, strict=True)),
         }
         for record in records
     ]

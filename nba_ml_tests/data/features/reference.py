@@ -237,7 +237,7 @@ def total(expected: Sequence[float], past: Past) -> float:
     return sum(round(each, 6) for each in expected) if past.team_games else NAN
 
 
-def weighted(values: Sequence[int] | Sequence[Fraction], half_life: int) -> float:
+def weighted(values: Sequence[int | Fraction], half_life: int) -> float:
     """Mean whose weights halve every so many games back from the newest; NaN without games."""
     weights = [0.5 ** (games_ago / half_life) for games_ago in range(len(values))]
     total = sum(weight * float(value) for weight, value in zip(weights, reversed(values), strict=True))
