@@ -89,9 +89,9 @@ def test_a_given_number_of_threads_stays() -> None:
 
 
 ENTRY_POINTS = {
-    "the command line": ["from nba_ml.cli.main import main", "import nba_ml.model.fitting"],
+    "the command line": ["from nba_ml.cli.main import main", "import nba_ml.model.fitting, xgboost"],
     "the code location": ["import nba_ml.definitions", "import xgboost"],
-    "the fresh process": ["import nba_ml.registry.reference"],
+    "the fresh process": ["import nba_ml.registry.reference, xgboost"],
     "the service": ["import nba_ml.serving.http.service"],
     "the predictor": ["from nba_ml.serving import Predictor"],
     "the tests": ["import nba_ml_tests", "import xgboost"],

@@ -133,11 +133,9 @@ def _calibration(bundle: ReadBundle) -> Calibration:
     """The distribution; of a bundle of before there was one, the calibration."""
     published = bundle.record.get("distribution")
     try:
-        found = (
-            Calibration.model_validate(bundle.record.get("calibration"))
-            if published is None
-            else PointsDistribution.model_validate(published)
-        )
+        found = Calibration.model_validate(bundle.record.get("calibration"))
+        if published is not None:
+            found = PointsDistribution.model_validate(published)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
         refuse(bundle.manifest_name, "a record with the calibration of its intervals", faults)

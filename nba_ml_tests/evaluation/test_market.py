@@ -12,7 +12,6 @@ import shin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from sklearn.metrics import brier_score_loss, log_loss
 
 from nba_ml.evaluation.market import (
     COIN,
@@ -36,6 +35,7 @@ from nba_ml.evaluation.market_claim import (
 )
 from nba_ml.evaluation.report.market import market_section
 from nba_ml.evaluation.scores import Floats
+from nba_ml_tests.evaluation.test_scores import brier_score_loss, log_loss
 
 PRICE = st.floats(1.005, 90)
 
@@ -142,9 +142,9 @@ def test_every_score_is_that_of_an_independent_library_on_the_rows_that_count() 
     happened, stated = counted["points"] > 20.5, counted["over_probability"]
     market = (1 / counted["over_price"]) / (1 / counted["over_price"] + 1 / counted["under_price"])
     ours, theirs = found.prices.model, found.prices.others[MULTIPLICATIVE]
-    assert ours.brier == pytest.approx(brier_score_loss(happened, stated), abs=1e-6)
-    assert theirs.scores.brier == pytest.approx(brier_score_loss(happened, market), abs=1e-6)
-    assert theirs.scores.log_loss == pytest.approx(log_loss(happened, market), abs=1e-6)
+    assert ours.brier == pytest.approx(brier_score_loss(happened.to_numpy(), stated.to_numpy()), abs=1e-6)
+    assert theirs.scores.brier == pytest.approx(brier_score_loss(happened.to_numpy(), market.to_numpy()), abs=1e-6)
+    assert theirs.scores.log_loss == pytest.approx(log_loss(happened.to_numpy(), market.to_numpy()), abs=1e-6)
     assert theirs.brier.value == pytest.approx(ours.brier - theirs.scores.brier, abs=2e-6)
     assert theirs.log_loss.value == pytest.approx(ours.log_loss - theirs.scores.log_loss, abs=2e-6)
     coin = found.prices.others[COIN]

@@ -12,6 +12,7 @@ import pytest
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import BundleError, ReleaseError, SettingsError, SlateError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import PLATFORM_PREDICTIONS
 from nba_ml.registry.manifest import BundleNames
@@ -65,7 +66,9 @@ def test_the_slate_says_what_the_service_says(scene: Scene) -> None:
     kept = {row["player_lookup"]: row for row in served.to_pylist()}
     assert len({record.model_version for record in records}) == 2
     for record in records:
-        for name, value in record.to_json().items():
+        said = record.to_json()
+        said |= dict(zip(QUANTILE_COLUMNS, said.pop("points_quantiles"), strict=True))
+        for name, value in said.items():
             stored = kept[record.player_lookup or ""][name]
             assert (None if stored != stored else str(stored)) == (None if value is None else str(value)), name
 

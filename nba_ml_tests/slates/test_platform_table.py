@@ -282,7 +282,7 @@ def test_what_a_table_loses_is_shown_at_once() -> None:
     assert "predictions in shadow are not written" in shown["role"]
     assert "left out" in shown["key_factors"]
     assert lines[-1].startswith("To add what is missing: ALTER TABLE `p.d.t` ADD COLUMN model_version STRING")
-    assert lines[-1].count("ADD COLUMN") == 8
+    assert lines[-1].count("ADD COLUMN") == 11
     assert any("known by its job's id" in line for line in TableFit("`p.d.t`", NO_KEY["six columns"]).report().lines())
     required = [*schema_of("third"), bigquery.SchemaField("sport", "STRING", mode="REQUIRED")]
     assert "a slate cannot be written" in list(TableFit("`p.d.t`", required).report().lines())[-2]
