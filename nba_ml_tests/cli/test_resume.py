@@ -176,7 +176,7 @@ def test_interrupted_inside_a_run(tmp_path: Path, four_months: Path) -> None:
     assert [file.stat().st_mtime_ns for file in made] == kept, "what was finished is not made again"
 
 
-@pytest.mark.parametrize("module", ["nba_ml.runner.backfill", "dagster", "xgboost"])
+@pytest.mark.parametrize("module", ["nba_ml.runner.backfill", "dagster", "pandas"])
 def test_interrupted_before_the_first_run(tmp_path: Path, four_months: Path, module: str) -> None:
     """Guards against a traceback out of an import, where Ctrl-C comes at once."""
     home = Home(tmp_path / "home", four_months)

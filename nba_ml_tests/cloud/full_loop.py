@@ -41,6 +41,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.contract.season import season_months
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.tables import PREDICTIONS
@@ -203,7 +204,10 @@ def predict_a_slate(there: Clouds, terminal: Terminal, service: Service, share: 
     day = SLATES[share]
     there.features(day, day)
     rows = there.rows(day)
-    over_http = service.predict(rows)
+    over_http = [
+        record | dict(zip(QUANTILE_COLUMNS, record.pop("points_quantiles") or [None] * 19, strict=True))
+        for record in service.predict(rows)
+    ]
     file = terminal.folder / f"{day}.parquet"
     terminal.run(
         *("slate", "predict", "--date", day, "--to-bigquery", "--out", file.name),
