@@ -143,7 +143,8 @@ def test_numbers_of_a_calibration_that_cannot_be(trained: Trained, tmp_path_fact
     """Guards the interval: numbers of any size, and lists of any length, load only if what they give is finite."""
     record: ModelRecord = trained.record
     root = tmp_path_factory.mktemp("calibrations")
-    whole = record.calibration.model_dump(mode="json")
+    assert record.distribution is not None
+    whole = record.distribution.model_dump(mode="json")
     count = 0
 
     @settings(max_examples=examples(60))
@@ -153,7 +154,7 @@ def test_numbers_of_a_calibration_that_cannot_be(trained: Trained, tmp_path_fact
         count += 1
         folder = root / str(count)
         changed = json.loads(json.dumps({**whole, field: values}))
-        lay_out(folder, bundle_with(trained.fitted.booster, record, calibration=changed))
+        lay_out(folder, bundle_with(trained.fitted.booster, record, distribution=changed))
         try:
             load_model(lambda name: (folder / name).read_bytes(), BundleNames.of(record.model_id).manifest)
         except BundleError:

@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 
 from nba_ml.contract.errors import BundleError, PublicationError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.evaluation.predictions import make_predictions
 from nba_ml.registry.channel import CHAMPION, Share
@@ -103,7 +104,10 @@ def test_ten_thousand_real_rows_through_the_service(published: Published) -> Non
             rows = snapshot.table.select([*V2_33FEATURES.names, *KEYS]).to_pylist()
             for start in range(0, len(rows), 500):
                 slate = [as_json(each) for each in rows[start : start + 500]]
-                found = client.predict({"rows": slate}).json["predictions"]
+                found = [
+                    each | dict(zip(QUANTILE_COLUMNS, each.pop("points_quantiles"), strict=True))
+                    for each in client.predict({"rows": slate}).json["predictions"]
+                ]
                 assert found == [
                     {**each, "game_date": str(each["game_date"])} for each in expected[start : start + 500]
                 ]
