@@ -32,7 +32,7 @@ def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
         # With the digest of the publication: another bundle, complete in itself, may lie under the same names.
         read = reads_from(context.artifacts())
         verified = verify_bundle(read, manifest, manifest_sha256=artifact.sha256["manifest"])
-        read_manifest(read, manifest).require_documents(read)
+        read_manifest(read, manifest).read_documents(read)
     except BundleError as error:
         # A bundle that the reader rejects is a finding. Any other exception is an error of the check.
         return Finding(passed=False, metric=metric, value="rejected by the reader", n=0, next_step=str(error))

@@ -61,8 +61,8 @@ def list_models(as_json: bool) -> int:
 @AS_JSON
 @command
 def show(model_id: str, as_json: bool) -> int:
-    """Show a model's record: data, dates, parameters, errors and checks."""
-    facts = _facts(published_objects(), model_id)
+    """Show a model's record: data, dates, parameters, errors, checks, and the code that trained it."""
+    facts = _facts_and_provenance(published_objects(), model_id)
     if as_json:
         show_json(facts)
         return 0
@@ -77,11 +77,11 @@ def show(model_id: str, as_json: bool) -> int:
 @AS_JSON
 @command
 def diff(first: str, second: str, as_json: bool) -> int:
-    """Show what differs between two models: data, dates, parameters, errors, checks."""
+    """Show what differs between two models: data, dates, parameters, errors, checks, code."""
     from rich.table import Table
 
     objects = published_objects()
-    one, two = (dict(_flat(_facts(objects, each))) for each in (first, second))
+    one, two = (dict(_flat(_facts_and_provenance(objects, each))) for each in (first, second))
     differing = {
         name: (one.get(name, ""), two.get(name, "")) for name in {**one, **two} if one.get(name) != two.get(name)
     }
@@ -152,6 +152,25 @@ def _facts(objects: ObjectStore, model_id: str) -> dict[str, Any]:
                 "limits_changed": verdict.thresholds,
             }
     return {name: value for name, value in stated.items() if name not in _LEFT_OUT}
+
+
+def _facts_and_provenance(objects: ObjectStore, model_id: str) -> dict[str, Any]:
+    """With the code and the data of a published model: bundles of before there was a provenance state none.
+
+    Raises:
+        BundleError: there is no such model, or it or a document of it is damaged.
+    """
+    from nba_ml.registry.learners.known import learner_of_model
+    from nba_ml.registry.manifest import BundleNames
+    from nba_ml.registry.provenance import provenance_in
+    from nba_ml.registry.reader import read_manifest, reads_from
+
+    facts = _facts(objects, model_id)
+    if learner_of_model(model_id) is not None:
+        return facts
+    read = reads_from(objects)
+    documents = read_manifest(read, BundleNames.of(model_id).manifest).read_documents(read)
+    return {**facts, "provenance": provenance_in(documents) or {}}
 
 
 def _flat(facts: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, str]]:

@@ -27,6 +27,7 @@ def verify(uri: str, as_json: bool) -> int:
     URI is its manifest, as `nba-ml run` or `nba-ml rollout register` prints it.
     """
     from nba_ml.registry.learners.known import learner_of_model
+    from nba_ml.registry.provenance import describe_code, provenance_in
     from nba_ml.registry.reader import read_manifest, reads_from, verify_bundle
     from nba_ml.registry.signed_store import open_published
     from nba_ml.registry.systems.registered import load_registered, read_registered
@@ -37,11 +38,12 @@ def verify(uri: str, as_json: bool) -> int:
     read = reads_from(open_published(folder, signing))
     if learner_of_model(manifest) is None:
         bundle = verify_bundle(read, manifest)
-        read_manifest(read, manifest).require_documents(read)
+        provenance = provenance_in(read_manifest(read, manifest).read_documents(read))
         name, rows, exact = bundle.model_id, bundle.reference_rows, "bit for bit"
     else:
         registered = read_registered(read, manifest)
         system = load_registered(registered, apart=True)
+        provenance = None
         name, rows, exact = system.version, len(registered.manifest.reference_rows), "to a billionth of a point"
     if as_json:
         show_json(
@@ -51,6 +53,7 @@ def verify(uri: str, as_json: bool) -> int:
                 "signed": signing is not None,
                 "reference_rows": rows,
                 "reproduced": exact,
+                "provenance": provenance,
             }
         )
         return 0
@@ -60,6 +63,8 @@ def verify(uri: str, as_json: bool) -> int:
         highlight=False,
         soft_wrap=True,
     )
+    if provenance is not None:
+        out.print(describe_code(provenance), highlight=False, soft_wrap=True)
     if signing is None:
         say(SIGNATURES_OFF)
     return 0
@@ -84,7 +89,7 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
         newest = f" The newest in it is {inside[-1]}." if inside else " It contains none."
         raise BundleError(f"{path} is a folder. Give the manifest of one model (...{MANIFEST}).{newest}")
     if path.is_file() and not path.name.endswith(MANIFEST):
-        stem = re.sub(r"_metadata$|_model_card_[0-9a-f]{12}$", "", path.name.removesuffix(path.suffix))
+        stem = re.sub(r"_metadata$|_(?:model_card|provenance)_[0-9a-f]{12}$", "", path.name.removesuffix(path.suffix))
         beside = path.with_name(stem + MANIFEST)
         named = f"Its bundle's manifest is {beside}." if beside.is_file() else "No manifest of its name lies beside it."
         raise BundleError(f"{path} is not a manifest (...{MANIFEST}). {named}")

@@ -68,8 +68,8 @@ class ManifestObject(BaseModel):
 class Manifest(BaseModel):
     """The object that makes a bundle exist. Its content does not depend on a clock, a host or a run.
 
-    Names are relative to the manifest's folder, so a bundle that is copied elsewhere stays valid. `documents` are for
-    people (the model card): no reader needs them to load the model. Fields of later versions are ignored.
+    Names are relative to the manifest's folder, so a bundle that is copied elsewhere stays valid. No reader needs
+    `documents` (the model card, the provenance) to load the model. Fields of later versions are ignored.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

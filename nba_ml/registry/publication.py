@@ -34,7 +34,7 @@ _Requirement = Callable[[ObjectStore, str, bytes, bytes], None]
 class Bundle:
     """A model to publish: `booster` is XGBoost's JSON or UBJ, `record` the JSON that describes it.
 
-    `documents` is name -> text for people, such as `model_card.md`.
+    `documents` is name -> bytes that no reader needs to predict: `model_card.md`, `provenance.json`.
     """
 
     model_id: str

@@ -91,8 +91,8 @@ class ReadManifest:
         """
         return [_verified(_read(read, self.folder + each.name), self.folder, each) for each in self.objects]
 
-    def require_documents(self, read: Reader) -> int:
-        """Check sizes and digests of what the manifest names for people (the model card); returns their number.
+    def read_documents(self, read: Reader) -> dict[str, bytes]:
+        """By name, what the manifest names beside the model: the model card and the provenance, verified.
 
         Loading a model does not need them, and manifests of earlier versions name none.
 
@@ -100,9 +100,7 @@ class ReadManifest:
             BundleError: a document is missing or damaged.
         """
         documents = _stated_objects(self.content, self.name, "documents") if "documents" in self.content else ()
-        for each in documents:
-            _verified(_read(read, self.folder + each.name), self.folder, each)
-        return len(documents)
+        return {each.name: _verified(_read(read, self.folder + each.name), self.folder, each) for each in documents}
 
 
 @dataclass(frozen=True, slots=True)

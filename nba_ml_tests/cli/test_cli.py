@@ -293,6 +293,7 @@ def test_verify_accepts_what_was_published(built: Home) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.fullmatch(
         r"xgboost_v1_33features_202201_[0-9a-f]{12}: verified\. .* 20 reference predictions .*\n"
+        r"Published by nba_ml .* at (commit [0-9a-f]{40}|an unknown commit).*, from 3 months\.\n"
         r"Signatures are not checked: NBA_ML_TRUSTED_KEYS is not set\.\n",
         ended.stdout,
     )

@@ -315,6 +315,7 @@ METADATA_KEYS = {
         "manifest_uri",
         "model_card_md",
         "model_card_html",
+        "provenance",
         "booster_sha256",
         "metadata_sha256",
         "manifest_sha256",

@@ -27,6 +27,7 @@ from nba_ml.evaluation.report.card import Card
 from nba_ml.model.stored import MODEL
 from nba_ml.model.values import DescribedModel
 from nba_ml.registry.artifact import Artifact
+from nba_ml.registry.provenance import DOCUMENT, Provenance, code_provenance, is_provenance
 from nba_ml.registry.publication import Bundle, Published, publish
 from nba_ml.registry.verdict import Override, Verdict
 
@@ -98,7 +99,12 @@ def build(months: dg.PartitionsDefinition, system: System, limits: Thresholds) -
             else:
                 trained = store.months().load(MODEL.of(system), context.partition_key)
                 card = Card(record, trained.report.diagnosis if trained else None, verdict)
-                documents = {"model_card.md": card.markdown().encode(), "model_card.html": card.html().encode()}
+                provenance = Provenance(code=code_provenance(), data=record.split.snapshots)
+                documents = {
+                    "model_card.md": card.markdown().encode(),
+                    "model_card.html": card.html().encode(),
+                    DOCUMENT: provenance.to_bytes(),
+                }
                 bundle = Bundle(record.model_id, booster, record.to_bytes(), verdict, documents)
                 done = publish(artifact_root.objects(), bundle)
                 artifact, facts = _published(done, verdict)
@@ -137,5 +143,10 @@ def _published(done: Published, verdict: Verdict) -> tuple[Artifact, dict[str, A
         "overridden": ", ".join(override.check for override in verdict.overrides) or "none",
         **{f"{name}_uri": dg.MetadataValue.path(part.uri) for name, part in parts.items()},
         **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
-        **{f"model_card_{uri.rpartition('.')[2]}": dg.MetadataValue.path(uri) for uri in done.documents},
+        **{_document_key(uri): dg.MetadataValue.path(uri) for uri in done.documents},
     }
+
+
+def _document_key(uri: str) -> str:
+    """`provenance`, or `model_card_md` and `model_card_html`."""
+    return "provenance" if is_provenance(uri) else f"model_card_{uri.rpartition('.')[2]}"
