@@ -15,7 +15,7 @@ from nba_ml.contract.proxies import SETTING as TRUSTED_PROXIES
 from nba_ml.contract.proxies import Proxies, parse_proxies
 from nba_ml.contract.season import parse_month
 from nba_ml.contract.signing import Signing
-from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, XGBOOST_V2, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
 from nba_ml.storage.objects import URI_SCHEME
@@ -147,7 +147,9 @@ class Settings:
 
 
 def _systems(environ: Mapping[str, str], source: str) -> tuple[System, ...]:
-    text = environ.get("NBA_ML_SYSTEMS") or XGBOOST_V1.id
+    text = environ.get("NBA_ML_SYSTEMS")
+    if not text:  # the feature store in BigQuery has the features of the first system only
+        return (XGBOOST_V1,) if source == "bigquery" else (XGBOOST_V1, XGBOOST_V2)
     ids = [each.strip() for each in text.split(",") if each.strip()]
     if ids[:1] != [XGBOOST_V1.id] or len(set(ids)) < len(ids) or not set(ids) <= SYSTEMS.keys():
         raise SettingsError(

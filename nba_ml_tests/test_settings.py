@@ -9,9 +9,12 @@ import pytest
 
 import nba_ml
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.systems import XGBOOST_V1, XGBOOST_V2
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
 from nba_ml.settings import SAMPLE_DATA, BigQuerySettings, Settings
+
+BIGQUERY = {"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "platform"}
 
 
 def test_nothing_set_puts_everything_local_under_one_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -25,7 +28,19 @@ def test_nothing_set_puts_everything_local_under_one_home(monkeypatch: pytest.Mo
         data=SAMPLE_DATA,
         dagster_home=home / "dagster",
         threads=available_cores(),
+        systems=(XGBOOST_V1, XGBOOST_V2),
     )
+
+
+def test_the_systems_are_those_whose_features_there_are() -> None:
+    """Guards the default: features from BigQuery are the first system's only."""
+    assert Settings.from_environment(BIGQUERY).systems == (XGBOOST_V1,)
+    assert Settings.from_environment({"NBA_ML_SYSTEMS": " xgboost_v1 "}).systems == (XGBOOST_V1,)
+    for environ in ({"NBA_ML_SYSTEMS": "xgboost_v2"}, {"NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v1"}):
+        with pytest.raises(SettingsError, match=f"NBA_ML_SYSTEMS is '{environ['NBA_ML_SYSTEMS']}'. Give xgboost_v1,"):
+            Settings.from_environment(environ)
+    with pytest.raises(SettingsError, match="has the features of xgboost_v1 alone"):
+        Settings.from_environment({**BIGQUERY, "NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v2"})
 
 
 def test_every_setting_is_read(tmp_path: Path) -> None:
@@ -39,6 +54,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NBA_ML_THREADS": "3",
         "NBA_ML_SOURCE": "embedded",
         "NBA_ML_RETRAIN": "all",
+        "NBA_ML_SYSTEMS": "xgboost_v1",
         "NBA_ML_UI_HOSTS": "UI.example.com, localhost:8080,[fd00::1]:3000",
         "NBA_ML_NBA_API": "http://127.0.0.1:8080/stats/",
         "NBA_ML_THRESHOLDS": str(tmp_path / "limits.toml"),

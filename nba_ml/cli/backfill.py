@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from nba_ml.cli.backfill_output import run_months, show_artifact, show_model
-from nba_ml.cli.session import SYSTEM, chosen_systems, open_backfill, require_form
+from nba_ml.cli.session import chosen_systems, open_backfill, require_form, system_of
 from nba_ml.cli.wrapper import FAILED, command, out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
+    from nba_ml.contract.systems import System
     from nba_ml.registry.verdict import Override
     from nba_ml.runner.backfill import Backfill
 
@@ -21,19 +20,21 @@ if TYPE_CHECKING:
 @click.option("--month", metavar="YYYY-MM", help="The month to train and publish. Default: the source's last month.")
 @click.option("--override", metavar="ASSET.CHECK", help="Publish although this one check failed. Needs --reason.")
 @click.option("--reason", help="Why the model may still be published. It is written into the manifest.")
-@SYSTEM
+@click.option("--system", metavar="ID", help="Whose model. Default: the system of the champion, or the first one.")
 @command
 def run(month: str | None, override: str | None, reason: str | None, system: str | None) -> int:
     """Make everything missing up to a month, then its model, and publish it.
 
-    Months whose features are up to date are skipped, so running it again is quick. A model that fails a blocking check
-    is not published, and the exit code is 1. There is no option that overrides every failure.
+    Months whose features are up to date are skipped, so running it again is quick. It makes one system's model: the
+    others are made with --system, or by `nba-ml backfill`. A model that fails a blocking check is not published, and
+    the exit code is 1. There is no option that overrides every failure.
     """
     require_form(month)
     if (override is None) is not (reason is None):
         raise click.UsageError("--override and --reason belong together: name the check and give the reason.")
     overrides = _overrides(override, reason)
-    with open_backfill() as backfill:
+    with open_backfill() as opened:
+        backfill = opened.of(_system(opened, system, override))
         backfill.overrides = overrides
         from nba_ml.contract.assets import CHAIN, FEATURE_ASSETS
         from nba_ml.defs.partitions import require_month
@@ -41,20 +42,31 @@ def run(month: str | None, override: str | None, reason: str | None, system: str
         months = list(backfill.planner.months)
         last = require_month(month or backfill.planner.last_month, months)
         earlier = [m for m in months if m < last]
-        jobs = [(earlier, FEATURE_ASSETS), ([last], CHAIN)]
-        return max(_run_system(each, jobs, last) for each in chosen_systems(backfill, system))
-
-
-def _run_system(runner: Backfill, jobs: Iterable[tuple[Sequence[str], Sequence[str]]], last: str) -> int:
-    """One system's months, its model and what was published of it."""
-    summary = run_months(runner, jobs, only_missing=True)
-    if summary.failed:
-        return FAILED
-    show_model(runner, last)
-    if last in summary.refused:
-        return FAILED
-    show_artifact(runner, last)
+        summary = run_months(backfill, [(earlier, FEATURE_ASSETS), ([last], CHAIN)], only_missing=True)
+        if summary.failed:
+            return FAILED
+        show_model(backfill, last)
+        if last in summary.refused:
+            return FAILED
+        show_artifact(backfill, last)
     return 0
+
+
+def _system(backfill: Backfill, system: str | None, override: str | None) -> System:
+    """The named system; else that of the overridden check; else the one whose model serves."""
+    from nba_ml.contract.systems import system_of_asset
+    from nba_ml.registry.channel import read_channel
+    from nba_ml.registry.promotion import serving_system
+
+    checked = system_of_asset(override).id if override else None
+    if system and checked and system != checked:
+        raise click.UsageError(
+            f"{override} is a check of {checked}, not of {system}. Name a check of --system {system}."
+        )
+    if named := system or checked:
+        return system_of(backfill, named)
+    serving = serving_system(read_channel(backfill.planner.artifacts), backfill.systems[0])
+    return serving if serving in backfill.systems else backfill.systems[0]
 
 
 def _overrides(check: str | None, reason: str | None) -> tuple[Override, ...]:
@@ -75,7 +87,7 @@ def _overrides(check: str | None, reason: str | None) -> tuple[Override, ...]:
 @click.option("--to", "last", metavar="YYYY-MM", help="Last month, inclusive. Default: the source's last.")
 @click.option("--only-missing", is_flag=True, help="Skip assets that are up to date: same inputs, same code, checked.")
 @click.option("--assets", metavar="A,B,...", help="Only these assets. Default: the whole chain.")
-@SYSTEM
+@click.option("--system", metavar="ID", help="Only this system of NBA_ML_SYSTEMS. Default: every one.")
 @command
 def backfill(first: str | None, last: str | None, only_missing: bool, assets: str | None, system: str | None) -> int:
     """Run the chain month by month, in one warm process.

@@ -12,6 +12,7 @@ from nba_ml.cli.wrapper import err, out
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
+    from nba_ml.contract.systems import System
     from nba_ml.runner.backfill import Backfill
 
 
@@ -24,18 +25,25 @@ def require_form(*months: str | None) -> None:
             parse_month(month)
 
 
-SYSTEM = click.option("--system", metavar="ID", help="Only this system of NBA_ML_SYSTEMS. Default: every one.")
-
-
 def chosen_systems(backfill: Backfill, system: str | None) -> Iterator[Backfill]:
     """The backfill for the named system, or for each one of the graph in turn, with its name above what it prints."""
-    known = {each.id: each for each in backfill.systems}
-    if system is not None and system not in known:
-        raise click.UsageError(f"--system {system} is not in NBA_ML_SYSTEMS, which names {', '.join(known)}.")
-    for each in [known[system]] if system else known.values():
-        if len(known) > 1:
+    chosen = [system_of(backfill, system)] if system else backfill.systems
+    for each in chosen:
+        if len(chosen) > 1:
             out.print(f"[bold]{each.id}[/bold]")
         yield backfill.of(each)
+
+
+def system_of(backfill: Backfill, system: str) -> System:
+    """The system of the graph with this id.
+
+    Raises:
+        click.UsageError: there is none.
+    """
+    known = {each.id: each for each in backfill.systems}
+    if system not in known:
+        raise click.UsageError(f"--system {system} is not one of NBA_ML_SYSTEMS, which are {', '.join(known)}.")
+    return known[system]
 
 
 def open_backfill() -> AbstractContextManager[Backfill]:

@@ -97,10 +97,13 @@ def _of(systems: Iterable[System], *names: str) -> dg.AssetSelection:
     )
 
 
-def retrained_assets(*, observable: bool, systems: Sequence[System] = (XGBOOST_V1,)) -> tuple[str, ...]:
-    """What retraining makes of a month, whether or not there is a model of the month before to grade."""
+def retrained_assets(*, observable: bool, systems: Sequence[System], graded: Sequence[System]) -> tuple[str, ...]:
+    """What retraining makes of a month for these systems, those `graded` with their predictions and grades."""
     chain = CHAIN[2:] if observable else CHAIN
-    return (*dict.fromkeys(system.asset(name) for system in systems for name in chain), "champion")
+    made = (
+        system.asset(name) for system in systems for name in (*chain, *(EVALUATION_ASSETS if system in graded else ()))
+    )
+    return (*dict.fromkeys(made), "champion")
 
 
 def build_slate_job() -> UnresolvedAssetJobDefinition:

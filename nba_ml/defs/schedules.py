@@ -11,7 +11,7 @@ from nba_ml.contract.season import month_of
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import UnresolvedAssetJobDefinition
-from nba_ml.defs.jobs import retrained_assets
+from nba_ml.defs.jobs import SNAPSHOT, retrained_assets
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import Store
 from nba_ml.slates.health_rules import SLATE_HOUR
@@ -44,23 +44,36 @@ def build_schedules(
     retraining = by_name["monthly_retraining"]
     off = dg.DefaultScheduleStatus.STOPPED
 
-    def retrain(context: dg.ScheduleEvaluationContext, month: str, run_key: str) -> dg.RunRequest:
-        """The whole job or, as a backfill does, all but the grades where the month before has no model to grade.
+    def has(context: dg.ScheduleEvaluationContext, system: System, asset: str, months: Sequence[str]) -> bool:
+        return set(months) <= latest_materialisations(context.instance, system.asset(asset)).keys()
 
-        So it is after a first `nba-ml run`, which trains one model; the month after has one to grade.
+    def retrain(context: dg.ScheduleEvaluationContext, month: str, run_key: str) -> dg.RunRequest:
+        """The whole job without what cannot be made yet: grades where the month before has no model to predict with,
+        as in a backfill, and the systems after the first that lack the snapshot of an earlier month.
+
+        So it is after a first `nba-ml run`, which trains one model of one system.
         """
-        before = [each for each in month_keys(months) if each < month][-1:]
-        trained = (latest_materialisations(context.instance, system.asset("xgboost_model")) for system in systems)
-        if all(set(before) <= models.keys() for models in trained):
+        before = [each for each in month_keys(months) if each < month]
+        ready = [system for system in systems if system == systems[0] or has(context, system, SNAPSHOT, before)]
+        graded = [system for system in ready if has(context, system, "xgboost_model", before[-1:])]
+        left_out = [
+            f"{system.id}: not every month before has its {SNAPSHOT}" for system in systems if system not in ready
+        ]
+        left_out += [
+            f"{', '.join(map(system.asset, EVALUATION_ASSETS))}: {before[-1]} has no model to predict with"
+            for system in ready
+            if system not in graded
+        ]
+        if not left_out:
             return dg.RunRequest(run_key, partition_key=month)
         return dg.RunRequest(
             run_key,
             partition_key=month,
             asset_selection=[
                 dg.AssetKey.from_user_string(asset)
-                for asset in retrained_assets(observable=observable, systems=systems)
+                for asset in retrained_assets(observable=observable, systems=ready, graded=graded)
             ],
-            tags={"nba_ml/left_out": f"{', '.join(EVALUATION_ASSETS)}: {before[0]} has no model to predict with"},
+            tags={"nba_ml/left_out": "; ".join(left_out)},
         )
 
     @dg.schedule(

@@ -15,6 +15,7 @@ import dagster as dg
 from nba_ml.checks.check import Check
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.errors import ChecksFailedError, MissingMonthsError
+from nba_ml.contract.systems import SHARED_ASSETS, system_of_asset
 from nba_ml.runner.backfill import Backfill, step_failures
 
 
@@ -120,7 +121,7 @@ _MARKS = {
 
 
 def check_month(backfill: Backfill, month: str) -> CheckReport:
-    """Run every check of the materialised assets of the month, of every system.
+    """Run every check of the materialised assets of the month, of every system that has any of its own.
 
     One Dagster run, which materialises nothing.
 
@@ -128,8 +129,12 @@ def check_month(backfill: Backfill, month: str) -> CheckReport:
         MissingMonthsError: the month has no model, so its checks would be skipped.
     """
     planner = backfill.planner
-    checks = all_checks(planner.limits, backfill.systems)
-    present = {check.asset for check in checks} & planner.stored_assets(month)
+    stored = planner.stored_assets(month)
+    begun = [
+        system for system in backfill.systems if any(system_of_asset(a) == system for a in stored - {*SHARED_ASSETS})
+    ]
+    checks = all_checks(planner.limits, begun)
+    present = {check.asset for check in checks} & stored
     if present.isdisjoint(system.asset("xgboost_model") for system in backfill.systems):
         found = f"only {', '.join(sorted(present))}" if present else "nothing that has checks"
         raise MissingMonthsError(

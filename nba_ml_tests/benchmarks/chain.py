@@ -341,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         passed_on = {name: os.environ[name] for name in ("NBA_ML_DATA", "NBA_ML_THREADS") if name in os.environ}
         for name in [name for name in os.environ if name.startswith(("NBA_ML_", "DAGSTER_"))]:
             del os.environ[name]  # the stages' processes inherit the rest, and with it no home but this one
-        os.environ.update(passed_on, NBA_ML_HOME=home)
+        os.environ.update(passed_on, NBA_ML_HOME=home, NBA_ML_SYSTEMS="xgboost_v1")
         months = source_months(Settings.from_environment().data)[: chosen.months or (6 if chosen.quick else None)]
         versions = f"Python {sys.version.split()[0]}, Dagster {dg.__version__}, XGBoost {xgb.__version__}"
         print(f"{versions}, {os.cpu_count()} cores.")

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 from nba_ml.cli.main import main
 from nba_ml.contract.assets import MONTHLY_ASSETS
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.limits import LENIENT, written
@@ -44,7 +45,9 @@ class Home:
     def environment(self) -> dict[str, str]:
         """The tests' own environment without any setting of nba_ml or Dagster, and with this home's."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("NBA_ML_", "DAGSTER_"))}
-        ours = {"NBA_ML_HOME": self.root, "NBA_ML_DATA": self.data, "NBA_ML_THREADS": self.threads}
+        # One chain is enough for most tests, and half the time; `test_systems` has both.
+        ours: dict[str, object] = {"NBA_ML_HOME": self.root, "NBA_ML_DATA": self.data, "NBA_ML_THREADS": self.threads}
+        ours["NBA_ML_SYSTEMS"] = XGBOOST_V1.id
         if self.limits is not None:
             ours["NBA_ML_THRESHOLDS"] = written(self.limits)
         return {**inherited, **{k: str(v) for k, v in ours.items()}, **self.settings}

@@ -43,6 +43,8 @@ def said(home: Home, code: int, *arguments: str) -> str:
 def test_a_second_system_from_its_features_to_the_service(home: Home) -> None:
     """Guards the second chain, the first one's ids beside it, and every place where the two meet."""
     before = home.versions()
+    alone = json.loads(said(home, 0, "check", "--month", LAST, "--json"))["checks"]
+    assert not [each for each in alone if "/" in each["check"]], "of a system that was never run"
     said(home, 0, "backfill", "--system", XGBOOST_V2.id, "--to", LAST, "--only-missing")
     features = "ml_feature_store_v2,feature_store_snapshot"
     said(home, 0, "backfill", "--system", XGBOOST_V2.id, "--from", NEXT, "--to", NEXT, "--assets", features)
@@ -63,6 +65,7 @@ def test_a_second_system_from_its_features_to_the_service(home: Home) -> None:
     assert {"model_metadata.loads_in_fresh_process", "xgboost_v2/gcs_artifact.loads_from_its_uri"} <= passed
 
     # The first system's models are proposed by themselves; another one's by a person, or by a rollout.
+    assert f"Published {ours}" in said(home, 0, "run", "--month", LAST)
     said(home, 0, "champion", "promote", ours, *WHY)
     compared = json.loads(said(home, 0, "rollout", "compare", ours, theirs, "--month", NEXT, "--json"))
     assert [each["system_id"] for each in compared["systems"]] == [XGBOOST_V1.id, XGBOOST_V2.id]
@@ -77,6 +80,7 @@ def test_a_second_system_from_its_features_to_the_service(home: Home) -> None:
     said(home, 0, "rollout", "stop", "--forget", *WHY)
     said(home, 0, "champion", "promote", theirs, *WHY)
     assert theirs in said(home, 0, "champion", "show")
+    assert f"Published {theirs}" in said(home, 0, "run", "--month", LAST), "the model of the system that serves"
     said(home, 0, "slate", "predict", "--date", DAY)
     # Drift is measured against the model that serves, unless it reads what the first system's rows lack.
     again = json.loads(home.run_here("check", "--month", NEXT, "--json").stdout)["checks"]

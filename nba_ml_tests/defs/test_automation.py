@@ -20,10 +20,11 @@ from dagster._grpc.utils import default_schedule_grpc_timeout, default_sensor_gr
 from dagster._utils.schedules import cron_string_iterator, get_latest_completed_cron_tick
 
 from nba_ml.checks.registry import STORED
+from nba_ml.contract.assets import CHAIN
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.lineage import Inputs
 from nba_ml.contract.season import season_months
-from nba_ml.contract.systems import XGBOOST_V1, System
+from nba_ml.contract.systems import XGBOOST_V1, XGBOOST_V2, System
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.table_digest import DigestedTable, table_digest
@@ -42,6 +43,8 @@ from nba_ml.sources.bigquery_connection import BigQueryConnection
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource, StoredMonthRows
 from nba_ml_tests.limits import LENIENT, written
 from nba_ml_tests.mail import silent_server
+
+ONE_SYSTEM = {"NBA_ML_SYSTEMS": XGBOOST_V1.id}
 
 
 class Deployment:
@@ -126,8 +129,8 @@ def _tags(request: dg.RunRequest) -> dict[str, str]:
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    environ = {"NBA_ML_HOME": str(tmp_path), "NBA_ML_THREADS": "1", "NBA_ML_THRESHOLDS": str(written(LENIENT))}
-    settings = Settings.from_environment(environ)
+    environ = {**ONE_SYSTEM, "NBA_ML_HOME": str(tmp_path), "NBA_ML_THREADS": "1"}
+    settings = Settings.from_environment({**environ, "NBA_ML_THRESHOLDS": str(written(LENIENT))})
     with open_instance(settings) as instance:
         yield Deployment(settings, instance)
 
@@ -486,7 +489,7 @@ def test_a_silent_source_is_named_on_the_schedules_page(tmp_path: Path, silent_b
     assert "BigQuery, project some-project did not answer within 0.5 s" in str(raised.value.__cause__)
 
 
-@pytest.mark.parametrize("source", [{}, BIGQUERY], ids=["embedded", "bigquery"])
+@pytest.mark.parametrize("source", [ONE_SYSTEM, BIGQUERY], ids=["embedded", "bigquery"])
 def test_a_month_is_graded_once_the_month_before_has_a_model(tmp_path: Path, source: dict[str, str]) -> None:
     """Guards the first scheduled run after `nba-ml run`, which trained one model: it failed for want of the one before.
 
@@ -494,7 +497,7 @@ def test_a_month_is_graded_once_the_month_before_has_a_model(tmp_path: Path, sou
     """
     defs, moment = graph(tmp_path, **source), datetime(2024, 2, 2, 14, tzinfo=UTC)
     chain = {"feature_store_snapshot", "train_split", "xgboost_model", "model_metadata", "gcs_artifact", "champion"}
-    made_here = set() if source else {"player_game_summary", "ml_feature_store_v2"}
+    made_here = set() if source == BIGQUERY else {"player_game_summary", "ml_feature_store_v2"}
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         instance.report_runless_asset_event(dg.AssetMaterialization("xgboost_model", partition="2024-01"))
         instance.report_runless_asset_event(dg.AssetMaterialization("feature_store_snapshot", partition="2023-12"))
@@ -509,6 +512,38 @@ def test_a_month_is_graded_once_the_month_before_has_a_model(tmp_path: Path, sou
         found = asked(defs, "monthly_training", moment, instance=instance)[0]
         assert isinstance(found, dg.RunRequest)
         assert found.asset_selection is None
+
+
+def test_a_system_without_its_history_waits_for_it(tmp_path: Path) -> None:
+    """Guards an older home, and the run after `nba-ml run`: the second system's failure kept the champion undecided."""
+    defs, moment = graph(tmp_path), datetime(2021, 12, 2, 14, tzinfo=UTC)
+    grades = {"predictions", "prediction_grades"}
+
+    def made(asset: str) -> None:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(dg.AssetKey.from_user_string(asset), partition="2021-10")
+        )
+
+    def selected() -> set[str]:
+        found = asked(defs, "monthly_training", moment, instance=instance)[0]
+        assert isinstance(found, dg.RunRequest)
+        tags.append(found.tags.get("nba_ml/left_out", ""))
+        return {key.to_user_string() for key in found.asset_selection or ()}
+
+    tags: list[str] = []
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        made("xgboost_model")
+        first = selected()
+        assert first >= {*CHAIN, *grades, "champion"}
+        assert not [asset for asset in first if asset.startswith("xgboost_v2/")]
+        assert tags[-1] == "xgboost_v2: not every month before has its feature_store_snapshot"
+
+        made("xgboost_v2/feature_store_snapshot")
+        assert selected() == first | {XGBOOST_V2.asset(asset) for asset in CHAIN}
+        assert tags[-1] == "xgboost_v2/predictions, xgboost_v2/prediction_grades: 2021-10 has no model to predict with"
+
+        made("xgboost_v2/xgboost_model")
+        assert selected() == set(), "the whole job"
 
 
 # --- the job that retrains ------------------------------------------------------------------------------------
@@ -536,7 +571,7 @@ def test_one_run_makes_the_month_and_decides_on_the_champion(deployment: Deploym
 @pytest.mark.slow
 def test_a_refused_model_leaves_the_champion_alone(tmp_path: Path) -> None:
     """Guards against an older model that is proposed in the run whose own was refused."""
-    settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path), "NBA_ML_THREADS": "1"})
+    settings = Settings.from_environment({**ONE_SYSTEM, "NBA_ML_HOME": str(tmp_path), "NBA_ML_THREADS": "1"})
     with open_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def("monthly_retraining")
         assert job.execute_in_process(instance=instance, partition_key="2021-10").success

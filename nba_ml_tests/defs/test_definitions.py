@@ -13,7 +13,7 @@ from nba_ml.checks.registry import OVERRIDABLE, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
-from nba_ml.contract.systems import XGBOOST_V1
+from nba_ml.contract.systems import SHARED_ASSETS, XGBOOST_V1, XGBOOST_V2
 from nba_ml.data.features.lineage import BOX_SCORE_COLUMNS
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, PLAYER_GAME_SUMMARY, snapshot_schema
 from nba_ml.defs.assets.gcs_artifact import OverrideConfig, PublicationConfig
@@ -22,6 +22,8 @@ from nba_ml.defs.build import build_defs
 from nba_ml.defs.resources import Compute
 from nba_ml.settings import Settings
 from nba_ml.sources.month_rows import FEATURES, SUMMARY
+
+ONE_SYSTEM = {"NBA_ML_SYSTEMS": XGBOOST_V1.id}
 
 # One line each, in order: a new asset, check or job is added here on purpose, never in passing.
 DEPENDENCIES = {
@@ -118,7 +120,35 @@ RESOURCES = [
 
 @pytest.fixture(scope="module")
 def defs(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
-    return build_defs(Settings.from_environment({"NBA_ML_HOME": str(tmp_path_factory.mktemp("home"))}))
+    """The graph of the first system."""
+    environ = {"NBA_ML_HOME": str(tmp_path_factory.mktemp("home")), **ONE_SYSTEM}
+    return build_defs(Settings.from_environment(environ))
+
+
+def test_without_settings_there_are_both_systems(defs: dg.Definitions, tmp_path: Path) -> None:
+    """Guards the default of the embedded data: each asset and check of the first system's chain once more."""
+    both = build_defs(Settings.from_environment({"NBA_ML_HOME": str(tmp_path)}))
+    dg.Definitions.validate_loadable(both)
+    own = {each for each in (*MONTHLY_ASSETS, *ON_REQUEST) if each not in SHARED_ASSETS}
+
+    def second(asset: str) -> str:
+        return XGBOOST_V2.asset(asset) if asset in own else asset
+
+    expected = {second(asset): set(map(second, parents)) for asset, parents in DEPENDENCIES.items() if asset in own}
+    for asset, parents in DEPENDENCIES.items():
+        by_system = asset in ("walk_forward", "champion", "rollout")
+        expected[asset] = parents | (set(map(second, parents)) if by_system else set())
+    graph = both.resolve_asset_graph()
+    found = {
+        key.to_user_string(): {parent.to_user_string() for parent in graph.get(key).parent_keys}
+        for key in graph.get_all_asset_keys()
+    }
+    assert found == expected
+    checks = {key.to_user_string() for key in defs.resolve_asset_graph().asset_check_keys}
+    again = {f"{second(asset)}:{name}" for asset, name in (each.split(":") for each in checks)}
+    assert {key.to_user_string() for key in graph.asset_check_keys} == checks | again
+    of_one = ["monthly_chain_xgboost_v1", "monthly_chain_xgboost_v2"]
+    assert sorted(job.name for job in both.jobs or ()) == sorted([*JOBS, *of_one])
 
 
 def test_the_definitions_load(defs: dg.Definitions) -> None:
@@ -216,7 +246,7 @@ def test_every_check_begins_with_its_consequence(tmp_path: Path) -> None:
 
     And against two checks that nobody can tell apart.
     """
-    definitions = build_defs(Settings.from_environment({"NBA_ML_HOME": str(tmp_path)}))
+    definitions = build_defs(Settings.from_environment({"NBA_ML_HOME": str(tmp_path), **ONE_SYSTEM}))
     specs = [spec for checks in definitions.asset_checks or () for spec in checks.check_specs]
     begins = ("Stops the run. ", "Blocks publication. ", "Fails CI. ", "Warns. ", "Notifies people. ")
     assert len(specs) > 40

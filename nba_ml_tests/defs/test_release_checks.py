@@ -40,7 +40,7 @@ class Home:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("standing")
-    environ = {"NBA_ML_HOME": str(folder / "home"), "NBA_ML_THREADS": "1"}
+    environ = {"NBA_ML_HOME": str(folder / "home"), "NBA_ML_THREADS": "1", "NBA_ML_SYSTEMS": "xgboost_v1"}
     environ |= {"NBA_ML_DATA": str(copy_months(folder / "two", "2021-10", "2021-11"))}
     environ |= {"NBA_ML_THRESHOLDS": str(written(LENIENT))}
     settings = Settings.from_environment(environ)

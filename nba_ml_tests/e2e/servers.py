@@ -155,6 +155,7 @@ def environment(home: Path) -> dict[str, str]:
     return {
         **inherited,
         "NBA_ML_HOME": str(home),
+        "NBA_ML_SYSTEMS": "xgboost_v1",
         # Two threads wait for each other where two workers and their servers share the cores.
         "NBA_ML_THREADS": "1",
         "DAGSTER_DISABLE_TELEMETRY": "yes",

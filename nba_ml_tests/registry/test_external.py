@@ -78,6 +78,7 @@ class ExternalHome:
             "NBA_ML_STORE": str(home.months.objects.root),  # type: ignore[attr-defined]
             "NBA_ML_ARTIFACT_ROOT": str(home.artifacts.root),
             "NBA_ML_HOME": str(folder),
+            "NBA_ML_SYSTEMS": "xgboost_v1",
             "NBA_ML_THREADS": "1",
             "NBA_ML_THRESHOLDS": str(written(home.settings.thresholds)),
         }
