@@ -15,6 +15,7 @@ from datetime import date
 from typing import Any, TypeVar, overload
 
 from nba_ml.contract.errors import ChannelError, FeatureRowsError, MissingExtraError, SettingsError
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.registry.channel import Channel, ChannelModel
 from nba_ml.registry.learners.catboost import CATBOOST
 from nba_ml.registry.reader import reads_from
@@ -23,7 +24,7 @@ from nba_ml.serving.external import load_other
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.model import load_model
 from nba_ml.serving.prediction import ExplainedPrediction, Prediction
-from nba_ml.serving.rows import FeatureRows, list_rows, of_rows, player_and_date, read_rows
+from nba_ml.serving.rows import FeatureRows, joint_version, list_rows, of_rows, player_and_date, read_rows
 from nba_ml.serving.sources import ManifestRef, ModelSelection, Ref, locate, read_named, within
 from nba_ml.serving.watch import Watch, WatchStatus
 from nba_ml.storage.objects import ObjectStore
@@ -264,6 +265,11 @@ class Serving:
     def state(self) -> Channel | None:
         """The state of the channel that named the models; None where no channel did."""
         return self.named.state
+
+    @property
+    def features(self) -> FeatureVersion:
+        """What a row needs, whichever of the models serves it."""
+        return joint_version(self.model.features, (self.challenger or self.model).features)
 
     def by_ref(self) -> dict[Ref, Loaded]:
         """The models by their references."""

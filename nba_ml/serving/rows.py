@@ -94,6 +94,19 @@ def row_type(version: FeatureVersion) -> Any:
     return row
 
 
+def joint_version(first: FeatureVersion, second: FeatureVersion) -> FeatureVersion:
+    """The features of both, each within the range that both allow: a row that a model of either can serve."""
+    if first == second:
+        return first
+    features = {each.name: each for each in (*first.features, *second.features)}
+    for name in set(first.names) & set(second.names):
+        one, other = first[name], second[name]
+        features[name] = replace(
+            one if other.nullable else other, low=max(one.low, other.low), high=min(one.high, other.high)
+        )
+    return FeatureVersion(f"{first.name} and {second.name}", tuple(features.values()))
+
+
 Row: Any = row_type(V2_33FEATURES)
 ROW: TypeAdapter[dict[str, Any]] = TypeAdapter(Row)
 

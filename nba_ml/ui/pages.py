@@ -15,8 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nba_ml.contract.errors import NbaMlError
 from nba_ml.contract.season import parse_month
-from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1
-from nba_ml.evaluation.report.addresses import PICTURES, ROOT, WALK_FORWARD, WALK_FORWARD_FILES
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
+from nba_ml.evaluation.report.addresses import PICTURES, ROOT, WALK_FORWARD, WALK_FORWARD_FILES, walk_forward_file
 from nba_ml.evaluation.report.card import Card, card_of
 from nba_ml.evaluation.report.charts import charts_of
 from nba_ml.storage.months import MonthStore
@@ -57,7 +57,7 @@ def _application(store: MonthStore) -> Starlette:
 
     def walk_forward(request: Request) -> Response:
         name = request.path_params["name"]
-        return _response(_walk_forward_file(store, name), name.rpartition(".")[2])
+        return _response(_walk_forward_file(store, name, _system(request)), name.rpartition(".")[2])
 
     return Starlette(
         routes=[
@@ -66,7 +66,10 @@ def _application(store: MonthStore) -> Starlette:
                 for system in ("", "{system}/")
                 for path, view in (("{month}/card", card), ("{month}/{name}.svg", picture))
             ),
-            Route(f"{ROOT}/{WALK_FORWARD}/{{name}}", _answering(walk_forward)),
+            *(
+                Route(f"{ROOT}/{WALK_FORWARD}/{system}{{name}}", _answering(walk_forward))
+                for system in ("", "{system}/")
+            ),
         ]
     )
 
@@ -91,13 +94,17 @@ def _card(store: MonthStore, request: Request) -> Card:
         parse_month(month)
     except NbaMlError as error:
         raise _NothingThereError(str(error)) from error
-    system = SYSTEMS.get(request.path_params.get("system", XGBOOST_V1.id))
-    if system is None:
-        raise _NothingThereError(f"There is no such system. The systems are {', '.join(SYSTEMS)}.")
-    card = card_of(store, month, system)
+    card = card_of(store, month, _system(request))
     if card is None:
         raise _NothingThereError(f"There is no model of {month} in the store. Materialise model_metadata of {month}.")
     return card
+
+
+def _system(request: Request) -> System:
+    system = SYSTEMS.get(request.path_params.get("system", XGBOOST_V1.id))
+    if system is None:
+        raise _NothingThereError(f"There is no such system. The systems are {', '.join(SYSTEMS)}.")
+    return system
 
 
 def _picture(card: Card, name: str) -> bytes:
@@ -114,12 +121,13 @@ def _picture(card: Card, name: str) -> bytes:
     return drawn.encode()
 
 
-def _walk_forward_file(store: MonthStore, name: str) -> bytes:
+def _walk_forward_file(store: MonthStore, name: str, system: System) -> bytes:
     if name not in WALK_FORWARD_FILES:
         raise _NothingThereError(f"There is no such file. The files are {', '.join(WALK_FORWARD_FILES)}.")
-    found = store.objects.read(f"{WALK_FORWARD}/{name}")
+    file = walk_forward_file(name, system)
+    found = store.objects.read(file)
     if found is None:
-        raise _NothingThereError(f"The store has no {WALK_FORWARD}/{name}. Materialise walk_forward.")
+        raise _NothingThereError(f"The store has no {file}. Materialise walk_forward.")
     return found.data
 
 

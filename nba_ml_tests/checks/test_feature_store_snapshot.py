@@ -14,13 +14,17 @@ import pytest
 
 from nba_ml.checks.check import Check, Severity
 from nba_ml.checks.feature_store_snapshot import checks
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
+from nba_ml.contract.season import month_bounds
+from nba_ml.contract.systems import XGBOOST_V2
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.data.features import compute_features
 from nba_ml.data.lines import LineCounts, LineOutcome
 from nba_ml.data.snapshot import MonthRows, Snapshot, SnapshotCounts, take_snapshot
 from nba_ml.data.table_digest import table_digest
+from nba_ml.data.tables import PROP_LINES
 from nba_ml_tests.checks.scenes import scene, told
-from nba_ml_tests.conftest import features_of, snapshot_of, summary_of
+from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of
 
 MONTH = "2021-11"
 CHECKS = checks(Thresholds())
@@ -143,6 +147,26 @@ def test_a_column_may_stand_still_where_that_is_right(name: str) -> None:
     n = snapshot_of(MONTH).table.num_rows
     value = float("nan") if name == "injury_risk" else 0.0
     assert described("no_constant_column", with_column(name, [value] * n))[0]
+
+
+def test_form_may_stand_still_in_a_seasons_first_fortnight() -> None:
+    """Guards the second system, which has those days: October 2023 had eight, and its trends of 0 stopped the chain."""
+    judge = check("no_constant_column").examine
+    features = compute_features(
+        summary_of(MONTH), PROP_LINES.empty_table(), *month_bounds(MONTH), computed_at=COMPUTED_AT, version=V3_FEATURES
+    )
+    whole = take_snapshot(MonthRows.of_tables(features, summary_of(MONTH), V3_FEATURES), MONTH, V3_FEATURES).table
+    opening = replace(scene(MONTH), months=[MONTH], system=XGBOOST_V2)
+    days = whole["game_date"].to_numpy() - whole["game_date"].to_numpy().min()
+    for length in (1, 3, 7):
+        few = with_table(whole.filter(pa.array(days < np.timedelta64(length, "D"))))
+        assert judge(few, opening).passed
+        assert not judge(few, scene(MONTH)).passed, "the same days later in the season, or of another system"
+    stale = whole.set_column(
+        whole.column_names.index("team_win_pct"), whole.schema.field("team_win_pct"), pa.array([0.5] * len(whole))
+    )
+    assert judge(with_table(whole), opening).passed
+    assert [each["feature"] for each in judge(with_table(stale), opening).worst] == ["team_win_pct"]
 
 
 def test_two_teams_of_one_final_may_be_rested_alike() -> None:

@@ -173,7 +173,7 @@ def test_the_walk_forward_takes_what_is_graded_and_names_what_is_not(home: Home)
     assert int.from_bytes(drawn.data[16:20], "big") <= 350  # its width: the UI's column of values is not much wider
     long = [name for name, value in found.items() if name != "report_file" and len(str(value)) >= SHOWN_INLINE]
     assert long == [], "shown only after a click"
-    page, summary = (home.months.objects.read(name) for name in (PAGE, SUMMARY))
+    page, summary = (home.months.objects.read(name) for name in (PAGE, f"walk_forward/{SUMMARY}"))
     assert page is not None
     assert summary is not None
     assert found["report"] == "[The walk-forward report](/nba_ml/walk_forward/report.html)"

@@ -280,8 +280,10 @@ def http() -> str:
             ("status", "meaning"), [(code, each["description"]) for code, each in predict["responses"].items()]
         ),
         "## A row",
-        "The [33 features](features.md) by name, all of them required; `null` where the contract allows a missing "
-        "value. `player_lookup`, `game_date` and `game_id` are optional and come back with the prediction.",
+        "The [features](features.md) of the model that serves, by name, all of them required; `null` where the "
+        "contract allows a missing value. During a rollout between models of two versions: those of both. "
+        "`/openapi.json`, `/docs` and `/docs/example.json` have the features that are needed now. `player_lookup`, "
+        "`game_date` and `game_id` are optional and come back with the prediction.",
         "## A prediction",
         _fields(schemas, "Prediction"),
         "With `?explain=1` each prediction has one more field, `explanation`. " + EXPLANATION,

@@ -16,7 +16,8 @@ from nba_ml.data.tables import PREDICTION_GRADES
 from nba_ml.evaluation.grades import GradedMonth, GradeReport, break_down
 from nba_ml.evaluation.pictures import walk_forward_curve
 from nba_ml.evaluation.predictions import PredictingModel
-from nba_ml.evaluation.report.page import walk_forward_page
+from nba_ml.evaluation.report.page import systems_section, walk_forward_page
+from nba_ml.evaluation.shadow import compare_graded
 from nba_ml.evaluation.walk_forward import (
     GradedGames,
     WalkForward,
@@ -80,6 +81,53 @@ GAMES = graded_games({"2022-01": month_of_errors("2022-01", [1.0, -7.0, 12.0], l
 def page_of(walk: WalkForward, games: GradedGames | None = GAMES) -> str:
     """The page with a curve of one pixel: what is drawn is tested by itself."""
     return walk_forward_page(walk, games, wide_picture=PNG, narrow_picture=PNG)
+
+
+def test_the_page_has_the_scores_of_the_distribution() -> None:
+    """Guards CRPS and PIT, which were measured and shown nowhere; of older models, which have none, nothing is said."""
+    table = graded_rows(
+        points=[3.0, 11.0, 12.0, 25.0],
+        season_average=[4.0, 9.0, 9.0, 21.0],
+        crps=[1.0, 2.0, 3.0, 4.0],
+        pit_low=[0.0, 0.2, 0.4, 0.9],
+        pit_high=[0.0, 0.2, 0.4, 0.9],
+        game_date=[date(2022, 1, 10)] * 4,
+    )
+    page = text_of(page_of(walk_of(GradedMonth.of(table, report_of("2022-01", table)))))
+    found = page[page.index("Distribution Each prediction") :]
+    assert "points a game CRPS PIT mean PIT variance inside 80% inside 90% n" in found
+    assert re.search(r" 0-5 1\.000 0\.000 0\.0000 100\.0% 100\.0% 1 ", found)
+    assert re.search(r" all 2\.500 0\.375 0\.1119 75\.0% 75\.0% 4 ", found)
+    older = graded_rows(points=[3.0], crps=[np.nan], pit_low=[np.nan], pit_high=[np.nan])
+    assert "CRPS" not in page_of(walk_of(GradedMonth.of(older, report_of("2022-01", older))))
+
+
+def test_the_page_compares_the_systems_and_links_to_the_others() -> None:
+    """Guards a second system that is graded and seen nowhere; both on the games that each predicted."""
+    days = [date(2022, 1, 10), date(2022, 1, 10), date(2022, 1, 11)]
+    first = graded_rows(
+        player_lookup=["a", "b", "c"],
+        game_date=days,
+        predicted_points=[10.0, 10.0, 30.0],
+        absolute_error=[2.0, 2.0, 18.0],
+    )
+    second = graded_rows(
+        player_lookup=["a", "b"],
+        game_date=days[:2],
+        predicted_points=[11.0, 12.0],
+        absolute_error=[1.0, 0.0],
+        system_id=["xgboost_v2"] * 2,
+    )
+    section = systems_section(compare_graded([first, second]), {"xgboost_v2": "xgboost_v2/report.html"})
+    walk = walk_of(month_of_errors("2022-01", [1.0, -7.0, 12.0], line=True))
+    page = walk_forward_page(walk, GAMES, wide_picture=PNG, narrow_picture=PNG, systems=section)
+    assert '<a href="xgboost_v2/report.html">xgboost_v2</a>' in page
+    found = text_of(page)[text_of(page).index("Systems All of them") :]
+    assert "on the 2 player-games that each one predicted" in found
+    assert "system MAE gain bias within 3 / 5 xgboost_v1 2.000 - " in found
+    assert "xgboost_v2 0.500 +1.500 " in found
+    assert systems_section(compare_graded([first]), {}) is None
+    assert "Systems" not in text_of(page_of(walk))
 
 
 def text_of(page: str) -> str:
@@ -238,7 +286,7 @@ def test_a_name_from_the_data_is_shown_and_never_interpreted(hostile: str) -> No
     assert set(found.tags) == set(plain.tags)
     assert found.addresses == plain.addresses
     shown = unescape(text_of(page))
-    assert shown.count(hostile) == 8  # a season, its heading, its tier, and five tables by dimension
+    assert shown.count(hostile) == 9  # a season, its heading, its tier twice, and five tables by dimension
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
+from nba_ml.contract.systems import XGBOOST_V2
 from nba_ml.evaluation.report.addresses import (
     PICTURES,
     WALK_FORWARD_FILES,
@@ -34,6 +35,7 @@ def store(trained: Trained, tmp_path: Path) -> MonthStore:
     months.save(MODEL, MONTH, TrainedModel(trained.report, trained.fitted.booster))
     months.save(METADATA, MONTH, DescribedModel(trained.record, trained.fitted.booster))
     months.objects.write("walk_forward/report.html", b"<p>report</p>")
+    months.objects.write("walk_forward/xgboost_v2/report.html", b"<p>the second</p>")
     months.objects.write("walk_forward/summary.json", b"{}")
     (tmp_path / "secret.svg").write_text("secret")
     return months
@@ -64,6 +66,7 @@ def test_the_card_and_the_report_are_pages_that_can_run_nothing(client: TestClie
     report = client.get(walk_forward_address("report.html"))
     assert trained.record.model_id in card.text
     assert report.text == "<p>report</p>"
+    assert client.get(walk_forward_address("report.html", XGBOOST_V2)).text == "<p>the second</p>"
     for answer in (card, report, client.get(picture_address(MONTH, "importance"))):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -78,13 +81,27 @@ def test_the_card_and_the_report_are_pages_that_can_run_nothing(client: TestClie
         (card_address("2021-13"), "2021-13"),
         (picture_address(MONTH, "secret"), "There is no such picture"),
         ("/nba_ml/walk_forward/summary.json", "There is no such file"),
+        ("/nba_ml/walk_forward/xgboost_v2/summary.json", "There is no such file"),
+        ("/nba_ml/walk_forward/secret/report.html", "There is no such system"),
         (walk_forward_address(WALK_FORWARD_FILES[1]), "Materialise walk_forward"),
         ("/nba_ml/walk_forward/..%2Fxgboost_model%2F2021-12.json", "Not Found"),
         ("/nba_ml/models/..%2F..%2Fsecret/secret.svg", "Not Found"),
         ("/nba_ml/models/%2e%2e/secret.svg", "valid"),
         ("/nba_ml/", "Not Found"),
     ],
-    ids=["no model", "no month", "no picture", "not listed", "not made", "parent", "outside", "dots", "root"],
+    ids=[
+        "no model",
+        "no month",
+        "no picture",
+        "not listed",
+        "not listed of a system",
+        "no system",
+        "not made",
+        "parent",
+        "outside",
+        "dots",
+        "root",
+    ],
 )
 def test_nothing_else_is_served(client: TestClient, address: str, says: str) -> None:
     """Guards against a path that leads out of what is meant to be seen, and against an error that helps nobody."""

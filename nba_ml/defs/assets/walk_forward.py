@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 
+from nba_ml.contract.digest import json_digest
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.season import season_of
 from nba_ml.contract.systems import XGBOOST_V1, System
@@ -17,18 +18,25 @@ from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.evaluation.grades import GradedMonth, Slice
 from nba_ml.evaluation.pictures import walk_forward_curve
-from nba_ml.evaluation.report.addresses import CURVE, REPORT, WALK_FORWARD, WALK_FORWARD_FILES, walk_forward_address
+from nba_ml.evaluation.report.addresses import (
+    CURVE,
+    REPORT,
+    WALK_FORWARD_FILES,
+    walk_forward_address,
+    walk_forward_file,
+)
 from nba_ml.evaluation.report.charts import TITLES, reliability_charts
-from nba_ml.evaluation.report.page import walk_forward_page
-from nba_ml.evaluation.shadow import compare_graded
+from nba_ml.evaluation.report.page import systems_section, walk_forward_page
+from nba_ml.evaluation.report.sections import Section
+from nba_ml.evaluation.shadow import SystemGrade, compare_graded
 from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import WalkForward, graded_games, month_ranges, summarise, summary_table
 from nba_ml.storage.months import MonthStore
 
 CODE_VERSION = "1"
 
-PAGE = f"{WALK_FORWARD}/{REPORT}"
-SUMMARY = f"{WALK_FORWARD}/summary.json"
+PAGE = walk_forward_file(REPORT)
+SUMMARY = "summary.json"
 
 _INLINE_DPI = 76
 """350 pixels wide: the UI shows a picture at its own size, and its column of values is not much wider."""
@@ -51,36 +59,33 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
 
         MAE of the model, the averages and the line, gains with intervals, hit rate, coverage; by month, by
         season, together. Takes the months that have been graded and names those that have not. One HTML
-        page, without outside resources, is kept beside the summary. With several systems they are those of the first,
-        and a table compares the systems on the player-games that all of them predicted.
+        page, without outside resources, is kept beside the summary. With several systems each has a page; what is shown
+        here is that of the first, and a table compares the systems on the player-games that all of them predicted.
         """
         values = store.months()
-        by_system = {system.id: graded_months(values, month_keys(months), system) for system in systems}
-        graded = by_system[systems[0].id]
-        walk = summarise(graded, month_keys(months))
-        curve = {month: each.overall for month, each in walk.measured.items()}
-        wide, narrow = walk_forward_curve(curve), walk_forward_curve(curve, narrow=True)
-        games = graded_games(graded)
-        page = walk_forward_page(walk, games, wide_picture=wide, narrow_picture=narrow)
-        values.objects.write(SUMMARY, walk.model_dump_json(indent=1).encode() + b"\n")
-        charts = reliability_charts(games.diagnosis) if games else {}
-        pictures = {f"{name}.svg": chart.encode() for name, chart in charts.items()}
-        if curve:
-            pictures[CURVE] = walk_forward_curve(curve, narrow=True, dpi=_INLINE_DPI)
-        for name, data in {**pictures, REPORT: page.encode()}.items():
-            values.objects.write(f"{WALK_FORWARD}/{name}", data)
+        by_system = {system: graded_months(values, month_keys(months), system) for system in systems}
+        grades = compare_graded(
+            [pa.concat_tables(each.table for each in graded.values()) for graded in by_system.values() if graded]
+        )
+        shown = [system for system in systems if system == systems[0] or by_system[system]]
+        made = {
+            system: _write(values, by_system[system], month_keys(months), system, systems_section(grades, links))
+            for system, links in _links(shown).items()
+        }
+        walk, pictures = made[systems[0]]
+        digest = walk.digest if len(made) == 1 else json_digest([each.digest for each, _ in made.values()])
         with silence_preview_warnings():
             return dg.MaterializeResult(
-                data_version=dg.DataVersion(walk.digest),
+                data_version=dg.DataVersion(digest),
                 metadata={
-                    "report": dg.MetadataValue.md(f"[The walk-forward report]({walk_forward_address(REPORT)})"),
+                    "report": dg.MetadataValue.md(_reports(shown)),
                     "report_file": dg.MetadataValue.path(values.objects.uri(PAGE)),
                     **_pictures(pictures),
                     **_facts(walk),
-                    **_compared(by_system),
-                    "summary": dg.MetadataValue.path(values.objects.uri(SUMMARY)),
+                    **_compared(grades),
+                    "summary": dg.MetadataValue.path(values.objects.uri(walk_forward_file(SUMMARY))),
                     INPUTS: in_halves(
-                        inputs_digest(CODE_VERSION, {GRADES.of(s).name: digests(by_system[s.id]) for s in systems}, {})
+                        inputs_digest(CODE_VERSION, {GRADES.of(s).name: digests(by_system[s]) for s in systems}, {})
                     ),
                 },
             )
@@ -88,11 +93,41 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
     return walk_forward
 
 
-def _compared(by_system: Mapping[str, Mapping[str, GradedMonth]]) -> dict[str, Any]:
+def _write(
+    store: MonthStore, graded: Mapping[str, GradedMonth], months: list[str], system: System, compared: Section | None
+) -> tuple[WalkForward, list[str]]:
+    """Write a system's summary, page and pictures; returns the summary, and the names of the files."""
+    walk = summarise(graded, months)
+    curve = {month: each.overall for month, each in walk.measured.items()}
+    wide, narrow = walk_forward_curve(curve), walk_forward_curve(curve, narrow=True)
+    games = graded_games(graded)
+    page = walk_forward_page(walk, games, wide_picture=wide, narrow_picture=narrow, systems=compared)
+    charts = reliability_charts(games.diagnosis) if games else {}
+    files = {f"{name}.svg": chart.encode() for name, chart in charts.items()}
+    if curve:
+        files[CURVE] = walk_forward_curve(curve, narrow=True, dpi=_INLINE_DPI)
+    files |= {SUMMARY: walk.model_dump_json(indent=1).encode() + b"\n", REPORT: page.encode()}
+    for name, data in files.items():
+        store.objects.write(walk_forward_file(name, system), data)
+    return walk, list(files)
+
+
+def _links(systems: Sequence[System]) -> dict[System, dict[str, str]]:
+    """For the page of each system: the others, and where their pages are from there."""
+    return {
+        here: {each.id: f"{'../' if here.prefix else ''}{each.prefix}{REPORT}" for each in systems if each != here}
+        for here in systems
+    }
+
+
+def _reports(systems: Sequence[System]) -> str:
+    first, *others = systems
+    links = [f"[The walk-forward report]({walk_forward_address(REPORT, first)})"]
+    return ", ".join(links + [f"[that of {each.id}]({walk_forward_address(REPORT, each)})" for each in others])
+
+
+def _compared(grades: Sequence[SystemGrade]) -> dict[str, Any]:
     """The systems on the same player-games, with the gains on the first; nothing with fewer than two."""
-    grades = compare_graded(
-        [pa.concat_tables(each.table for each in months.values()) for months in by_system.values() if months]
-    )
     if len(grades) < 2:
         return {}
     rows = [

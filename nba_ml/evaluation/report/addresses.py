@@ -29,6 +29,11 @@ def picture_address(month: str, name: str, system: System = XGBOOST_V1) -> str:
     return f"{ROOT}/models/{system.prefix}{month}/{name}.svg"
 
 
-def walk_forward_address(name: str) -> str:
-    """The report, or a picture of it; `name` is one of WALK_FORWARD_FILES."""
-    return f"{ROOT}/{WALK_FORWARD}/{name}"
+def walk_forward_file(name: str, system: System = XGBOOST_V1) -> str:
+    """The report of a system in the store, or a picture of it; `name` is one of WALK_FORWARD_FILES."""
+    return f"{WALK_FORWARD}/{system.prefix}{name}"
+
+
+def walk_forward_address(name: str, system: System = XGBOOST_V1) -> str:
+    """The same on the web."""
+    return f"{ROOT}/{walk_forward_file(name, system)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.grades import Breakdown, Slice
@@ -13,21 +13,29 @@ from nba_ml.evaluation.report.marks import count, month_name, population, signed
 from nba_ml.evaluation.report.reliability import reliability_sections
 from nba_ml.evaluation.report.sections import Section, Tile, html_page
 from nba_ml.evaluation.report.sentences import headline, odds_in_words, verdict
-from nba_ml.evaluation.report.tables import Row, Table, bets_table, slices_table
+from nba_ml.evaluation.report.tables import Cell, Row, Table, WithInterval, bets_table, slices_table
+from nba_ml.evaluation.shadow import SystemGrade
 from nba_ml.evaluation.walk_forward import GradedGames, WalkForward, month_ranges
 from nba_ml.model.calibration import HIGH, LOW
 from nba_ml.model.diagnosis import Diagnosis
+from nba_ml.model.distribution import DistributionScores
 from nba_ml.model.recommendation import EDGE, USUAL_ODDS
 
 _TITLE = "nba_ml: walk-forward"
 
 
 def walk_forward_page(
-    walk: WalkForward, games: GradedGames | None, *, wide_picture: bytes, narrow_picture: bytes
+    walk: WalkForward,
+    games: GradedGames | None,
+    *,
+    wide_picture: bytes,
+    narrow_picture: bytes,
+    systems: Section | None = None,
 ) -> str:
-    """The page as HTML.
+    """The page of one system as HTML.
 
     `games` are the graded rows of the same months. The pictures are PNGs of the curve, for wide screens and for phones.
+    `systems` compares it with the others, where there are any.
     """
     overall = walk.overall
     if overall is None or games is None:
@@ -38,7 +46,13 @@ def walk_forward_page(
         f"{headline(overall.overall)}; {claim_in_words(claim(walk.market))}",
         verdict(walk, overall.overall),
         _tiles(overall.overall),
-        [_data(walk, games), *_sections(walk, overall, games.diagnosis, picture), *_notes(walk), _glossary()],
+        [
+            _data(walk, games),
+            *([systems] if systems else []),
+            *_sections(walk, overall, games.diagnosis, picture),
+            *_notes(walk),
+            _glossary(),
+        ],
     )
 
 
@@ -107,6 +121,7 @@ def _sections(
         "Rest", lead="Back-to-back: the team played the day before.", table=slices_table("rest", overall.by["rest"])
     )
     yield from reliability_sections(diagnosis, "graded")
+    yield from _distribution(overall)
     yield _line_section(walk, overall)
     yield market_section(walk.market)
     yield Section(
@@ -130,6 +145,67 @@ def _by_season(walk: WalkForward, overall: Breakdown) -> Section:
         summary="Each season by tier",
         details=[(season, slices_table("points a game", each.by["tier"])) for season, each in walk.seasons.items()],
     )
+
+
+def _distribution(overall: Breakdown) -> Iterator[Section]:
+    """How right the stated quantiles were, over all and by tier; nothing for models from before there were any."""
+    if overall.overall.distribution is None:
+        return
+    tiers = {name: each.distribution for name, each in overall.by["tier"].items()}
+    rows = [Row(name, _distribution_cells(scores)) for name, scores in tiers.items() if scores is not None]
+    rows.append(Row("all", _distribution_cells(overall.overall.distribution), total=True))
+    yield Section(
+        "Distribution",
+        lead="Each prediction states a probability for every number of points. CRPS is the error of all of them, "
+        "in points; for a single number it is the mean absolute error. PIT is the stated probability of at most the "
+        "points that were scored. If the probabilities are right, its mean is 0.5 and its variance 0.0833. A higher "
+        "variance means that the distributions are too narrow, a lower one too wide.",
+        table=Table(["points a game", "CRPS", "PIT mean", "PIT variance", "inside 80%", "inside 90%", "n"], rows),
+    )
+
+
+def _distribution_cells(scores: DistributionScores) -> list[Cell]:
+    return [
+        f"{scores.crps:.3f}",
+        f"{scores.pit_mean:.3f}",
+        f"{scores.pit_variance:.4f}",
+        f"{scores.coverage_80.inside:.1%}",
+        f"{scores.coverage_90.inside:.1%}",
+        f"{scores.n:,}",
+    ]
+
+
+def systems_section(grades: Sequence[SystemGrade], links: Mapping[str, str]) -> Section | None:
+    """The systems on the player-games that all of them predicted, with links to the pages of the others.
+
+    None with fewer than two systems. `grades` are relative to the first one.
+    """
+    if len(grades) < 2:
+        return None
+    rows = [
+        Row(
+            each.system_id,
+            [
+                f"{each.metrics.mae:.3f}",
+                _gain_on_the_first(each) if each != grades[0] else "-",
+                signed(each.metrics.bias),
+                f"{each.metrics.within_3:.0%} / {each.metrics.within_5:.0%}",
+            ],
+        )
+        for each in grades
+    ]
+    return Section(
+        "Systems",
+        lead=f"All of them on the {grades[0].metrics.n:,} player-games that each one predicted. The gain is the MAE of "
+        f"{grades[0].system_id} minus that of the other system.",
+        table=Table(["system", "MAE", "gain", "bias", "within 3 / 5"], rows),
+        links=links,
+    )
+
+
+def _gain_on_the_first(grade: SystemGrade) -> WithInterval:
+    interval = grade.gain_interval
+    return WithInterval(signed(grade.gain), f"{signed(interval.low)} to {signed(interval.high)}")
 
 
 def _line_section(walk: WalkForward, overall: Breakdown) -> Section:

@@ -25,7 +25,7 @@ class Tile:
 class Section:
     """A heading and what follows, in this order. `details` are named tables that a click on `summary` shows.
 
-    `charts` are SVG, `code` is shown as it is.
+    `charts` are SVG, `code` is shown as it is. `links` are names and addresses, for a browser only.
     """
 
     title: str
@@ -38,6 +38,7 @@ class Section:
     details: Sequence[tuple[str, Table]] = ()
     terms: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 def html_page(title: str, headline: str, verdict: str, tiles: Iterable[Tile], sections: Iterable[Section]) -> str:

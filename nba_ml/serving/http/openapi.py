@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1
 from nba_ml.serving.http.answers import (
     EXPLAINED,
     EXPLAINED_SLATE,
@@ -23,7 +24,7 @@ from nba_ml.serving.http.answers import (
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.problems import MEDIA_TYPE
 from nba_ml.serving.prediction import Prediction
-from nba_ml.serving.rows import FLAG, LINE, ROW, Row
+from nba_ml.serving.rows import FLAG, KEYS, LINE, row_type
 
 API_VERSION = "1.1.0"
 """Of the requests and answers, by semantic versioning: a client breaks with the first number only."""
@@ -112,12 +113,44 @@ EXAMPLE_RECORD = Prediction(
 ).to_json()
 
 
-class Slate(TypedDict):
-    """The rows of several players."""
+_EXAMPLE_VALUES: dict[str, Any] = {
+    **EXAMPLE_ROW,
+    "points_ewm_12": 28.2,
+    "plays_ewm_3": 25.6,
+    "minutes_ewm_1": 37.0,
+    "minutes_share_ewm_3": 0.15,
+    "absent_points": 12.4,
+    "absent_plays": 10.9,
+    "days_since_last_game": 2,
+    "team_games_missed": 0,
+}
+"""Values of the features of all versions."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc] # Pydantic's place for it
 
-    rows: list[Row]
+def example_row(version: FeatureVersion) -> dict[str, Any]:
+    """A row of the version, with the optional keys."""
+    return {name: _EXAMPLE_VALUES[name] for name in (*KEYS, *version.names)}
+
+
+def _example_record(version: FeatureVersion) -> dict[str, Any]:
+    """A prediction by a model that reads the version; by the first system's, where models of two versions serve."""
+    system = next((each for each in SYSTEMS.values() if each.features == version), XGBOOST_V1)
+    model_id = f"{system.id}_{system.features.count}features_202412_0123456789ab"
+    return {
+        **EXAMPLE_RECORD,
+        "system_id": system.id,
+        "model_version": model_id,
+        "feature_version": system.features.name,
+    }
+
+
+def _slate_type(row: Any) -> Any:
+    """The rows of several players as a `TypedDict`."""
+    make: Any = TypedDict  # to mypy, whose fields must be literal
+    slate = make("Slate", {"rows": list[row]})
+    slate.__doc__ = "The rows of several players."
+    slate.__pydantic_config__ = ConfigDict(extra="forbid")
+    return slate
 
 
 _LINE_AS_FLAGGED: dict[str, Any] = {
@@ -150,12 +183,13 @@ _PREDICTED = (
 )
 
 
-def document(limits: Limits) -> dict[str, Any]:
-    """The OpenAPI document of a service with these limits."""
+def document(limits: Limits, version: FeatureVersion = V2_33FEATURES) -> dict[str, Any]:
+    """The OpenAPI document of a service with these limits, whose rows have the features of this version."""
+    row = row_type(version)
     _, schemas = TypeAdapter.json_schemas(
         [
-            ("Row", "validation", ROW),
-            ("Slate", "validation", TypeAdapter(Slate)),
+            ("Row", "validation", TypeAdapter(row)),
+            ("Slate", "validation", TypeAdapter(_slate_type(row))),
             ("Prediction", "serialization", PREDICTION),
             ("Predictions", "serialization", PREDICTIONS),
             ("ExplainedPrediction", "serialization", EXPLAINED),
@@ -181,7 +215,7 @@ def document(limits: Limits) -> dict[str, Any]:
             "version": API_VERSION,
         },
         "paths": {
-            "/predict": {"post": _predict(limits.explained_rows)},
+            "/predict": {"post": _predict(limits.explained_rows, example_row(version), _example_record(version))},
             "/health": {"get": _get("health", "Whether a verified model is loaded, and which one.", "Health")},
             "/metrics": {"get": _get("metrics", "Counters in Prometheus' text format.", None)},
         },
@@ -201,7 +235,7 @@ def _get(operation: str, summary: str, schema: str | None) -> dict[str, Any]:
 _ANSWERS = ("Prediction", "Predictions", "ExplainedPrediction", "ExplainedPredictions")
 
 
-def _predict(explained_rows: int) -> dict[str, Any]:
+def _predict(explained_rows: int, row: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     problem = {MEDIA_TYPE: {"schema": {"$ref": _ref("ProblemDocument")}}}
     one, slate = "one player", "a slate"
     return {
@@ -220,7 +254,7 @@ def _predict(explained_rows: int) -> dict[str, Any]:
             "required": True,
             "content": _json(
                 {"oneOf": [{"$ref": _ref("Row")}, {"$ref": _ref("Slate")}]},
-                {one: {"value": EXAMPLE_ROW}, slate: {"value": {"rows": [EXAMPLE_ROW]}}},
+                {one: {"value": row}, slate: {"value": {"rows": [row]}}},
             ),
         },
         "responses": {
@@ -228,7 +262,7 @@ def _predict(explained_rows: int) -> dict[str, Any]:
                 "description": _PREDICTED,
                 "content": _json(
                     {"anyOf": [{"$ref": _ref(name)} for name in _ANSWERS]},
-                    {one: {"value": EXAMPLE_RECORD}, slate: {"value": {"predictions": [EXAMPLE_RECORD]}}},
+                    {one: {"value": record}, slate: {"value": {"predictions": [record]}}},
                 ),
             },
             **{str(status.value): {"description": text, "content": problem} for status, text in _PROBLEMS.items()},

@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.serving.http.answers import Health
-from nba_ml.serving.http.openapi import EXAMPLE_ROW
+from nba_ml.serving.http.openapi import example_row
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.model import LoadedModel
 from nba_ml.serving.predictor import Serving
@@ -32,19 +32,30 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
-_EXAMPLE = json.dumps(EXAMPLE_ROW, indent=1)
-
 Rows = list[tuple[str, str]]
 
 
 def page_routes(
-    document: dict[str, Any], serving: Callable[[], Serving], health: Callable[[], Health], *, tokens: bool
+    document: Callable[[FeatureVersion], dict[str, Any]],
+    serving: Callable[[], Serving],
+    health: Callable[[], Health],
+    *,
+    tokens: bool,
 ) -> list[Route]:
-    """The pages under `/docs`. `tokens`: whether `/predict` asks for one."""
-    api = _api(document, tokens)
+    """The pages under `/docs`, for the features of the models that serve when a page is asked for.
+
+    `document`: the OpenAPI document of a version. `tokens`: whether `/predict` asks for one.
+    """
+
+    @cache
+    def api(version: FeatureVersion) -> str:
+        return _api(document(version), version, tokens)
 
     async def api_page(_: Request) -> Response:
-        return _html(api)
+        return _html(api(serving().features))
+
+    async def example(_: Request) -> Response:
+        return Response(_example(serving().features), media_type="application/json", headers=_HEADERS)
 
     async def model_page(_: Request) -> Response:
         return _html(_model(serving(), tokens))
@@ -66,7 +77,7 @@ def page_routes(
         Route("/docs/health", health_page),
         static("page.css", "text/css", (templates / "page.css").read_bytes()),
         static("page.js", "text/javascript", (templates / "page.js").read_bytes()),
-        static("example.json", "application/json", _EXAMPLE),
+        Route("/docs/example.json", example),
     ]
 
 
@@ -84,7 +95,11 @@ def _render(template: str, **values: Any) -> str:
     return _templates().get_template(f"{template}.html.jinja").render(**values)
 
 
-def _api(document: dict[str, Any], tokens: bool) -> str:
+def _example(version: FeatureVersion) -> str:
+    return json.dumps(example_row(version), indent=1)
+
+
+def _api(document: dict[str, Any], version: FeatureVersion, tokens: bool) -> str:
     predict, schemas = document["paths"]["/predict"]["post"], document["components"]["schemas"]
     token = ' -H "Authorization: Bearer $TOKEN"' if tokens else ""
     post = f"curl -s{token} -H 'Content-Type: application/json' -d @row.json"
@@ -95,7 +110,7 @@ def _api(document: dict[str, Any], tokens: bool) -> str:
         base="",
         tokens=tokens,
         document=document,
-        example=_EXAMPLE,
+        example=_example(version),
         commands=[
             "curl -s localhost:8080/health",
             f"curl -s localhost:8080/docs/example.json > row.json\n{post} localhost:8080/predict",
@@ -107,6 +122,7 @@ def _api(document: dict[str, Any], tokens: bool) -> str:
             for method, operation in methods.items()
         ],
         keys="player_lookup, game_date and game_id are optional and come back with the prediction.",
+        version=version.name,
         features=[
             (
                 each.name,
@@ -115,7 +131,7 @@ def _api(document: dict[str, Any], tokens: bool) -> str:
                 f"{each.low:g} to {each.high:g}",
                 each.missing_when or "not allowed",
             )
-            for each in V2_33FEATURES.features
+            for each in version.features
         ],
         predicted=predict["responses"]["200"]["description"],
         fields=[(name, each["description"]) for name, each in schemas["Prediction"]["properties"].items()],

@@ -110,7 +110,7 @@ def parse_rows(body: bytes | bytearray, limits: Limits) -> Mapping[str, Any] | l
     if not isinstance(content, dict):
         raise Problem(
             HTTPStatus.UNPROCESSABLE_ENTITY,
-            f'Send an object: the 33 features of a player by name, or {{"rows": [...]}}. Found: {_kind(content)}.',
+            f'Send an object: the features of a player by name, or {{"rows": [...]}}. Found: {_kind(content)}.',
         )
     if "rows" not in content:
         return content

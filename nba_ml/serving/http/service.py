@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, nullcontext
+from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.proxies import Proxies
 from nba_ml.serving.http.access import Access, Guarded
 from nba_ml.serving.http.connections import Connections
@@ -147,11 +149,12 @@ def app_of(
     async def metrics(_: Request) -> Response:
         return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    description = document(limits)
-    described = json.dumps(description).encode()
+    @cache  # a few versions
+    def described(version: FeatureVersion) -> dict[str, Any]:
+        return document(limits, version)
 
     async def openapi(_: Request) -> Response:
-        return json_response(described)
+        return json_response(json.dumps(described(predictor.serving.features)).encode())
 
     async def problem(_: Request, error: Problem) -> Response:
         headers = {"connection": "close"} if error.status in _NOT_READ else {}
@@ -172,7 +175,7 @@ def app_of(
             Route("/health", health),
             Route("/metrics", metrics),
             Route("/openapi.json", openapi),
-            *page_routes(description, lambda: predictor.serving, state.health, tokens=bool(access.digests)),
+            *page_routes(described, lambda: predictor.serving, state.health, tokens=bool(access.digests)),
         ],
         middleware=[Middleware(_Observed, metrics=state.metrics), Middleware(Guarded, access=access)],
         exception_handlers=handlers,

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -16,10 +15,10 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from nba_ml.contract.errors import BundleError, FeatureRowsError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
 from nba_ml.serving import Predictor
 from nba_ml.serving.http.limits import Limits
-from nba_ml.serving.http.openapi import EXAMPLE_RECORD, EXAMPLE_ROW, document
+from nba_ml.serving.http.openapi import EXAMPLE_RECORD, EXAMPLE_ROW, document, example_row
 from nba_ml.serving.http.service import app_of
 from nba_ml.serving.rows import KEYS, read_rows
 from nba_ml_tests.profiles import examples
@@ -71,6 +70,35 @@ def test_the_document_is_valid_and_served(serve: Callable[..., Client]) -> None:
     row = served["components"]["schemas"]["Row"]
     assert row["required"] == list(V2_33FEATURES.names)
     assert set(row["properties"]) == {*V2_33FEATURES.names, *KEYS}
+
+
+def test_the_document_follows_the_model_that_serves(published: Published, serve: Callable[..., Client]) -> None:
+    """Guards a client made from the document after the second system's model became the champion, or its challenger."""
+
+    class Renamed(Predictor):
+        serving = property(lambda _: serving)  # type: ignore[assignment]
+
+    ours = Predictor.load(str(published.root), channel="champion", try_apart=False).serving
+    serving = ours
+    second = replace(ours.model, identity=replace(ours.model.identity, feature_version=V3_FEATURES.name))
+    client = serve(Renamed.load(str(published.root), channel="champion", try_apart=False))
+    both = {*V2_33FEATURES.names, *V3_FEATURES.names}
+    for serving, names in (
+        (ours, set(V2_33FEATURES.names)),
+        (replace(ours, model=second), set(V3_FEATURES.names)),
+        (replace(ours, challenger=second), both),
+    ):
+        found = client.get("/openapi.json").json
+        validate(found)
+        assert set(found["components"]["schemas"]["Row"]["required"]) == names
+        example = client.get("/docs/example.json").json
+        assert set(example) == {*names, *KEYS}
+        media = found["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+        assert media["examples"]["one player"]["value"] == example
+        page = client.get("/docs").body.decode()
+        assert {name for name in both if f">{name}<" in page} == names
+        for version in (serving.model.features, (serving.challenger or serving.model).features):
+            read_rows(example, version, line_as_flagged=True)
 
 
 def test_good_requests_and_their_answers(serve: Callable[..., Client]) -> None:
@@ -156,7 +184,7 @@ values = st.one_of(
     st.lists(st.integers(), max_size=1),
     st.just({}),
 )
-fields = st.sampled_from([*V2_33FEATURES.names, *KEYS])
+fields = st.sampled_from([*V3_FEATURES.names, *KEYS])
 
 
 @settings(max_examples=examples(500))
@@ -173,13 +201,27 @@ fields = st.sampled_from([*V2_33FEATURES.names, *KEYS])
 @example(changes={"has_vegas_line": 0, "vegas_points_line": None}, dropped=set())
 def test_rows_are_accepted_as_the_document_says(changes: dict[str, Any], dropped: set[str]) -> None:
     """Guards the schema: a row is valid by the document if and only if it is accepted."""
-    row = {name: value for name, value in {**EXAMPLE_ROW, **changes}.items() if name not in dropped}
-    accepted = True
-    try:
-        read_rows(row, line_as_flagged=True)
-    except FeatureRowsError:
-        accepted = False
-    assert VALID_ROW(row) is accepted
+    for version, valid in VALID_ROW.items():
+        changed = {
+            **example_row(version),
+            **{k: v for k, v in changes.items() if k not in ELSEWHERE - {*version.names}},
+        }
+        row = {name: value for name, value in changed.items() if name not in dropped}
+        accepted = True
+        try:
+            read_rows(row, version, line_as_flagged=True)
+        except FeatureRowsError:
+            accepted = False
+        assert valid(row) is accepted
 
 
-VALID_ROW = partial(Draft202012Validator.is_valid, schema_of({"row": {"schema": {"$ref": "#/components/schemas/Row"}}}))
+ELSEWHERE = {*V3_FEATURES.names} - {*V2_33FEATURES.names}
+"""Features that are left out of a row for a model of the first version: the document does not name them."""
+
+VALID_ROW = {
+    version: Draft202012Validator(
+        {"$ref": "#/components/schemas/Row", "components": document(LIMITS, version)["components"]},
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    ).is_valid
+    for version in (V2_33FEATURES, V3_FEATURES)
+}
