@@ -22,7 +22,7 @@ from nba_ml.defs.internals import AssetCheckEvaluationTargetMaterializationData
 from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.defs.verdict import NOT_RUN
 from nba_ml.registry.artifact import ARTIFACT
-from nba_ml.registry.refusal import Refusal, RefusedCheck
+from nba_ml.registry.refusal import DID_NOT_PASS, Refusal, RefusedCheck
 from nba_ml.registry.verdict import CheckVerdict, Verdict
 
 PUBLISHER = "gcs_artifact"
@@ -84,7 +84,11 @@ def refused_months(instance: dg.DagsterInstance, system: System = XGBOOST_V1) ->
 
 def refused_table(refused: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
     """The refused months with their reasons, as metadata; empty if there is none."""
-    rows = [dg.TableRecord({"month": month, "reason": reason}) for month, (_, reason) in refused.items()]
+    # Without the model's id: it does not wrap, and the table would be wider than the page.
+    rows = [
+        dg.TableRecord({"month": month, DID_NOT_PASS: reason.partition(f"{DID_NOT_PASS} ")[2].rstrip(".")})
+        for month, (_, reason) in refused.items()
+    ]
     return {"refused_months": dg.MetadataValue.table(rows)} if rows else {}
 
 

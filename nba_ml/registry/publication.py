@@ -59,14 +59,14 @@ class PublishedObject:
 class Published:
     """A complete bundle in the store. `created` is False if its manifest already existed.
 
-    `documents` are the addresses of the documents that the manifest names.
+    `documents` are as the manifest names them: in its folder.
     """
 
     model_id: str
     booster: PublishedObject
     record: PublishedObject
     manifest: PublishedObject
-    documents: tuple[str, ...]
+    documents: tuple[ManifestObject, ...]
     created: bool
 
 
@@ -290,7 +290,7 @@ def _published(
         booster=described(names.booster, booster),
         record=described(names.record, record),
         manifest=described(names.manifest, manifest),
-        documents=tuple(store.uri(f"{BundleNames.of(stated.model_id).folder}{each.name}") for each in stated.documents),
+        documents=stated.documents,
         created=created,
     )
 

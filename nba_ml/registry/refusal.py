@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+DID_NOT_PASS = "did not pass"
+
 
 class RefusedCheck(BaseModel):
     """A blocking check that a model did not pass.
@@ -61,4 +63,4 @@ class Refusal(BaseModel):
 
     def __str__(self) -> str:
         """One sentence."""
-        return f"Not published: {self.model_id} did not pass {self.names}."
+        return f"Not published: {self.model_id} {DID_NOT_PASS} {self.names}."

@@ -184,5 +184,5 @@ def _facts_of(schema: pa.Schema) -> dict[str, str]:
 
 
 def _named(months: list[str]) -> str:
-    shown = ", ".join(months[:6])
-    return shown if len(months) <= 6 else f"{shown} and {len(months) - 6} more months"
+    # Seven are all named: "1 more months" would be neither shorter nor English.
+    return ", ".join(months) if len(months) <= 7 else f"{', '.join(months[:6])} and {len(months) - 6} more months"

@@ -26,7 +26,7 @@ from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import DigestedTable, table_digest
-from nba_ml.defs.assets.recording import INPUTS, SHOWN_INLINE
+from nba_ml.defs.assets.recording import INPUTS, SHOWN_INLINE, whole
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.refusals import MODEL_ID, NOT_PUBLISHED
 from nba_ml.defs.resources import open_store
@@ -310,15 +310,8 @@ METADATA_KEYS = {
         "newly_published",
         "bytes",
         "blocking_checks_passed",
-        "booster_uri",
-        "metadata_uri",
-        "manifest_uri",
-        "model_card_md",
-        "model_card_html",
-        "provenance",
-        "booster_sha256",
-        "metadata_sha256",
-        "manifest_sha256",
+        "folder",
+        "files",
     },
 }
 
@@ -348,7 +341,11 @@ def test_metadata_says_what_is_stored(chain: Chain) -> None:
     model, record = events["xgboost_model"].metadata, events["model_metadata"].metadata
     assert model["validation_mae"].value == record["validation_mae"].value
     assert model["rows"].value == events["train_split"].metadata["rows"].value == record["rows"].value == 9053
-    assert events["gcs_artifact"].metadata["booster_sha256"].value == model["model_sha256"].value
+    booster = events["gcs_artifact"].metadata["files"].value.records[0].data
+    assert (booster["file"], booster["sha256"].replace(" ", "")) == ("booster", whole(model["model_sha256"]))
+    assert [file.data["file"] for file in events["gcs_artifact"].metadata["files"].value.records] == [
+        *("booster", "metadata", "manifest", "model_card.html", "model_card.md", "provenance.json")
+    ]
 
 
 # --- again ----------------------------------------------------------------------------------------------------

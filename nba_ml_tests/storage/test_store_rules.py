@@ -110,10 +110,12 @@ def test_a_part_is_what_its_digest_names(store: MonthStore, tmp_path: Path) -> N
 def test_missing_months_are_named_with_the_command(store: MonthStore) -> None:
     store.save(NUMBER, "2021-10", Number(value=1))
     assert store.require(NUMBER, ["2021-10"]) == {"2021-10": Number(value=1)}
-    months = [f"2022-0{n}" for n in range(1, 8)]
+    months = [f"2022-0{n}" for n in range(1, 9)]
     said = "was never materialised for 2022-01, 2022-02, 2022-03, 2022-04, 2022-05, 2022-06"
-    with pytest.raises(MissingMonthsError, match=f"{said} and 1 more months"):
+    with pytest.raises(MissingMonthsError, match=f"{said} and 2 more months"):
         store.require(NUMBER, ["2021-10", *months])
+    with pytest.raises(MissingMonthsError, match=rf"{said}, 2022-07\. "):
+        store.require(NUMBER, months[:7])
     with pytest.raises(
         MissingMonthsError, match=rf"{said}\. .*--from 2022-01 --to 2022-06 --only-missing --assets number"
     ):

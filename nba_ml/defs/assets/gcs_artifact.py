@@ -9,7 +9,7 @@ from pydantic import Field
 from nba_ml.checks.registry import OVERRIDABLE
 from nba_ml.contract.systems import System
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.defs.assets.recording import OWNERS, recorded
+from nba_ml.defs.assets.recording import OWNERS, in_parts, recorded
 from nba_ml.defs.check_results import CheckLog
 from nba_ml.defs.partitions import reads
 from nba_ml.defs.reasons import fails_with_its_reason
@@ -27,7 +27,7 @@ from nba_ml.evaluation.report.card import Card
 from nba_ml.model.stored import MODEL
 from nba_ml.model.values import DescribedModel
 from nba_ml.registry.artifact import Artifact
-from nba_ml.registry.provenance import DOCUMENT, Provenance, code_provenance, is_provenance
+from nba_ml.registry.provenance import DOCUMENT, Provenance, code_provenance
 from nba_ml.registry.publication import Bundle, Published, publish
 from nba_ml.registry.verdict import Override, Verdict
 
@@ -53,7 +53,8 @@ class PublicationConfig(dg.Config):
     """Normally empty. There is no switch that overrides whatever fails."""
 
     overrides: list[OverrideConfig] = Field(
-        default_factory=list,
+        # A list and not a factory: Dagster writes only the former into the launchpad.
+        default=[],
         description="Failed checks that a person accepts, for example: "
         f'overrides: [{{check: {OVERRIDE_EXAMPLE}, reason: "Injuries, reviewed with the analysts."}}]',
     )
@@ -135,18 +136,20 @@ def _published(done: Published, verdict: Verdict) -> tuple[Artifact, dict[str, A
         sha256={name: part.sha256 for name, part in parts.items()},
         verdict=verdict,
     )
+    # Without the model's id and a document's digest: Dagit does not wrap a name, and whole ones are cut off.
+    written = [(name, part.size, part.sha256) for name, part in parts.items()]
+    for each in done.documents:
+        base, _, ending = each.name.removeprefix(f"{done.model_id}_").rpartition(".")
+        written.append((f"{base.rpartition('_')[0]}.{ending}", each.size, each.sha256))
+    files = [
+        dg.TableRecord({"file": name, "bytes": size, "sha256": in_parts(sha256, 16)}) for name, size, sha256 in written
+    ]
     return artifact, {
         MODEL_ID: done.model_id,
         "newly_published": done.created,
-        "bytes": sum(part.size for part in parts.values()),
         "blocking_checks_passed": sum(check.passed for check in verdict.checks),
         "overridden": ", ".join(override.check for override in verdict.overrides) or "none",
-        **{f"{name}_uri": dg.MetadataValue.path(part.uri) for name, part in parts.items()},
-        **{f"{name}_sha256": part.sha256 for name, part in parts.items()},
-        **{_document_key(uri): dg.MetadataValue.path(uri) for uri in done.documents},
+        "bytes": sum(part.size for part in parts.values()),
+        "folder": dg.MetadataValue.path(done.manifest.uri.rpartition("/")[0]),
+        "files": dg.MetadataValue.table(files),
     }
-
-
-def _document_key(uri: str) -> str:
-    """`provenance`, or `model_card_md` and `model_card_html`."""
-    return "provenance" if is_provenance(uri) else f"model_card_{uri.rpartition('.')[2]}"

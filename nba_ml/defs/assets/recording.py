@@ -99,17 +99,21 @@ def recorded(
         return dg.Output(
             value,
             data_version=dg.DataVersion(value.digest),
-            metadata={**metadata, INPUTS: in_halves(inputs_digest(code_version, inputs, outside or {}))},
+            metadata={**metadata, INPUTS: in_parts(inputs_digest(code_version, inputs, outside or {}))},
         )
 
 
-def in_halves(digest: str) -> str:
-    """A digest as metadata. Dagit breaks lines at spaces only: a whole digest pushes other values out of the page."""
-    return f"{digest[:32]} {digest[32:]}".strip()
+def in_parts(digest: str, length: int = 32) -> str:
+    """A digest as metadata. Dagit breaks lines at spaces only: a whole digest pushes other values out of the page.
+
+    Args:
+        length: characters before each space; fewer than a half in a table, where others need the space too.
+    """
+    return " ".join(digest[at : at + length] for at in range(0, len(digest), length))
 
 
 def whole(value: dg.MetadataValue[Any]) -> str:
-    """The digest of metadata, in halves or, as older materialisations have it, in one piece."""
+    """The digest of metadata, in parts or, as older materialisations have it, in one piece."""
     return str(value.value).replace(" ", "")
 
 

@@ -11,7 +11,7 @@ from nba_ml.contract.digest import json_digest
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.season import season_of
 from nba_ml.contract.systems import XGBOOST_V1, System
-from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, in_halves, markdown_table, market_facts, picture
+from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, in_parts, markdown_table, market_facts, picture
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.reasons import fails_with_its_reason
@@ -84,7 +84,7 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
                     **_facts(walk),
                     **_compared(grades),
                     "summary": dg.MetadataValue.path(values.objects.uri(walk_forward_file(SUMMARY))),
-                    INPUTS: in_halves(
+                    INPUTS: in_parts(
                         inputs_digest(CODE_VERSION, {GRADES.of(s).name: digests(by_system[s]) for s in systems}, {})
                     ),
                 },

@@ -10,7 +10,7 @@ from pydantic import create_model
 from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
-from nba_ml.defs.assets.recording import OWNERS, digests, markdown_table, picture, recorded
+from nba_ml.defs.assets.recording import OWNERS, digests, in_parts, markdown_table, picture, recorded
 from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
@@ -97,10 +97,11 @@ def _facts(report: TrainingReport, system: System, month: str) -> dict[str, Any]
         "train_mae": judgement.train.mae,
         **({"season_mae": season.metrics.mae, "gain_over_season": season.gain} if season else {}),
         "best_iteration": report.best_iteration,
-        "model_sha256": report.model_sha256,
-        "measured_sha256": report.measured_sha256,
+        "model_sha256": in_parts(report.model_sha256 or ""),
+        "measured_sha256": in_parts(report.measured_sha256 or ""),
         "refit_distance": judgement.refit_distance,
-        "comparison": markdown_table(comparison(judgement)),
+        # The model's row has its error. Dagit cuts off what is wider than the page.
+        "comparison": markdown_table(comparison(judgement).drop(columns="model's MAE")),
         **pictures(report, system, month),
     }
 
@@ -114,12 +115,14 @@ def pictures(report: TrainingReport, system: System, month: str) -> dict[str, An
     frames = {
         "importance": pd.DataFrame(gain[:8], columns=["feature", "share of gain"]),
         "tiers": by_tier(judgement),
-        "residuals": plain(residual_table(diagnosis)),
+        "residuals": plain(residual_table(diagnosis)).drop(columns=["mean residual", "inside the interval"]),
         "interval": None,
         **({"over_probability": plain(over_table(diagnosis))} if diagnosis.over else {}),
     }
+    misses = plain(misses_table(diagnosis.misses))
+    misses["player"] += " " + misses.pop("date")
     return {
         **{name: picture(TITLES[name], picture_address(month, name, system), frame) for name, frame in frames.items()},
-        "largest_misses": markdown_table(plain(misses_table(diagnosis.misses))),
+        "largest_misses": markdown_table(misses),
         "card": dg.MetadataValue.md(f"[The model card]({card_address(month, system)})"),
     }
