@@ -121,6 +121,7 @@ def pictures(report: TrainingReport, system: System, month: str) -> dict[str, An
     }
     misses = plain(misses_table(diagnosis.misses))
     misses["player"] += " " + misses.pop("date")
+    del misses["missed by"]  # the page has no room for it beside the longest names
     return {
         **{name: picture(TITLES[name], picture_address(month, name, system), frame) for name, frame in frames.items()},
         "largest_misses": markdown_table(misses),
