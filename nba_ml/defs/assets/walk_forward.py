@@ -96,7 +96,7 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
 def _write(
     store: MonthStore, graded: Mapping[str, GradedMonth], months: list[str], system: System, compared: Section | None
 ) -> tuple[WalkForward, list[str]]:
-    """Write a system's summary, page and pictures; returns the summary, and the names of the files."""
+    """Write a system's summary, page and pictures; returns the summary, and the names of the pictures."""
     walk = summarise(graded, months)
     curve = {month: each.overall for month, each in walk.measured.items()}
     wide, narrow = walk_forward_curve(curve), walk_forward_curve(curve, narrow=True)
@@ -106,8 +106,8 @@ def _write(
     files = {f"{name}.svg": chart.encode() for name, chart in charts.items()}
     if curve:
         files[CURVE] = walk_forward_curve(curve, narrow=True, dpi=_INLINE_DPI)
-    files |= {SUMMARY: walk.model_dump_json(indent=1).encode() + b"\n", REPORT: page.encode()}
-    for name, data in files.items():
+    documents = {SUMMARY: walk.model_dump_json(indent=1).encode() + b"\n", REPORT: page.encode()}
+    for name, data in {**files, **documents}.items():
         store.objects.write(walk_forward_file(name, system), data)
     return walk, list(files)
 
