@@ -44,7 +44,8 @@ class BigQuerySettings:
 
     `feature_versions` are the accepted versions of feature rows, the first that a player-game has counts. `system_ids`
     maps a system id, or 'challenger', to its id in the table of predictions. `platform_systems` are the ids there of
-    the platform's own systems that are graded beside ours.
+    the platform's own systems that are graded beside ours. `lines_table` has points lines for features that are
+    computed in BigQuery, and `computes_features` says whether an asset does that.
     """
 
     project: str
@@ -59,6 +60,8 @@ class BigQuerySettings:
     feature_versions: tuple[str, ...] = (V2_33FEATURES.name,)
     system_ids: Mapping[str, str] = field(default_factory=dict)
     platform_systems: tuple[str, ...] = ()
+    lines_table: str | None = None
+    computes_features: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +272,8 @@ def _bigquery(environ: Mapping[str, str]) -> BigQuerySettings:
         feature_versions=_feature_versions(environ),
         system_ids=_system_ids(environ),
         platform_systems=parse_systems(environ.get("NBA_ML_PLATFORM_SYSTEMS") or "", "NBA_ML_PLATFORM_SYSTEMS"),
+        lines_table=environ.get("NBA_ML_LINES_TABLE") or None,
+        computes_features=_choice(environ, "NBA_ML_BIGQUERY_FEATURES", ("external", "computed")) == "computed",
         endpoint=(host if "://" in host else f"http://{host}") if host else None,
         storage_endpoint=storage,
     )

@@ -13,6 +13,7 @@ import click
 from nba_ml.cli.backfill import backfill, run
 from nba_ml.cli.champion import champion
 from nba_ml.cli.check import check
+from nba_ml.cli.features import features
 from nba_ml.cli.fetch import fetch
 from nba_ml.cli.grades import grades
 from nba_ml.cli.health import health
@@ -63,5 +64,6 @@ for each in (
     grades,
     import_,
     fetch,
+    features,
 ):
     main.add_command(each)

@@ -19,6 +19,7 @@ from nba_ml.defs.resources import (
     ArtifactRoot,
     Compute,
     Store,
+    feature_backfill_of,
     month_rows_of,
     platform_predictions_of,
     prediction_table_of,
@@ -39,6 +40,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         SourceDataError: the embedded source has no months.
     """
     months, grows = partitions_of(settings), settings.bigquery is not None
+    computes = settings.bigquery is not None and settings.bigquery.computes_features
     scheduled = not grows and has_schedule(settings.data)
     days = days_of(months, scheduled=scheduled)
     resources: dict[str, object] = {
@@ -51,13 +53,19 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         "prediction_table": prediction_table_of(settings),
         "io_manager": MonthStoreIOManager(settings.store),
         **({"platform_predictions": platform_predictions_of(settings)} if grows else {}),
+        **({"feature_backfill": feature_backfill_of(settings.bigquery)} if settings.bigquery and computes else {}),
         **(resource_overrides or {}),
     }
     jobs = build_jobs(observable=grows, systems=settings.systems)
     slate_job, grading = build_slate_job(), build_grading_job()
     with silence_preview_warnings():
         assets = build_assets(
-            months, settings.thresholds, settings.systems, external_feature_store=grows, scheduled=scheduled
+            months,
+            settings.thresholds,
+            settings.systems,
+            external_feature_store=grows,
+            computes_features=computes,
+            scheduled=scheduled,
         )
         linked = [_with_code_reference(asset) for asset in (with_freshness(assets) if grows else assets)]
         checks = build_checks(months, settings.thresholds, settings.systems)

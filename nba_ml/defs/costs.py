@@ -12,7 +12,7 @@ from nba_ml.defs.event_log import all_records
 from nba_ml.sources.job_costs import Cost
 from nba_ml.sources.month_rows import FEATURES, SUMMARY
 
-_QUERYING = ("feature_store_snapshot", "slate_predictions", "backfill_progress", "platform_grades")
+_QUERYING = ("feature_store_snapshot", "slate_predictions", "backfill_progress", "platform_grades", "feature_backfill")
 """Assets whose materialisations run queries. The two tables are observed."""
 
 

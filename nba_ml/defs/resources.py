@@ -22,6 +22,7 @@ from nba_ml.storage.opening import open_objects
 
 if TYPE_CHECKING:
     from nba_ml.sources.bigquery_connection import BigQueryConnection
+    from nba_ml.sources.feature_backfill import BigQueryFeatureBackfill
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,15 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
         feature_table=settings.bigquery.feature_table,
         summary_table=settings.bigquery.summary_table,
         versions=settings.bigquery.feature_versions,
+    )
+
+
+def feature_backfill_of(bigquery: BigQuerySettings) -> BigQueryFeatureBackfill:
+    """What computes features in BigQuery."""
+    from nba_ml.sources.feature_backfill import BigQueryFeatureBackfill  # noqa: PLC0415 (imports sqlglot)
+
+    return BigQueryFeatureBackfill(
+        connection_of(bigquery), bigquery.feature_table, bigquery.summary_table, bigquery.lines_table
     )
 
 

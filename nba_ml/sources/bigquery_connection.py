@@ -136,6 +136,24 @@ class BigQueryConnection:
             found = retry(client.get_table)(reference, retry=ONCE)
         return {field.name.lower(): type_of(field) for field in found.schema}
 
+    def estimate(self, sql: str) -> int:
+        """Bytes that a query would read, by a dry run. Free of charge; 0 from an emulator.
+
+        Raises:
+            SettingsError, SourceDataError: as for `rows`.
+        """
+        ends = time.monotonic() + self.deadline_seconds
+        with (
+            explained(self.project, round(self.deadline_seconds, 1), self.maximum_bytes_billed),
+            self.get_client() as client,
+        ):
+            client._http.hooks["response"].append(require_bigquery)
+            mount(client, TimeoutAdapter(self.request_seconds, ends))
+            retry = Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends))
+            config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
+            job = retry(client.query)(sql, job_config=config, timeout=self.request_seconds, retry=ONCE, job_retry=None)
+        return job.total_bytes_processed or 0
+
     def _rows_once(
         self,
         client: bigquery.Client,

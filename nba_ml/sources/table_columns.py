@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
 
-_NUMBER = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
-_TIME = ("TIMESTAMP", "DATETIME")
+NUMBER = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
+TIME = ("TIMESTAMP", "DATETIME")
+"""The accepted types of numbers and of times."""
 
 FEATURE_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "player_lookup": ("STRING",),
@@ -20,9 +21,9 @@ FEATURE_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "feature_names": ("ARRAY<STRING>",),
     "feature_count": ("INT64",),
     "feature_version": ("STRING",),
-    "feature_quality_score": _NUMBER,
+    "feature_quality_score": NUMBER,
     "early_season_flag": ("BOOL",),
-    "updated_at": _TIME,
+    "updated_at": TIME,
 }
 """Column of the feature table -> accepted types."""
 
@@ -33,8 +34,8 @@ RESULT_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "player_lookup": ("STRING",),
     "game_date": ("DATE",),
     "game_id": ("STRING",),
-    "points": _NUMBER,
-    "minutes_played": _NUMBER,
+    "points": NUMBER,
+    "minutes_played": NUMBER,
 }
 """Column of the summary table -> accepted types."""
 
@@ -61,7 +62,7 @@ def feature_parts(
     values = all(name in found for name in VALUE_COLUMNS)
     if values and "features" not in found:
         needed = {name: types for name, types in needed.items() if name != "features"}
-        needed |= dict.fromkeys(VALUE_COLUMNS, _NUMBER)
+        needed |= dict.fromkeys(VALUE_COLUMNS, NUMBER)
     require_columns(table, found, needed, "NBA_ML_FEATURE_TABLE")
     own, count = V2_33FEATURES.name, V2_33FEATURES.count
     ranks = " ".join(f"WHEN '{version}' THEN {rank}" for rank, version in enumerate(versions))

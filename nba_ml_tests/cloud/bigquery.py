@@ -121,16 +121,17 @@ class Platform:
     def load(self, features: pa.Table | None = None, summary: pa.Table | None = None) -> None:
         """Append rows, as `tables.ML_FEATURE_STORE_V2` and `tables.PLAYER_GAME_SUMMARY` have them."""
         if features is not None:
-            self._append(self.features, features)
+            self.append(self.features, features)
         if summary is not None:
             columns = [column.split()[0] for column in _SUMMARY_COLUMNS.split(",")]
-            self._append(self.summary, summary.select(columns))
+            self.append(self.summary, summary.select(columns))
 
     def sql(self, statement: str) -> None:
         """Run a statement; `{features}` and `{summary}` stand for the tables."""
         self.emulator.client.query_and_wait(statement.format(features=self.features, summary=self.summary))
 
-    def _append(self, table: str, rows: pa.Table) -> None:
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Load rows into a table that exists."""
         data = io.BytesIO()
         pq.write_table(rows, data)
         data.seek(0)

@@ -138,7 +138,7 @@ def match_lines(summary: pa.Table, lines: pa.Table, first: date, last: date) -> 
     lines = _in_schema(lines, tables.PROP_LINES, "prop_lines")
     with _database(summary, lines, None) as connection:
         _set_range(connection, first, last)
-        connection.execute(_sql("match_lines"))
+        connection.execute(step_text("match_lines"))
         return connection.sql("FROM matched_lines ORDER BY game_date, player_lookup, book, line").to_arrow_table()
 
 
@@ -160,13 +160,14 @@ def _prepare(connection: duckdb.DuckDBPyConnection, first: date, last: date, ver
     """Runs the version's steps for a range of dates, up to its view of assembled features."""
     _set_range(connection, first, last)
     connection.execute("SET VARIABLE early_season_days = $days", {"days": EARLY_SEASON_DAYS})
-    for step in _steps(version):
-        connection.execute(_sql(step))
+    for step in steps_of(version):
+        connection.execute(step_text(step))
         if step == "select_games":
             _require_sound_games(connection, first, last)
 
 
-def _steps(version: FeatureVersion) -> tuple[str, ...]:
+def steps_of(version: FeatureVersion) -> tuple[str, ...]:
+    """The version's SQL files in order."""
     return (*STEPS, *CAREER_STEPS) if _spans_careers(version) else STEPS
 
 
@@ -184,7 +185,7 @@ def _select_vectors(connection: duckdb.DuckDBPyConnection, version: FeatureVersi
     """Keys and features of the prepared rows, in order, `_BATCH_ROWS` at a time."""
     _require_features(connection, version)
     columns = ",\n    ".join(f'"{name}"::DOUBLE AS "{name}"' for name in version.names)
-    query = _sql("select_vectors").format(feature_columns=columns)
+    query = step_text("select_vectors").format(feature_columns=columns)
     if _spans_careers(version):
         query = f"WITH assembled AS (FROM assembled_careers)\n{query}"
     yield from connection.sql(query).to_arrow_reader(_BATCH_ROWS)
@@ -202,11 +203,12 @@ def _database(summary: pa.Table, lines: pa.Table, threads: int | None) -> Iterat
 
 def features_code_digest(version: FeatureVersion = V2_33FEATURES) -> str:
     """Digest of the version's queries and contract. It is part of the asset's code version."""
-    queries = {step: _sql(step) for step in (*_steps(version), "find_faults", "select_vectors")}
+    queries = {step: step_text(step) for step in (*steps_of(version), "find_faults", "select_vectors")}
     return json_digest({"sql": queries, "contract": [asdict(feature) for feature in version.features]})
 
 
-def _sql(step: str) -> str:
+def step_text(step: str) -> str:
+    """The text of a file in `sql/`."""
     return (resources.files(__package__) / "sql" / f"{step}.sql").read_text(encoding="utf-8")
 
 
@@ -223,7 +225,7 @@ def _in_schema(table: pa.Table, schema: pa.Schema, name: str) -> pa.Table:
 
 
 def _require_sound_games(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
-    faults = [str(fault) for (fault,) in connection.execute(_sql("find_faults")).fetchall()]
+    faults = [str(fault) for (fault,) in connection.execute(step_text("find_faults")).fetchall()]
     if faults:
         raise SourceDataError(
             f"The box scores behind the features of {first} to {last} break the rules that the features rely on "
@@ -233,7 +235,7 @@ def _require_sound_games(connection: duckdb.DuckDBPyConnection, first: date, las
 
 
 def _require_features(connection: duckdb.DuckDBPyConnection, version: FeatureVersion) -> None:
-    step = _steps(version)[-1]
+    step = steps_of(version)[-1]
     view = "assembled_careers" if _spans_careers(version) else "assembled"
     computed = {str(row[0]) for row in connection.execute(f"DESCRIBE {view}").fetchall()}
     unknown = [name for name in version.names if name not in computed]

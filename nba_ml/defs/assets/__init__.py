@@ -13,6 +13,7 @@ from nba_ml.defs.assets import (
     backfill_progress,
     challengers,
     champion,
+    feature_backfill,
     feature_store_snapshot,
     gcs_artifact,
     ml_feature_store_v2,
@@ -37,6 +38,7 @@ def build_assets(
     systems: Sequence[System] = (XGBOOST_V1,),
     *,
     external_feature_store: bool = False,
+    computes_features: bool = False,
     scheduled: bool = False,
 ) -> list[dg.AssetsDefinition | dg.SourceAsset]:
     """All assets of the systems, partitioned by the given months.
@@ -44,7 +46,8 @@ def build_assets(
     `limits` are those of the checks that the publisher demands.
 
     With `external_feature_store` the two assets of that group are observed, not computed, and there is also
-    `platform_grades`. `scheduled` is as in `slate_predictions.days_of`.
+    `platform_grades`; with `computes_features` there is `feature_backfill`, which computes into the observed table.
+    `scheduled` is as in `slate_predictions.days_of`.
     """
     first = systems[0]
     return [
@@ -57,6 +60,7 @@ def build_assets(
         slate_predictions.build(months, first, scheduled=scheduled),
         slate_grades.build(months, first),
         *([platform_grades.build(months)] if external_feature_store else []),
+        *([feature_backfill.build(months)] if computes_features else []),
     ]
 
 

@@ -223,7 +223,7 @@ TOUCHED = {
 def _leak(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """Makes one part of the SQL include the game it describes."""
     step, strict, lenient = LEAKS[part]
-    original = compute._sql
+    original = compute.step_text
 
     def leaky(asked: str) -> str:
         text = original(asked)
@@ -232,7 +232,7 @@ def _leak(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
         assert strict in text, f"{step}.sql no longer holds '{strict}': this test has lost its object"
         return text.replace(strict, lenient)
 
-    monkeypatch.setattr(compute, "_sql", leaky)
+    monkeypatch.setattr(compute, "step_text", leaky)
 
 
 @pytest.fixture(scope="module")
