@@ -8,9 +8,12 @@ import click
 
 from nba_ml.cli.wrapper import command, say
 from nba_ml.contract.errors import SettingsError
-from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
 from nba_ml.contract.season import season_months
 from nba_ml.settings import Settings
+
+_VERSIONS = {version.name: version for version in (V2_33FEATURES, V3_FEATURES)}
+"""Those that are computed from box scores and lines alone."""
 
 
 @click.command(short_help="Compute features in BigQuery, from its box scores.")
@@ -20,7 +23,7 @@ from nba_ml.settings import Settings
 @click.option(
     "--version",
     "version",
-    type=click.Choice(list(FEATURE_VERSIONS)),
+    type=click.Choice(list(_VERSIONS)),
     default=V2_33FEATURES.name,
     show_default=True,
     help="Version of the features.",
@@ -57,7 +60,7 @@ def features(
 
     limit = max_bytes or settings.bigquery.maximum_bytes_billed
     limited = replace(settings.bigquery, maximum_bytes_billed=limit)
-    backfill = replace(feature_backfill_of(limited), version=FEATURE_VERSIONS[version])
+    backfill = replace(feature_backfill_of(limited), version=_VERSIONS[version])
     months = season_months(first, last or first)
     total = 0
     for month in months:

@@ -241,6 +241,21 @@ def test_with_bigquery_the_two_tables_are_external_and_the_rest_is_the_same(tmp_
     assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in defs.sensors or ())
 
 
+def test_with_bigquery_an_asset_may_compute_the_features(tmp_path: Path) -> None:
+    environ = {
+        "NBA_ML_HOME": str(tmp_path),
+        "NBA_ML_SOURCE": "bigquery",
+        "NBA_ML_BIGQUERY_PROJECT": "some-project",
+        "NBA_ML_BIGQUERY_FEATURES": "computed",
+    }
+    defs = build_defs(Settings.from_environment(environ))
+    dg.Definitions.validate_loadable(defs)
+    asset = defs.resolve_asset_graph().get(dg.AssetKey("feature_backfill"))
+    assert asset.is_materializable
+    assert {key.to_user_string() for key in asset.parent_keys} == {"player_game_summary"}
+    assert asset.automation_condition is None
+
+
 def test_every_check_begins_with_its_consequence(tmp_path: Path) -> None:
     """Guards the list of checks in the UI, where Dagster calls all but those that stop a run non-blocking.
 
