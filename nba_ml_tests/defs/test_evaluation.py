@@ -22,7 +22,7 @@ from nba_ml.data.split import split_by_date
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.defs.assets import prediction_grades as grades_asset
 from nba_ml.defs.assets import predictions as predictions_asset
-from nba_ml.defs.assets.recording import INPUTS, SHOWN_INLINE, in_halves
+from nba_ml.defs.assets.recording import INPUTS, SHOWN_INLINE, in_parts
 from nba_ml.defs.assets.walk_forward import PAGE, SUMMARY
 from nba_ml.defs.build import build_defs
 from nba_ml.evaluation.grades import GradedMonth, grade_month
@@ -104,8 +104,8 @@ def test_what_is_recorded_is_what_the_planner_asks_for(home: Home, trained: Trai
         predictions_asset.CODE_VERSION, {"xgboost_model": {"2021-12": trained.report.digest}, **snapshot}, {}
     )
     graded = inputs_digest(grades_asset.CODE_VERSION, {"predictions": {LAST: versions["predictions"]}, **snapshot}, {})
-    assert facts(result, "predictions")[INPUTS] == in_halves(predicted)
-    assert facts(result, "prediction_grades")[INPUTS] == in_halves(graded)
+    assert facts(result, "predictions")[INPUTS] == in_parts(predicted)
+    assert facts(result, "prediction_grades")[INPUTS] == in_parts(graded)
     assert versions["predictions"] == home.months.load(STORED["predictions"], LAST).digest  # type: ignore[union-attr]
 
 

@@ -16,7 +16,7 @@ from nba_ml.contract.season import season_months
 from nba_ml.data.split import SnapshotRef, SplitManifest
 from nba_ml.data.stored import SNAPSHOT, SPLIT
 from nba_ml.defs.assets import feature_store_snapshot
-from nba_ml.defs.assets.recording import INPUTS, in_halves
+from nba_ml.defs.assets.recording import INPUTS, in_parts
 from nba_ml.defs.assets.snapshot_history import STANDS_FOR, Before, latest, stands_for
 from nba_ml.defs.internals import DATA_VERSION_TAG
 from nba_ml.defs.io_manager import MonthStoreIOManager
@@ -136,7 +136,7 @@ def test_months_trained_on_the_rows_before_are_named(
     assert any(f"the models of {MONTH} to 2022-11 (3) were trained on the earlier ones" in each for each in warnings)
 
 
-@pytest.mark.parametrize("form", [str, in_halves], ids=["in one piece", "in halves"])
+@pytest.mark.parametrize("form", [str, in_parts], ids=["in one piece", "in halves"])
 def test_a_digest_is_read_however_it_was_recorded(form: Callable[[str], str]) -> None:
     """Guards against homes of before the halves, in which every month would be out of date."""
     inputs, first = "0123456789abcdef" * 4, "fedcba9876543210" * 4
