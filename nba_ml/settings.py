@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from nba_ml.contract.season import parse_month
 from nba_ml.contract.signing import Signing
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, XGBOOST_V2, System
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.contract.times import REPORT_CUT_OFF
 from nba_ml.machine import available_cores
 from nba_ml.storage.objects import URI_SCHEME
 
@@ -100,8 +102,9 @@ class Settings:
     `thresholds` are the limits of the checks; `notify` is who is notified of a failure;
     `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI, and `trusted_proxies` are
     the addresses whose forwarded headers it believes; `nba_api` is where
-    `nba-ml fetch` asks; `systems` are those whose models are trained, the first of them first; `signing` is whose
-    signatures are required of what is published, None for nobody's.
+    `nba-ml fetch` asks; `systems` are those whose models are trained, the first of them first; `report_cut_off` is how
+    long before tip-off injury reports cease to count; `signing` is whose signatures are required of what is published,
+    None for nobody's.
     """
 
     home: Path
@@ -118,6 +121,7 @@ class Settings:
     trusted_proxies: Proxies = ()
     nba_api: str = NBA_API
     systems: tuple[System, ...] = (XGBOOST_V1,)
+    report_cut_off: timedelta = REPORT_CUT_OFF
     signing: Signing | None = None
 
     @classmethod
@@ -145,8 +149,14 @@ class Settings:
             trusted_proxies=parse_proxies(environ.get(TRUSTED_PROXIES)),
             nba_api=_url(environ, "NBA_ML_NBA_API") or NBA_API,
             systems=_systems(environ, source),
+            report_cut_off=_report_cut_off(environ),
             signing=Signing.from_environment(environ),
         )
+
+
+def _report_cut_off(environ: Mapping[str, str]) -> timedelta:
+    minutes = _number(environ, "NBA_ML_REPORT_CUTOFF", 0, 24 * 60, "minutes before tip-off", "30")
+    return REPORT_CUT_OFF if minutes is None else timedelta(minutes=minutes)
 
 
 def _systems(environ: Mapping[str, str], source: str) -> tuple[System, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, V4_FEATURES
 from nba_ml.model.record import ModelRecord
 from nba_ml.slates.prediction_rows import columns_table
 from nba_ml.sources.upcoming import TABLES
@@ -20,6 +20,7 @@ SCHEMA = ROOT / "nba_ml" / "model" / "schemas" / "model_metadata.schema.json"
 PARTS: Mapping[str, Callable[[], str]] = {
     "features": tables.features,
     "career features": partial(tables.features, V3_FEATURES, V2_33FEATURES.count),
+    "reported features": partial(tables.features, V4_FEATURES, V3_FEATURES.count),
     "checks": tables.checks,
     "standing checks": tables.standing_table,
     "limits": tables.limits,

@@ -91,6 +91,8 @@ class Check:
     threshold: str
     reason: str
     examine: Callable[[Any, CheckContext], Finding]
+    of_reports: bool = False
+    """Of systems whose features come from reports only."""
 
     @property
     def stops_run(self) -> bool:

@@ -7,7 +7,8 @@ and the publisher refuses any model made from it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +16,18 @@ import pyarrow as pa
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.checks.leaks import last_5_correlation, line_error, recomputes
-from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, Feature
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, REPORTED, V2_33FEATURES, Feature
 from nba_ml.contract.season import EARLY_SEASON_DAYS, season_of
 from nba_ml.contract.thresholds import Thresholds
+from nba_ml.contract.times import eastern_noon
+from nba_ml.data.lines import FeatureMonth
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import snapshot_schema
 
-ASSET = "feature_store_snapshot"
+ASSET, FEATURES = "feature_store_snapshot", "ml_feature_store_v2"
 
-MAY_BE_ABSENT = (*NOT_IN_BOX_SCORES, "vegas_points_line")
+MAY_BE_ABSENT = (*NOT_IN_BOX_SCORES, "vegas_points_line", *REPORTED)
 """Features that may be missing for a whole month, because there is no source or no book was recorded."""
 
 MAY_STAND_STILL = ("playoff_game", "back_to_back", "has_vegas_line")
@@ -165,6 +168,34 @@ def _lines_matched(limit: float, min_unmatched: int = 1) -> Callable[[Snapshot, 
     return examine
 
 
+def _reports_before_cut_off(snapshot: Snapshot, context: CheckContext) -> Finding:
+    month = context.load(FEATURES, context.month)
+    held = month.reports if isinstance(month, FeatureMonth) else None
+    rows = [] if held is None else held.to_pylist()
+    late = [{name: str(row[name]) for name in row if name != "is_out"} for row in rows if _is_late(row)]
+    known = ~np.isnan(snapshot.table.column(REPORTED[0]).to_numpy())
+    days = {row["game_date"] for row in rows}
+    unfounded = set(snapshot.table.column("game_date").filter(pa.array(known)).to_pylist()) - days
+    late += [{"game_date": str(day), "reported_at": "no report is stored"} for day in sorted(unfounded)]
+    return Finding(
+        passed=not late,
+        metric="reports made at the cut-off or later, and dates without the reports that the features claim",
+        value=len(late),
+        n=len(rows),
+        worst=late,
+        next_step=f"Make ml_feature_store_v2 of {context.month} again, then this month. If reports are late again, "
+        "compare their reported_at with the schedule's tip_off: both need their time zone.",
+    )
+
+
+def _is_late(row: Mapping[str, Any]) -> bool:
+    """Whether a report was made at its cut-off or later, or that is after tip-off. A stand-in has no times."""
+    if row["reported_at"] is None:
+        return False
+    begins = row["tip_off"] or eastern_noon(row["game_date"])
+    return not row["reported_at"] < row["counts_until"] <= begins
+
+
 def _drift(snapshot: Snapshot, context: CheckContext) -> Finding:
     metric = "largest PSI of a feature against the same month of earlier seasons"
     tables = same_month_of_earlier_seasons(context)
@@ -273,6 +304,16 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "far as its 95% interval tells",
             reason="A line far better than form was taken after tip-off. A line far worse is a placeholder.",
             examine=line_error,
+        ),
+        Check(
+            asset=ASSET,
+            name="reports_before_cut_off",
+            consequence=Consequence.STOPS_RUN,
+            threshold="every report that a feature knows was made before the cut-off of its game",
+            reason="After a game everybody knows who was out. A model that learned from late reports would never see "
+            "such reports in time.",
+            examine=_reports_before_cut_off,
+            of_reports=True,
         ),
         Check(
             asset=ASSET,

@@ -63,7 +63,12 @@ _SHIPPED = Thresholds()
 def all_checks(limits: Thresholds = _SHIPPED, systems: Iterable[System] = SYSTEMS.values()) -> tuple[Check, ...]:
     """The checks of the systems in graph order, with the given limits, on which the set of checks does not depend."""
     plain = [check for asset in REGISTERED if asset.checks for check in asset.checks(limits)]
-    return tuple(_of_system(check, system) for system in systems for check in plain)
+    return tuple(
+        _of_system(check, system)
+        for system in systems
+        for check in plain
+        if system.features.reads_reports or not check.of_reports
+    )
 
 
 def _of_system(check: Check, system: System) -> Check:

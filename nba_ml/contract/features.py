@@ -46,6 +46,11 @@ class FeatureVersion:
     def count(self) -> int:
         return len(self.features)
 
+    @property
+    def reads_reports(self) -> bool:
+        """Whether a feature says who is reported out."""
+        return not set(REPORTED).isdisjoint(self.names)
+
     def index(self, name: str) -> int:
         """Position of a feature in the vector. Raises KeyError if this version has no such feature."""
         try:
@@ -58,6 +63,9 @@ class FeatureVersion:
 
 
 _F = Feature
+
+REPORTED = ("out_points", "out_plays")
+"""Features that come from reports. A model learns each row with them and without them: it must do without."""
 
 V2_33FEATURES = FeatureVersion(
     name="v2_33features",
@@ -400,5 +408,26 @@ V3_FEATURES = FeatureVersion(
 """Also follows players across seasons. Its rows are never flagged as early season: it is trained on a season's first
 days and predicts them."""
 
-FEATURE_VERSIONS = {version.name: version for version in (V2_33FEATURES, V3_FEATURES)}
+_NO_REPORT = "nothing was reported of the team, or team's first game of the season"
+
+V4_FEATURES = FeatureVersion(
+    name="v4_43features",
+    features=(
+        *V3_FEATURES.features,
+        _F(
+            "out_points",
+            "absences",
+            "points",
+            0,
+            250,
+            _NO_REPORT,
+            "sum of points_ewm_12 over the others of the rotation reported out before the cut-off; 0 if none was. "
+            "The rotation is that of absent_points, with those who played in the team's last game",
+        ),
+        _F("out_plays", "absences", "plays", 0, 250, _NO_REPORT, "sum of plays_ewm_3 over the same players"),
+    ),
+)
+"""Also knows who is reported out on the date. The 41 before are those of `v3_41features`."""
+
+FEATURE_VERSIONS = {version.name: version for version in (V2_33FEATURES, V3_FEATURES, V4_FEATURES)}
 """Name -> version."""

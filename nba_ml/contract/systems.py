@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, FeatureVersion
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, V4_FEATURES, FeatureVersion
 
 SHARED_ASSETS = ("player_game_summary",)
 """Monthly assets that all systems read: the results do not depend on the features."""
@@ -37,7 +37,9 @@ XGBOOST_V1 = System("xgboost_v1", V2_33FEATURES, prefix="")
 
 XGBOOST_V2 = System("xgboost_v2", V3_FEATURES, prefix="xgboost_v2/")
 
-SYSTEMS = {system.id: system for system in (XGBOOST_V1, XGBOOST_V2)}
+XGBOOST_V3 = System("xgboost_v3", V4_FEATURES, prefix="xgboost_v3/")
+
+SYSTEMS = {system.id: system for system in (XGBOOST_V1, XGBOOST_V2, XGBOOST_V3)}
 """Id -> system, the first one first."""
 
 

@@ -7,6 +7,9 @@ from zoneinfo import ZoneInfo
 
 EASTERN = ZoneInfo("America/New_York")
 
+REPORT_CUT_OFF = timedelta(minutes=30)
+"""Before tip-off, unless a setting says otherwise: reports from then on do not count."""
+
 
 class TimeWithoutZone(ValueError):  # noqa: N818 - what is wrong with a value, not with the program
     """A time of day without a zone, whose date depends on where it was written."""

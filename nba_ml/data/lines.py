@@ -82,6 +82,10 @@ class LineCounts:
 
 @dataclass(frozen=True, slots=True)
 class FeatureMonth(DigestedTable):
-    """A month of `tables.ML_FEATURE_STORE_V2`, with the counts of its lines, which are not part of the digest."""
+    """A month of `tables.ML_FEATURE_STORE_V2`, with the counts of its lines, which are not part of the digest.
+
+    `reports` are those that the features know of (`reports.REPORTS`); None for a version without such features.
+    """
 
     lines: LineCounts
+    reports: pa.Table | None = None

@@ -63,15 +63,20 @@ def _summary_from_bytes(data: bytes, parts: Parts, columns: Sequence[str] | None
     return SummaryMonth(table, facts["digest"], refused, facts.get("source", ""))
 
 
-def _features_to_bytes(value: DigestedTable, _: Parts) -> bytes:
-    lines = value.lines if isinstance(value, FeatureMonth) else None
-    return parquet_bytes(value.table, {"digest": value.digest, **_lines_fact(lines)})
+def _features_to_bytes(value: DigestedTable, parts: Parts) -> bytes:
+    facts = {"digest": value.digest}
+    if isinstance(value, FeatureMonth):
+        facts |= _lines_fact(value.lines)
+        if value.reports is not None:
+            facts["reports"] = parts.put("parts", "parquet", parquet_bytes(value.reports, {}))
+    return parquet_bytes(value.table, facts)
 
 
-def _features_from_bytes(data: bytes, _: Parts, columns: Sequence[str] | None) -> DigestedTable:
+def _features_from_bytes(data: bytes, parts: Parts, columns: Sequence[str] | None) -> DigestedTable:
     table, facts = parquet_table(data, columns)
     lines = _lines(facts)
-    return FeatureMonth(table, facts["digest"], lines) if lines else DigestedTable(table, facts["digest"])
+    reports = _part(parts, facts, "reports") if "reports" in facts and not columns else None
+    return FeatureMonth(table, facts["digest"], lines, reports) if lines else DigestedTable(table, facts["digest"])
 
 
 def _lines_fact(lines: LineCounts | None) -> dict[str, str]:

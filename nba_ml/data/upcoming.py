@@ -18,7 +18,6 @@ from nba_ml.contract import season
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.game_types import GameType
 from nba_ml.contract.teams import TEAM_CODES, team_code
-from nba_ml.contract.times import eastern_noon
 from nba_ml.data.games import platform_game_id
 from nba_ml.data.identities import player_lookup
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
@@ -28,9 +27,6 @@ LAST_GAMES = 10
 
 LONGEST_GAP = timedelta(days=14)
 """Between the last box score and the date, breaks of the calendar not counted. The All-Star break is 8 days."""
-
-INJURIES_UNTIL = timedelta(minutes=30)
-"""Before tip-off: later reports do not count."""
 
 _PLAY_IN = timedelta(days=5)
 """After the last day of the regular season: the play-in, then the playoffs, as in every season since 2020-21."""
@@ -51,16 +47,16 @@ class UpcomingGame:
     game_type: GameType = GameType.REGULAR_SEASON
 
     @property
+    def teams(self) -> tuple[str, str]:
+        """Away, then home."""
+        return self.away, self.home
+
+    @property
     def platform_id(self) -> str:
         """`platform_game_id` of the game."""
         return platform_game_id(
             self.day.isoformat(), self.home, self.away, is_home=True, neutral_site=self.neutral_site
         )
-
-    @property
-    def injuries_until(self) -> datetime:
-        """Reports from this moment on do not count."""
-        return eastern_noon(self.day) if self.tip_off is None else self.tip_off - INJURIES_UNTIL
 
 
 @dataclass(frozen=True, slots=True)

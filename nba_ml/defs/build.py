@@ -44,7 +44,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     scheduled = not grows and has_schedule(settings.data)
     days = days_of(months, scheduled=scheduled)
     resources: dict[str, object] = {
-        "feature_source": EmbeddedFeatureSource(data=str(settings.data)),
+        "feature_source": EmbeddedFeatureSource(str(settings.data), settings.report_cut_off),
         "month_rows": month_rows_of(settings),
         "store": Store(root=settings.store),
         "artifact_root": ArtifactRoot(root=settings.artifact_root, signing=settings.signing),

@@ -88,7 +88,7 @@ def slate_rows_of(settings: Settings) -> SlateRows:
     if settings.bigquery is None:
         from nba_ml.slates.upcoming import EmbeddedSlateRows  # noqa: PLC0415 (imports DuckDB)
 
-        return EmbeddedSlateRows(settings.store, settings.data, settings.threads)
+        return EmbeddedSlateRows(settings.store, settings.data, settings.threads, settings.report_cut_off)
     from nba_ml.slates.rows_from_bigquery import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
 
     bigquery = settings.bigquery

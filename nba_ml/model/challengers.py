@@ -20,7 +20,7 @@ from nba_ml.contract.errors import MissingExtraError, SplitError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.data.split import SplitManifest
 from nba_ml.model.comparison import BaselineResult, compare
-from nba_ml.model.fitting import Matrix, Samples, predict
+from nba_ml.model.fitting import Matrix, Samples, predict, rows_to_learn
 
 Floats = npt.NDArray[np.float64]
 Predictor = Callable[[Matrix], Floats]
@@ -72,7 +72,7 @@ def measure_challengers(
     missing: list[str] = []
     for name, fit in CHALLENGERS.items():
         try:
-            predictor = fit(train, early_stopping, version, threads)
+            predictor = fit(rows_to_learn(train, version), early_stopping, version, threads)
         except MissingExtraError:
             missing.append(name)
             continue

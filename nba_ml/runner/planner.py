@@ -242,7 +242,11 @@ class Planner:
             case "player_game_summary" if self.source is not None:
                 return {"source": self.source.fingerprint(month)}
             case "ml_feature_store_v2" if self.source is not None:
-                return {"lines": self.source.lines_fingerprint(month)}
+                reports = self.system.features.reads_reports
+                return {
+                    "lines": self.source.lines_fingerprint(month),
+                    **({"reports": self.source.reports_fingerprint(month)} if reports else {}),
+                }
             case "prediction_grades" if self.source is not None:
                 return self.source.prices_fingerprint(month)
             case "xgboost_model":

@@ -64,7 +64,7 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
             store=open_store(settings.store),
             artifacts=open_published(settings.artifact_root, settings.signing),
             month_rows=month_rows_of(settings),
-            source=None if settings.bigquery else EmbeddedFeatureSource(data=str(settings.data)),
+            source=None if settings.bigquery else EmbeddedFeatureSource(str(settings.data), settings.report_cut_off),
             months=month_keys(partitions_of(settings)),
             limits=settings.thresholds,
             system=settings.systems[0],

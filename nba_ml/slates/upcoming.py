@@ -5,7 +5,9 @@ Who plays comes from `sources.upcoming`, the rows from `data.upcoming`, the feat
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,9 +16,11 @@ import pyarrow.compute as pc
 from nba_ml.contract import season
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.times import REPORT_CUT_OFF
 from nba_ml.data.features import compute_features, match_lines
 from nba_ml.data.games import SummaryMonth
 from nba_ml.data.line_prices import prices_of_lines
+from nba_ml.data.reports import InjuryReport, TeamTipOffs, cut_off, standing_reports
 from nba_ml.data.stored import SUMMARY
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 from nba_ml.data.upcoming import (
@@ -41,10 +45,12 @@ _YEARS = 3
 class EmbeddedSlateRows(StoredSlateRows):
     """The stored rows; for a date without results, rows made from the folder's schedule, rosters and injury reports."""
 
-    def __init__(self, root: str, data: Path, threads: int | None = None) -> None:
+    def __init__(
+        self, root: str, data: Path, threads: int | None = None, report_cut_off: timedelta = REPORT_CUT_OFF
+    ) -> None:
         super().__init__(root)
         self.data = data
-        self.source = EmbeddedFeatureSource(data=str(data))
+        self.source = EmbeddedFeatureSource(str(data), report_cut_off)
         self.tables = UpcomingTables(data)
         self.threads = threads
 
@@ -63,10 +69,21 @@ class EmbeddedSlateRows(StoredSlateRows):
         found = self._games(day, games, listed[0])
         require_recent(last, day)
         players, notes = self._players(day, found, listed[1], history)
+        team_tip_offs = {(day, team): game.tip_off for game in found for team in game.teams if game.tip_off is not None}
+        injuries = self._injuries(day, players)
+        players, of_injuries = self._without_absent(players, injuries, team_tip_offs, day)
+        reports = standing_reports(injuries, history, team_tip_offs, self.source.report_cut_off).table
         rows = upcoming_rows(found, players)
         summary, lines = with_upcoming(history, rows), self.source.priced_lines(season.month_of(day))
         features = compute_features(
-            summary, lines, day, day, computed_at=datetime.now(UTC), version=version, threads=self.threads
+            summary,
+            lines,
+            day,
+            day,
+            computed_at=datetime.now(UTC),
+            version=version,
+            reports=reports,
+            threads=self.threads,
         )
         where = "named by --games" if games else "scheduled"
         counts = f"{len(found)} games {where}, {rows.num_rows} players, box scores up to {last}"
@@ -80,7 +97,7 @@ class EmbeddedSlateRows(StoredSlateRows):
         of_day = lines.filter(pc.equal(lines["game_date"], pa.scalar(day, pa.date32())))
         known = prices_of_lines(match_lines(summary, of_day, day, day), of_day, chosen) if len(of_day) else {}
         prices = {player: both for (player, _), both in known.items()}
-        return Upcoming(with_tip_offs(made, tip_offs, prices), (counts, *notes))
+        return Upcoming(with_tip_offs(made, tip_offs, prices), (counts, *notes, *of_injuries))
 
     def _played(self, history: pa.Table, day: date, last: date, listed: list[UpcomingGame]) -> SlateError:
         month = season.month_of(day)
@@ -135,10 +152,22 @@ class EmbeddedSlateRows(StoredSlateRows):
         if left:
             of = f" of {', '.join(sorted(left))}" if len(left) < len(teams) else ""
             notes.append(f"players{of} of their team's last ten games, because no roster lists them")
-        until = {player.player_id: teams[player.team].injuries_until for player in players}
-        absent, unknown = players_out(self.tables.injuries(day), until)
-        if absent:
-            notes.append(f"{len(absent)} players out by the injury reports")
+        return players, notes
+
+    def _injuries(self, day: date, players: Sequence[UpcomingPlayer]) -> list[InjuryReport]:
+        """The date's reports. A roster knows a player's team before his first box score for it."""
+        teams: dict[int | None, str] = {player.player_id: player.team for player in players}
+        return [replace(each, team=each.team or teams.get(each.player_id)) for each in self.tables.injuries(day)]
+
+    def _without_absent(
+        self, players: list[UpcomingPlayer], injuries: list[InjuryReport], tip_offs: TeamTipOffs, day: date
+    ) -> tuple[list[UpcomingPlayer], list[str]]:
+        until: dict[int | None, datetime] = {
+            player.player_id: cut_off(day, tip_offs.get((day, player.team)), self.source.report_cut_off)
+            for player in players
+        }
+        absent, unknown = players_out(injuries, until)
+        notes = [f"{len(absent)} players out by the injury reports"] if absent else []
         if unknown:
             notes.append(f"statuses that are unknown, whose players are not left out: {', '.join(unknown)}")
         return [player for player in players if player.player_id not in absent], notes

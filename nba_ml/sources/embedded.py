@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.limits import DATA_BYTES
 from nba_ml.contract.reading import read_file
 from nba_ml.contract.teams import team_code
+from nba_ml.contract.times import REPORT_CUT_OFF
 from nba_ml.data.box_scores import (
     PLAYER_GAME_COLUMNS,
     PROP_LINE_COLUMNS,
@@ -30,8 +31,10 @@ from nba_ml.data.box_scores import (
     typed_columns,
     typed_games,
 )
+from nba_ml.data.features import inactive_lists
 from nba_ml.data.games import REFUSED_GAMES
 from nba_ml.data.identities import first_lookups, first_names, player_lookup
+from nba_ml.data.reports import LISTED, StandingReports, TeamTipOffs, standing_reports
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, TipOffs, before_tip_off, standing_lines
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
@@ -42,6 +45,7 @@ from nba_ml.sources.upcoming import UpcomingTables
 from nba_ml.storage.parquet import read_parquet
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
+LISTED_WITHOUT_MINUTES = "listed_without_minutes"
 
 
 def source_months(data: Path) -> list[str]:
@@ -75,6 +79,8 @@ class EmbeddedFeatureSource:
     """
 
     data: str
+    report_cut_off: timedelta = REPORT_CUT_OFF
+    """Before tip-off: reports from then on do not count."""
     _kept: dict[Path, tuple[tuple[int, int], Any]] = field(default_factory=dict, compare=False, repr=False)
     """File -> its size and time of change, and what was read from it."""
 
@@ -160,20 +166,68 @@ class EmbeddedFeatureSource:
 
     def _tip_offs(self, month: str) -> TipOffs:
         """Tip-offs of the players of the month's box scores, as the file has them, or else the schedule."""
+        found: dict[tuple[date, int | str], datetime] = {}
+        for day, player, name, _, began in self._began(month):
+            found |= {(day, player): began, (day, player_lookup(name)): began}
+        return found
+
+    def _began(self, month: str) -> Iterator[tuple[date, int, str, str, datetime]]:
+        """(Date, player id, name, team, tip-off) of the rows of the month's box scores whose tip-off is known."""
         file = self._path(month)
         if not file.is_file():
-            return {}
+            return
         columns = ("game_date", "player_id", "player_name", "team")
         rows = _read(file, (*columns, "tip_off"))
         own = tip_off_values(rows, str(file))
         frame = typed_games(rows, columns, str(file))
         scheduled = UpcomingTables(Path(self.data)).tip_offs(*season.month_bounds(month))
-        found: dict[tuple[date, int | str], datetime] = {}
-        for tip_off, moment, player, name, team in zip(own, *(frame[each] for each in columns), strict=True):
-            began = tip_off or scheduled.get((moment.date(), team_code(team) or team))
+        for tip_off, moment, player, name, given in zip(own, *(frame[each] for each in columns), strict=True):
+            day, team = moment.date(), team_code(given) or given
+            began = tip_off or scheduled.get((day, team))
             if began is not None:
-                found |= {(moment.date(), int(player)): began, (moment.date(), player_lookup(name)): began}
-        return found
+                yield day, int(player), name, team, began
+
+    def player_reports(self, month: str, summary: pa.Table) -> StandingReports:
+        """The month's injury reports as they stood at the cut-off, and a stand-in on dates without any.
+
+        Args:
+            summary: box scores, schema `tables.PLAYER_GAME_SUMMARY`, up to the month.
+
+        Raises:
+            SourceDataError: a file is unreadable, or a row of the month is invalid.
+        """
+        first, last = season.month_bounds(month)
+        reports = UpcomingTables(Path(self.data)).injuries(first, last)
+        found = standing_reports(reports, summary, self._team_tip_offs(month) if reports else {}, self.report_cut_off)
+        listed = self._listed(month)
+        with_reports = pc.is_in(listed["game_date"], found.table["game_date"].combine_chunks())
+        stand_in = inactive_lists(summary, listed.filter(pc.invert(with_reports)), first, last)
+        return replace(found, table=pa.concat_tables([found.table, stand_in]))
+
+    def reports_fingerprint(self, month: str) -> str:
+        """Digest of all that `player_reports` reads besides the box scores."""
+        reports = UpcomingTables(Path(self.data)).injuries(*season.month_bounds(month))
+        tip_offs = self._team_tip_offs(month) if reports else {}
+        return json_digest(
+            [
+                [str(each) for each in reports],
+                sorted(f"{day} {team} {began}" for (day, team), began in tip_offs.items()),
+                str(self.report_cut_off),
+                table_digest(self._listed(month)),
+            ]
+        )
+
+    def _team_tip_offs(self, month: str) -> TeamTipOffs:
+        scheduled = UpcomingTables(Path(self.data)).tip_offs(*season.month_bounds(month))
+        return {**scheduled, **{(day, team): began for day, _, _, team, began in self._began(month)}}
+
+    def _listed(self, month: str) -> pa.Table:
+        """The month's players listed without minutes, in `reports.LISTED`."""
+        first, last = season.month_bounds(month)
+        files = sorted((Path(self.data) / LISTED_WITHOUT_MINUTES).glob("*.parquet"))
+        rows = pa.concat_tables([LISTED.empty_table(), *(self._once(file, _read_listed) for file in files)])
+        day = rows["game_date"]
+        return rows.filter(pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last)))
 
     def lines_fingerprint(self, month: str) -> str:
         """Digest of the month's lines."""
@@ -301,6 +355,17 @@ def _facts(file: Path) -> _FileFacts:
         first_date=pc.min(rows["game_date"]).as_py(),
         playoffs=GameType.PLAYOFFS in {game_type_named(each) for each in rows["season_type"].unique().to_pylist()},
     )
+
+
+def _read_listed(file: Path) -> pa.Table:
+    rows = _read(file, tuple(LISTED.names))
+    try:
+        return rows.select(LISTED.names).cast(LISTED)
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise SourceDataError(
+            f"{file} does not have the columns {', '.join(f'{field.name} ({field.type})' for field in LISTED)} "
+            f"({str(error).splitlines()[0]}). Correct the file or remove it."
+        ) from error
 
 
 def _read_lines(file: Path) -> pa.Table:

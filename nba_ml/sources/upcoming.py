@@ -19,6 +19,7 @@ import pyarrow as pa
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_of_id
 from nba_ml.contract.reading import RefusedFileError, decode
+from nba_ml.data.reports import InjuryReport
 from nba_ml.data.upcoming import UpcomingGame, game_type_on, is_out
 from nba_ml.sources.importers import values
 from nba_ml.sources.sums import read_data
@@ -55,10 +56,11 @@ TABLES: Mapping[str, Mapping[str, Column]] = {
         "player_name": Column(values.name, "string"),
     },
     INJURY_REPORTS: {
-        "player_id": Column(values.player_id, "int64"),
+        "player_id": Column(values.player_id, "int64", required=False),
         "game_date": Column(values.day, "date32[day]"),
         "status": Column(values.text, "string"),
         "reported_at": Column(values.instant, "timestamp[us, tz=UTC]"),
+        "team": Column(values.team, "string", required=False),
     },
 }
 """Table -> its columns."""
@@ -72,15 +74,6 @@ class Roster:
 
     as_of: date
     players: tuple[tuple[int, str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class InjuryReport:
-    """A player's status for a game, as reported at a moment."""
-
-    player_id: int
-    status: str
-    reported_at: datetime
 
 
 @dataclass(frozen=True)
@@ -137,14 +130,22 @@ class UpcomingTables:
         players = dict.fromkeys((row["player_id"], row["player_name"], row["team"]) for row in rows)
         return Roster(as_of, tuple(players))
 
-    def injuries(self, day: date) -> list[InjuryReport]:
-        """The reports for a date's games, oldest first.
+    def injuries(self, first: date, last: date | None = None) -> list[InjuryReport]:
+        """The reports for the games of a date, or from `first` to `last`, oldest first.
 
         Raises:
-            SourceDataError: an unreadable file, or an invalid row of the date.
+            SourceDataError: an unreadable file, or an invalid row of the dates.
         """
-        rows = self._rows(INJURY_REPORTS, "game_date", day)
-        reports = [InjuryReport(row["player_id"], row["status"], row["reported_at"]) for row in rows]
+        rows = list(self._rows(INJURY_REPORTS, "game_date", first, last))
+        if nobody := [row["game_date"] for row in rows if row["player_id"] is None and row["team"] is None]:
+            raise SourceDataError(
+                f"{self.data / INJURY_REPORTS}: a report for {nobody[0]} has neither player_id nor team. Give the "
+                "player, or the team alone if it has nobody to report, or remove the row."
+            )
+        reports = [
+            InjuryReport(row["player_id"], row["status"], row["reported_at"], row["game_date"], row["team"])
+            for row in rows
+        ]
         return sorted(reports, key=lambda report: report.reported_at)
 
     def _keys(self, table: str, column: str) -> Iterator[date]:
@@ -229,7 +230,7 @@ def has_schedule(data: Path) -> bool:
     return (data / SCHEDULE).is_dir()
 
 
-def players_out(reports: list[InjuryReport], until: Mapping[int, datetime]) -> tuple[set[int], list[str]]:
+def players_out(reports: list[InjuryReport], until: Mapping[int | None, datetime]) -> tuple[set[int], list[str]]:
     """Who is out by his last report before his game's cut-off, and statuses that nobody knows.
 
     Args:
@@ -240,4 +241,4 @@ def players_out(reports: list[InjuryReport], until: Mapping[int, datetime]) -> t
         each.player_id: each for each in reports if each.player_id in until and each.reported_at < until[each.player_id]
     }
     unknown = sorted({each.status for each in last.values() if is_out(each.status) is None})
-    return {player for player, each in last.items() if is_out(each.status)}, unknown
+    return {player for player, each in last.items() if player is not None and is_out(each.status)}, unknown

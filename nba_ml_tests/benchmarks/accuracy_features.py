@@ -1,12 +1,13 @@
 """Which features the second version is made of: compared walk-forward, chosen on three seasons, confirmed on one.
 
-    python -m nba_ml_tests.benchmarks.accuracy_features {choose,confirm,out} [--every N] [--threads N] [--output FILE]
+    python -m nba_ml_tests.benchmarks.accuracy_features {choose,confirm,out,unreported} [--every N] [--threads N]
 
 Every set of features is trained by the shipped recipe (the rounds of early stopping, refitted on all rows) on the split
 of all months before a season, and again after every N months of it, and scores the months up to the next training. Each
 is compared with the first version's features on the rows that both predict, which leaves out a season's first
 fortnight; that is a column of its own. `choose` looks at 2022-23 and 2023-24 only. `confirm` looks at 2024-25, once.
-`out` says what it is worth on 2023-24 to know who is out tonight, from a file of who was listed without minutes.
+`out` says what the third version's reports of who is out are worth on 2023-24, and how it does without them. There are
+none of 2024-25: `unreported` compares the third version with the second there, once.
 The rule, fixed before: a group of candidates joins the second version if it gains at least 0.005 on it, with an
 interval above 0. Less does not pay for its columns.
 Each writes its part of `accuracy.md`, after every set: what was stopped has its table so far.
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,10 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xgboost as xgb
 
-from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, Feature, FeatureVersion
+from nba_ml.contract.features import REPORTED, V2_33FEATURES, V3_FEATURES, V4_FEATURES, Feature, FeatureVersion
 from nba_ml.contract.season import EARLY_SEASON_DAYS, month_bounds, season_of
 from nba_ml.data.features import compute_features
 from nba_ml.data.split import split_by_date
@@ -38,9 +38,14 @@ from nba_ml.model.metrics import interval_over_days
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 from nba_ml_tests.benchmarks.accuracy import CHOOSING_SEASONS, CONFIRMING_SEASON, REPORT, write_part
-from nba_ml_tests.benchmarks.candidates import GROUPS, OUT_TONIGHT, candidates, out_tonight
+from nba_ml_tests.benchmarks.candidates import GROUPS, candidates
 
-SCORED = {"choose": CHOOSING_SEASONS[1:], "confirm": (CONFIRMING_SEASON,), "out": CHOOSING_SEASONS[2:]}
+SCORED = {
+    "choose": CHOOSING_SEASONS[1:],
+    "confirm": (CONFIRMING_SEASON,),
+    "out": CHOOSING_SEASONS[2:],
+    "unreported": (CONFIRMING_SEASON,),
+}
 """The first season is only trained on: before its second month, the first version has no rows."""
 
 Floats = npt.NDArray[np.float64]
@@ -51,31 +56,26 @@ Learn = Callable[[dict[str, Samples], Samples, FeatureVersion, int], Predictor]
 class Rows:
     """Every player-game of the configured source with a result, and every column that a set may use."""
 
-    def __init__(self, threads: int, listed: Path | None = None) -> None:
+    def __init__(self, threads: int) -> None:
         data = Settings.from_environment().data
         source, months = EmbeddedFeatureSource(data=str(data)), source_months(data)
         summary = pa.concat_tables([source.player_game_summary(month).table for month in months])
         lines = pa.concat_tables([source.prop_lines(month) for month in months])
         span = month_bounds(months[0])[0], month_bounds(months[-1])[1]
+        reports = pa.concat_tables([source.player_reports(month, summary).table for month in months])
         made = compute_features(
-            summary, lines, *span, computed_at=datetime.now(UTC), version=V3_FEATURES, threads=threads
+            summary, lines, *span, computed_at=datetime.now(UTC), version=V4_FEATURES, reports=reports, threads=threads
         )
         vectors = made["features"].combine_chunks().flatten().to_numpy().reshape(made.num_rows, -1)
-        frame = pd.DataFrame(vectors, columns=V3_FEATURES.names)
+        frame = pd.DataFrame(vectors, columns=V4_FEATURES.names)
         frame.insert(0, "player_lookup", made["player_lookup"].to_pylist())
         frame.insert(1, "game_date", made["game_date"].to_numpy())
         results = summary.select(["player_lookup", "game_date", "game_id", "season", "points", "minutes_played"])
         key = ["player_lookup", "game_date"]
         frame = frame.merge(results.to_pandas(date_as_object=False), on=key, validate="one_to_one")
         frame = frame.merge(candidates(summary), on=key, validate="one_to_one")
-        if listed is not None:
-            out = out_tonight(summary, pq.read_table(listed))
-            teams = summary.select(["player_lookup", "game_date", "team_abbr"]).to_pandas(date_as_object=False)
-            frame = frame.merge(teams, on=key).merge(out, on=["team_abbr", "game_date"], how="left")
-            hidden = np.random.default_rng(0).random(367)[frame.game_date.dt.dayofyear] < 0.5
-            for name in OUT_TONIGHT:
-                frame[f"{name} half of the days"] = frame[name].mask(hidden)
-                frame[f"{name} never"] = np.nan
+        for name in REPORTED:
+            frame[f"{name} never"], frame[f"{name} always"] = np.nan, frame[name]
         opening = frame.groupby("season")["game_date"].transform("min")
         frame["early"] = frame.game_date < opening + timedelta(days=EARLY_SEASON_DAYS)
         self.frame = frame[frame.minutes_played > 0].sort_values(key[::-1], ignore_index=True)
@@ -155,36 +155,51 @@ CONFIRMING: Mapping[str, Trial] = {
 }
 
 
-def _with_out(trained: str = "", scored: str = "") -> Trial:
-    train, score = ((*V3_FEATURES.names, *(f"{name}{kind}" for name in OUT_TONIGHT)) for kind in (trained, scored))
-    what = f"the second version and {' and '.join(OUT_TONIGHT)}"
-    return Trial(
-        f"{what}; in training known{trained or ' always'}, in prediction known{scored or ' always'}",
-        train,
-        scored=score,
-    )
-
-
+THIRD = "third version"
+_THIRD = f"the second version and {' and '.join(REPORTED)}, each row learned with and without reports"
+_UNREPORTED = (*V3_FEATURES.names, *(f"{name} never" for name in REPORTED))
 OUT: Mapping[str, Trial] = {
     SECOND: CHOOSING[SECOND],
-    "out, always known": _with_out(),
-    "out, sometimes known": _with_out(" half of the days"),
-    "out, not known": _with_out(" half of the days", " never"),
+    THIRD: Trial(_THIRD, V4_FEATURES.names),
+    f"{THIRD}, nothing reported": Trial("the same models, without reports", V4_FEATURES.names, scored=_UNREPORTED),
+    "learned with reports alone, nothing reported": Trial(
+        "what it would be if each row were learned once",
+        # Under another name, of which training does not know that it comes from reports.
+        (*V3_FEATURES.names, *(f"{name} always" for name in REPORTED)),
+        scored=_UNREPORTED,
+    ),
+}
+UNREPORTED: Mapping[str, Trial] = {
+    SECOND: CHOOSING[SECOND],
+    f"{THIRD}, nothing reported": Trial(_THIRD, V4_FEATURES.names),
 }
 
 
-def predictions(rows: Rows, trial: Trial, walk: Sequence[tuple[str, list[str]]], threads: int) -> Floats:
-    """Predicted points of every scored row, in order."""
+TRIALS = {"choose": CHOOSING, "confirm": CONFIRMING, "out": OUT, "unreported": UNREPORTED}
+
+
+def predictions(rows: Rows, trial: Trial, walk: Sequence[tuple[str, list[str]]], learned: list[Predictor]) -> Floats:
+    """Predicted points of every scored row, in order. `learned` has a model for each step of the walk."""
+    steps = zip(learned, walk, strict=True)
+    return np.concatenate(
+        [
+            predictor(rows.samples(trial.scored or trial.names, np.isin(rows.months, scored)).features)
+            for predictor, (_, scored) in steps
+        ]
+    )
+
+
+def learn(rows: Rows, trial: Trial, walk: Sequence[tuple[str, list[str]]], threads: int) -> list[Predictor]:
+    """The set's model before each step of the walk."""
     version = FeatureVersion("trial", tuple(Feature(name, "", "", 0, 0, "", "") for name in trial.names))
     usable = ~rows.frame.early.to_numpy() | trial.early
     made = []
-    for month, scored in walk:
+    for month, _ in walk:
         everything = rows.samples(trial.names, usable & (rows.months <= month))
         by_month = everything.dates.astype("datetime64[M]")
         split = split_by_date({str(each): ("", everything.dates[by_month == each]) for each in np.unique(by_month)})
-        predictor = trial.learn(everything.sides(split), everything, version, threads)
-        made.append(predictor(rows.samples(trial.scored or trial.names, np.isin(rows.months, scored)).features))
-    return np.concatenate(made)
+        made.append(trial.learn(everything.sides(split), everything, version, threads))
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +234,16 @@ HEADINGS = {
     "choose": "Features, choosing",
     "confirm": "Features, confirming once",
     "out": "Features, who is out tonight",
+    "unreported": "Features, without reports of who is out",
 }
 
 
 def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
     """Measure the step's sets and write its part of the report after each of them."""
-    trials, seasons = {"choose": CHOOSING, "confirm": CONFIRMING, "out": OUT}[step], SCORED[step]
+    trials, seasons = (
+        {"choose": CHOOSING, "confirm": CONFIRMING, "out": OUT, "unreported": UNREPORTED}[step],
+        SCORED[step],
+    )
     walk = rows.walk(seasons, every)
     scored_rows = np.isin(rows.months, [month for _, months in walk for month in months])
     frame, days = rows.frame[scored_rows], rows.days[scored_rows]
@@ -232,9 +251,12 @@ def run(step: str, rows: Rows, every: int, threads: int, output: Path) -> None:
     average = frame.points_avg_season.to_numpy()
     known = early & ~np.isnan(average)
     results: dict[str, Scored] = {}
+    learned: dict[Trial, list[Predictor]] = {}
     for name, trial in trials.items():
         started = time.perf_counter()
-        errors = np.abs(predictions(rows, trial, walk, threads) - points)
+        recipe = replace(trial, what="", scored=())
+        learned[recipe] = learned.get(recipe) or learn(rows, trial, walk, threads)
+        errors = np.abs(predictions(rows, trial, walk, learned[recipe]) - points)
         results[name] = Scored(
             errors[~early], days[~early], float(errors[early].mean()) if trial.early and early.any() else None
         )
@@ -259,16 +281,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one step."""
     parser = argparse.ArgumentParser(prog="python -m nba_ml_tests.benchmarks.accuracy_features", description=__doc__)
     parser.add_argument("step", choices=tuple(SCORED))
-    parser.add_argument("--listed", type=Path, metavar="FILE", help="for out: who was listed without minutes, and why")
     parser.add_argument(
         "--every", type=int, default=9, metavar="N", help="months of a season between trainings; default: 9"
     )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of each training; default: 1")
     parser.add_argument("--output", type=Path, default=REPORT, metavar="FILE", help="default: %(default)s")
     options = parser.parse_args(arguments)
-    if (options.step == "out") != (options.listed is not None):
-        parser.error("out needs --listed, and the others do not take it")
-    run(options.step, Rows(options.threads, options.listed), options.every, options.threads, options.output)
+    run(options.step, Rows(options.threads), options.every, options.threads, options.output)
 
 
 if __name__ == "__main__":

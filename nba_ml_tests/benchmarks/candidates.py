@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 GROUPS = {
     "scoring": ("points_ewm_5", "points_ewm_30", "ppm_ewm_50", "points_median_10"),
@@ -114,42 +113,3 @@ def _last_season(rows: pd.DataFrame) -> pd.DataFrame:
     means = means.set_axis(["points_last_season", "minutes_last_season"], axis=1).reset_index()
     first = means.season.str[:4].astype(int) + 1
     return means.assign(season=[f"{year}-{(year + 1) % 100:02d}" for year in first])
-
-
-OUT_TONIGHT = ("out_points", "out_plays")
-MINUTES = "minutes_played"
-
-
-def out_tonight(summary: pa.Table, listed: pa.Table) -> pd.DataFrame:
-    """Expected points and plays of the rotation who are out on the date, a stand-in for reports made before tip-off.
-
-    The rotation is that of `absent_points`. Out is who has no box score of the date, unless the lists say that it was
-    the coach's decision, which nobody knew before.
-
-    Args:
-        listed: players listed without minutes: `game_date`, `player_id` and `reason`.
-
-    Returns:
-        One row per team and date of the seasons that the lists cover: team_abbr, game_date and `OUT_TONIGHT`.
-    """
-    rows = summary.to_pandas(date_as_object=False).sort_values(["game_date", "player_lookup"], ignore_index=True)
-    rows["plays"] = rows.fg_attempts + 0.44 * rows.ft_attempts + rows.turnovers
-    fixtures = rows[["season", "team_abbr", "game_date"]].drop_duplicates()
-    fixtures["number"] = fixtures.groupby(["season", "team_abbr"]).cumcount()
-    played = rows[rows.minutes_played > 0].merge(fixtures, on=["season", "team_abbr", "game_date"])
-    by_player = played.groupby("player_lookup")
-    played["next_date"] = by_player["game_date"].shift(-1)
-    for name, column, half_life in (("out_points", "points", 12), ("out_plays", "plays", 3), ("usual", MINUTES, 8)):
-        played[name] = by_player[column].ewm(halflife=half_life).mean().droplevel(0)
-    latest = played[played.usual >= 12].drop(columns="game_date")
-    later = pd.concat([latest.assign(number=latest.number + games) for games in range(1, 11)])
-    later = later.merge(fixtures, on=["season", "team_abbr", "number"])
-    out = later[later.next_date.isna() | (later.next_date > later.game_date)]
-    decided = listed.filter(pc.equal(listed["reason"], "did_not_play")).to_pandas(date_as_object=False)
-    decided = decided.dropna(subset="player_id").astype({"player_id": "int64"}).astype({"player_id": str})
-    keys = pd.MultiIndex.from_frame(decided[["player_id", "game_date"]].astype({"game_date": "datetime64[s]"}))
-    mine = out[["universal_player_id", "game_date"]].astype({"game_date": "datetime64[s]"})
-    out = out[~pd.MultiIndex.from_frame(mine).isin(keys)]
-    sums = out.groupby(["team_abbr", "game_date"], as_index=False)[list(OUT_TONIGHT)].sum()
-    covered = fixtures[fixtures.game_date <= pd.Timestamp(pc.max(listed["game_date"]).as_py())]
-    return covered[["team_abbr", "game_date"]].merge(sums, how="left").fillna(0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from nba_ml.checks.check import Check, Severity
+from nba_ml.checks.check import Check, Finding, Severity
 from nba_ml.checks.feature_store_snapshot import checks
+from nba_ml.checks.registry import all_checks
 from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
 from nba_ml.contract.season import month_bounds
 from nba_ml.contract.systems import XGBOOST_V2
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.features import compute_features
-from nba_ml.data.lines import LineCounts, LineOutcome
+from nba_ml.data.lines import FeatureMonth, LineCounts, LineOutcome
+from nba_ml.data.reports import REPORTS
 from nba_ml.data.snapshot import MonthRows, Snapshot, SnapshotCounts, take_snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PROP_LINES
@@ -28,7 +30,7 @@ from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary
 
 MONTH = "2021-11"
 CHECKS = checks(Thresholds())
-NAMES = [check.name for check in CHECKS]
+NAMES = [check.name for check in CHECKS if not check.of_reports]
 
 
 def check(name: str) -> Check:
@@ -450,3 +452,60 @@ def test_missing_results_of_an_earlier_month_are_no_leak() -> None:
         f"Results are missing (2021-11: {november.counts.missing_results:,} player-games on 2021-11-28, 2021-11-29, "
         "2021-11-30): load these box scores first. "
     )
+
+
+# --- reports ----------------------------------------------------------------------------------------------------
+
+NIGHT = datetime(2021, 11, 6, 0, 30, tzinfo=UTC)
+CUT_OFF = NIGHT - timedelta(minutes=30)
+
+
+def with_reports(*reports: dict[str, object]) -> Finding:
+    """What the check finds of a month whose features know of these reports on 2021-11-05."""
+    defaults = {"game_date": date(2021, 11, 5), "team_abbr": "BOS", "player_lookup": "bob", "is_out": True}
+    held = pa.Table.from_pylist([{**defaults, **report} for report in reports], REPORTS)
+    features = FeatureMonth(pa.table({}), "", LineCounts({}), held)
+    return check("reports_before_cut_off").examine(
+        with_table(_with_known_reports(snapshot_of(MONTH).table)),
+        scene(MONTH, values={("ml_feature_store_v2", MONTH): features}),
+    )
+
+
+def _with_known_reports(table: pa.Table) -> pa.Table:
+    """As of the third version: on 2021-11-05 it is known who is out."""
+    on_the_day = pc.equal(table["game_date"], pa.scalar(date(2021, 11, 5), pa.date32()))
+    return table.append_column("out_points", pc.if_else(on_the_day, 12.5, float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("times", "passes"),
+    [
+        pytest.param((CUT_OFF - timedelta(seconds=1), CUT_OFF, NIGHT), True, id="before-the-cut-off"),
+        pytest.param((CUT_OFF, CUT_OFF, NIGHT), False, id="at-the-cut-off"),
+        pytest.param((NIGHT + timedelta(hours=1), CUT_OFF, NIGHT), False, id="after-tip-off"),
+        pytest.param((NIGHT, NIGHT + timedelta(minutes=1), NIGHT), False, id="a-cut-off-after-tip-off"),
+        pytest.param((NIGHT - timedelta(hours=9), NIGHT - timedelta(hours=8.5), None), True, id="by-noon"),
+        pytest.param((CUT_OFF, NIGHT, None), False, id="in-the-evening-of-an-unknown-tip-off"),
+        pytest.param((None, None, None), True, id="a-stand-in"),
+    ],
+)
+def test_a_report_that_was_made_too_late_stops_the_run(times: tuple[datetime | None, ...], passes: bool) -> None:
+    """Guards against features that know what was only known afterwards, whoever let the report through."""
+    names = ("reported_at", "counts_until", "tip_off")
+    finding = with_reports(dict(zip(names, times, strict=True)))
+    assert finding.passed is passes
+    assert check("reports_before_cut_off").stops_run
+    assert [row["player_lookup"] for row in finding.worst] == ([] if passes else ["bob"])
+
+
+def test_features_that_know_who_is_out_without_a_report_stop_the_run() -> None:
+    """Guards against features from reports that nobody stored, whose times cannot be checked."""
+    other_day = with_reports({"game_date": date(2021, 11, 6)})
+    assert not other_day.passed
+    assert [row["game_date"] for row in other_day.worst] == ["2021-11-05"]
+
+
+def test_only_systems_with_features_of_reports_have_the_check() -> None:
+    """Guards the verdicts of the other systems: a check more would put their models out of date."""
+    having = {check.asset for check in all_checks() if check.name == "reports_before_cut_off"}
+    assert having == {"xgboost_v3/feature_store_snapshot"}

@@ -15,10 +15,11 @@ import pytest
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType
+from nba_ml.data.reports import InjuryReport
 from nba_ml.data.upcoming import UpcomingGame
 from nba_ml.defs.assets.player_game_summary import build
 from nba_ml.sources.embedded import EmbeddedFeatureSource
-from nba_ml.sources.upcoming import InjuryReport, Roster, UpcomingTables, players_out
+from nba_ml.sources.upcoming import Roster, UpcomingTables, players_out
 from nba_ml_tests.conftest import games_of
 
 DAY = date(2025, 1, 15)
@@ -156,7 +157,9 @@ def test_the_latest_roster_up_to_the_date_counts(tmp_path: Path, form: str) -> N
 
 
 def reports(*rows: tuple[int, str, int]) -> list[InjuryReport]:
-    found = [InjuryReport(player, status, datetime(2025, 1, 15, hour, tzinfo=UTC)) for player, status, hour in rows]
+    found = [
+        InjuryReport(player, status, datetime(2025, 1, 15, hour, tzinfo=UTC), DAY) for player, status, hour in rows
+    ]
     return sorted(found, key=lambda each: (each.reported_at, each.player_id))
 
 
@@ -171,8 +174,8 @@ def test_the_last_report_before_the_cut_off_counts(tmp_path: Path, form: str) ->
     other_day = {**rows[0], "player_id": 4, "game_date": date(2025, 1, 14), "status": "Out"}
     written(tmp_path, "injury_reports", [*rows, other_day], form)
     found = UpcomingTables(tmp_path).injuries(DAY)
-    assert sorted(found, key=lambda each: (each.reported_at, each.player_id)) == listed
-    until = dict.fromkeys((1, 2, 3, 4), datetime(2025, 1, 15, 23, tzinfo=UTC))
+    assert sorted(found, key=lambda each: (each.reported_at, each.player_id or 0)) == listed
+    until: dict[int | None, datetime] = dict.fromkeys((1, 2, 3, 4), datetime(2025, 1, 15, 23, tzinfo=UTC))
     assert players_out(found, until) == ({1}, [])
     assert players_out(reports((1, "Flu", 12), (5, "Out", 12)), until) == (set(), ["Flu"])
 

@@ -9,7 +9,7 @@ and every value is rounded to 6 decimals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
@@ -27,6 +27,7 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import EARLY_SEASON_DAYS
 from nba_ml.data import tables
+from nba_ml.data.reports import LISTED, NO_REPORTS, REPORTS
 
 DECIMALS = 6
 """Decimals of a feature: finer than any split of a model, coarser than float noise."""
@@ -57,6 +58,18 @@ STEPS = (
 CAREER_STEPS = ("select_careers", "find_absences", "expect_players", "assemble_careers")
 """The files that follow for a version with features across seasons. The last one makes `assembled_careers`."""
 
+REPORT_STEPS = (
+    "select_careers",
+    "find_absences",
+    "add_rotation",
+    "expect_players",
+    "sum_reported_out",
+    "find_absences",
+    "assemble_careers",
+    "assemble_reports",
+)
+"""Those files and more, for a version with features of reports. The last one makes `assembled_reports`."""
+
 _BATCH_ROWS = 8_192
 """Rows converted to vectors at a time, which keeps peak memory near the size of the result."""
 
@@ -77,6 +90,7 @@ def compute_features(
     *,
     computed_at: datetime,
     version: FeatureVersion = V2_33FEATURES,
+    reports: pa.Table = NO_REPORTS,
     threads: int | None = None,
 ) -> pa.Table:
     """Feature rows of all player-games from `first` to `last`, both inclusive.
@@ -92,6 +106,8 @@ def compute_features(
         first, last: the range of `game_date`.
         computed_at: time zone aware; becomes `created_at` and `updated_at`.
         version: names and order of the vector.
+        reports: who was reported out before the cut-off, schema `reports.REPORTS`; read by a version that
+            `reads_reports` only. Without reports those features are NaN.
         threads: maximum number; None is DuckDB's default (one per core). The result does not depend on it.
 
     Returns:
@@ -110,10 +126,11 @@ def compute_features(
         raise ValueError(f"computed_at ({computed_at}) has no time zone")
     summary = _in_schema(summary, tables.PLAYER_GAME_SUMMARY, "player_game_summary")
     lines = _in_schema(lines, tables.PROP_LINES, "prop_lines")
+    reports = _in_schema(reports, REPORTS, "reports")
 
     packer = _Packer(version, computed_at)
     batches: list[pa.RecordBatch] = []
-    with _database(summary, lines, threads) as connection:
+    with _database({"summary": summary, "lines": lines, "reports": reports}, threads) as connection:
         for start, end in _season_spans(summary, first, last):
             _prepare(connection, start, end, version)
             batches.extend(packer.pack(batch) for batch in _select_vectors(connection, version))
@@ -136,10 +153,33 @@ def match_lines(summary: pa.Table, lines: pa.Table, first: date, last: date) -> 
     """
     summary = _in_schema(summary, tables.PLAYER_GAME_SUMMARY, "player_game_summary")
     lines = _in_schema(lines, tables.PROP_LINES, "prop_lines")
-    with _database(summary, lines, None) as connection:
+    with _database({"summary": summary, "lines": lines}) as connection:
         _set_range(connection, first, last)
         connection.execute(step_text("match_lines"))
         return connection.sql("FROM matched_lines ORDER BY game_date, player_lookup, book, line").to_arrow_table()
+
+
+def inactive_lists(summary: pa.Table, listed: pa.Table, first: date, last: date) -> pa.Table:
+    """Stand-in for the reports of past dates: who of each team's last ten games was on its inactive list.
+
+    Args:
+        summary: as for `compute_features`.
+        listed: schema `reports.LISTED`. Dates without a row have no stand-in.
+        first, last: the range of `game_date`, both inclusive.
+
+    Returns:
+        Schema `reports.REPORTS`, without times.
+
+    Raises:
+        SourceDataError: a table's columns differ from its schema.
+    """
+    summary = _in_schema(summary, tables.PLAYER_GAME_SUMMARY, "player_game_summary")
+    with _database({"summary": summary, "listed": _in_schema(listed, LISTED, "listed_without_minutes")}) as connection:
+        _set_range(connection, first, last)
+        found = connection.sql(step_text("list_inactive")).to_arrow_table()
+    for name in REPORTS.names[found.num_columns :]:
+        found = found.append_column(name, pa.nulls(found.num_rows, REPORTS.field(name).type))
+    return found.cast(REPORTS)
 
 
 def _season_spans(summary: pa.Table, first: date, last: date) -> list[tuple[date, date]]:
@@ -168,11 +208,16 @@ def _prepare(connection: duckdb.DuckDBPyConnection, first: date, last: date, ver
 
 def steps_of(version: FeatureVersion) -> tuple[str, ...]:
     """The version's SQL files in order."""
-    return (*STEPS, *CAREER_STEPS) if _spans_careers(version) else STEPS
+    if version.reads_reports:
+        return (*STEPS, *REPORT_STEPS)
+    return STEPS if _assembled(version) == "assembled" else (*STEPS, *CAREER_STEPS)
 
 
-def _spans_careers(version: FeatureVersion) -> bool:
-    return not set(version.names) <= set(V2_33FEATURES.names)
+def _assembled(version: FeatureVersion) -> str:
+    """The view that the version's last step makes."""
+    if version.reads_reports:
+        return "assembled_reports"
+    return "assembled" if set(version.names) <= set(V2_33FEATURES.names) else "assembled_careers"
 
 
 def _set_range(connection: duckdb.DuckDBPyConnection, first: date, last: date) -> None:
@@ -186,24 +231,25 @@ def _select_vectors(connection: duckdb.DuckDBPyConnection, version: FeatureVersi
     _require_features(connection, version)
     columns = ",\n    ".join(f'"{name}"::DOUBLE AS "{name}"' for name in version.names)
     query = step_text("select_vectors").format(feature_columns=columns)
-    if _spans_careers(version):
-        query = f"WITH assembled AS (FROM assembled_careers)\n{query}"
+    if _assembled(version) != "assembled":
+        query = f"WITH assembled AS (FROM {_assembled(version)})\n{query}"
     yield from connection.sql(query).to_arrow_reader(_BATCH_ROWS)
 
 
 @contextmanager
-def _database(summary: pa.Table, lines: pa.Table, threads: int | None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A locked-down DuckDB that sees the two tables, for one call."""
+def _database(held: Mapping[str, pa.Table], threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A locked-down DuckDB that sees the tables by their names, for one call."""
     limits: dict[str, str | bool | int | float | list[str]] = {} if threads is None else {"threads": threads}
     with duckdb.connect(":memory:", config={**_LOCKED_DOWN, **limits}) as connection:
-        connection.register("summary", summary)
-        connection.register("lines", lines)
+        for name, table in held.items():
+            connection.register(name, table)
         yield connection
 
 
 def features_code_digest(version: FeatureVersion = V2_33FEATURES) -> str:
     """Digest of the version's queries and contract. It is part of the asset's code version."""
-    queries = {step: step_text(step) for step in (*steps_of(version), "find_faults", "select_vectors")}
+    stand_in = ("list_inactive",) if version.reads_reports else ()
+    queries = {step: step_text(step) for step in (*steps_of(version), *stand_in, "find_faults", "select_vectors")}
     return json_digest({"sql": queries, "contract": [asdict(feature) for feature in version.features]})
 
 
@@ -236,8 +282,7 @@ def _require_sound_games(connection: duckdb.DuckDBPyConnection, first: date, las
 
 def _require_features(connection: duckdb.DuckDBPyConnection, version: FeatureVersion) -> None:
     step = steps_of(version)[-1]
-    view = "assembled_careers" if _spans_careers(version) else "assembled"
-    computed = {str(row[0]) for row in connection.execute(f"DESCRIBE {view}").fetchall()}
+    computed = {str(row[0]) for row in connection.execute(f"DESCRIBE {_assembled(version)}").fetchall()}
     unknown = [name for name in version.names if name not in computed]
     if unknown:
         raise SourceDataError(

@@ -46,5 +46,7 @@ BOX_SCORE_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "absent_plays": (*_PLAYS, *_MINUTES, "team_abbr"),
     "days_since_last_game": _MINUTES,
     "team_games_missed": (*_MINUTES, "team_abbr"),
+    "out_points": (*_POINTS, "team_abbr"),
+    "out_plays": (*_PLAYS, *_MINUTES, "team_abbr"),
 }
 """Feature -> columns of `player_game_summary`. Features of lines, and those that box scores cannot give, have none."""

@@ -12,6 +12,7 @@ from nba_ml.contract.season import month_bounds
 from nba_ml.contract.systems import System
 from nba_ml.data.features import compute_features, features_code_digest, match_lines
 from nba_ml.data.lines import FeatureMonth, LineCounts
+from nba_ml.data.reports import NO_REPORTS, StandingReports
 from nba_ml.data.table_digest import DigestedTable, table_digest
 from nba_ml.data.tables import ML_FEATURE_STORE_V2
 from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, lines_metadata, recorded
@@ -53,18 +54,25 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         outside = {"lines": feature_source.lines_fingerprint(month)}
         history = pa.concat_tables([part.table for part in player_game_summary.values()])
         lines, late = feature_source.prop_lines(month), feature_source.late_lines(month)
+        reports = None
+        if version.reads_reports:
+            outside["reports"] = feature_source.reports_fingerprint(month)
+            reports = feature_source.player_reports(month, history)
         table = compute_features(
             history,
             lines,
             *month_bounds(month),
             computed_at=datetime.now(UTC),
             version=version,
+            reports=NO_REPORTS if reports is None else reports.table,
             threads=compute.threads,
         )
         counts = LineCounts.of(match_lines(history, lines, *month_bounds(month)))
         quality = table.column("feature_quality_score").cast(pa.float64()).to_numpy()
         return recorded(
-            FeatureMonth(table, table_digest(table, without=_WRITTEN_AT), counts),
+            FeatureMonth(
+                table, table_digest(table, without=_WRITTEN_AT), counts, None if reports is None else reports.table
+            ),
             code_version=code_version,
             inputs={"player_game_summary": digests(player_game_summary)},
             outside=outside,
@@ -75,7 +83,16 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
                 "early_season_rows": table.column("early_season_flag").to_numpy().sum().item(),
                 **lines_metadata(counts),
                 **({"lines_after_tip_off": late} if late else {}),
+                **(_reports_metadata(reports) if reports is not None else {}),
             },
         )
 
     return ml_feature_store_v2
+
+
+def _reports_metadata(reports: StandingReports) -> dict[str, int]:
+    return {
+        "reports": reports.table.num_rows - reports.table["player_lookup"].null_count,
+        "reports_after_the_cut_off": reports.late,
+        "reports_of_no_known_team": reports.of_no_team,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from nba_ml.contract.features import V3_FEATURES
+from nba_ml.contract.features import V4_FEATURES
 from nba_ml.contract.season import month_of, season_months
 from nba_ml.data.box_scores import normalise_prop_lines
-from nba_ml.data.features import compute_features
+from nba_ml.data.features import compute_features, inactive_lists
+from nba_ml.data.reports import LISTED
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import summary_of
 from nba_ml_tests.data.features.reference import Games
@@ -42,9 +43,27 @@ def all_features(summary: pa.Table, lines: pa.Table) -> pa.Table:
 
 
 @pytest.fixture(scope="session")
-def all_career_features(summary: pa.Table, lines: pa.Table) -> pa.Table:
-    """The same with the second version's features."""
-    return compute_features(summary, lines, FIRST, LAST, computed_at=COMPUTED_AT, version=V3_FEATURES)
+def listed() -> pa.Table:
+    """All embedded players who were listed without minutes, schema LISTED."""
+    return pq.read_table(SAMPLE_DATA / "listed_without_minutes").select(LISTED.names).cast(LISTED)
+
+
+@pytest.fixture(scope="session")
+def reports(summary: pa.Table, listed: pa.Table) -> pa.Table:
+    """The stand-in for reports of all months, schema REPORTS."""
+    return inactive_lists(summary, listed, FIRST, LAST)
+
+
+@pytest.fixture(scope="session")
+def all_career_features(summary: pa.Table, lines: pa.Table, reports: pa.Table) -> pa.Table:
+    """The same with the third version's features, which are those of the second and two more."""
+    return compute_features(summary, lines, FIRST, LAST, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports)
+
+
+def every_day_listed(first: date, last: date) -> pa.Table:
+    """A list of nobody for each date, schema LISTED: with it, every date has a stand-in for its reports."""
+    days = [first + timedelta(days=at) for at in range((last - first).days + 1)]
+    return pa.table([days, pa.nulls(len(days)), ["did_not_dress"] * len(days)], names=LISTED.names).cast(LISTED)
 
 
 def matrix(features: pa.Table) -> npt.NDArray[np.float64]:
@@ -66,6 +85,6 @@ def between(table: pa.Table, first: date, last: date) -> pa.Table:
 
 
 @pytest.fixture(scope="session")
-def games(summary: pa.Table, lines: pa.Table) -> Games:
-    """The reference's index over the same games and lines."""
-    return Games(summary, lines)
+def games(summary: pa.Table, lines: pa.Table, listed: pa.Table) -> Games:
+    """The reference's index over the same games, lines and lists."""
+    return Games(summary, lines, listed)

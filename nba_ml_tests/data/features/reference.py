@@ -11,7 +11,7 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from fractions import Fraction
 from statistics import median
@@ -99,6 +99,8 @@ class Fixture:
     playoffs: bool
     listed: Sequence[tuple[str, float]]
     """Lines of the date: (book, line)."""
+    out: frozenset[str] | None
+    """Who of the team was on its inactive list; None if there is none of the date."""
 
 
 class Listed(NamedTuple):
@@ -114,7 +116,7 @@ class Listed(NamedTuple):
 class Games:
     """An index over all games; `before` cuts it at a date."""
 
-    def __init__(self, summary: pa.Table, lines: pa.Table) -> None:
+    def __init__(self, summary: pa.Table, lines: pa.Table, without_minutes: pa.Table) -> None:
         columns = [summary[name].to_pylist() for name in BoxScore._fields]
         self.rows = sorted(map(BoxScore, *columns), key=lambda row: (row.game_date, row.player_lookup))
         self.row = {(row.player_lookup, row.game_date): row for row in self.rows}
@@ -138,6 +140,30 @@ class Games:
             player = self.player_of(listed)
             if player is not None:
                 self._listed[player, listed.game_date].append((listed.book, listed.line))
+
+        entries = zip(*(without_minutes[name].to_pylist() for name in without_minutes.column_names), strict=True)
+        self._without_minutes: dict[date, set[tuple[str, str]]] = defaultdict(set)
+        for day, player, reason in entries:
+            self._without_minutes[day].add((str(player), reason))
+
+    def inactive(self, row: BoxScore) -> frozenset[str] | None:
+        """Who of the row's team was on its inactive list that day; None if the day has no lists.
+
+        Whose latest game of the season was one of the team's last ten, and who neither appeared on the day nor was kept
+        on the bench by the coach.
+        """
+        day = row.game_date
+        if day not in self._without_minutes:
+            return None
+        recent = _earlier(self._of_team[row.season, row.team_abbr], day, lambda game: game.game_date)[-10:]
+        benched = {player for player, reason in self._without_minutes[day] if reason == "did_not_play"}
+        out = set()
+        for mate in {mate for game in recent for mate in game.own}:
+            earlier = _earlier(self._of_player[mate.player_lookup], day, lambda game: game.game_date)
+            here = (mate.player_lookup, day) in self.row or mate.universal_player_id in benched
+            if not here and any(earlier[-1] in game.own for game in recent):
+                out.add(mate.player_lookup)
+        return frozenset(out)
 
     def player_of(self, listed: Listed) -> str | None:
         """The id of the player whose line it is, whether he appeared or not; None if nothing says so for certain."""
@@ -174,6 +200,7 @@ class Games:
             row.is_home and not row.neutral_site,
             row.playoffs,
             self._listed.get((row.universal_player_id, day), []),
+            self.inactive(row),
         )
         return fixture, past
 
@@ -193,7 +220,9 @@ def career_features(player: str, fixture: Fixture, past: Past) -> dict[str, floa
         days = float(min(60, (fixture.game_date - last).days))
     else:
         missed = days = NAN
-    absent = absent_rotation(player, fixture, past)
+    absent = rotation(player, fixture, past, past.team_games[-10:-1])
+    out = rotation(player, fixture, past, past.team_games[-10:], fixture.out or frozenset())
+    reported = past if fixture.out is not None else replace(past, team_games=())
     return {
         "points_ewm_12": weighted([game.points for game in career], 12),
         "plays_ewm_3": weighted([game.plays for game in career], 3),
@@ -209,6 +238,8 @@ def career_features(player: str, fixture: Fixture, past: Past) -> dict[str, floa
         "absent_plays": total([weighted([game.plays for game in each], 3) for each in absent], past),
         "days_since_last_game": days,
         "team_games_missed": missed,
+        "out_points": total([weighted([game.points for game in each], 12) for each in out], reported),
+        "out_plays": total([weighted([game.plays for game in each], 3) for each in out], reported),
     }
 
 
@@ -218,16 +249,28 @@ def career_of(games: Sequence[BoxScore], fixture: Fixture) -> list[BoxScore]:
     return [game for game in games if game.minutes_played > 0 and game.season in seasons][-64:]
 
 
-def absent_rotation(player: str, fixture: Fixture, past: Past) -> list[list[BoxScore]]:
-    """The careers of the player's teammates who missed the team's last game, those of 12 minutes or more."""
-    careers = [career_of(games, fixture) for mate, games in past.teammates.items() if mate != player]
+def rotation(
+    player: str,
+    fixture: Fixture,
+    past: Past,
+    team_games: Sequence[TeamGame],
+    among: frozenset[str] | None = None,
+) -> list[list[BoxScore]]:
+    """The careers of the player's teammates whose last game, for any team, was one of the team's games that are given.
+
+    Those of whom 12 minutes or more are expected. `among`: only of these players.
+    """
+    careers = [
+        career_of(games, fixture)
+        for mate, games in past.teammates.items()
+        if mate != player and (among is None or mate in among)
+    ]
     return [
         career
         for career in careers
         if career
         and career[-1].season == fixture.season
-        # His last game, for any team, was one of this team's, and not its newest.
-        and any(career[-1] in game.own for game in past.team_games[-10:-1])
+        and any(career[-1] in game.own for game in team_games)
         and round(weighted([game.minutes_played for game in career], 8), 6) >= 12
     ]
 

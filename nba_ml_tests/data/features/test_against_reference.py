@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, V3_FEATURES
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, V3_FEATURES, V4_FEATURES
 from nba_ml.data import tables
-from nba_ml.data.features import compute, compute_features
-from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, matrix, same_rows
+from nba_ml.data.features import compute, compute_features, inactive_lists
+from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, every_day_listed, matrix, same_rows
 from nba_ml_tests.data.features.reference import BoxScore, Games
 from nba_ml_tests.profiles import examples
 
@@ -37,7 +37,7 @@ def keys_of(features: pa.Table) -> list[tuple[str, date]]:
 def differing(vectors: Vectors, expected: Vectors) -> dict[str, int]:
     """How many rows differ from the reference, by feature; a NaN equals only a NaN."""
     unequal = ~np.isclose(vectors, expected, rtol=0, atol=TOLERANCE, equal_nan=True)
-    names = V3_FEATURES.names[: vectors.shape[1]]
+    names = V4_FEATURES.names[: vectors.shape[1]]
     return {name: int(count) for name, count in zip(names, unequal.sum(axis=0), strict=True) if count > 0}
 
 
@@ -79,23 +79,33 @@ def test_features_equal_the_reference(all_career_features: pa.Table, games: Game
     """Guards every definition and window: a feature that is off in any kind of row differs from the slow reference."""
     rows = sampled_rows(games)
     position = {key: at for at, key in enumerate(keys_of(all_career_features))}
-    expected = np.array([games.reference(row.player_lookup, row.game_date, V3_FEATURES) for row in rows])
+    expected = np.array([games.reference(row.player_lookup, row.game_date, V4_FEATURES) for row in rows])
     vectors = matrix(all_career_features)[[position[row.player_lookup, row.game_date] for row in rows]]
 
     assert len(rows) == 400
     assert differing(vectors, expected) == {}
     # The sample must hold both kinds of row for each feature that can be missing, or it proves little.
     filled = ~np.isnan(expected)
-    assert filled.any(axis=0).sum() == V3_FEATURES.count - len(NOT_IN_BOX_SCORES)
-    assert (~filled).any(axis=0).sum() == sum(feature.nullable for feature in V3_FEATURES.features)
+    assert filled.any(axis=0).sum() == V4_FEATURES.count - len(NOT_IN_BOX_SCORES)
+    assert (~filled).any(axis=0).sum() == sum(feature.nullable for feature in V4_FEATURES.features)
 
 
 def test_the_first_version_is_the_second_without_careers(all_features: pa.Table, all_career_features: pa.Table) -> None:
     """Guards the first version's bytes, and that the reference above has checked them as well."""
     both = matrix(all_career_features)[:, : V2_33FEATURES.count]
-    assert V3_FEATURES.names[: V2_33FEATURES.count] == V2_33FEATURES.names
+    assert V4_FEATURES.names[: V2_33FEATURES.count] == V2_33FEATURES.names
     assert np.ascontiguousarray(both).tobytes() == matrix(all_features).tobytes()
     assert not any(all_career_features["early_season_flag"].to_pylist())
+
+
+def test_the_second_version_is_the_third_without_reports(
+    summary: pa.Table, lines: pa.Table, clean_month: pa.Table
+) -> None:
+    """Guards the second version's bytes, although the third runs more of the SQL."""
+    month = compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    both = np.ascontiguousarray(matrix(clean_month)[:, : V3_FEATURES.count])
+    assert V4_FEATURES.names[: V3_FEATURES.count] == V3_FEATURES.names
+    assert both.tobytes() == matrix(month).tobytes()
 
 
 def test_days_rest_equals_the_reference(all_features: pa.Table, games: Games) -> None:
@@ -122,7 +132,13 @@ def season_slice(summary: pa.Table) -> pa.Table:
 @pytest.fixture(scope="module")
 def slice_features(season_slice: pa.Table, lines: pa.Table) -> pa.Table:
     """The features of those weeks, of untouched games."""
-    return compute_features(season_slice, lines, *SLICE, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    return _slice_features(season_slice, lines)
+
+
+def _slice_features(games: pa.Table, lines: pa.Table) -> pa.Table:
+    """With who appears as the stand-in for reports, which is made from the same games."""
+    reports = inactive_lists(games, every_day_listed(*SLICE), *SLICE)
+    return compute_features(games, lines, *SLICE, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports)
 
 
 @settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -163,12 +179,12 @@ def test_games_on_or_after_a_date_change_nothing_up_to_it(
         schema=tables.PROP_LINES,
     )
 
-    after = compute_features(
-        altered, pa.concat_tables([lines, later_lines]), *SLICE, computed_at=COMPUTED_AT, version=V3_FEATURES
-    )
+    after = _slice_features(altered, pa.concat_tables([lines, later_lines]))
 
     kept = pa.array([game not in gone for game in slice_features["game_id"].to_pylist()])
     assert same_rows(between(after, SLICE[0], day), between(slice_features.filter(kept), SLICE[0], day))
+    out = matrix(slice_features)[:, V4_FEATURES.index("out_points")]
+    assert 0.2 < (out > 0).mean() < 0.99
 
 
 def _rewrite(summary: pa.Table, chosen: npt.NDArray[np.bool_], generator: np.random.Generator) -> pa.Table:
@@ -240,13 +256,13 @@ def leak_sample(all_features: pa.Table, games: Games) -> tuple[list[int], Vector
     """Positions of 60 rows of the month in its table, and the reference's vectors of them."""
     keys = keys_of(between(all_features, *LEAK_MONTH))
     positions = sorted(random.Random(7).sample(range(len(keys)), 60))
-    return positions, np.array([games.reference(*keys[at], V3_FEATURES) for at in positions])
+    return positions, np.array([games.reference(*keys[at], V4_FEATURES) for at in positions])
 
 
 @pytest.fixture(scope="module")
 def clean_month(summary: pa.Table, lines: pa.Table) -> pa.Table:
     """The features of the month, of untouched SQL."""
-    return compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    return compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT, version=V4_FEATURES)
 
 
 @pytest.mark.parametrize("part", LEAKS)
@@ -263,7 +279,7 @@ def test_a_leak_in_any_part_differs_from_the_reference(
     assert differing(matrix(clean_month)[positions], expected) == {}
 
     _leak(monkeypatch, part)
-    leaky = compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    leaky = compute_features(summary, lines, *LEAK_MONTH, computed_at=COMPUTED_AT, version=V4_FEATURES)
 
     assert set(differing(matrix(leaky)[positions], expected)) >= TOUCHED[part]
 
@@ -295,14 +311,15 @@ def test_a_leak_correlates_with_the_target_as_clean_features_do_not(
     "month", ["2021-10", "2022-02", "2022-06", "2022-10", "2023-01", "2024-10", "2025-01", "2025-06"]
 )
 def test_a_month_alone_equals_the_month_out_of_all(
-    month: str, summary: pa.Table, lines: pa.Table, all_career_features: pa.Table
+    month: str, summary: pa.Table, lines: pa.Table, listed: pa.Table, all_career_features: pa.Table
 ) -> None:
     """Guards the filters of the one-month path: a backfill month by month must give what one call gives."""
     first = date.fromisoformat(f"{month}-01")
     last = (first + timedelta(days=31)).replace(day=1) - timedelta(days=1)
     known = summary.filter(pc.less_equal(summary["game_date"], last))
 
-    alone = compute_features(known, lines, first, last, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    reports = inactive_lists(known, listed, first, last)
+    alone = compute_features(known, lines, first, last, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports)
 
     assert alone.num_rows > 0
     assert same_rows(alone, between(all_career_features, first, last))

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 import pytest
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, V3_FEATURES, FeatureVersion
+from nba_ml.contract.features import NOT_IN_BOX_SCORES, V2_33FEATURES, V3_FEATURES, V4_FEATURES, FeatureVersion
 from nba_ml.contract.season import EARLY_SEASON_DAYS
 from nba_ml.data import tables
 from nba_ml.data.features import compute, compute_features, features_code_digest
+from nba_ml.data.reports import NO_REPORTS
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, FIRST, LAST, between, matrix
 
 WEEK = (date(2024, 12, 2), date(2024, 12, 8))
@@ -69,11 +70,12 @@ def test_vector_follows_the_contract_and_not_the_sql(recent: pa.Table, lines: pa
     [
         pytest.param(V2_33FEATURES, "assembled", id=V2_33FEATURES.name),
         pytest.param(V3_FEATURES, "assembled_careers", id=V3_FEATURES.name),
+        pytest.param(V4_FEATURES, "assembled_reports", id=V4_FEATURES.name),
     ],
 )
 def test_sql_columns_are_the_contract(version: FeatureVersion, view: str, recent: pa.Table, lines: pa.Table) -> None:
     """Guards against a feature that the SQL computes and the contract does not know, or the other way round."""
-    with compute._database(recent, lines, None) as connection:
+    with compute._database({"summary": recent, "lines": lines, "reports": NO_REPORTS}) as connection:
         compute._prepare(connection, *WEEK, version)
         columns = [str(row[0]) for row in connection.execute(f"DESCRIBE {view}").fetchall()]
     keys = {
@@ -94,13 +96,15 @@ def test_sql_columns_are_the_contract(version: FeatureVersion, view: str, recent
 def test_every_sql_file_runs_and_none_can_hide() -> None:
     """Guards against a step whose file is forgotten in STEPS, or listed and not shipped."""
     files = {path.name for path in (resources.files("nba_ml.data.features") / "sql").iterdir()}
-    assert files == {f"{step}.sql" for step in (*compute.STEPS, *compute.CAREER_STEPS, "find_faults", "select_vectors")}
+    others = ("list_inactive", "find_faults", "select_vectors")
+    assert files == {f"{step}.sql" for step in (*compute.STEPS, *compute.CAREER_STEPS, *compute.REPORT_STEPS, *others)}
 
 
 def test_the_first_version_s_queries_are_as_they_were() -> None:
     """Guards every home in use: another digest of v2_33features puts all of its months out of date."""
     assert features_code_digest().startswith("0592e11b4098")
-    assert features_code_digest(V3_FEATURES) != features_code_digest()
+    assert features_code_digest(V3_FEATURES).startswith("2195668a1f9f")
+    assert features_code_digest(V4_FEATURES) != features_code_digest(V3_FEATURES)
 
 
 def test_stamps_and_source(recent: pa.Table, lines: pa.Table) -> None:
@@ -160,9 +164,9 @@ def test_values_lie_in_the_contract_s_ranges_after_the_early_season(all_features
     assert outside.any(axis=1).sum() > 0
 
 
-def test_the_second_version_s_values_always_lie_in_its_ranges(all_career_features: pa.Table) -> None:
-    """Guards the season's first days, which that version does not leave out."""
-    assert not _outside(all_career_features, V3_FEATURES).any()
+def test_the_later_versions_values_always_lie_in_their_ranges(all_career_features: pa.Table) -> None:
+    """Guards the season's first days, which those versions do not leave out."""
+    assert not _outside(all_career_features, V4_FEATURES).any()
 
 
 def _outside(features: pa.Table, version: FeatureVersion) -> npt.NDArray[np.bool_]:
@@ -175,7 +179,7 @@ def _outside(features: pa.Table, version: FeatureVersion) -> npt.NDArray[np.bool
 def test_missing_only_where_the_contract_allows(all_career_features: pa.Table) -> None:
     """Guards against a NaN where none may be, and against a join that silently finds nothing."""
     missing = np.isnan(matrix(all_career_features))
-    for at, feature in enumerate(V3_FEATURES.features):
+    for at, feature in enumerate(V4_FEATURES.features):
         if feature.name in NOT_IN_BOX_SCORES:
             assert missing[:, at].all(), feature.name
         elif feature.nullable:
@@ -188,7 +192,7 @@ def test_missing_only_where_the_contract_allows(all_career_features: pa.Table) -
 def test_no_feature_in_the_data_is_constant(all_career_features: pa.Table) -> None:
     """Guards against a feature that is there in every row and says nothing."""
     vectors = matrix(all_career_features)
-    for at, feature in enumerate(V3_FEATURES.features):
+    for at, feature in enumerate(V4_FEATURES.features):
         if feature.name not in NOT_IN_BOX_SCORES:
             assert np.nanstd(vectors[:, at]) > 0, feature.name
 
@@ -260,7 +264,7 @@ def test_no_lines_leave_every_other_feature_as_it_is(recent: pa.Table, lines: pa
 
 def test_the_database_reaches_no_file(recent: pa.Table, lines: pa.Table) -> None:
     """Guards the lock-down: SQL that reads a file or loads an extension must fail."""
-    with compute._database(recent, lines, 1) as connection:
+    with compute._database({"summary": recent, "lines": lines}) as connection:
         with pytest.raises(duckdb.PermissionException):
             connection.execute("SELECT * FROM read_text('pyproject.toml')")
         with pytest.raises(duckdb.Error, match="disabled"):

@@ -13,9 +13,10 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 
-from nba_ml.contract.features import V3_FEATURES
+from nba_ml.contract.features import V4_FEATURES
 from nba_ml.data import tables
-from nba_ml.data.features import compute_features
+from nba_ml.data.features import compute_features, inactive_lists
+from nba_ml.data.reports import LISTED, NO_REPORTS, REPORTS
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, matrix
 
 OPENING = date(2023, 11, 1)
@@ -84,11 +85,15 @@ def box_scores(rows: Sequence[Line]) -> pa.Table:
     return pa.Table.from_pylist(records, tables.PLAYER_GAME_SUMMARY)
 
 
-def features_of(player: str, day: date, rows: Sequence[Line], lines: pa.Table = NO_LINES) -> dict[str, float]:
+def features_of(
+    player: str, day: date, rows: Sequence[Line], lines: pa.Table = NO_LINES, reports: pa.Table = NO_REPORTS
+) -> dict[str, float]:
     """The player's features on the day, by name."""
-    table = compute_features(box_scores(rows), lines, day, day, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    table = compute_features(
+        box_scores(rows), lines, day, day, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports
+    )
     at = table["player_lookup"].to_pylist().index(player)
-    return dict(zip(V3_FEATURES.names, matrix(table)[at].tolist(), strict=True))
+    return dict(zip(V4_FEATURES.names, matrix(table)[at].tolist(), strict=True))
 
 
 def games(points: Sequence[int]) -> list[Line]:
@@ -419,3 +424,76 @@ def test_the_absent_are_forgotten_after_ten_games_and_nobody_is_absent_for_himse
     alone = [row for row in rows if row.day != days[10] or row.player != "bob"]
     assert features_of("anna", days[11], alone)["absent_points"] == 0
     assert math.isnan(features_of("anna", days[0], rows)["absent_points"])
+
+
+# Who is reported out
+
+
+def reported(day: date, *players: tuple[str | None, bool], team: str = "AAA") -> pa.Table:
+    """Reports on a team's players: who, and whether he is out."""
+    rows = [{"game_date": day, "team_abbr": team, "player_lookup": who, "is_out": out} for who, out in players]
+    return pa.Table.from_pylist(rows, REPORTS)
+
+
+@pytest.mark.parametrize(
+    ("reports", "minutes", "out"),
+    [
+        pytest.param([("bob", True)], 30, 20, id="out-after-he-played-the-last-game"),
+        pytest.param([("bob", True), ("cleo", True)], 30, 24, id="two-of-them"),
+        pytest.param([("bob", False)], 30, 0, id="reported-and-available"),
+        pytest.param([(None, False)], 30, 0, id="the-team-has-nobody-to-report"),
+        pytest.param([("bob", True)], 11, 0, id="not-of-the-rotation"),
+        pytest.param([("anna", True), ("bob", True)], 30, 20, id="not-for-herself"),
+        pytest.param([("zoe", True)], 30, 0, id="of-nobody-known"),
+        pytest.param([], 30, math.nan, id="nothing-reported"),
+    ],
+)
+def test_out_points_are_of_the_rotation_that_is_reported_out(
+    reports: list[tuple[str | None, bool]], minutes: int, out: float
+) -> None:
+    """Guards who counts as out, and that a team without reports is not a team of which nobody is out."""
+    days = [OPENING + timedelta(days=2 * at) for at in range(4)]
+    rows = [Line("anna", day) for day in days]
+    rows += [Line(who, day, points=points, minutes=minutes) for day in days[:3] for who, points in OTHERS.items()]
+    found = features_of("anna", days[3], rows, reports=reported(days[3], *reports))
+    assert found["out_points"] == pytest.approx(out, abs=1e-6, nan_ok=True)
+    # 10 attempts, 5 free throws: 12.2 plays a game.
+    plays = out / 20 * 12.2 if out != 24 else 2 * 12.2
+    assert found["out_plays"] == pytest.approx(plays, abs=1e-6, nan_ok=True)
+    assert found["absent_points"] == 0, "they missed no game before"
+
+
+OTHERS = {"bob": 20, "cleo": 4}
+
+
+def test_reports_of_other_teams_and_days_and_of_an_opening_game_say_nothing() -> None:
+    """Guards the keys of reports, and a rotation that nobody knows yet."""
+    days = [OPENING + timedelta(days=2 * at) for at in range(4)]
+    rows = [Line("anna", day) for day in days] + [Line("bob", day, points=20) for day in days[:3]]
+    for reports in (reported(days[2], ("bob", True)), reported(days[3], ("zoe", True), team="CCC")):
+        assert math.isnan(features_of("anna", days[3], rows, reports=reports)["out_points"])
+    first = reported(OPENING, ("bob", True))
+    assert math.isnan(features_of("anna", OPENING, rows, reports=first)["out_points"])
+
+
+def test_the_stand_in_reports_who_did_not_appear_unless_the_coach_decided() -> None:
+    """Guards the reconstruction of past inactive lists: of its date, from who appeared and never from a result."""
+    days = [OPENING + timedelta(days=2 * at) for at in range(4)]
+    rows = [Line("anna", day, minutes=0 if day == days[3] else 24) for day in days]
+    rows += [Line(who, day) for day in days[:3] for who in ("bob", "cleo", "dan")]
+    rows += [Line("dan", days[3], "CCC", "DDD"), Line("eve", days[0], "CCC", "DDD")]
+    entries = [(days[3], "bob", "did_not_dress"), (days[3], "bob", "did_not_dress"), (days[3], "anna", "did_not_play")]
+    lists = [{"game_date": day, "player_id": None, "reason": reason} for day, _, reason in entries]
+    # Ids are numbers in lists: cleo is 3 in both.
+    summary = box_scores(rows)
+    ids = pa.array(["3" if name == "cleo" else name for name in summary["player_lookup"].to_pylist()])
+    summary = summary.set_column(1, summary.schema.field(1), ids)
+    lists.append({"game_date": days[3], "player_id": 3, "reason": "did_not_play"})
+    found = inactive_lists(summary, pa.Table.from_pylist(lists, LISTED), days[0], days[3])
+    assert found.schema == REPORTS
+    told = {(row["team_abbr"], row["player_lookup"]): row["is_out"] for row in found.to_pylist()}
+    assert {row["game_date"] for row in found.to_pylist()} == {days[3]}, "the other dates have no lists"
+    markers = {(team, None): False for team in ("AAA", "BBB", "CCC", "DDD")}
+    assert told == {("AAA", "bob"): True, ("AAA", "cleo"): False, ("CCC", "eve"): True, **markers} | {
+        (team, player): out for (team, player), out in told.items() if player and player.startswith("filler")
+    }

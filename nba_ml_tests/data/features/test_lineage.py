@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pat
 
-from nba_ml.contract.features import V3_FEATURES
+from nba_ml.contract.features import V4_FEATURES
 from nba_ml.data import tables
-from nba_ml.data.features import compute_features
+from nba_ml.data.features import compute_features, inactive_lists
 from nba_ml.data.features.lineage import BOX_SCORE_COLUMNS
-from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, matrix
+from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, every_day_listed, matrix
 from nba_ml_tests.data.features.test_compute import WEEK
 
 NO_LINES = tables.PROP_LINES.empty_table()
@@ -35,8 +35,9 @@ def changed(table: pa.Table, name: str) -> pa.Table:
     return table.set_column(position, table.schema.field(name), pa.array(values, column.type))
 
 
-def vectors(table: pa.Table) -> npt.NDArray[np.float64]:
-    return matrix(compute_features(table, NO_LINES, *WEEK, computed_at=COMPUTED_AT, version=V3_FEATURES))
+def vectors(table: pa.Table, reports: pa.Table) -> npt.NDArray[np.float64]:
+    made = compute_features(table, NO_LINES, *WEEK, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports)
+    return matrix(made)
 
 
 def test_a_changed_column_changes_the_features_that_name_it(summary: pa.Table) -> None:
@@ -45,16 +46,17 @@ def test_a_changed_column_changes_the_features_that_name_it(summary: pa.Table) -
     Columns that are keys, and the minutes that select rows, are not changed so: those are stated by hand.
     """
     recent = between(summary, date(2024, 10, 1), WEEK[1])
-    before = vectors(recent)
-    found: dict[str, set[str]] = {name: set() for name in V3_FEATURES.names}
+    reports = inactive_lists(recent, every_day_listed(*WEEK), *WEEK)
+    before = vectors(recent, reports)
+    found: dict[str, set[str]] = {name: set() for name in V4_FEATURES.names}
     for column in VALUES:
-        after = vectors(changed(recent, column))
+        after = vectors(changed(recent, column), reports)
         differs = ((before != after) & ~(np.isnan(before) & np.isnan(after))).any(axis=0)
-        for name in np.array(V3_FEATURES.names)[differs]:
+        for name in np.array(V4_FEATURES.names)[differs]:
             found[name].add(column)
-    for name in V3_FEATURES.names:
+    for name in V4_FEATURES.names:
         stated = set(BOX_SCORE_COLUMNS.get(name, ())) & set(VALUES)
         assert found[name] - {"minutes_played"} == stated - {"minutes_played"}, name
         assert found[name] <= stated, name
-    assert set(BOX_SCORE_COLUMNS) <= set(V3_FEATURES.names)
+    assert set(BOX_SCORE_COLUMNS) <= set(V4_FEATURES.names)
     assert {each for columns in BOX_SCORE_COLUMNS.values() for each in columns} <= set(tables.PLAYER_GAME_SUMMARY.names)
