@@ -12,7 +12,7 @@ import xgboost as xgb
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import StaleInputError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import REPORTED, V2_33FEATURES, V4_FEATURES
 from nba_ml.model.fitting import (
     FittedBooster,
     Hyperparameters,
@@ -23,6 +23,7 @@ from nba_ml.model.fitting import (
     importance,
     load,
     predict,
+    rows_to_learn,
 )
 from nba_ml.model.metrics import measure
 from nba_ml_tests.conftest import QUICK, Trained
@@ -224,3 +225,19 @@ def test_parameters_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
     """Guards against a typo in the launchpad that XGBoost would only warn about."""
     with pytest.raises(ValidationError):
         Hyperparameters(**wrong)
+
+
+def test_a_version_with_reports_learns_each_row_with_and_without_them() -> None:
+    """Guards a model against days without reports: one that has always known who is out is useless there."""
+    rows = np.arange(3 * V4_FEATURES.count, dtype=np.float32).reshape(3, -1)
+    keys = pa.table({"player_lookup": ["a", "b", "c"], "game_date": [date(2024, 1, 1)] * 3, "game_id": ["g"] * 3})
+    samples = Samples(rows, np.array([1, 2, 3], np.float32), keys["game_date"].to_numpy(), keys)
+    learned = rows_to_learn(samples, V4_FEATURES)
+    assert len(learned) == learned.keys.num_rows == len(learned.dates) == 6
+    out = [V4_FEATURES.index(name) for name in REPORTED]
+    others = [at for at in range(V4_FEATURES.count) if at not in out]
+    np.testing.assert_array_equal(learned.features[:3], rows)
+    assert np.isnan(learned.features[3:, out]).all()
+    np.testing.assert_array_equal(learned.features[3:, others], rows[:, others])
+    assert not np.isnan(samples.features).any(), "the rows that are measured keep their reports"
+    assert rows_to_learn(samples, V2_33FEATURES) is samples

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.contract.errors import SlateError, SourceDataError
+from nba_ml.contract.features import V4_FEATURES
+from nba_ml.data.features import compute_features
 from nba_ml.data.games import REFUSED_GAMES, SummaryMonth
 from nba_ml.data.stored import SUMMARY
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
@@ -121,6 +124,52 @@ def test_those_who_are_out_are_left_out(data: Path) -> None:
     assert "demarderozan" in left
     schedule(data, tip_off=datetime(2022, 1, 15, 17, 31, tzinfo=UTC))
     assert not {"jamesharden", "demarderozan"} & set(rows_of(data).upcoming(DAY).rows["player_lookup"].to_pylist())
+    earlier = EmbeddedSlateRows(str(data.parent / "store"), data, 1, timedelta(minutes=32))
+    assert "jamesharden" in earlier.upcoming(DAY).rows["player_lookup"].to_pylist()
+
+
+def test_what_a_team_loses_is_in_the_rows_of_the_others(data: Path) -> None:
+    """Guards the features of who is out tonight: of his team alone, missing where nothing was reported or too late, and
+    the same as they are computed when the box scores are there."""
+    players = {row["player_name"]: row["player_id"] for row in games_of("2022-01").to_pylist()}
+    morning, tip_off = (datetime(2022, 1, 15, hour, tzinfo=UTC) for hour in (15, 20))
+    reports = [
+        {"player_id": players["James Harden"], "status": "Out", "reported_at": morning, "team": None},
+        {"player_id": None, "status": "nobody", "reported_at": morning, "team": "MIA"},
+        {
+            "player_id": players["DeMar DeRozan"],
+            "status": "Out",
+            "reported_at": morning.replace(hour=20),
+            "team": "CHI",
+        },
+    ]
+    written(data, "injury_reports", [{**report, "game_date": DAY} for report in reports])
+    schedule(data, tip_off=tip_off)
+    made = rows_of(data).upcoming(DAY, version=V4_FEATURES).rows
+    out, expected = (V4_FEATURES.index(name) for name in ("out_points", "points_ewm_12"))
+    vectors = dict(zip(made["player_lookup"].to_pylist(), made["features"].to_pylist(), strict=True))
+    assert 15 < vectors["kevindurant"][out] < 35
+    assert vectors["kevindurant"][out] == vectors["pattymills"][out] != vectors["kevindurant"][expected]
+    assert vectors["tylerherro"][out] == 0
+    assert math.isnan(vectors["nikolavucevic"][out]), "Chicago's report came too late"
+    assert math.isnan(vectors["lebronjames"][out]), "nothing was reported of Los Angeles"
+
+    pq.write_table(games_of("2022-01"), data / "player_games" / "2022-01.parquet")
+    source = EmbeddedFeatureSource(str(data))
+    history = pa.concat_tables([source.player_game_summary(month).table for month in (*MONTHS, "2022-01")])
+    found = source.player_reports("2022-01", history)
+    later = compute_features(
+        history, source.prop_lines("2022-01"), DAY, DAY, computed_at=morning, version=V4_FEATURES, reports=found.table
+    )
+    assert (found.late, found.of_no_team) == (1, 0)
+    # By player and game: one of them was traded that day.
+    keys = ("player_lookup", "game_id")
+    before, after = (
+        {tuple(row[key] for key in keys): repr(row["features"]) for row in table.to_pylist()} for table in (made, later)
+    )
+    shared = before.keys() & after.keys()
+    assert len(shared) > 150
+    assert {key: before[key] for key in shared} == {key: after[key] for key in shared}
 
 
 def test_a_team_that_the_roster_lacks_is_filled_from_its_last_games(data: Path) -> None:

@@ -20,8 +20,10 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.data.reports import LISTED
 
 NAN = math.nan
+NO_LISTS = LISTED.empty_table()
 _Entry = TypeVar("_Entry")
 
 
@@ -116,7 +118,7 @@ class Listed(NamedTuple):
 class Games:
     """An index over all games; `before` cuts it at a date."""
 
-    def __init__(self, summary: pa.Table, lines: pa.Table, without_minutes: pa.Table) -> None:
+    def __init__(self, summary: pa.Table, lines: pa.Table, without_minutes: pa.Table = NO_LISTS) -> None:
         columns = [summary[name].to_pylist() for name in BoxScore._fields]
         self.rows = sorted(map(BoxScore, *columns), key=lambda row: (row.game_date, row.player_lookup))
         self.row = {(row.player_lookup, row.game_date): row for row in self.rows}
