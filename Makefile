@@ -25,7 +25,7 @@ export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 # Some images set it. Then every process compiles the package anew, and the tests' hundreds of processes all of them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs audit sbom lock clean mutants
+.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs audit sbom lock clean mutants chaos
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -98,6 +98,10 @@ bench: $(READY) emulator ## Time and memory, stage by stage and against a bare s
 
 drills: $(READY) ## Plant leaks in real months, and see which check catches each
 	@$(BIN)/python -m nba_ml_tests.leaks
+
+chaos: $(READY) ## Commands and a service under faults for ten minutes (MINUTES=30 SEED=2)
+	@$(IN_MEMORY); NBA_ML_CHAOS_MINUTES=$(or $(MINUTES),10) NBA_ML_CHAOS_SEED=$(or $(SEED),1) \
+	  $(BIN)/python -m pytest -n 0 -s nba_ml_tests/chaos
 
 mutants: $(READY) ## Plant faults in a copy, and see whether the tests find them (AREA=planner SAMPLE=40 SEED=1)
 	@$(BIN)/python -m nba_ml_tests.mutants $(AREA) --sample $(or $(SAMPLE),40) --seed $(or $(SEED),1)

@@ -63,6 +63,7 @@ SLOW = (
 processes, and the web UI started by its command."""
 
 LONGEST_FIRST = (
+    "chaos/test_chaos.py",  # a minute and a half, and the home that it begins with
     "docs/test_snippets.py",  # the chain of 36 months, then a dozen commands
     "e2e/test_freshness.py",  # waits for Dagster's daemon, most of the time
     "cloud/test_full_loop.py",

@@ -104,6 +104,11 @@ def _from_environment(context: click.Context, option: click.Parameter, value: st
 @click.option(
     "--log-share", default=1.0, show_default=True, type=click.FloatRange(0, 1), help="Share of requests kept there."
 )
+@click.option(
+    "--remember",
+    metavar="FILE",
+    help="Keep the state of the channel in this file, and refuse an older one after a restart.",
+)
 @click.option("--terse", is_flag=True, help="Name the fields of a refused row, and none of its values.")
 @click.option("--tokens", envvar="NBA_ML_TOKENS", hidden=True, callback=_from_environment)
 @click.pass_context
@@ -124,6 +129,7 @@ def serve(
     tls_key: str | None,
     log_to: str | None,
     log_share: float,
+    remember: str | None,
     terse: bool,
     tokens: str | None,
 ) -> None:
@@ -170,6 +176,7 @@ def serve(
             limits=Limits(body_bytes=max_body_bytes, rows=max_rows, client_connections=client_connections),
             access=access,
             prediction_log=None if log_to is None else PredictionLog(open_objects(log_to), log_share),
+            remember=remember,
         )
         serve_app(app, host, port, tls)
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from nba_ml.contract.errors import ChannelError, FeatureRowsError, MissingExtraError, SettingsError
@@ -22,6 +23,7 @@ from nba_ml.registry.reader import reads_from
 from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.serving.external import load_other
 from nba_ml.serving.loaded import Loaded
+from nba_ml.serving.memory import ChannelMemory
 from nba_ml.serving.model import load_model
 from nba_ml.serving.prediction import ExplainedPrediction, Prediction
 from nba_ml.serving.rows import FeatureRows, joint_version, list_rows, of_rows, player_and_date, read_rows
@@ -39,14 +41,22 @@ comes soon, and a failure is visible only after it ends."""
 class Predictor:
     """Predicts points with a published model. Made by `load`; safe to share between threads."""
 
-    def __init__(self, store: ObjectStore, named: ModelSelection, threads: int | None, try_apart: bool) -> None:
+    def __init__(
+        self, store: ObjectStore, named: ModelSelection, threads: int | None, try_apart: bool, remember: Path | None
+    ) -> None:
         """Use `load`."""
         self._store = store
+        self._memory = (
+            None if remember is None or named.pointer is None else ChannelMemory(remember, store.uri(named.pointer))
+        )
+        if self._memory is not None and named.state is not None:
+            self._memory.require_no_older(named.state)
         self._threads = threads
         self._try_apart = try_apart
         self._process = os.getpid()
         self._swapping = threading.Lock()
         self._current = self._loaded(store, named, {})
+        self._remember(named)
 
     @classmethod
     def load(
@@ -57,6 +67,7 @@ class Predictor:
         model_id: str | None = None,
         threads: int | None = 1,
         try_apart: bool = True,
+        remember: str | Path | None = None,
     ) -> Predictor:
         """Load a published model and verify all of it.
 
@@ -71,16 +82,18 @@ class Predictor:
             threads: that the booster predicts with; None for all cores. They change the speed only.
             try_apart: load every model in a fresh process first, so that a model that crashes XGBoost's parser does
                 not crash this process. False saves half a second.
+            remember: a file for the state of the channel that is served. A predictor that is loaded with the same file
+                later, after a restart, refuses an older state.
 
         Raises:
             BundleError: a part of the bundle is missing, damaged or not as stated, or the channel does not exist.
-            ChannelError: the channel's pointer is damaged.
-            SettingsError: the arguments name no model, or the source cannot be used.
+            ChannelError: the channel's pointer is damaged, or older than the state in `remember`.
+            SettingsError: the arguments name no model, or the source or the file `remember` cannot be used.
             MissingExtraError: the model is a registered model, and its learner is not installed.
             PublicationError: the store denies access, or cannot be reached.
         """
         store, named = locate(source, channel=channel, model_id=model_id)
-        return cls(store, named, threads, try_apart)
+        return cls(store, named, threads, try_apart, None if remember is None else Path(remember))
 
     @property
     def serving(self) -> Serving:
@@ -160,7 +173,10 @@ class Predictor:
             store = within(self._store, READ_SECONDS)
             named = read_named(store, channel)
             _require_no_older(before.named, named)
-            self._current = now = self._loaded(store, named, before.by_ref())
+            now = self._loaded(store, named, before.by_ref())
+            if named.state != before.state:
+                self._remember(named)
+            self._current = now
             return now.model is not before.model or now.challenger is not before.challenger
 
     def _loaded(self, store: ObjectStore, named: ModelSelection, loaded: Mapping[Ref, Loaded]) -> Serving:
@@ -187,6 +203,11 @@ class Predictor:
             challenger=None if named.challenger is None else model_of(named.challenger),
             named=named,
         )
+
+    def _remember(self, named: ModelSelection) -> None:
+        """Before the state is served: where it cannot be written, a restart could go back behind it unnoticed."""
+        if self._memory is not None and named.state is not None:
+            self._memory.keep(named.state)
 
     def _require_own_process(self) -> None:
         """Raise SettingsError in any process but the one that loaded the models."""

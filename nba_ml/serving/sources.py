@@ -47,6 +47,16 @@ class ModelSelection:
     state: Channel | None = None
     channel: str | None = None
 
+    @property
+    def pointer(self) -> str | None:
+        """The name of the channel's object; None if no channel named the models."""
+        return None if self.channel is None else pointer_of(self.channel)
+
+
+def pointer_of(channel: str) -> str:
+    """The name of a channel's object under the root."""
+    return f"{FOLDER}/{channel}.json"
+
 
 def locate(
     source: str | ObjectStore, *, channel: str | None = None, model_id: str | None = None
@@ -117,7 +127,7 @@ def read_named(store: ObjectStore, channel: str) -> ModelSelection:
         raise SettingsError(
             f"{channel!r} is not a channel name. Use lower-case letters, digits, _ and -, such as 'champion'."
         )
-    name = f"{FOLDER}/{channel}.json"
+    name = pointer_of(channel)
     found = store.read(name)
     if found is None:
         if name == CHAMPION:

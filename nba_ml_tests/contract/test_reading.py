@@ -71,6 +71,11 @@ def test_text_that_is_not_utf_8_is_reported_with_the_place(tmp_path: Path) -> No
     [
         ("channels/champion.json", limits.STATE_BYTES),
         ("channels/history/000001.json", limits.STATE_BYTES),
+        ("xgboost_v1/channels/champion.json", limits.STATE_BYTES),
+        ("xgboost_v1/channels/history/000001.json", limits.STATE_BYTES),
+        ("a/prefix/xgboost_v1/channels/champion.json", limits.STATE_BYTES),
+        (f"xgboost_v1/channels/signatures/{'ab' * 32}.json", limits.SIGNATURE_BYTES),
+        ("xgboost_v1/a_signature_0123456789ab.json", limits.SIGNATURE_BYTES),
         ("xgboost_v1/a_manifest.json", limits.MANIFEST_BYTES),
         ("xgboost_v1/a_metadata.json", limits.RECORD_BYTES),
         ("xgboost_v1/a.json", limits.MODEL_BYTES),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError
+from nba_ml.contract.errors import BundleError, ChannelError, PublicationError, ReleaseError, SettingsError
 from nba_ml.registry.channel import CHAMPION, history_name, read_channel, read_history
 from nba_ml.registry.countersigning import renew_channel, unsigned_models, unsigned_states
-from nba_ml.registry.manifest import BundleNames
+from nba_ml.registry.manifest import BundleNames, Manifest
 from nba_ml.registry.publication import publish, published
 from nba_ml.registry.reader import reads_from, verify_bundle
 from nba_ml.registry.signed_store import SignedStore, current_only
@@ -146,6 +146,32 @@ def test_a_writer_without_keys_can_put_an_old_state_back_until_it_expires(
     assert [state.serial for state in read_history(owner)] == [1, 2, 3]
 
 
+@pytest.mark.usefixtures("owner")
+def test_a_worker_that_remembers_refuses_an_old_state_after_a_restart(
+    home: Home, ring: KeyRing, tmp_path: Path
+) -> None:
+    """Guards a restart against the old copy that only a running worker refuses; the file is of one channel, whole."""
+    reader, memory = ring.held_by(home.store), tmp_path / "channel.json"
+    newest = home.place.read(CHAMPION)
+    home.place.put(CHAMPION, home.place.read(history_name(1)))
+    worker = Predictor.load(reader, channel="champion", remember=memory)
+    home.place.put(CHAMPION, newest)
+    assert worker.refresh("champion")
+    home.place.put(CHAMPION, home.place.read(history_name(1)))
+    with pytest.raises(ChannelError, match=r"at serial 1 .* this worker served serial 2 .* remove the file"):
+        Predictor.load(reader, channel="champion", remember=memory)
+    home.place.put(CHAMPION, newest)
+    assert Predictor.load(reader, channel="champion", remember=memory).model.model_id == ids()[1]
+    memory.write_text(memory.read_text().replace("champion.json", "other.json"))
+    with pytest.raises(SettingsError, match=r"is of .*other\.json, not of .*champion\.json"):
+        Predictor.load(reader, channel="champion", remember=memory)
+    memory.write_text("{")
+    with pytest.raises(SettingsError, match="is damaged"):
+        Predictor.load(reader, channel="champion", remember=memory)
+    with pytest.raises(SettingsError, match="cannot be written"):
+        Predictor.load(reader, channel="champion", remember=tmp_path / "absent" / "file")
+
+
 def test_a_signed_state_that_was_never_recorded_does_not_replace_the_one_in_use(
     home: Home, owner: SignedStore, ring: KeyRing
 ) -> None:
@@ -226,6 +252,54 @@ def test_a_promoter_can_promote_what_is_published_and_cannot_publish(
     home.place.put(f"xgboost_v1/{forged}_signature_{digest(manifest)[:12]}.json", signature)
     with pytest.raises(BundleError, match="not of a publisher"):
         move_to(promoter, as_named(home.store, forged))
+
+
+def test_a_publisher_can_put_an_old_state_back_as_anybody_can(home: Home, owner: SignedStore, ring: KeyRing) -> None:
+    """Guards a publisher's key against counting for the channel: neither a running worker nor an expiry gives way."""
+    publisher = ring.held_by(home.store, "publisher")
+    worker = Predictor.load(ring.held_by(home.store), channel="champion")
+    old = home.place.read(history_name(1))
+    with pytest.raises(PublicationError, match="no promoter's key"):
+        publisher.write(CHAMPION, old)
+    home.place.put(CHAMPION, old)
+    with pytest.raises(ChannelError, match="went back from serial 2 to 1"):
+        worker.refresh("champion")
+    assert Predictor.load(ring.held_by(home.store), channel="champion").model.model_id == ids()[0]
+    # Once it has expired, the publisher cannot make it current again.
+    owner.sign(CHAMPION, old, datetime.now(UTC) - timedelta(days=31))
+    with pytest.raises(PublicationError, match="no promoter's key"):
+        publisher.sign(CHAMPION, old)
+    signature = publisher.signers["publisher"].sign(old, datetime.now(UTC))
+    home.place.put(f"xgboost_v1/channels/signatures/{digest(old)}.json", signature)
+    with pytest.raises(ChannelError, match="not of a promoter"):
+        Predictor.load(ring.held_by(home.store), channel="champion")
+
+
+def test_a_promoter_cannot_change_a_published_model(home: Home, owner: SignedStore, ring: KeyRing) -> None:
+    """Guards the manifest against the promoter's key: neither the client nor a signature of that role changes it."""
+    identity, promoter = ids()[1], ring.held_by(home.store, "promoter")
+    name = BundleNames.of(identity).manifest
+    content = json.loads(home.place.read(name))
+    content.pop("manifest_sha256")
+    content["verdict"]["thresholds"] = {"max_validation_mae": 99.0}
+    digested = {**content, "manifest_sha256": digest((json.dumps(content, sort_keys=True, indent=2) + "\n").encode())}
+    data = (json.dumps(digested, sort_keys=True, indent=2) + "\n").encode()
+    assert Manifest.from_bytes(data, name).model_id == identity, "without signatures it would be that model's manifest"
+    with pytest.raises(PublicationError, match=r"no publisher's key\. Set NBA_ML_PUBLISHER_KEY"):
+        promoter.write(name, data)
+    home.place.put(name, data)
+    signature = promoter.signers["promoter"].sign(data, datetime.now(UTC))
+    home.place.put(f"xgboost_v1/{identity}_signature_{digest(data)[:12]}.json", signature)
+    # Promoted anew with the digest that it has now, which the promoter's key can sign.
+    with pytest.raises(BundleError, match="not of a publisher"):
+        move_to(promoter, as_named(home.store, identity))
+    present = read_channel(owner)
+    assert present is not None
+    state = serving(as_named(home.store, identity), present).to_bytes()
+    promoter.sign(CHAMPION, state)
+    home.place.put(CHAMPION, state)
+    with pytest.raises(BundleError, match="not of a publisher"):
+        Predictor.load(ring.held_by(home.store), channel="champion")
 
 
 def test_a_publisher_without_the_right_to_replace_objects_is_enough(

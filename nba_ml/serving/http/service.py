@@ -94,11 +94,12 @@ def create_app(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     access: Access = Access(),  # noqa: B008 - frozen
     prediction_log: PredictionLog | None = None,
+    remember: str | None = None,
 ) -> Starlette:
     """The service over a published model, which is loaded and verified before this returns.
 
     Args:
-        source, channel, model_id, threads: as in `Predictor.load`.
+        source, channel, model_id, threads, remember: as in `Predictor.load`.
         refresh_seconds: how often a channel is read; the model that it names then serves without a gap.
         limits: what a request may be.
         access: who may ask.
@@ -108,7 +109,7 @@ def create_app(
         NbaMlError: as in `Predictor.load` and `Predictor.watch`. There is no service without a verified model.
     """
     require_period(refresh_seconds)
-    predictor = Predictor.load(source, channel=channel, model_id=model_id, threads=threads)
+    predictor = Predictor.load(source, channel=channel, model_id=model_id, threads=threads, remember=remember)
     return app_of(
         predictor,
         channel=channel,
