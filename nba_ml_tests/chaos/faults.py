@@ -98,6 +98,7 @@ def file_damaged(scene: Scene, rng: random.Random) -> Iterator[dict[str, int]]:
 @contextmanager
 def service_flooded(scene: Scene, rng: random.Random) -> Iterator[dict[str, int]]:
     name = rng.choice(FLOODS)
+    print(f"    {name}:", flush=True)
     command = [sys.executable, floods.__file__, "--flood", name, "--port", str(scene.service.port), "--seconds", "20"]
     flooder = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     assert flooder.stdin is not None

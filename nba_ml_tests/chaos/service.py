@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,28 +15,17 @@ from typing import Any
 from nba_ml_tests.cli.command import NBA_ML, Home
 from nba_ml_tests.ports import free_port
 
-BARE_SERVER = """
-import http.server, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200); self.send_header("Content-Length", "2"); self.end_headers(); self.wfile.write(b"ok")
-    def log_message(self, *_): pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"""
-"""What an answer takes on this machine at this moment, whoever else works on it."""
-
 
 @dataclass
 class Answers:
     """What was heard since the last `Service.heard`.
 
-    `predictions` are the records of each answer to the rows, in order; `health` the seconds of each answer and `bare`
-    those of the bare server, asked at the same moments; `failures` what went wrong while the service was up.
+    `predictions` are the records of each answer to the rows, in order; `health` the seconds of each answer; `failures`
+    what went wrong while the service was up.
     """
 
     predictions: list[list[dict[str, Any]]] = field(default_factory=list)
     health: list[float] = field(default_factory=list)
-    bare: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -47,7 +35,7 @@ class Service:
     def __init__(self, worker: Home, rows: Sequence[Mapping[str, Any]]) -> None:
         self._worker, self._body = worker, json.dumps({"rows": rows}).encode()
         self.row = json.dumps(rows[0]).encode()
-        self.port, self._bare_port = free_port(), free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._up = threading.Event()
         self._ended = threading.Event()
@@ -58,7 +46,6 @@ class Service:
     @contextmanager
     def running(self) -> Iterator[Service]:
         """Serve, and ask, while the block runs."""
-        bare = subprocess.Popen([sys.executable, "-c", BARE_SERVER, str(self._bare_port)])
         threads = [
             threading.Thread(target=self._every, args=each) for each in ((0.1, self._ask_health), (0.3, self._ask))
         ]
@@ -73,8 +60,6 @@ class Service:
                 if thread.ident is not None:
                     thread.join()
             self.kill()
-            bare.kill()
-            bare.wait()
 
     @property
     def pid(self) -> int:
@@ -132,22 +117,15 @@ class Service:
                 ask()
 
     def _ask_health(self) -> None:
-        bare = self._timed(self._bare_port, "/")
-        health = self._timed(self.port, "/health")
-        with self._lock:
-            self._answers.bare.append(bare)
-            if self._up.is_set():
-                self._answers.health.append(health)
-
-    def _timed(self, port: int, path: str) -> float:
         started = time.monotonic()
         try:
-            status, _ = self._get(port, "GET", path)
-            failure = "" if status == 200 else f"{path}: {status}"
+            status, _ = self._get(self.port, "GET", "/health")
+            self._note("" if status == 200 else f"/health: {status}")
         except (OSError, HTTPException) as error:
-            failure = f"{path}: {error!r}"
-        self._note(failure)
-        return time.monotonic() - started
+            self._note(f"/health: {error!r}")
+        with self._lock:
+            if self._up.is_set():
+                self._answers.health.append(time.monotonic() - started)
 
     def _ask(self) -> None:
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from nba_ml.machine import available_cores
 from nba_ml.registry.channel import CHAMPION, HISTORY, read_channel, read_history
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import require_model_intact
@@ -101,16 +102,13 @@ def require_nothing_lost(scene: Scene) -> None:
 
 
 def require_service(scene: Scene, heard: Answers, *, flooded: bool) -> None:
-    """Every answer is that of a signed model, and /health answers within a second, as the machine allows."""
+    """Every answer is that of a signed model, and nothing failed."""
     for answer in heard.predictions:
         for index, record in enumerate(answer):
             assert record["model_version"] in scene.expected, f"{record['model_id']} served"
             assert record["predicted_points"] == scene.expected[record["model_version"]][index], record
     failures = [each for each in heard.failures if not flooded or each.startswith("/health")]
     assert failures == [], failures
-    if heard.health:
-        bare = max(heard.bare)
-        assert max(heard.health) < HEALTH_SECONDS + bare, f"/health took {max(heard.health):.2f} s, bare {bare:.2f} s"
 
 
 def test_what_holds_while_everything_goes_wrong(scene: Scene) -> None:
@@ -118,7 +116,7 @@ def test_what_holds_while_everything_goes_wrong(scene: Scene) -> None:
     rng, ends = random.Random(SEED), time.monotonic() + 60 * MINUTES
     order = itertools.chain.from_iterable(rng.sample(FAULTS, len(FAULTS)) for _ in itertools.count())
     print(f"\nseed {SEED}, {MINUTES} minutes")
-    answers = 0
+    answers, slow = 0, []
     for number, fault in enumerate(order):
         if time.monotonic() > ends:
             break
@@ -133,7 +131,9 @@ def test_what_holds_while_everything_goes_wrong(scene: Scene) -> None:
         heard = scene.service.heard()
         require_service(scene, heard, flooded=fault is service_flooded)
         answers += len(heard.predictions)
-        worst = max(heard.health, default=0.0)
+        worst, load = max(heard.health, default=0.0), os.getloadavg()[0] / available_cores()
+        if worst > HEALTH_SECONDS * max(1.0, load):  # with three processes for each core, a second of work takes three
+            slow.append(f"round {number}, {fault.__name__}: /health took {worst:.2f} s under a load of {load:.1f}")
         last = said.strip().splitlines()[-1][:100] if said.strip() else ""
         print(f"{number:3} {fault.__name__:22} {' '.join(arguments)[:60]:60} /health {worst:.2f} s  {last}", flush=True)
     healed = run(scene, ("backfill", "--only-missing"))
@@ -144,3 +144,4 @@ def test_what_holds_while_everything_goes_wrong(scene: Scene) -> None:
     until(lambda: scene.service.health()["model"]["model_id"] == champion, 90, f"the service follows to {champion}")
     print(f"{number} rounds, {answers} answers to check, serial {state.serial}, {scene.service.starts} starts")
     assert answers > 0
+    assert slow == []
