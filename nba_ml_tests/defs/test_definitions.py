@@ -250,10 +250,12 @@ def test_with_bigquery_an_asset_may_compute_the_features(tmp_path: Path) -> None
     }
     defs = build_defs(Settings.from_environment(environ))
     dg.Definitions.validate_loadable(defs)
-    asset = defs.resolve_asset_graph().get(dg.AssetKey("feature_backfill"))
+    graph = defs.resolve_asset_graph()
+    asset, key = graph.get(dg.AssetKey("feature_backfill")), dg.AssetKey("feature_backfill")
     assert asset.is_materializable
-    assert {key.to_user_string() for key in asset.parent_keys} == {"player_game_summary"}
-    assert asset.automation_condition is None
+    assert asset.parent_keys == {dg.AssetKey("player_game_summary")}
+    jobs = [job.name for job in defs.resolve_all_job_defs() if key in job.asset_layer.executable_asset_keys]
+    assert jobs == ["__ASSET_JOB"], "no job or schedule computes features unasked"
 
 
 def test_every_check_begins_with_its_consequence(tmp_path: Path) -> None:
