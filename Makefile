@@ -15,7 +15,7 @@ DOCS_READY := $(DOCS)/.ready
 # What looks at the dependencies shares nothing with them either.
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
-LOCKS := requirements.lock nba_ml/serving/requirements.lock nba_ml/serving/requirements-catboost.lock
+LOCKS := requirements.lock deploy/requirements.lock nba_ml/serving/requirements.lock nba_ml/serving/requirements-catboost.lock
 PORT ?= 3000
 
 # Nothing leaves the machine: no usage statistics, no look for updates.
@@ -152,6 +152,9 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra dev --extra challengers -c requirements.lock \
 	  --custom-compile-command "make lock" pyproject.toml -o .ci/challengers.lock
+	uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url \
+	  --no-emit-find-links --overrides .ci/lock-overrides.txt --extra kubernetes -c requirements.lock \
+	  --custom-compile-command "make lock" pyproject.toml deploy/requirements.in -o deploy/requirements.lock
 	uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --custom-compile-command "make lock" .ci/bigquery-emulator.in -o .ci/bigquery-emulator.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -28,6 +28,7 @@ from nba_ml.model.record import ModelRecord, TrainingReport, make_record, report
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import bigquery_emulator
 from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint
+from nba_ml_tests.deploy.postgres import postgres_url
 from nba_ml_tests.faults.summary import pytest_terminal_summary
 from nba_ml_tests.profiles import load_profile
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from nba_ml_tests.trained_home import TrainedHomes
 
 # Fixtures, here for every test, and the line that counts the faults.
-__all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "pytest_terminal_summary"]
+__all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "postgres_url", "pytest_terminal_summary"]
 
 load_profile()
 
@@ -78,6 +79,7 @@ LONGEST_FIRST = (
     "docs/test_evening.py",
     "cli/test_resume.py",
     "leaks/test_leaks.py",
+    "deploy/test_side_by_side.py",
     "released/test_released.py",
     "cli/test_check.py",
     "sources/test_bigquery.py",
@@ -119,7 +121,7 @@ def _needs_emulator(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function):
         return False
     asked = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    by_name = not {"gcs_endpoint", "bigquery_emulator"}.isdisjoint(item.fixturenames)
+    by_name = not {"gcs_endpoint", "bigquery_emulator", "postgres_url"}.isdisjoint(item.fixturenames)
     return by_name or any(isinstance(value, str) and value == "cloud" for value in asked)
 
 

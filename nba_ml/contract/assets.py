@@ -23,5 +23,8 @@ CHAIN = FEATURE_ASSETS + TRAINING_ASSETS
 PID_TAG = "nba_ml/pid"
 """Run tag set by the command line: the id of the process that started the run."""
 
+HOME_TAG = "nba_ml/home"
+"""On the same runs: the machine and the folder, which tell apart the homes that share a Dagster instance."""
+
 COMMAND_TAG = "nba_ml/command"
 """On the same runs: the command, with its options."""

@@ -4,6 +4,7 @@ Each message is one paragraph: what is wrong, where, the numbers, and what to do
 The command line prints it unchanged. Dagster shows it on the failed step.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from nba_ml.contract.text import printable_lines
@@ -29,7 +30,12 @@ class SourceDataError(NbaMlError):
 
 
 class MissingMonthsError(NbaMlError):
-    """A month in the training window was never materialised. A month without rows does not raise this."""
+    """A month in the training window was never materialised. A month without rows does not raise this.
+
+    `months` are those that are missing.
+    """
+
+    months: Sequence[str] = ()
 
 
 class SnapshotRejectedError(NbaMlError):

@@ -51,8 +51,13 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 
-# The month of a run, for an asset that has no months.
-from dagster._core.storage.tags import PARTITION_NAME_TAG
+# The month of a run, for an asset that has no months; whether a run that failed is queued again, and how often.
+from dagster._core.storage.tags import (
+    MAX_RETRIES_TAG,
+    PARTITION_NAME_TAG,
+    RETRY_ON_ASSET_OR_OP_FAILURE_TAG,
+    WILL_RETRY_TAG,
+)
 
 # An id for a run that is known before the run begins.
 from dagster._core.utils import make_new_run_id
@@ -67,8 +72,11 @@ from dagster._serdes import deserialize_value
 __all__ = [
     "DATA_VERSION_TAG",
     "LOCATION_NAME",
+    "MAX_RETRIES_TAG",
     "PARTITION_NAME_TAG",
     "REPOSITORY",
+    "RETRY_ON_ASSET_OR_OP_FAILURE_TAG",
+    "WILL_RETRY_TAG",
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetCheckExecutionRecordStatus",
     "CheckExecution",

@@ -13,9 +13,11 @@ import dagster as dg
 
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
+from nba_ml.contract.errors import MissingMonthsError
 from nba_ml.defs.partitions import COLUMNS, HISTORY, History, month_keys, months_read
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import open_store
+from nba_ml.defs.waiting import wait_for_history
 from nba_ml.storage.months import MonthStore
 
 
@@ -39,10 +41,16 @@ class MonthStoreIOManager(dg.IOManager):
 
         Raises:
             dg.Failure: a month that is needed was never materialised, or its value cannot be read.
+            dg.RetryRequested: a month that is needed is being made by another run.
         """
         wanted: Mapping[str, Any] = context.definition_metadata or {}
         history, month = wanted.get(HISTORY), context.asset_partition_key
         all_months = month_keys(cast(dg.MonthlyPartitionsDefinition, context.asset_partitions_def))
         months = months_read(None if history is None else History(history), month, all_months)
-        values = self.store.require(STORED[context.asset_key.to_user_string()], months, wanted.get(COLUMNS))
+        asset = context.asset_key.to_user_string()
+        try:
+            values = self.store.require(STORED[asset], months, wanted.get(COLUMNS))
+        except MissingMonthsError as error:
+            wait_for_history(context, asset, error)
+            raise
         return values[month] if history is None else values

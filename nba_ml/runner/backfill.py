@@ -15,7 +15,7 @@ import dagster as dg
 
 from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import all_checks
-from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, PID_TAG
+from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, HOME_TAG, PID_TAG
 from nba_ml.contract.errors import NbaMlError
 from nba_ml.contract.systems import XGBOOST_V1, System, system_of_asset
 from nba_ml.defs.event_log import StepFailure, step_failure
@@ -24,7 +24,7 @@ from nba_ml.machine import command_line
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal
 from nba_ml.registry.verdict import Override
-from nba_ml.runner.home import event_log_kept_open, fail_orphaned_runs
+from nba_ml.runner.home import event_log_kept_open, fail_orphaned_runs, home_of
 from nba_ml.runner.memory import release_memory
 from nba_ml.runner.planner import Planner
 from nba_ml.runner.signals import signals_noticed
@@ -226,7 +226,7 @@ def execute(
                 run_config={**_QUIET, "ops": ops or {}},
                 raise_on_error=False,
                 asset_selection=[dg.AssetKey.from_user_string(asset) for asset in assets],
-                tags={PID_TAG: str(os.getpid()), COMMAND_TAG: command_line()},
+                tags={PID_TAG: str(os.getpid()), HOME_TAG: home_of(instance), COMMAND_TAG: command_line()},
             )
         except BaseException as error:
             fail_orphaned_runs(instance)

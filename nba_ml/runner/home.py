@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nba_ml.contract.assets import PID_TAG
+from nba_ml.contract.assets import HOME_TAG, PID_TAG
 from nba_ml.contract.errors import HomeBusyError, SettingsError
 from nba_ml.runner.instance_errors import config_errors_named, database_errors_named
 from nba_ml.settings import Settings
@@ -129,16 +130,27 @@ def event_log_kept_open(instance: dg.DagsterInstance, shard: str) -> Iterator[No
         yield
 
 
-def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
-    """Mark the unfinished runs of command lines as failed, so that the UI does not show them running for ever.
+def home_of(instance: dg.DagsterInstance) -> str:
+    """The machine and the folder of this process's Dagster instance."""
+    return f"{socket.gethostname()}:{instance.root_directory}"
 
-    Call it under the home's lock: then no process that could still be at work on them holds it.
+
+def fail_orphaned_runs(instance: dg.DagsterInstance) -> int:
+    """Mark the unfinished runs of this home's command lines as failed, so that the UI does not show them running for
+    ever.
+
+    Call it under the home's lock: then no process that could still be at work on them holds it. Other homes' runs may
+    be under way in the same database, unless that is a file of this home.
     """
     import dagster as dg
+
+    from nba_ml.defs.internals import SqliteEventLogStorage
 
     status = dg.DagsterRunStatus
     unfinished = [status.NOT_STARTED, status.STARTING, status.STARTED, status.CANCELING]
     runs = [run for run in instance.get_runs(dg.RunsFilter(statuses=unfinished)) if PID_TAG in run.tags]
+    if not isinstance(instance.event_log_storage, SqliteEventLogStorage):
+        runs = [run for run in runs if run.tags.get(HOME_TAG) == home_of(instance)]
     for run in runs:
         instance.report_run_failed(run, f"Process {run.tags[PID_TAG]} was killed or interrupted during this run.")
     return len(runs)

@@ -138,11 +138,13 @@ class MonthStore:
         found = {month: self.load(asset, month, columns) for month in months}
         missing = [month for month, value in found.items() if value is None]
         if missing:
-            raise MissingMonthsError(
+            error = MissingMonthsError(
                 f"{asset.name} was never materialised for {_named(missing)}. A model must not be trained with "
                 f"months missing: run `nba-ml backfill --from {missing[0]} --to {missing[-1]} --only-missing --assets "
                 f"{asset.name}`, or materialise those partitions in the UI, then try again."
             )
+            error.months = missing
+            raise error
         return {month: value for month, value in found.items() if value is not None}
 
     @contextmanager

@@ -30,12 +30,16 @@ def save(manager: MonthStoreIOManager, *months: str) -> None:
 
 
 def load(manager: MonthStoreIOManager, month: str, given: dg.AssetIn | None = None) -> object:
-    with dg.build_input_context(
-        asset_key=ASSET,
-        asset_partition_key_range=dg.PartitionKeyRange(month, month),
-        asset_partitions_def=MONTHS,
-        definition_metadata=given.metadata if given else {},
-    ) as context:
+    with (
+        dg.DagsterInstance.ephemeral() as instance,
+        dg.build_input_context(
+            instance=instance,
+            asset_key=ASSET,
+            asset_partition_key_range=dg.PartitionKeyRange(month, month),
+            asset_partitions_def=MONTHS,
+            definition_metadata=given.metadata if given else {},
+        ) as context,
+    ):
         return manager.load_input(context)
 
 

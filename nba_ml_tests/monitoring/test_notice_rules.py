@@ -375,6 +375,7 @@ def test_what_a_notice_says_of_a_run(instance: dg.DagsterInstance) -> None:
     assert plain.next_step.endswith("`nba-ml backfill --only-missing` goes on.")
     assert notice_of(instance, ended(instance, failed=False), None) is None
     assert notice_of(instance, ended(instance, **{PID_TAG: "1"}), None) is None  # type: ignore[arg-type]
+    assert notice_of(instance, ended(instance, **{"dagster/will_retry": "true"}), None) is None  # type: ignore[arg-type]
     assert notice_of(instance, "no such run", None) is None
 
 

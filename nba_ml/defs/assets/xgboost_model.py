@@ -24,6 +24,9 @@ from nba_ml.model.train import train
 
 CODE_VERSION = "3"
 
+TRAINING_POOL = "training"
+"""Dagster's pool of the step that takes a machine's cores and memory, so that a limit can be set for it alone."""
+
 # The launchpad's form is the hyperparameters, field for field.
 TrainingConfig: Any = create_model(
     "TrainingConfig",
@@ -42,6 +45,7 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         kinds={"xgboost"},
         owners=OWNERS,
         code_version=CODE_VERSION,
+        pool=TRAINING_POOL,
         ins={"train_split": reads(splits), "feature_store_snapshot": reads(snapshots, History.SO_FAR)},
     )
     @fails_with_its_reason

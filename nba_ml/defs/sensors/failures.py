@@ -19,7 +19,7 @@ from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.contract.assets import PID_TAG
 from nba_ml.contract.errors import NotifyError
 from nba_ml.defs.event_log import first_failure
-from nba_ml.defs.internals import PARTITION_NAME_TAG
+from nba_ml.defs.internals import PARTITION_NAME_TAG, WILL_RETRY_TAG
 from nba_ml.defs.refusals import PUBLISHER
 from nba_ml.monitoring.notify import Notice, Target, targets_of
 from nba_ml.settings import NotifySettings
@@ -131,9 +131,10 @@ def _finished(instance: dg.DagsterInstance, after: int) -> list[tuple[int, str, 
 
 
 def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> Notice | None:
-    """The notice of a finished run; None if it has no failure, is deleted, or was made by the command line."""
+    """The notice of a finished run; None if it has no failure, is deleted, is queued again, or was made by the command
+    line."""
     run = instance.get_run_by_id(run_id)
-    if run is None or PID_TAG in run.tags:
+    if run is None or PID_TAG in run.tags or run.tags.get(WILL_RETRY_TAG) == "true":
         return None
     partition = run.tags.get(PARTITION_NAME_TAG, "")
     of_when = f" of {partition}" if partition else ""
