@@ -93,11 +93,13 @@ def container_context(values: Values) -> Values:
 
 def pod(deployment: Values) -> Values:
     """A pod of a Deployment of the chart, with everything that the values can put into it."""
-    probes = {
-        name: {"exec": {"command": ["dagster"]}, **{k: v for k, v in deployment[name].items() if k != "enabled"}}
+    probes: Values = {
+        name: {"exec": {"command": ["dagster"]}, **deployment[name]}
         for name in ("readinessProbe", "startupProbe")
         if name in deployment
     }
+    for probe in probes.values():
+        probe.pop("enabled", None)  # the chart's own
     container = {
         "name": "dagster",
         "image": image_of(deployment["image"]),

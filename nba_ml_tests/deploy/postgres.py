@@ -53,7 +53,7 @@ def running_postgres() -> Iterator[str]:
         shutil.chown(folder, user)
 
     def run(program: str, *options: str) -> bool:
-        command = [programs / program, "-D", folder / "data", *options]
+        command = [str(programs / program), "-D", str(folder / "data"), *options]
         done = subprocess.run(command, user=user, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode == 0
 
