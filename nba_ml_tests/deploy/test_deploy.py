@@ -104,13 +104,15 @@ def test_dagster_takes_the_instances_settings(
     text = (DEPLOY / "compose/dagster.yaml").read_text() if settings == "compose" else yaml.safe_dump(settings)
     (tmp_path / "dagster.yaml").write_text(text)
     ref = InstanceRef.from_dir(str(tmp_path))
-    assert ref.settings["concurrency"]["runs"]["max_concurrent_runs"] > 1
-    assert ref.settings["concurrency"]["pools"]["granularity"] == "op"
-    assert ref.settings["telemetry"] == {"enabled": False}
+    given: Any = ref.settings
+    assert given["concurrency"]["runs"]["max_concurrent_runs"] > 1
+    assert given["concurrency"]["pools"]["granularity"] == "op"
+    assert given["run_retries"]["enabled"]
+    assert given["telemetry"] == {"enabled": False}
     assert ref.storage_data is not None
     database = yaml.safe_load(ref.storage_data.config_yaml)
-    given = database.get("postgres_db", {}).get("scheme") or os.environ[database["postgres_url"]["env"]]
-    assert given.partition("://")[0] == "postgresql+psycopg2"
+    scheme = database.get("postgres_db", {}).get("scheme") or os.environ[database["postgres_url"]["env"]]
+    assert scheme.partition("://")[0] == "postgresql+psycopg2"
 
 
 def test_the_launcher_makes_a_valid_job(tmp_path: Path) -> None:
@@ -168,8 +170,7 @@ def test_trainings_are_in_the_pool_that_is_limited() -> None:
 
 def test_compose_is_valid_and_all_its_files_are_there() -> None:
     """Guards against an option that Compose refuses, and a mount of a file that was moved: Docker makes it a folder."""
-    parsed = compose_spec.PyCompose.from_yaml(yaml.safe_dump(COMPOSE))
-    assert parsed.validate() is None
+    compose_spec.PyCompose.from_yaml(yaml.safe_dump(COMPOSE)).validate()
     assert {*COMPOSE["services"]} == {"postgres", "code", "webserver", "daemon", "service"}
     for service in COMPOSE["services"].values():
         for source in (volume.partition(":")[0] for volume in service.get("volumes", ())):
