@@ -38,7 +38,7 @@ def test_given_settings_are_the_only_ones_that_are_read(trained: Home) -> None:
         "os.environ['NBA_ML_THREADS'] = 'zero'\n"
         "from nba_ml.defs import build\n"
         "import nba_ml.runner.backfill\n"
-        "print(sorted({'xgboost', 'scipy', 'matplotlib'} & sys.modules.keys()))  # imported where they are used\n"
+        "print(sorted({'xgboost', 'scipy', 'matplotlib', 'sqlglot'} & sys.modules.keys()))\n"
         "built, original = [], build.build_assets\n"
         "def counting(*args, **named):\n"
         "    built.append(args)\n"

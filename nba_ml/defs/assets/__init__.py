@@ -13,7 +13,6 @@ from nba_ml.defs.assets import (
     backfill_progress,
     challengers,
     champion,
-    feature_backfill,
     feature_store_snapshot,
     gcs_artifact,
     ml_feature_store_v2,
@@ -60,8 +59,14 @@ def build_assets(
         slate_predictions.build(months, first, scheduled=scheduled),
         slate_grades.build(months, first),
         *([platform_grades.build(months)] if external_feature_store else []),
-        *([feature_backfill.build(months)] if computes_features else []),
+        *(_computed_in_bigquery(months) if computes_features else []),
     ]
+
+
+def _computed_in_bigquery(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    from nba_ml.defs.assets import feature_backfill  # noqa: PLC0415 (imports sqlglot, a second of every start)
+
+    return [feature_backfill.build(months)]
 
 
 def _chain(
