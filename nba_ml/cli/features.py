@@ -62,6 +62,8 @@ def features(
     limited = replace(settings.bigquery, maximum_bytes_billed=limit)
     backfill = replace(feature_backfill_of(limited), version=_VERSIONS[version])
     months = season_months(first, last or first)
+    if not months:
+        raise click.UsageError(f"--from {first} is after --to {last}. Give the earlier month to --from.")
     total = 0
     for month in months:
         estimate = backfill.estimate(month)
