@@ -67,9 +67,12 @@ class Scene:
             if most_bytes is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
+        # Python renames half of a compiled module into its place when the disk is full, and no later process can import
+        # it. Packages are compiled when they are installed, but this checkout is not.
+        compiles = {} if most_bytes is None else {"PYTHONDONTWRITEBYTECODE": "1"}
         return subprocess.Popen(
             [NBA_ML, *arguments],
-            env=self.home.environment(),
+            env={**self.home.environment(), **compiles},
             cwd=self.home.root.parent,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
