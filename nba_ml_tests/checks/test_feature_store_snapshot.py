@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.checks.check import Check, Finding, Severity
 from nba_ml.checks.feature_store_snapshot import checks
 from nba_ml.checks.registry import all_checks
-from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, V4_FEATURES
 from nba_ml.contract.season import month_bounds
 from nba_ml.contract.systems import XGBOOST_V2
 from nba_ml.contract.thresholds import Thresholds
@@ -25,8 +27,9 @@ from nba_ml.data.reports import REPORTS
 from nba_ml.data.snapshot import MonthRows, Snapshot, SnapshotCounts, take_snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PROP_LINES
+from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml_tests.checks.scenes import scene, told
-from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of
+from nba_ml_tests.conftest import COMPUTED_AT, features_of, games_of, snapshot_of, summary_of
 
 MONTH = "2021-11"
 CHECKS = checks(Thresholds())
@@ -509,3 +512,44 @@ def test_only_systems_with_features_of_reports_have_the_check() -> None:
     """Guards the verdicts of the other systems: a check more would put their models out of date."""
     having = {check.asset for check in all_checks() if check.name == "reports_before_cut_off"}
     assert having == {"xgboost_v3/feature_store_snapshot"}
+
+
+@pytest.mark.parametrize("planted", [False, True], ids=["sound", "cut-off-forgotten"])
+def test_a_report_made_after_tip_off_reaches_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, planted: bool
+) -> None:
+    """The drill: an evening's reports, written after its games, from the files to the frozen month and its check."""
+    day, tip_off = date(2021, 11, 5), datetime(2021, 11, 5, 23, tzinfo=UTC)
+    for table in ("player_games", "schedule", "injury_reports"):
+        (tmp_path / table).mkdir()
+    games = games_of(MONTH)
+    pq.write_table(games, tmp_path / "player_games" / f"{MONTH}.parquet")
+    of_day = [row for row in games.to_pylist() if row["game_date"] == day and row["is_home"]]
+    schedule = {
+        row["game_id"]: {"game_id": row["game_id"], "game_date": day, "tip_off": tip_off}
+        | {"home_team": row["team"], "away_team": row["opponent"]}
+        for row in of_day
+    }
+    pq.write_table(pa.Table.from_pylist(list(schedule.values())), tmp_path / "schedule" / "a.parquet")
+    after = {"status": "Out", "game_date": day, "reported_at": tip_off + timedelta(hours=3)}
+    reports = [{**after, "player_id": None, "team": team} for team in {row["team"] for row in of_day}]
+    pq.write_table(pa.Table.from_pylist(reports), tmp_path / "injury_reports" / "a.parquet")
+    if planted:
+        monkeypatch.setattr("nba_ml.data.reports.cut_off", lambda *_: tip_off + timedelta(days=1))
+
+    history = pa.concat_tables([summary_of("2021-10"), summary_of(MONTH)])
+    found = EmbeddedFeatureSource(str(tmp_path)).player_reports(MONTH, history)
+    features = compute_features(
+        history,
+        PROP_LINES.empty_table(),
+        *month_bounds(MONTH),
+        computed_at=COMPUTED_AT,
+        version=V4_FEATURES,
+        reports=found.table,
+    )
+    snapshot = take_snapshot(MonthRows.of_tables(features, summary_of(MONTH), V4_FEATURES), MONTH, V4_FEATURES)
+    known = int((~np.isnan(snapshot.table["out_points"].to_numpy())).sum())
+    stored = {("ml_feature_store_v2", MONTH): FeatureMonth(features, "", LineCounts({}), found.table)}
+    finding = check("reports_before_cut_off").examine(snapshot, scene(MONTH, values=stored))
+    assert (finding.passed, found.late, known > 0) == (not planted, 0 if planted else len(reports), planted)
+    assert len(finding.worst) == (len(reports) if planted else 0)
