@@ -82,7 +82,8 @@ class Check:
     """A rule for the materialisations of an asset.
 
     Every result shows `threshold` (in words) and `reason`. `examine` gets the stored value and the context. It does not
-    catch its own errors: a check that raises is an error, never a pass.
+    catch its own errors: a check that raises is an error, never a pass. Only systems with the feature that it `needs`
+    have it.
     """
 
     asset: str
@@ -91,8 +92,7 @@ class Check:
     threshold: str
     reason: str
     examine: Callable[[Any, CheckContext], Finding]
-    of_reports: bool = False
-    """Of systems whose features come from reports only."""
+    needs: str = ""
 
     @property
     def stops_run(self) -> bool:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
-from nba_ml.checks.leaks import last_5_correlation, line_error, recomputes
+from nba_ml.checks.leaks import MAX_CHANGE_CORRELATION, change_correlation, last_5_correlation, line_error, recomputes
 from nba_ml.contract.features import NOT_IN_BOX_SCORES, REPORTED, V2_33FEATURES, Feature
 from nba_ml.contract.season import EARLY_SEASON_DAYS, season_of
 from nba_ml.contract.thresholds import Thresholds
@@ -280,6 +280,17 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         ),
         Check(
             asset=ASSET,
+            name="change_correlation",
+            consequence=Consequence.STOPS_RUN,
+            threshold="the change of each career feature since the player's last game has a correlation of at most "
+            f"{MAX_CHANGE_CORRELATION} with the points of this game, as far as its 95% interval tells",
+            reason="A weighted average that includes the predicted game looks like form, and no average is recomputed "
+            "from it.",
+            examine=change_correlation,
+            needs="points_ewm_12",
+        ),
+        Check(
+            asset=ASSET,
             name="lines_matched",
             consequence=Consequence.STOPS_RUN,
             threshold=f"at least {limits.min_lines_matched:.0%} of the lines are matched with a player who appeared on "
@@ -313,7 +324,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="After a game everybody knows who was out. A model that learned from late reports would never see "
             "such reports in time.",
             examine=_reports_before_cut_off,
-            of_reports=True,
+            needs=REPORTED[0],
         ),
         Check(
             asset=ASSET,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import takewhile
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from nba_ml.checks.check import CheckContext, Finding
@@ -18,6 +19,12 @@ from nba_ml.model.metrics import Z_95, interval_over_days
 
 OPENING_MONTH = "-10"
 """Seasons open in October."""
+
+MAX_CHANGE_CORRELATION = 0.3
+"""Real months have 0.01 to 0.15, and 0.22 with few rows. With the game itself in the average it is 0.4 to 1."""
+
+LEAST_CHANGES = 100
+"""Rows of players with an earlier game in the month. Fewer say nothing."""
 
 LEAST_DATES_WITH_LINES = 5
 """Minimum for a bootstrap interval over days."""
@@ -99,6 +106,47 @@ def last_5_correlation(snapshot: Snapshot, context: CheckContext) -> Finding:
         next_step=f"Form cannot predict a single game that well: the feature contains results of {context.month}. "
         "Check its window and the join of the target.",
     )
+
+
+def change_correlation(snapshot: Snapshot, context: CheckContext) -> Finding:
+    """Rule: no career feature changes, since the player's last game, with the result of this game.
+
+    What this game adds to a weighted average belongs to the next row. The result is taken relative to the last 10
+    games, whose average is recomputed by another check.
+    """
+    names = [feature.name for feature in context.system.features.features if feature.group == "career"]
+    rows = snapshot.table.select([*KEY, "points", "points_avg_last_10", *names]).to_pandas(date_as_object=False)
+    rows = rows.sort_values(KEY, ignore_index=True)
+    result = (rows["points"] - rows["points_avg_last_10"]).to_numpy()
+    changes = rows[names].to_numpy() - rows.groupby("player_lookup")[names].shift().to_numpy()
+    found = [
+        {"feature": name, **measured}
+        for name, change in zip(names, changes.T, strict=True)
+        if (measured := _correlation(change, result)) is not None
+    ]
+    found.sort(key=lambda each: -each["correlation"])
+    above = [each for each in found if each["at least"] > MAX_CHANGE_CORRELATION]
+    return Finding(
+        passed=not above,
+        metric="largest correlation of a feature's change since the player's last game with the points of this game",
+        value=round(found[0]["correlation"], 4) if found else "too few rows that differ",
+        n=int(found[0]["n"]) if found else 0,
+        interval=f"95% from {found[0]['at least']:.3f}" if found else "",
+        worst=above,
+        next_step="A feature that moves with the result contains the game that it predicts. Check the window of "
+        f"{', '.join(str(each['feature']) for each in above)}, fix the query, and compute {context.month} again.",
+    )
+
+
+def _correlation(change: npt.NDArray[np.float64], result: npt.NDArray[np.float64]) -> dict[str, float] | None:
+    """Pearson's r and the low end of its 95% interval; None for fewer than 100 rows, or rows that do not differ."""
+    known = ~np.isnan(change) & ~np.isnan(result)
+    n = int(known.sum())
+    if n < LEAST_CHANGES or np.ptp(change[known]) == 0 or np.ptp(result[known]) == 0:
+        return None
+    correlation = float(np.corrcoef(change[known], result[known])[0, 1])
+    low = math.tanh(math.atanh(min(correlation, 1 - 1e-12)) - Z_95 / math.sqrt(n - 3))
+    return {"correlation": round(correlation, 4), "at least": round(low, 4), "n": n}
 
 
 def line_error(snapshot: Snapshot, context: CheckContext) -> Finding:

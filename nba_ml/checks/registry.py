@@ -67,7 +67,7 @@ def all_checks(limits: Thresholds = _SHIPPED, systems: Iterable[System] = SYSTEM
         _of_system(check, system)
         for system in systems
         for check in plain
-        if system.features.reads_reports or not check.of_reports
+        if not check.needs or check.needs in system.features.names
     )
 
 

@@ -33,7 +33,7 @@ from nba_ml_tests.conftest import COMPUTED_AT, features_of, games_of, snapshot_o
 
 MONTH = "2021-11"
 CHECKS = checks(Thresholds())
-NAMES = [check.name for check in CHECKS if not check.of_reports]
+NAMES = [check.name for check in CHECKS if not check.needs]
 
 
 def check(name: str) -> Check:

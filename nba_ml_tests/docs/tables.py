@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ import pyarrow.parquet as pq
 from nba_ml.checks.check import Check
 from nba_ml.checks.registry import all_checks
 from nba_ml.cli.main import main
+from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
-from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.box_scores import PLAYER_GAME_COLUMNS, PROP_LINE_COLUMNS
 from nba_ml.data.tables import snapshot_schema
@@ -87,7 +88,14 @@ RELEASE_LIMITS = {
 def every_check(limits: Thresholds | None = None) -> list[Check]:
     """The registered checks, and those of slates."""
     limits = limits or Thresholds()
-    return [*all_checks(limits, [XGBOOST_V1]), *slate_checks.checks(limits)]
+    # Under the first system's names, those that it lacks too.
+    plain = [replace(check, asset=check.asset.rpartition("/")[2]) for check in all_checks(limits)]
+    named = {check.key: check for check in reversed(plain)}
+    registered = sorted(named.values(), key=plain.index)
+    return [
+        *sorted(registered, key=lambda check: MONTHLY_ASSETS.index(check.asset)),
+        *slate_checks.checks(limits),
+    ]
 
 
 def standing(limits: Thresholds | None = None) -> list[tuple[str, dict[str, str]]]:

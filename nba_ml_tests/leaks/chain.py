@@ -11,9 +11,8 @@ import pyarrow as pa
 from nba_ml.checks.check import Check, CheckContext, Finding
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.digest import HasDigest
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.season import month_bounds, season_months
-from nba_ml.contract.systems import XGBOOST_V1
+from nba_ml.contract.systems import System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
@@ -83,30 +82,37 @@ class Outcome:
 
 
 @cache
-def real_rows() -> Stored:
-    """The season's feature store, computed from the embedded box scores and lines."""
+def real_rows(system: System) -> Stored:
+    """The season's feature store of a system, computed from the embedded box scores and lines."""
     source = EmbeddedFeatureSource(data=str(SAMPLE_DATA))
     history = pa.concat_tables([summary_of(month) for month in season_months(FIRST_MONTH, MONTHS[-1])])
     lines = pa.concat_tables([source.prop_lines(month) for month in MONTHS])
     return {
         month: StoredMonth(
-            compute_features(history, lines, *month_bounds(month), computed_at=COMPUTED_AT, threads=THREADS),
+            compute_features(
+                history,
+                lines,
+                *month_bounds(month),
+                computed_at=COMPUTED_AT,
+                version=system.features,
+                threads=THREADS,
+            ),
             summary_of(month),
         )
         for month in MONTHS
     }
 
 
-def _snapshot(month: str, rows: StoredMonth) -> Snapshot:
-    return take_snapshot(MonthRows.of_tables(rows.features, rows.summary, V2_33FEATURES), month, V2_33FEATURES)
+def _snapshot(month: str, rows: StoredMonth, system: System) -> Snapshot:
+    return take_snapshot(MonthRows.of_tables(rows.features, rows.summary, system.features), month, system.features)
 
 
 @cache
-def _clean_snapshot(month: str) -> Snapshot:
-    return _snapshot(month, real_rows()[month])
+def _clean_snapshot(month: str, system: System) -> Snapshot:
+    return _snapshot(month, real_rows(system)[month], system)
 
 
-def run(steps: Steps) -> Outcome:
+def run(steps: Steps, system: System) -> Outcome:
     """Snapshot, split, train, describe and check the season, with what `steps` plants.
 
     Checks that would stop a run are only noted here, so that the MAE of the faulty chain is seen too.
@@ -114,9 +120,10 @@ def run(steps: Steps) -> Outcome:
     Raises:
         SnapshotRejectedError: the snapshot refuses the rows.
     """
-    stored, untouched = steps.rows(real_rows()), real_rows()
+    version, untouched = system.features, real_rows(system)
+    stored = steps.rows(untouched)
     taken = {
-        month: _clean_snapshot(month) if rows is untouched[month] else _snapshot(month, rows)
+        month: _clean_snapshot(month, system) if rows is untouched[month] else _snapshot(month, rows, system)
         for month, rows in stored.items()
     }
     snapshots = steps.snapshots(taken)
@@ -124,13 +131,13 @@ def run(steps: Steps) -> Outcome:
     split = steps.split(
         split_by_date({m: (each.digest, each.table.column("game_date").to_numpy()) for m, each in seen.items()})
     )
-    samples = gather({month: each.table for month, each in seen.items()}, split, V2_33FEATURES)
+    samples = gather({month: each.table for month, each in seen.items()}, split, version)
     sides = samples.sides(split)
-    fitted = fit(sides["train"], sides["early_stopping"], RECIPE, V2_33FEATURES, THREADS)
-    report = report_training(fitted, fitted.booster, samples, split, RECIPE, V2_33FEATURES, THREADS)
+    fitted = fit(sides["train"], sides["early_stopping"], RECIPE, version, THREADS)
+    report = report_training(fitted, fitted.booster, samples, split, RECIPE, version, THREADS)
     assert report.judgement is not None
     model = TrainedModel(report, fitted.booster)
-    described = DescribedModel(make_record(report, fitted.booster, XGBOOST_V1), fitted.booster)
+    described = DescribedModel(make_record(report, fitted.booster, system), fitted.booster)
     values: dict[tuple[str, str], HasDigest] = {
         **{("feature_store_snapshot", month): each for month, each in snapshots.items()},
         ("train_split", MONTHS[-1]): split,
@@ -138,10 +145,12 @@ def run(steps: Steps) -> Outcome:
         ("model_metadata", MONTHS[-1]): described,
     }
     digests = {month: each.digest for month, each in snapshots.items()}
-    return Outcome(digests, report.judgement, _findings(values, snapshots))
+    return Outcome(digests, report.judgement, _findings(values, snapshots, system))
 
 
-def _findings(values: Mapping[tuple[str, str], HasDigest], snapshots: Snapshots) -> list[tuple[Check, str, Finding]]:
+def _findings(
+    values: Mapping[tuple[str, str], HasDigest], snapshots: Snapshots, system: System
+) -> list[tuple[Check, str, Finding]]:
     limits = Thresholds()
     found = []
     for (asset, month), value in values.items():
@@ -152,8 +161,9 @@ def _findings(values: Mapping[tuple[str, str], HasDigest], snapshots: Snapshots)
             load=lambda asset, month: values.get((asset, month)),
             results=lambda month: snapshots[month].results if month in snapshots else None,
             artifacts=_nothing_published,
+            system=system,
         )
-        checks = [check for check in all_checks(limits) if check.asset == asset and asset in CHECKED]
+        checks = [c for c in all_checks(limits, [system]) if c.asset == system.asset(asset) and asset in CHECKED]
         found += [(check, month, check.examine(value, scene)) for check in checks]
     return found
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
 from nba_ml.data.table_digest import table_digest
@@ -28,25 +29,26 @@ HARMLESS = "canonical form"
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault and who catches it: the key of a check, `REFUSED` (the snapshot takes no such rows) or `HARMLESS`
-    (the frozen rows are the clean ones). `refusal` is part of what the snapshot says."""
+    (the frozen rows are the clean ones). `refusal` is part of what the snapshot says. `system` is whose chain it is."""
 
     name: str
     steps: Steps
     caught_by: str
     refusal: str = ""
+    system: System = XGBOOST_V1
 
 
 # --- tools ----------------------------------------------------------------------------------------------------
 
 
-def _vectors(table: pa.Table) -> Floats:
-    """The stored vectors (n, 33), as a copy."""
+def vectors_of(table: pa.Table) -> Floats:
+    """The stored vectors (n, features), as a copy."""
     values = table.column("features").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.array(values, dtype=np.float64).reshape(-1, V2_33FEATURES.count)
+    return np.array(values, dtype=np.float64).reshape(table.num_rows, -1)
 
 
-def _with_vectors(table: pa.Table, vectors: Floats) -> pa.Table:
-    offsets = pa.array(np.arange(0, vectors.size + 1, V2_33FEATURES.count, dtype=np.int32))
+def with_vectors(table: pa.Table, vectors: Floats) -> pa.Table:
+    offsets = pa.array(np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32))
     column = pa.ListArray.from_arrays(offsets, pa.array(vectors.ravel(), from_pandas=False))
     return table.set_column(table.column_names.index("features"), table.schema.field("features"), column)
 
@@ -86,9 +88,9 @@ def _changed(stored: Stored, change: Callable[[Floats, pa.Table], None]) -> Stor
     """Every month's vectors after `change`, which works in place."""
     out = {}
     for month, rows in stored.items():
-        vectors = _vectors(rows.features)
+        vectors = vectors_of(rows.features)
         change(vectors, rows.features)
-        out[month] = StoredMonth(_with_vectors(rows.features, vectors), rows.summary)
+        out[month] = StoredMonth(with_vectors(rows.features, vectors), rows.summary)
     return out
 
 
@@ -267,7 +269,7 @@ def _medians(columns: Sequence[Floats]) -> list[float]:
 
 def _imputed(stored: Stored) -> Stored:
     """What is missing filled with the median of all rows, those of later months among them."""
-    every = np.concatenate([_vectors(rows.features) for rows in stored.values()])
+    every = np.concatenate([vectors_of(rows.features) for rows in stored.values()])
     medians = np.array(_medians(list(every.T)))
 
     def change(vectors: Floats, _table: pa.Table) -> None:

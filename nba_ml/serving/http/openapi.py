@@ -123,6 +123,8 @@ _EXAMPLE_VALUES: dict[str, Any] = {
     "absent_plays": 10.9,
     "days_since_last_game": 2,
     "team_games_missed": 0,
+    "out_points": 18.6,
+    "out_plays": 15.2,
 }
 """Values of the features of all versions."""
 
