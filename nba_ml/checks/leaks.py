@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -119,7 +120,7 @@ def change_correlation(snapshot: Snapshot, context: CheckContext) -> Finding:
     rows = rows.sort_values(KEY, ignore_index=True)
     result = (rows["points"] - rows["points_avg_last_10"]).to_numpy()
     changes = rows[names].to_numpy() - rows.groupby("player_lookup")[names].shift().to_numpy()
-    found = [
+    found: list[dict[str, Any]] = [
         {"feature": name, **measured}
         for name, change in zip(names, changes.T, strict=True)
         if (measured := _correlation(change, result)) is not None
@@ -130,15 +131,15 @@ def change_correlation(snapshot: Snapshot, context: CheckContext) -> Finding:
         passed=not above,
         metric="largest correlation of a feature's change since the player's last game with the points of this game",
         value=round(found[0]["correlation"], 4) if found else "too few rows that differ",
-        n=int(found[0]["n"]) if found else 0,
+        n=found[0]["n"] if found else 0,
         interval=f"95% from {found[0]['at least']:.3f}" if found else "",
         worst=above,
         next_step="A feature that moves with the result contains the game that it predicts. Check the window of "
-        f"{', '.join(str(each['feature']) for each in above)}, fix the query, and compute {context.month} again.",
+        f"{', '.join(each['feature'] for each in above)}, fix the query, and compute {context.month} again.",
     )
 
 
-def _correlation(change: npt.NDArray[np.float64], result: npt.NDArray[np.float64]) -> dict[str, float] | None:
+def _correlation(change: npt.NDArray[np.float64], result: npt.NDArray[np.float64]) -> dict[str, Any] | None:
     """Pearson's r and the low end of its 95% interval; None for fewer than 100 rows, or rows that do not differ."""
     known = ~np.isnan(change) & ~np.isnan(result)
     n = int(known.sum())
