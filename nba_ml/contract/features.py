@@ -8,6 +8,7 @@ library only.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +32,14 @@ class Feature:
         return self.missing_when is not None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FeatureVersion:
     """A named, ordered feature vector."""
 
     name: str
     features: tuple[Feature, ...]
 
-    @property
+    @cached_property  # asked for several times in each prediction
     def names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 

@@ -220,6 +220,8 @@ def normalise_prop_lines(
     if within is not None:
         day = typed.column("game_date")
         typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
+    if not typed.num_rows:
+        return (PRICED_LINES if priced else PROP_LINES).empty_table()
     # Without the ids, which pandas would convert to floats: exact only up to 2^53.
     frame = typed.drop_columns(["player_id"]).to_pandas(date_as_object=False)
     outside = ~frame["line"].between(0, 80)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from nba_ml.defs.internals import DagsterEventType
+from nba_ml.defs.internals import DagsterEventType, stored_events
 
 _WRAPPINGS = ("Dagster", "Failure")
 """How the names of the classes begin in which Dagster carries an error."""
@@ -55,13 +55,26 @@ def latest_materialisations(instance: dg.DagsterInstance, asset: str) -> dict[st
     As many records are read as there are months, however often each was materialised.
     """
     key = dg.AssetKey.from_user_string(asset)
-    latest = instance.event_log_storage.get_latest_storage_id_by_partition(key, DagsterEventType.ASSET_MATERIALIZATION)
-    ids = sorted(latest.values())
     pages = (
-        instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[at : at + _PAGE]), _PAGE)
-        for at in range(0, len(ids), _PAGE)
+        instance.fetch_materializations(dg.AssetRecordsFilter(asset_key=key, storage_ids=ids), _PAGE)
+        for ids in _latest_ids(instance, key)
     )
     return {str(record.partition_key): record for page in pages for record in page.records}
+
+
+def latest_events(instance: dg.DagsterInstance, asset: str) -> dict[str, str]:
+    """As `latest_materialisations`, the entries of the event log as stored: Dagster takes milliseconds to parse one."""
+    pages = _latest_ids(instance, dg.AssetKey.from_user_string(asset))
+    return {month: event for ids in pages for month, event in stored_events(instance, ids)}
+
+
+def _latest_ids(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[list[int]]:
+    """The storage ids of each month's latest materialisation, in pages."""
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(
+        asset, DagsterEventType.ASSET_MATERIALIZATION
+    )
+    ids = sorted(latest.values())
+    yield from (ids[at : at + _PAGE] for at in range(0, len(ids), _PAGE))
 
 
 def all_records(fetch: Callable[..., dg.EventRecordsResult], asset: str) -> Iterator[dg.EventLogRecord]:

@@ -45,7 +45,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 
 # The results of many checks and months at once: Dagster asks check by check, and month by month.
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, SqlEventLogStorageTable
 
 # To keep its engines.
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
@@ -94,6 +94,7 @@ __all__ = [
     "latest_check_executions",
     "make_new_run_id",
     "silence_preview_warnings",
+    "stored_events",
 ]
 
 LOCATION_NAME = "nba_ml"
@@ -167,6 +168,14 @@ def latest_check_executions(
     for asset, name, month, status, materialisation, event in rows:
         if (asset, name) in names:  # assets and names are selected separately
             yield CheckExecution(names[asset, name], month, status, materialisation, event)
+
+
+def stored_events(instance: dg.DagsterInstance, ids: Sequence[int]) -> list[tuple[str, str]]:
+    """The month of each of these events, and the event as stored. To parse one takes Dagster milliseconds."""
+    table = SqlEventLogStorageTable.c
+    query = sql.select(table.partition, table.event).where(table.id.in_(ids))
+    with cast(SqlEventLogStorage, instance.event_log_storage).index_connection() as connection:
+        return [(month, event) for month, event in connection.execute(query).fetchall()]
 
 
 @contextmanager

@@ -143,7 +143,8 @@ class Calibration(BaseModel):
         given = self.beside_line(own, lines)
         points = given if published is None else published
         spread = self._spread(points)
-        judged = spread if self._from_published or points is given else self._spread(given)
+        # Without lines both are around the prediction itself.
+        judged = spread if self._from_published or np.array_equal(points, given) else self._spread(given)
         bare = np.isnan(lines)
         top = np.where(bare, np.floor(own + NEAR), np.floor(lines))
         bottom = np.where(bare, np.ceil(own - NEAR), np.ceil(lines)) - 1

@@ -87,5 +87,5 @@ def recommend(points: Floats, line: Floats, probability: Floats, odds: npt.Array
     margin = margin_over(points, line)
     # Rounded like the margin: 52.5 / 100 must equal a break-even of 0.525, despite differences in the last bits.
     worth_it = np.round(probability - break_even(odds), 6) > 0
-    bets = [np.isnan(margin), worth_it & (margin >= EDGE), worth_it & (margin <= -EDGE)]
-    return np.select(bets, [NO_LINE, OVER, UNDER], PASS)
+    bets = np.where(margin >= EDGE, OVER, np.where(margin <= -EDGE, UNDER, PASS))
+    return np.where(np.isnan(margin), NO_LINE, np.where(worth_it, bets, PASS))

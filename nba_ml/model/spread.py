@@ -108,7 +108,8 @@ def interpolated(levels: Floats, quantiles: Floats, at: Floats) -> Floats:
     """Levels (n, m) of values (n, m) among quantiles (n, levels); linear, and within the outermost two levels."""
     right = (quantiles[:, None, :] <= at[:, :, None]).sum(axis=2)
     right = np.minimum(np.maximum(right, 1), len(levels) - 1)
-    before, after = (np.take_along_axis(quantiles, each, axis=1) for each in (right - 1, right))
+    rows = np.arange(len(quantiles))[:, None]
+    before, after = quantiles[rows, right - 1], quantiles[rows, right]
     share = (at - before) / np.where(after > before, after - before, 1.0)
     share = np.minimum(np.maximum(share, 0.0), 1.0)
     return np.asarray(levels[right - 1] + share * (levels[right] - levels[right - 1]))

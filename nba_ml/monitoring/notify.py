@@ -19,8 +19,6 @@ from email.utils import formatdate, make_msgid
 from functools import partial
 from urllib.parse import urlsplit
 
-import requests
-
 from nba_ml.contract.text import printable, printable_lines
 from nba_ml.settings import MailSettings, NotifySettings
 
@@ -81,6 +79,8 @@ def post(url: str, notice: Notice, within: float = WITHIN) -> str | None:
 
     Any response other than 2xx is a failure. Redirects are not followed, because they would send the notice elsewhere.
     """
+    import requests  # every command imports this module, and few post
+
     host = urlsplit(url).hostname
     try:
         # Do not read the response body: it may never end.

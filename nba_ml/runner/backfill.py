@@ -69,7 +69,8 @@ class Backfill:
     def of(self, system: System) -> Backfill:
         """The same home, for another system's chain."""
         mine = [each for each in self.overrides if system_of_asset(each.check) == system]
-        return replace(self, planner=replace(self.planner, system=system), overrides=mine)
+        planner = self.planner if system == self.planner.system else replace(self.planner, system=system)
+        return replace(self, planner=planner, overrides=mine)
 
     def run(
         self, months: Sequence[str], assets: Sequence[str], *, only_missing: bool, grade_where_possible: bool = False
@@ -107,7 +108,8 @@ class Backfill:
                 result = replace(
                     result, assets=before.assets + result.assets, warnings=before.warnings + result.warnings
                 )
-            release_memory()
+            if result.assets:
+                release_memory()
             yield replace(result, refused=result.refused or refused, left_out=left_out)
             if result.problems:
                 return

@@ -24,9 +24,8 @@ from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.stored import SNAPSHOT
-from nba_ml.defs.assets.recording import digests_of
+from nba_ml.defs.assets.recording import digests_of, latest_digests
 from nba_ml.defs.check_results import CheckLog, CheckResult
-from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.partitions import History, history_of, months_read
 from nba_ml.defs.refusals import NOT_PUBLISHED, refusal_of
 from nba_ml.defs.verdict import gather_verdict
@@ -173,11 +172,10 @@ class Planner:
         would accept: it is not complete, and is run again.
         """
         checked = self._checked(asset)
-        latest = latest_materialisations(self.instance, asset)
         return {
-            month: Materialised(*digests_of(record.asset_materialization))
-            for month, record in latest.items()
-            if month in checked and STORED[asset].file(month) in names and record.asset_materialization is not None
+            month: Materialised(*digests)
+            for month, digests in latest_digests(self.instance, asset).items()
+            if month in checked and STORED[asset].file(month) in names
         }
 
     def _materialised(self, asset: str, month: str) -> Materialised | None:

@@ -166,12 +166,13 @@ def make_records(
     columns = system_columns(raw, line, spread)
     identity = (who.system_id, who.model_version, who.model_type, who.model_sha256, who.feature_version)
     keys = zip(rows.player_lookup, rows.game_date, rows.game_id, strict=True)
-    values: list[Sequence[Any]] = [_values(columns[name], name, who) for name in _COLUMNS]
-    values.insert(_COLUMNS.index("over_probability"), [None] * len(raw) if spread is None else _quantiles(columns, who))
+    values: list[Sequence[Any]] = [*_values([columns[name] for name in _NUMBERS], who)]
+    values.append(columns["recommendation"].tolist())
+    values.insert(_NUMBERS.index("over_probability"), [None] * len(raw) if spread is None else _quantiles(columns, who))
     return [Prediction(*identity, *key, *value) for key, value in zip(keys, zip(*values, strict=True), strict=True)]
 
 
-_COLUMNS = (
+_NUMBERS = (
     "predicted_points",
     "model_points",
     "points_low",
@@ -183,9 +184,8 @@ _COLUMNS = (
     "confidence_score",
     "current_points_line",
     "line_margin",
-    "recommendation",
 )
-"""In the order of a record, in which the quantiles are before `over_probability`."""
+"""In the order of a record, in which the quantiles are before `over_probability`, and the recommendation is last."""
 
 
 def _quantiles(columns: Mapping[str, npt.NDArray[np.generic]], who: ModelIdentity) -> list[list[float]]:
@@ -225,12 +225,15 @@ def unpredicted(rows: FeatureRows, who: ModelIdentity) -> Prediction:
     )
 
 
-def _values(column: npt.NDArray[np.generic], name: str, who: ModelIdentity) -> Sequence[Any]:
-    """Python's own values; NaN is None. JSON has no infinity, and none is written as null."""
-    if column.dtype.kind == "f" and np.isinf(column).any():
-        _refuse(name, who)
-    values = column.tolist()
-    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+def _values(columns: Sequence[npt.NDArray[np.generic]], who: ModelIdentity) -> list[list[float | None]]:
+    """Python's own values of `_NUMBERS`; NaN is None. JSON has no infinity, and none is written as null."""
+    table = np.array(columns, dtype=np.float64)
+    if (infinite := np.isinf(table).any(axis=1)).any():
+        _refuse(_NUMBERS[int(infinite.argmax())], who)
+    values: list[list[float | None]] = table.tolist()
+    for at in np.flatnonzero(np.isnan(table).any(axis=1)).tolist():
+        values[at] = [None if value is None or math.isnan(value) else value for value in values[at]]
+    return values
 
 
 def _refuse(name: str, who: ModelIdentity) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -265,12 +266,7 @@ class EmbeddedFeatureSource:
 
     def _others(self, month: str) -> OtherMonths:
         files = sorted((Path(self.data) / PLAYER_GAMES).glob("*.parquet"))
-        own = self._path(month)
-        games: frozenset[str] = self._facts(own).games if own in files else frozenset()
-        shared = {game: file.stem for file in files if file != own for game in games & self._facts(file).games}
-        # Later months are left out: no later file may rename a player in an earlier month.
-        lookups = first_lookups(self._facts(file).first_names for file in files if file.stem <= month)
-        return OtherMonths(lookups, dict(sorted(shared.items())))
+        return _all_months(tuple((file.stem, self._facts(file)) for file in files)).beside(month)
 
     def _unlike_their_names(self, month: str, others: OtherMonths) -> dict[str, str]:
         if self._file(month) is None:
@@ -283,7 +279,7 @@ class EmbeddedFeatureSource:
         try:
             facts: _FileFacts = self._once(file, _facts)
         except SourceDataError:
-            return _FileFacts()
+            return _NO_FACTS
         return facts
 
     def _once(self, file: Path, read: Callable[[Path], Any]) -> Any:
@@ -328,7 +324,7 @@ class EmbeddedFeatureSource:
             raise SourceDataError(f"{file} cannot be read ({reason}). Check the file and its permissions.") from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: the same as long as its file is
 class _FileFacts:
     """What other months need to know of a file. Nothing, if it cannot be read: its own month reports that."""
 
@@ -339,6 +335,40 @@ class _FileFacts:
     playoffs: bool = False
 
 
+_NO_FACTS = _FileFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class _AllMonths:
+    """What the files of all months say together. `shared`: the months of each game that several have."""
+
+    lookups: Mapping[int, str]
+    first_month: Mapping[int, str]
+    shared: Mapping[str, list[str]]
+
+    def beside(self, month: str) -> OtherMonths:
+        """What a month needs to know of the others."""
+        shared = {game: months for game, months in self.shared.items() if month in months}
+        return OtherMonths(
+            # Later months are left out: no later file may rename a player in an earlier month.
+            {player: lookup for player, lookup in self.lookups.items() if self.first_month[player] <= month},
+            {game: [each for each in months if each != month][-1] for game, months in sorted(shared.items())},
+        )
+
+
+@lru_cache(maxsize=2)
+def _all_months(files: tuple[tuple[str, _FileFacts], ...]) -> _AllMonths:
+    months_of: dict[str, list[str]] = {}
+    first_month: dict[int, str] = {}
+    for month, facts in files:
+        for game in facts.games:
+            months_of.setdefault(game, []).append(month)
+        for player, _ in facts.first_names:
+            first_month.setdefault(player, month)
+    lookups = first_lookups(facts.first_names for _, facts in files)
+    return _AllMonths(lookups, first_month, {game: months for game, months in months_of.items() if len(months) > 1})
+
+
 _FACT_COLUMNS = ("season_type", "game_id", "game_date", "player_id", "player_name")
 
 
@@ -347,7 +377,7 @@ def _facts(file: Path) -> _FileFacts:
         played, _ = split_unplayed(_read(file, (*_FACT_COLUMNS, "wl", "min")))
         rows = typed_columns(played, _FACT_COLUMNS, str(file))
     except SourceDataError:
-        return _FileFacts()
+        return _NO_FACTS
     return _FileFacts(
         games=frozenset(rows["game_id"].unique().to_pylist()),
         names=frozenset(zip(rows["player_id"].to_pylist(), rows["player_name"].to_pylist(), strict=True)),

@@ -15,8 +15,8 @@ from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from importlib import resources
+from typing import TYPE_CHECKING
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -28,6 +28,9 @@ from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import EARLY_SEASON_DAYS
 from nba_ml.data import tables
 from nba_ml.data.reports import LISTED, NO_REPORTS, REPORTS
+
+if TYPE_CHECKING:
+    import duckdb
 
 DECIMALS = 6
 """Decimals of a feature: finer than any split of a model, coarser than float noise."""
@@ -239,6 +242,8 @@ def _select_vectors(connection: duckdb.DuckDBPyConnection, version: FeatureVersi
 @contextmanager
 def _database(held: Mapping[str, pa.Table], threads: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A locked-down DuckDB that sees the tables by their names, for one call."""
+    import duckdb  # every command imports this module, and few compute features
+
     limits: dict[str, str | bool | int | float | list[str]] = {} if threads is None else {"threads": threads}
     with duckdb.connect(":memory:", config={**_LOCKED_DOWN, **limits}) as connection:
         for name, table in held.items():

@@ -1,8 +1,11 @@
 """What every asset writes on its materialisation: data version, inputs, and metadata with stable keys."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import dagster as dg
@@ -14,7 +17,8 @@ from nba_ml.contract.features import Feature, FeatureVersion
 from nba_ml.contract.lineage import Inputs, inputs_digest
 from nba_ml.data.lines import LineCounts
 from nba_ml.data.tables import DESCRIPTIONS
-from nba_ml.defs.internals import DATA_VERSION_TAG, silence_preview_warnings
+from nba_ml.defs.event_log import latest_events
+from nba_ml.defs.internals import DATA_VERSION_TAG, deserialize_value, silence_preview_warnings
 from nba_ml.evaluation.market import COIN, MarketResult
 from nba_ml.registry.systems.published import SPREAD
 from nba_ml.sources.job_costs import Cost, JobCost
@@ -114,7 +118,12 @@ def in_parts(digest: str, length: int = 32) -> str:
 
 def whole(value: dg.MetadataValue[Any]) -> str:
     """The digest of metadata, in parts or, as older materialisations have it, in one piece."""
-    return str(value.value).replace(" ", "")
+    return without_spaces(value.value)
+
+
+def without_spaces(digest: object) -> str:
+    """A digest that may be in parts, in one piece."""
+    return str(digest).replace(" ", "")
 
 
 def cost_metadata(jobs: Sequence[JobCost]) -> dict[str, Any]:
@@ -153,6 +162,25 @@ def digests_of(event: dg.AssetMaterialization) -> tuple[str, str]:
     """The digests of a materialisation's value and of its inputs; '' for both of one that was reported in the UI."""
     inputs = event.metadata.get(INPUTS)
     return (event.tags or {}).get(DATA_VERSION_TAG, ""), "" if inputs is None else whole(inputs)
+
+
+def latest_digests(instance: dg.DagsterInstance, asset: str) -> dict[str, tuple[str, str]]:
+    """Month -> what `digests_of` says of its latest materialisation, read from the stored JSON."""
+    return {month: _stored_digests(event) for month, event in latest_events(instance, asset).items()}
+
+
+_MADE = ("dagster_event", "event_specific_data", "materialization")
+"""Where the JSON of an event has the materialisation."""
+
+
+def _stored_digests(event: str) -> tuple[str, str]:
+    try:
+        made = reduce(getitem, _MADE, json.loads(event))
+        inputs = [entry["entry_data"]["text"] for entry in made["metadata_entries"] if entry["label"] == INPUTS]
+        return str((made["tags"] or {}).get(DATA_VERSION_TAG, "")), without_spaces(inputs[0]) if inputs else ""
+    except (KeyError, TypeError, ValueError):  # another release of Dagster stores it in another form
+        parsed = deserialize_value(event, dg.EventLogEntry).asset_materialization
+        return ("", "") if parsed is None else digests_of(parsed)
 
 
 def digests(values: Mapping[str, HasDigest]) -> dict[str, str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from functools import cache
 from html import escape
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from typing import TYPE_CHECKING
 
 from nba_ml.evaluation.report.tables import Cell, cell_text
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 _SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")
 """What Markdown would take for a mark-up. An underscore inside of a name is none."""
@@ -17,6 +19,8 @@ _SPECIAL = re.compile(r"[\\`*\[\]|~#]|(?<!\w)_|_(?!\w)")
 @cache
 def template(name: str) -> Template:
     """The template in this folder."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # every command imports this module, and few draw
+
     environment = Environment(
         loader=PackageLoader(__package__, ""),
         autoescape=not name.endswith(".md.jinja"),
