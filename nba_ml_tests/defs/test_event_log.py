@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from nba_ml.defs.assets.recording import INPUTS, digests_of, in_halves, latest_digests
+from nba_ml.defs.assets.recording import INPUTS, digests_of, in_parts, latest_digests
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import DATA_VERSION_TAG
 
@@ -58,7 +58,7 @@ def test_digests_read_from_the_stored_json_are_those_of_the_event(
     inputs, value = "ab" * 32, "cd" * 32
     made: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         "2021-11": ({DATA_VERSION_TAG: "an older one"}, {INPUTS: "an older one"}),
-        "2021-12": ({DATA_VERSION_TAG: value}, {"rows": 3, INPUTS: in_halves(inputs)}),
+        "2021-12": ({DATA_VERSION_TAG: value}, {"rows": 3, INPUTS: in_parts(inputs, 32)}),
         "2022-01": ({DATA_VERSION_TAG: value}, {INPUTS: inputs}),  # in one piece, as it was once
         "2022-02": ({}, {}),  # reported in the UI
     }
