@@ -48,10 +48,12 @@ def make_backfill(
 def stored_features(platform: Platform, version: FeatureVersion, first: str, last: str) -> pa.Table:
     """The version's rows of the months in the feature table, ordered by date and player."""
     days = f"game_date BETWEEN '{month_bounds(first)[0]}' AND '{month_bounds(last)[1]}'"
-    return platform.emulator.client.query_and_wait(
+    query = (
         f"SELECT {', '.join(ML_FEATURE_STORE_V2.names)} FROM {platform.features} "
         f"WHERE {days} AND feature_version = '{version.name}' ORDER BY game_date, player_lookup"
-    ).to_arrow()
+    )
+    # Through the emulator's Storage Read API: for many rows the client's own way asks Google's.
+    return platform.emulator.connection().rows(query, {}, "stored-features")
 
 
 def differing_columns(found: pa.Table, expected: pa.Table) -> list[str]:
