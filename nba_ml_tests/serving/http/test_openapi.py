@@ -77,7 +77,7 @@ def test_the_document_follows_the_model_that_serves(published: Published, serve:
     """Guards a client made from the document after the second system's model became the champion, or its challenger."""
 
     class Renamed(Predictor):
-        serving = property(lambda _: serving)  # type: ignore[assignment]
+        serving = property(lambda _: serving)
 
     ours = Predictor.load(str(published.root), channel="champion", try_apart=False).serving
     serving = ours
