@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.machine import available_cores
 from nba_ml.registry.channel import CHAMPION, HISTORY, read_channel, read_history
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import require_model_intact
@@ -131,8 +130,8 @@ def test_what_holds_while_everything_goes_wrong(scene: Scene) -> None:
         heard = scene.service.heard()
         require_service(scene, heard, flooded=fault is service_flooded)
         answers += len(heard.predictions)
-        worst, load = max(heard.health, default=0.0), os.getloadavg()[0] / available_cores()
-        if worst > HEALTH_SECONDS * max(1.0, load):  # with three processes for each core, a second of work takes three
+        worst, load = max(heard.health, default=0.0), os.getloadavg()[0]
+        if worst > HEALTH_SECONDS * max(1.0, load):  # while three processes share a core, a second of work takes three
             slow.append(f"round {number}, {fault.__name__}: /health took {worst:.2f} s under a load of {load:.1f}")
         last = said.strip().splitlines()[-1][:100] if said.strip() else ""
         print(f"{number:3} {fault.__name__:22} {' '.join(arguments)[:60]:60} /health {worst:.2f} s  {last}", flush=True)
