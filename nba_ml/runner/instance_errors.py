@@ -28,10 +28,11 @@ _FOLDERS = ("history", "schedules")
 
 @contextmanager
 def config_errors_named(dagster_home: Path) -> Iterator[None]:
-    """Errors of `dagster.yaml` while the instance is opened.
+    """Errors of `dagster.yaml` while the instance is opened, and of the database that it names, unless that is SQLite.
 
     Raises:
         SettingsError: it is not UTF-8, not YAML, or has entries that Dagster does not know.
+        InstanceError: the database cannot be reached, or its URL or driver is wrong.
     """
     import dagster as dg
     import yaml
@@ -39,11 +40,19 @@ def config_errors_named(dagster_home: Path) -> Iterator[None]:
     try:
         yield
     except (UnicodeDecodeError, yaml.YAMLError, dg.DagsterInvalidConfigError) as error:
-        reason = " ".join(str(error).split())[:400].rstrip(".")
+        entries = error.errors if isinstance(error, dg.DagsterInvalidConfigError) else ()
+        # Dagster's own text begins with the whole form of the file.
+        text = " ".join(entry.message for entry in entries) or str(error)
+        reason = " ".join(text.split())[:400].rstrip(".")
         raise SettingsError(
             f"{dagster_home / 'dagster.yaml'} cannot be used: {reason}. Correct it, or move it away: the next command "
             "writes a new one with the defaults."
         ) from error
+    except Exception as error:
+        if problem := _database_reason(error):
+            yaml_file = dagster_home / "dagster.yaml"
+            raise InstanceError(f"{yaml_file} names a database that cannot be used: {problem}") from error
+        raise
 
 
 @contextmanager
@@ -68,15 +77,35 @@ def database_errors_named(dagster_home: Path) -> Iterator[None]:
         raise
 
 
+def _database_reason(error: Exception) -> str | None:
+    """Why a database other than SQLite cannot be used, and what to do; None if that is not the error."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    causes = list(_causes(error))
+    modules = {each.name for each in causes if isinstance(each, ModuleNotFoundError)}
+    if "dagster_postgres" in modules:
+        return "Postgres needs an extra. Install it: pip install 'nba_ml[postgres]'."
+    if "psycopg" in modules:
+        return "its URL names no driver. Begin it with postgresql+psycopg2://."
+    refused = [each for each in causes if isinstance(each, SQLAlchemyError)]
+    if not refused or _sqlite_error(error):
+        return None
+    # The driver's own words are on the first line; a password is in none of them.
+    return f"{str(refused[-1]).splitlines()[0].rstrip('.')}. Check its address, and that it runs."
+
+
 def _sqlite_error(error: BaseException | None) -> sqlite3.Error | None:
     """The error itself, or the one that it was raised from or during."""
+    return next((each for each in _causes(error) if isinstance(each, sqlite3.Error)), None)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or during."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, sqlite3.Error):
-            return error
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return None
 
 
 def _damaged(dagster_home: Path, cause: sqlite3.Error | None) -> str:

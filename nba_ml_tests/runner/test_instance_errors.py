@@ -5,6 +5,7 @@ Each fault is a real one: bytes of a database, a limit of the operating system o
 
 from __future__ import annotations
 
+import re
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -148,3 +149,27 @@ def test_an_instance_file_that_cannot_be_used_is_named(tmp_path: Path, content: 
     assert str(raised.value).startswith(f"{file} cannot be used: ")
     assert reason in str(raised.value)
     assert "move it away" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "reason"),
+    [
+        pytest.param("postgresql+psycopg2://u:secret@127.0.0.1:1/d", InstanceError, "Connection refused", id="nobody"),
+        pytest.param("postgresql://u:secret@127.0.0.1:1/d", InstanceError, "postgresql[+]psycopg2://", id="no driver"),
+        pytest.param("nonsense", InstanceError, "Could not parse SQLAlchemy URL", id="no URL"),
+        pytest.param(None, SettingsError, "POSTGRES_URL.*not set", id="not set"),
+    ],
+)
+def test_a_postgres_that_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, error: type[Exception], reason: str
+) -> None:
+    """Guards the first start on Postgres: a traceback without the file, or the words of a driver nobody chose."""
+    monkeypatch.delenv("POSTGRES_URL", raising=False)
+    if url:
+        monkeypatch.setenv("POSTGRES_URL", url)
+    (tmp_path / "dagster").mkdir()
+    yaml = tmp_path / "dagster/dagster.yaml"
+    yaml.write_text("storage: {postgres: {postgres_url: {env: POSTGRES_URL}}}")
+    with pytest.raises(error, match=f"{re.escape(str(yaml))} .*{reason}") as raised:
+        read_all(tmp_path)
+    assert "secret" not in str(raised.value)
