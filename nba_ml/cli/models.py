@@ -56,7 +56,7 @@ def list_models(as_json: bool) -> int:
     return 0
 
 
-@models.command()
+@models.command(short_help="Show a model's record, checks and provenance.")
 @click.argument("model_id")
 @AS_JSON
 @command
