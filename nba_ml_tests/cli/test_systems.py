@@ -54,7 +54,7 @@ def test_a_second_system_from_its_features_to_the_service(home: Home) -> None:
     report, second = (home.root / "store/walk_forward" / each for each in ("report.html", "xgboost_v2/report.html"))
     assert 'href="xgboost_v2/report.html"' in report.read_text()
     assert 'href="../report.html"' in second.read_text()
-    assert f"Predicted by {XGBOOST_V2.id}_41features_" in second.read_text()
+    assert f"{XGBOOST_V2.id}_41features_" in second.read_text()
     assert "0 month(s) run" in said(home, 0, "backfill", "--system", XGBOOST_V2.id, "--to", LAST, "--only-missing")
 
     listed = json.loads(said(home, 0, "models", "list", "--json"))
