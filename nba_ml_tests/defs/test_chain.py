@@ -341,11 +341,11 @@ def test_metadata_says_what_is_stored(chain: Chain) -> None:
     model, record = events["xgboost_model"].metadata, events["model_metadata"].metadata
     assert model["validation_mae"].value == record["validation_mae"].value
     assert model["rows"].value == events["train_split"].metadata["rows"].value == record["rows"].value == 9053
-    booster = events["gcs_artifact"].metadata["files"].value.records[0].data
-    assert (booster["file"], booster["sha256"].replace(" ", "")) == ("booster", whole(model["model_sha256"]))
-    assert [file.data["file"] for file in events["gcs_artifact"].metadata["files"].value.records] == [
-        *("booster", "metadata", "manifest", "model_card.html", "model_card.md", "provenance.json")
-    ]
+    published = events["gcs_artifact"].metadata["files"]
+    assert isinstance(published, dg.TableMetadataValue)
+    files = {str(file.data["file"]): str(file.data["sha256"]) for file in published.records}
+    assert list(files) == ["booster", "metadata", "manifest", "model_card.html", "model_card.md", "provenance.json"]
+    assert files["booster"].replace(" ", "") == whole(model["model_sha256"])
 
 
 # --- again ----------------------------------------------------------------------------------------------------
