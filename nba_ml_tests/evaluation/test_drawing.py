@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from nba_ml.evaluation.report.drawing import WIDTH, Dot, Series, bar_chart, dot_chart, nice_ticks
+from nba_ml.evaluation.report.drawing import WIDTH, Dot, Series, bar_chart, dot_chart, nice_ticks, tick_labels
 
 VALUES = st.floats(-100, 100).map(lambda value: round(value, 4))
 SVG = "{http://www.w3.org/2000/svg}"
@@ -26,12 +26,26 @@ def test_ticks_enclose_the_values(one: float, other: float) -> None:
     assert ticks == sorted(set(ticks))
 
 
+def percent(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}%}"
+
+
+@given(VALUES, VALUES)
+@example(0.782, 0.818)
+@example(0.8, 0.8)
+def test_no_two_ticks_have_one_label(one: float, other: float) -> None:
+    """An axis with 81%, 80%, 80%, 80%, 79%: half percents, rounded."""
+    ticks = nice_ticks(min(one, other), max(one, other))
+    labels = tick_labels(ticks, percent)
+    assert len(set(labels)) == len(labels)
+
+
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES).map(sorted), min_size=1, max_size=7))
 def test_every_dot_lies_inside(values: list[list[float]]) -> None:
     """A dot, or its interval, over the title or outside of the picture."""
     dots = {f"<{i}>": Dot(middle, "& more", low, high) for i, (low, middle, high) in enumerate(values)}
     chart = dot_chart(
-        "A & <b>", list(dots), [Series("s", "#000", dots)], unit=str, x_label="x", targets={"<0>": values[0][0]}
+        "A & <b>", list(dots), [Series("s", "#000", dots)], unit=percent, x_label="x", targets={"<0>": values[0][0]}
     )
     drawn = ET.fromstring(chart)
     height = float(drawn.attrib["height"])

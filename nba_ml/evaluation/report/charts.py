@@ -55,7 +55,7 @@ def residual_chart(diagnosis: Diagnosis) -> Markup:
         "Result minus prediction, points",
         list(middle),
         [Series("median and middle 80%", _MODEL, middle), Series("mean", _MEAN, mean)],
-        unit=lambda value: signed(value, 0),
+        unit=signed,
         x_label="predicted points",
         targets=dict.fromkeys(middle, 0.0),
     )
@@ -68,7 +68,7 @@ def interval_chart(diagnosis: Diagnosis) -> Markup:
         f"Results inside the {LOW:.0%} to {HIGH:.0%} interval",
         list(dots),
         [Series("share", _MODEL, dots)],
-        unit="{:.0%}".format,
+        unit=_percent,
         x_label="predicted points (dashed: the target)",
         targets=dict.fromkeys(dots, HIGH - LOW),
     )
@@ -81,7 +81,7 @@ def over_chart(diagnosis: Diagnosis) -> Markup:
         "Results above the betting line",
         list(dots),
         [Series("share", _MODEL, dots)],
-        unit="{:.0%}".format,
+        unit=_percent,
         x_label="over probability (dashed: its mean)",
         targets={_band(b.low, OVER_BANDS, percent=True): b.expected for b in diagnosis.over},
     )
@@ -100,7 +100,7 @@ def tier_chart(tier_mae: Mapping[str, Mapping[str, float]]) -> Markup:
         "Mean absolute error by tier, points",
         list(tier_mae),
         series,
-        unit="{:.1f}".format,
+        unit=lambda value, decimals: f"{value:.{decimals + 1}f}",
         x_label="season average, points a game",
         targets={},
     )
@@ -166,6 +166,10 @@ def misses_table(misses: Sequence[Miss]) -> Table:
 
 def _most(contributions: Mapping[str, float]) -> list[str]:
     return [name for name, value in contributions.items() if value > 0][:MOST_FEATURES]
+
+
+def _percent(value: float, decimals: int) -> str:
+    return f"{value:.{decimals}%}"
 
 
 def _band(low: float, bounds: Sequence[float], *, percent: bool = False) -> str:

@@ -19,6 +19,7 @@ WIDTH = 350
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 8, 48, 44
 _PLOT_HEIGHT = 190
 _GRID, _AXIS = "#e5e8ec", "#6b7280"
+_MOST_DECIMALS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,14 @@ def dot_chart(
     groups: Sequence[str],
     series: Sequence[Series],
     *,
-    unit: Callable[[float], str],
+    unit: Callable[[float, int], str],
     x_label: str,
     targets: Mapping[str, float],
 ) -> Markup:
     """Dots over groups from left to right.
 
     Args:
-        unit: a number of the vertical axis as text.
+        unit: a number of the vertical axis as text, with this many decimals more than usual.
         targets: group -> where a dot ought to be, drawn as a dashed line; empty for none.
     """
     drawing = _Drawing(title, _TOP + _PLOT_HEIGHT + _BOTTOM)
@@ -112,9 +113,9 @@ def dot_chart(
         return round(_TOP + (high - value) / (high - low) * _PLOT_HEIGHT, 1)
 
     slot = (WIDTH - _LEFT - _RIGHT) / len(groups)
-    for tick in ticks:
+    for tick, label in zip(ticks, tick_labels(ticks, unit), strict=True):
         drawing.lines.append(_Line(_LEFT, y_of(tick), WIDTH - _RIGHT, y_of(tick), _GRID))
-        drawing.texts.append(_Place(_LEFT - 7, y_of(tick) + 4, unit(tick), anchor="end"))
+        drawing.texts.append(_Place(_LEFT - 7, y_of(tick) + 4, label, anchor="end"))
     for i, group in enumerate(groups):
         left = _LEFT + i * slot
         drawing.texts.append(_Place(round(left + slot / 2, 1), _TOP + _PLOT_HEIGHT + 18, group))
@@ -167,6 +168,12 @@ def bar_chart(
     for i, name in enumerate(rows):
         drawing.texts.append(_Place(labels - 8, 46 + i * row_height + 10.5, name, anchor="end"))
     return drawing.svg()
+
+
+def tick_labels(ticks: Sequence[float], unit: Callable[[float, int], str]) -> list[str]:
+    """The ticks as text, with as many decimals as tell them apart: 79.5% and 80.0%, not 80% twice."""
+    labels = ([unit(tick, decimals) for tick in ticks] for decimals in range(_MOST_DECIMALS))
+    return next((each for each in labels if len(set(each)) == len(ticks)), [str(tick) for tick in ticks])
 
 
 def nice_ticks(low: float, high: float) -> list[float]:
