@@ -25,7 +25,7 @@ from nba_ml_tests.e2e.servers import CHROMIUM_NAMES, browsing, find_chromium, op
 IMAGES = Path(__file__).parents[2] / "docs" / "pages" / "images"
 
 REPORT = "store/walk_forward/report.html"
-REPORT_WINDOW = (1200, 1060)
+REPORT_WINDOW = (1200, 1500)
 """Width and height, in pixels, down to the end of the curve."""
 
 SCALE = 2
