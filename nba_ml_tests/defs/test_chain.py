@@ -46,8 +46,8 @@ from nba_ml.storage.opening import open_objects
 from nba_ml_tests.conftest import QUICK
 from nba_ml_tests.limits import LENIENT
 
-BUNDLE_FILES = 5
-"""Booster, record and manifest, and the card as Markdown and HTML."""
+BUNDLE_FILES = 6
+"""Booster, record and manifest, the card as Markdown and HTML, and the provenance."""
 
 MONTHS = ("2021-10", "2021-11", "2021-12")
 LAST = MONTHS[-1]
