@@ -36,7 +36,10 @@ class ChannelMemory:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise SettingsError(f"{self._file} cannot be read: {error.strerror or error}.") from error
+            raise SettingsError(
+                f"{self._file} cannot be read: {error.strerror or error}. Name a file that this process may read and "
+                "write; it need not exist yet."
+            ) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise SettingsError(
                 f"{self._file} is damaged. Compare `nba-ml champion show` with what should serve, remove the file, and "
