@@ -110,6 +110,10 @@ class FeatureRowsError(NbaMlError):
         self.faults = faults
 
 
+class TrainingError(NbaMlError):
+    """The workers of a cluster could not train. Nothing was stored."""
+
+
 class CalibrationError(NbaMlError):
     """There are no usable held-out rows to fit or measure an interval on."""
 

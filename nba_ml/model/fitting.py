@@ -20,6 +20,7 @@ from nba_ml.contract.errors import StaleInputError
 from nba_ml.contract.features import REPORTED, FeatureVersion
 from nba_ml.data.split import SplitManifest
 from nba_ml.data.table_digest import table_digest
+from nba_ml.model.engine import TrainingEngine
 
 # Imported when a model is fitted or asked, with SciPy behind it: a rerun that has nothing to do needs neither.
 if TYPE_CHECKING:
@@ -93,12 +94,16 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class FittedBooster:
-    """`booster` is XGBoost JSON, cut to its best iteration, so that every loader gets the same predictions."""
+    """`booster` is XGBoost JSON, cut to its best iteration, so that every loader gets the same predictions.
+
+    `engine` is what fitted it; None for this process.
+    """
 
     booster: bytes
     best_iteration: int
     rounds_run: int
     early_stopping_mae: float
+    engine: TrainingEngine | None = None
 
 
 KEY_COLUMNS = ("player_lookup", "game_date", "game_id")
@@ -164,6 +169,15 @@ def fit(
     watched = xgb.QuantileDMatrix(
         early_stopping.features, label=early_stopping.points, feature_names=names, ref=matrix, nthread=threads
     )
+    return fit_matrix(matrix, watched, params, threads)
+
+
+def fit_matrix(
+    matrix: xgb.DMatrix, watched: xgb.DMatrix, params: Hyperparameters, threads: int | None
+) -> FittedBooster:
+    """As `fit`, on matrices: in one process, or in each of several that XGBoost has connected."""
+    import xgboost as xgb
+
     booster = xgb.train(
         params.booster_params(threads),
         matrix,
@@ -195,6 +209,13 @@ def fit_all(
     matrix = xgb.QuantileDMatrix(
         samples.features, label=samples.points, feature_names=list(version.names), nthread=threads
     )
+    return fit_all_matrix(matrix, rounds, params, threads)
+
+
+def fit_all_matrix(matrix: xgb.DMatrix, rounds: int, params: Hyperparameters, threads: int | None) -> bytes:
+    """As `fit_all`, on a matrix."""
+    import xgboost as xgb
+
     booster = xgb.train(params.booster_params(threads), matrix, num_boost_round=rounds, verbose_eval=False)
     return bytes(booster.save_raw("json"))
 

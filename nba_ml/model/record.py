@@ -34,6 +34,7 @@ from nba_ml.model.calibration import (
 from nba_ml.model.comparison import BaselineResult, compare
 from nba_ml.model.diagnosis import ModelDiagnosis, diagnose_model
 from nba_ml.model.distribution import DistributionReport, measure_distribution
+from nba_ml.model.engine import TrainingEngine
 from nba_ml.model.fitting import FittedBooster, Hyperparameters, Samples, importance, load, predict
 from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
@@ -112,6 +113,7 @@ class TrainingReport(BaseModel):
     players: int = 0
     reference_rows: tuple[ReferenceRow, ...] = ()
     diagnosis: ModelDiagnosis | None = Field(None, description="of the validation rows; None before there was one")
+    engine: TrainingEngine | None = Field(None, description="what trained the boosters; None for one process")
 
     @property
     def digest(self) -> str:
@@ -158,13 +160,15 @@ class ModelRecord(BaseModel):
     importance: dict[str, float]
     reference_rows: tuple[ReferenceRow, ...]
     libraries: dict[str, str]
+    engine: TrainingEngine | None = Field(None, description="what trained the boosters; None for one process")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, a newline at the end."""
         content = self.model_dump(mode="json")
         for fields in (content, content["metrics"]):
-            if fields["distribution"] is None:  # a record of before there was one keeps its bytes
-                del fields["distribution"]
+            for name in ("distribution", "engine"):  # a record of before there was one keeps its bytes
+                if fields.get(name, ...) is None:
+                    del fields[name]
         text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
         return text.encode() + b"\n"
 
@@ -258,6 +262,7 @@ def report_training(
         players=len(samples.keys.column("player_lookup").unique()),
         reference_rows=_reference_rows(validation, theirs),
         diagnosis=diagnose_model(ships, validation, predicted["validation"], distribution, version),
+        engine=fitted.engine,
     )
 
 
@@ -281,10 +286,11 @@ def make_record(report: TrainingReport, booster: bytes, system: System) -> Model
             f"The training report is for the booster {report.model_sha256}, but the store has {bytes_digest(booster)}. "
             "Materialise xgboost_model again."
         )
+    engine = report.engine.segment if report.engine else None
     return ModelRecord(
         system_id=system.id,
         model_type="xgboost",
-        model_id=model_id(system, report.split.newest_month, booster),
+        model_id=model_id(system, report.split.newest_month, booster, engine),
         model_sha256=bytes_digest(booster),
         measured_sha256=report.measured_sha256,
         feature_version=system.features.name,
@@ -304,6 +310,7 @@ def make_record(report: TrainingReport, booster: bytes, system: System) -> Model
         distribution=report.distribution,
         importance=report.importance,
         reference_rows=report.reference_rows,
+        engine=report.engine,
         libraries={"python": platform.python_version(), **{name: installed_version(name) for name in LIBRARIES}},
     )
 

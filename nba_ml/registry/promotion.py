@@ -10,6 +10,7 @@ from functools import cache
 import pyarrow as pa
 
 from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.model_id import month_of_model
 from nba_ml.contract.season import month_of
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.text import printable
@@ -184,21 +185,18 @@ def latest_published(context: ReleaseContext, system: System = XGBOOST_V1) -> st
             f"No model is published in {context.objects.uri(system.id)}. Run `nba-ml run` to train, check and "
             "publish one."
         )
-    newest = max(_month_in(each) for each in ids)
-    of_month = [each for each in ids if _month_in(each) == newest]
+    months = {each: month_of_model(each) or "" for each in ids}
+    newest = max(months.values())
+    of_month = [each for each, month in months.items() if month == newest]
     if len(of_month) == 1:
         return of_month[0]
-    artifact = context.months.load(ARTIFACT.of(system), f"{newest[:4]}-{newest[4:]}")
+    artifact = context.months.load(ARTIFACT.of(system), newest)
     if artifact is not None and artifact.model_id in of_month:
         return artifact.model_id
     raise ReleaseError(
         f"{len(of_month)} models of {newest} are published ({', '.join(of_month)}), and gcs_artifact of that month "
         "names none of them. Name one."
     )
-
-
-def _month_in(model_id: str) -> str:
-    return model_id.split("_")[-2]
 
 
 def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
