@@ -205,6 +205,10 @@ class Channel(BaseModel):
             )
         return channel
 
+    def is_or_follows(self, last: Channel) -> bool:
+        """Whether this is the state `last` or a later one. If not, an old copy or an unrecorded state was put back."""
+        return self.serial > last.serial or self == last
+
 
 def _canonical(content: dict[str, Any]) -> bytes:
     return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()

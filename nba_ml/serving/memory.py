@@ -57,7 +57,7 @@ class ChannelMemory:
             SettingsError: as `read`.
         """
         last = self.read()
-        if last is None or found.serial > last.serial or found == last:
+        if last is None or found.is_or_follows(last):
             return
         raise ChannelError(
             f"{self._pointer} is at serial {found.serial} ({found.champion.model_id}), and this worker served serial "

@@ -17,6 +17,7 @@ from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVer
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, system_of_features
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.registry.channel import Channel, read_channel
+from nba_ml.registry.signed_store import SignedStore
 from nba_ml.registry.systems.loading import load_system
 from nba_ml.slates.grades import SlateGrades, grade_slates
 from nba_ml.slates.rows import SlateRows
@@ -134,15 +135,23 @@ def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "
         SlateError: the date has no rows and none can be made, it has rows and games are named, there is no champion, or
             a model was trained on the date's games.
         BundleError: the bundle of a model is incomplete or damaged.
+        ChannelError: signatures are required, and the channel is at an older state than that of an earlier slate.
     """
     channel = read_channel(context.objects)
+    # A signature proves who moved the channel there, not that it is still there: an old state is signed as well.
+    signed = channel is not None and isinstance(context.objects, SignedStore)
+    if channel is not None and signed:
+        context.slates.require_no_older(channel)
     versions = _versions(channel)
     # Reading rows waits for files, DuckDB or BigQuery, and loading models for XGBoost: neither needs the other.
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(_channel_systems, context, day, channel)
         (rows, notes), *others = (_rows(context.rows, day, games, version) for version in versions)
         systems = loading.result()
-    kept = context.slates.keep(score_slate(rows, systems, day, at, others[0][0] if others else None))
+    slate = score_slate(rows, systems, day, at, others[0][0] if others else None)
+    if signed:
+        context.slates.keep_state(systems.channel)
+    kept = context.slates.keep(slate)
     return Predicted(kept, context.slates.current(day) or kept, notes)
 
 

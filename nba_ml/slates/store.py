@@ -12,14 +12,19 @@ from datetime import date, datetime
 
 import pyarrow as pa
 
-from nba_ml.contract.errors import SlateError
+from nba_ml.contract.errors import ChannelError, SlateError
 from nba_ml.data.tables import GAME_FACTS, SLATE_PREDICTIONS, with_later_columns
+from nba_ml.registry.channel import Channel
 from nba_ml.slates.grades import SlateGrades
 from nba_ml.slates.slate import Slate, SlateReport, current_version
-from nba_ml.storage.objects import ObjectExistsError, ObjectStore
+from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, ObjectStore
 from nba_ml.storage.parquet import read_parquet, write_sealed_parquet
 
 FOLDER = "slates"
+LATEST_STATE = "slates/latest_state.json"
+"""The latest state of the channel that a slate was scored with. It is not beside the channel, where whoever puts an old
+state back could put an old copy of this back too."""
+
 GRADES = "slate_grades"
 
 _NAME = re.compile(r"slates/(\d{4}-\d{2}-\d{2})/(\d{6})\.parquet")
@@ -89,6 +94,42 @@ class SlateStore:
         """The version of a date that counts (`slates.slate.current_version`); None if there is none."""
         versions = self.versions(day)
         return current_version(versions) if versions else None
+
+    def require_no_older(self, state: Channel) -> None:
+        """Require that a channel's state is the one of the last slate, or a later one.
+
+        Raises:
+            ChannelError: it is not, or the stored state is damaged.
+        """
+        found = self.objects.read(LATEST_STATE)
+        if found is None:
+            return
+        uri = self.objects.uri(LATEST_STATE)
+        last = Channel.from_bytes(found.data, uri)
+        if not state.is_or_follows(last):
+            raise ChannelError(
+                f"The channel is at serial {state.serial} ({state.champion.model_id}), and an earlier slate was "
+                f"scored at serial {last.serial} ({last.champion.model_id}), as {uri} says: an old copy was "
+                "put back. Restore the newest state from channels/history/. If the channel was recreated on purpose, "
+                "remove that object."
+            )
+
+    def keep_state(self, state: Channel) -> None:
+        """Store the state that a slate is scored with, unless a later one is stored.
+
+        Raises:
+            ChannelError: the stored state is damaged.
+        """
+        while True:
+            found = self.objects.read(LATEST_STATE)
+            try:
+                if found is None:
+                    self.objects.create(LATEST_STATE, state.to_bytes())
+                elif state.serial > Channel.from_bytes(found.data, self.objects.uri(LATEST_STATE)).serial:
+                    self.objects.swap(LATEST_STATE, state.to_bytes(), found.generation)
+            except (ObjectExistsError, GenerationMismatchError):
+                continue  # another process scored a slate meanwhile
+            return
 
     def days(self, month: str) -> list[date]:
         """The dates of a month that have a slate, in order."""

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 
 from nba_ml.checks.registry import STORED
-from nba_ml.contract.errors import BundleError, ReleaseError, SettingsError, SlateError
+from nba_ml.contract.errors import BundleError, ChannelError, ReleaseError, SettingsError, SlateError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import PLATFORM_PREDICTIONS
+from nba_ml.registry.channel import CHAMPION, read_channel
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.production import kept_production
 from nba_ml.registry.promotion import promote
@@ -23,9 +24,11 @@ from nba_ml.serving import Predictor
 from nba_ml.slates.operations import NoPredictionTable, SlateContext, grade_month_of_slates, predict_slate
 from nba_ml.slates.platform import NoPlatformPredictions, grade_platform_months
 from nba_ml.slates.rows import StoredSlateRows
-from nba_ml.slates.store import SlateStore
+from nba_ml.slates.store import LATEST_STATE, SlateStore
 from nba_ml.storage.directory import DirectoryStore
+from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import features_of
+from nba_ml_tests.registry.signing import KeyRing
 from nba_ml_tests.release_scene import bench_of, published_model
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY
 
@@ -35,8 +38,8 @@ WHY = "for a test of the slates"
 class Scene:
     """Two published models, the features of a month in the store, and no channel yet."""
 
-    def __init__(self, folder: Path) -> None:
-        self.objects = DirectoryStore(folder / "artifacts")
+    def __init__(self, folder: Path, objects: ObjectStore | None = None) -> None:
+        self.objects = objects or DirectoryStore(folder / "artifacts")
         self.bench = bench_of(self.objects, DirectoryStore(folder / "store"))
         self.ids = [published_model(self.objects, month) for month in ("2021-11", "2021-12")]
         self.months = self.bench.months
@@ -83,6 +86,34 @@ def test_a_slate_is_the_same_until_something_changes(scene: Scene) -> None:
     scene.promote(newer)
     late = predict_slate(scene.desk, DAY, AFTERWARDS)
     assert (late.kept.new, late.kept.number, late.is_current) == (True, 2, False)
+
+
+def test_a_slate_is_not_scored_with_an_older_state_of_the_channel(tmp_path: Path) -> None:
+    """Guards each new process, which remembers nothing, against an old signed copy of the pointer that was put back."""
+    bucket = DirectoryStore(tmp_path / "artifacts")
+    scene = Scene(tmp_path, KeyRing.made_in(tmp_path).held_by(bucket, "publisher", "promoter"))
+    older, newer = scene.ids
+    scene.promote(older)
+    before = bucket.read(CHAMPION)
+    scene.promote(newer)
+    assert before is not None
+    present = bucket.read(CHAMPION)
+    assert present is not None
+    assert predict_slate(scene.desk, DAY, BEFORE_THE_GAMES).kept.slate.report.channel_serial == 2
+    bucket.write(CHAMPION, before.data)
+    with pytest.raises(ChannelError, match=r"at serial 1 .* scored at serial 2 .*latest_state\.json.* remove that obj"):
+        predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    # Two slates at once: the one that read the older state does not set the memory back.
+    state = read_channel(scene.objects)
+    assert state is not None
+    scene.slates.keep_state(state)
+    with pytest.raises(ChannelError, match="scored at serial 2"):
+        predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
+    bucket.write(CHAMPION, present.data)
+    assert not predict_slate(scene.desk, DAY, BEFORE_THE_GAMES).kept.new
+    scene.slates.objects.write(LATEST_STATE, b"{")
+    with pytest.raises(ChannelError, match=r"latest_state\.json"):
+        predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
 
 
 def test_a_grade_is_of_what_was_served_and_not_of_what_serves_now(scene: Scene) -> None:
