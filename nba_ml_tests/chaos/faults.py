@@ -18,6 +18,7 @@ from nba_ml_tests.chaos.scene import Scene
 from nba_ml_tests.faults.proxy import Call, Fault, Kind
 from nba_ml_tests.registry.publication_machine import digest
 from nba_ml_tests.registry.signing import as_named, serving
+from nba_ml_tests.small_disk import filled
 
 Apply = Callable[[Scene, random.Random], AbstractContextManager[dict[str, int]]]
 """What is wrong while the block runs. It gives what the command is started with: `kill_after` milliseconds, or
@@ -45,8 +46,14 @@ def service_killed(scene: Scene, rng: random.Random) -> Iterator[dict[str, int]]
 
 
 @contextmanager
-def disk_full(_: Scene, rng: random.Random) -> Iterator[dict[str, int]]:
-    yield {"most_bytes": rng.choice((0, 512, 20_000, 200_000))}
+def disk_full(scene: Scene, rng: random.Random) -> Iterator[dict[str, int]]:
+    """A full disk, under the service too. Where no disk can be mounted, no file of the command's gets larger."""
+    free = rng.choice((0, 20_000, 200_000, 1_000_000))
+    if scene.disk is None:
+        yield {"most_bytes": free}
+        return
+    with filled(scene.disk, free):
+        yield {}
 
 
 @contextmanager

@@ -44,7 +44,8 @@ class Scene:
     """What the faults and the invariants work on.
 
     `owner` reads and writes past the proxy with both keys; `place` without any code of ours. `expected` is model id ->
-    the points of the service's rows, as they were before anything went wrong. `ids` are the models by month.
+    the points of the service's rows, as they were before anything went wrong. `ids` are the models by month. `disk` is
+    the small file system of the home, with the service's log and memory; None where this process may not mount one.
     """
 
     home: Home
@@ -56,6 +57,7 @@ class Scene:
     ids: list[str]
     expected: dict[str, list[float | None]]
     forged: str
+    disk: Path | None = None
     kept: dict[str, bytes] = field(default_factory=dict)
     """Every object of the bucket that was ever there and signed for, by name: nothing of it may be lost."""
 
@@ -84,7 +86,11 @@ class Scene:
 
 @contextmanager
 def set_up(endpoint: str, trained: Home, folder: Path) -> Iterator[Scene]:
-    """The trained home with its models in a bucket of the emulator, signed; the second is the champion."""
+    """The trained home with its models in a bucket of the emulator, signed; the second is the champion.
+
+    Files are in `folder` alone.
+    """
+    (folder / "tmp").mkdir()
     bucket = make_bucket(endpoint)
     place, ring = BucketView(endpoint, bucket, PREFIX), KeyRing.made_in(folder)
     home = copy_home(trained, folder / "home")
@@ -107,6 +113,7 @@ def set_up(endpoint: str, trained: Home, folder: Path) -> Iterator[Scene]:
             "STORAGE_EMULATOR_HOST": proxy.endpoint,
             "NBA_ML_ARTIFACT_ROOT": f"gs://{bucket}/{PREFIX}",
             "NBA_ML_TRUSTED_KEYS": ring.trusted,
+            "TMPDIR": str(folder / "tmp"),
         }
         keys = {f"NBA_ML_{role.upper()}_KEY": str(file) for role, file in ring.files.items()}
         worker = replace(home, settings=settings)

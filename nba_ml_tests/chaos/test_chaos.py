@@ -21,6 +21,7 @@ from nba_ml_tests.chaos.faults import FAULTS, service_flooded, service_killed
 from nba_ml_tests.chaos.scene import Scene, set_up, until
 from nba_ml_tests.chaos.service import Answers
 from nba_ml_tests.registry.test_channel import states
+from nba_ml_tests.small_disk import small_disk
 from nba_ml_tests.trained_home import TrainedHomes
 
 MINUTES = float(os.environ.get("NBA_ML_CHAOS_MINUTES", "1.5"))
@@ -29,11 +30,14 @@ SEED = int(os.environ.get("NBA_ML_CHAOS_SEED", "1"))
 WHY = ("--reason", "a reason of a sentence")
 COMMAND_SECONDS = 300.0
 HEALTH_SECONDS = 1.0
+DISK_MB = 600
 
 
 @pytest.fixture
 def scene(gcs_endpoint: str, trained_homes: TrainedHomes, tmp_path: Path) -> Iterator[Scene]:
-    with set_up(gcs_endpoint, trained_homes.published, tmp_path) as made:
+    disk = tmp_path / "disk"
+    with small_disk(disk, DISK_MB) as mounted, set_up(gcs_endpoint, trained_homes.published, disk) as made:
+        made.disk = disk if mounted else None
         yield made
 
 
