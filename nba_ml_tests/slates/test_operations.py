@@ -149,7 +149,7 @@ def test_a_challenger_that_is_not_whole_stops_the_slate(scene: Scene) -> None:
     older, newer = scene.ids
     scene.promote(older)
     rollout_start(scene.bench, newer, BEFORE_THE_GAMES, WHY, DAY, share=10, waived=("comparison",))
-    (scene.objects.root / BundleNames.of(newer).booster).write_bytes(b"{}")
+    scene.objects.write(BundleNames.of(newer).booster, b"{}")
     with pytest.raises(BundleError, match=r"expected [0-9]+ bytes; found 2\."):
         predict_slate(scene.desk, DAY, BEFORE_THE_GAMES)
     assert scene.slates.days("2022-01") == []
