@@ -6,6 +6,7 @@ rejected completely, because a wrong box score would affect all later averages.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -21,8 +22,9 @@ from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
 from nba_ml.contract.text import clean
 from nba_ml.contract.times import TimeWithoutZone, eastern_date
+from nba_ml.data.coded import Coded, Columns, Groups, Mask, paired
 from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few
-from nba_ml.data.identities import first_lookups, first_names, player_lookup, whole_game_ids
+from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup, whole_game_ids
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed
 
@@ -124,76 +126,88 @@ def summarise_player_games(
     """
     games, unplayed = split_unplayed(games)
     typed = _typed(games, _SOURCE_TYPES, where)
-    frame = typed.to_pandas(date_as_object=False)
     may_be_empty = may_be_empty or unplayed.num_rows > 0
-    if frame.empty and not may_be_empty:
+    if not typed.num_rows and not may_be_empty:
         raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
     lookups = first_lookups([first_names(typed)]) if others is None else others.lookups
-    frame["player_lookup"] = frame["player_id"].map(lookups).astype(object)
-    frame["type"] = frame["season_type"].map(game_type_named).astype(object)
-    aside = games_set_aside(frame)
-    frame = frame[~frame["game_id"].isin(aside.index)].copy()
-    if frame.empty and len(aside) and not may_be_empty:
-        raise SourceDataError(f"{where} has no games but {', '.join(aside.unique())}. Add the games of {month}.")
-    for column in ("team", "opponent"):
-        frame[column] = frame[column].map(lambda code: team_code(code) or code)
-    _require(_broken_rules(frame, month), frame, where)
-    number = frame["game_id"].nunique()
-    frame, refused = refuse_games(frame, {} if others is None else others.game_ids)
+    rows = Columns(typed)
+    if aside := games_set_aside(rows):
+        rows = rows.filter(~rows.coded("game_id").where(aside.__contains__))
+    if not rows.table.num_rows and aside and not may_be_empty:
+        raise SourceDataError(
+            f"{where} has no games but {', '.join(dict.fromkeys(aside.values()))}. Add the games of {month}."
+        )
+    rows = _with_team_codes(rows)
+    _require(_broken_rules(rows, month), rows.table, where)
+    number = len(rows.coded("game_id").values)
+    rows, refused = refuse_games(rows, {} if others is None else others.game_ids)
     require_few(refused, number, where)
     return PlayerGames(
-        table=_in_platform_form(frame),
+        table=_in_platform_form(rows, lookups),
         refused=refused,
-        set_aside={str(kind): int(n) for kind, n in aside.value_counts().sort_index().items()},
-        zero_minutes=int((frame["min"] == 0).sum()),
-        respelled=_respelled(frame),
+        set_aside={str(kind): count for kind, count in sorted(Counter(aside.values()).items())},
+        zero_minutes=int((rows.numbers("min") == 0).sum()),
+        respelled=_respelled(rows, lookups),
         padded_ids=whole_game_ids(games.column("game_id"))[1],
         unplayed=len(unplayed.column("game_id").unique()) if unplayed.num_rows else 0,
     )
 
 
-def _respelled(frame: pd.DataFrame) -> tuple[str, ...]:
-    names = frame[["player_id", "player_name", "player_lookup"]].drop_duplicates()
-    kept = zip(names["player_id"], names["player_name"], names["player_lookup"], strict=True)
+def _with_team_codes(rows: Columns) -> Columns:
+    """The rows with nba.com's codes of teams; a name that is no team's stays as it is."""
+    table = rows.table
+    for name in ("team", "opponent"):
+        given = rows.coded(name)
+        if any((team_code(each) or each) != each for each in given.values):
+            codes = given.texts(lambda each: team_code(each) or each)
+            table = table.set_column(table.column_names.index(name), name, codes)
+    return rows if table is rows.table else Columns(table)
+
+
+def _respelled(rows: Columns, lookups: Mapping[int, str]) -> tuple[str, ...]:
+    """The names of players whose lookup is not that of the name."""
     return tuple(
         sorted(
-            f"{name} ({player}) keeps the lookup {lookup}"
-            for player, name, lookup in kept
-            if lookup not in (player_lookup(name), f"{player_lookup(name)}{player}")
+            f"{name} ({player}) keeps the lookup {lookups[player]}"
+            for player, name in distinct_pairs(rows)
+            if lookups[player] not in (player_lookup(name), f"{player_lookup(name)}{player}")
         )
     )
 
 
-def _in_platform_form(frame: pd.DataFrame) -> pa.Table:
-    day = frame["game_date"].dt.strftime("%Y-%m-%d")
-    frame = frame.assign(
-        platform_game_id=[
-            platform_game_id(d, t, o, is_home=h, neutral_site=n)
-            for d, t, o, h, n in zip(
-                day, frame["team"], frame["opponent"], frame["is_home"], frame["neutral_site"], strict=True
-            )
-        ]
-    )
-    frame = frame.sort_values(["game_date", "player_lookup"], kind="stable", ignore_index=True)
-    columns = {
-        **{
-            name: frame[name]
-            for name in ("player_lookup", "player_name", "game_date", "season", "is_home", "neutral_site")
-        },
-        **{ours: frame[theirs] for theirs, ours in _COUNTS.items()},
-        "plus_minus": frame["plus_minus"],
-        "universal_player_id": frame["player_id"].astype(str),
-        "game_id": frame["platform_game_id"],
-        "nba_game_id": frame["game_id"],
-        "playoffs": frame["type"] == GameType.PLAYOFFS,
-        "team_abbr": frame["team"],
-        "opponent_team_abbr": frame["opponent"],
-        "team_won": frame["wl"] == "W",
+def _in_platform_form(rows: Columns, lookups: Mapping[int, str]) -> pa.Table:
+    given = rows.table
+    made = {
+        "player_lookup": rows.coded("player_id").texts(lookups.__getitem__),
+        "universal_player_id": given["player_id"].cast(pa.string()),
+        "game_id": _platform_game_ids(rows),
+        "nba_game_id": given["game_id"],
+        "playoffs": rows.coded("season_type").where(lambda kind: game_type_named(kind) == GameType.PLAYOFFS),
+        "team_abbr": given["team"],
+        "opponent_team_abbr": given["opponent"],
+        "team_won": rows.coded("wl").where("W".__eq__),
+        **{ours: given[theirs] for theirs, ours in _COUNTS.items()},
     }
-    return pa.table(
-        {field.name: pa.Array.from_pandas(columns[field.name], type=field.type) for field in PLAYER_GAME_SUMMARY},
-        schema=PLAYER_GAME_SUMMARY,
-    )
+    columns = {name: made[name] if name in made else given[name] for name in PLAYER_GAME_SUMMARY.names}
+    table = pa.table(columns, schema=PLAYER_GAME_SUMMARY)
+    return table.sort_by([("game_date", "ascending"), ("player_lookup", "ascending")])
+
+
+def _platform_game_ids(rows: Columns) -> pa.Array:
+    """(rows,): `platform_game_id`, made once for each game and side."""
+    names = ("game_date", "team", "opponent", "is_home", "neutral_site")
+    sides = Groups(paired(*(rows.coded(name).codes for name in names)))
+    ids = [
+        platform_game_id(
+            str(side["game_date"]),
+            side["team"],
+            side["opponent"],
+            is_home=side["is_home"],
+            neutral_site=side["neutral_site"],
+        )
+        for side in rows.table.select(names).take(sides.firsts).to_pylist()
+    ]
+    return pa.array(ids, pa.string()).take(pa.array(sides.index))
 
 
 def normalise_prop_lines(
@@ -222,17 +236,15 @@ def normalise_prop_lines(
         typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
     if not typed.num_rows:
         return (PRICED_LINES if priced else PROP_LINES).empty_table()
-    # Without the ids, which pandas would convert to floats: exact only up to 2^53.
-    frame = typed.drop_columns(["player_id"]).to_pandas(date_as_object=False)
-    outside = ~frame["line"].between(0, 80)
-    wrong = [frame[name].notna() & ~frame[name].between(1, 100, inclusive="neither") for name in known]
+    line, prices = typed["line"].to_numpy(), {name: typed[name].to_numpy() for name in known}  # NaN for null
     faults = {
-        f"{name} that is not a decimal price (1.91 for -110)": bad for name, bad in zip(known, wrong, strict=True)
+        f"{name} that is not a decimal price (1.91 for -110)": ~np.isnan(price) & ~((price > 1) & (price < 100))
+        for name, price in prices.items()
     }
-    _require({"a points line outside 0 to 80": outside, **faults}, frame, where)
+    _require({"a points line outside 0 to 80": ~((line >= 0) & (line <= 80)), **faults}, typed, where)
     columns = {
         "universal_player_id": typed.column("player_id").cast(pa.string()),
-        "player_lookup": pa.array(frame["player_name"].map(player_lookup), pa.string()),
+        "player_lookup": Coded.of(typed["player_name"]).texts(player_lookup),
         **{name: typed.column(name) for name in ("game_date", "book", "line")},
     }
     if not priced:
@@ -295,10 +307,10 @@ def _typed(
 
 def _cleaned(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Texts without what steers a terminal or hides in a name; the same column if there is none."""
-    names = {text: clean(text) for text in column.unique().to_pylist() if text is not None}
-    if all(text == name for text, name in names.items()):
+    names = Coded.of(column)
+    if clean(joined := "".join(names.values)) == joined:
         return column
-    return pa.chunked_array([pa.array([names.get(text) for text in column.to_pylist()], column.type)])
+    return pa.chunked_array([names.texts(clean)])
 
 
 def _eastern_dates(times: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
@@ -335,49 +347,47 @@ def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
-def _broken_rules(frame: pd.DataFrame, month: str) -> dict[str, pd.Series]:
-    """Rule in words -> mask of the rows that break it. What is true of whole games is in `data.games`."""
+def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
+    """Rule in words -> mask (rows,) of those that break it. What is true of whole games is in `data.games`."""
     first, last = season.month_bounds(month)
-    counts = frame[list(_COUNTS)]
-    made = 2 * (frame["fgm"] - frame["fg3m"]) + 3 * frame["fg3m"] + frame["ftm"]
+    count = {name: rows.numbers(name) for name in _COUNTS}
+    made = 2 * (count["fgm"] - count["fg3m"]) + 3 * count["fg3m"] + count["ftm"]
+    day, stated = rows.coded("game_date"), rows.coded("season")
+    seasons = {name: code for code, name in enumerate(stated.values)}
+    of_date = day.each(lambda each: seasons.get(season.season_on(each).name, -1), -1, np.int64)
+    known_type = rows.coded("season_type").where(lambda kind: game_type_named(kind) is not None)
+    shots = (("fgm", "fga"), ("fg3m", "fg3a"), ("ftm", "fta"))
     return {
-        f"a date outside {month}": ~frame["game_date"].between(pd.Timestamp(first), pd.Timestamp(last)),
-        "another season than the date's": frame["season"]
-        != frame["game_date"].map({day: season.season_on(day.date()).name for day in frame["game_date"].unique()}),
-        "an unknown season type (known: Regular Season, Playoffs, Play-In, NBA Cup, Pre Season, All Star)": frame[
-            "type"
-        ].isna(),
-        "a duplicate (date, player)": frame.duplicated(["game_date", "player_id"], keep=False),
-        "a player without a name in letters": frame["player_name"].map(player_lookup) == "",
-        "a negative count": (counts < 0).any(axis=1),
-        f"more than {_LONGEST_GAME} minutes": frame["min"] > _LONGEST_GAME,
-        "more shots made than taken": (frame["fgm"] > frame["fga"])
-        | (frame["fg3m"] > frame["fg3a"])
-        | (frame["ftm"] > frame["fta"]),
-        "more threes than field goals": (frame["fg3m"] > frame["fgm"]) | (frame["fg3a"] > frame["fga"]),
-        "points that do not add up to 2 x twos + 3 x threes + free throws": frame["pts"] != made,
-        "a team that plays itself": frame["team"] == frame["opponent"],
-        "a result other than W or L": ~frame["wl"].isin(["W", "L"]),
+        f"a date outside {month}": ~day.where(lambda each: first <= each <= last),
+        "another season than the date's": stated.codes != of_date,
+        "an unknown season type (known: Regular Season, Playoffs, Play-In, NBA Cup, Pre Season, All Star)": ~known_type,
+        "a duplicate (date, player)": Groups(paired(day.codes, rows.coded("player_id").codes)).size > 1,
+        "a player without a name in letters": ~rows.coded("player_name").where(lambda name: player_lookup(name) != ""),
+        "a negative count": np.logical_or.reduce([each < 0 for each in count.values()]),
+        f"more than {_LONGEST_GAME} minutes": count["min"] > _LONGEST_GAME,
+        "more shots made than taken": np.logical_or.reduce([count[made] > count[taken] for made, taken in shots]),
+        "more threes than field goals": (count["fg3m"] > count["fgm"]) | (count["fg3a"] > count["fga"]),
+        "points that do not add up to 2 x twos + 3 x threes + free throws": count["pts"] != made,
+        "a team that plays itself": pc.equal(rows.table["team"], rows.table["opponent"]).to_numpy(),
+        "a result other than W or L": ~rows.coded("wl").where(("W", "L").__contains__),
     }
 
 
-def _require(broken: Mapping[str, pd.Series], frame: pd.DataFrame, where: str) -> None:
+def _require(broken: Mapping[str, Mask], rows: pa.Table, where: str) -> None:
     """Raise SourceDataError with counts by rule and the first five rows if any row breaks a rule."""
     counts = {rule: int(mask.sum()) for rule, mask in broken.items() if mask.any()}
     if not counts:
         return
-    any_broken = np.logical_or.reduce([mask.to_numpy() for mask in broken.values()])
-    shown = [name for name in ("game_date", "player_name", "team", "min", "pts", "book", "line") if name in frame]
+    any_broken = np.flatnonzero(np.logical_or.reduce(list(broken.values())))
+    shown = [
+        name for name in ("game_date", "player_name", "team", "min", "pts", "book", "line") if name in rows.column_names
+    ]
     worst = "; ".join(
-        " ".join(f"{name}={_plain(value)}" for name, value in row.items())
-        for row in frame.loc[any_broken, shown].head(5).to_dict("records")
+        " ".join(f"{name}={value}" for name, value in row.items())
+        for row in rows.select(shown).take(any_broken[:5]).to_pylist()
     )
     raise SourceDataError(
-        f"{where}: {int(any_broken.sum()):,} of {len(frame):,} rows are invalid: "
+        f"{where}: {len(any_broken):,} of {rows.num_rows:,} rows are invalid: "
         + ", ".join(f"{rule} ({count:,})" for rule, count in counts.items())
         + f". First: {worst}. Correct the rows or restore the file; nothing was written for this month."
     )
-
-
-def _plain(value: object) -> str:
-    return f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else str(value)

@@ -6,15 +6,19 @@ from the month with their reasons. If they are more than 1% of a month's games, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 
-import pandas as pd
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, GameType, game_type_named, game_type_of_id
 from nba_ml.contract.teams import TEAM_CODES
+from nba_ml.data.coded import Coded, Columns, Groups, Mask, Numbers, paired
 from nba_ml.data.table_digest import DigestedTable
 
 MAX_REFUSED_SHARE = 0.01
@@ -43,6 +47,11 @@ class SummaryMonth(DigestedTable):
 _COUNTED_ALIKE = (GameType.REGULAR_SEASON, GameType.PLAY_IN, GameType.CUP_FINAL)
 """Used in the same way. The cup's group stage, and the play-in of some sources, have ids of the regular season."""
 
+_TYPES, _NO_TYPE = tuple(GameType), -1
+"""A type of game as a number, where it is compared row by row: its place here."""
+
+_PLATFORM, _ALIKE = ([_TYPES.index(kind) for kind in kinds] for kinds in (PLATFORM_TYPES, _COUNTED_ALIKE))
+
 _GAME_MINUTES, _OVERTIME_MINUTES, _MOST_OVERTIMES = 240, 25, 6
 _LEAST_MINUTES = 225
 _LEAST_PLAYERS = 6
@@ -57,46 +66,56 @@ def platform_game_id(game_date: str, team: str, opponent: str, *, is_home: bool,
     return f"{game_date.replace('-', '')}_{away}_{home}"
 
 
-def games_set_aside(frame: pd.DataFrame) -> pd.Series:
+def games_set_aside(rows: Columns) -> dict[str, GameType]:
     """Game id -> type, of the games that are neither trained on nor graded. One whose id contradicts it is not among
     them: it is refused."""
-    by_id = frame["game_id"].map(game_type_of_id)
-    aside = ~frame["type"].isin(PLATFORM_TYPES) & frame["type"].notna() & (by_id.isna() | (by_id == frame["type"]))
-    return frame[aside].groupby("game_id")["type"].first()
+    stated = _types(rows.coded("season_type"), game_type_named)
+    exhibitions = (stated != _NO_TYPE) & ~np.isin(stated, _PLATFORM)
+    if not exhibitions.any():
+        return {}
+    game = rows.coded("game_id")
+    by_id = _types(game, game_type_of_id)
+    aside = exhibitions & ((by_id == _NO_TYPE) | (by_id == stated))
+    firsts = {game.values[game.codes[at]]: _TYPES[stated[at]] for at in np.flatnonzero(aside)[::-1]}
+    return dict(sorted(firsts.items()))
 
 
-def broken_games(frame: pd.DataFrame, other_months: Mapping[str, str] | None = None) -> pd.Series:
-    """The reason why a game is refused, by `game_id`; games that can be are left out.
+def broken_games(rows: Columns, other_months: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Id -> the reason why a game is refused, ordered by id; games that can be are left out.
 
     Args:
-        frame: box scores in the columns of `box_scores.PLAYER_GAME_COLUMNS`, with team codes of nba.com.
+        rows: box scores in the columns of `box_scores.PLAYER_GAME_COLUMNS`, with team codes of nba.com.
         other_months: id of a game that another month's file has too -> that month.
     """
-    typed = frame.assign(type=frame["season_type"].map(game_type_named))
+    game = rows.coded("game_id")
     found: dict[str, str] = {}
-    for reason, broken in _faults(typed, other_months or {}).items():
-        for game in typed.loc[broken, "game_id"].unique():
-            found.setdefault(game, reason)
-    return pd.Series(found, dtype=object).sort_index()
+    for reason, broken in _faults(rows, other_months or {}).items():
+        for code in np.unique(game.codes[broken]):
+            found.setdefault(game.values[code], reason)
+    return dict(sorted(found.items()))
 
 
-def refuse_games(frame: pd.DataFrame, other_months: Mapping[str, str]) -> tuple[pd.DataFrame, pa.Table]:
+def refuse_games(rows: Columns, other_months: Mapping[str, str]) -> tuple[Columns, pa.Table]:
     """The rows of the games that can be, and the games that cannot, as `REFUSED_GAMES`. Arguments as `broken_games`."""
-    reasons = broken_games(frame, other_months)
-    refused = frame["game_id"].isin(reasons.index)
-    if reasons.empty:
-        return frame, REFUSED_GAMES.empty_table()
-    rows = frame[refused].groupby("game_id", sort=True)
-    games = pd.DataFrame(
+    reasons = broken_games(rows, other_months)
+    if not reasons:
+        return rows, REFUSED_GAMES.empty_table()
+    refused = rows.coded("game_id").where(reasons.__contains__)
+    described: dict[str, list[tuple[date, str]]] = {}
+    columns = (rows.table.filter(refused)[name].to_pylist() for name in ("game_id", "game_date", "team"))
+    for game, day, team in zip(*columns, strict=True):
+        described.setdefault(game, []).append((day, team))
+    games = [
         {
-            "nba_game_id": reasons.index,
-            "game_date": [each["game_date"].min().date() for _, each in rows],
-            "teams": [" ".join(sorted(each["team"].unique())) for _, each in rows],
-            "rows": [len(each) for _, each in rows],
-            "reason": reasons.to_numpy(),
+            "nba_game_id": game,
+            "game_date": min(day for day, _ in described[game]),
+            "teams": " ".join(sorted({team for _, team in described[game]})),
+            "rows": len(described[game]),
+            "reason": reason,
         }
-    )
-    return frame[~refused], pa.Table.from_pandas(games, schema=REFUSED_GAMES, preserve_index=False)
+        for game, reason in reasons.items()
+    ]
+    return rows.filter(~refused), pa.Table.from_pylist(games, schema=REFUSED_GAMES)
 
 
 def require_few(refused: pa.Table, games: int, where: str) -> None:
@@ -107,64 +126,68 @@ def require_few(refused: pa.Table, games: int, where: str) -> None:
     """
     if refused.num_rows <= MAX_REFUSED_SHARE * games:
         return
-    found = refused.to_pandas()
-    counts = ", ".join(f"{reason} ({count:,})" for reason, count in found["reason"].value_counts().items())
-    first = "; ".join(
-        f"{game.nba_game_id} {game.teams} of {game.game_date}" for game in found.head(5).itertuples(index=False)
-    )
+    found = refused.to_pylist()
+    reasons = Counter(game["reason"] for game in found).most_common()
+    counts = ", ".join(f"{reason} ({count:,})" for reason, count in reasons)
+    first = "; ".join(f"{game['nba_game_id']} {game['teams']} of {game['game_date']}" for game in found[:5])
     raise SourceDataError(
         f"{where}: {len(found):,} of {games:,} games are refused, and at most {MAX_REFUSED_SHARE:.0%} may be: "
         f"{counts}. First: {first}. Correct these games or import them again; nothing of this month was written."
     )
 
 
-def _faults(frame: pd.DataFrame, other_months: Mapping[str, str]) -> dict[str, pd.Series]:
+def _faults(rows: Columns, other_months: Mapping[str, str]) -> dict[str, Mask]:
     """Reason -> mask (rows,). A game is refused with the first reason that holds for any of its rows."""
-    rows = _with_codes(frame)
-    game, sides = rows.groupby("game_id"), rows.groupby(["game_id", "team"])
-    minutes, points = sides["min"].transform("sum"), sides["pts"].transform("sum")
-    fewer = minutes.groupby(rows["game_id"]).transform("min")
-    overtimes = ((fewer - _GAME_MINUTES) / _OVERTIME_MINUTES).round().clip(0, _MOST_OVERTIMES)
+    team, opponent = _team_codes(rows)
+    game, day, won = (rows.coded(name) for name in ("game_id", "game_date", "wl"))
+    stated, by_id = _types(rows.coded("season_type"), game_type_named), _types(game, game_type_of_id)
+    minutes, scored, home, neutral = (rows.numbers(name) for name in ("min", "pts", "is_home", "neutral_site"))
+
+    games, sides = Groups(game.codes), Groups(paired(game.codes, team))
+    of_side, points = sides.sum(minutes), sides.sum(scored)
+    overtimes = np.round((games.least(of_side) - _GAME_MINUTES) / _OVERTIME_MINUTES).clip(0, _MOST_OVERTIMES)
     # Whole minutes: each player's are off by up to one half.
-    rounding = sides["min"].transform("size") / 2
-    best = points.groupby(rows["game_id"]).transform("max")
-    by_id = frame["game_id"].map(game_type_of_id)
-    teams = game["team"].transform("nunique")
-    both = game["team"].transform("min") + game["team"].transform("max")
-    facts = ["opponent", "is_home", "neutral_site", "wl", "type"]
-    on_floor = (rows["min"] > 0).groupby([rows["game_id"], rows["team"]]).transform("sum")
+    rounding = sides.size / 2
+    teams = games.distinct(team)
+    other = games.least(team) + games.most(team) - team
     return {
-        "an unknown team code": _unknown(frame["team"]) | _unknown(frame["opponent"]),
-        "an id with two dates": game["game_date"].transform("nunique") > 1,
-        "an id that another month has too": frame["game_id"].isin(list(other_months)),
-        "an id of another type of game than its season_type": _contradicts(frame["type"], by_id),
+        "an unknown team code": _unknown(rows.coded("team")) | _unknown(rows.coded("opponent")),
+        "an id with two dates": games.differ(day.codes),
+        "an id that another month has too": game.where(other_months.__contains__),
+        "an id of another type of game than its season_type": _contradicts(stated, by_id),
         "rows of one team only": teams == 1,
         "rows of more than two teams": teams > 2,
-        "an opponent that is not the other team": rows["opponent"] != both - rows["team"],
-        "rows of a team that contradict each other": sides[facts].transform("nunique").gt(1).any(axis=1),
-        "a team with another game on the date": rows.groupby(["game_date", "team"])["game_id"].transform("nunique") > 1,
-        "two home teams or none": (game["is_home"].transform("nunique") == 1) != frame["neutral_site"],
-        "two winners or none": game["wl"].transform("nunique") != 2,
-        "no minutes played": game["min"].transform("sum") == 0,
-        f"fewer than {_LEAST_PLAYERS} players with minutes on a side": on_floor < _LEAST_PLAYERS,
-        f"a team with fewer than {_LEAST_MINUTES} minutes": minutes < _LEAST_MINUTES,
-        "a team with more minutes than the game had": minutes
+        "an opponent that is not the other team": opponent != other,
+        "rows of a team that contradict each other": sides.differ(opponent, home, neutral, won.codes, stated),
+        "a team with another game on the date": Groups(paired(day.codes, team)).differ(game.codes),
+        "two home teams or none": games.differ(home) == neutral.astype(bool),
+        "two winners or none": games.distinct(won.codes) != 2,
+        "no minutes played": games.sum(minutes) == 0,
+        f"fewer than {_LEAST_PLAYERS} players with minutes on a side": sides.sum(minutes > 0) < _LEAST_PLAYERS,
+        f"a team with fewer than {_LEAST_MINUTES} minutes": of_side < _LEAST_MINUTES,
+        "a team with more minutes than the game had": of_side
         > _GAME_MINUTES + _OVERTIME_MINUTES * overtimes + rounding,
-        "a winner who scored less": (frame["wl"] == "W") != (points == best),
+        "a winner who scored less": won.where("W".__eq__) != (points == games.most(points)),
     }
 
 
-def _with_codes(frame: pd.DataFrame) -> pd.DataFrame:
-    """The texts as numbers, which group many times faster; a team has one number on either side."""
-    teams, _ = pd.factorize(pd.concat([frame["team"], frame["opponent"]], ignore_index=True))
-    texts = {name: pd.factorize(frame[name])[0] for name in ("game_id", "wl", "type")}
-    return frame.assign(**texts, team=teams[: len(frame)], opponent=teams[len(frame) :])
+def _team_codes(rows: Columns) -> tuple[Numbers, Numbers]:
+    """Teams and opponents (rows,) as numbers; a team has one number on either side."""
+    team, opponent = rows.coded("team"), rows.coded("opponent")
+    numbers = {code: number for number, code in enumerate(dict.fromkeys([*team.values, *opponent.values]))}
+    return team.each(numbers.__getitem__, -1, np.int64), opponent.each(numbers.__getitem__, -1, np.int64)
 
 
-def _unknown(codes: pd.Series) -> pd.Series:
-    return ~codes.isin(TEAM_CODES)
+def _unknown(teams: Coded[str]) -> Mask:
+    return ~teams.where(TEAM_CODES.__contains__)
 
 
-def _contradicts(stated: pd.Series, by_id: pd.Series) -> pd.Series:
-    both_count = stated.isin(_COUNTED_ALIKE) & by_id.isin(_COUNTED_ALIKE)
-    return by_id.notna() & (stated != by_id) & ~both_count
+def _types(column: Coded[str], type_of: Callable[[str], GameType | None]) -> npt.NDArray[np.int8]:
+    """(rows,): places in `_TYPES`."""
+    return column.each(lambda text: _NO_TYPE if (kind := type_of(text)) is None else _TYPES.index(kind), _NO_TYPE, "i1")
+
+
+def _contradicts(stated: npt.NDArray[np.int8], by_id: npt.NDArray[np.int8]) -> Mask:
+    both_count = np.isin(stated, _ALIKE) & np.isin(by_id, _ALIKE)
+    contradicts: Mask = (by_id != _NO_TYPE) & (stated != by_id) & ~both_count
+    return contradicts

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nba_ml.data.coded import Columns, Groups, paired
+
 # Letters that Unicode does not decompose into a base letter and an accent.
 _WHOLE_LETTERS = str.maketrans(
     {
@@ -49,9 +51,21 @@ def whole_game_ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
     if pa.types.is_floating(column.type):
         column = column.cast(pa.int64())
     texts = column.cast(pa.string())
-    short = pc.fill_null(pc.match_substring_regex(texts, r"^[0-9]{8,9}(\.0+)?$"), False)
-    padded = pc.utf8_lpad(pc.replace_substring_regex(texts, r"\.0+$", ""), 10, "0")
-    return pc.if_else(short, padded, texts), len(padded.filter(short).unique())
+    known = texts.unique()
+    short = pc.fill_null(pc.match_substring_regex(known, r"^[0-9]{8,9}(\.0+)?$"), False)
+    if not pc.any(short).as_py():
+        return texts, 0
+    padded = pc.utf8_lpad(pc.replace_substring_regex(known, r"\.0+$", ""), 10, "0")
+    whole = pc.if_else(short, padded, known)
+    ids = pa.chunked_array([whole.take(pc.index_in(texts, known).combine_chunks())], pa.string())
+    return ids, len(padded.filter(short).unique())
+
+
+def distinct_pairs(rows: Columns) -> list[tuple[int, str]]:
+    """The different (player id, name) of some rows, in order of their first rows."""
+    player, name = rows.coded("player_id"), rows.coded("player_name")
+    firsts = np.sort(Groups(paired(player.codes, name.codes)).firsts)
+    return [(player.values[p], name.values[n]) for p, n in zip(player.codes[firsts], name.codes[firsts], strict=True)]
 
 
 def first_names(rows: pa.Table) -> tuple[tuple[int, str], ...]:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 from typing import Any, cast
 
 import numpy as np
@@ -56,8 +56,8 @@ class BulkContract:
             if features is None or (line_as_flagged and self._contradicts(features)):
                 return None
             players, games = (self._texts(rows, name) for name in ("player_lookup", "game_id"))
-            return Columns(features, players, [_day(row.get("game_date")) for row in rows], games)  # type: ignore[attr-defined]
-        except (KeyError, ValueError, OverflowError):
+            return Columns(features, players, _days(rows), games)
+        except (KeyError, ValueError, OverflowError, TypeError):
             return None
 
     def _features(self, rows: Sequence[object]) -> Floats | None:
@@ -77,14 +77,22 @@ class BulkContract:
 
     def _texts(self, rows: Sequence[Any], name: str) -> list[str | None]:
         """The names under a key; ValueError for one that may break the contract."""
-        texts = [row.get(name) for row in rows]
+        texts = [*map(methodcaller("get", name), rows)]
         if not {str, type(None)}.issuperset(map(type, texts)):
             raise ValueError(name)
-        for text in set(texts) - {None}:
-            if not 0 < len(text) <= self._longest_key:
+        if given := set(texts) - {None}:
+            lengths = [*map(len, given)]
+            if not 0 < min(lengths) <= max(lengths) <= self._longest_key:
                 raise ValueError(name)
-            text.encode()  # half of a surrogate pair has no UTF-8
+            "".join(given).encode()  # half of a surrogate pair has no UTF-8
         return texts
+
+
+def _days(rows: Sequence[Any]) -> list[date | None]:
+    """The dates; ValueError or TypeError for one that may break the contract. A slate has few different ones."""
+    given = [*map(methodcaller("get", "game_date"), rows)]
+    read = {value: _day(value) for value in set(given)}
+    return [read[value] for value in given]
 
 
 def _day(value: object) -> date | None:

@@ -230,9 +230,9 @@ def _values(columns: Sequence[npt.NDArray[np.generic]], who: ModelIdentity) -> l
     table = np.array(columns, dtype=np.float64)
     if (infinite := np.isinf(table).any(axis=1)).any():
         _refuse(_NUMBERS[int(infinite.argmax())], who)
-    values: list[list[float | None]] = table.tolist()
-    for at in np.flatnonzero(np.isnan(table).any(axis=1)).tolist():
-        values[at] = [None if value is None or math.isnan(value) else value for value in values[at]]
+    own = table.astype(object)
+    own[np.isnan(table)] = None
+    values: list[list[float | None]] = own.tolist()
     return values
 
 

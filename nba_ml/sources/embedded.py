@@ -32,9 +32,10 @@ from nba_ml.data.box_scores import (
     typed_columns,
     typed_games,
 )
+from nba_ml.data.coded import Columns
 from nba_ml.data.features import inactive_lists
 from nba_ml.data.games import REFUSED_GAMES
-from nba_ml.data.identities import first_lookups, first_names, player_lookup
+from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup
 from nba_ml.data.reports import LISTED, StandingReports, TeamTipOffs, standing_reports
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, TipOffs, before_tip_off, standing_lines
 from nba_ml.data.table_digest import table_digest
@@ -265,7 +266,7 @@ class EmbeddedFeatureSource:
         return self._others(month).lookups
 
     def _others(self, month: str) -> OtherMonths:
-        files = sorted((Path(self.data) / PLAYER_GAMES).glob("*.parquet"))
+        files = sorted((Path(self.data) / PLAYER_GAMES).glob("*.parquet"), key=lambda file: file.name)
         return _all_months(tuple((file.stem, self._facts(file)) for file in files)).beside(month)
 
     def _unlike_their_names(self, month: str, others: OtherMonths) -> dict[str, str]:
@@ -380,7 +381,7 @@ def _facts(file: Path) -> _FileFacts:
         return _NO_FACTS
     return _FileFacts(
         games=frozenset(rows["game_id"].unique().to_pylist()),
-        names=frozenset(zip(rows["player_id"].to_pylist(), rows["player_name"].to_pylist(), strict=True)),
+        names=frozenset(distinct_pairs(Columns(rows))),
         first_names=first_names(rows),
         first_date=pc.min(rows["game_date"]).as_py(),
         playoffs=GameType.PLAYOFFS in {game_type_named(each) for each in rows["season_type"].unique().to_pylist()},

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from nba_ml.contract import season
 from nba_ml.contract.errors import HomeBusyError, SettingsError, SourceDataError
 from nba_ml.data.box_scores import summarise_player_games
+from nba_ml.data.coded import Columns
 from nba_ml.data.games import MAX_REFUSED_SHARE, broken_games
 from nba_ml.sources.embedded import LINES, PLAYER_GAMES
 from nba_ml.sources.importers import player_games, prop_lines, upcoming
@@ -121,15 +122,15 @@ def _merge_games(
     if better:
         rows = pa.concat_tables([rows, _renamed(existing, better, rows)])
     merged = merge(existing, keys, rows, _game_key)
-    frame = merged.table.select(player_games.SCHEMA.names).to_pandas(date_as_object=False)
-    reasons = broken_games(frame[frame["game_id"].isin(rows.column("game_id").unique().to_pylist())])
-    if len(reasons):
-        broken = pc.is_in(rows.column("game_id"), pa.array(reasons.index, pa.string()))
+    games = merged.table.column("game_id")
+    reasons = broken_games(Columns(merged.table.filter(pc.is_in(games, rows.column("game_id").unique()))))
+    if reasons:
+        broken = pc.is_in(rows.column("game_id"), pa.array(list(reasons), pa.string()))
         for row in rows.filter(broken).to_pylist():
             reason = _LACKS_A_PLAYER if row["game_id"] in nameless else reasons[row["game_id"]]
             report.refuse(reason, [f"{row['game_id']} {_described(row)}"])
         rows = rows.filter(pc.invert(broken))
-        if len(set(reasons.index) - nameless) > MAX_REFUSED_SHARE * frame["game_id"].nunique():
+        if len(set(reasons) - nameless) > MAX_REFUSED_SHARE * len(games.unique()):
             report.refuse(_TOO_MANY_REFUSED, map(_described, rows.to_pylist()))
             return Merged(existing, 0, 0, [])
         merged = merge(existing, keys, rows, _game_key)

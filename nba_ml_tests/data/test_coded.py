@@ -1,0 +1,56 @@
+"""Columns as numbers, and what is true of groups of rows, against plain loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nba_ml.data.coded import Coded, Columns, Groups, paired
+
+Rows = list[tuple[int, int]]
+rows_of_groups = st.lists(st.tuples(st.integers(-3, 3), st.integers(-40, 40)), max_size=30)
+
+
+@given(rows_of_groups)
+@pytest.mark.parametrize(
+    ("of_groups", "of_values"),
+    [
+        (lambda groups, values: groups.sum(values), sum),
+        (lambda groups, values: groups.least(values), min),
+        (lambda groups, values: groups.most(values), max),
+        (lambda groups, values: groups.distinct(values), lambda own: len(set(own))),
+        (lambda groups, values: groups.differ(values), lambda own: len(set(own)) > 1),
+        (lambda groups, _: groups.size, len),
+    ],
+    ids=["sum", "least", "most", "distinct", "differ", "size"],
+)
+def test_each_row_gets_what_is_true_of_its_group(
+    of_groups: Callable[[Groups, Any], Any], of_values: Callable[[list[int]], int], rows: Rows
+) -> None:
+    """Guards against a game that is judged by the rows of another one, where the rows are in any order."""
+    keys, values = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
+    expected = [of_values([value for other, value in rows if other == key]) for key, _ in rows]
+    assert of_groups(Groups(keys), values).tolist() == expected
+
+
+@given(rows_of_groups)
+def test_rows_have_one_number_only_if_they_are_alike_in_all_columns(rows: Rows) -> None:
+    """Guards against two sides of a game, or two players on a date, that are taken for one."""
+    numbers = paired(*(np.array([row[at] for row in rows], np.int64) for at in (0, 1)))
+    assert [numbers.tolist().index(number) for number in numbers] == [rows.index(row) for row in rows]
+
+
+def test_a_missing_value_is_no_value() -> None:
+    """Guards against a null that is taken for the last of the values, whose number is -1 too to NumPy."""
+    coded = Coded.of(pa.chunked_array([["W", None], ["L", "W"]]))
+    assert coded.values == ["W", "L"]
+    assert coded.codes.tolist() == [0, -1, 1, 0]
+    assert coded.where("L".__eq__).tolist() == [False, False, True, False]
+    assert coded.texts(str.lower).to_pylist() == ["w", None, "l", "w"]
+    assert Columns(pa.table({"min": pa.chunked_array([[3, None]])})).numbers("min").tolist() == [3, 0]
