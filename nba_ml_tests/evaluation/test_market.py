@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import shin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
@@ -94,9 +93,20 @@ def priced(rows: pd.DataFrame) -> Probabilities:
 # --- the margin taken out ------------------------------------------------------------------------------------
 
 
+def shin(over: float, under: float) -> float:
+    """Shin's probability of over, by the share `z` of insiders under which both add up to 1, in the form of Jullien
+    and Salanié (1994)."""
+    raw = np.array([1 / over, 1 / under])
+
+    def at(z: float) -> Floats:
+        return (np.sqrt(z**2 + 4 * (1 - z) * raw**2 / raw.sum()) - z) / (2 * (1 - z))
+
+    return float(at(brentq(lambda z: at(z).sum() - 1, 0, 1 - 1e-9, xtol=1e-14, rtol=1e-14))[0])
+
+
 @given(PRICE, PRICE)
-def test_probabilities_without_the_margin_are_those_of_other_libraries(over: float, under: float) -> None:
-    """Guards against a method that only bears its name: Shin by his package, power by a root finder."""
+def test_probabilities_without_the_margin_are_those_of_the_definitions(over: float, under: float) -> None:
+    """Guards against a method that only bears its name: Shin's and power by a root finder on their definitions."""
     found = {name: float(each[0]) for name, each in devigged(np.array([over]), np.array([under])).items()}
     assert tuple(found) == METHODS
     assert found[MULTIPLICATIVE] == pytest.approx(under / (over + under), abs=1e-12)
@@ -104,7 +114,7 @@ def test_probabilities_without_the_margin_are_those_of_other_libraries(over: flo
     k = brentq(lambda k: over**-k + under**-k - 1, 1e-3, 1e4, xtol=1e-14, rtol=1e-14)
     assert found[POWER] == pytest.approx(over**-k, abs=1e-9)
     if 1 / over + 1 / under > 1.000001:
-        assert found[SHIN] == pytest.approx(shin.calculate_implied_probabilities([over, under])[0], abs=1e-6)
+        assert found[SHIN] == pytest.approx(shin(over, under), abs=1e-6)
 
 
 def test_a_fair_book_is_the_truth_by_every_method() -> None:
