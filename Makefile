@@ -67,7 +67,7 @@ endef
 test: $(READY) emulator ## All tests (SELECT="slow and not e2e": some of them, by their markers)
 	@$(IN_MEMORY); $(BIN)/python -m pytest $(if $(SELECT),-m "$(SELECT)")
 
-test-fast: $(READY) ## The unit tests: no emulator, no browser, nothing that takes a minute (COVERAGE=1: with its floor)
+test-fast: $(READY) ## The unit tests, in a minute: no server, no browser, no other process (COVERAGE=1: with its floor)
 	@$(IN_MEMORY); $(BIN)/python -m pytest -m unit $(if $(COVERAGE),--cov --cov-report=term:skip-covered)
 
 emulator: ## The BigQuery emulator's environment, where there is a Python 3.13 (the tests say if not)

@@ -5,10 +5,15 @@ Arrow tables and frozen records are handed out as they are; nobody can change th
 
 from __future__ import annotations
 
+import os
+import socket
+import sys
+from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,28 +45,11 @@ __all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "po
 
 load_profile()
 
-SLOW = (
-    "checks/test_real_months.py",
-    "cli/test_check.py",
-    "cli/test_resume.py",
-    "data/features/test_against_reference.py",
-    "defs/test_automation.py",
-    "defs/test_chain.py",
-    "defs/test_costs.py",
-    "defs/test_lines.py",
-    "defs/test_seasons.py",
-    "leaks/",
-    "registry/test_external.py",
-    "registry/test_learners.py",
-    "released/",
-    "runner/test_planner.py",
-    "runner/test_session.py",
-    "serving/test_external.py",
-    "serving/test_image.py",
-    "ui/test_server.py",
-)
-"""Files and folders of tests that take long: all shipped months, months trained by Dagster, chains of
-processes, and the web UI started by its command."""
+SLOW_FIXTURES = frozenset({"trained_homes", "all_features", "all_career_features", "games"})
+"""What takes many seconds to make: months trained by the command line, features of all shipped months and their
+reference."""
+
+EMULATORS = frozenset({"gcs_endpoint", "bigquery_emulator", "postgres_url"})
 
 LONGEST_FIRST = (
     "chaos/test_chaos.py",  # a minute and a half, and the home that it begins with
@@ -104,13 +92,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the test by where it lies and what it needs; what is left is a unit test."""
+    """Mark the test by where it lies and what it needs; what neither this nor the test itself marks is a unit test."""
     place = item.nodeid.removeprefix("nba_ml_tests/")
     if place.startswith("e2e/"):
         item.add_marker("e2e")
     if place.startswith("cloud/") or _needs_emulator(item):
         item.add_marker("cloud")
-    if place.startswith(SLOW) or "trained_homes" in getattr(item, "fixturenames", ()):
+    if not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
         item.add_marker("slow")
     if not any(item.get_closest_marker(name) for name in ("e2e", "cloud", "slow")):
         item.add_marker("unit")
@@ -121,8 +109,39 @@ def _needs_emulator(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function):
         return False
     asked = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    by_name = not {"gcs_endpoint", "bigquery_emulator", "postgres_url"}.isdisjoint(item.fixturenames)
-    return by_name or any(isinstance(value, str) and value == "cloud" for value in asked)
+    return not EMULATORS.isdisjoint(item.fixturenames) or any(
+        isinstance(value, str) and value == "cloud" for value in asked
+    )
+
+
+_running: list[str] = []
+"""The id of the unit test that runs now, if one does."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Remember which unit test runs, for `_keep_unit_tests_fast`."""
+    _running[:] = [item.nodeid] if item.get_closest_marker("unit") else []
+    try:
+        return (yield)
+    finally:
+        _running.clear()
+
+
+def _keep_unit_tests_fast(event: str, arguments: tuple[Any, ...]) -> None:
+    """Fail a unit test that listens on a port or starts another Python: it waits, or imports everything once more."""
+    if not _running:
+        return
+    does = ""
+    if event == "socket.bind" and arguments[0].family != socket.AF_UNIX:
+        does = "starts a server"
+    elif event == "subprocess.Popen" and Path(os.fsdecode(arguments[0])).name.startswith(("python", "nba-ml")):
+        does = "starts a Python process"
+    if does:
+        raise AssertionError(f"{_running[0]} {does}: mark it with @pytest.mark.slow")
+
+
+sys.addaudithook(_keep_unit_tests_fast)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

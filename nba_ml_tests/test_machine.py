@@ -72,6 +72,7 @@ def python(code: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
 def test_the_default_number_of_threads_follows_the_affinity() -> None:
     """Guards a training that was pinned to one core: DuckDB would start a thread for every core of the machine."""
@@ -82,6 +83,7 @@ def test_the_default_number_of_threads_follows_the_affinity() -> None:
     assert python(code).stdout.split() == ["1"]
 
 
+@pytest.mark.slow
 def test_a_given_number_of_threads_stays() -> None:
     """Guards a user's own choice, which may be higher."""
     code = "from nba_ml.settings import Settings; print(Settings.from_environment({'NBA_ML_THREADS': '7'}).threads)"
@@ -99,6 +101,7 @@ ENTRY_POINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("imports", ENTRY_POINTS.values(), ids=ENTRY_POINTS.keys())
 def test_openmp_waits_passively_wherever_one_enters(imports: Sequence[str]) -> None:
     """Guards against an entry that loads the library first: OpenMP itself says what it has read."""

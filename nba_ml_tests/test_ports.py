@@ -11,6 +11,8 @@ import pytest
 from nba_ml_tests.cloud import gcs
 from nba_ml_tests.ports import FIRST, LAST, free_port
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_port_is_given_twice() -> None:
     """Guards against two servers of two workers that were promised one port: one of them ends at once."""

@@ -49,9 +49,9 @@ def strings(file: Path) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def texts(folder: str = "nba_ml") -> tuple[tuple[str, str], ...]:
-    """Where and what: the strings of a package, and the documents."""
-    modules = sorted((ROOT / folder).rglob("*.py"))
+def texts(folder: str = "nba_ml", word: str = "") -> tuple[tuple[str, str], ...]:
+    """Where and what: the strings of a package, of modules with the word only, and the documents."""
+    modules = [file for file in sorted((ROOT / folder).rglob("*.py")) if word in file.read_text(encoding="utf-8")]
     return (*documents(), *(found for file in modules for found in strings(file)))
 
 
@@ -148,7 +148,7 @@ def test_every_extra_that_is_quoted_exists() -> None:
     extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
     quoted = [
         (where, name)
-        for where, text in {*texts(), *texts("nba_ml_tests")}
+        for where, text in {*texts(), *texts("nba_ml_tests", "ml[")}
         for listed in re.findall(r"nba[_-]ml\[([\w, -]+)\]", text)
         for name in re.split(r",\s*", listed)
     ]

@@ -51,12 +51,14 @@ def examined(artifact: Artifact, root: Path) -> Finding:
     return CHECK.examine(artifact, scene(MONTH, artifacts=open_objects(str(root))))
 
 
+@pytest.mark.slow
 def test_a_published_bundle_passes(artifact: Artifact, tmp_path: Path) -> None:
     """Guards against checks that refuse what the publisher wrote, or look at nothing."""
     loaded = examined(artifact, tmp_path)
     assert (loaded.passed, loaded.value, loaded.n) == (True, 20, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["booster", "record", "manifest", "card"])
 def test_a_byte_that_changed_since_is_found(artifact: Artifact, tmp_path: Path, part: str) -> None:
     """Guards against a store that damages what it keeps, found out by the prediction worker."""
@@ -80,6 +82,7 @@ def test_an_object_that_is_gone_is_found(artifact: Artifact, tmp_path: Path) -> 
     assert f"{BundleNames.of(str(artifact.model_id)).record}: expected an object" in message
 
 
+@pytest.mark.slow
 def test_another_bundle_under_the_same_names_is_found(artifact: Artifact, trained: Trained, tmp_path: Path) -> None:
     """Guards against a bundle that is complete in itself, and is not the one that was published: its verdict differs,
     and so nothing but the manifest's own digest tells."""

@@ -16,6 +16,8 @@ from nba_ml.model.values import DescribedModel
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import QUICK, Trained
 
+pytestmark = pytest.mark.slow
+
 CHECKS = {check.name: check for check in checks(Thresholds())}
 LOADS = CHECKS["loads_in_fresh_process"]
 MONTH = "2021-12"

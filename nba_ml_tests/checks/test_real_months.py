@@ -23,6 +23,8 @@ from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import COMPUTED_AT, FIRST_MONTH, summary_of
 
+pytestmark = pytest.mark.slow
+
 RELEASED = Path(__file__).parents[1] / "released/snapshots.json"
 """Digests of the snapshots of the shipped months, written by commit b329b53."""
 

@@ -21,6 +21,8 @@ from nba_ml.testing import check_month
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.trained_home import TrainedHomes, copy_home
 
+pytestmark = pytest.mark.slow
+
 REFUSED = "2021-12"
 """Two months of data: the averages are better, and the owner must see it."""
 

@@ -120,6 +120,7 @@ def test_a_damaged_instance_file_is_one_paragraph(tmp_path: Path, four_months: P
     assert "Traceback" in shown.stderr
 
 
+@pytest.mark.slow
 def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
     """Guards against an option that promises a traceback and shows none."""
     ended = Home(tmp_path / "home").run("--debug", "run", "--month", "2022-07")
@@ -330,6 +331,7 @@ def test_verify_refuses_what_is_no_manifest(tmp_path: Path, uri: str, said: str)
 # -- help --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_help_imports_neither_dagster_nor_a_library_of_the_model(tmp_path: Path) -> None:
     """Guards against a `--help` that takes the seconds that importing Dagster takes."""
     code = (

@@ -126,6 +126,7 @@ def test_notify_without_a_target_is_a_mistake(environ: dict[str, str]) -> None:
             assert "No target is configured" in ended.output
 
 
+@pytest.mark.slow
 def test_the_command_loads_nothing_before_it_is_used() -> None:
     """Guards `nba-ml --help`: the command line must not load Dagster, nor a mail client, to list its commands."""
     code = "import sys, nba_ml.cli.main, nba_ml.cli.health; print(*sys.modules)"

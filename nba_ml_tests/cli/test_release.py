@@ -235,6 +235,7 @@ def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, argum
     assert read_channel(terminal.objects) is None
 
 
+@pytest.mark.slow
 def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     """Guards the second that a rollback may take: a graph takes three to load, tables and models half of one."""
     modules = "nba_ml.cli.main, nba_ml.cli.champion, nba_ml.storage.opening, nba_ml.registry.rollback"
@@ -245,6 +246,7 @@ def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
     assert not loaded & {"dagster", "google", "pandas", "pyarrow", "xgboost", "duckdb"}
 
 
+@pytest.mark.slow
 def test_moves_are_in_the_uis_history(terminal: Terminal) -> None:
     """Guards against a champion that changed at the terminal, and a page in the UI that says nothing of it."""
     first, second, _ = terminal.ids

@@ -24,6 +24,8 @@ from nba_ml_tests.cli.command import Home
 from nba_ml_tests.processes import heed_signals
 from nba_ml_tests.trained_home import MONTHS, TrainedHomes, copy_home, copy_months
 
+pytestmark = pytest.mark.slow
+
 ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE}
 
 MODEL = ("xgboost_model", "model_metadata", "gcs_artifact")

@@ -56,6 +56,7 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path / "home")
 
 
+@pytest.mark.slow
 def test_predict_and_grade(terminal: Terminal, tmp_path: Path) -> None:
     """Guards the words, the file and the exit codes that a person, and a script, go by."""
     rollout_start(terminal.bench, "mock", AFTERWARDS, WHY, DAY, share=10)
@@ -87,6 +88,7 @@ def test_predict_and_grade(terminal: Terminal, tmp_path: Path) -> None:
     assert {each["side"] for each in as_json["grades"]} == {"champion", "challenger"}
 
 
+@pytest.mark.slow
 def test_a_version_that_does_not_count_names_the_one_that_does(terminal: Terminal) -> None:
     """Guards against a reason that is not so: a replayed day has no version that stood when it was over."""
     predict = ("slate", "predict", "--date", str(DAY))
@@ -101,6 +103,7 @@ def test_a_version_that_does_not_count_names_the_one_that_does(terminal: Termina
     assert "It does not count: version 3, made 2022-01-15 16:00 UTC, stood when the games began" in said
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_written_leaves_what_was_there(terminal: Terminal, tmp_path: Path) -> None:
     """Guards against half a slate over a whole one, and against a traceback where the disk is full."""
     out = tmp_path / "slate.parquet"
@@ -151,6 +154,7 @@ def test_a_slate_that_serves_nobody_is_no_success(terminal: Terminal) -> None:
     assert "0 served" in terminal.says(1, "slate", "predict", "--date", str(DAY))
 
 
+@pytest.mark.slow
 def test_tonight_from_box_scores_and_named_games(tmp_path: Path) -> None:
     """Guards the evening of a user without BigQuery: no features of the date, no schedule, and a slate all the same."""
     home = Terminal(tmp_path / "home")
@@ -221,6 +225,7 @@ def test_a_refusal_of_the_operating_system_names_the_file(terminal: Terminal, tm
     assert f"Error: Cannot read or write {tmp_path / 'file' / 'x'}: a file is where a folder should be" in said
 
 
+@pytest.mark.slow
 def test_a_slate_of_the_store_needs_no_dagster(terminal: Terminal) -> None:
     """Guards against a command that takes four seconds for what it does in one: nothing of Dagster, nor of Google."""
     program = (

@@ -74,6 +74,7 @@ def test_the_readme_lists_every_season_month() -> None:
     assert sum(ROWS.values()) == 111_750
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("month", ROWS)
 def test_every_embedded_month_passes_with_all_its_rows(month: str) -> None:
     """Guards against a rule that refuses real box scores, and against rows lost or out of order."""

@@ -44,6 +44,8 @@ from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource, Stored
 from nba_ml_tests.limits import LENIENT, written
 from nba_ml_tests.mail import silent_server
 
+pytestmark = pytest.mark.slow
+
 ONE_SYSTEM = {"NBA_ML_SYSTEMS": XGBOOST_V1.id}
 
 
@@ -135,7 +137,6 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
         yield Deployment(settings, instance)
 
 
-@pytest.mark.slow
 def test_the_backfill_becomes_snapshots_and_then_a_model(deployment: Deployment) -> None:
     """Guards against a sensor that asks for what no job can run, and against one that asks for ever."""
     assert isinstance(deployment.look(), dg.SkipReason)
@@ -186,7 +187,6 @@ def test_a_lost_cursor_asks_with_the_same_keys(deployment: Deployment) -> None:
     assert Followed.model_validate_json(deployment.cursor or "").models.keys() == {"2021-10"}
 
 
-@pytest.mark.slow
 def test_rows_that_come_in_between_look_and_run_do_not_stop_it(deployment: Deployment) -> None:
     """Guards against a sensor stuck for good, because the run took newer rows than were asked for."""
     deployment.materialise("2021-10", SUMMARY, FEATURES)
@@ -199,7 +199,6 @@ def test_rows_that_come_in_between_look_and_run_do_not_stop_it(deployment: Deplo
     assert deployment.says() == "Nothing changed."
 
 
-@pytest.mark.slow
 def test_a_snapshot_that_comes_out_the_same_is_no_reason_to_train(deployment: Deployment) -> None:
     """Guards against every model trained anew because the tables were written again, or their versions are computed
     in another way than before an upgrade: the snapshot is taken again, and its digest is what counts."""
@@ -219,7 +218,6 @@ def test_a_snapshot_that_comes_out_the_same_is_no_reason_to_train(deployment: De
     assert [r.job_name for r in deployment.requests()] == ["monthly_model"]
 
 
-@pytest.mark.slow
 def test_a_snapshot_taken_by_hand_settles_what_was_asked_for(deployment: Deployment) -> None:
     """Guards against a sensor that only believes its own runs: this one was cancelled, and somebody helped."""
     deployment.materialise("2021-10", SUMMARY, FEATURES, "feature_store_snapshot")
@@ -233,7 +231,6 @@ def test_a_snapshot_taken_by_hand_settles_what_was_asked_for(deployment: Deploym
     assert [r.job_name for r in deployment.requests()] == ["monthly_model"]
 
 
-@pytest.mark.slow
 def test_a_snapshot_that_failed_is_named_and_taken_again_when_its_rows_change(deployment: Deployment) -> None:
     """Guards against 'not there yet' for ever, and against no way out but by hand."""
     for month in ("2021-10", "2021-11"):
@@ -256,7 +253,6 @@ def test_a_snapshot_that_failed_is_named_and_taken_again_when_its_rows_change(de
     assert [(r.job_name, r.partition_key) for r in deployment.requests()] == [("monthly_model", "2021-11")]
 
 
-@pytest.mark.slow
 def test_no_model_is_asked_for_on_a_snapshot_that_a_check_stopped(deployment: Deployment) -> None:
     """Guards against training that the publisher can only refuse, whoever took the snapshot."""
     for month in ("2021-10", "2021-11"):
@@ -439,7 +435,6 @@ def test_one_query_observes_both_tables(tmp_path: Path, monkeypatch: pytest.Monk
         assert {"coverage", "status"} <= observation.metadata.keys()
 
 
-@pytest.mark.slow
 def test_a_year_of_weekly_training(tmp_path: Path) -> None:
     """Guards the running month: each Monday's own, none in the off-season, a key of its own for each week."""
     defs = graph(tmp_path, **BIGQUERY)
@@ -549,7 +544,6 @@ def test_a_system_without_its_history_waits_for_it(tmp_path: Path) -> None:
 # --- the job that retrains ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_one_run_makes_the_month_and_decides_on_the_champion(deployment: Deployment) -> None:
     """Guards against a published model that nobody proposes, and against a second run that would be needed."""
     job = deployment.defs.resolve_job_def("monthly_retraining")
@@ -568,7 +562,6 @@ def test_one_run_makes_the_month_and_decides_on_the_champion(deployment: Deploym
     assert release.asset_materializations_for_node("rollout")
 
 
-@pytest.mark.slow
 def test_a_refused_model_leaves_the_champion_alone(tmp_path: Path) -> None:
     """Guards against an older model that is proposed in the run whose own was refused."""
     settings = Settings.from_environment({**ONE_SYSTEM, "NBA_ML_HOME": str(tmp_path), "NBA_ML_THREADS": "1"})

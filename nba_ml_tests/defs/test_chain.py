@@ -46,6 +46,8 @@ from nba_ml.storage.opening import open_objects
 from nba_ml_tests.conftest import QUICK
 from nba_ml_tests.limits import LENIENT
 
+pytestmark = pytest.mark.slow
+
 BUNDLE_FILES = 6
 """Booster, record and manifest, the card as Markdown and HTML, and the provenance."""
 

@@ -16,6 +16,8 @@ from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.defs.test_chain import Home, failure, opened
 from nba_ml_tests.release_scene import MONTHS, SLOW_LEARNER, published_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Home]:

@@ -20,6 +20,8 @@ from nba_ml.registry.systems.loading import find_model
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.release_scene import AT, as_of, bench_of, registered_file, retrained
 
+pytestmark = pytest.mark.slow
+
 MONTHS = ("2021-11", "2021-12", "2022-01")
 LIMITS = HealthLimits(champion_age=15, retraining_delay=7, silence=30)
 

@@ -29,6 +29,8 @@ from nba_ml_tests.cloud.bigquery import PROJECT
 from nba_ml_tests.cloud.scripted import ScriptedService
 from nba_ml_tests.conftest import features_of, summary_of
 
+pytestmark = pytest.mark.slow
+
 MONTHS = ("2021-10", "2021-11")
 """The first needs no history, so its features are computed quickly."""
 

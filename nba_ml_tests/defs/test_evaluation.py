@@ -37,6 +37,8 @@ from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
 from nba_ml_tests.defs.test_chain import Home, failure, materialised, opened
 from nba_ml_tests.evaluation.test_predictions import with_lines
 
+pytestmark = pytest.mark.slow
+
 MONTHS = ("2021-10", "2021-11", "2021-12", "2022-01")
 LAST = MONTHS[-1]
 

@@ -20,6 +20,8 @@ from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import games_of
 from nba_ml_tests.defs.test_chain import Home, materialised, opened
 
+pytestmark = pytest.mark.slow
+
 BEFORE, MONTH, DAY = "2021-10", "2021-11", date(2021, 11, 17)
 
 

@@ -19,6 +19,8 @@ from nba_ml.registry.production import kept_production
 from nba_ml.sources.job_costs import JobCost, record_job
 from nba_ml_tests.conftest import snapshot_of
 
+pytestmark = pytest.mark.slow
+
 MONTH = "2022-06"
 """A month of six games."""
 

@@ -48,6 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         yield Home(settings, instance)
 
 
+@pytest.mark.slow
 def test_the_job_runs_these_and_makes_nothing(home: Home) -> None:
     """Guards against a daily job that trains, and one that runs no check; and says what a new home is: not alive."""
     result = home.run("standing_checks")

@@ -19,6 +19,8 @@ from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.defs.test_chain import Home, failure, opened
 from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, SLOW_LEARNER, WHY, bench_of, published_model
 
+pytestmark = pytest.mark.slow
+
 JANUARY = date(2022, 1, 1)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pytest
 
 from nba_ml.contract.assets import CHAIN, FEATURE_ASSETS
 from nba_ml.contract.features import V2_33FEATURES
@@ -26,6 +27,8 @@ from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary
 from nba_ml_tests.defs.test_chain import failure, materialised, opened
 from nba_ml_tests.seasons_moved import SOURCES, regular_only, write_months
 from nba_ml_tests.sources.importers.conftest import copied
+
+pytestmark = pytest.mark.slow
 
 
 def run_months(data: Path, folder: Path, months: list[str]) -> dict[str, int]:

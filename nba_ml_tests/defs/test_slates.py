@@ -38,6 +38,8 @@ from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, slate_ro
 from nba_ml_tests.slates.test_prediction_table import Table, table
 from nba_ml_tests.slates.test_upcoming import before, schedule
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["table"]
 
 DAYS = tuple(date(2022, 1, day) for day in range(12, 18))

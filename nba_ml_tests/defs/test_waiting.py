@@ -20,6 +20,8 @@ from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import snapshot_of
 
+pytestmark = pytest.mark.slow
+
 SNAPSHOT = dg.AssetKey("feature_store_snapshot")
 MONTHS = season_months("2021-10", "2022-01")
 SPLIT = train_split.build(MONTHS, XGBOOST_V1)

@@ -115,6 +115,7 @@ def test_dagster_takes_the_instances_settings(
     assert scheme.partition("://")[0] == "postgresql+psycopg2"
 
 
+@pytest.mark.slow
 def test_the_launcher_makes_a_valid_job(tmp_path: Path) -> None:
     """Guards a run's pod: the launcher of the chart's settings creates it, through Kubernetes' own client."""
     with api_server(tmp_path / "kubeconfig") as created:

@@ -208,6 +208,7 @@ def test_tables_show_what_there_is_and_dashes_for_what_there_is_not() -> None:
 # --- the picture ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("narrow", [False, True])
 def test_the_curve_is_drawn_for_any_number_of_months(narrow: bool) -> None:
     """Guards against a picture that fails for one month, for a season without lines, or for none, or that varies."""

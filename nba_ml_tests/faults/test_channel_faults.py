@@ -163,6 +163,7 @@ def run_again(
         require_model_intact(objects, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_on_a_directory(stage: Stage, name: str, tmp_path: Path, record_property: Record) -> None:
     """Guards whoever does what a message says: the answer of a write is lost, then all is, then the same again."""

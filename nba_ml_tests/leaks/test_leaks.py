@@ -10,6 +10,8 @@ from nba_ml_tests.leaks.chain import CHECKED
 from nba_ml_tests.leaks.drills import ALL_FAULTS, TABLE, blocking, caught, clean_outcome, drill, told
 from nba_ml_tests.leaks.faults import FAULTS, HARMLESS, REFUSED, Fault
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("system", [XGBOOST_V1, XGBOOST_V2], ids=lambda system: system.id)
 def test_the_clean_months_pass_every_blocking_check(system: System) -> None:

@@ -130,6 +130,7 @@ def test_the_comparison_is_on_the_validation_rows_and_paired(trained: Trained, m
     assert 3.5 < result.metrics.mae < 5.5
 
 
+@pytest.mark.slow
 def test_no_validation_result_reaches_a_challenger(trained: Trained) -> None:
     """Guards against a challenger that saw what it is measured on: other validation results, the same predictions."""
     side = trained.split.sides()["validation"]
@@ -186,6 +187,7 @@ def test_a_split_without_samples_is_refused(trained: Trained) -> None:
         measure_challengers(trained.samples, SplitManifest(snapshots=()), trained.fitted.booster, V2_33FEATURES, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXTRAS)
 def test_an_extra_learns_and_gives_the_same_twice(name: str, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a challenger that learns nothing, or whose seed leaves its score to chance."""

@@ -32,6 +32,8 @@ from nba_ml_tests.mail import (
 )
 from nba_ml_tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 NOTICE = Notice(
     "error", "xgboost_model of 2025-01\nfailed", "No rows.", "Mend it.", asset="xgboost_model", month="2025-01"
 )

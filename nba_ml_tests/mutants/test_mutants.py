@@ -103,6 +103,7 @@ for outcome in judge.judge(m for m in mutants if m.new in ("while n >= 0:", "pas
 """
 
 
+@pytest.mark.slow
 def test_a_mutant_is_judged_in_the_copy(tmp_path: Path) -> None:
     """Guards the verdicts: found, not found, without end. The module is restored after each."""
     for name, text in {

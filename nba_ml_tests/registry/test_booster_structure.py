@@ -159,6 +159,7 @@ def test_bytes_that_are_no_model(data: bytes) -> None:
         inspect_booster(data)
 
 
+@pytest.mark.slow
 def test_a_split_that_only_other_rows_reach_never_serves() -> None:
     """Guards against a booster that predicts the reference rows as recorded, and crashes with a request's row."""
     rows: list[list[float | None]] = [[1.0] * 33 for _ in range(3)]
@@ -177,6 +178,7 @@ def test_a_split_that_only_other_rows_reach_never_serves() -> None:
         verify_bundle(objects.get, name)
 
 
+@pytest.mark.slow
 def test_no_forged_booster_kills_the_process_that_loads_it() -> None:
     """Guards against a crash or a hang that no rule above knows: a sample of the 10,000 of `registry.forged`."""
     found = run(range(400))
@@ -185,6 +187,7 @@ def test_no_forged_booster_kills_the_process_that_loads_it() -> None:
     assert {end for _, end in found} >= {"refused", "asked"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "expecting"),
     [

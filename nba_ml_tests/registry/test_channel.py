@@ -219,6 +219,7 @@ def test_a_model_cannot_be_named_out_of_its_folder(name: str) -> None:
         ChannelModel(system_id="xgboost_v1", model_id="m", manifest_sha256=None)
 
 
+@pytest.mark.slow
 def test_a_reader_of_channels_is_light() -> None:
     """Guards the prediction worker's start: it reads a channel without pandas, Arrow, XGBoost or Dagster."""
     code = "import sys, nba_ml.registry.channel; print(sorted({n.partition('.')[0] for n in sys.modules}))"
@@ -622,6 +623,7 @@ class DisturbedMovers(InterleavedMovers):
         """It may be: states are recorded that nobody carried out, and the pointer was set back."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", [InterleavedMovers, MoversOfAPointerSetBack, DisturbedMovers])
 def test_interleaved_movers(
     make_home: MakeHome, request: pytest.FixtureRequest, machine: type[InterleavedMovers]

@@ -31,10 +31,13 @@ from nba_ml_tests.registry.model_files import model_file
 from nba_ml_tests.registry.test_systems import fitted_cbm
 from nba_ml_tests.release_scene import AT, LIMITS, MONTHS, SLOW_LEARNER, published_model
 
-pytestmark = pytest.mark.skipif(
-    find_spec("catboost") is None or find_spec("lightgbm") is None,
-    reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("catboost") is None or find_spec("lightgbm") is None,
+        reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
+    ),
+]
 
 WHY = ("--reason", "a reason of a sentence")
 PATIENT = LIMITS.model_copy(update={"rollout_margin": 0.5})

@@ -43,10 +43,13 @@ from nba_ml_tests.registry.model_files import FORMATS, NAMES, SYSTEMS, december,
 from nba_ml_tests.release_scene import AT, WHY, bench_of, published_model, strict
 from nba_ml_tests.slate_scene import slate_rows_of
 
-pytestmark = pytest.mark.skipif(
-    find_spec("catboost") is None or find_spec("lightgbm") is None,
-    reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("catboost") is None or find_spec("lightgbm") is None,
+        reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
+    ),
+]
 
 GIVEN = ("--target", "points", "--given-until", "2021-12-31")
 SEEN = TrainingExtent(date(2021, 12, 31), date(2021, 12, 31))

@@ -198,6 +198,7 @@ def system_of_id(bench: ReleaseContext, identity: str) -> XGBoostSystem:
     return system
 
 
+@pytest.mark.slow
 def test_the_champion_follows_a_running_month_week_by_week(bench: ReleaseContext) -> None:
     """Guards against a champion of a running month that no later model replaces: of the same month, as they all are."""
     retrained(bench, as_of(WEEKS[0]))

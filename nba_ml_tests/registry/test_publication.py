@@ -482,6 +482,7 @@ def test_a_manifest_of_a_later_version_is_read(store: ObjectStore, bundle: Bundl
     assert Manifest.from_bytes(later, name) == Manifest.from_bytes(found.data, name)
 
 
+@pytest.mark.slow
 def test_a_publisher_may_be_killed_at_any_system_call(tmp_path: Path, boosters: tuple[bytes, bytes]) -> None:
     """Guards the directory store's own steps, with a real SIGKILL before every one of them.
 
@@ -513,6 +514,7 @@ def test_a_publisher_may_be_killed_at_any_system_call(tmp_path: Path, boosters: 
     assert left >= swept > 0  # some died with a staged file in hand
 
 
+@pytest.mark.slow
 def test_readers_see_whole_bundles_while_publishers_are_killed(tmp_path: Path, boosters: tuple[bytes, bytes]) -> None:
     """Guards the promise to workers: kill -9 at random moments, and no reader ever finds a part."""
     # Large enough that writing takes a while.
@@ -674,6 +676,7 @@ def machine(make_home: MakeHome, boosters: tuple[bytes, bytes]) -> type[Interlea
     return OverThisStore
 
 
+@pytest.mark.slow
 def test_interleaved_publishers(machine: type[InterleavedPublishers], home: Home) -> None:
     """Guards against any order of several publishers' steps and deaths that one publisher alone does not show."""
     run_state_machine_as_test(

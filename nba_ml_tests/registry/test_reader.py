@@ -133,6 +133,7 @@ def forged(published: tuple[str, Objects], change: Callable[[dict[str, Any]], ob
 # -- a good bundle -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_published_bundle_is_trusted(published: tuple[str, Objects], booster: bytes) -> None:
     """Guards the whole chain: published here, read and predicted by a process that loaded nothing else."""
     name, objects = published
@@ -144,6 +145,7 @@ def test_a_published_bundle_is_trusted(published: tuple[str, Objects], booster: 
     assert verified.record["metrics"] == {"mae": 4.5}
 
 
+@pytest.mark.slow
 def test_a_bundle_may_be_copied_elsewhere_whole(published: tuple[str, Objects]) -> None:
     """Guards relative names: a bundle in another folder, or in none, is the same bundle."""
     name, objects = published
@@ -151,6 +153,7 @@ def test_a_bundle_may_be_copied_elsewhere_whole(published: tuple[str, Objects]) 
     assert verify_bundle(bare.get, name.rpartition("/")[2]).reference_rows == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "ubj"])
 def test_predictions_are_the_recorded_ones_to_the_last_bit(rows: list[list[float | None]], form: str) -> None:
     """Guards equality: DMatrix against in-place, a batch against row by row, both forms, missing values."""
@@ -163,6 +166,7 @@ def test_predictions_are_the_recorded_ones_to_the_last_bit(rows: list[list[float
     assert predict_rows(booster, [], V2_33FEATURES) == []
 
 
+@pytest.mark.slow
 def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     """Guards what a worker must install, and the seconds that importing it takes."""
     code = "import sys, nba_ml.registry.reader, nba_ml.registry.reference; print('\\n'.join(sys.modules))"
@@ -178,6 +182,7 @@ def test_the_worker_loads_neither_dagster_nor_pydantic() -> None:
     assert ours == {f"nba_ml.registry.{name}" for name in names}
 
 
+@pytest.mark.slow
 def test_reading_a_bundle_loads_no_library_of_numbers() -> None:
     """Guards the second that a rollback has: digests need neither NumPy nor XGBoost."""
     code = "import sys, nba_ml.registry.reader, nba_ml.registry.rollback; print('\\n'.join(sys.modules))"
@@ -451,6 +456,7 @@ def test_a_record_of_something_else(booster: bytes, fields: dict[str, Any], expe
     refused(objects, name, expecting)
 
 
+@pytest.mark.slow
 def test_a_prediction_off_by_one_bit_is_refused(booster: bytes, rows: list[list[float | None]]) -> None:
     """Guards exact equality: the nearest other float32 is another model, or another library's arithmetic."""
     predictions = recorded(booster, rows)
@@ -472,6 +478,7 @@ def test_fewer_predictions_than_rows_are_an_error(published: tuple[str, Objects]
         bundle.require_reproduced(bundle.predictions[:-1])
 
 
+@pytest.mark.slow
 def test_the_time_limit_reaches_the_fresh_process(published: tuple[str, Objects]) -> None:
     with pytest.raises(BundleError, match=r"within 0\.001 seconds"):
         verify_bundle(published[1].get, published[0], time_limit_seconds=0.001)
@@ -496,6 +503,7 @@ def test_a_refusal_is_brief_and_names_the_way_out() -> None:
 # -- the fresh process -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_booster_of_other_features_is_refused(rows: list[list[float | None]]) -> None:
     """Guards the order inside the booster itself, whatever its record says; the child's words reach the caller."""
     swapped = [NAMES[1], NAMES[0], *NAMES[2:]]
@@ -526,6 +534,7 @@ def test_a_value_that_is_no_finite_float32(booster: bytes, value: Any) -> None:
         predict_rows(booster, [row[:32]], V2_33FEATURES)
 
 
+@pytest.mark.slow
 def test_a_child_that_dies_is_reported(booster: bytes, rows: list[list[float | None]], tmp_path: Path) -> None:
     """Guards against silence: an interpreter that fails, or takes too long, is a BundleError with its words."""
     failing = tmp_path / "python"
@@ -548,6 +557,7 @@ def ask(request: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_program_takes_a_path_or_base64(booster: bytes, rows: list[list[float | None]], tmp_path: Path) -> None:
     """Guards the request's two ways to name a model, and JSON alone on standard output."""
     path = tmp_path / "model.json"
@@ -558,6 +568,7 @@ def test_the_program_takes_a_path_or_base64(booster: bytes, rows: list[list[floa
         assert json.loads(answer.stdout) == recorded(booster, rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "request_",
     [

@@ -31,6 +31,7 @@ def left_half_way(objects: ObjectStore, act: Callable[[ObjectStore], Any]) -> No
         act(Outage(objects, 1, landed=False).store)
 
 
+@pytest.mark.slow
 def test_a_serial_that_others_moved_on_from_is_refused(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards against a command that was meant for another state: who moved it, when and why is said."""
     assert promote(bench, AT, three[0], reason=WHY, waived=["grade", "bias"]).moved

@@ -24,6 +24,7 @@ from nba_ml_tests.registry.test_channel import states
 from nba_ml_tests.release_scene import AT, SLOW_LEARNER, WHY, champion_of, published_model
 
 
+@pytest.mark.slow
 def test_rolling_back_goes_further_back_each_time(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
     """Guards against the see-saw: a rollback never brings back by itself what was thrown out before."""
     first, second, third = three

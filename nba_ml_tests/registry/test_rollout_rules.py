@@ -61,6 +61,7 @@ def test_buckets_are_those_of_sha256(player: str, day: date, bucket: int) -> Non
     assert bucket_of(player, day) == bucket
 
 
+@pytest.mark.slow
 def test_a_fresh_process_with_another_hash_seed_assigns_the_same() -> None:
     """Guards against Python's own hash, which differs from worker to worker."""
     code = (

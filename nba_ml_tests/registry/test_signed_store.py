@@ -25,6 +25,8 @@ from nba_ml_tests.registry.publication_machine import bundle_of, digest
 from nba_ml_tests.registry.signing import KeyRing, as_named, move_to, serving
 from nba_ml_tests.release_scene import model_of, published_model
 
+pytestmark = pytest.mark.slow
+
 MONTHS = ("2021-11", "2021-12")
 
 

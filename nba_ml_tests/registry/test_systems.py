@@ -259,6 +259,7 @@ def reference(count: int = 20) -> list[tuple[str, date, list[float]]]:
     return list(zip(table["player_lookup"].to_pylist(), table["game_date"].to_pylist(), vectors, strict=True))
 
 
+@pytest.mark.slow
 @needs_catboost
 def test_a_registered_catboost_predicts_as_its_trainer_saw_it(store: DirectoryStore, cbm: bytes) -> None:
     """Guards the user's own model: the numbers that CatBoost gives, under its own name, and registered once."""
@@ -344,6 +345,7 @@ def test_a_damaged_catboost_is_refused(store: DirectoryStore, cbm: bytes) -> Non
     print(f"{tried} damaged registrations, none accepted")
 
 
+@pytest.mark.slow
 @needs_catboost
 def test_a_catboost_that_predicts_otherwise_is_refused(store: DirectoryStore, cbm: bytes) -> None:
     """Guards against a CatBoost library that computes something else than the one it was registered with."""
@@ -358,6 +360,7 @@ def test_a_catboost_that_predicts_otherwise_is_refused(store: DirectoryStore, cb
         load_registered(moved)
 
 
+@pytest.mark.slow
 @needs_catboost
 def test_a_catboost_runs_in_shadow_and_is_rolled_out_if_it_earns_it(store: DirectoryStore, cbm: bytes) -> None:
     """Guards the way of the user's own model: registered, graded on the same rows, and promoted by its grades."""
@@ -383,6 +386,7 @@ def test_a_catboost_runs_in_shadow_and_is_rolled_out_if_it_earns_it(store: Direc
         assert state.champion.system_id == system
 
 
+@pytest.mark.slow
 @needs_catboost
 def test_a_catboost_registered_again_is_what_it_was(store: DirectoryStore, cbm: bytes) -> None:
     """Guards a command that is run again a month later: other reference rows by then, and no conflict with itself."""
@@ -394,6 +398,7 @@ def test_a_catboost_registered_again_is_what_it_was(store: DirectoryStore, cbm: 
         register(bench_of(store, store), cbm, TrainingExtent(date(2021, 12, 1), SEEN.given_until))
 
 
+@pytest.mark.slow
 @needs_catboost
 def test_the_interval_of_a_catboost_is_learnt_from_what_its_trainer_held_out(
     store: DirectoryStore, trained: Trained, cbm: bytes

@@ -27,6 +27,8 @@ from nba_ml.slates.store import SlateStore
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cli.command import Home
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent
 MADE_AT = b"file:///srv/nba_ml/home"
 """Where the homes were when they were written. Published addresses name it."""

@@ -18,6 +18,8 @@ from nba_ml.contract.errors import InstanceError, SettingsError
 from nba_ml.runner.home import open_instance
 from nba_ml.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -16,6 +16,8 @@ from nba_ml_tests.cli.command import Home
 from nba_ml_tests.limits import LENIENT
 from nba_ml_tests.runner.conftest import THREE, settings_of
 
+pytestmark = pytest.mark.slow
+
 TRAINED = ("xgboost_model", "model_metadata", "gcs_artifact")
 
 

@@ -20,6 +20,8 @@ from nba_ml_tests.cli.command import Home
 from nba_ml_tests.runner.conftest import THREE, Calls, count, settings_of
 from nba_ml_tests.trained_home import MONTHS
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_session_builds_the_graph_once(trained: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a graph that is built at an import and then once more."""

@@ -46,6 +46,8 @@ from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.serving.client import running
 from nba_ml_tests.serving.conftest import AT, Published, named, point
 
+pytestmark = pytest.mark.slow
+
 needs_catboost = pytest.mark.skipif(
     find_spec("catboost") is None, reason="needs CatBoost: pip install 'nba_ml[catboost]'"
 )

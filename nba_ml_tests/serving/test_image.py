@@ -20,6 +20,8 @@ from nba_ml.registry.systems.registered import Registered
 from nba_ml_tests.serving.conftest import Published, point
 from nba_ml_tests.serving.test_external import MOCK, cbm, needs_catboost, theirs
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["cbm", "theirs"]  # fixtures
 
 CHECKOUT = Path(__file__).resolve().parents[2]

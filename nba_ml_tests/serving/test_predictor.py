@@ -334,6 +334,7 @@ def test_no_rows_are_no_predictions(published: Published, unseen: pa.Table) -> N
     assert predictor.predict([]) == predictor.predict(unseen.slice(0, 0)) == []
 
 
+@pytest.mark.slow
 def test_importing_the_predictor_loads_nothing_heavy() -> None:
     """Guards what a worker must have and the time it takes to start: no Dagster, Arrow, pandas, Google or Starlette."""
     code = "import sys\nfrom nba_ml.serving import Predictor\nprint('\\n'.join(sys.modules))"

@@ -60,6 +60,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+@pytest.mark.slow
 def test_a_read_that_does_not_end_is_no_good_health(
     held: Held, clock: list[float], row: Row, published: Published
 ) -> None:
@@ -82,6 +83,7 @@ def test_a_read_that_does_not_end_is_no_good_health(
         assert client.get("/health").json["channel"]["overdue"] is False
 
 
+@pytest.mark.slow
 def test_a_watch_counts_from_its_own_beginning(published: Published, clock: list[float]) -> None:
     """Guards against a false alarm: a model that was loaded hours before somebody began to follow the channel."""
     loaded = Predictor.load(str(published.root), model_id=published.first.model_id)
@@ -92,6 +94,7 @@ def test_a_watch_counts_from_its_own_beginning(published: Published, clock: list
         assert begun.overdue
 
 
+@pytest.mark.slow
 def test_after_a_failure_the_next_look_is_soon(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards a channel that is read once a day: ten bad seconds must not leave it unfollowed until tomorrow."""
     monkeypatch.setattr(watch, "AGAIN_SECONDS", 0.01)
@@ -151,6 +154,7 @@ def test_a_store_in_a_hurry_is_the_same_otherwise(cloud_store: CloudStore) -> No
         dead.within(10.0).read("x")
 
 
+@pytest.mark.slow
 def test_only_a_write_may_have_been_carried_out() -> None:
     """Guards the words of a failed read: they sent people looking for a write that nobody had asked for."""
     store = CloudStore("bucket", "", emulator_client(f"http://127.0.0.1:{free_port()}"), 0.1, 0.1, 0.01)
@@ -168,6 +172,7 @@ def test_only_a_write_may_have_been_carried_out() -> None:
         assert ("whether the write was carried out" in str(caught.value)) is (action not in ("read", "list")), action
 
 
+@pytest.mark.slow
 def test_a_child_of_the_process_that_loaded_is_refused(published: Published, row: Row) -> None:
     """Guards a server that forks its workers: their model was never followed, and with two threads they hung."""
     code = f"""

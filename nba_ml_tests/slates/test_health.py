@@ -141,6 +141,7 @@ def slate_rows_on(day: date) -> pa.Table:
     return rows.set_column(at, rows.schema.field(at), pa.array([day] * rows.num_rows, pa.date32()))
 
 
+@pytest.mark.slow
 def test_the_standing_check_warns_and_tells_by_the_switch(tmp_path: Path) -> None:
     """Guards against a missing slate that the daily job does not see, and one that is only by hand told as red."""
     settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path / "home"), "NBA_ML_THREADS": "1"})

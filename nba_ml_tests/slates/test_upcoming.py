@@ -29,6 +29,8 @@ from nba_ml_tests.conftest import games_of, snapshot_of
 from nba_ml_tests.slate_scene import DAY, slate, slate_rows_of
 from nba_ml_tests.sources.test_upcoming import written
 
+pytestmark = pytest.mark.slow
+
 NIGHT = "BKN@CHI"
 MONTHS = ("2021-10", "2021-11", "2021-12")
 

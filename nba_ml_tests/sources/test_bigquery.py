@@ -352,6 +352,7 @@ def test_a_name_that_is_no_table_never_reaches_sql(platform: Platform, table: st
         source.read("2021-11")
 
 
+@pytest.mark.slow
 def test_a_query_is_limited_labelled_and_has_parameters() -> None:
     """Guards against a query that costs what nobody agreed to, and one that nobody can find in the bill."""
     with ScriptedService() as scripted:
@@ -373,6 +374,7 @@ def scripted_source(scripted: ScriptedService, **connection: object) -> BigQuery
     )
 
 
+@pytest.mark.slow
 def test_a_look_at_the_backfill_ends_when_its_caller_must() -> None:
     """Guards against a sensor that asks a slow BigQuery for longer than its daemon lets it live."""
     with ScriptedService() as scripted:

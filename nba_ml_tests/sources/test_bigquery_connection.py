@@ -24,6 +24,8 @@ from nba_ml_tests.cloud.bigquery import PROJECT
 from nba_ml_tests.cloud.scripted import Answer, ScriptedService, failed_job, refusal
 from nba_ml_tests.mail import make_certificate, silent_server, webhook
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def scripted() -> Iterator[ScriptedService]:

@@ -25,6 +25,8 @@ from nba_ml.storage.cloud import open_cloud_store
 from nba_ml_tests.cloud.bigquery import PROJECT
 from nba_ml_tests.cloud.scripted import ScriptedService
 
+pytestmark = pytest.mark.slow
+
 TRAINER = "trainer@some-project.iam.gserviceaccount.com"
 DENIED = {
     "error": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from nba_ml.sources.job_costs import Cost, JobCost, record_job, recorded_jobs
 from nba_ml_tests.cloud.scripted import ScriptedService
 
 
+@pytest.mark.slow
 def test_each_query_is_recorded_with_what_it_billed() -> None:
     """Guards against costs that are read before the job is over, and against a query that nobody counts."""
     with ScriptedService() as scripted, recorded_jobs() as jobs:

@@ -78,6 +78,7 @@ def test_sums_of_another_form_are_reported_with_the_line(data: Path, text: str) 
         read_data(data / MONTH)
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_sha256sum_verifies(tmp_path: Path) -> None:
     """Guards the form, and a name with a space."""
     for name, content in (("a/x.csv", b"1"), ("a/y z.csv", b"2"), ("a/x.csv", b"3")):

@@ -342,6 +342,7 @@ def test_a_bucket_that_is_not_there(gcs_endpoint: str) -> None:
 DENIED = "worker@p.iam.gserviceaccount.com does not have storage.objects.create access"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answering", [error(403, DENIED)], indirect=True)
 def test_no_permission(answering: tuple[CloudStore, list[str]]) -> None:
     """Guards the commonest refusal: whose permission, in the server's words, and the role to grant. Not tried again."""
@@ -352,6 +353,7 @@ def test_no_permission(answering: tuple[CloudStore, list[str]]) -> None:
     assert len([line for line in got if "/o" in line]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answering", [error(401, "Anonymous caller does not have access")], indirect=True)
 def test_nobody_is_logged_in(answering: tuple[CloudStore, list[str]]) -> None:
     """Guards the difference to a missing permission: here the way out is to log in."""
@@ -360,6 +362,7 @@ def test_nobody_is_logged_in(answering: tuple[CloudStore, list[str]]) -> None:
         assert "gcloud auth application-default login" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answering", [error(503, "Backend error"), error(429, "Too fast")], indirect=True)
 def test_a_refusal_that_lasts(answering: tuple[CloudStore, list[str]]) -> None:
     """Guards the deadline: tried again, but not for ever, and the last answer is told."""
@@ -370,6 +373,7 @@ def test_a_refusal_that_lasts(answering: tuple[CloudStore, list[str]]) -> None:
     assert len(got) > 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answering", [error(400, "Object name too long"), (200, b"<html>Log in</html>")], indirect=True
 )
@@ -383,6 +387,7 @@ def test_an_answer_that_cannot_be_worked_with(answering: tuple[CloudStore, list[
     assert len([line for line in got if "/o" in line]) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answering", [(200, b"<html>Log in</html>"), (200, b"{}")], indirect=True)
 def test_an_answer_without_a_generation_is_none_of_cloud_storage(answering: tuple[CloudStore, list[str]]) -> None:
     """Guards against a login page that is taken for the object, and an upload that a proxy says it has taken."""

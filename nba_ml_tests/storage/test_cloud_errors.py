@@ -13,6 +13,8 @@ from nba_ml.storage.opening import BILLING_PROJECT, open_objects
 from nba_ml_tests.faults.proxy import FaultProxy
 from nba_ml_tests.storage.answering import refusals, refused
 
+pytestmark = pytest.mark.slow
+
 Answering = tuple[CloudStore, list[str]]
 
 OBJECT, LIST = "gs://bucket-x/models/a ", "gs://bucket-x/models/ "

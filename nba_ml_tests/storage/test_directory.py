@@ -171,6 +171,7 @@ def test_threads_lose_no_swap(store: DirectoryStore) -> None:
     assert store.read("counter").data == b"60"  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_processes_race(store: DirectoryStore, root: Path) -> None:
     """Guards create and swap among processes, of two threads each: one creator per name, no update lost."""
     store.create("counter", b"0")
@@ -252,6 +253,7 @@ def test_bytes_are_on_the_disk_before_their_name(
 # -- leftovers ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_dead_writers_leftover_is_swept_and_a_living_ones_is_not(store: DirectoryStore, root: Path) -> None:
     """Guards both: leftovers must not pile up, and a writer at work must not lose its staged bytes."""
     command = [sys.executable, "-m", HELPER, "stage-and-wait", str(root)]
@@ -374,6 +376,7 @@ for root in (closed, closed / "below"):
 """
 
 
+@pytest.mark.slow
 def test_a_root_without_permission() -> None:
     """Guards the message where the mode forbids writing; as a user whom a mode stops, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:  # tmp_path lies below folders that are closed to other users
@@ -385,6 +388,7 @@ def test_a_root_without_permission() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_write_that_is_cut_short(tmp_path: Path) -> None:
     """Guards against half an object: the kernel's own limit on file size stops the write in the middle."""
     script = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))" + FULL
@@ -403,6 +407,7 @@ def may_mount(tmp_path: Path) -> bool:
     return subprocess.run(mount, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path: Path) -> None:
     """Guards against half an object on a disk that is really full: a file system of 128 KB, mounted for this alone."""
     if not may_mount(tmp_path):

@@ -177,6 +177,7 @@ def test_a_root_is_a_folder_or_an_address_that_is_known(tmp_path: Path) -> None:
     assert not URI_SCHEME.match("c:/folder")
 
 
+@pytest.mark.slow
 def test_a_bucket_is_opened_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{free_port()}")  # which needs no credentials
     opened = open_objects("gs://bucket/prefix")

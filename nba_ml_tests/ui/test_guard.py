@@ -263,6 +263,7 @@ def response_to(port: int, request: str) -> tuple[int, str]:
 QUERY = quote("{ __typename }")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [

@@ -25,6 +25,8 @@ from nba_ml_tests.cli.command import Home
 from nba_ml_tests.e2e.servers import STARTS_WITHIN, STOPS_WITHIN, loaded_location, start
 from nba_ml_tests.ports import free_port
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process], Path]]:

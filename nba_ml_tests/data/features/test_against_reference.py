@@ -20,6 +20,8 @@ from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, every_day_
 from nba_ml_tests.data.features.reference import BoxScore, Games
 from nba_ml_tests.profiles import examples
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-6
 """Half a unit of the sixth decimal is rounding; nothing else may differ."""
 

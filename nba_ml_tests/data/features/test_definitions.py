@@ -9,11 +9,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 
 import pyarrow as pa
 import pytest
 
-from nba_ml.contract.features import V4_FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V4_FEATURES, FeatureVersion
 from nba_ml.data import tables
 from nba_ml.data.features import compute_features, inactive_lists
 from nba_ml.data.reports import LISTED, NO_REPORTS, REPORTS
@@ -86,14 +87,23 @@ def box_scores(rows: Sequence[Line]) -> pa.Table:
 
 
 def features_of(
-    player: str, day: date, rows: Sequence[Line], lines: pa.Table = NO_LINES, reports: pa.Table = NO_REPORTS
+    player: str,
+    day: date,
+    rows: Sequence[Line],
+    lines: pa.Table = NO_LINES,
+    reports: pa.Table = NO_REPORTS,
+    version: FeatureVersion = V4_FEATURES,
 ) -> dict[str, float]:
     """The player's features on the day, by name."""
     table = compute_features(
-        box_scores(rows), lines, day, day, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports
+        box_scores(rows), lines, day, day, computed_at=COMPUTED_AT, version=version, reports=reports, threads=1
     )
     at = table["player_lookup"].to_pylist().index(player)
-    return dict(zip(V4_FEATURES.names, matrix(table)[at].tolist(), strict=True))
+    return dict(zip(version.names, matrix(table)[at].tolist(), strict=True))
+
+
+in_season = partial(features_of, version=V2_33FEATURES)
+"""Without the features across seasons, which take half of the time."""
 
 
 def games(points: Sequence[int]) -> list[Line]:
@@ -115,70 +125,82 @@ def test_first_game_of_all_has_no_form_and_no_made_up_values() -> None:
 
 def test_means_and_deviation() -> None:
     """Guards window lengths: 5, 10 and season differ, and the deviation is the sample's (n - 1)."""
-    found = features_of("anna", OPENING + timedelta(days=36), games([40, 30, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99]))
+    found = in_season("anna", OPENING + timedelta(days=36), games([40, 30, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 99]))
     assert found["points_avg_last_5"] == pytest.approx((6 + 7 + 8 + 9 + 10) / 5)
     assert found["points_avg_last_10"] == pytest.approx(5.5)
     assert found["points_avg_season"] == pytest.approx((70 + 55) / 12, abs=1e-6)
     assert found["points_std_last_10"] == pytest.approx(math.sqrt(82.5 / 9), abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("points", "trend"),
-    [
-        ([10, 10, 10, 15, 15], 2),  # +5: on the threshold
-        ([10, 10, 10, 14, 15], 1),  # +4.5
-        ([10, 10, 10, 12, 12], 1),  # +2: on the threshold
-        ([10, 10, 10, 11, 12], 0),  # +1.5
-        ([10, 10, 10, 8, 8], -1),  # -2
-        ([10, 10, 10, 5, 5], -2),  # -5
-        ([50, 10, 10, 10, 8, 8], -1),  # a sixth game is out of it
-        ([10, 10, 10, 20], 0),  # four games
-    ],
-)
-def test_recent_trend_thresholds(points: list[int], trend: int) -> None:
+def of_each(name: str, day: date, worlds: Sequence[Sequence[Line]]) -> list[float]:
+    """A feature of anna on the day in each of these worlds, from one computation: every world has teams of its own."""
+    rows = [
+        replace(row, player=f"{row.player}{at}", team=f"{row.team}{at}", opponent=f"{row.opponent}{at}")
+        for at, world in enumerate(worlds)
+        for row in world
+    ]
+    table = compute_features(box_scores(rows), NO_LINES, day, day, computed_at=COMPUTED_AT, version=V4_FEATURES)
+    players = table["player_lookup"].to_pylist()
+    values = matrix(table)[:, V4_FEATURES.names.index(name)]
+    return [float(values[players.index(f"anna{at}")]) for at in range(len(worlds))]
+
+
+def test_recent_trend_thresholds() -> None:
     """Guards the borders of recent_trend, both signs, and that fewer than 5 games have none."""
-    assert features_of("anna", OPENING + timedelta(days=30), [*games(points), *games([0] * 11)[-1:]])[
-        "recent_trend"
-    ] == pytest.approx(trend)
+    trends = {
+        (10, 10, 10, 15, 15): 2,  # +5: on the threshold
+        (10, 10, 10, 14, 15): 1,  # +4.5
+        (10, 10, 10, 12, 12): 1,  # +2: on the threshold
+        (10, 10, 10, 11, 12): 0,  # +1.5
+        (10, 10, 10, 8, 8): -1,  # -2
+        (10, 10, 10, 5, 5): -2,  # -5
+        (50, 10, 10, 10, 8, 8): -1,  # a sixth game is out of it
+        (10, 10, 10, 20): 0,  # four games
+    }
+    day = OPENING + timedelta(days=30)
+    found = of_each("recent_trend", day, [[*games(points), Line("anna", day, points=0)] for points in trends])
+    assert dict(zip(trends, found, strict=True)) == trends
 
 
-@pytest.mark.parametrize(
-    ("recent", "before", "change"),
-    [(36, 24, 2), (33, 27, 1), (30, 30, 0), (27, 33, -1), (24, 36, -2), (32, 28, 0)],
-)
-def test_minutes_change_thresholds(recent: int, before: int, change: int) -> None:
+def test_minutes_change_thresholds() -> None:
     """Guards the borders of minutes_change: 10 games each way, so that 36 after 24 is exactly 20% over the mean 30."""
-    rows = [Line("anna", OPENING + timedelta(days=2 * at), minutes=before if at < 10 else recent) for at in range(20)]
+    changes = {(24, 36): 2, (27, 33): 1, (30, 30): 0, (33, 27): -1, (36, 24): -2, (28, 32): 0}
     day = OPENING + timedelta(days=40)
-    assert features_of("anna", day, [*rows, Line("anna", day)])["minutes_change"] == change
+    worlds = [
+        [Line("anna", OPENING + timedelta(days=2 * at), minutes=minutes[at // 10]) for at in range(20)]
+        for minutes in changes
+    ]
+    found = of_each("minutes_change", day, [[*world, Line("anna", day)] for world in worlds])
+    assert dict(zip(changes, found, strict=True)) == changes
 
 
-@pytest.mark.parametrize(
-    ("days_before", "minutes", "score"),
-    [
-        ([2], 30, 100),
-        ([1], 30, 85),  # second day of a back-to-back
-        ([4], 30, 100),  # +5, clamped
-        ([1], 36, 77),  # and over 35 minutes a game
-        ([1], 35, 85),  # 35 is not over 35
-        ([2, 3], 30, 95),  # one back-to-back in 14 days
-        ([1, 2], 30, 80),  # second day today, and yesterday was one too
-        ([2, 3, 5, 6], 30, 78),  # 4 games in 7 days, two back-to-backs
-        ([4, 13, 14], 30, 100),  # +5 -5
-        ([3, 14, 15], 30, 95),  # 2 days of rest give no bonus; the pair's second game is 14 days ago: in
-        ([3, 15, 16], 30, 100),  # 15 days ago: out
-        ([1, 3, 5, 7], 30, 75),  # the game 7 days ago counts
-        ([1, 3, 5, 8], 30, 85),  # the game 8 days ago does not
-        ([2, 4, 6], 80, 92),  # 240 minutes are not over 240
-        ([2, 4, 6], 81, 82),  # 243 are
-        ([1, 3, 4, 5, 6, 7], 41, 45),  # everything at once: 246 minutes, three back-to-backs
-    ],
-)
-def test_fatigue(days_before: list[int], minutes: int, score: int) -> None:
+def test_fatigue() -> None:
     """Guards each term of the fatigue score and the borders of its windows."""
+    scores = {  # days before, and minutes of each game
+        ((2,), 30): 100,
+        ((1,), 30): 85,  # second day of a back-to-back
+        ((4,), 30): 100,  # +5, clamped
+        ((1,), 36): 77,  # and over 35 minutes a game
+        ((1,), 35): 85,  # 35 is not over 35
+        ((2, 3), 30): 95,  # one back-to-back in 14 days
+        ((1, 2), 30): 80,  # second day today, and yesterday was one too
+        ((2, 3, 5, 6), 30): 78,  # 4 games in 7 days, two back-to-backs
+        ((4, 13, 14), 30): 100,  # +5 -5
+        ((3, 14, 15), 30): 95,  # 2 days of rest give no bonus; the pair's second game is 14 days ago: in
+        ((3, 15, 16), 30): 100,  # 15 days ago: out
+        ((1, 3, 5, 7), 30): 75,  # the game 7 days ago counts
+        ((1, 3, 5, 8), 30): 85,  # the game 8 days ago does not
+        ((2, 4, 6), 80): 92,  # 240 minutes are not over 240
+        ((2, 4, 6), 81): 82,  # 243 are
+        ((1, 3, 4, 5, 6, 7), 41): 45,  # everything at once: 246 minutes, three back-to-backs
+    }
     day = OPENING + timedelta(days=60)
-    rows = [Line("anna", day - timedelta(days=before), minutes=minutes) for before in days_before]
-    assert features_of("anna", day, [*rows, Line("anna", day)])["fatigue_score"] == score
+    worlds = [
+        [Line("anna", day - timedelta(days=before), minutes=minutes) for before in days_before]
+        for days_before, minutes in scores
+    ]
+    found = of_each("fatigue_score", day, [[*world, Line("anna", day)] for world in worlds])
+    assert dict(zip(scores, found, strict=True)) == scores
 
 
 def test_a_game_of_0_minutes_gets_features_and_is_nobody_s_history() -> None:
@@ -189,8 +211,8 @@ def test_a_game_of_0_minutes_gets_features_and_is_nobody_s_history() -> None:
         Line("anna", OPENING + timedelta(days=5), points=2, minutes=0),  # two free throws in a few seconds
         Line("anna", day, points=1),
     ]
-    sat = features_of("anna", OPENING + timedelta(days=5), rows)
-    after = features_of("anna", day, rows)
+    sat = in_season("anna", OPENING + timedelta(days=5), rows)
+    after = in_season("anna", day, rows)
     assert sat["points_avg_last_5"] == after["points_avg_last_5"] == 20
     assert sat["games_in_last_7_days"] == after["games_in_last_7_days"] == 1
     assert after["ppm_avg_last_10"] == pytest.approx(20 / 24, abs=1e-6)
@@ -214,9 +236,9 @@ def test_team_ratings_pace_and_usage_by_hand() -> None:
             Line("cleo", day, "BBB", "AAA", minutes=240, shots=(40, 90 + more), free_throws=(0, 0), turnovers=10,
                  offensive_rebounds=5, points=90, won=False),
         ]  # fmt: skip
-    second = features_of("anna", days[1], rows)
-    third = features_of("cleo", days[2], rows)
-    fifth = features_of("anna", days[4], rows)
+    second = in_season("anna", days[1], rows)
+    third = in_season("cleo", days[2], rows)
+    fifth = in_season("anna", days[4], rows)
 
     assert second["team_pace"] == second["opponent_pace"] == 95
     assert second["team_off_rating"] == pytest.approx(100 * 106 / 95, abs=1e-6)
@@ -226,7 +248,7 @@ def test_team_ratings_pace_and_usage_by_hand() -> None:
     assert (second["team_win_pct"], third["team_win_pct"]) == (1, 0)
     usual, with_four_more, last = (100 * plays * 48 / (30 * team) for plays, team in ((23, 105), (23, 109), (45, 105)))
     expected = 0.3 * ((with_four_more + usual + last) / 3 - (usual + with_four_more + usual + last) / 4)
-    assert math.isnan(features_of("anna", days[2], rows)["usage_spike_score"])
+    assert math.isnan(in_season("anna", days[2], rows)["usage_spike_score"])
     assert fifth["usage_spike_score"] == pytest.approx(expected, abs=1e-6)
 
 
@@ -242,12 +264,12 @@ def test_shot_zone_by_hand() -> None:
         ]
 
     # Allowed by BBB 30/60 = 50%; the league (30 + 36) / 150 = 44%: 6 points, times 1.2.
-    assert features_of("anna", days[2], rows(30))["shot_zone_mismatch_score"] == pytest.approx(7.2)
+    assert in_season("anna", days[2], rows(30))["shot_zone_mismatch_score"] == pytest.approx(7.2)
     # 27/60 = 45% against 63/150 = 42%: 3 points, as they are.
-    assert features_of("anna", days[2], rows(27))["shot_zone_mismatch_score"] == pytest.approx(3)
+    assert in_season("anna", days[2], rows(27))["shot_zone_mismatch_score"] == pytest.approx(3)
     # 60/60 against 96/150 = 64%: 36 points, clamped to 10, times 1.2.
-    assert features_of("anna", days[2], rows(60))["shot_zone_mismatch_score"] == pytest.approx(12)
-    assert features_of("anna", days[2], rows(30))["pct_three"] == pytest.approx(0.6)
+    assert in_season("anna", days[2], rows(60))["shot_zone_mismatch_score"] == pytest.approx(12)
+    assert in_season("anna", days[2], rows(30))["pct_three"] == pytest.approx(0.6)
 
 
 def test_rest_is_the_team_s_and_follows_the_new_team() -> None:
@@ -259,13 +281,13 @@ def test_rest_is_the_team_s_and_follows_the_new_team() -> None:
         Line("anna", day, "DDD", "AAA", won=False),
         Line("bea", day, "AAA", "DDD"),
     ]
-    found = features_of("anna", day, rows)
+    found = in_season("anna", day, rows)
     assert found["points_avg_last_5"] == 30
     assert found["fatigue_score"] == 85  # she played yesterday
     assert found["back_to_back"] == 0  # her new team did not
     assert found["rest_advantage"] == 2  # 2 days against 0
     assert found["team_win_pct"] == 0
-    opponent = features_of("bea", day, rows)
+    opponent = in_season("bea", day, rows)
     assert (opponent["back_to_back"], opponent["rest_advantage"]) == (1, -2)
 
 
@@ -273,9 +295,9 @@ def test_a_team_without_a_game_counts_as_7_days_rested() -> None:
     """Guards rest_advantage at openings: against a team that played 6 days of rest ago it is worth 1, clamped at 2."""
     day = OPENING + timedelta(days=7)
     rows = [Line("bea", OPENING, "BBB", "CCC"), Line("anna", day), Line("bea", day, "BBB", "AAA", won=False)]
-    assert features_of("anna", day, rows)["rest_advantage"] == 1
+    assert in_season("anna", day, rows)["rest_advantage"] == 1
     nearer = [Line("bea", day - timedelta(days=2), "BBB", "CCC"), *rows[1:]]
-    assert features_of("anna", day, nearer)["rest_advantage"] == 2
+    assert in_season("anna", day, nearer)["rest_advantage"] == 2
 
 
 @pytest.mark.parametrize(
@@ -291,7 +313,7 @@ def test_versus_opponent_reaches_back_3_calendar_years(day: date, oldest: date) 
         Line("anna", day - timedelta(days=40), points=10),
         Line("anna", day),
     ]
-    found = features_of("anna", day, rows)
+    found = in_season("anna", day, rows)
     assert (found["games_vs_opponent"], found["avg_points_vs_opponent"]) == (2, 15)
 
 
@@ -304,7 +326,7 @@ def test_month_windows_reach_back_30_days() -> None:
         Line("anna", day - timedelta(days=20), points=10, minutes=30),
         Line("anna", day),
     ]
-    found = features_of("anna", day, rows)
+    found = in_season("anna", day, rows)
     assert (found["minutes_avg_last_10"], found["ppm_avg_last_10"]) == (20, 0.5)
 
 
@@ -315,15 +337,15 @@ def test_line_is_the_median_within_and_then_over_books() -> None:
         [["anna"] * 4, ["anna"] * 4, [OPENING] * 4, [book for book, _ in listed], [line for _, line in listed]],
         schema=tables.PROP_LINES,
     )
-    found = features_of("anna", OPENING, [Line("anna", OPENING)], lines)
+    found = in_season("anna", OPENING, [Line("anna", OPENING)], lines)
     assert (found["vegas_points_line"], found["has_vegas_line"]) == (16.5, 1)
-    assert features_of("fillerbbb", OPENING, [Line("anna", OPENING)], lines)["has_vegas_line"] == 0
+    assert in_season("fillerbbb", OPENING, [Line("anna", OPENING)], lines)["has_vegas_line"] == 0
 
 
 def test_month_windows_know_no_season() -> None:
     """Guards the one window that may cross seasons early on: its games are found though they are of another season."""
     rows = [Line("anna", OPENING - timedelta(days=29), points=15, minutes=30, season="2022-23"), Line("anna", OPENING)]
-    found = features_of("anna", OPENING, rows)
+    found = in_season("anna", OPENING, rows)
     assert (found["minutes_avg_last_10"], found["ppm_avg_last_10"]) == (30, 0.5)
     assert math.isnan(found["points_avg_last_5"])
 
@@ -331,14 +353,14 @@ def test_month_windows_know_no_season() -> None:
 def test_nobody_is_at_home_on_a_neutral_site() -> None:
     """Guards home_away where a source names a home team on a neutral site."""
     rows = [Line("anna", OPENING, neutral=True), Line("bea", OPENING, "BBB", "AAA", won=False, neutral=True)]
-    assert features_of("anna", OPENING, rows)["home_away"] == 0
-    assert features_of("anna", OPENING, [replace(row, neutral=False) for row in rows])["home_away"] == 1
+    assert in_season("anna", OPENING, rows)["home_away"] == 0
+    assert in_season("anna", OPENING, [replace(row, neutral=False) for row in rows])["home_away"] == 1
 
 
 def test_a_season_starts_afresh() -> None:
     """Guards season windows: last season's games are no form, and no rest, of this one."""
     rows = [Line("anna", date(2023, 6, 1), points=40, season="2022-23"), Line("anna", OPENING)]
-    found = features_of("anna", OPENING, rows)
+    found = in_season("anna", OPENING, rows)
     assert math.isnan(found["points_avg_last_5"])
     assert math.isnan(found["team_pace"])
     assert (found["games_vs_opponent"], found["avg_points_vs_opponent"]) == (1, 40)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.types as pat
+import pytest
 
 from nba_ml.contract.features import V4_FEATURES
 from nba_ml.data import tables
@@ -15,6 +16,8 @@ from nba_ml.data.features import compute_features, inactive_lists
 from nba_ml.data.features.lineage import BOX_SCORE_COLUMNS
 from nba_ml_tests.data.features.conftest import COMPUTED_AT, between, every_day_listed, matrix
 from nba_ml_tests.data.features.test_compute import WEEK
+
+pytestmark = pytest.mark.slow
 
 NO_LINES = tables.PROP_LINES.empty_table()
 VALUES = [

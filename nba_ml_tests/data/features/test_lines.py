@@ -78,6 +78,7 @@ def test_every_listed_player_who_played_has_his_line(summary: pa.Table, all_feat
         assert found[lookup, day] == games.reference(lookup, day)[LINE]
 
 
+@pytest.mark.slow
 def test_the_shipped_lines_that_are_nobodys_are_counted_by_reason(summary: pa.Table, lines: pa.Table) -> None:
     """Guards lost lines: nicknames without an id, the NBA Cup final and postponed games, and who sat out, are told."""
     matched = match_lines(summary, lines, FIRST, LAST)
@@ -237,6 +238,7 @@ listings = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(summary=worlds(), listed=st.lists(listings, max_size=12))
 def test_any_lines_go_where_the_reference_puts_them(summary: pa.Table, listed: list[Listed]) -> None:

@@ -34,6 +34,7 @@ def store(tmp_path: Path) -> DirectoryStore:
     return made
 
 
+@pytest.mark.slow
 def test_tokens_are_asked_for_and_shown_nowhere(
     monkeypatch: pytest.MonkeyPatch, store: DirectoryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,6 +72,7 @@ def test_tokens_are_asked_for_and_shown_nowhere(
         assert secret.encode() not in seen
 
 
+@pytest.mark.slow
 def test_a_body_without_a_token_is_not_read(monkeypatch: pytest.MonkeyPatch, store: DirectoryStore) -> None:
     """Guards memory: the answer comes before the body, and the connection ends."""
     access = Access.of(OLD)
@@ -109,6 +111,7 @@ def test_a_token_is_no_option() -> None:
     assert "Token 1 of NBA_ML_TOKENS has 5 characters" in done.output
 
 
+@pytest.mark.slow
 def test_terse_names_fields_and_no_values(monkeypatch: pytest.MonkeyPatch, store: DirectoryStore) -> None:
     """Guards a log of a client's errors against what was sent: every field is named, with what it has to be."""
     predictor = rule_predictor(monkeypatch, store)
@@ -132,6 +135,7 @@ def test_terse_names_fields_and_no_values(monkeypatch: pytest.MonkeyPatch, store
     assert len(answers[2].json["errors"]) == 34
 
 
+@pytest.mark.slow
 def test_no_answer_shows_where_the_files_are(monkeypatch: pytest.MonkeyPatch, store: DirectoryStore) -> None:
     """Guards against a map of the machine: a failure of the channel, and one of the model."""
     predictor = rule_predictor(monkeypatch, store)

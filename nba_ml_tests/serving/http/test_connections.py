@@ -21,6 +21,8 @@ from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.serving.client import Client, running
 from nba_ml_tests.serving.rules import ours, rule_predictor
 
+pytestmark = pytest.mark.slow
+
 HEALTH = b"GET /health HTTP/1.1\r\nhost: service\r\n\r\n"
 POST = b"POST /predict HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\n"
 CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"

@@ -51,6 +51,7 @@ def refused(objects: Objects, name: str) -> None:
         load_model(objects.get, name)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_flips_and_cuts(whole: tuple[str, Objects], record_property: Record) -> None:
     """Guards every byte of the manifest, and some of every stretch of booster and record: flipped, or cut there."""
     name, objects = whole

@@ -26,6 +26,8 @@ from nba_ml_tests.serving.client import JSON, Answer, Client, running
 from nba_ml_tests.serving.conftest import Published
 from nba_ml_tests.serving.http.test_connections import HEALTH, POST, answer, connected
 
+pytestmark = pytest.mark.slow
+
 LIMITS = Limits(rows=60, body_bytes=100_000, body_seconds=0.3, large_bodies_bytes=40_000, head_bytes=2_000, pipelined=1)
 DOCUMENT = document(LIMITS)
 EVERY_FEATURE = list(dict.fromkeys(name for version in FEATURE_VERSIONS.values() for name in version.names))

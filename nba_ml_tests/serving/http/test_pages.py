@@ -52,6 +52,7 @@ class References(HTMLParser):
         assert not [name for name, _ in attrs if name == "style" or name.startswith("on")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_needs_nothing_from_elsewhere(client: Client, path: str) -> None:
     """Guards a machine without the internet, and the policy: what it refers to is served here, and there is no inline
@@ -77,6 +78,7 @@ def test_a_page_needs_nothing_from_elsewhere(client: Client, path: str) -> None:
     assert client.get("/docs/example.json").json == EXAMPLE_ROW
 
 
+@pytest.mark.slow
 def test_what_the_pages_say(client: Client, predictor: Predictor, published: Published) -> None:
     """Guards against a page that lacks a feature or a field, or says another model serves than does."""
     api = client.get("/docs").body.decode()
@@ -101,6 +103,7 @@ def test_a_page_of_an_older_record() -> None:
     assert _at({}, "metrics") is None
 
 
+@pytest.mark.slow
 def test_contributions_add_up(client: Client, predictor: Predictor, row: Row) -> None:
     """Guards the explanation: it is of this prediction, all of it, and the prediction itself is the same."""
     content = as_json(row())
@@ -119,6 +122,7 @@ def test_contributions_add_up(client: Client, predictor: Predictor, row: Row) ->
     assert client.post("/predict?explain=1", b'{"rows": []}').json == {"predictions": []}
 
 
+@pytest.mark.slow
 def test_explanations_that_are_refused(client: Client, row: Row) -> None:
     """Guards the thread that explains: a slate that would hold it for seconds; and a misspelt value."""
     body = json.dumps({"rows": [as_json(row())] * 4}).encode()

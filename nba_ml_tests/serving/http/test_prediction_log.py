@@ -33,6 +33,7 @@ def store(tmp_path: Path) -> DirectoryStore:
     return made
 
 
+@pytest.mark.slow
 def test_what_was_served_is_kept_and_joins_with_results(
     monkeypatch: pytest.MonkeyPatch, store: DirectoryStore, tmp_path: Path
 ) -> None:
@@ -61,6 +62,7 @@ def test_what_was_served_is_kept_and_joins_with_results(
     assert mae == pytest.approx(abs(20 - first["predicted_points"]), abs=0.001)
 
 
+@pytest.mark.slow
 def test_requests_never_wait_and_what_is_dropped_is_counted(
     monkeypatch: pytest.MonkeyPatch, store: DirectoryStore
 ) -> None:

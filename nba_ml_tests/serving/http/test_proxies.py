@@ -21,6 +21,8 @@ from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.serving.client import JSON, Client, running
 from nba_ml_tests.serving.rules import MONTHS, ROW, ours, point, rule_predictor, state_of
 
+pytestmark = pytest.mark.slow
+
 PROXY = "127.0.0.2"
 BODY = json.dumps(ROW).encode()
 

@@ -83,6 +83,7 @@ def problem(answer: Answer, status: int) -> dict[str, Any]:
 # --- good requests ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_player_and_a_slate(client: Client, published: Published, row: Row, unseen: pa.Table) -> None:
     """Guards the two forms of a request: the records are the predictor's own."""
     predictor = Predictor.load(str(published.root), channel="champion", try_apart=False)
@@ -116,6 +117,7 @@ def test_ten_thousand_real_rows_through_the_service(published: Published) -> Non
     assert seen >= 10_000
 
 
+@pytest.mark.slow
 def test_health_says_which_model_since_when(client: Client, published: Published) -> None:
     """Guards what an operator and a load balancer look at."""
     health = client.get("/health").json
@@ -127,6 +129,7 @@ def test_health_says_which_model_since_when(client: Client, published: Published
     assert health["channel"]["failure"] is None
 
 
+@pytest.mark.slow
 def test_health_is_of_one_moment(published: Published) -> None:
     """Guards against the new serial beside the old model: a swap that comes while the answer is put together."""
 
@@ -152,6 +155,7 @@ def test_health_is_of_one_moment(published: Published) -> None:
             assert text.count("nba_ml_model_info{") == 1
 
 
+@pytest.mark.slow
 def test_metrics_are_what_prometheus_reads(client: Client, published: Published, row: Row) -> None:
     """Guards the counters, and their cardinality: whatever is sent, labels stay few."""
     from prometheus_client.parser import text_string_to_metric_families
@@ -179,6 +183,7 @@ def test_metrics_are_what_prometheus_reads(client: Client, published: Published,
 # --- bad requests -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_that_break_the_contract_are_named(client: Client, row: Row) -> None:
     """Guards against a request that is silently mended, or refused without saying why."""
     good = as_json(row())
@@ -202,6 +207,7 @@ def test_rows_that_break_the_contract_are_named(client: Client, row: Row) -> Non
     assert "infinite" in problem(client.post("/predict", huge.encode()), 422)["errors"][0]["problem"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "status"),
     [
@@ -238,6 +244,7 @@ def test_bodies_that_are_no_request(client: Client, body: bytes, status: int, ro
     assert client.predict(as_json(row())).status == 200
 
 
+@pytest.mark.slow
 def test_a_body_without_length_is_cut_off(client: Client) -> None:
     """Guards memory against a client that never stops sending."""
     sent = 0
@@ -251,6 +258,7 @@ def test_a_body_without_length_is_cut_off(client: Client) -> None:
     problem(client.post("/predict", endless()), 413)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers",
     [
@@ -265,6 +273,7 @@ def test_another_content_type(client: Client, headers: dict[str, str]) -> None:
     problem(client.post("/predict", b"{}", headers), 415)
 
 
+@pytest.mark.slow
 def test_other_paths_and_methods(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """Guards errors of the framework: they are problem documents too; and the log, against a path of 16 KiB."""
     caplog.set_level(logging.INFO, "nba_ml.serving")
@@ -283,6 +292,7 @@ def test_other_paths_and_methods(client: Client, caplog: pytest.LogCaptureFixtur
     assert "/" + "x" * 199 in logged, "the first 200 characters"
 
 
+@pytest.mark.slow
 def test_a_monitor_may_ask_with_head(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """Guards load balancers that ask with HEAD: a service in good health was 405 to them, and a log line each time."""
     caplog.set_level(logging.INFO, "nba_ml.serving")
@@ -296,6 +306,7 @@ def test_a_monitor_may_ask_with_head(client: Client, caplog: pytest.LogCaptureFi
     }
 
 
+@pytest.mark.slow
 def test_fuzzed_requests(client: Client, row: Row, record_property: Record) -> None:
     """Guards the whole way in: any bytes, and good requests with bytes changed, give 200 or a problem, never 500."""
     good = json.dumps(as_json(row())).encode()
@@ -331,6 +342,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 50])
 def test_fuzzed_values(published: Published, row: Row, record_property: Record, share: Share) -> None:
     """Guards every field against every kind of JSON value: 200 only where all of them are the contract's.
@@ -365,6 +377,7 @@ def test_fuzzed_values(published: Published, row: Row, record_property: Record, 
     record_property(f"{PREFIX}requests with fuzzed values, share {share}, none accepted that should not be", tried)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 50])
 def test_half_a_surrogate_pair_is_refused_by_name(published: Published, row: Row, share: Share) -> None:
     """Guards a rollout: the name's bytes say who serves the row, and a name without any was a 500 for the slate."""
@@ -392,6 +405,7 @@ class Unsteady(DirectoryStore):
         return super().read(name)
 
 
+@pytest.mark.slow
 def test_the_store_goes_down_while_serving(published: Published, row: Row, caplog: pytest.LogCaptureFixture) -> None:
     """Guards the evening on which Cloud Storage is down: what is loaded serves on, and health says so."""
     store = Unsteady(published.root)

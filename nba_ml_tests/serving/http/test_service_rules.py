@@ -101,6 +101,7 @@ def test_health_is_of_the_models_and_of_the_channel(predictor: Predictor, monkey
     assert state.health().status == "degraded", "nobody follows the channel any more"
 
 
+@pytest.mark.slow
 def test_a_model_without_a_channel_is_in_good_health(monkeypatch: pytest.MonkeyPatch, store: DirectoryStore) -> None:
     predictor = rule_predictor(monkeypatch, store, model_id=FIRST.model_id)
     with running(app_of(predictor, channel=None, refresh_seconds=60.0, limits=Limits())) as client:
@@ -229,6 +230,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, store: DirectoryStore) -> Seen:
     return made
 
 
+@pytest.mark.slow
 def test_small_bodies_are_answered_on_the_event_loop_and_others_in_a_thread(seen: Seen) -> None:
     """Guards `/health`: a slate of milliseconds on the loop holds it up, a thread for each row costs more than it."""
     row = json.dumps(ROW)
@@ -246,6 +248,7 @@ def test_small_bodies_are_answered_on_the_event_loop_and_others_in_a_thread(seen
     assert service._ROWS_AT_ONCE == 32
 
 
+@pytest.mark.slow
 def test_slates_are_answered_one_after_the_other_and_some_may_wait(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards the processor, which several threads would share; and the memory of what waits for the only one."""
     assert service._QUEUE == 64
@@ -276,6 +279,7 @@ def test_slates_are_answered_one_after_the_other_and_some_may_wait(seen: Seen, m
     assert [answers.get().status for _ in range(3)] == [200, 200, 200]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "headers", "status", "closed"),
     [
@@ -298,6 +302,7 @@ def test_a_connection_is_kept_where_the_body_was_read(
     assert found.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.slow
 def test_one_player_a_slate_and_other_paths(predictor: Predictor, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "nba_ml.serving")
     rows = [{**ROW, "player_lookup": f"p{number}"} for number in range(30)]
@@ -346,6 +351,7 @@ class Broken(Predictor):
         return super().serving
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("error", "detail", "events"),
     [
@@ -422,6 +428,7 @@ def test_a_refresh_is_logged_with_what_became_of_it(predictor: Predictor, caplog
 # --- the process -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_service_follows_the_channel_that_it_was_given(
     monkeypatch: pytest.MonkeyPatch, store: DirectoryStore
 ) -> None:
@@ -448,6 +455,7 @@ def test_how_uvicorn_is_set_up(predictor: Predictor) -> None:
     assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (76, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("host", "port"), [("", 0), ("127.0.0.1", 70_000), ("no such host", 0), ("::1::", 0)], ids=str)
 def test_an_address_that_cannot_be_served_is_refused(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch, host: str, port: int
@@ -480,6 +488,7 @@ def test_only_the_main_thread_may_decide_about_signals() -> None:
         signal.signal(signal.SIGHUP, kept)
 
 
+@pytest.mark.slow
 def test_what_is_set_up_before_the_service_is_run(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

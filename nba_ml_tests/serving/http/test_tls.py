@@ -36,6 +36,7 @@ def tls_of(certificate: Certificate) -> Tls:
     return tls
 
 
+@pytest.mark.slow
 def test_predictions_by_https(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate: Certificate) -> None:
     """Guards the whole way: the limits of connections work on an encrypted one, and none is answered in the clear."""
     store = DirectoryStore(tmp_path / "store")

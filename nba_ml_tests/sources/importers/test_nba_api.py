@@ -45,6 +45,7 @@ def csv_of(rows: list[Row]) -> str:
 # --- round trips ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_season_comes_back_as_it_was_shipped(importer: Importer, folder: Path) -> None:
     """Guards against any column lost, rounded or moved on the way, playoffs and neutral sites among them."""
     months = season_months("2024-10", "2025-06")

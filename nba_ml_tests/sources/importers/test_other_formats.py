@@ -245,6 +245,7 @@ def test_lines_in_every_kind_of_file(importer: Importer, folder: Path, content: 
     ]
 
 
+@pytest.mark.slow
 def test_shipped_lines_come_back(importer: Importer, folder: Path) -> None:
     """Guards against a line lost or given to somebody else: 11,160 real ones, their players found by name alone."""
     copied(folder, *sorted(file.stem for file in (SAMPLE_DATA / "player_games").glob("202[45]-*")))

@@ -27,6 +27,8 @@ from nba_ml_tests.sources.nba_com.server import (
     unavailable,
 )
 
+pytestmark = pytest.mark.slow
+
 JUNE = Request(
     "june",
     "LeagueGameLog",

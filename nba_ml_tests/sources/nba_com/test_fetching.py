@@ -38,6 +38,8 @@ from nba_ml_tests.sources.nba_com.server import (
     well,
 )
 
+pytestmark = pytest.mark.slow
+
 FIRST, LAST = date(2025, 5, 20), date(2025, 6, 13)
 TONIGHT = LAST + timedelta(days=1)
 
