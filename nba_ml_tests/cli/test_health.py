@@ -69,6 +69,7 @@ def test_a_home_that_is_not_there_could_not_be_looked_at(tmp_path: Path) -> None
     assert not (tmp_path / "mistyped").exists()
 
 
+@pytest.mark.slow
 def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str], hook: Hook) -> None:
     """Guards against a cron that finds something and tells nobody, and one that cannot tell and stays silent."""
     environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
@@ -82,6 +83,7 @@ def test_notify_tells_what_is_red_and_says_who_was_told(environ: dict[str, str],
     assert "answered 500" in told["notified"]["webhook"]
 
 
+@pytest.mark.slow
 def test_nobody_is_told_that_all_is_well(environ: dict[str, str], hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against the hourly message that nothing is red, among which nobody sees the one that is."""
     environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
@@ -92,6 +94,7 @@ def test_nobody_is_told_that_all_is_well(environ: dict[str, str], hook: Hook, mo
     assert told["notified"] == {}
 
 
+@pytest.mark.slow
 def test_a_target_is_tried_with_a_test_message(environ: dict[str, str], hook: Hook) -> None:
     """Guards whoever sets up a target: it must be tried whatever is found, and a test is no bad news."""
     environ |= {"NBA_ML_NOTIFY_WEBHOOK": hook.url}
@@ -104,6 +107,7 @@ def test_a_target_is_tried_with_a_test_message(environ: dict[str, str], hook: Ho
     assert "answered 500" in told["notified"]["webhook"]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_looked_at_is_told_too(environ: dict[str, str], hook: Hook) -> None:
     """Guards against a damaged pointer that ends the command before anybody is told, hour after hour."""
     pointer = Path(environ["NBA_ML_HOME"]) / "artifacts" / CHAMPION

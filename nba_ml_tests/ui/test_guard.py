@@ -24,6 +24,8 @@ from hypothesis.provisional import domains
 from nba_ml.contract.proxies import parse_proxies
 from nba_ml.ui.guard import Guard
 
+pytestmark = pytest.mark.slow
+
 PORT = 3000
 HERE = f"127.0.0.1:{PORT}"
 
@@ -263,7 +265,6 @@ def response_to(port: int, request: str) -> tuple[int, str]:
 QUERY = quote("{ __typename }")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "target",
     [
