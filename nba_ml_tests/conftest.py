@@ -86,9 +86,11 @@ MOST_WORKERS = 8
 """Each worker reads and computes the months for itself: with more, the suite waits for that."""
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One worker for each core that the tests may use, quotas of the container considered."""
-    return min(available_cores(), MOST_WORKERS)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One worker for each core that the tests may use, quotas of the container considered; where not only unit tests
+    run, half as many again, because the others wait for daemons, browsers and processes."""
+    cores = available_cores()
+    return min(cores if config.option.markexpr == "unit" else cores + cores // 2, MOST_WORKERS)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
