@@ -24,6 +24,7 @@ from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.storage.objects import ObjectStore
 from nba_ml_tests.conftest import COMPUTED_AT, FIRST_MONTH, summary_of
+from nba_ml_tests.data.features.conftest import between
 
 MONTHS = season_months("2024-10", "2025-04")
 """One season, with lines in three of its months: long enough for a model that beats its baselines."""
@@ -87,20 +88,11 @@ def real_rows(system: System) -> Stored:
     source = EmbeddedFeatureSource(data=str(SAMPLE_DATA))
     history = pa.concat_tables([summary_of(month) for month in season_months(FIRST_MONTH, MONTHS[-1])])
     lines = pa.concat_tables([source.prop_lines(month) for month in MONTHS])
-    return {
-        month: StoredMonth(
-            compute_features(
-                history,
-                lines,
-                *month_bounds(month),
-                computed_at=COMPUTED_AT,
-                version=system.features,
-                threads=THREADS,
-            ),
-            summary_of(month),
-        )
-        for month in MONTHS
-    }
+    (first, _), (_, last) = month_bounds(MONTHS[0]), month_bounds(MONTHS[-1])
+    made = compute_features(
+        history, lines, first, last, computed_at=COMPUTED_AT, version=system.features, threads=THREADS
+    )
+    return {month: StoredMonth(between(made, *month_bounds(month)), summary_of(month)) for month in MONTHS}
 
 
 def _snapshot(month: str, rows: StoredMonth, system: System) -> Snapshot:
