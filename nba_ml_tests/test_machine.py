@@ -113,6 +113,7 @@ def test_openmp_waits_passively_wherever_one_enters(imports: Sequence[str]) -> N
 @pytest.mark.parametrize(
     "own", [{"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "5"}, {"KMP_BLOCKTIME": "200"}], ids=str
 )
+@pytest.mark.slow
 def test_a_users_own_setting_stays(own: dict[str, str]) -> None:
     """Guards a machine whose owner has decided how its threads wait."""
     environ = dict(own)

@@ -30,6 +30,8 @@ from nba_ml_tests.faults.summary import PREFIX
 from nba_ml_tests.profiles import examples
 from nba_ml_tests.serving.conftest import bundle_with, lay_out
 
+pytestmark = pytest.mark.slow
+
 Objects = dict[str, bytes]
 Record = Callable[[str, object], None]
 
@@ -51,7 +53,6 @@ def refused(objects: Objects, name: str) -> None:
         load_model(objects.get, name)
 
 
-@pytest.mark.slow
 def test_a_sweep_of_flips_and_cuts(whole: tuple[str, Objects], record_property: Record) -> None:
     """Guards every byte of the manifest, and some of every stretch of booster and record: flipped, or cut there."""
     name, objects = whole
@@ -139,7 +140,6 @@ def test_a_record_of_anything_with_every_digest_right(
     record_property(f"{PREFIX}forged records, none misread", tried)
 
 
-@pytest.mark.slow
 def test_numbers_of_a_calibration_that_cannot_be(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Guards the interval: numbers of any size, and lists of any length, load only if what they give is finite."""
     record: ModelRecord = trained.record
@@ -174,7 +174,6 @@ def forged(trained: Trained, root: Path, booster: bytes) -> tuple[Path, str]:
     return root / identity, identity
 
 
-@pytest.mark.slow
 def test_a_forged_booster_that_kills_the_parser(trained: Trained, tmp_path: Path) -> None:
     """Guards the worker's own process: XGBoost would follow a tree's child far out of its memory."""
     content = json.loads(trained.fitted.booster)
@@ -185,7 +184,6 @@ def test_a_forged_booster_that_kills_the_parser(trained: Trained, tmp_path: Path
         Predictor.load(str(root), model_id=identity)
 
 
-@pytest.mark.slow
 def test_forged_boosters_of_text_that_is_none(trained: Trained, tmp_path: Path) -> None:
     """Guards the type of the error: XGBoost hands damaged text on, and Python cannot decode it."""
     for old, new in ((b'"points_avg_last_5"', b'"points_avg_last_\xb0"'), (b'"reg:absoluteerror"', b'"reg:\xff"')):
@@ -195,7 +193,6 @@ def test_forged_boosters_of_text_that_is_none(trained: Trained, tmp_path: Path) 
                 Predictor.load(str(root), model_id=identity, try_apart=try_apart)
 
 
-@pytest.mark.slow
 def test_forged_boosters(trained: Trained, tmp_path: Path, record_property: Record) -> None:
     """Guards against bytes changed in a booster with every digest right: refused, or it predicts as recorded."""
     source, tried = random.Random(11), 0
