@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from nba_ml.checks.absences import MAX_OF_THIS_GAME, absences_of_last_game
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.checks.leaks import MAX_CHANGE_CORRELATION, change_correlation, last_5_correlation, line_error, recomputes
@@ -288,6 +289,17 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             "from it.",
             examine=change_correlation,
             needs="points_ewm_12",
+        ),
+        Check(
+            asset=ASSET,
+            name="absences_of_last_game",
+            consequence=Consequence.STOPS_RUN,
+            threshold=f"the sums over absent players follow who missed this game by at most {MAX_OF_THIS_GAME}, beside "
+            "who missed the team's last game, as far as the 95% interval tells",
+            reason="Who misses a game is known when it begins: a feature that says so is a result. Only reports made "
+            "in time may say it.",
+            examine=absences_of_last_game,
+            needs="absent_points",
         ),
         Check(
             asset=ASSET,

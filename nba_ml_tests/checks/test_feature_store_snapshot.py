@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from nba_ml.data.tables import PROP_LINES
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml_tests.checks.scenes import scene, told
 from nba_ml_tests.conftest import COMPUTED_AT, features_of, games_of, snapshot_of, summary_of
+from nba_ml_tests.leaks.career_faults import CAREER_FAULTS
+from nba_ml_tests.leaks.chain import StoredMonth
 
 MONTH = "2021-11"
 CHECKS = checks(Thresholds())
@@ -551,3 +554,65 @@ def test_a_report_made_after_tip_off_reaches_no_model(
     finding = check("reports_before_cut_off").examine(snapshot, scene(MONTH, values=stored))
     assert (finding.passed, found.late, known > 0) == (not planted, 0 if planted else len(reports), planted)
     assert len(finding.worst) == (len(reports) if planted else 0)
+
+
+@cache
+def followed() -> Snapshot:
+    """The month's snapshot of the second system."""
+    return taken(stored())
+
+
+def stored() -> StoredMonth:
+    history = pa.concat_tables([summary_of(month) for month in ("2021-10", MONTH)])
+    days = month_bounds(MONTH)
+    features = compute_features(history, PROP_LINES.empty_table(), *days, computed_at=COMPUTED_AT, version=V3_FEATURES)
+    return StoredMonth(features, summary_of(MONTH))
+
+
+def taken(rows: StoredMonth) -> Snapshot:
+    return take_snapshot(MonthRows.of_tables(rows.features, rows.summary, V3_FEATURES), MONTH, V3_FEATURES)
+
+
+def replaced(table: pa.Table, name: str, values: pa.Array) -> Snapshot:
+    table = table.set_column(table.column_names.index(name), table.schema.field(name), values)
+    return replace(followed(), table=table)
+
+
+def judged(snapshot: Snapshot) -> tuple[bool, float | str]:
+    """What the check of absences finds."""
+    finding = check("absences_of_last_game").examine(snapshot, replace(scene(MONTH), system=XGBOOST_V2))
+    return finding.passed, finding.value
+
+
+def test_sums_of_who_misses_the_game_itself_are_a_leak() -> None:
+    """Guards against a result in a feature, where a window of one game too many looks like news of tonight."""
+    passed, value = judged(followed())
+    assert passed
+    assert isinstance(value, float)
+    assert value < 0.1
+    [tonight] = [fault for fault in CAREER_FAULTS if fault.name == "tonight's absences"]
+    [leaky] = tonight.steps.rows({MONTH: stored()}).values()
+    found = check("absences_of_last_game").examine(taken(leaky), replace(scene(MONTH), system=XGBOOST_V2))
+    assert not found.passed
+    assert [each["feature"] for each in found.worst] == ["absent_points", "absent_plays"]
+    assert isinstance(found.value, float)
+    assert found.value > 0.5
+    assert "absent_points, absent_plays" in found.next_step
+
+
+@pytest.mark.parametrize("game", ["0022100123", "", None, "neutral"])
+def test_rows_whose_team_is_unknown_say_nothing_of_absences(game: str | None) -> None:
+    """Guards against a crash on ids of another form, and on a month of neutral sites, where nobody is at home."""
+    table = followed().table
+    if game == "neutral":
+        assert judged(replaced(table, "home_away", pa.array(np.zeros(table.num_rows)))) == (True, "too few games")
+    else:
+        assert judged(replaced(table, "game_id", pa.array([game] * table.num_rows, pa.string()))) == (
+            True,
+            "too few games",
+        )
+
+
+def test_a_month_without_rows_says_nothing_of_absences() -> None:
+    """Guards against a crash on an empty month."""
+    assert judged(replace(followed(), table=followed().table.slice(0, 0))) == (True, "too few games")

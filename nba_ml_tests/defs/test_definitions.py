@@ -146,7 +146,10 @@ def test_without_settings_there_are_both_systems(defs: dg.Definitions, tmp_path:
     assert found == expected
     checks = {key.to_user_string() for key in defs.resolve_asset_graph().asset_check_keys}
     again = {f"{second(asset)}:{name}" for asset, name in (each.split(":") for each in checks)}
-    of_careers = {"xgboost_v2/feature_store_snapshot:change_correlation"}
+    of_careers = {
+        "xgboost_v2/feature_store_snapshot:absences_of_last_game",
+        "xgboost_v2/feature_store_snapshot:change_correlation",
+    }
     assert {key.to_user_string() for key in graph.asset_check_keys} == checks | again | of_careers
     of_one = ["monthly_chain_xgboost_v1", "monthly_chain_xgboost_v2"]
     assert sorted(job.name for job in both.jobs or ()) == sorted([*JOBS, *of_one])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,7 +38,39 @@ def _plays(played: pd.DataFrame) -> pd.Series:
     return played["fg_attempts"] + 0.44 * played["ft_attempts"] + played["turnovers"]
 
 
+def _tonights_absences(*names: str) -> Steps:
+    """Sums over who misses the game itself: what the team's rows say a game later of who missed the last one."""
+
+    def plant(stored: Stored) -> Stored:
+        sums = pd.concat([_team_sums(rows, names) for rows in stored.values()]).groupby(_TEAM_GAME)[[*names]].median()
+        later = sums.groupby(level=0).shift(-1).fillna(sums)
+        return {month: leaky(rows, later) for month, rows in stored.items()}
+
+    def leaky(rows: StoredMonth, later: pd.DataFrame) -> StoredMonth:
+        vectors = vectors_of(rows.features)
+        written = _team_sums(rows, names)[_TEAM_GAME].merge(later, on=_TEAM_GAME, how="left")
+        for name in names:
+            vectors[:, V3_FEATURES.index(name)] = written[name].to_numpy()
+        return StoredMonth(with_vectors(rows.features, vectors), rows.summary)
+
+    return Steps(rows=plant)
+
+
+_TEAM_GAME = ["team_abbr", "game_date"]
+
+
+def _team_sums(rows: StoredMonth, names: Sequence[str]) -> pd.DataFrame:
+    """Each row's team, date and these features, in the order of the rows."""
+    keys = rows.features.select(KEY).to_pandas(date_as_object=False)
+    teams = rows.summary.select([*KEY, "team_abbr"]).to_pandas(date_as_object=False)
+    vectors = vectors_of(rows.features)
+    of_row = keys.merge(teams, on=KEY, how="left", validate="one_to_one")
+    return of_row.assign(**{name: vectors[:, V3_FEATURES.index(name)] for name in names})
+
+
 _CHANGES = "xgboost_v2/feature_store_snapshot.change_correlation"
+
+_ABSENCES = "xgboost_v2/feature_store_snapshot.absences_of_last_game"
 
 _AGAIN = ("last-5 average that includes the game", "line taken after tip-off", "validation rows in training")
 """Faults whose checks the second system has too."""
@@ -65,6 +97,8 @@ CAREER_FAULTS: tuple[Fault, ...] = (
         _CHANGES,
         system=XGBOOST_V2,
     ),
+    Fault("tonight's absences", _tonights_absences("absent_points", "absent_plays"), _ABSENCES, system=XGBOOST_V2),
+    Fault("plays of tonight's absent players", _tonights_absences("absent_plays"), _ABSENCES, system=XGBOOST_V2),
     *(
         replace(
             fault, name=f"second system: {fault.name}", caught_by=f"xgboost_v2/{fault.caught_by}", system=XGBOOST_V2
