@@ -40,6 +40,8 @@ Ends = tuple[Floats, Floats]
 
 SEASON_AVERAGE = V2_33FEATURES.index("points_avg_season")
 BEFORE, SHIPPED = "scale and shape (before)", "scale and shape, zeros apart (shipped)"
+LARGE_TIER, MOST_OFF, MOST_VARIANCE_OFF = 1000, 0.015, 0.002
+"""The targets: rows of a tier that counts, largest difference from the stated coverage, and that of the variance."""
 HURDLE, BOOSTED, CORRECTED = "hurdle negative binomial", "boosted quantiles", "boosted quantiles, conformal (CQR)"
 
 
@@ -197,6 +199,10 @@ class Rows:
             np.concatenate([last_ten_crps(model.target, games) for model in models]),
         )
 
+    def of_tier(self, name: str) -> npt.NDArray[np.bool_]:
+        """The rows (n,) of a tier that have games before: 'all' for every tier."""
+        return ~np.isnan(self.last_ten) & ((self.tiers == name) | (name == "all"))
+
 
 def last_ten_crps(rows: Samples, games: pa.Table) -> Floats:
     """CRPS (n,) of the empirical distribution of each player's last ten games before the date; NaN without a game.
@@ -258,18 +264,57 @@ def score(method: Callable[[Trained], Stated], models: Sequence[Trained], rows: 
     )
 
 
-def methods_table(scored: Mapping[str, Scored]) -> str:
-    """CRPS, PIT and crossing of each method, and its coverage by tier: 80% / 90%."""
+def methods_table(scored: Mapping[str, Scored], rows: Rows) -> str:
+    """CRPS, its gain on the shipped method, PIT and crossing of each method, and its coverage by tier: 80% / 90%."""
     tiers = list(next(iter(scored.values())).tiers)
-    heads = ["method", "CRPS", "PIT mean", "PIT variance", "crossing", "all", *tiers]
+    gained = ["gain on the shipped", "95% interval"]
+    heads = ["method", "CRPS", *gained, "PIT mean", "PIT variance", "crossing", "all", *tiers]
     lines = [_row(heads), _row(["---"] * len(heads))]
     for name, each in scored.items():
         shares = [
             f"{s.coverage_80.inside:.1%} / {s.coverage_90.inside:.1%}" for s in (each.overall, *each.tiers.values())
         ]
+        gain = scored[SHIPPED].crps - each.crps
+        interval = interval_over_days(gain, rows.days)
+        gained = [f"{gain.mean():+.4f}", f"{interval.low:+.4f} to {interval.high:+.4f}"]
+        gained = ["", ""] if name == SHIPPED else gained
         pit = [f"{each.overall.pit_mean:.3f}", f"{each.overall.pit_variance:.4f}"]
-        lines.append(_row([name, f"{each.overall.crps:.4f}", *pit, f"{each.crossing:.2%}", *shares]))
+        lines.append(_row([name, f"{each.overall.crps:.4f}", *gained, *pit, f"{each.crossing:.2%}", *shares]))
     return "\n".join(lines)
+
+
+def targets_table(scored: Mapping[str, Scored], rows: Rows) -> str:
+    """Whether each method meets the targets: coverage and the gain on the last ten games in every tier of 1,000 rows or
+    more, and the variance of the transform."""
+    heads = ["method", "coverage", "tier furthest off", "better than the last ten", "PIT variance", "meets all"]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for name, each in scored.items():
+        large = {tier: s for tier, s in each.tiers.items() if s.n >= LARGE_TIER}
+        off = {
+            (tier, share): abs(inside - share)
+            for tier, s in large.items()
+            for share, inside in ((0.8, s.coverage_80.inside), (0.9, s.coverage_90.inside))
+        }
+        (tier, share), furthest = max(off.items(), key=lambda item: item[1])
+        gains = {tier: (rows.last_ten - each.crps)[rows.of_tier(tier)] for tier in large}
+        worst, low = min(
+            ((tier, interval_over_days(gain, rows.days[rows.of_tier(tier)]).low) for tier, gain in gains.items()),
+            key=lambda item: item[1],
+        )
+        met = [furthest <= MOST_OFF, low > 0, abs(each.overall.pit_variance - 1 / 12) <= MOST_VARIANCE_OFF]
+        cells = [
+            _yes(met[0]),
+            f"{tier}, {share:.0%}: off by {furthest * 100:.1f} points",
+            f"{_yes(met[1])}: at least {low:+.3f} ({worst})",
+            f"{_yes(met[2])}: {each.overall.pit_variance:.4f}",
+            _yes(all(met)),
+        ]
+        lines.append(_row([name, *cells]))
+    return "\n".join(lines)
+
+
+def _yes(met: bool) -> str:
+    return "yes" if met else "no"
 
 
 def last_ten_table(shipped: Scored, before: Scored, rows: Rows) -> str:
@@ -278,9 +323,8 @@ def last_ten_table(shipped: Scored, before: Scored, rows: Rows) -> str:
         _row(["tier", "rows", "CRPS", "before", "last ten", "gain on the last ten", "95% interval", "PIT variance"])
     ]
     lines.append(_row(["---"] * 8))
-    there = ~np.isnan(rows.last_ten)
     for name, scores in (("all", shipped.overall), *shipped.tiers.items()):
-        chosen = there & ((rows.tiers == name) | (name == "all"))
+        chosen = rows.of_tier(name)
         gain = (rows.last_ten - shipped.crps)[chosen]
         interval = interval_over_days(gain, rows.days[chosen])
         means = (values[chosen].mean() for values in (shipped.crps, before.crps, rows.last_ten))
@@ -308,13 +352,18 @@ def report(choosing: Sequence[Trained], confirming: Sequence[Trained], games: pa
         "Then the share of results inside the 80% and the 90% interval, by tier of season average.",
         f"## Choosing: {', '.join(CHOOSING_SEASONS)}",
         f"{len(chosen.points):,} rows.",
-        methods_table(first),
+        methods_table(first, chosen),
+        "The targets: 80% and 90% coverage within 1.5 points in every tier of 1,000 rows or more, a CRPS better than "
+        "that of the last ten games in each of these, at the low end of its 95% interval, and a variance of the "
+        "transform of 0.0833 +- 0.002.",
+        targets_table(first, chosen),
         "What decided, before the second season was looked at: coverage within 1.5 points in every tier of 1,000 rows, "
-        "then the variance, then the CRPS, then simplicity.",
+        "then the variance, then the CRPS, then simplicity. The shipped method, by tier:",
         last_ten_table(first[SHIPPED], first[BEFORE], chosen),
         f"## Confirming, once: {CONFIRMING_SEASON}",
         f"{len(confirmed.points):,} rows.",
-        methods_table(second),
+        methods_table(second, confirmed),
+        targets_table(second, confirmed),
         last_ten_table(second[SHIPPED], second[BEFORE], confirmed),
     )
     return "\n\n".join(paragraphs)
