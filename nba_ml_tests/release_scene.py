@@ -28,7 +28,8 @@ from nba_ml.registry.learners.catboost import CATBOOST
 from nba_ml.registry.publication import Bundle, publish
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import TrainingExtent
-from nba_ml.registry.systems.registered import KnownRow, RegisteredManifest, StatedFile, registered_id
+from nba_ml.registry.systems.registered import registered_id
+from nba_ml.registry.systems.registered_manifest import KnownRow, RegisteredManifest, StatedFile
 from nba_ml.registry.verdict import CheckVerdict, Verdict
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore

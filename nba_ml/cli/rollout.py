@@ -192,7 +192,8 @@ def status(until: str | None, beat: str | None, as_json: bool) -> int:
 @click.option(
     "--features",
     metavar="VERSION",
-    help="The columns of a model without feature names: v2_33features, or a file with the names, one per line.",
+    help="The columns of a model without feature names: a version, as v2_33features, or a file with the names, one per "
+    "line.",
 )
 @click.option(
     "--waive",
@@ -216,7 +217,8 @@ def register(
     """Register a model FILE, so that it can be compared and rolled out: CatBoost's .cbm, XGBoost's .json or .ubj,
     LightGBM's .txt.
 
-    It must have the contract's 33 features, by name and in order. The two dates cannot be checked: games up to them are
+    It must have all features of a version of the contract (v2_33features, v3_41features, v4_43features), by name and
+    in order, and the store rows of that version. The two dates cannot be checked: games up to them are
     never used to grade it. Its interval is calibrated on the rows between the two dates, if the store has 500;
     otherwise it has none. On all stored rows, its predictions must look like points: a model of minutes or a constant
     is refused. Needs the learner's extra: nba_ml[catboost] or nba_ml[lightgbm].

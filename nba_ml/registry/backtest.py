@@ -20,7 +20,7 @@ def backtest(context: ReleaseContext, system: PredictionSystem) -> Backtest:
     Raises:
         BundleError: the model's output is infinite.
     """
-    later = context.snapshots(month_of(system.extent.given_until))
+    later = context.snapshots(month_of(system.extent.given_until), system.features)
     return backtest_external(system, list(later.values()), context.external)
 
 

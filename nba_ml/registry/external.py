@@ -13,7 +13,7 @@ is too early grades the model on games that it was trained on; its error is then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -21,12 +21,11 @@ import numpy as np
 import pyarrow as pa
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.baselines import BASELINES
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Evidence
 from nba_ml.registry.promotion_rules import FEWEST_DAYS, Backtest, Condition, compare_systems, later_rows
-from nba_ml.registry.systems.interface import Columns, Floats, PredictionSystem, columns_of
+from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
 from nba_ml.registry.systems.rules import Rule
 
 SEASON_AVERAGE = Rule("season_average", BASELINES["season_average"])
@@ -91,11 +90,11 @@ def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], l
 
 
 def confirm_points(
-    predict: Callable[[Columns], Floats], snapshots: Sequence[pa.Table], limits: ExternalLimits, waived: Sequence[str]
+    system: PredictionSystem, snapshots: Sequence[pa.Table], limits: ExternalLimits, waived: Sequence[str]
 ) -> Backtest:
     """Whether a model's output is points, on all stored rows, also those that it was trained on: the conditions of
     `OF_POINTS` only. A model of minutes is 13 too high, a constant does not vary."""
-    found = backtest_external(Rule("registered", predict), snapshots, limits)
+    found = backtest_external(system, snapshots, limits)
     return found.model_copy(update={"conditions": tuple(c for c in found.conditions if c.name in OF_POINTS)}).waive(
         waived
     )
@@ -135,8 +134,7 @@ def _errors(evidence: Evidence, limits: ExternalLimits) -> tuple[Condition, Cond
 
 
 def _variation(system: PredictionSystem, rows: pa.Table, limits: ExternalLimits) -> tuple[Condition, Condition]:
-    columns = columns_of(rows, V2_33FEATURES)
-    average, raw = SEASON_AVERAGE.predict(columns), system.predict(columns)
+    average, raw = (each.predict(columns_of(rows, each.features)) for each in (SEASON_AVERAGE, system))
     known = ~(np.isnan(average) | np.isnan(raw))
     predicted, average = publish_points(raw[known]), publish_points(average[known])
     results: Floats = rows.column("points").to_numpy()[known]

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.errors import BundleError, ReleaseError
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import FEATURE_VERSIONS, FeatureVersion
 from nba_ml.contract.limits import MODEL_BYTES, TEXT_BYTES
 from nba_ml.contract.reading import read_file, read_text
+from nba_ml.contract.systems import system_of_features
 from nba_ml.model.calibration import Calibration, calibrate
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import ChannelModel
@@ -25,7 +26,8 @@ from nba_ml.registry.learners.process import FILE, predict_apart, predict_points
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.states import require_reason
 from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, columns_of, matrix_of
-from nba_ml.registry.systems.registered import VERSIONS, find_registered, register_file
+from nba_ml.registry.systems.registered import find_registered, register_file, version_of
+from nba_ml.registry.systems.rules import Rule
 
 REFERENCE_ROWS = 20
 """Reference rows of a registered model: as many as our own bundles have."""
@@ -79,15 +81,13 @@ def register(
         raise ReleaseError(f"{', '.join(waived)} cannot be waived: at registration, one of {', '.join(OF_POINTS)} can.")
     if waived:
         require_reason(reason)
-    known = find_registered(context.objects, data, extent, missing or NAN)
+    known = find_registered(context.objects, data, extent, missing or NAN, features)
     if known is not None:
         return known.model
-    filled = [table for table in context.snapshots("").values() if table.num_rows]
-    if not filled:
-        raise ReleaseError("The store has no rows to use as reference rows. Run `nba-ml backfill` first.")
-    version = features or V2_33FEATURES
     model = learner_of(data, FILE).parse(data, FILE, context.threads)
+    version = version_of(model, features)
     require_features(model, version, features is not None, FILE)
+    filled = _stored_rows(context, version)
     policy = _policy(model, filled, version, missing)
     _confirm_target(context, model, policy, version, filled, waived)
 
@@ -112,6 +112,23 @@ def register(
     ).model
 
 
+def _stored_rows(context: ReleaseContext, version: FeatureVersion) -> list[pa.Table]:
+    """The months' rows with the features of a version.
+
+    Raises:
+        ReleaseError: there are none.
+    """
+    filled = [table for table in context.snapshots("", version).values() if table.num_rows]
+    if filled:
+        return filled
+    system = system_of_features(version)
+    needed = f" It reads {version.name}: name {system.id} in NBA_ML_SYSTEMS." if system.prefix else ""
+    raise ReleaseError(
+        f"The store has no rows to use as reference rows.{needed} Run `nba-ml backfill` first"
+        + (f", for {system.asset('feature_store_snapshot')}." if needed else ".")
+    )
+
+
 def _policy(
     model: ParsedModel, tables: Sequence[pa.Table], version: FeatureVersion, given: MissingPolicy | None
 ) -> MissingPolicy:
@@ -123,6 +140,8 @@ def _policy(
     """
     if given == NAN:
         return NAN
+    if given is not None and (fault := given.fault(version)):
+        raise ReleaseError(f"The policy {given.name} is not one for this model: {fault}. Correct --missing.")
     known = model.missing()
     vectors = matrix_of(columns_of(pa.concat_tables(tables), version), version)
     shares = np.isnan(vectors).mean(axis=0)
@@ -139,10 +158,11 @@ def _policy(
         if not known.used & known.seen
         else "The model never saw these features missing in training, so its trainer filled them"
     )
+    known_policy = f"--missing {PLATFORM_2026_01.name}\n"
+    named = known_policy if {version.names[i] for i in gaps} <= PLATFORM_2026_01.rules.keys() else ""
     raise ReleaseError(
         f"{what}. In the stored rows these are missing: {listed}. With NaN in them it would not be the model that you "
-        f"know. Say what it gets instead, by a name or by rules of your own:\n"
-        f"--missing {PLATFORM_2026_01.name}\n"
+        f"know. Say what it gets instead, by a name or by rules of your own:\n{named}"
         '--missing rules.json, with {"vegas_points_line": ["points_avg_season", 15.0], "vegas_line_move": 0, ...}\n'
         "If it should get NaN all the same, add --missing nan."
     )
@@ -161,7 +181,7 @@ def _confirm_target(
     def predict(columns: Columns) -> Floats:
         return predict_points(model, policy.fill(matrix_of(columns, version), version), FILE)
 
-    found = confirm_points(predict, tables, context.external, waived)
+    found = confirm_points(Rule("registered", predict, features=version), tables, context.external, waived)
     if not found.passed:
         raise ReleaseError(
             f"The model does not predict points, by the stored rows: {found.summary}. It is not registered. Register a "
@@ -187,13 +207,13 @@ def features_of(text: str) -> FeatureVersion:
     Raises:
         BundleError: it is neither, or the names in the file are not those of a version in its order.
     """
-    if text in VERSIONS:
-        return VERSIONS[text]
+    if text in FEATURE_VERSIONS:
+        return FEATURE_VERSIONS[text]
     path = Path(text)
     if not path.is_file():
         raise BundleError(
-            f"--features {text} is neither a feature version of the contract ({', '.join(VERSIONS)}) nor a file of "
-            "feature names, one per line."
+            f"--features {text} is neither a feature version of the contract ({', '.join(FEATURE_VERSIONS)}) nor a "
+            "file of feature names, one per line."
         )
     try:
         written = read_text(path, TEXT_BYTES)
@@ -203,16 +223,16 @@ def features_of(text: str) -> FeatureVersion:
         names = tuple(json.loads(written))
     except (ValueError, TypeError):
         names = tuple(line.strip() for line in written.splitlines() if line.strip())
-    for version in VERSIONS.values():
+    versions = sorted(FEATURE_VERSIONS.values(), key=lambda each: abs(each.count - len(names)))
+    for version in versions:
         if names == version.names:
             return version
-    differs = next(
-        (i for i, name in enumerate(V2_33FEATURES.names) if i >= len(names) or names[i] != name), V2_33FEATURES.count
-    )
+    nearest = versions[0]
+    differs = next((i for i, name in enumerate(nearest.names) if i >= len(names) or names[i] != name), nearest.count)
     raise BundleError(
-        f"{path} has {len(names)} names, which are not those of {', '.join(VERSIONS)} in its order: position {differs} "
-        f"is {names[differs] if differs < len(names) else 'none'!r}. A model can only be registered with all features "
-        "of a version of the contract, in its order."
+        f"{path} has {len(names)} names, which are not those of {nearest.name} in its order: position {differs} is "
+        f"{names[differs] if differs < len(names) else 'none'!r}. A model can only be registered with all features of "
+        "a version of the contract, in its order."
     )
 
 

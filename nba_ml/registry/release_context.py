@@ -9,7 +9,7 @@ from functools import reduce
 
 import pyarrow as pa
 
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.systems import system_of_features
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.feature_rows import KEY
@@ -49,15 +49,16 @@ class ReleaseContext:
             leak_mae=self.limits.leak_mae,
         )
 
-    def snapshots(self, first: str, *systems: PredictionSystem) -> dict[str, pa.Table]:
+    def snapshots(self, first: str, *readers: PredictionSystem | FeatureVersion) -> dict[str, pa.Table]:
         """The stored snapshots of the months from `first` on ('' for all): month -> rows.
 
-        With the columns that the systems read (none named: those of xgboost_v1), and of the player-games for which
-        there are all of them.
+        With the columns that the readers (systems or feature versions, at least one) read, and of the player-games for
+        which there are all of them.
         """
-        versions = {each.features.name: each.features for each in systems} or {V2_33FEATURES.name: V2_33FEATURES}
-        wanted = sorted(set.intersection(*(set(self.months.stored(_rows_of(each))) for each in versions.values())))
-        loaded = {month: [self._rows(month, each) for each in versions.values()] for month in wanted if month >= first}
+        named = (each if isinstance(each, FeatureVersion) else each.features for each in readers)
+        versions = list({each.name: each for each in named}.values())
+        wanted = sorted(set.intersection(*(set(self.months.stored(_rows_of(each))) for each in versions)))
+        loaded = {month: [self._rows(month, each) for each in versions] for month in wanted if month >= first}
         return {month: reduce(joined, tables) for month, tables in loaded.items()}
 
     def _rows(self, month: str, version: FeatureVersion) -> pa.Table:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.systems.external import find_external_system
 from nba_ml.registry.systems.interface import Columns, PredictionSystem
@@ -29,8 +28,6 @@ from nba_ml.serving.prediction import (
 )
 from nba_ml.serving.rows import FeatureRows
 from nba_ml.storage.objects import ObjectStore
-
-_LINE = V2_33FEATURES.index("vegas_points_line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +50,9 @@ class LoadedSystem(Loaded):
         raw = self.system.predict(_columns(rows))
         known = ~np.isnan(raw) if isinstance(self.system, Rule) else np.ones(len(raw), dtype=np.bool_)
         predicted = np.flatnonzero(known).tolist()
+        line = rows.version.index("vegas_points_line")
         made = make_records(
-            raw[known], rows.features[known, _LINE], rows.take(predicted), self.identity, self.system.calibration
+            raw[known], rows.features[known, line], rows.take(predicted), self.identity, self.system.calibration
         )
         records = dict(zip(predicted, made, strict=True))
         return [

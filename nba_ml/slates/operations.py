@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
-from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, system_of_features
+from nba_ml.contract.systems import system_of_features
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.registry.channel import Channel, read_channel
 from nba_ml.registry.signed_store import SignedStore
-from nba_ml.registry.systems.loading import load_system
+from nba_ml.registry.systems.loading import features_of, load_system
 from nba_ml.slates.grades import SlateGrades, grade_slates
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.slate import Slate, SlateSystems, score_slate
@@ -142,7 +142,7 @@ def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "
     signed = channel is not None and isinstance(context.objects, SignedStore)
     if channel is not None and signed:
         context.slates.require_no_older(channel)
-    versions = _versions(channel)
+    versions = _versions(context.objects, channel)
     # Reading rows waits for files, DuckDB or BigQuery, and loading models for XGBoost: neither needs the other.
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(_channel_systems, context, day, channel)
@@ -166,14 +166,10 @@ def _channel_systems(context: SlateContext, day: date, channel: Channel | None) 
     return SlateSystems(channel, champion, challenger)
 
 
-def _versions(channel: Channel | None) -> tuple[FeatureVersion, ...]:
-    """The features that the champion reads and, if they are others, those of the challenger.
-
-    By their systems alone: rules and registered models read those of the first system.
-    """
-    models = [channel.champion, channel.challenger] if channel else []
-    systems = [SYSTEMS.get(model.system_id, XGBOOST_V1) for model in models if model] or [XGBOOST_V1]
-    return tuple(dict.fromkeys(system.features for system in systems))
+def _versions(objects: ObjectStore, channel: Channel | None) -> tuple[FeatureVersion, ...]:
+    """The features that the champion reads and, if they are others, those of the challenger."""
+    models = [model for model in (channel.champion, channel.challenger) if model] if channel else []
+    return tuple(dict.fromkeys(features_of(objects, model) for model in models)) or (V2_33FEATURES,)
 
 
 def _rows(rows: SlateRows, day: date, games: str, version: FeatureVersion) -> tuple[pa.Table, tuple[str, ...]]:

@@ -39,7 +39,8 @@ from nba_ml.registry.rollback import rollback
 from nba_ml.registry.rollout import rollout_advance, rollout_start
 from nba_ml.registry.systems.interface import PredictionSystem, TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.loading import find_model, load_system
-from nba_ml.registry.systems.registered import RegisteredManifest, load_registered, register_file, require_registered
+from nba_ml.registry.systems.registered import load_registered, register_file, require_registered
+from nba_ml.registry.systems.registered_manifest import RegisteredManifest
 from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import XGBoostSystem
 from nba_ml.storage.directory import DirectoryStore

@@ -30,11 +30,11 @@ from nba_ml.registry.rollout_rules import bucket_of
 from nba_ml.registry.systems.interface import TrainingExtent, columns_of, matrix_of
 from nba_ml.registry.systems.registered import (
     Registered,
-    StatedFile,
     load_registered,
     register_file,
     require_registered,
 )
+from nba_ml.registry.systems.registered_manifest import StatedFile
 from nba_ml.registry.systems.rules import RULES
 from nba_ml.serving import Prediction, Predictor
 from nba_ml.serving.external import LoadedSystem, load_other

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import FEATURE_VERSIONS, FeatureVersion
 from nba_ml.contract.limits import TEXT_BYTES
 from nba_ml.contract.reading import read_file
 from nba_ml.registry.learners.interface import Vectors
@@ -36,20 +36,24 @@ class MissingPolicy(BaseModel):
 
     @model_validator(mode="after")
     def _names_features(self) -> MissingPolicy:
-        version = V2_33FEATURES
+        faults = [self.fault(version) for version in FEATURE_VERSIONS.values()]
+        if all(faults):
+            raise ValueError(faults[0])
+        return self
+
+    def fault(self, version: FeatureVersion) -> str:
+        """Why a model with the features of a version cannot have this policy; '' if it can."""
         for name, rule in self.rules.items():
             if name not in version.names:
-                raise ValueError(f"{version.name} has no feature {name!r}")
+                return f"{version.name} has no feature {name!r}"
             if not rule:
-                raise ValueError(f"the rule of {name} is empty")
+                return f"the rule of {name} is empty"
             for value in rule:
                 if isinstance(value, str) and (value not in version.names or value == name):
-                    raise ValueError(f"{name}: {value!r} is not another feature of {version.name}")
+                    return f"{name}: {value!r} is not another feature of {version.name}"
                 if not isinstance(value, str) and not version[name].low <= value <= version[name].high:
-                    raise ValueError(
-                        f"{name}: {value} is outside its range, {version[name].low:g} to {version[name].high:g}"
-                    )
-        return self
+                    return f"{name}: {value} is outside its range, {version[name].low:g} to {version[name].high:g}"
+        return ""
 
     def fill(self, vectors: Vectors, version: FeatureVersion) -> Vectors:
         """The vectors (n, features) with missing values filled. Rules read the vectors as they were."""

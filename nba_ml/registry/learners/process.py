@@ -1,7 +1,7 @@
 """Predict with a model file in this process or in a new one, which a forged file may crash without harm.
 
-`python -m nba_ml.registry.learners.process` is the new process: it reads `{"model": <base64>, "rows": [[33 numbers or
-null], ...]}` on its standard input and prints the predictions as a JSON list.
+`python -m nba_ml.registry.learners.process` is the new process: it reads `{"model": <base64>, "rows": [[number or null,
+...], ...]}` on its standard input and prints the predictions as a JSON list.
 """
 
 from __future__ import annotations

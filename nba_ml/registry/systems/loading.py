@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.systems import SYSTEMS
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.learners.known import learner_of_model
 from nba_ml.registry.systems.external import find_external_system
 from nba_ml.registry.systems.interface import PredictionSystem
-from nba_ml.registry.systems.registered import load_registered, require_registered
+from nba_ml.registry.systems.registered import load_registered, registered_features, require_registered
 from nba_ml.registry.systems.rules import RULES, Rule
 from nba_ml.registry.systems.xgboost_v1 import channel_model_of, read_published, system_of
 from nba_ml.storage.objects import ObjectStore
@@ -38,3 +39,14 @@ def load_system(store: ObjectStore, model: ChannelModel, threads: int | None = N
         found = find_external_system(store, model)
         return found if isinstance(found, Rule) else load_registered(found, threads)
     return system_of(read_published(store, model.model_id, model.manifest_sha256), threads)
+
+
+def features_of(store: ObjectStore, model: ChannelModel) -> FeatureVersion:
+    """What a system that a channel names reads. A registered model's manifest says it; its file is not read.
+
+    Raises:
+        BundleError: the manifest is missing or damaged, or has another digest than the channel names.
+    """
+    if model.system_id in SYSTEMS:
+        return SYSTEMS[model.system_id].features
+    return registered_features(store, model) if model.is_external else RULES[model.system_id].features

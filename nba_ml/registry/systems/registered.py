@@ -11,18 +11,15 @@ models.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import BundleError, PublicationConflictError
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import parse_month
 from nba_ml.contract.text import printable
 from nba_ml.model.calibration import Calibration
@@ -31,114 +28,15 @@ from nba_ml.registry.learners.interface import Learner, ParsedModel, Vectors, re
 from nba_ml.registry.learners.known import LEARNERS, learner_of, learner_of_model
 from nba_ml.registry.learners.missing import NAN, MissingPolicy
 from nba_ml.registry.learners.process import FILE, predict_apart, predict_points
-from nba_ml.registry.reader import Reader, ReadManifest, read_manifest, reads_from, refuse
+from nba_ml.registry.reader import Reader, read_manifest, reads_from, refuse
 from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, matrix_of
+from nba_ml.registry.systems.registered_manifest import (
+    KnownRow,
+    RegisteredManifest,
+    StatedFile,
+    canonical_json,
+)
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
-
-VERSIONS = {each.name: each for each in (V2_33FEATURES,)}
-"""The feature versions of the contract that a model may have, by name."""
-
-_FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
-
-
-class StatedFile(BaseModel):
-    """A file as stated in a manifest: size in bytes, sha256 in hex."""
-
-    model_config = _FROZEN
-
-    name: str
-    size: int
-    sha256: str
-
-
-class KnownRow(BaseModel):
-    """A reference row and the points predicted for it at registration; null is missing, before the policy."""
-
-    model_config = _FROZEN
-
-    player_lookup: str
-    game_date: str
-    features: tuple[float | None, ...]
-    prediction: float
-
-
-class RegisteredManifest(BaseModel):
-    """The object that makes a registered model exist. For the dates see `interface.TrainingExtent`.
-
-    `names` says whether the file has the feature names, or the person who registered it gave them. `target` is what it
-    predicts, as stated and confirmed by its numbers; None if an earlier version registered it. `waived` are the
-    conditions of the target that a person waived, with the `reason`. `library` is the learner's version then.
-    """
-
-    model_config = _FROZEN
-
-    format_version: Literal[1] = 1
-    model_id: str
-    objects: tuple[StatedFile]
-    feature_version: str
-    feature_names: tuple[str, ...]
-    names: Literal["embedded", "given"] = "embedded"
-    missing: MissingPolicy = NAN
-    target: Literal["points"] | None = None
-    waived: tuple[str, ...] = ()
-    reason: str = ""
-    newest_month: str
-    fitted_until: date
-    given_until: date
-    calibration: Calibration | None
-    reference_rows: tuple[KnownRow, ...]
-    library: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_catboost_only(cls, content: Any) -> Any:
-        """Manifests written before other learners could be registered name CatBoost's version `catboost`."""
-        if isinstance(content, dict) and "catboost" in content:
-            return {"library" if key == "catboost" else key: value for key, value in content.items()}
-        return content
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> RegisteredManifest:
-        if self.fitted_until > self.given_until or self.given_until.strftime("%Y-%m") != self.newest_month:
-            raise ValueError(
-                f"fitted until {self.fitted_until}, given until {self.given_until}, newest month {self.newest_month}"
-            )
-        if self.objects[0].name.rpartition(".")[0] != self.model_id:
-            raise ValueError(f"{self.objects[0].name} is not the file of {self.model_id}")
-        if not self.reference_rows:
-            raise ValueError("no reference rows")
-        return self
-
-    @property
-    def version(self) -> FeatureVersion:
-        return VERSIONS[self.feature_version]
-
-    @property
-    def reference(self) -> Vectors:
-        """The vectors (n, features) of the reference rows, filled as the model gets them."""
-        rows = np.array([row.features for row in self.reference_rows], dtype=np.float32)
-        return self.missing.fill(rows, self.version)
-
-    def to_bytes(self) -> bytes:
-        """Canonical JSON with its own digest, like the manifests of bundles."""
-        content = self.model_dump(mode="json")
-        return _canonical({**content, "manifest_sha256": _sha256(_canonical(content))})
-
-    @classmethod
-    def of(cls, read: ReadManifest) -> RegisteredManifest:
-        """Parse the content of a manifest; raises BundleError if it is not that of a registered model."""
-        try:
-            return cls.model_validate(read.content)
-        except ValidationError as error:
-            refuse(read.name, "the manifest of a registered model", " ".join(str(error).split()))
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +52,10 @@ class Registered:
         return LEARNERS[self.model.system_id]
 
 
-def registered_id(data: bytes, extent: TrainingExtent, missing: MissingPolicy = NAN) -> str:
-    """The model id of a file: the month of the newest game in its data, and the start of a digest.
+def registered_id(
+    data: bytes, extent: TrainingExtent, missing: MissingPolicy = NAN, version: FeatureVersion = V2_33FEATURES
+) -> str:
+    """The model id of a file: how many features, the month of the newest game in its data, and the start of a digest.
 
     The digest is that of the file, and with a policy that of both: the same file with another policy is another model.
 
@@ -164,25 +64,41 @@ def registered_id(data: bytes, extent: TrainingExtent, missing: MissingPolicy = 
         MonthError: that month is not a season month.
     """
     year, month = parse_month(extent.given_until.strftime("%Y-%m"))
-    digest = _sha256(data + (_canonical(missing.model_dump(mode="json")["rules"]) if missing.rules else b""))
+    digest = bytes_digest(data + (canonical_json(missing.model_dump(mode="json")["rules"]) if missing.rules else b""))
     system = learner_of(data, FILE).system_id
-    return f"{system}_{V2_33FEATURES.count}features_{year:04d}{month:02d}_{digest[:12]}"
+    return f"{system}_{version.count}features_{year:04d}{month:02d}_{digest[:12]}"
 
 
 def find_registered(
-    store: ObjectStore, data: bytes, extent: TrainingExtent, missing: MissingPolicy = NAN
+    store: ObjectStore,
+    data: bytes,
+    extent: TrainingExtent,
+    missing: MissingPolicy = NAN,
+    features: FeatureVersion | None = None,
 ) -> Registered | None:
-    """The file's registration with the same dates and policy; None if there is none.
+    """The file's registration with the same dates and policy, and the features if given; None if there is none.
 
     Raises:
         BundleError: it is not a model file, or the registered model is damaged.
     """
-    identity = registered_id(data, extent, missing)
-    if store.read(_manifest(identity)) is None:
-        return None
-    found = require_registered(store, identity)
-    same = TrainingExtent(found.manifest.fitted_until, found.manifest.given_until) == extent and found.data == data
-    return found if same else None
+    for version in [features] if features else FEATURE_VERSIONS.values():
+        identity = registered_id(data, extent, missing, version)
+        if store.read(_manifest(identity)) is not None:
+            found = require_registered(store, identity)
+            dates = TrainingExtent(found.manifest.fitted_until, found.manifest.given_until)
+            return found if dates == extent and found.data == data else None
+    return None
+
+
+def version_of(model: ParsedModel, stated: FeatureVersion | None = None) -> FeatureVersion:
+    """The feature version of a model: the one that a person stated, else the one that has its names.
+
+    If none has, the one with as many features, for error messages; the first version if there is none.
+    """
+    if stated is not None:
+        return stated
+    named = [each for each in FEATURE_VERSIONS.values() if each.names == model.names]
+    return (named or [each for each in FEATURE_VERSIONS.values() if each.count == model.columns] or [V2_33FEATURES])[0]
 
 
 def register_file(
@@ -203,7 +119,8 @@ def register_file(
         data: a CatBoost `.cbm`, XGBoost's JSON or UBJ, or LightGBM's text.
         extent: the dates of its training data. Only its trainer knows them: with a date that is too early, it would be
             graded on games that it was trained on.
-        reference: rows to predict now and whenever it is loaded: (player_lookup, date, 33 values, NaN for missing).
+        reference: rows to predict now and whenever it is loaded: (player_lookup, date, values of its
+            features, NaN for missing).
         calibration: for its interval; None for no interval.
         features: the columns of a model that has no names of its own.
         waived: the conditions of the target that a person waived, for the `reason`.
@@ -213,9 +130,10 @@ def register_file(
         MissingExtraError: its learner is not installed.
         PublicationConflictError: it is registered with another manifest.
     """
-    identity, learner = registered_id(data, extent, missing), learner_of(data, FILE)
-    version = features or V2_33FEATURES
+    learner = learner_of(data, FILE)
     model = learner.parse(data, FILE, 1)
+    version = version_of(model, features)
+    identity = registered_id(data, extent, missing, version)
     require_features(model, version, features is not None, FILE)
     vectors = np.array([row for _, _, row in reference], dtype=np.float32)
     predicted = predict_points(model, missing.fill(vectors, version), FILE)
@@ -231,7 +149,7 @@ def register_file(
     name = f"{identity}{learner.suffix_of(data)}"
     manifest = RegisteredManifest(
         model_id=identity,
-        objects=(StatedFile(name=name, size=len(data), sha256=_sha256(data)),),
+        objects=(StatedFile(name=name, size=len(data), sha256=bytes_digest(data)),),
         feature_version=version.name,
         feature_names=version.names,
         names="embedded" if model.names else "given",
@@ -286,15 +204,28 @@ def read_registered(read: Reader, manifest_name: str, manifest_sha256: str | Non
     """
     sealed = read_manifest(read, manifest_name, manifest_sha256)
     manifest = RegisteredManifest.of(sealed)
-    learner, version = learner_of_model(manifest.model_id), VERSIONS.get(manifest.feature_version)
+    learner, version = learner_of_model(manifest.model_id), FEATURE_VERSIONS.get(manifest.feature_version)
     if learner is None or version is None or manifest.feature_names != version.names:
-        expected = f"a model of {', '.join(LEARNERS)} with the features of {', '.join(VERSIONS)}"
+        expected = f"a model of {', '.join(LEARNERS)} with the features of {', '.join(FEATURE_VERSIONS)}"
         refuse(manifest_name, expected, f"{manifest.model_id} of {manifest.feature_version}")
     (data,) = sealed.read_objects(read)
     if learner_of(data, manifest.objects[0].name) is not learner:
         refuse(manifest_name, f"a file of {learner.title}", f"one that begins with {data[:4]!r}")
     model = ChannelModel(system_id=learner.system_id, model_id=manifest.model_id, manifest_sha256=sealed.sha256)
     return Registered(model, manifest, data)
+
+
+def registered_features(store: ObjectStore, model: ChannelModel) -> FeatureVersion:
+    """What a registered model reads, by its manifest alone.
+
+    Raises:
+        BundleError: it is missing or damaged, has another digest than the channel names, or another form.
+    """
+    name = _manifest(model.model_id)
+    manifest = RegisteredManifest.of(read_manifest(reads_from(store), name, model.manifest_sha256))
+    if manifest.feature_version not in FEATURE_VERSIONS:
+        refuse(name, f"the features of {', '.join(FEATURE_VERSIONS)}", f"those of {manifest.feature_version}")
+    return manifest.version
 
 
 def _manifest(model_id: str) -> str:
