@@ -91,7 +91,7 @@ def test_the_rows_of_a_comparison_are_new_to_both(bench: ReleaseContext) -> None
         measured = _measured(bench, system_of_id(bench, published_model(bench.objects, month)))
         assert isinstance(measured, XGBoostSystem)
         pair.append(measured)
-    tables = list(bench.snapshots("").values())
+    tables = list(bench.snapshots("", V2_33FEATURES).values())
     rows = held_out_rows(pair[0], pair[1], tables)
     newest = max(model_of(month).record.split.sides()["early_stopping"].last for month in ("2021-12", "2022-01"))
     dates = rows.table.column("game_date").to_pylist()
@@ -99,7 +99,7 @@ def test_the_rows_of_a_comparison_are_new_to_both(bench: ReleaseContext) -> None
     assert max(dates) == date(2022, 1, 31)
     for each in pair:  # the boosters compared are those that the records were measured by
         sides = each.record.split.sides()
-        held = bench.snapshots("")
+        held = bench.snapshots("", V2_33FEATURES)
         validation = [
             t.filter(pa_between(t, sides["validation"].first, sides["validation"].last)) for t in held.values()
         ]
@@ -128,7 +128,7 @@ def test_later_games_are_preferred_and_are_later_than_all_either_was_given(bench
 def test_the_paired_gain_is_that_of_the_two_errors(bench: ReleaseContext) -> None:
     """Guards the sign, the pairing and the population of the number that promotions hang on."""
     system = load_system(bench.objects, find_model(bench.objects, published_model(bench.objects, "2021-12")), 1)
-    rows = out_of_time_rows(RULES["mock"], system, list(bench.snapshots("").values()), 1)
+    rows = out_of_time_rows(RULES["mock"], system, list(bench.snapshots("", V2_33FEATURES).values()), 1)
     assert rows is not None
     found = compare_systems(RULES["mock"], system, rows, 0.1)
     assert found is not None

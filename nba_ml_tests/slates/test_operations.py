@@ -62,7 +62,7 @@ def test_the_slate_says_what_the_service_says(scene: Scene) -> None:
     scene.promote(older)
     rollout_start(scene.bench, newer, BEFORE_THE_GAMES, WHY, DAY, share=10, waived=("comparison",))
     served = predict_slate(scene.desk, DAY, BEFORE_THE_GAMES).kept.slate.served
-    rows = scene.bench.snapshots("2022-01")["2022-01"]
+    rows = scene.bench.snapshots("2022-01", V2_33FEATURES)["2022-01"]
     wanted = [*V2_33FEATURES.names, "player_lookup", "game_date", "game_id"]
     mine = [row for row in rows.select(wanted).to_pylist() if row["game_date"] == DAY]
     records = Predictor.load(scene.objects, channel="champion", try_apart=False).predict(mine)
