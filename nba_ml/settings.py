@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from nba_ml.contract.errors import MonthError, SettingsError
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.limits import PAGED_ROWS
 from nba_ml.contract.proxies import SETTING as TRUSTED_PROXIES
 from nba_ml.contract.proxies import Proxies, parse_proxies
 from nba_ml.contract.season import parse_month
@@ -36,6 +37,9 @@ _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(
 
 _MOST_THREADS = 1024
 """More cores than any machine that this runs on has. With 100,000, entered by mistake, no month finished."""
+
+_MOST_ROWS = 10**9
+"""More than fit into any machine's memory."""
 
 _ALL_CORES = "the cores that this process may use"
 
@@ -97,7 +101,8 @@ class Settings:
 
     `home` holds everything local; `store` what passes between assets and `artifact_root` what is published, each
     an absolute path or `gs://bucket/prefix`; `data` the embedded source's files; `bigquery` the feature store
-    where that is not embedded; `threads` bounds DuckDB and XGBoost and changes no byte;
+    where that is not embedded; `threads` bounds DuckDB and XGBoost, and a training on more rows than
+    `rows_in_memory` goes through files: neither changes a byte;
     `retrain` is which models the sensor trains anew: the `latest` month's, or those of `all` months after a change;
     `thresholds` are the limits of the checks; `notify` is who is notified of a failure;
     `ui_hosts` are the names, beside loopback's, under which a browser reaches the web UI, and `trusted_proxies` are
@@ -113,6 +118,7 @@ class Settings:
     data: Path
     dagster_home: Path
     threads: int
+    rows_in_memory: int = PAGED_ROWS
     bigquery: BigQuerySettings | None = None
     retrain: str = "latest"
     thresholds: Thresholds = field(default_factory=Thresholds)
@@ -141,6 +147,10 @@ class Settings:
             dagster_home=_path(environ, "DAGSTER_HOME", home / "dagster"),
             threads=_number(environ, "NBA_ML_THREADS", 1, _MOST_THREADS, "the number of threads", _ALL_CORES)
             or available_cores(),
+            rows_in_memory=_number(
+                environ, "NBA_ML_ROWS_IN_MEMORY", 1, _MOST_ROWS, "a number of rows", f"{PAGED_ROWS:,}"
+            )
+            or PAGED_ROWS,
             bigquery=_bigquery(environ) if source == "bigquery" else None,
             retrain=_choice(environ, "NBA_ML_RETRAIN", ("latest", "all")),
             thresholds=_thresholds(environ),

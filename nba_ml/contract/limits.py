@@ -1,5 +1,7 @@
 """How much nba_ml reads of a file or an object, and what a model file may take to load. Larger is refused unread.
 
+Also how many rows are trained at once.
+
 Far above what real ones have, which each docstring states. The HTTP service's own limits are in
 `serving.http.limits`, the checks' in `contract.thresholds`.
 """
@@ -53,6 +55,11 @@ PARQUET_ROWS = 20_000_000
 
 PARQUET_MEMORY_BYTES = 4 * 2**30
 """Of a Parquet file's columns before compression, as its footer states."""
+
+PAGED_ROWS = 1_000_000
+"""Rows of a training: more are trained by pages (`model.paged`), which is another recipe. It depends on the rows alone,
+so that every machine trains the same model. The shipped seasons have 102,000; those since 1979-80 are fewer than this.
+In memory, the recipe for fewer takes 1 kB a row."""
 
 
 _SIGNATURE = re.compile(r"_signature_[0-9a-f]{12}\.json$")

@@ -14,7 +14,7 @@ import dagster as dg
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.errors import MissingMonthsError
-from nba_ml.defs.partitions import COLUMNS, HISTORY, History, month_keys, months_read
+from nba_ml.defs.partitions import COLUMNS, HISTORY, ONE_BY_ONE, History, month_keys, months_read
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import open_store
 from nba_ml.defs.waiting import wait_for_history
@@ -36,7 +36,7 @@ class MonthStoreIOManager(dg.IOManager):
         self.store.save(STORED[context.asset_key.to_user_string()], context.asset_partition_key, obj)
 
     @fails_with_its_reason
-    def load_input(self, context: dg.InputContext) -> HasDigest | dict[str, HasDigest]:
+    def load_input(self, context: dg.InputContext) -> HasDigest | Mapping[str, HasDigest]:
         """The value of the month, or of all months of its history.
 
         Raises:
@@ -49,7 +49,8 @@ class MonthStoreIOManager(dg.IOManager):
         months = months_read(None if history is None else History(history), month, all_months)
         asset = context.asset_key.to_user_string()
         try:
-            values = self.store.require(STORED[asset], months, wanted.get(COLUMNS))
+            read = self.store.one_by_one if wanted.get(ONE_BY_ONE) else self.store.require
+            values: Mapping[str, HasDigest] = read(STORED[asset], months, wanted.get(COLUMNS))
         except MissingMonthsError as error:
             wait_for_history(context, asset, error)
             raise

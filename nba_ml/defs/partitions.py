@@ -22,6 +22,9 @@ _YEARS_TO_COME = 50
 COLUMNS = "nba_ml/columns"
 """Input metadata: read these columns only."""
 
+ONE_BY_ONE = "nba_ml/one_by_one"
+"""Input metadata: of a history, read each month when it is asked for (`storage.months.MonthByMonth`)."""
+
 
 def partitions_of(settings: Settings) -> dg.MonthlyPartitionsDefinition:
     """The months that the configured source can have.
@@ -82,12 +85,17 @@ instead, Dagster follows them forward: a backfill of three months on the lineage
 """
 
 
-def reads(asset: str, history: History | None = None, *columns: str) -> dg.AssetIn:
-    """An input that reads the same month of an asset or those of its history, of a table these columns only."""
-    months = {HISTORY: history.value} if history else {}
-    return dg.AssetIn(
-        key=dg.AssetKey.from_user_string(asset), metadata={**months, **({COLUMNS: list(columns)} if columns else {})}
-    )
+def reads(asset: str, history: History | None = None, *columns: str, one_by_one: bool = False) -> dg.AssetIn:
+    """An input that reads the same month of an asset or those of its history, of a table these columns only.
+
+    With `one_by_one`, the months of a history are not held in memory together.
+    """
+    metadata = {
+        **({HISTORY: history.value} if history else {}),
+        **({COLUMNS: list(columns)} if columns else {}),
+        **({ONE_BY_ONE: True} if one_by_one else {}),
+    }
+    return dg.AssetIn(key=dg.AssetKey.from_user_string(asset), metadata=metadata)
 
 
 def history_of(asset: dg.AssetsDefinition, parent: dg.AssetKey) -> History | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nba_ml.contract.limits import PAGED_ROWS
 from nba_ml.contract.signing import Signing
 from nba_ml.registry.signed_store import open_published
 from nba_ml.settings import BigQuerySettings, Settings
@@ -50,9 +51,13 @@ class ArtifactRoot:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Threads for DuckDB and XGBoost; None is all cores. Changes the speed, never the bytes."""
+    """Threads for DuckDB and XGBoost, None for all cores; a training by pages on more than `rows_in_memory` rows has
+    them in files under `scratch`, None for the system's folder of temporary files. Changes the speed, never the bytes.
+    """
 
     threads: int | None = None
+    rows_in_memory: int = PAGED_ROWS
+    scratch: str | None = None
 
 
 def open_store(root: str) -> MonthStore:

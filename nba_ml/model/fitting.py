@@ -5,10 +5,10 @@ The same rows give the same booster bytes on every machine and with any number o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -91,12 +91,53 @@ class Samples:
         """The rows of each side of the split: train, early_stopping and validation."""
         return {name: self.between(side.first, side.last) for name, side in split.sides().items()}
 
+    def parts(self) -> Iterator[Samples]:
+        """These rows, in one part."""
+        yield self
+
+    def in_memory(self) -> Samples:
+        """These rows."""
+        return self
+
+    @property
+    def players(self) -> int:
+        """Number of different players."""
+        return len(self.keys.column("player_lookup").unique())
+
+
+class Rows(Protocol):
+    """Rows of a split in canonical order: `Samples`, or `paged.StoredRows`, which stay in the store."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def points(self) -> npt.NDArray[np.float32]:
+        """The results (n,)."""
+        ...
+
+    @property
+    def players(self) -> int:
+        """Number of different players in the split."""
+        ...
+
+    def parts(self) -> Iterator[Samples]:
+        """The rows in order, in parts that fit into memory; read anew each time."""
+        ...
+
+    def in_memory(self) -> Samples:
+        """All the rows at once."""
+        ...
+
+    def sides(self, split: SplitManifest) -> Mapping[str, Rows]:
+        """The rows of each side of the split: train, early_stopping and validation."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FittedBooster:
     """`booster` is XGBoost JSON, cut to its best iteration, so that every loader gets the same predictions.
 
-    `engine` is what fitted it; None for this process.
+    `engine` is what fitted it; None for this process. `sampling` names another way of sampling rows than XGBoost's own.
     """
 
     booster: bytes
@@ -104,6 +145,37 @@ class FittedBooster:
     rounds_run: int
     early_stopping_mae: float
     engine: TrainingEngine | None = None
+    sampling: str | None = None
+
+
+class Recipe(Protocol):
+    """How boosters are fitted in this process: with all rows `InMemory`, or by pages (`paged.Paged`)."""
+
+    def fit(
+        self, train: Rows, early_stopping: Rows, params: Hyperparameters, version: FeatureVersion, threads: int | None
+    ) -> FittedBooster:
+        """Train on `train`, stop on the MAE of `early_stopping`, and cut to the best iteration."""
+        ...
+
+    def fit_all(
+        self, rows: Rows, rounds: int, params: Hyperparameters, version: FeatureVersion, threads: int | None
+    ) -> bytes:
+        """Train on all rows for a number of rounds; returns XGBoost JSON."""
+        ...
+
+
+class InMemory:
+    """`fit` and `fit_all`, as a recipe."""
+
+    def fit(
+        self, train: Rows, early_stopping: Rows, params: Hyperparameters, version: FeatureVersion, threads: int | None
+    ) -> FittedBooster:
+        return fit(train.in_memory(), early_stopping.in_memory(), params, version, threads)
+
+    def fit_all(
+        self, rows: Rows, rounds: int, params: Hyperparameters, version: FeatureVersion, threads: int | None
+    ) -> bytes:
+        return fit_all(rows.in_memory(), rounds, params, version, threads)
 
 
 KEY_COLUMNS = ("player_lookup", "game_date", "game_id")
@@ -118,22 +190,42 @@ def gather(tables: Mapping[str, pa.Table], split: SplitManifest, version: Featur
     Raises:
         StaleInputError: a snapshot is not the one that the split was made from.
     """
-    changed = [r.month for r in split.snapshots if r.month not in tables or table_digest(tables[r.month]) != r.digest]
+    features = np.empty((split.rows, version.count), dtype=np.float32)
+    keys, points, start = [], [], 0
+    for part in unchanged(tables, split):
+        fill(features[start : start + part.num_rows], part, version)
+        keys.append(part.select(KEY_COLUMNS))
+        points.append(part.column("points").to_numpy())
+        start += part.num_rows
+    table = pa.concat_tables(keys)
+    return Samples(features, np.concatenate(points).astype(np.float32), table.column("game_date").to_numpy(), table)
+
+
+def unchanged(tables: Mapping[str, pa.Table], split: SplitManifest) -> Iterator[pa.Table]:
+    """The split's snapshots, each read once, in order.
+
+    Raises:
+        StaleInputError: some are not those that the split was made from; after the last, and naming them all.
+    """
+    changed = []
+    for ref in split.snapshots:
+        table = tables.get(ref.month)
+        if table is None or table_digest(table) != ref.digest:
+            changed.append(ref.month)
+        elif not changed:
+            yield table
+        del table  # one month at a time
     if changed:
         raise StaleInputError(
             f"The snapshots of {', '.join(changed)} are not the ones that the split was made from. "
             "Materialise train_split again, then xgboost_model."
         )
-    parts = [tables[ref.month] for ref in split.snapshots]
-    features = np.empty((split.rows, version.count), dtype=np.float32)
-    start = 0
-    for part in parts:
-        for i, name in enumerate(version.names):
-            features[start : start + part.num_rows, i] = part.column(name).to_numpy()
-        start += part.num_rows
-    keys = pa.concat_tables([part.select(KEY_COLUMNS) for part in parts])
-    points = np.concatenate([part.column("points").to_numpy() for part in parts]).astype(np.float32)
-    return Samples(features=features, points=points, dates=keys.column("game_date").to_numpy(), keys=keys)
+
+
+def fill(matrix: Matrix, table: pa.Table, version: FeatureVersion) -> None:
+    """Write the features of a snapshot's rows into a matrix (n, features)."""
+    for i, name in enumerate(version.names):
+        matrix[:, i] = table.column(name).to_numpy()
 
 
 def rows_to_learn(samples: Samples, version: FeatureVersion) -> Samples:
@@ -173,7 +265,11 @@ def fit(
 
 
 def fit_matrix(
-    matrix: xgb.DMatrix, watched: xgb.DMatrix, params: Hyperparameters, threads: int | None
+    matrix: xgb.DMatrix,
+    watched: xgb.DMatrix,
+    params: Hyperparameters,
+    threads: int | None,
+    callbacks: Sequence[xgb.callback.TrainingCallback] = (),
 ) -> FittedBooster:
     """As `fit`, on matrices: in one process, or in each of several that XGBoost has connected."""
     import xgboost as xgb
@@ -185,6 +281,7 @@ def fit_matrix(
         evals=[(watched, "early_stopping")],
         early_stopping_rounds=params.early_stopping_rounds,
         verbose_eval=False,
+        callbacks=callbacks,
     )
     best, rounds, score = booster.best_iteration, booster.num_boosted_rounds(), booster.best_score
     cut = booster[: best + 1]
@@ -212,11 +309,19 @@ def fit_all(
     return fit_all_matrix(matrix, rounds, params, threads)
 
 
-def fit_all_matrix(matrix: xgb.DMatrix, rounds: int, params: Hyperparameters, threads: int | None) -> bytes:
+def fit_all_matrix(
+    matrix: xgb.DMatrix,
+    rounds: int,
+    params: Hyperparameters,
+    threads: int | None,
+    callbacks: Sequence[xgb.callback.TrainingCallback] = (),
+) -> bytes:
     """As `fit_all`, on a matrix."""
     import xgboost as xgb
 
-    booster = xgb.train(params.booster_params(threads), matrix, num_boost_round=rounds, verbose_eval=False)
+    booster = xgb.train(
+        params.booster_params(threads), matrix, num_boost_round=rounds, verbose_eval=False, callbacks=callbacks
+    )
     return bytes(booster.save_raw("json"))
 
 
@@ -231,6 +336,11 @@ def predict(booster: bytes | xgb.Booster, features: Matrix, threads: int | None 
     """Predicted points (n,) for features (n, features). `threads` is for bytes; a loaded booster has its own."""
     loaded = load(booster, threads) if isinstance(booster, bytes) else booster
     return np.asarray(loaded.inplace_predict(features, missing=np.nan), dtype=np.float32)
+
+
+def predict_rows(booster: xgb.Booster, rows: Rows) -> npt.NDArray[np.float32]:
+    """Predicted points (n,) for rows, part by part."""
+    return np.concatenate([predict(booster, part.features) for part in rows.parts()])
 
 
 def importance(booster: xgb.Booster, version: FeatureVersion) -> dict[str, float]:

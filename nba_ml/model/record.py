@@ -35,7 +35,7 @@ from nba_ml.model.comparison import BaselineResult, compare
 from nba_ml.model.diagnosis import ModelDiagnosis, diagnose_model
 from nba_ml.model.distribution import DistributionReport, measure_distribution
 from nba_ml.model.engine import TrainingEngine
-from nba_ml.model.fitting import FittedBooster, Hyperparameters, Samples, importance, load, predict
+from nba_ml.model.fitting import FittedBooster, Hyperparameters, Rows, Samples, importance, load, predict, predict_rows
 from nba_ml.model.metrics import Array, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
 from nba_ml.model.tiers import TIER_NAMES, tier_of
@@ -49,6 +49,9 @@ Predictions = npt.NDArray[np.float32]
 """A booster's raw output (n,), in points."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+_SAMPLING = "how rows were sampled for each tree, if not by XGBoost itself"
 
 
 class ReferenceRow(BaseModel):
@@ -101,6 +104,7 @@ class TrainingReport(BaseModel):
 
     split: SplitManifest
     parameters: Hyperparameters
+    sampling: str | None = Field(None, description=_SAMPLING)
     feature_version: str
     model_sha256: str | None = Field(None, description="of the booster that is shipped")
     measured_sha256: str | None = Field(None, description="of the booster that is judged, fitted on the train side")
@@ -152,6 +156,7 @@ class ModelRecord(BaseModel):
     players: int
     split: SplitManifest
     parameters: Hyperparameters
+    sampling: str | None = Field(None, description=_SAMPLING)
     best_iteration: int
     rounds_run: int
     metrics: Judgement
@@ -166,7 +171,7 @@ class ModelRecord(BaseModel):
         """Canonical JSON: sorted keys, no NaN, a newline at the end."""
         content = self.model_dump(mode="json")
         for fields in (content, content["metrics"]):
-            for name in ("distribution", "engine"):  # a record of before there was one keeps its bytes
+            for name in ("distribution", "engine", "sampling"):  # a record of before there was one keeps its bytes
                 if fields.get(name, ...) is None:
                     del fields[name]
         text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
@@ -185,7 +190,7 @@ class ModelRecord(BaseModel):
 def judge(
     predicted: Mapping[str, Predictions],
     shipped: Predictions,
-    sides: Mapping[str, Samples],
+    sides: Mapping[str, Rows],
     calibration: Calibration,
     distribution: PointsDistribution,
     version: FeatureVersion,
@@ -199,7 +204,7 @@ def judge(
         sides: train, early_stopping and validation.
         calibration, distribution: of the early-stopping side, so that validation rows are new to them.
     """
-    validation, ours = sides["validation"], predicted["validation"]
+    validation, ours = sides["validation"].in_memory(), predicted["validation"]
     season_average = validation.features[:, version.index("points_avg_season")]
     tiers = tier_of(season_average)
     return Judgement(
@@ -231,18 +236,20 @@ def _baselines(validation: Samples, predicted: Array, version: FeatureVersion) -
 def report_training(
     fitted: FittedBooster,
     shipped: bytes,
-    samples: Samples,
+    samples: Rows,
     split: SplitManifest,
     parameters: Hyperparameters,
     version: FeatureVersion,
     threads: int | None,
 ) -> TrainingReport:
     """Measure a fitted booster and the shipped one. Each is parsed once from its saved bytes."""
-    sides = samples.sides(split)
-    held_out, validation = sides["early_stopping"], sides["validation"]
+    sides = dict(samples.sides(split))
+    # Only these two are measured row by row; the train side may be more than memory holds.
+    sides["early_stopping"] = held_out = sides["early_stopping"].in_memory()
+    sides["validation"] = validation = sides["validation"].in_memory()
     measured = load(fitted.booster, threads)
     ships = measured if shipped == fitted.booster else load(shipped, threads)
-    predicted = {name: predict(measured, side.features) for name, side in sides.items()}
+    predicted = {name: predict_rows(measured, side) for name, side in sides.items()}
     theirs = predicted["validation"] if ships is measured else predict(ships, validation.features)
     lines = held_out.features[:, version.index("vegas_points_line")]
     calibrating = publish_points(predicted["early_stopping"]), held_out.points, lines
@@ -250,6 +257,7 @@ def report_training(
     return TrainingReport(
         split=split,
         parameters=parameters,
+        sampling=fitted.sampling,
         feature_version=version.name,
         model_sha256=bytes_digest(shipped),
         measured_sha256=bytes_digest(fitted.booster),
@@ -259,7 +267,7 @@ def report_training(
         calibration=calibration,
         distribution=distribution,
         importance=importance(ships, version),
-        players=len(samples.keys.column("player_lookup").unique()),
+        players=samples.players,
         reference_rows=_reference_rows(validation, theirs),
         diagnosis=diagnose_model(ships, validation, predicted["validation"], distribution, version),
         engine=fitted.engine,
@@ -303,6 +311,7 @@ def make_record(report: TrainingReport, booster: bytes, system: System) -> Model
         players=report.players,
         split=report.split,
         parameters=report.parameters,
+        sampling=report.sampling,
         best_iteration=report.best_iteration,
         rounds_run=report.rounds_run,
         metrics=judgement,

@@ -136,16 +136,20 @@ class MonthStore:
             StaleInputError: as `load`.
         """
         found = {month: self.load(asset, month, columns) for month in months}
-        missing = [month for month, value in found.items() if value is None]
-        if missing:
-            error = MissingMonthsError(
-                f"{asset.name} was never materialised for {_named(missing)}. A model must not be trained with "
-                f"months missing: run `nba-ml backfill --from {missing[0]} --to {missing[-1]} --only-missing --assets "
-                f"{asset.name}`, or materialise those partitions in the UI, then try again."
-            )
-            error.months = missing
-            raise error
+        _require_all(asset, [month for month, value in found.items() if value is None])
         return {month: value for month, value in found.items() if value is not None}
+
+    def one_by_one(
+        self, asset: StoredAsset[Value], months: Sequence[str], columns: Sequence[str] | None = None
+    ) -> MonthByMonth[Value]:
+        """As `require`, of many rows: each value is read when it is asked for, and not kept.
+
+        Raises:
+            MissingMonthsError: as `require`.
+        """
+        stored = set(self.stored(asset))
+        _require_all(asset, [month for month in months if month not in stored])
+        return MonthByMonth(self, asset, tuple(months), columns)
 
     @contextmanager
     def readable(self, asset: StoredAsset[Value], month: str) -> Iterator[None]:
@@ -157,6 +161,54 @@ class MonthStore:
                 f"{self.uri(asset, month)} cannot be read ({str(error).splitlines()[0]}): it is damaged, or another "
                 f"version of nba_ml wrote it. Materialise {asset.name} for {month} again."
             ) from error
+
+
+class MonthByMonth(Mapping[str, Value]):
+    """Values by month, each read from the store whenever it is asked for."""
+
+    def __init__(
+        self, store: MonthStore, asset: StoredAsset[Value], months: Sequence[str], columns: Sequence[str] | None
+    ) -> None:
+        self._store, self._asset, self._months, self._columns = store, asset, months, columns
+        self._digests: dict[str, str] = {}
+
+    def __getitem__(self, month: str) -> Value:
+        """The value.
+
+        Raises:
+            StaleInputError: it is damaged, gone, or another one than when it was first read.
+        """
+        if month not in self._months:
+            raise KeyError(month)
+        value = self._store.load(self._asset, month, self._columns)
+        if value is None or value.digest != self._digests.setdefault(month, value.digest):
+            raise StaleInputError(
+                f"{self._store.uri(self._asset, month)} was changed while it was being read. Try again when no other "
+                f"run is making {self._asset.name} for {month}."
+            )
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._months)
+
+    def __len__(self) -> int:
+        return len(self._months)
+
+    def digests(self) -> dict[str, str]:
+        """Month -> digest; of a month that has been read before without reading it again."""
+        return {month: self._digests.get(month) or self[month].digest for month in self._months}
+
+
+def _require_all(asset: StoredAsset[Value], missing: list[str]) -> None:
+    if not missing:
+        return
+    error = MissingMonthsError(
+        f"{asset.name} was never materialised for {_named(missing)}. A model must not be trained with "
+        f"months missing: run `nba-ml backfill --from {missing[0]} --to {missing[-1]} --only-missing --assets "
+        f"{asset.name}`, or materialise those partitions in the UI, then try again."
+    )
+    error.months = missing
+    raise error
 
 
 def parquet_bytes(table: pa.Table, facts: Mapping[str, str]) -> bytes:

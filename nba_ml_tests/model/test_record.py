@@ -55,9 +55,9 @@ def test_the_schema_names_every_field_and_lets_no_other_in(trained: Trained) -> 
     """Guards against a schema that documents less than the record holds, or accepts what nobody defined."""
     schema = ModelRecord.model_json_schema(mode="serialization")
     content = json.loads(trained.record.to_bytes())
-    assert "engine" not in content, "a model of one process has the bytes that it had before there were engines"
-    later = {"distribution", "engine"}  # records of before there was one lack it
-    content["engine"] = None
+    assert not {"engine", "sampling"} & content.keys(), "one process: the bytes of before there was another way"
+    later = {"distribution", "engine", "sampling"}  # records of before there was one lack it
+    content |= {"engine": None, "sampling": None}
     assert set(schema["required"]) == set(schema["properties"]) - later == set(content) - later
     assert schema["additionalProperties"] is False
     for name in content.keys() - later:

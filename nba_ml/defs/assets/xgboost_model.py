@@ -1,6 +1,7 @@
 """`xgboost_model`: the booster trained on everything up to and including the month."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -10,7 +11,8 @@ from pydantic import create_model
 from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
-from nba_ml.defs.assets.recording import OWNERS, digests, in_parts, markdown_table, picture, recorded
+from nba_ml.data.tables import snapshot_schema
+from nba_ml.defs.assets.recording import OWNERS, in_parts, markdown_table, picture, recorded
 from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute
@@ -20,7 +22,8 @@ from nba_ml.evaluation.report.tables import plain
 from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.summary import by_tier, comparison
-from nba_ml.model.train import train
+from nba_ml.model.train import Memory, train
+from nba_ml.storage.months import MonthByMonth
 
 CODE_VERSION = "3"
 
@@ -37,6 +40,7 @@ TrainingConfig: Any = create_model(
 
 def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
     splits, snapshots = system.asset("train_split"), system.asset("feature_store_snapshot")
+    columns = snapshot_schema(system.features).names  # without the parts beside the table
 
     @dg.asset(
         key=dg.AssetKey.from_user_string(system.asset("xgboost_model")),
@@ -46,14 +50,17 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         owners=OWNERS,
         code_version=CODE_VERSION,
         pool=TRAINING_POOL,
-        ins={"train_split": reads(splits), "feature_store_snapshot": reads(snapshots, History.SO_FAR)},
+        ins={
+            "train_split": reads(splits),
+            "feature_store_snapshot": reads(snapshots, History.SO_FAR, *columns, one_by_one=True),
+        },
     )
     @fails_with_its_reason
     def xgboost_model(
         context: dg.AssetExecutionContext,
         config: TrainingConfig,
         train_split: SplitManifest,
-        feature_store_snapshot: dict[str, Snapshot],
+        feature_store_snapshot: Any,
         compute: dg.ResourceParam[Compute],
     ) -> dg.Output[Any]:
         """XGBoost on absolute error, trained on every month so far.
@@ -64,7 +71,9 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         """
         parameters = Hyperparameters(**config.model_dump())
         started = time.perf_counter()
-        model = train(train_split, feature_store_snapshot, parameters, system.features, compute.threads)
+        history: MonthByMonth[Snapshot] = feature_store_snapshot
+        memory = Memory(compute.rows_in_memory, Path(compute.scratch) if compute.scratch else None)
+        model = train(train_split, history, parameters, system.features, compute.threads, memory)
         seconds = time.perf_counter() - started
         report = model.report
         return recorded(
@@ -72,7 +81,7 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
             code_version=CODE_VERSION,
             inputs={
                 splits: {context.partition_key: train_split.digest},
-                snapshots: digests(feature_store_snapshot),
+                snapshots: history.digests(),
             },
             outside={"parameters": parameters.digest},
             metadata={
