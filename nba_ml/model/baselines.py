@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nba_ml.contract.features import FeatureVersion
+from nba_ml.model.chunks import row_chunks
 
 Array = npt.NDArray[np.floating]
 Columns = Mapping[str, npt.NDArray[np.float64]]
@@ -65,5 +66,8 @@ BASELINES: Mapping[str, Callable[[Columns], npt.NDArray[np.float64]]] = {
 
 def predict_baselines(features: Array, version: FeatureVersion) -> dict[str, npt.NDArray[np.float64]]:
     """Each baseline's predictions (n,) for feature vectors (n, features)."""
-    columns = {name: features[:, i].astype(np.float64) for i, name in enumerate(version.names)}
-    return {name: rule(columns) for name, rule in BASELINES.items()}
+    parts = []
+    for rows in row_chunks(len(features)):
+        columns = {name: features[rows, i].astype(np.float64) for i, name in enumerate(version.names)}
+        parts.append({name: rule(columns) for name, rule in BASELINES.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in BASELINES}

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.errors import CalibrationError
 from nba_ml.contract.quantiles import PUBLISHED_LEVELS
+from nba_ml.model.chunks import row_chunks
 from nba_ml.model.spread import Floats, Spread, interpolated
 from nba_ml.model.tiers import TIER_NAMES, tier_of
 
@@ -370,8 +371,10 @@ def measure_coverage(
     """
     if not len(predicted):
         raise CalibrationError("Coverage needs at least one row with a result: got none. Grade a month with games.")
-    low, high = calibration.interval(predicted)
-    below, above = np.asarray(actual) < low, np.asarray(actual) > high
+    below, above = np.empty(len(predicted), dtype=bool), np.empty(len(predicted), dtype=bool)
+    for rows in row_chunks(len(predicted)):
+        low, high = calibration.interval(predicted[rows])
+        below[rows], above[rows] = actual[rows] < low, actual[rows] > high
     tiers = tier_of(season_average)
     return CoverageReport(
         overall=Coverage.of(below, above),

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.model.calibration import HIGH, LOW, WIDE, Array, Calibration, Coverage
+from nba_ml.model.chunks import row_chunks
 from nba_ml.model.spread import Spread
 from nba_ml.model.tiers import TIER_NAMES, tier_of
 
@@ -71,17 +72,18 @@ def measure_distribution(
         predicted, actual, season_average: (n,), points; a season average may be NaN. At least one row.
     """
     points: Floats = np.asarray(actual, dtype=np.float64)
-    stated = calibration.beliefs(predicted, np.full(len(points), np.nan))
-    spread = Spread.published(stated.quantiles)
-    parts = (
-        points,
-        np.stack(stated.interval, axis=1),
-        np.stack(stated.wide_interval, axis=1),
-        spread.crps(points),
-        spread.pit(points),
-    )
+    chunks = [_row_scores(calibration, predicted[rows], points[rows]) for rows in row_chunks(len(points))]
+    parts = (points, *(np.concatenate(each) for each in zip(*chunks, strict=True)))
     tiers = tier_of(season_average)
     return DistributionReport(
         overall=score_rows(*parts),
         tiers={name: score_rows(*(part[tiers == name] for part in parts)) for name in TIER_NAMES if name in tiers},
     )
+
+
+def _row_scores(calibration: Calibration, predicted: Array, points: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """What `score_rows` takes beside the results: ends of both intervals (n, 2), crps (n,) and pit (n, 2)."""
+    stated = calibration.beliefs(predicted, np.full(len(points), np.nan))
+    spread = Spread.published(stated.quantiles)
+    narrow, wide = np.stack(stated.interval, axis=1), np.stack(stated.wide_interval, axis=1)
+    return narrow, wide, spread.crps(points), spread.pit(points)

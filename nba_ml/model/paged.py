@@ -9,6 +9,7 @@ repeats the sample of the first one, both look-ups agree, and pages in files and
 from __future__ import annotations
 
 import traceback
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -175,7 +176,7 @@ class Paged:
                 return work(_Matrices(folder, version, threads))
             except BaseException as error:
                 # XGBoost removes a matrix's file with the matrix, which the frames of the error would keep longer than
-                # the folder.
+                # the folder: it would warn of a missing file.
                 traceback.clear_frames(error.__traceback__)
                 raise
 
@@ -250,11 +251,13 @@ class _PageSampler(xgb.callback.TrainingCallback):
     """Before each round, gives the rows of the sample the weight 1 and the others 0."""
 
     def __init__(self, matrix: xgb.DMatrix, share: float, seed: int) -> None:
-        self._matrix, self._share, self._seed = matrix, share, seed
+        # Weakly: after an error this callback would keep the matrix longer than its file.
+        self._matrix, self._share, self._seed = weakref.ref(matrix), share, seed
 
     def before_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:  # noqa: ARG002 (XGBoost's names)
-        page = page_sample(self._seed, epoch, self._share)
-        self._matrix.set_weight(np.resize(page.astype(np.float32), self._matrix.num_row()))
+        matrix, page = self._matrix(), page_sample(self._seed, epoch, self._share)
+        if matrix is not None:
+            matrix.set_weight(np.resize(page.astype(np.float32), matrix.num_row()))
         return False
 
 

@@ -303,3 +303,22 @@ def test_a_dead_writers_leftover_is_swept_once(tmp_path: Path) -> None:
     objects.write("b", b"1")
     assert leftover.exists(), "looked for once for each folder"
     assert objects.names("") == ["a", "b"]
+
+
+def test_months_that_are_read_one_by_one(store: MonthStore) -> None:
+    """Guards the months of a large history: a hole is an error before any is read, and one that another run replaces
+    between two readings is no longer the one that was checked."""
+    store.save(NUMBER, "2021-10", Number(value=1))
+    with pytest.raises(MissingMonthsError, match="was never materialised for 2021-11"):
+        store.one_by_one(NUMBER, ["2021-10", "2021-11"])
+    store.save(NUMBER, "2021-11", Number(value=2))
+    months = store.one_by_one(NUMBER, ["2021-10", "2021-11"])
+    assert (list(months), len(months), "2021-12" in months) == (["2021-10", "2021-11"], 2, False)
+    assert months["2021-10"] == Number(value=1)
+    assert months.digests() == {"2021-10": "1", "2021-11": "2"}
+    store.save(NUMBER, "2021-10", Number(value=3))
+    with pytest.raises(StaleInputError, match=r"number/2021-10\.json was changed while it was being read"):
+        months["2021-10"]
+    store.objects.delete("number/2021-11.json")
+    with pytest.raises(StaleInputError, match=r"number/2021-11\.json was changed while it was being read"):
+        months["2021-11"]
