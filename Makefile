@@ -93,6 +93,7 @@ lint: $(READY) ## Lint, format, types, which package may import which, and wheth
 
 bench: $(READY) emulator ## Time and memory, stage by stage and against a bare script; clouds, on emulators; the service
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
+	@$(BIN)/python -m nba_ml_tests.benchmarks.rows
 	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
 	@$(BIN)/python -m nba_ml_tests.benchmarks.serving
 

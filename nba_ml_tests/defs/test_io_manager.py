@@ -11,6 +11,7 @@ from nba_ml.contract.errors import MissingMonthsError
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.defs.io_manager import MonthStoreIOManager
 from nba_ml.defs.partitions import History, reads, season_months
+from nba_ml.storage.months import MonthByMonth
 from nba_ml_tests.conftest import snapshot_of
 
 ASSET = "feature_store_snapshot"
@@ -80,6 +81,19 @@ def test_only_the_wanted_columns_are_read(manager: MonthStoreIOManager) -> None:
     value = load(manager, "2021-11", reads("feature_store_snapshot", History.SO_FAR, "game_date"))
     assert isinstance(value, dict)
     assert {tuple(snapshot.table.column_names) for snapshot in value.values()} == {("game_date",)}
+
+
+def test_months_of_a_large_history_are_read_one_by_one(manager: MonthStoreIOManager) -> None:
+    """Guards the memory of a training: all its months at once would be a multiple of what XGBoost needs."""
+    save(manager, "2021-10", "2021-11")
+    one_by_one = reads("feature_store_snapshot", History.SO_FAR, "game_date", one_by_one=True)
+    value = load(manager, "2021-11", one_by_one)
+    assert isinstance(value, MonthByMonth)
+    assert list(value) == ["2021-10", "2021-11"]
+    assert value["2021-11"] is not value["2021-11"]
+    assert value["2021-11"].table.column_names == ["game_date"]
+    with pytest.raises(dg.Failure, match=r"was never materialised for 2021-12\."):
+        load(manager, "2021-12", one_by_one)
 
 
 def test_a_hole_in_the_window_is_an_error_that_names_the_months(manager: MonthStoreIOManager) -> None:
