@@ -53,6 +53,9 @@ AREAS = {
             "serving/http/test_pages.py",
             "serving/http/test_openapi.py",
             "serving/test_rows.py",
+            "serving/test_bulk_rows.py",
+            "serving/test_memory.py",
+            "serving/http/test_prediction_log.py",
         ),
     ),
     "publication": Area(

@@ -127,6 +127,7 @@ def test_each_name_must_be_there_and_no_other() -> None:
     with pytest.raises(FeatureRowsError) as refused:
         read_rows({**GOOD, **dict(list(more.items())[:6])})
     assert "; and 1 more" in str(refused.value)
+    assert str(refused.value).count("other0") == 5
     with pytest.raises(FeatureRowsError) as refused:
         read_rows({**GOOD, **dict(list(more.items())[:5])})
     assert "more" not in str(refused.value)

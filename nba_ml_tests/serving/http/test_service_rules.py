@@ -453,6 +453,7 @@ def test_how_uvicorn_is_set_up(predictor: Predictor) -> None:
     config = config_of(app_of(predictor, channel=None, refresh_seconds=60.0, limits=limits))
     assert (config.ws, config.log_config, config.access_log, config.server_header) == ("none", None, False, False)
     assert (config.timeout_keep_alive, config.timeout_graceful_shutdown) == (76, 10)
+    assert (config.proxy_headers, config.forwarded_allow_ips) == (False, []), "nobody is believed, loopback neither"
 
 
 @pytest.mark.slow
