@@ -104,6 +104,8 @@ def test_a_share_of_the_requests_is_kept(
     log = PredictionLog(kept, 0.3)
     predictions = rule_predictor(monkeypatch, store).predict([dict(ROW)] * 3)
     with log.writing():
+        [writer] = [each for each in threading.enumerate() if each.name == "prediction log"]
+        assert writer.daemon, "a store that hangs does not keep the service from ending"
         for _ in range(1000):
             log.offer(predictions)
     rows = sum(len(_read(kept, name).splitlines()) for name in kept.names(FOLDER))
