@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nba_ml.machine import available_cores, wait_passively
+from nba_ml.machine import available_cores, return_memory, wait_passively
 
 PLENTY = range(64)
 
@@ -129,3 +130,59 @@ def test_an_empty_setting_is_none() -> None:
     environ = {"OMP_WAIT_POLICY": ""}
     wait_passively(environ)
     assert environ == {"OMP_WAIT_POLICY": "passive"}
+
+
+ARENAS = """
+import ctypes, sys, threading
+{first}
+together = threading.Barrier(8)
+def allocate():
+    together.wait()
+    kept.append(bytearray(100_000))
+kept = []
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for each in threads: each.start()
+for each in threads: each.join()
+libc = ctypes.CDLL(None)
+libc.fdopen.restype = ctypes.c_void_p
+out = libc.fdopen(1, b"w")
+libc.malloc_info(0, ctypes.c_void_p(out))
+libc.fflush(ctypes.c_void_p(out))
+"""
+RETURNED = "from nba_ml.machine import return_memory; return_memory()"
+
+
+def test_threads_share_one_place_of_free_memory() -> None:
+    """Guards against a backfill whose threads each keep what they once had: the C library counts their places."""
+    if not hasattr(ctypes.CDLL(None), "malloc_info"):
+        pytest.skip("malloc_info is glibc's")
+    assert python(ARENAS.format(first=RETURNED)).stdout.count("<heap nr=") == 1
+    assert python(ARENAS.format(first="")).stdout.count("<heap nr=") > 1
+    assert python(ARENAS.format(first=RETURNED), MALLOC_ARENA_MAX="4").stdout.count("<heap nr=") > 1
+
+
+def test_arrow_keeps_no_memory_of_its_own_unless_the_user_wants_it() -> None:
+    """Guards against a setting that comes after Arrow's import and has no effect, and against one over the user's."""
+    asked = f"{RETURNED}; import pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    assert python(asked).stdout.strip() == "system"
+    assert python(asked, ARROW_DEFAULT_MEMORY_POOL="mimalloc").stdout.strip() == "mimalloc"
+    environ = {"MALLOC_ARENA_MAX": "4", "MALLOC_MMAP_THRESHOLD_": "131072"}
+    return_memory(environ)
+    assert environ == {
+        "MALLOC_ARENA_MAX": "4",
+        "MALLOC_MMAP_THRESHOLD_": "131072",
+        "ARROW_DEFAULT_MEMORY_POOL": "system",
+    }
+
+
+@pytest.mark.slow
+def test_an_open_home_returns_its_memory(tmp_path: Path) -> None:
+    """Guards the 500 MB of a backfill: where its session is opened, Arrow must not have been imported before."""
+    opened = """
+from nba_ml.runner.session import open_session
+from nba_ml.settings import Settings
+with open_session(Settings.from_environment()):
+    import pyarrow
+    print(pyarrow.default_memory_pool().backend_name)
+"""
+    assert python(opened, NBA_ML_HOME=str(tmp_path / "home")).stdout.strip() == "system"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from nba_ml.machine import return_memory
 from nba_ml.runner.home import exclusive, fail_orphaned_runs, open_instance, prepare_home
 from nba_ml.runner.signals import signals_noticed
 from nba_ml.settings import Settings
@@ -27,6 +28,7 @@ def open_session(settings: Settings, tell: Callable[[str], None] = lambda _: Non
         HomeBusyError: another process is using it.
         KeyboardInterrupt: SIGINT or SIGTERM came while it was opened.
     """
+    return_memory()
     prepare_home(settings)
     with ExitStack() as stack, signals_noticed() as interrupted:
         try:
