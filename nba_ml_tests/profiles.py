@@ -12,7 +12,7 @@ from hypothesis import settings
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 
-DEV_SHARE = 5
+DEV_SHARE = 10
 """The `dev` profile tries one example of this many."""
 
 FEWEST = 10

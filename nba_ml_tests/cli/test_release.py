@@ -51,6 +51,7 @@ def terminal(tmp_path: Path) -> Terminal:
     return Terminal(tmp_path)
 
 
+@pytest.mark.slow
 def test_promote_show_roll_back_and_history(terminal: Terminal) -> None:
     """Guards the words and exit codes that a person, and a script, go by."""
     first, second, third = terminal.ids

@@ -84,6 +84,7 @@ def test_the_table_rounds_down() -> None:
     assert (row["games"], row["quality"], row["updated"]) == ("465 of 465", "81.2", "2026-01-02")
 
 
+@pytest.mark.slow
 def test_the_picture_is_a_picture_of_every_season() -> None:
     """Guards against a calendar that cannot be drawn: one season, many, months that are not played yet."""
     for last in ("2021-10", "2022-06", "2031-06"):

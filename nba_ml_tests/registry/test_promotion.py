@@ -220,6 +220,7 @@ def test_the_champion_follows_a_running_month_week_by_week(bench: ReleaseContext
     assert not promote(bench, AT, early.version).moved  # nor does the week before come back
 
 
+@pytest.mark.slow
 def test_a_model_of_the_same_games_is_not_newer(bench: ReleaseContext) -> None:
     """Guards against a champion that changes whenever somebody trains again."""
     retrained(bench, as_of(WEEKS[1]))
@@ -237,6 +238,7 @@ def forget_measured(bench: ReleaseContext, identity: str) -> None:
     (objects.root / measured_file(system_of_id(bench, identity).record)).unlink()
 
 
+@pytest.mark.slow
 def test_a_correction_of_old_rows_changes_no_comparison(bench: ReleaseContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards the second that a promotion may take: nothing is trained, whatever was corrected since."""
     retrained(bench, as_of(WEEKS[0]))
@@ -251,6 +253,7 @@ def test_a_correction_of_old_rows_changes_no_comparison(bench: ReleaseContext, m
     assert champion_of(bench) == newer
 
 
+@pytest.mark.slow
 def test_a_champion_whose_measured_booster_is_not_stored_is_compared_as_it_serves(bench: ReleaseContext) -> None:
     """Guards against a champion of an earlier version that serves for ever.
 
@@ -283,6 +286,7 @@ def test_a_champion_whose_measured_booster_is_not_stored_is_compared_as_it_serve
         assert mae == pytest.approx(np.abs(np.round(system.predict(columns), 2) - points).mean(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_too_few_games_after_such_a_champion_promote_nobody_and_say_why(bench: ReleaseContext) -> None:
     """Guards against a promotion on a few days' luck."""
     older = retrained(bench, as_of(WEEKS[0]))
@@ -297,6 +301,7 @@ def test_too_few_games_after_such_a_champion_promote_nobody_and_say_why(bench: R
     assert "Run `nba-ml run --month 2022-01`" in done.message
 
 
+@pytest.mark.slow
 def test_a_correction_to_held_out_games_is_no_hindrance(bench: ReleaseContext) -> None:
     """Guards against the lesser comparison where the better one can be made: both boosters, on all held-out games."""
     retrained(bench, as_of(WEEKS[0]))
@@ -307,6 +312,7 @@ def test_a_correction_to_held_out_games_is_no_hindrance(bench: ReleaseContext) -
     assert "held out from both" in done.message
 
 
+@pytest.mark.slow
 def test_a_candidate_whose_measured_booster_is_not_stored_says_what_to_run(bench: ReleaseContext) -> None:
     """Guards a candidate that another store trained: there is nothing held out to compare it on."""
     older = retrained(bench, as_of(WEEKS[0]))

@@ -402,28 +402,25 @@ def test_a_game_of_64_counts_and_the_65th_does_not() -> None:
     counted = [Line("anna", day, points=20 if at == 1 else 0) for at, day in enumerate(days)]
     beyond = [Line("anna", day, points=20 if at == 0 else 0) for at, day in enumerate(days)]
     share = 0.5 ** (63 / 12) / sum(0.5 ** (ago / 12) for ago in range(64))
-    assert features_of("anna", days[-1], counted)["points_ewm_12"] == pytest.approx(20 * share, abs=1e-6)
-    assert features_of("anna", days[-1], beyond)["points_ewm_12"] == 0
+    assert of_each("points_ewm_12", days[-1], [counted, beyond]) == pytest.approx([20 * share, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("played", "minutes", "absent"),
-    [
-        pytest.param([0, 1, 2, 3], 30, 20, id="missed-the-last-game"),
-        pytest.param([0, 1, 2, 3, 4], 30, 0, id="played-the-last-game"),
-        pytest.param([0, 1, 2, 3], 12, 20, id="just-of-the-rotation"),
-        pytest.param([0, 1, 2, 3], 11, 0, id="not-of-the-rotation"),
-        pytest.param([0, 1, 2, 3, 5], 30, 20, id="plays-tonight-which-is-not-known"),
-    ],
-)
-def test_absent_points_are_of_the_rotation_that_missed_the_last_game(
-    played: list[int], minutes: int, absent: float
-) -> None:
+def test_absent_points_are_of_the_rotation_that_missed_the_last_game() -> None:
     """Guards who counts as absent: known from the team's earlier games, never from who plays tonight."""
+    absent = {  # the games that he played, with how many minutes; the sixth is tonight's
+        ((0, 1, 2, 3), 30): 20,  # missed the last game
+        ((0, 1, 2, 3, 4), 30): 0,  # played the last game
+        ((0, 1, 2, 3), 12): 20,  # just of the rotation
+        ((0, 1, 2, 3), 11): 0,  # not of the rotation
+        ((0, 1, 2, 3, 5), 30): 20,  # plays tonight, which is not known
+    }
     days = [OPENING + timedelta(days=2 * at) for at in range(6)]
-    rows = [Line("anna", day) for day in days]
-    rows += [Line("bob", days[at], points=20, minutes=minutes) for at in played]
-    assert features_of("anna", days[5], rows)["absent_points"] == pytest.approx(absent, abs=1e-6)
+    worlds = [
+        [*(Line("anna", day) for day in days), *(Line("bob", days[at], points=20, minutes=m) for at in played)]
+        for played, m in absent
+    ]
+    found = of_each("absent_points", days[5], worlds)
+    assert dict(zip(absent, found, strict=True)) == pytest.approx(absent, abs=1e-6)
 
 
 def test_who_has_played_for_another_team_is_gone_and_not_absent() -> None:
