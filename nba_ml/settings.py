@@ -51,7 +51,7 @@ class BigQuerySettings:
     `feature_versions` are the accepted versions of feature rows, the first that a player-game has counts. `system_ids`
     maps a system id, or 'challenger', to its id in the table of predictions. `platform_systems` are the ids there of
     the platform's own systems that are graded beside ours. `lines_table` has points lines for features that are
-    computed in BigQuery, and `computes_features` says whether an asset does that.
+    computed in BigQuery and prices for slates, and `computes_features` says whether an asset does that.
     """
 
     project: str

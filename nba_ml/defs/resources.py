@@ -97,7 +97,9 @@ def slate_rows_of(settings: Settings) -> SlateRows:
     from nba_ml.slates.rows_from_bigquery import BigQuerySlateRows  # noqa: PLC0415 (imports Google's libraries)
 
     bigquery = settings.bigquery
-    return BigQuerySlateRows(connection_of(bigquery), bigquery.feature_table, bigquery.feature_versions)
+    return BigQuerySlateRows(
+        connection_of(bigquery), bigquery.feature_table, bigquery.feature_versions, bigquery.lines_table
+    )
 
 
 def prediction_table_of(settings: Settings) -> PredictionTable:

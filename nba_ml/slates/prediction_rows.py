@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from nba_ml.contract.digest import bytes_digest
-from nba_ml.data.tables import REPLAYED
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
+from nba_ml.data.tables import DESCRIPTIONS, REPLAYED
 from nba_ml.slates.slate import AHEAD, CHALLENGER, UNKNOWN, Slate, made
 
 
@@ -35,14 +36,14 @@ COLUMNS = (
         "system_id",
         "STRING",
         False,
-        "xgboost_v1, catboost_v8, xgboost_registered, lightgbm_registered, moving_average or mock, unless "
+        "xgboost_v1 (or v2, v3), catboost_v8, xgboost_registered, lightgbm_registered, moving_average or mock, unless "
         "NBA_ML_SYSTEM_IDS has another",
     ),
     Column("model_version", "STRING", False, "the model id"),
     Column("ml_model_id", "STRING", False, "the model id"),
     Column("model_type", "STRING", False, "xgboost, catboost, lightgbm, rule or mock"),
     Column("model_sha256", "STRING", True, "sha256 of the model; NULL for a rule"),
-    Column("feature_version", "STRING", False, "v2_33features"),
+    Column("feature_version", "STRING", False, "that of the model, such as v2_33features"),
     Column("player_lookup", "STRING", False, "the player's key in the feature store"),
     Column("universal_player_id", "STRING", True, "as in the feature store"),
     Column("game_date", "DATE", False, "date of the game; the table's partition"),
@@ -53,6 +54,10 @@ COLUMNS = (
     Column("points_high", "NUMERIC", True, "high end of the 80% interval"),
     Column("points_low_90", "NUMERIC", True, "low end of the 90% interval"),
     Column("points_high_90", "NUMERIC", True, "high end of the 90% interval"),
+    *(
+        Column(name, "NUMERIC", True, DESCRIPTIONS[name][0].lower() + DESCRIPTIONS[name][1:].rstrip("."))
+        for name in QUANTILE_COLUMNS
+    ),
     Column("over_probability", "NUMERIC", True, "0 to 1; NULL without a line or an interval"),
     Column("push_probability", "NUMERIC", True, "of exactly as many points as the line"),
     Column("confidence_score", "NUMERIC", True, "0 to 100; without an interval NULL, or 0 if NULL is not allowed"),

@@ -102,9 +102,11 @@ def slate_rows(features: pa.Table, version: FeatureVersion = V2_33FEATURES) -> p
 def with_tip_offs(
     rows: pa.Table, tip_offs: Mapping[str, datetime | None], prices: Mapping[str, Prices] | None = None
 ) -> pa.Table:
-    """The rows in `tables.SLATE_ROWS`, with the known tip-offs by `game_id` and prices by player id."""
+    """The rows in `tables.SLATE_ROWS`, with the known tip-offs by `game_id` and prices by player id, or by lookup
+    of a player without one."""
     rows = rows.drop_columns([name for name in GAME_FACTS if name in rows.column_names])
-    lines = [(prices or {}).get(player, (None, None)) for player in rows.column("universal_player_id").to_pylist()]
+    ids, lookups = (rows.column(name).to_pylist() for name in ("universal_player_id", "player_lookup"))
+    lines = [(prices or {}).get(player or lookup, (None, None)) for player, lookup in zip(ids, lookups, strict=True)]
     facts = {
         "tip_off": [tip_offs.get(game) for game in rows.column("game_id").to_pylist()],
         **{name: [both[side] for both in lines] for side, name in enumerate(PRICES)},

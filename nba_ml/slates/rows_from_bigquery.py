@@ -6,27 +6,34 @@ import pyarrow as pa
 
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.data.line_prices import PlayerDay, Prices, prices_of_lines
+from nba_ml.data.tables import PRICES
 from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games, with_tip_offs
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import SLATE_COLUMNS, feature_parts
+from nba_ml.sources.table_columns import LINE_COLUMNS, SLATE_COLUMNS, feature_parts, require_columns
 
 
 class BigQuerySlateRows:
     """The rows of the platform's own `ml_feature_store_v2`."""
 
     def __init__(
-        self, connection: BigQueryConnection, feature_table: str, versions: tuple[str, ...] = (V2_33FEATURES.name,)
+        self,
+        connection: BigQueryConnection,
+        feature_table: str,
+        versions: tuple[str, ...] = (V2_33FEATURES.name,),
+        lines_table: str | None = None,
     ) -> None:
         self.connection = connection
         self.feature_table = feature_table
         self.versions = versions
+        self.lines_table = lines_table
 
     def read(self, day: date, version: FeatureVersion = V2_33FEATURES) -> pa.Table:
-        """The rows of a date, in `tables.SLATE_ROWS`.
+        """The rows of a date, in `tables.SLATE_ROWS`, with the prices of their lines where a table has them.
 
         Raises:
-            SlateError: the table does not have this version.
+            SlateError: the table does not have this version, or a price is not in decimal odds.
             SourceDataError: BigQuery rejects the query or does not respond.
             SettingsError: there are no credentials, or the table's name is invalid.
         """
@@ -40,7 +47,20 @@ class BigQuerySlateRows:
         table = quoted_table(self.feature_table, self.connection.project)
         parts = feature_parts(table, self.connection.columns(table), self.versions, SLATE_COLUMNS)
         sql = query("slate_rows", feature_table=table, **parts)
-        return with_tip_offs(self.connection.rows(sql, parameters, "slate-rows"), {})
+        rows = self.connection.rows(sql, parameters, "slate-rows")
+        return with_tip_offs(rows, {}, self._prices(rows, day))
+
+    def _prices(self, rows: pa.Table, day: date) -> dict[str, Prices]:
+        """The prices of the rows' lines, by player id or, without one, by lookup; none if no table has any."""
+        if self.lines_table is None:
+            return {}
+        table = quoted_table(self.lines_table, self.connection.project)
+        found = self.connection.columns(table)
+        if not any(name in found for name in PRICES):
+            return {}
+        require_columns(table, found, LINE_COLUMNS, "NBA_ML_LINES_TABLE")
+        listed = self.connection.rows(query("slate_prices", lines_table=table), {"day": day}, "slate-prices")
+        return _prices_of(rows, listed, day, table)
 
     def upcoming(self, day: date, games: str = "", version: FeatureVersion = V2_33FEATURES) -> Upcoming:  # noqa: ARG002
         """Raises SlateError: BigQuery's feature store has the rows of a date, or there are none."""
@@ -53,3 +73,28 @@ class BigQuerySlateRows:
         rows = self.connection.rows(sql, {"first": day - NEAR, "last": day + NEAR}, "slate-days")
         days: list[date] = rows.column("game_date").to_pylist()
         return days
+
+
+def _prices_of(rows: pa.Table, listed: pa.Table, day: date, table: str) -> dict[str, Prices]:
+    """The median price of each side over the books that list exactly a row's line."""
+    wrong = [price for name in PRICES for price in listed.column(name).to_pylist() if price is not None and price <= 1]
+    if wrong:
+        raise SlateError(
+            f"{table} has a price of {wrong[0]:g} on {day}. Prices are decimal odds, what a bet of 1 returns: above 1. "
+            "Convert over_price and under_price, then run the same command again. Nothing was scored."
+        )
+    at = V2_33FEATURES.index("vegas_points_line")
+    lines: dict[PlayerDay, float] = {}
+    players: dict[str, str] = {}
+    for player, lookup, vector in zip(
+        *(rows.column(name).to_pylist() for name in ("universal_player_id", "player_lookup", "features")), strict=True
+    ):
+        key = player or lookup
+        players |= {each: key for each in (player, lookup) if each}
+        if len(vector) > at:
+            lines[key, day] = vector[at]
+    ids, lookups = (listed.column(name).to_pylist() for name in ("universal_player_id", "player_lookup"))
+    whose = [players.get(player or "") or players.get(lookup) for player, lookup in zip(ids, lookups, strict=True)]
+    place = listed.column_names.index("universal_player_id")
+    matched = listed.set_column(place, "universal_player_id", pa.array(whose, pa.string()))
+    return {player: both for (player, _), both in prices_of_lines(matched, listed, lines).items()}

@@ -39,6 +39,17 @@ RESULT_COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 """Column of the summary table -> accepted types."""
 
+LINE_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "universal_player_id": ("STRING",),
+    "player_lookup": ("STRING",),
+    "game_date": ("DATE",),
+    "book": ("STRING",),
+    "line": NUMBER,
+    "over_price": NUMBER,
+    "under_price": NUMBER,
+}
+"""The same for a table of lines with prices."""
+
 VALUE_COLUMNS = tuple(f"feature_{i}_value" for i in range(V2_33FEATURES.count))
 """What a table of the third epoch has instead of, or beside, `features`. NULL is a missing value."""
 

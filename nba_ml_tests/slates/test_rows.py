@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from nba_ml.checks.registry import STORED
-from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.errors import SlateError, SourceDataError
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, SLATE_ROWS
 from nba_ml.defs.resources import open_store
@@ -85,6 +86,59 @@ def test_bigquery_gives_the_same_slate(platform: Platform, stored: StoredSlateRo
     assert slate(rows).digest == slate(stored.read(DAY)).digest == slate().digest
     assert source.days_near(ALL_STAR_BREAK) == stored.days_near(ALL_STAR_BREAK)
     assert source.read(ALL_STAR_BREAK).num_rows == 0
+
+
+LINES = (
+    "book STRING, universal_player_id STRING, player_lookup STRING, game_date DATE, line NUMERIC, "
+    "over_price NUMERIC, under_price FLOAT64"
+)
+
+
+def with_lines(made: Platform, *listed: str, columns: str = LINES) -> BigQuerySlateRows:
+    """A source with a table of lines, whose rows are given as SQL."""
+    table = f"{made.dataset}.lines"
+    made.sql(f"CREATE OR REPLACE TABLE {table} ({columns})")
+    for row in listed:
+        made.sql(f"INSERT INTO {table} VALUES ({row})")
+    return BigQuerySlateRows(made.emulator.connection(), made.features, lines_table=table)
+
+
+def test_bigquery_gives_the_prices_of_the_rows_lines(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards against the price of another line, player or date, and against American odds taken for decimal ones."""
+    made = make_platform(bigquery_emulator)
+    rows = [row for row in features_of("2022-01").to_pylist() if row["game_date"] == DAY][:3]
+    for row in rows:
+        row["features"][V2_33FEATURES.index("vegas_points_line")] = 21.5
+        row["features"][V2_33FEATURES.index("has_vegas_line")] = 1.0
+    made.load(pa.Table.from_pylist(rows, schema=ML_FEATURE_STORE_V2))
+    first, second, third = rows
+    spelt = f"{second['player_lookup'][:3]}.{second['player_lookup'][3:].upper()}"
+    source = with_lines(
+        made,
+        f"'one', '{first['universal_player_id']}', NULL, '{DAY}', 21.5, 1.9, 1.95",
+        f"'two', '{first['universal_player_id']}', NULL, '{DAY}', 21.5, 2.1, NULL",
+        f"'alternate', '{first['universal_player_id']}', NULL, '{DAY}', 25.5, 4.0, 1.2",
+        f"'the day after', '{first['universal_player_id']}', NULL, '{DAY + timedelta(days=1)}', 21.5, 9.0, 9.0",
+        f"'by name', NULL, '{spelt}', '{DAY}', 21.5, NULL, 1.8",
+        f"'nobody', NULL, 'nobody', '{DAY}', 21.5, 1.9, 1.9",
+    )
+    found = {row["player_lookup"]: row for row in source.read(DAY).to_pylist()}
+    prices = {name: (row["over_price"], row["under_price"]) for name, row in found.items()}
+    assert prices == {
+        first["player_lookup"]: (2.0, 1.95),
+        second["player_lookup"]: (None, 1.8),
+        third["player_lookup"]: (None, None),
+    }
+    priced = slate(source.read(DAY)).table
+    assert priced["over_price"].to_pylist().count(2.0) == 1
+    american = with_lines(made, f"'one', '{first['universal_player_id']}', NULL, '{DAY}', 21.5, -110, -110")
+    with pytest.raises(SlateError, match=r"has a price of -110 on .* decimal odds"):
+        american.read(DAY)
+    without = with_lines(made, columns="book STRING, player_lookup STRING, game_date DATE, line NUMERIC")
+    assert without.read(DAY)["over_price"].null_count == len(rows), "a table of lines need not have prices"
+    half = with_lines(made, columns=LINES.replace(", under_price FLOAT64", ""))
+    with pytest.raises(SourceDataError, match=r"it lacks under_price.*NBA_ML_LINES_TABLE"):
+        half.read(DAY)
 
 
 def test_rows_as_an_older_store_wrote_them(bigquery_emulator: BigQueryEmulator) -> None:
