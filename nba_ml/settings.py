@@ -109,7 +109,7 @@ class Settings:
     the addresses whose forwarded headers it believes; `nba_api` is where
     `nba-ml fetch` asks; `systems` are those whose models are trained, the first of them first; `report_cut_off` is how
     long before tip-off injury reports cease to count; `signing` is whose signatures are required of what is published,
-    None for nobody's.
+    None for nobody's; `dask` is the scheduler of the cluster that trains, None for this process.
     """
 
     home: Path
@@ -129,6 +129,7 @@ class Settings:
     systems: tuple[System, ...] = (XGBOOST_V1,)
     report_cut_off: timedelta = REPORT_CUT_OFF
     signing: Signing | None = None
+    dask: str | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -161,12 +162,30 @@ class Settings:
             systems=_systems(environ, source),
             report_cut_off=_report_cut_off(environ),
             signing=Signing.from_environment(environ),
+            dask=_dask(environ),
         )
 
 
 def _report_cut_off(environ: Mapping[str, str]) -> timedelta:
     minutes = _number(environ, "NBA_ML_REPORT_CUTOFF", 0, 24 * 60, "minutes before tip-off", "30")
     return REPORT_CUT_OFF if minutes is None else timedelta(minutes=minutes)
+
+
+def _dask(environ: Mapping[str, str]) -> str | None:
+    value = environ.get("NBA_ML_DASK")
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("tcp", "tls") and bool(_HOST_NAME.fullmatch(parts.hostname or "")) and bool(parts.port)
+    except ValueError:  # as in `_url`
+        valid = False
+    if not valid or "@" in value or value != f"{parts.scheme}://{parts.netloc}":
+        raise SettingsError(
+            f"NBA_ML_DASK is '{value}'. Give the address of a Dask scheduler, tcp://host:8786 or tls://host:8786, or "
+            "leave it unset to train in this process."
+        )
+    return value
 
 
 def _systems(environ: Mapping[str, str], source: str) -> tuple[System, ...]:

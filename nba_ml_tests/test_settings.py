@@ -58,6 +58,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NBA_ML_SYSTEMS": "xgboost_v1",
         "NBA_ML_UI_HOSTS": "UI.example.com, localhost:8080,[fd00::1]:3000",
         "NBA_ML_NBA_API": "http://127.0.0.1:8080/stats/",
+        "NBA_ML_DASK": "tls://scheduler.internal:8786",
         "NBA_ML_THRESHOLDS": str(tmp_path / "limits.toml"),
     }
     (tmp_path / "limits.toml").write_text("max_validation_mae = 4.9\nbias = [-2, 1]\n")
@@ -72,6 +73,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         retrain="all",
         ui_hosts=("ui.example.com", "localhost:8080", "[fd00::1]:3000"),
         nba_api="http://127.0.0.1:8080/stats",
+        dask="tls://scheduler.internal:8786",
         thresholds=Thresholds(max_validation_mae=4.9, bias=(-2, 1)),
     )
 
@@ -151,6 +153,13 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("NBA_ML_ARTIFACT_ROOT", "gs:bucket", "a directory or gs://bucket/prefix"),
         ("NBA_ML_DATA", "gs://bucket", "NBA_ML_DATA is 'gs://bucket'"),
         ("NBA_ML_HOME", "gs://bucket", "NBA_ML_HOME is 'gs://bucket'"),
+        ("NBA_ML_DASK", "scheduler:8786", "NBA_ML_DASK is 'scheduler:8786'"),
+        ("NBA_ML_DASK", "http://scheduler:8786", "tcp://host:8786 or tls://host:8786"),
+        ("NBA_ML_DASK", "tcp://scheduler", "NBA_ML_DASK is 'tcp://scheduler'"),
+        ("NBA_ML_DASK", "tcp://:8786", "NBA_ML_DASK is 'tcp://:8786'"),
+        ("NBA_ML_DASK", "tcp://[::1:8786", "NBA_ML_DASK is"),
+        ("NBA_ML_DASK", "tcp://user@scheduler:8786", "NBA_ML_DASK is"),
+        ("NBA_ML_DASK", "tcp://scheduler:8786/", "NBA_ML_DASK is"),
     ],
 )
 def test_a_value_that_cannot_work_is_named(name: str, value: str, message: str) -> None:

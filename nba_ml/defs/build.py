@@ -48,7 +48,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         "month_rows": month_rows_of(settings),
         "store": Store(root=settings.store),
         "artifact_root": ArtifactRoot(root=settings.artifact_root, signing=settings.signing),
-        "compute": Compute(settings.threads, settings.rows_in_memory, str(settings.home / "scratch")),
+        "compute": Compute(settings.threads, settings.rows_in_memory, str(settings.home / "scratch"), settings.dask),
         "slate_rows": slate_rows_of(settings),
         "prediction_table": prediction_table_of(settings),
         "io_manager": MonthStoreIOManager(settings.store),

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from nba_ml.contract.limits import PAGED_ROWS
 from nba_ml.contract.signing import Signing
+from nba_ml.contract.systems import System
+from nba_ml.model.engine import Engine
 from nba_ml.registry.signed_store import open_published
 from nba_ml.settings import BigQuerySettings, Settings
 from nba_ml.slates.operations import NoPredictionTable, PredictionTable
@@ -53,11 +55,22 @@ class ArtifactRoot:
 class Compute:
     """Threads for DuckDB and XGBoost, None for all cores; a training by pages on more than `rows_in_memory` rows has
     them in files under `scratch`, None for the system's folder of temporary files. Changes the speed, never the bytes.
+
+    `dask` is the scheduler of a cluster that trains instead of this process; None is this process.
     """
 
     threads: int | None = None
     rows_in_memory: int = PAGED_ROWS
     scratch: str | None = None
+    dask: str | None = None
+
+    def engine(self, store: str, system: System) -> Engine | None:
+        """What trains instead of this process, from the snapshots in a store; None for nothing."""
+        if self.dask is None:
+            return None
+        from nba_ml.model.dask_training import DaskEngine  # noqa: PLC0415 (imports XGBoost's training)
+
+        return DaskEngine(self.dask, store, system)
 
 
 def open_store(root: str) -> MonthStore:

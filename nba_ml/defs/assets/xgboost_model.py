@@ -15,7 +15,7 @@ from nba_ml.data.tables import snapshot_schema
 from nba_ml.defs.assets.recording import OWNERS, in_parts, markdown_table, picture, recorded
 from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
-from nba_ml.defs.resources import Compute
+from nba_ml.defs.resources import Compute, Store
 from nba_ml.evaluation.report.addresses import card_address, picture_address
 from nba_ml.evaluation.report.charts import TITLES, misses_table, over_table, residual_table
 from nba_ml.evaluation.report.tables import plain
@@ -62,18 +62,21 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         train_split: SplitManifest,
         feature_store_snapshot: Any,
         compute: dg.ResourceParam[Compute],
+        store: dg.ResourceParam[Store],
     ) -> dg.Output[Any]:
         """XGBoost on absolute error, trained on every month so far.
 
         Fitted on the split's train side, stopped on its early-stopping side, cut to its best
         iteration and measured on validation; then fitted anew on all rows with as many trees, and that
-        is what ships. The same rows give the same bytes, whatever the machine's threads.
+        is what ships. The same rows give the same bytes, whatever the machine's threads. With NBA_ML_DASK the
+        workers of a cluster fit, and their number decides the bytes.
         """
         parameters = Hyperparameters(**config.model_dump())
         started = time.perf_counter()
         history: MonthByMonth[Snapshot] = feature_store_snapshot
         memory = Memory(compute.rows_in_memory, Path(compute.scratch) if compute.scratch else None)
-        model = train(train_split, history, parameters, system.features, compute.threads, memory)
+        engine = compute.engine(store.root, system)
+        model = train(train_split, history, parameters, system.features, compute.threads, memory, engine)
         seconds = time.perf_counter() - started
         report = model.report
         return recorded(
@@ -113,6 +116,7 @@ def _facts(report: TrainingReport, system: System, month: str) -> dict[str, Any]
         "model_sha256": in_parts(report.model_sha256 or ""),
         "measured_sha256": in_parts(report.measured_sha256 or ""),
         "refit_distance": judgement.refit_distance,
+        **({"trained_by": f"{report.engine.workers} workers of Dask"} if report.engine else {}),
         # The model's row has its error. Dagit cuts off what is wider than the page.
         "comparison": markdown_table(comparison(judgement).drop(columns="model's MAE")),
         **pictures(report, system, month),

@@ -188,6 +188,10 @@ def _data(record: ModelRecord) -> Section:
         if refitted
         else "The published booster is the one that was measured."
     )
+    if record.engine is not None:
+        shipped += (
+            f" {count(record.engine.workers, 'worker')} of a Dask cluster trained; other numbers give other bytes."
+        )
     return Section(
         "Data",
         paragraphs=[
