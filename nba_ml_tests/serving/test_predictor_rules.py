@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,24 @@ def test_an_infinite_line_is_refused_and_a_missing_one_is_null() -> None:
     assert (record.predicted_points, record.current_points_line, record.line_margin) == (20.0, None, None)
     with pytest.raises(BundleError, match="current_points_line is infinite"):
         make_records(np.array([20.0]), np.array([math.inf]), rows, who, None)
+
+
+def test_any_line_has_its_chances() -> None:
+    """Guards alternate lines: over, push and under are those of the published quantiles, and add up to 1."""
+    who = ModelIdentity("xgboost_v1", FIRST.model_id, "xgboost", "a" * 64, "v2_33features")
+    [record] = make_records(np.array([20.0]), np.array([math.nan]), read_rows([ROW]), who, None)
+    with pytest.raises(BundleError, match="has no interval, so there are no probabilities for lines"):
+        record.at_lines([20.5])
+    known = replace(record, points_quantiles=[float(points) for points in range(11, 30)])  # 5% at 11, 50% at 20
+    below, half, whole, above = known.at_lines([0, 19.5, 20, 99.5])
+    assert (half["line"], half["over"], half["push"], half["under"]) == (19.5, 0.525, 0.0, 0.475)
+    assert (whole["over"], whole["push"], whole["under"]) == (0.475, 0.05, 0.475)
+    assert below["under"] == 0.0
+    assert below["over"] > 0.99
+    assert above["over"] == 0.0005, "no line is certain"
+    for each in (below, half, whole, above):
+        assert each["over"] + each["push"] + each["under"] == pytest.approx(1, abs=1e-9)
+    assert known.at_lines([]) == []
 
 
 def test_a_channel_goes_forward_only(store: DirectoryStore, loads: Loads) -> None:
