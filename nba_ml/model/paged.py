@@ -97,13 +97,12 @@ class StoredRows:
 
     def in_memory(self) -> Samples:
         """All the rows at once."""
-        parts = list(self.parts())
-        return Samples(
-            features=np.concatenate([part.features for part in parts]),
-            points=self.points,
-            dates=self.dates[self.start : self.stop],
-            keys=pa.concat_tables([part.keys for part in parts]),
-        )
+        features, keys, at = np.empty((len(self), self.version.count), dtype=np.float32), [], 0
+        for part in self.parts():
+            features[at : at + len(part)] = part.features
+            keys.append(part.keys)
+            at += len(part)
+        return Samples(features, self.points, self.dates[self.start : self.stop], pa.concat_tables(keys))
 
     def _samples(self, table: pa.Table) -> Samples:
         features = np.empty((table.num_rows, self.version.count), dtype=np.float32)

@@ -57,7 +57,7 @@ def train(
     if split.empty:
         report = TrainingReport(split=split, parameters=parameters, feature_version=version.name)
         return TrainedModel(report, None)
-    samples, recipe = _read(split, _Tables(snapshots), version, memory or Memory())
+    samples, recipe = _read(split, SnapshotTables(snapshots), version, memory or Memory())
     if engine is not None:
         fitted, shipped = engine.fit(split, parameters)
     else:
@@ -85,7 +85,7 @@ def _read(
 
 
 @dataclass(frozen=True, slots=True)
-class _Tables(Mapping[str, pa.Table]):
+class SnapshotTables(Mapping[str, pa.Table]):
     """The tables of snapshots, each got when it is asked for."""
 
     snapshots: Mapping[str, Snapshot]

@@ -17,7 +17,7 @@ from nba_ml.model.stored import METADATA, MODEL
 from nba_ml.registry.publication import list_published
 from nba_ml.registry.reference import predict_rows
 from nba_ml.serving.predictor import Predictor
-from nba_ml_tests.defs.test_chain import LAST, MONTHS, Home, opened
+from nba_ml_tests.defs.test_chain import LAST, MONTHS, Home, failure, opened
 
 pytestmark = pytest.mark.slow
 
@@ -73,3 +73,14 @@ def test_a_large_history_is_published_and_no_byte_depends_on_the_memory(
         ]
         served = [each.model_points for each in predictor.predict(given)]
         assert served == pytest.approx(wanted, abs=0.005001)
+
+
+def test_challengers_of_a_large_history_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the memory: they are trained with all rows at once. Of a small history they are measured."""
+    with opened(tmp_path / "home") as home:
+        for month in MONTHS:
+            assert home.run(month, CHAIN[:5]).success
+        assert home.run(LAST, ["challengers"]).success
+        monkeypatch.setattr(training, "PAGED_ROWS", 3000)
+        found = failure(home.run(LAST, ["challengers"]), "challengers")
+    assert "Challengers are trained in memory, on at most 1,000,000 rows; 2021-12 has 9,053." in found
