@@ -152,6 +152,7 @@ libc.fflush(ctypes.c_void_p(out))
 RETURNED = "from nba_ml.machine import return_memory; return_memory()"
 
 
+@pytest.mark.slow
 def test_threads_share_one_place_of_free_memory() -> None:
     """Guards against a backfill whose threads each keep what they once had: the C library counts their places."""
     if not hasattr(ctypes.CDLL(None), "malloc_info"):
@@ -161,6 +162,7 @@ def test_threads_share_one_place_of_free_memory() -> None:
     assert python(ARENAS.format(first=RETURNED), MALLOC_ARENA_MAX="4").stdout.count("<heap nr=") > 1
 
 
+@pytest.mark.slow
 def test_arrow_keeps_no_memory_of_its_own_unless_the_user_wants_it() -> None:
     """Guards against a setting that comes after Arrow's import and has no effect, and against one over the user's."""
     asked = f"{RETURNED}; import pyarrow; print(pyarrow.default_memory_pool().backend_name)"

@@ -129,6 +129,7 @@ def test_it_is_the_champion_that_is_compared_with(artifacts: DirectoryStore) -> 
         assert f"the champion {model_id}" in examine(name, 0.0, artifacts).interval
 
 
+@pytest.mark.slow
 def test_a_champion_that_has_seen_the_month_is_not(artifacts: DirectoryStore) -> None:
     """Guards the backfill of an old month against a reference that holds the month itself."""
     champion(artifacts, "2022-01")

@@ -182,6 +182,7 @@ def test_an_empty_data_folder(tmp_path: Path) -> None:
     assert home.files("store") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--only-missing"]])
 def test_a_month_missing_in_the_middle(tmp_path: Path, options: list[str]) -> None:
     """Guards against a hole in the training data: the month after it must not be computed without it."""

@@ -126,6 +126,7 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(terminal: Terminal,
     assert [path.name for path in tmp_path.iterdir() if "slate.parquet" in path.name] == [out.name]
 
 
+@pytest.mark.slow
 def test_what_was_set_aside_is_listed_with_its_reason(terminal: Terminal) -> None:
     """Guards against players who are missing from a slate without a word."""
     features = features_of("2022-01")

@@ -14,6 +14,8 @@ from nba_ml.defs.partitions import History, reads, season_months
 from nba_ml.storage.months import MonthByMonth
 from nba_ml_tests.conftest import snapshot_of
 
+pytestmark = pytest.mark.slow
+
 ASSET = "feature_store_snapshot"
 MONTHS = season_months("2021-10", "2022-11")
 

@@ -301,6 +301,7 @@ def test_one_lucky_week_is_no_record() -> None:
     assert "the week of 2023-11-20 decides" in found.reason
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 500))
 def test_no_claim_goes_beyond_its_table(seed: int) -> None:

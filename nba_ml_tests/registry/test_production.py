@@ -56,6 +56,7 @@ def test_the_first_champion_may_have_to_beat_production(bench: ReleaseContext) -
     assert "of production_catboost_v8 on" in state.reason
 
 
+@pytest.mark.slow
 def test_a_new_model_is_held_to_games_that_it_was_not_fitted_on(bench: ReleaseContext) -> None:
     """Guards against a candidate that beats production on its own training rows."""
     promote(bench, AT, published_model(bench.objects, "2021-12"), WHY)

@@ -45,10 +45,13 @@ from nba_ml_tests.conftest import features_of as stored_features_of
 from nba_ml_tests.registry.model_files import SYSTEMS, model_file, saved, trained
 from nba_ml_tests.release_scene import AT, WHY, bench_of, published_model, strict
 
-pytestmark = pytest.mark.skipif(
-    find_spec("catboost") is None or find_spec("lightgbm") is None,
-    reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        find_spec("catboost") is None or find_spec("lightgbm") is None,
+        reason="needs CatBoost and LightGBM: pip install 'nba_ml[challengers]'",
+    ),
+]
 
 SEEN = TrainingExtent(date(2021, 12, 31), date(2021, 12, 31))
 DAY = date(2022, 1, 12)

@@ -30,6 +30,8 @@ from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import features_of
 from nba_ml_tests.slate_scene import DAY, slate, slate_rows_of
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2022, 1, 17, 17, tzinfo=UTC)
 """Noon in New York, two days after the slate's date."""
 
@@ -141,7 +143,6 @@ def slate_rows_on(day: date) -> pa.Table:
     return rows.set_column(at, rows.schema.field(at), pa.array([day] * rows.num_rows, pa.date32()))
 
 
-@pytest.mark.slow
 def test_the_standing_check_warns_and_tells_by_the_switch(tmp_path: Path) -> None:
     """Guards against a missing slate that the daily job does not see, and one that is only by hand told as red."""
     settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path / "home"), "NBA_ML_THREADS": "1"})

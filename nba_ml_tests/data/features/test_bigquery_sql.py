@@ -91,6 +91,7 @@ def is_date(node: exp.Expr) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", [V2_33FEATURES, V3_FEATURES], ids=lambda version: version.name)
 def test_nothing_that_bigquery_lacks(version: FeatureVersion) -> None:
     statements = feature_statements(version, *WEEK)

@@ -74,6 +74,7 @@ def test_the_other_kinds_of_file(importer: Importer, folder: Path) -> None:
     assert month_of(folder, "2025-05").equals(shipped_month("2025-05"))
 
 
+@pytest.mark.slow
 def test_features_of_an_imported_month_have_the_shipped_digest(importer: Importer, folder: Path) -> None:
     """Guards against rows that look the same and are not to the graph."""
     importer("nba-api", csv_of(league_game_log(shipped("2021-10", "2021-11"))))
@@ -276,6 +277,7 @@ def test_a_game_with_a_side_missing_is_refused_and_the_others_are_not(importer: 
     assert set(month_of(folder, LARGE)["game_id"].to_pylist()) == set(games[2:])
 
 
+@pytest.mark.slow
 def test_a_month_of_which_over_one_percent_is_broken_is_not_imported(importer: Importer, folder: Path) -> None:
     """Guards against a broken export of which the better part is imported, and looks like a month."""
     rows = log(LARGE)

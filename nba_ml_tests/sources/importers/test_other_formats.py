@@ -39,6 +39,7 @@ REGULAR = {"season_type": "Regular Season"}
 # --- basketball-reference -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_the_folder_has_comes_back_unchanged(importer: Importer, folder: Path) -> None:
     """Guards against ids, names, types and neutral sites of the folder replaced by what the source does not have."""
     copied(folder, "2024-10", "2024-11", "2024-12")
@@ -73,6 +74,7 @@ def test_a_new_month_gets_ids_that_nba_com_replaces(importer: Importer, folder: 
 ORDER = [("game_date", "ascending"), ("player_id", "ascending")]
 
 
+@pytest.mark.slow
 def test_rookies_without_an_id_are_listed_and_the_rest_is_imported(importer: Importer, folder: Path) -> None:
     """Guards against a month that is stopped for its rookies, and against a game that is kept without one who played
     most of it."""
