@@ -35,6 +35,7 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         DaskEngine("tcp://127.0.0.1:1", "/nowhere", XGBOOST_V1).fit(split, QUICK)
 
 
+@pytest.mark.slow
 def test_the_engine_is_imported_without_dask() -> None:
     """Guards every other training: Dask takes half a second to import, and is not installed everywhere."""
     code = "import sys, nba_ml.defs.build; print(sorted({'dask', 'distributed'} & sys.modules.keys()))"
