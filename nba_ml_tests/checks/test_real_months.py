@@ -89,6 +89,7 @@ def test_every_real_month_passes_and_warns_only_where_lines_began(snapshots: dic
     assert {month: names for month, names in found.items() if names} == {month: {"drift"} for month in LINES_BEGAN}
 
 
+@pytest.mark.slow  # a second set of features for all months
 def test_every_real_month_of_the_second_system_only_warns(followed: dict[str, Snapshot]) -> None:
     """Guards against a leak check of its features that cries wolf: a round of the playoffs, a season's first week."""
     found = {m: failed("feature_store_snapshot", m, followed[m], followed, XGBOOST_V2) for m in MONTHS}
