@@ -15,6 +15,9 @@ DOCS_READY := $(DOCS)/.ready
 # What looks at the dependencies shares nothing with them either.
 AUDIT := .venv-audit
 AUDIT_READY := $(AUDIT)/.ready
+# Nor does the server that the service is compared with.
+SERVERS := .venv-mlserver
+SERVERS_READY := $(SERVERS)/.ready
 LOCKS := requirements.lock deploy/requirements.lock nba_ml/serving/requirements.lock nba_ml/serving/requirements-catboost.lock
 PORT ?= 3000
 
@@ -25,7 +28,7 @@ export DAGSTER_DG_UPDATE_CHECK_ENABLED := 0
 # Some images set it. Then every process compiles the package anew, and the tests' hundreds of processes all of them.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run backfill check test test-fast emulator lint bench drills loop ui clouds challengers docs audit sbom lock clean mutants chaos
+.PHONY: help setup run backfill check test test-fast emulator lint bench mlserver drills loop ui clouds challengers docs audit sbom lock clean mutants chaos
 
 help: ## What there is to make
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -91,11 +94,19 @@ lint: $(READY) ## Lint, format, types, which package may import which, and wheth
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --package nba_ml --package nba_ml_tests
 
-bench: $(READY) emulator ## Time and memory, stage by stage and against a bare script; clouds, on emulators; the service
+bench: $(READY) emulator $(if $(MLSERVER),mlserver) ## Time and memory, against simpler programs (MLSERVER=1: the service too)
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
 	@$(BIN)/python -m nba_ml_tests.benchmarks.rows
 	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
 	@$(BIN)/python -m nba_ml_tests.benchmarks.serving
+	@$(BIN)/python -m nba_ml_tests.benchmarks.servers $(if $(MLSERVER),--python $(SERVERS)/bin/python)
+
+mlserver: $(SERVERS_READY) ## FastAPI and MLServer in an environment of their own, to compare the service with
+
+$(SERVERS_READY): .ci/mlserver.lock $(READY)
+	@echo "Setting up $(SERVERS) ..."; rm -rf $(SERVERS); $(BIN)/python -m venv $(SERVERS)
+	@$(SERVERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .ci/mlserver.lock
+	@touch $@
 
 drills: $(READY) ## Plant leaks in real months, and see which check catches each
 	@$(BIN)/python -m nba_ml_tests.leaks
@@ -168,6 +179,8 @@ lock: ## Resolve requirements.lock anew (needs uv)
 	  --no-emit-find-links --custom-compile-command "make lock" --group docs -o .ci/docs.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command "make lock" .ci/audit.in -o .ci/audit.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --overrides .ci/lock-overrides.txt --custom-compile-command "make lock" .ci/mlserver.in -o .ci/mlserver.lock
 
 clean: ## Remove the environment and the caches; the home (.nba_ml) stays
-	rm -rf $(VENV) $(EMULATOR) $(DOCS) $(AUDIT) dist docs/site .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(EMULATOR) $(DOCS) $(AUDIT) $(SERVERS) dist docs/site .mypy_cache .ruff_cache .pytest_cache .hypothesis

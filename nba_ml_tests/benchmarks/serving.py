@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -35,6 +34,7 @@ from nba_ml.serving.model import LoadedModel
 from nba_ml.serving.rows import read_rows
 from nba_ml.settings import Settings
 from nba_ml.storage.opening import open_objects
+from nba_ml_tests.benchmarks.clients import ask_at_once
 
 SLATE = 450
 CONNECTIONS = 4
@@ -99,23 +99,6 @@ def real_rows() -> list[dict[str, Any]]:
     return [{name: None if value != value else value for name, value in row.items()} for row in rows]
 
 
-def _client(port: int, bodies: list[bytes], seconds: float, core: int) -> tuple[int, int, list[float]]:
-    """One connection, kept alive: answers, errors, and milliseconds each, for so many seconds."""
-    _bind(core)
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
-    answered, errors, taken = 0, 0, []
-    ends = time.perf_counter() + seconds
-    while (started := time.perf_counter()) < ends:
-        connection.request("POST", "/predict", bodies[answered % len(bodies)], {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        response.read()
-        taken.append(1000 * (time.perf_counter() - started))
-        answered += 1
-        errors += response.status != 200
-    connection.close()
-    return answered, errors, taken
-
-
 @contextmanager
 def service(arguments: list[str], core: int) -> Iterator[tuple[int, int]]:
     """`nba-ml serve` in a process of its own, bound to a core; gives the port and the process id."""
@@ -143,10 +126,6 @@ def service(arguments: list[str], core: int) -> Iterator[tuple[int, int]]:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
         reader.wait(timeout=60)
-
-
-def _bind(core: int) -> None:
-    os.sched_setaffinity(0, {core})
 
 
 def newest_published() -> str | None:
@@ -201,23 +180,22 @@ def main() -> int:
 
     ratios = against_xgboost(predictor, {"one prediction": rows[:1000], f"a slate of {SLATE}": slates})
 
-    bodies = [json.dumps({**row, "game_date": str(row["game_date"])}).encode() for row in rows[:500]]
+    bodies = [json.dumps({**row, "game_date": str(row["game_date"])}) for row in rows[:500]]
     arguments = ["--source", options.source]
     arguments += ["--channel", options.channel] if options.channel else []
     arguments += ["--model", options.model_id] if options.model_id else []
-    with service(arguments, cores[0]) as (port, pid), get_context("spawn").Pool(CONNECTIONS) as pool:
-        pool.starmap(_client, [(port, bodies, 1.0, cores[-1])] * CONNECTIONS)
+    with service(arguments, cores[0]) as (port, pid):
+        ask_at_once(CONNECTIONS, port, "/predict", bodies, 1.0)
         before = psutil.Process(pid).cpu_times()
-        found = pool.starmap(_client, [(port, bodies, options.seconds, cores[-1])] * CONNECTIONS)
+        found = ask_at_once(CONNECTIONS, port, "/predict", bodies, options.seconds)
         after = psutil.Process(pid).cpu_times()
-    answered, errors = sum(each[0] for each in found), sum(each[1] for each in found)
-    waits = [wait for each in found for wait in each[2]]
+    answered = found.count
     lines.append(
         Line(
             f"the service, {CONNECTIONS} connections, single predictions", answered / options.seconds, "/s", "over", 500
         )
     )
-    lines.append(Line(f"errors among {answered:,} answers", errors, "", "under", 1))
+    lines.append(Line(f"errors among {answered:,} answers", found.errors, "", "under", 1))
 
     record = predictor.model.record if isinstance(predictor.model, LoadedModel) else {"reference_rows": ()}
     print(f"\n{predictor.model.model_id}, {len(record['reference_rows'])} reference rows, one core\n")
@@ -231,8 +209,8 @@ def main() -> int:
         "from one core."
     )
     print(
-        f"\nA client of the service waited {statistics.median(waits):.2f} ms at the median and "
-        f"{percentile(waits, 0.99):.2f} ms at the 99th percentile, with {CONNECTIONS} at once."
+        f"\nA client of the service waited {found.percentile(0.5):.2f} ms at the median and "
+        f"{found.percentile(0.99):.2f} ms at the 99th percentile, with {CONNECTIONS} at once."
     )
     print("\n".join(["", *ratios]))
     return 0 if all(line.met for line in lines) else 1
