@@ -298,3 +298,10 @@ def test_any_other_period_is_refused(seconds: float) -> None:
         require_period(seconds)
     with pytest.raises(SettingsError):
         Watch(Channel().refresh, "champion", seconds, checked_at=AT)
+
+
+def test_rows_that_were_read_are_not_read_again() -> None:
+    """Guards a slate's second reading, for its challenger, against taking as long as the first."""
+    rows = read_rows([GOOD])
+    assert read_rows(rows) is rows
+    assert read_rows(rows, V2_33FEATURES) is rows

@@ -113,6 +113,22 @@ def test_a_share_of_the_requests_is_kept(
     assert 200 < rows / 3 < 400  # 7 standard deviations
 
 
+def test_an_object_is_written_as_soon_as_it_is_full(
+    tmp_path: Path, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the memory on a busy evening: what waits for the next minute would be dropped."""
+    monkeypatch.setattr(module, "ROWS_PER_OBJECT", 3)
+    kept = DirectoryStore(tmp_path / "kept")
+    log = PredictionLog(kept)
+    written = threading.Event()
+    log.count = lambda _outcome, _rows: written.set()
+    with log.writing():
+        log.offer(rule_predictor(monkeypatch, store).predict([dict(ROW)] * 3))
+        assert written.wait(30)
+        [name] = kept.names(FOLDER)
+        assert len(_read(kept, name).splitlines()) == 3
+
+
 def _read(store: DirectoryStore, name: str) -> bytes:
     found = store.read(name)
     assert found is not None

@@ -116,6 +116,7 @@ def test_large_bodies_share_what_may_be_held_and_one_client_has_half() -> None:
             third(11)
     with bodies.held("a") as again:
         again(50)
+    assert not bodies._held, "an address that has gone is forgotten"
     with LargeBodies(replace(FEW, large_bodies_bytes=60)).held("a") as alone:
         alone(40)  # one body of the greatest length is always taken
         with pytest.raises(Problem):

@@ -219,6 +219,12 @@ class Seen(Predictor):
         assert self.free.wait(60)
         return super().predict(rows, line_as_flagged=line_as_flagged)
 
+    def explain(self, rows: Any, *, line_as_flagged: bool = False) -> Any:
+        self.threads.append(threading.current_thread().name)
+        self.begun.release()
+        assert self.free.wait(60)
+        return super().explain(rows, line_as_flagged=line_as_flagged)
+
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch, store: DirectoryStore) -> Seen:
@@ -249,18 +255,21 @@ def test_small_bodies_are_answered_on_the_event_loop_and_others_in_a_thread(seen
 
 
 @pytest.mark.slow
-def test_slates_are_answered_one_after_the_other_and_some_may_wait(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("path", "rows", "kind"), [("/predict", 40, "slates"), ("/predict?explain=1", 1, "requests")])
+def test_one_is_answered_after_the_other_and_some_may_wait(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch, path: str, rows: int, kind: str
+) -> None:
     """Guards the processor, which several threads would share; and the memory of what waits for the only one."""
     assert service._QUEUE == 64
     monkeypatch.setattr(service, "_QUEUE", 2)
-    body = json.dumps({"rows": [ROW] * 40}).encode()
+    body = json.dumps({"rows": [ROW] * rows}).encode()
     seen.free.clear()
-    with running(served(seen)) as client:
+    with running(served(seen, explaining=2)) as client:
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
 
         def ask() -> None:
             own = Client(client.port)
-            answers.put(own.post("/predict", body))
+            answers.put(own.post(path, body))
             own.close()
 
         asking = [threading.Thread(target=ask) for _ in range(4)]
@@ -268,7 +277,7 @@ def test_slates_are_answered_one_after_the_other_and_some_may_wait(seen: Seen, m
             each.start()
         full = answers.get(timeout=60)  # of the one that found two before it in the queue
         assert full.status == 503
-        assert "Too many slates at once" in full.json["detail"]
+        assert full.json["detail"].startswith(f"Too many {kind} ")
         assert (full.headers["retry-after"], full.headers["connection"]) == ("1", "close")
         assert seen.begun.acquire(timeout=60)
         assert len(seen.threads) == 1
@@ -512,10 +521,10 @@ def test_a_line_of_the_log_is_one_object(capsys: pytest.CaptureFixture[str]) -> 
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     try:
-        log_as_json(logging.WARNING)
+        log_as_json(logging.ERROR)
         [handler] = root.handlers
         assert isinstance(handler, LinesOut)
-        assert root.level == logging.WARNING
+        assert root.level == logging.ERROR
     finally:
         root.handlers = handlers
         root.setLevel(level)

@@ -154,6 +154,15 @@ def test_who_has_too_many_connections_loses_those_that_have_waited_longest() -> 
     assert not third.dropped
 
 
+def test_one_address_has_its_own_limit() -> None:
+    """Guards the other clients, long before all connections are taken."""
+    scene = Scene(client_connections=2)
+    many = [scene.opens(since=since) for since in (3, 1, 2)]
+    few = [scene.opens("b") for _ in range(2)]
+    scene.loop.sweep()
+    assert [each.dropped for each in (*many, *few)] == [False, True, False, False, False]
+
+
 def test_of_too_many_connections_all_that_can_be_closed_are() -> None:
     scene = Scene(connections=2)
     clients = [scene.opens(str(number)) for number in range(5)]
