@@ -97,6 +97,7 @@ lint: $(READY) ## Lint, format, types, which package may import which, and wheth
 bench: $(READY) emulator $(if $(MLSERVER),mlserver) ## Time and memory, against simpler programs (MLSERVER=1: the service too)
 	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
 	@$(BIN)/python -m nba_ml_tests.benchmarks.rows
+	@$(BIN)/python -m nba_ml_tests.benchmarks.cluster
 	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
 	@$(BIN)/python -m nba_ml_tests.benchmarks.serving
 	@$(BIN)/python -m nba_ml_tests.benchmarks.servers $(if $(MLSERVER),--python $(SERVERS)/bin/python)

@@ -20,21 +20,24 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.season import month_bounds
 from nba_ml.contract.systems import XGBOOST_V1
-from nba_ml.data.snapshot import REJECTS_SCHEMA, Snapshot, SnapshotCounts
+from nba_ml.data.features import compute_features
+from nba_ml.data.snapshot import REJECTS_SCHEMA, MonthRows, Snapshot, SnapshotCounts, take_snapshot
 from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import RESULTS
+from nba_ml.data.tables import PROP_LINES, RESULTS
 from nba_ml.model.dask_training import DaskEngine
 from nba_ml.model.fitting import Hyperparameters, fit, fit_all, gather
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import source_months
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
-from nba_ml_tests.conftest import snapshot_of
+from nba_ml_tests.conftest import COMPUTED_AT, summary_of
 from nba_ml_tests.model.dask_cluster import Cluster, running_cluster
 from nba_ml_tests.processes import end_with_what_was_started
 
@@ -75,11 +78,26 @@ def repeated(table: pa.Table, times: int) -> pa.Table:
     return made.sort_by([("game_date", "ascending"), ("player_lookup", "ascending")])
 
 
+def shipped_snapshots() -> dict[str, pa.Table]:
+    """The samples of all shipped months, without lines; their features in one query."""
+    names = source_months(SAMPLE_DATA)
+    summary = pa.concat_tables([summary_of(month) for month in names])
+    (first, _), (_, last) = month_bounds(names[0]), month_bounds(names[-1])
+    features = compute_features(summary, PROP_LINES.empty_table(), first, last, computed_at=COMPUTED_AT)
+
+    def of(table: pa.Table, month: str) -> pa.Table:
+        begins, ends = (pa.scalar(day, pa.date32()) for day in month_bounds(month))
+        days = table.column("game_date")
+        return table.filter(pc.and_(pc.greater_equal(days, begins), pc.less_equal(days, ends)))
+
+    rows = {month: MonthRows.of_tables(of(features, month), summary_of(month), V2_33FEATURES) for month in names}
+    return {month: take_snapshot(each, month, V2_33FEATURES).table for month, each in rows.items()}
+
+
 def fill_store(root: Path, rows: int) -> SplitManifest:
     """Write the snapshots of about so many rows, and return their split."""
     months = MonthStore(open_objects(str(root)))
-    names = source_months(SAMPLE_DATA)
-    tables = {month: snapshot_of(month).table for month in names}
+    tables = shipped_snapshots()
     times = max(1, round(rows / sum(map(len, tables.values()))))
     dates = {}
     for month, table in tables.items():

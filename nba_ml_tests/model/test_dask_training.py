@@ -23,7 +23,7 @@ from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.data.tables import PROP_LINES
-from nba_ml.model.dask_training import DaskEngine
+from nba_ml.model.dask_training import DaskEngine, _Team
 from nba_ml.model.dask_worker import Share, fit_share, months_of
 from nba_ml.model.engine import TrainingEngine
 from nba_ml.model.fitting import Samples, fit, gather, load, predict
@@ -136,6 +136,18 @@ def test_as_many_workers_fit_the_same_booster_again_and_one_as_good(
     assert load(first.booster).num_boosted_rounds() == load(shipped).num_boosted_rounds() == first.best_iteration + 1
     assert load(shipped).feature_names == list(system.features.names)
     assert shipped != first.booster
+
+
+def test_three_workers_fit_the_same_booster_in_any_order(store: Path, tmp_path: Path) -> None:
+    """Guards the ranks: of two workers the sums are the same in either order, of three they are not."""
+    split = split_in(store, XGBOOST_V3)
+    with running_cluster(tmp_path, workers=3) as three, Client(three.address, set_as_default=False) as client:
+        ours, addresses = engine(three, store, XGBOOST_V3), sorted(client.nthreads())
+        with client.as_current():
+            orders = [tuple(addresses[place] for place in order) for order in ((0, 1, 2), (2, 0, 1), (1, 0, 2))]
+            found = [ours._fit(_Team(client, three.address, order), split, REFITTED) for order in orders]
+    assert found[0][0].engine == TrainingEngine(name="dask", workers=3)
+    assert found[0] == found[1] == found[2]
 
 
 def test_no_worker_is_without_a_month(cluster: Cluster, store: Path) -> None:
