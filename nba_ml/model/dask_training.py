@@ -171,13 +171,20 @@ class _Team:
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
     try:
-        from distributed import Client  # noqa: PLC0415
+        from distributed import Client, Security  # noqa: PLC0415
     except ImportError as error:
         raise MissingExtraError(
             f"NBA_ML_DASK is {address}, and Dask is not installed ({error}). Install it: pip install '{EXTRA}'."
         ) from error
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # our errors say what it would, once
     try:
+        # Otherwise Dask fails with a TypeError, and waits half a minute to say so.
+        if address.startswith("tls://") and Security().get_connection_args("client")["ssl_context"] is None:
+            raise TrainingError(
+                f"NBA_ML_DASK is {address}, and Dask's settings name no certificate. Set "
+                "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+                "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY."
+            )
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise TrainingError(

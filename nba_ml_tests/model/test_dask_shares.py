@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.contract.errors import MissingExtraError
+from nba_ml.contract.errors import MissingExtraError, TrainingError
 from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.data.split import SnapshotRef
 from nba_ml.model.dask_training import DaskEngine, share_out
@@ -33,6 +33,12 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'nba_ml\[dask\]'"):
         DaskEngine("tcp://127.0.0.1:1", "/nowhere", XGBOOST_V1).fit(split, QUICK)
+
+
+def test_an_address_with_tls_needs_a_certificate() -> None:
+    """Guards against Dask's TypeError about an ssl_context, half a minute later."""
+    with pytest.raises(TrainingError, match="Set DASK_DISTRIBUTED__COMM__TLS__CA_FILE"):
+        DaskEngine("tls://127.0.0.1:1", "/nowhere", XGBOOST_V1).fit(split_of(["2021-11"]), QUICK)
 
 
 @pytest.mark.slow
