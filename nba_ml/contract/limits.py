@@ -58,8 +58,8 @@ PARQUET_MEMORY_BYTES = 4 * 2**30
 
 PAGED_ROWS = 1_000_000
 """Rows of a training: more are trained by pages (`model.paged`), which is another recipe. It depends on the rows alone,
-so that every machine trains the same model. The shipped seasons have 102,000; those since 1979-80 are fewer than this.
-In memory, the recipe for fewer takes 1 kB a row."""
+so that every machine trains the same model. The four shipped seasons have 102,000. In memory, the recipe for fewer
+takes 1 kB a row."""
 
 
 _SIGNATURE = re.compile(r"_signature_[0-9a-f]{12}\.json$")

@@ -36,7 +36,7 @@ from nba_ml.model.fitting import (
     rows_to_learn,
     unchanged,
 )
-from nba_ml.storage.scratch import scratch_folder
+from nba_ml.storage.scratch import require_free, scratch_folder
 
 SAMPLING = "by_page"
 """Name of this recipe, in a model's record."""
@@ -47,6 +47,9 @@ processor time; twice as many 60 MB more."""
 
 VALUE_BYTES = 12
 """Of disk for a feature of a row: XGBoost's index of bins, once by rows and once by columns. Measured: 10.5."""
+
+_PAGES_AHEAD = 3
+"""Pages that must fit onto the disk before the next is made: other processes may fill it meanwhile."""
 
 Result = TypeVar("Result")
 
@@ -139,7 +142,7 @@ class Paged:
     """A recipe that samples by page. `external`: the pages are files in a folder under `scratch`, which is removed.
 
     In memory or in files, the same rows give the same bytes; in files they need a few pages of memory and some 50
-    bytes a row, in memory 0.4 kB a row.
+    bytes a row, in memory 0.5 kB a row.
     """
 
     scratch: Path | None = None
@@ -190,7 +193,7 @@ class _Matrices:
 
     def matrix(self, rows: Rows, name: str, *, learned: bool = False, ref: xgb.DMatrix | None = None) -> xgb.DMatrix:
         """The rows, or what is learned from them, quantised; `ref` gives the bins, if they are another matrix's."""
-        pages = _Pages(rows, self.version, None if self.folder is None else str(self.folder / name), learned=learned)
+        pages = _Pages(rows, self.version, None if self.folder is None else self.folder / name, learned=learned)
         kind = xgb.QuantileDMatrix if self.folder is None else xgb.ExtMemQuantileDMatrix
         return kind(pages, ref=ref, nthread=self.threads)
 
@@ -198,10 +201,10 @@ class _Matrices:
 class _Pages(xgb.DataIter):
     """Feeds pages of rows to XGBoost, which asks for all of them twice: for the bins, then to fill them."""
 
-    def __init__(self, rows: Rows, version: FeatureVersion, prefix: str | None, *, learned: bool) -> None:
-        self._rows, self._version, self._learned = rows, version, learned
+    def __init__(self, rows: Rows, version: FeatureVersion, prefix: Path | None, *, learned: bool) -> None:
+        self._rows, self._version, self._learned, self._prefix = rows, version, learned, prefix
         self._left: Iterator[tuple[Matrix, npt.NDArray[np.float32]]] = iter(())
-        super().__init__(cache_prefix=prefix, release_data=True)
+        super().__init__(cache_prefix=None if prefix is None else str(prefix), release_data=True)
         self.reset()
 
     def reset(self) -> None:
@@ -213,6 +216,10 @@ class _Pages(xgb.DataIter):
         page = next(self._left, None)
         if page is None:
             return False
+        if self._prefix is not None:
+            # XGBoost ends the process when it cannot write a page; it is writing the one before this.
+            needed = _PAGES_AHEAD * PAGE_ROWS * self._version.count * VALUE_BYTES
+            require_free(self._prefix.parent, needed, "A training in files")
         input_data(data=page[0], label=page[1], feature_names=list(self._version.names))
         return True
 

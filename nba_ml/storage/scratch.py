@@ -36,12 +36,7 @@ def scratch_folder(parent: Path | None, needed: int, purpose: str) -> Iterator[P
     try:
         above.mkdir(parents=True, exist_ok=True)
         _sweep(above)
-        free = shutil.disk_usage(above).free
-        if free < needed:
-            raise SettingsError(
-                f"{purpose} needs about {needed / 1e9:,.1f} GB in {above}, and {free / 1e9:,.1f} GB are free. Free "
-                "some space, or put the home (NBA_ML_HOME) on a larger disk. Nothing was changed."
-            )
+        require_free(above, needed, purpose)
         folder, held = _made(above)
     except OSError as error:
         raise SettingsError(
@@ -52,6 +47,16 @@ def scratch_folder(parent: Path | None, needed: int, purpose: str) -> Iterator[P
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
+
+
+def require_free(folder: Path, needed: int, purpose: str) -> None:
+    """Pass silently if the disk of the folder has so many bytes; arguments and error as of `scratch_folder`."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SettingsError(
+            f"{purpose} needs about {needed / 1e9:,.1f} GB in {folder}, and {free / 1e9:,.1f} GB are free. Free some "
+            "space, or put the home (NBA_ML_HOME) on a larger disk. Nothing was changed."
+        )
 
 
 def _made(above: Path) -> tuple[Path, int]:

@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
     parser.add_argument("--compare", type=int, nargs="*", default=[1_000_000], help="sizes to train in memory, too")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--rate", type=float, default=0.3, help="learning rate: a large one, for few rounds")
+    parser.add_argument("--rate", type=float, default=0.2, help="learning rate: a large one, for few rounds")
     parser.add_argument("--home", type=Path, help="where the homes are; by default a folder that is removed")
     parser.add_argument("--child", choices=["measure", "compare"], help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)

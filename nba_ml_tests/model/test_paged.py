@@ -20,6 +20,7 @@ import xgboost as xgb
 from nba_ml.contract.errors import SettingsError, StaleInputError
 from nba_ml.contract.features import V2_33FEATURES, V4_FEATURES
 from nba_ml.contract.systems import XGBOOST_V1
+from nba_ml.data.split import SplitManifest
 from nba_ml.model import chunks, paged, record
 from nba_ml.model import train as training
 from nba_ml.model.fitting import KEY_COLUMNS, Samples, gather, load, predict, predict_rows
@@ -29,6 +30,7 @@ from nba_ml.model.train import Memory, train
 from nba_ml.model.values import TrainedModel
 from nba_ml.storage.scratch import scratch_folder
 from nba_ml_tests.conftest import QUICK, Trained, snapshot_of
+from nba_ml_tests.small_disk import small_disk
 
 MONTHS = ["2021-10", "2021-11", "2021-12"]
 PAGE = 1024
@@ -240,6 +242,44 @@ def test_a_disk_without_room_is_named_before_the_training(
     with pytest.raises(SettingsError, match=r"Training on .* rows needs about .* GB in .*scratch, and .* are free\."):
         trained_by(trained, Memory(rows=0, scratch=tmp_path / "scratch"))
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+class _FillsTheDisk:
+    """Rows at whose second reading another process takes the disk, but for two pages."""
+
+    def __init__(self, samples: Samples, disk: Path) -> None:
+        self._samples, self._disk, self._readings = samples, disk, 0
+        self.points, self.players = samples.points, samples.players
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def parts(self) -> Iterator[Samples]:
+        self._readings += 1
+        yield part_of(self._samples, 0, 2000)
+        if self._readings > 1:
+            stat = os.statvfs(self._disk)
+            with (self._disk / "filler").open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, stat.f_bavail * stat.f_frsize - 2 * PAGE * 33 * paged.VALUE_BYTES)
+        yield part_of(self._samples, 2000, len(self._samples))
+
+    def in_memory(self) -> Samples:
+        return self._samples
+
+    def sides(self, split: SplitManifest) -> dict[str, Samples]:
+        return self._samples.sides(split)
+
+
+@pytest.mark.slow
+def test_a_disk_that_others_fill_meanwhile_is_an_error(trained: Trained, tmp_path: Path) -> None:
+    """Guards the process: XGBoost ends it, without a word of ours, when it cannot write a page."""
+    with small_disk(tmp_path / "disk", 8) as mounted:
+        if not mounted:
+            pytest.skip("only root may mount a small disk")
+        rows = _FillsTheDisk(trained.samples, tmp_path / "disk")
+        with pytest.raises(SettingsError, match=r"A training in files needs about .* GB in .*disk"):
+            Paged(tmp_path / "disk").fit_all(rows, 3, QUICK, V2_33FEATURES, 1)
+        assert [each.name for each in (tmp_path / "disk").iterdir()] == ["filler"]
 
 
 def test_a_scratch_that_cannot_be_made_is_named(tmp_path: Path) -> None:
