@@ -244,14 +244,14 @@ def report_training(
 ) -> TrainingReport:
     """Measure a fitted booster and the shipped one. Each is parsed once from its saved bytes."""
     sides = dict(samples.sides(split))
-    # Only these two are measured row by row; the train side may be more than memory holds.
-    sides["early_stopping"] = held_out = sides["early_stopping"].in_memory()
+    # Of the others only the points are needed, and the train side may be more than memory holds.
     sides["validation"] = validation = sides["validation"].in_memory()
     measured = load(fitted.booster, threads)
     ships = measured if shipped == fitted.booster else load(shipped, threads)
     predicted = {name: predict_rows(measured, side) for name, side in sides.items()}
     theirs = predicted["validation"] if ships is measured else predict(ships, validation.features)
-    lines = held_out.features[:, version.index("vegas_points_line")]
+    held_out, line = sides["early_stopping"], version.index("vegas_points_line")
+    lines = np.concatenate([part.features[:, line] for part in held_out.parts()])
     calibrating = publish_points(predicted["early_stopping"]), held_out.points, lines
     calibration, distribution = calibrate(*calibrating), fit_distribution(*calibrating)
     return TrainingReport(
