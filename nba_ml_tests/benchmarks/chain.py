@@ -372,7 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chain = _in_fresh_process(measure_chain, months, 1 if chosen.quick else max(1, chosen.rounds))
         _report_chain(chain)
         whole = sum(run.wall for run in backfill.runs), sum(run.train for run in backfill.runs)
-        print_ratios(chain.paired, whole, 10 if chosen.quick else 30)
+        print_ratios(chain.paired, whole, (months[0], months[-1]), 10 if chosen.quick else 30)
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ NO_OP_SECONDS = 2.5
 _NBA_ML = ("-c", "from nba_ml.cli.main import main; main()")
 _COMMANDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     _NO_OP: (
-        (*_NBA_ML, "backfill", "--only-missing", "--assets", ",".join(CHAIN)),
+        (*_NBA_ML, "backfill", "--only-missing", "--assets", ",".join(CHAIN), "--from", "{first}", "--to", "{last}"),
         ("-c", "import dagster, pandas"),
     ),
     "`nba-ml --help` / `python -c pass`": ((*_NBA_ML, "--help"), ("-c", "pass")),
@@ -107,12 +107,15 @@ _COMMANDS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-def print_ratios(months: Sequence[tuple[Seconds, Seconds]], backfill: tuple[float, float], rounds: int) -> None:
+def print_ratios(
+    months: Sequence[tuple[Seconds, Seconds]], backfill: tuple[float, float], span: tuple[str, str], rounds: int
+) -> None:
     """The table of ratios, one line as soon as it is measured.
 
     Args:
         months: a warm month and the bare script, in turns.
         backfill: seconds of a backfill, and of its trainings alone.
+        span: its first and its last month.
         rounds: boosting rounds of the fit beside busy processes.
     """
     print("\n### Ratios\n\n| what | ratio | target |\n|---|---|---|")
@@ -121,7 +124,8 @@ def print_ratios(months: Sequence[tuple[Seconds, Seconds]], backfill: tuple[floa
         unit = "CPU" if name == "cpu" else "on the wall"
         _line(f"a warm month / a bare script, {unit} (median of {len(months)}, in turns)", float(ratio), MONTH_FACTOR)
     _line("a backfill / the sum of its trainings, on the wall", backfill[0] / backfill[1], MONTH_FACTOR)
-    for what, (ours, bare) in _COMMANDS.items():
+    for what, (command, bare) in _COMMANDS.items():
+        ours = [{"{first}": span[0], "{last}": span[1]}.get(each, each) for each in command]
         command_seconds(*ours)  # the first start compiles, and reads from the disk
         taken = command_seconds(*ours)
         _line(f"{what}, CPU", taken / command_seconds(*bare))
