@@ -85,7 +85,10 @@ def bare_month(store: Path, month: str, threads: int) -> None:
 def command_seconds(*arguments: str) -> float:
     """CPU seconds of a Python process with these arguments, with its children."""
     before = os.times()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    ended = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    # A rerun whose last month's model was refused ends with 1, too.
+    if ended.returncode and "0 month(s) run" not in ended.stdout:
+        raise RuntimeError(f"{arguments} ended with {ended.returncode}: {ended.stdout[-500:]}")
     after = os.times()
     return (after.children_user + after.children_system) - (before.children_user + before.children_system)
 
