@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nba_ml.contract.limits import PAGED_ROWS
 from nba_ml.contract.signing import Signing
 from nba_ml.contract.systems import System
-from nba_ml.model.engine import Engine
+from nba_ml.model.train import Engine
 from nba_ml.registry.signed_store import open_published
 from nba_ml.settings import BigQuerySettings, Settings
 from nba_ml.slates.operations import NoPredictionTable, PredictionTable

@@ -1,15 +1,10 @@
-"""Who trains: one process, in memory, unless an engine is given."""
+"""Who trained a model, where that was not one process."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from nba_ml.data.split import SplitManifest
-
-if TYPE_CHECKING:
-    from nba_ml.model.fitting import FittedBooster, Hyperparameters
 
 
 class TrainingEngine(BaseModel):
@@ -27,11 +22,3 @@ class TrainingEngine(BaseModel):
     def segment(self) -> str:
         """Its part of a model id: `dask2`."""
         return f"{self.name}{self.workers}"
-
-
-class Engine(Protocol):
-    """Trains on the rows of a split, wherever it reads them."""
-
-    def fit(self, split: SplitManifest, parameters: Hyperparameters) -> tuple[FittedBooster, bytes]:
-        """The booster fitted on the split's train side, and the one to ship: as `fitting.fit` and `fitting.fit_all`."""
-        ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -12,8 +13,7 @@ from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.limits import PAGED_ROWS
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import SplitManifest
-from nba_ml.model.engine import Engine
-from nba_ml.model.fitting import Hyperparameters, InMemory, Recipe, Rows, gather
+from nba_ml.model.fitting import FittedBooster, Hyperparameters, InMemory, Recipe, Rows, gather
 from nba_ml.model.record import TrainingReport, report_training
 from nba_ml.model.values import TrainedModel
 
@@ -25,6 +25,14 @@ class Memory:
     rows: int = PAGED_ROWS
     scratch: Path | None = None
     """None for a folder of the system's for temporary files."""
+
+
+class Engine(Protocol):
+    """Trains on the rows of a split, wherever it reads them."""
+
+    def fit(self, split: SplitManifest, parameters: Hyperparameters) -> tuple[FittedBooster, bytes]:
+        """The booster fitted on the split's train side, and the one to ship: as `fitting.fit` and `fitting.fit_all`."""
+        ...
 
 
 def train(
