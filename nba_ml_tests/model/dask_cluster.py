@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,20 @@ class Cluster:
     def log(self, number: int) -> str:
         """What a worker has printed."""
         return (self.folder / f"worker-{number}.log").read_text()
+
+    @contextmanager
+    def killed_in_training(self, process: subprocess.Popen[bytes], number: int) -> Iterator[None]:
+        """While the block runs, kill a worker or the scheduler as soon as a worker has begun its next fit."""
+        before = self.log(number).count("got rank")
+
+        def kill() -> None:
+            wait_until(lambda: self.log(number).count("got rank") > before)
+            process.kill()
+
+        with ThreadPoolExecutor(1) as pool:
+            killed = pool.submit(kill)
+            yield
+            killed.result()
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.serving import Predictor
 from nba_ml_tests.cli.command import Home
-from nba_ml_tests.model.dask_cluster import Cluster, running_cluster, wait_until
+from nba_ml_tests.model.dask_cluster import Cluster, running_cluster
 from nba_ml_tests.trained_home import TrainedHomes, copy_home
 
 pytestmark = pytest.mark.slow
@@ -96,16 +95,8 @@ def test_a_worker_that_is_lost_leaves_everything_as_it_was(home: Home, cluster: 
     ours = copy_home(home, tmp_path / "home")
     before, made = (ours.files("artifacts"), ours.files("store")), ours.versions()
     number = cluster.alive()[-1]
-    fits = cluster.log(number).count("got rank")
-
-    def kill_in_training() -> None:
-        wait_until(lambda: cluster.log(number).count("got rank") > fits)
-        cluster.workers[number].kill()
-
-    with ThreadPoolExecutor(1) as pool:
-        killed = pool.submit(kill_in_training)
+    with cluster.killed_in_training(cluster.workers[number], number):
         done = ours.run("backfill", "--from", LAST)
-        killed.result()
     assert done.returncode == 1, done.stdout
     assert f"{LAST} failed: xgboost_model: The training stopped: of 2 workers," in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr

@@ -30,7 +30,7 @@ from nba_ml.model.fitting import Samples, fit, gather, load, predict
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
 from nba_ml_tests.conftest import COMPUTED_AT, QUICK, snapshot_of, summary_of
-from nba_ml_tests.model.dask_cluster import Cluster, running_cluster, wait_until
+from nba_ml_tests.model.dask_cluster import Cluster, running_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -178,17 +178,11 @@ def test_a_lost_worker_ends_the_training_in_one_error(
     split = split_in(store, XGBOOST_V1)
     by_address = sorted((cluster.address_of(number), number) for number in cluster.alive())
     address, number = by_address[lost]
-    fits = cluster.log(number).count("got rank")
-
-    def kill_in_training() -> None:
-        wait_until(lambda: cluster.log(number).count("got rank") > fits)
-        cluster.workers[number].kill()
-
-    with ThreadPoolExecutor(1) as pool:
-        killed = pool.submit(kill_in_training)
-        with pytest.raises(TrainingError, match=f"of 2 workers, .* has lost {address}") as raised:
-            engine(cluster, store).fit(split, LONG)
-        killed.result()
+    with (
+        cluster.killed_in_training(cluster.workers[number], number),
+        pytest.raises(TrainingError, match=f"of 2 workers, .* has lost {address}") as raised,
+    ):
+        engine(cluster, store).fit(split, LONG)
     assert "Nothing was stored" in str(raised.value)
     assert capfd.readouterr().err == "", "the error is all that is said"
     cluster.add(1)
@@ -199,16 +193,12 @@ def test_a_lost_scheduler_ends_the_training_in_one_error(
     store: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Guards against a training that hangs, or pages of Dask's own tracebacks, when the connection breaks."""
-    with running_cluster(tmp_path, workers=1) as own, ThreadPoolExecutor(1) as pool:
-
-        def kill_in_training() -> None:
-            wait_until(lambda: "got rank" in own.log(0))
-            own.scheduler.kill()
-
-        killed = pool.submit(kill_in_training)
-        with pytest.raises(TrainingError, match=f"The connection to the scheduler {own.address} broke"):
-            engine(own, store).fit(split_in(store, XGBOOST_V1), LONG)
-        killed.result()
+    with (
+        running_cluster(tmp_path, workers=1) as own,
+        own.killed_in_training(own.scheduler, 0),
+        pytest.raises(TrainingError, match=f"The connection to the scheduler {own.address} broke"),
+    ):
+        engine(own, store).fit(split_in(store, XGBOOST_V1), LONG)
     assert capfd.readouterr().err == ""
 
 
