@@ -6,7 +6,7 @@ The picture is in `pictures`, the page in `report`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import pandas as pd
@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.digest import json_digest
+from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.contract.season import season_of
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, GradeReport, Proportion, Slice, break_down
 from nba_ml.evaluation.market import MarketResult, measure_market
@@ -55,6 +56,21 @@ class WalkForward(BaseModel):
         """Month -> why it has no numbers."""
         never = dict.fromkeys(self.missing, "never graded")
         return dict(sorted((never | {m: r.note for m, r in self.months.items() if r.breakdown is None}).items()))
+
+
+_OF_ROWS_ALONE = (
+    *QUANTILE_COLUMNS,
+    *("model_type", "model_sha256", "feature_version", "confidence_score", "line_margin"),
+    *("signed_error", "within_3", "within_5", "rest_advantage"),
+)
+
+
+def without_details(month: GradedMonth) -> GradedMonth:
+    """A month's grades without the columns that neither `summarise`, `graded_games` nor `compare_graded` reads.
+
+    They take half of the memory of many months. The digest stays that of the whole.
+    """
+    return replace(month, table=month.table.drop_columns([n for n in _OF_ROWS_ALONE if n in month.table.column_names]))
 
 
 def summarise(graded: Mapping[str, GradedMonth], months: Sequence[str]) -> WalkForward:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 RESAMPLES = 2000
 SEED = 42
 LEVEL = 0.95
+_AT_ONCE = 400
+"""Resamples whose draws are numbers of eight bytes at one time. A multiple of 16, as BLAS takes rows: the same sums as
+of all resamples together, to the bit."""
 Z_95 = 1.96
 """95% of a normal distribution lie within this many standard deviations of its mean."""
 
@@ -69,15 +72,22 @@ def interval_over_days(values: Array, days: npt.NDArray[np.datetime64]) -> Inter
     _, index = np.unique(days, return_inverse=True)
     sums = np.bincount(index, weights=values.astype(np.float64))
     counts = np.bincount(index).astype(np.float64)
-    draws = _draws(len(sums))
-    low, high = np.quantile((draws @ sums) / (draws @ counts), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means = np.empty(RESAMPLES)
+    for start in range(0, RESAMPLES, _AT_ONCE):
+        draws = _draws(len(sums))[start : start + _AT_ONCE].astype(np.float64)
+        means[start : start + _AT_ONCE] = (draws @ sums) / (draws @ counts)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(low=_rounded(low), high=_rounded(high))
 
 
 @lru_cache(maxsize=32)  # many months and slices have the same number of days, and the draws take most of the time
-def _draws(days: int) -> npt.NDArray[np.int64]:
-    """How often each of the days was drawn, in each resample (resamples, days)."""
-    drawn = np.random.default_rng(SEED).multinomial(days, np.full(days, 1 / days), size=RESAMPLES)
+def _draws(days: int) -> npt.NDArray[np.uint8]:
+    """How often each of the days was drawn, in each resample (resamples, days).
+
+    A day is drawn once on average, and ten times at most in millions of resamples. All that is kept of 36 months takes
+    an eighth of the memory that it would in NumPy's own integers.
+    """
+    drawn = np.random.default_rng(SEED).multinomial(days, np.full(days, 1 / days), size=RESAMPLES).astype(np.uint8)
     drawn.flags.writeable = False
     return drawn
 

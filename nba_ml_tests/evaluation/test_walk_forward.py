@@ -25,6 +25,7 @@ from nba_ml.evaluation.walk_forward import (
     month_ranges,
     summarise,
     summary_table,
+    without_details,
 )
 from nba_ml.model.metrics import Interval, measure
 from nba_ml_tests.evaluation.test_grades import graded_rows
@@ -81,6 +82,18 @@ GAMES = graded_games({"2022-01": month_of_errors("2022-01", [1.0, -7.0, 12.0], l
 def page_of(walk: WalkForward, games: GradedGames | None = GAMES) -> str:
     """The page with a curve of one pixel: what is drawn is tested by itself."""
     return walk_forward_page(walk, games, wide_picture=PNG, narrow_picture=PNG)
+
+
+def test_what_is_left_of_the_grades_is_all_that_is_summed_up() -> None:
+    """Guards memory saved at the price of a number: one that is measured from a column that is no longer read."""
+    whole = month_of_errors("2022-01", [1.0, -7.0, 12.0, 3.5], line=True)
+    left = without_details(whole)
+    assert left.table.nbytes < whole.table.nbytes * 0.6
+    assert left.digest == whole.digest
+    assert summarise({"2022-01": left}, MONTHS) == summarise({"2022-01": whole}, MONTHS)
+    assert graded_games({"2022-01": left}) == graded_games({"2022-01": whole})
+    assert compare_graded([left.table, left.table]) == compare_graded([whole.table, whole.table])
+    assert without_details(left).table.schema == left.table.schema, "what is not there need not be dropped"
 
 
 def test_the_page_has_the_scores_of_the_distribution() -> None:

@@ -85,6 +85,19 @@ def test_independent_days_give_the_textbook_interval_and_cover_the_truth() -> No
     assert 88 <= hits <= 99
 
 
+def test_the_resamples_are_the_same_in_parts_as_all_at_once() -> None:
+    """Guards the stored reports: to spare memory the draws are kept as bytes, and multiplied in parts."""
+    rng = np.random.default_rng(4)
+    for days in (1, 2, 25, 64, 333, 640):
+        day = np.repeat(np.arange(days), rng.integers(1, 200, days))
+        values = rng.normal(4.5, 3.0, len(day))
+        sums, counts = np.bincount(day, weights=values), np.bincount(day).astype(float)
+        draws = np.random.default_rng(42).multinomial(days, np.full(days, 1 / days), size=2000)
+        low, high = np.quantile((draws @ sums) / (draws @ counts), [0.025, 0.975]).round(6)
+        interval = interval_over_days(values, day.astype("datetime64[D]"))
+        assert (interval.low, interval.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
+
+
 def test_one_day_has_an_interval_of_its_mean() -> None:
     """Guards against a crash, or an interval over rows, where there is a single night."""
     interval = interval_over_days(np.array([1.0, 2.0, 6.0]), np.array(["2022-01-01"] * 3, "datetime64[D]"))

@@ -30,7 +30,14 @@ from nba_ml.evaluation.report.page import systems_section, walk_forward_page
 from nba_ml.evaluation.report.sections import Section
 from nba_ml.evaluation.shadow import SystemGrade, compare_graded
 from nba_ml.evaluation.stored import GRADES
-from nba_ml.evaluation.walk_forward import WalkForward, graded_games, month_ranges, summarise, summary_table
+from nba_ml.evaluation.walk_forward import (
+    WalkForward,
+    graded_games,
+    month_ranges,
+    summarise,
+    summary_table,
+    without_details,
+)
 from nba_ml.storage.months import MonthStore
 
 CODE_VERSION = "1"
@@ -146,9 +153,9 @@ def _compared(grades: Sequence[SystemGrade]) -> dict[str, Any]:
 
 
 def graded_months(store: MonthStore, months: list[str], system: System = XGBOOST_V1) -> dict[str, GradedMonth]:
-    """The grades of those of the months that have been graded."""
-    found = {month: store.load(GRADES.of(system), month) for month in months}
-    return {month: value for month, value in found.items() if value is not None}
+    """The grades of those of the months that have been graded, as far as they are summed up."""
+    found = ((month, store.load(GRADES.of(system), month)) for month in months)
+    return {month: without_details(value) for month, value in found if value is not None}
 
 
 def _pictures(files: Iterable[str]) -> dict[str, Any]:
