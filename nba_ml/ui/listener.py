@@ -9,23 +9,23 @@ from contextlib import contextmanager
 
 from nba_ml.contract.errors import UiError
 
-LOOPBACK = "127.0.0.1"
-
 
 @contextmanager
-def loopback_listener(port: int) -> Iterator[socket.socket]:
-    """A socket that listens on that port of loopback; closed afterwards.
+def listening_on(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens on that port of the address; closed afterwards.
 
     Raises:
-        UiError: the port is in use, or not this user's to use.
+        UiError: the port is in use, or not this user's to use, or the address is not this machine's.
     """
     try:
-        listener = socket.create_server((LOOPBACK, port))
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, UnicodeError) as error:  # UnicodeError: a label that no name can have
+        number = getattr(error, "errno", None) or 0
+        # Python adds the address to the system's words, and an unknown name's number is not the system's.
+        reason = os.strerror(number) if number > 0 else str(error)
         raise UiError(
-            f"Port {port} of {LOOPBACK} cannot be used: {reason}. End the program that uses it, or choose another "
-            "with --port."
+            f"Port {port} of {host} cannot be used: {reason}. End the program that uses it, or choose another with "
+            "--port."
         ) from error
     with listener:
         yield listener

@@ -1,4 +1,4 @@
-"""Dagster's code server, daemon and web server on one home, with the web server behind the guard.
+"""Dagster's web server behind the guard, with its code server and daemon where nobody else runs them.
 
 What belongs here: starting and stopping them. `dagster dev` does the same without a place for a guard.
 """
@@ -50,51 +50,74 @@ def serve(
 ) -> None:
     """Serve the UI of the instance in `DAGSTER_HOME` until Ctrl-C or SIGTERM, then end what was started here.
 
-    `listener` is bound to loopback; `hosts` and `proxies`: see `Guard`; `data` is the embedded source's folder, whose
-    new months become partitions, or None; `store` has what the pages of `ui.pages` show.
+    `hosts` and `proxies`: see `Guard`; `data` is the embedded source's folder, whose new months become partitions, or
+    None; `store` has what the pages of `ui.pages` show.
 
     Raises:
         UiError: the daemon stopped by itself.
     """
+    with _until_ended(), ExitStack() as stack:
+        instance = stack.enter_context(dg.DagsterInstance.get())
+        workspace = stack.enter_context(_code_server(instance))
+        daemon = stack.enter_context(_daemon(workspace))
+        context = stack.enter_context(_workspace(instance, workspace))
+        if data is not None:
+            stack.enter_context(_reloading(context, data))
+        server = _web_server(context, listener, hosts, proxies, store)
+
+        def stop_with_daemon() -> None:
+            daemon.wait()
+            server.should_exit = True
+
+        threading.Thread(target=stop_with_daemon, daemon=True).start()
+        server.run(sockets=[listener])
+        raise UiError(
+            f"Dagster's daemon stopped by itself with exit code {daemon.wait()}; its last lines are above. The UI was "
+            "stopped too: without the daemon, runs launched in it would not start. Start it again with `make ui`."
+        )
+
+
+def serve_workspace(
+    listener: socket.socket, hosts: Collection[str], proxies: Proxies, workspace: Path, store: MonthStore
+) -> None:
+    """The same for code servers and a daemon that run elsewhere: the web server alone.
+
+    `workspace` is a file of Dagster's that says where the code servers are. One that does not answer is shown as
+    such, and asked again.
+    """
+    with _until_ended(), dg.DagsterInstance.get() as instance, _workspace(instance, workspace) as context:
+        _web_server(context, listener, hosts, proxies, store).run(sockets=[listener])
+
+
+@contextmanager
+def _until_ended() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the block, and nothing else."""
     configure_loggers(formatter="colored", log_level="INFO")
     setup_interrupt_handlers()  # SIGTERM as Ctrl-C
-    try:
-        with ExitStack() as stack:
-            instance = stack.enter_context(dg.DagsterInstance.get())
-            workspace = stack.enter_context(_code_server(instance))
-            daemon = stack.enter_context(_daemon(workspace))
-            context = stack.enter_context(
-                WorkspaceProcessContext(instance, WorkspaceFileTarget([str(workspace)]), version=dg.__version__)
-            )
-            if data is not None:
-                stack.enter_context(_reloading(context, data))
-            app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
-            guard = Guard(WithPages(app, store), listener.getsockname()[1], hosts, proxies)
-            _serve_until_ended(guard, listener, daemon)
-    except KeyboardInterrupt:
-        return
-    raise UiError(
-        f"Dagster's daemon stopped by itself with exit code {daemon.returncode}; its last lines are above. The UI was "
-        "stopped too: without the daemon, runs launched in it would not start. Start it again with `make ui`."
-    )
+    with suppress(KeyboardInterrupt):
+        yield
 
 
-def _serve_until_ended(app: Guard, listener: socket.socket, daemon: subprocess.Popen[bytes]) -> None:
-    """Serve until the daemon has ended. Raises KeyboardInterrupt on Ctrl-C and SIGTERM."""
+def _workspace(instance: dg.DagsterInstance, file: Path) -> WorkspaceProcessContext:
+    return WorkspaceProcessContext(instance, WorkspaceFileTarget([str(file)]), version=dg.__version__)
+
+
+def _web_server(
+    context: WorkspaceProcessContext,
+    listener: socket.socket,
+    hosts: Collection[str],
+    proxies: Proxies,
+    store: MonthStore,
+) -> uvicorn.Server:
+    """Dagster's application with our pages, behind the guard. Its `run` raises KeyboardInterrupt on a signal."""
+    app = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
     config = uvicorn.Config(
-        app,
+        Guard(WithPages(app, store), listener.getsockname()[1], hosts, proxies),
         log_level="warning",
         proxy_headers=False,  # the guard's: by default any local process could forge the scheme and the client
         timeout_graceful_shutdown=_REQUESTS_END_WITHIN,
     )
-    server = uvicorn.Server(config)
-
-    def stop_with_daemon() -> None:
-        daemon.wait()
-        server.should_exit = True
-
-    threading.Thread(target=stop_with_daemon, daemon=True).start()
-    server.run(sockets=[listener])
+    return uvicorn.Server(config)
 
 
 @contextmanager

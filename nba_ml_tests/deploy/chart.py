@@ -11,6 +11,12 @@ Values = dict[str, Any]
 
 NAMESPACE = "nba-ml"
 
+OWN_VOLUMES = [
+    {"name": name, "configMap": {"name": config}}
+    for name, config in (("dagster-instance", "dagster-instance"), ("dagster-workspace-yaml", "dagster-workspace-yaml"))
+]
+"""Of the web server's and the daemon's pods, for a release called dagster."""
+
 
 def image_of(image: Values) -> str:
     return f"{image['repository']}:{image['tag']}"
@@ -112,8 +118,8 @@ def pod(deployment: Values) -> Values:
         **probes,
     }
     spec = {
-        "containers": [container],
-        "volumes": deployment["volumes"],
+        "containers": [container, *deployment.get("extraContainers", ())],
+        "volumes": [*deployment["volumes"], *OWN_VOLUMES],
         "securityContext": deployment["podSecurityContext"],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "dagster"}, "spec": spec}

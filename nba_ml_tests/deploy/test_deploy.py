@@ -88,10 +88,28 @@ def test_the_charts_pods_are_valid(deployment: dict[str, Any]) -> None:
     """Guards against a misspelled limit, probe or security context, which the chart passes on as it is."""
     pod = chart.pod(deployment)
     valid(pod)
-    [container] = pod["spec"]["containers"]
-    assert container["securityContext"]["readOnlyRootFilesystem"]
-    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp"]
+    volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
+    for container in pod["spec"]["containers"]:
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
     assert f"USER {pod['spec']['securityContext']['runAsUser']}\n" in (DEPLOY / "Dockerfile").read_text()
+
+
+def test_people_reach_the_guarded_web_ui() -> None:
+    """Guards a sidecar of another image, instance, database or store than those of the pods beside it."""
+    [sidecar] = VALUES["dagsterWebserver"]["extraContainers"]
+    [code] = VALUES["dagster-user-deployments"]["deployments"]
+    assert sidecar["image"] == chart.image_of(code["image"])
+    assert sidecar["args"][:2] == ["nba-ml", "ui"]
+    home = VALUES["global"]["dagsterHome"]
+    assert {f"{home}/dagster.yaml", str(Path(sidecar["args"][-1]).parent) + "/"} <= {
+        mount["mountPath"] for mount in sidecar["volumeMounts"]
+    }
+    assert f"DAGSTER_HOME={home}" in (DEPLOY / "Dockerfile").read_text()
+    store, password = sidecar["env"]
+    assert store["value"] == code["env"][store["name"]]
+    assert password["valueFrom"]["secretKeyRef"]["name"] == VALUES["global"]["postgresqlSecretName"]
 
 
 @pytest.mark.parametrize("settings", [chart.dagster_yaml(VALUES), "compose"], ids=["kubernetes", "compose"])
