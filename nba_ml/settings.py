@@ -16,6 +16,7 @@ from nba_ml.contract.limits import PAGED_ROWS
 from nba_ml.contract.proxies import SETTING as TRUSTED_PROXIES
 from nba_ml.contract.proxies import Proxies, parse_proxies
 from nba_ml.contract.season import parse_month
+from nba_ml.contract.setting_names import bare_path, require_known_names
 from nba_ml.contract.signing import Signing
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, XGBOOST_V2, System
 from nba_ml.contract.thresholds import Thresholds
@@ -136,8 +137,9 @@ class Settings:
         """Read `NBA_ML_*`, `DAGSTER_HOME`, and Google's own names for emulators.
 
         Raises:
-            SettingsError: a value that cannot work, naming the setting.
+            SettingsError: a value that cannot work, or a misspelt name, naming the setting.
         """
+        require_known_names(environ)
         home = _path(environ, "NBA_ML_HOME", Path(".nba_ml"))
         source = _choice(environ, "NBA_ML_SOURCE", ("embedded", "bigquery"))
         return cls(
@@ -362,14 +364,14 @@ def parse_systems(text: str, name: str) -> tuple[str, ...]:
 
 
 def _path(environ: Mapping[str, str], name: str, default: Path) -> Path:
-    value = environ.get(name) or str(default)
+    value = bare_path(environ, name) or str(default)
     if URI_SCHEME.match(value):
         raise SettingsError(f"{name} is '{value}'. It must be a directory, not a URI.")
     return Path(value).expanduser().absolute()
 
 
 def _root(environ: Mapping[str, str], name: str, default: Path) -> str:
-    value = environ.get(name) or str(default)
+    value = bare_path(environ, name) or str(default)
     if value.startswith("gs://"):
         return value.rstrip("/")
     if URI_SCHEME.match(value):

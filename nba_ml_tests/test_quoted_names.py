@@ -22,6 +22,7 @@ import nba_ml
 from nba_ml.checks.registry import all_checks
 from nba_ml.cli.main import main
 from nba_ml.contract.quantiles import QUANTILE_COLUMNS
+from nba_ml.contract.setting_names import SETTINGS
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs import release_checks as champion
 from nba_ml.defs import slate_checks as slate_predictions
@@ -190,6 +191,7 @@ def test_every_setting_that_is_quoted_is_read_and_each_is_in_the_reference(tmp_p
     known.add(BILLING_PROJECT)
     # A setting that a command's option takes from the environment.
     known |= {str(each) for name in main.commands for p in main.commands[name].params if (each := p.envvar)}
+    assert {name for name in known if name.startswith("NBA_ML_")} == SETTINGS
     quoted = {(where, name) for where, text in texts() for name in re.findall(r"\bNBA_ML_[A-Z_]*[A-Z]\b(?!\*)", text)}
     assert [(where, name) for where, name in sorted(quoted) if name not in known] == []
     listed = (ROOT / "docs" / "pages" / "reference" / "settings.md").read_text()

@@ -9,10 +9,12 @@ import pytest
 
 import nba_ml
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.setting_names import require_known_names
 from nba_ml.contract.systems import XGBOOST_V1, XGBOOST_V2
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.machine import available_cores
 from nba_ml.settings import SAMPLE_DATA, BigQuerySettings, Settings
+from nba_ml.storage.opening import signing_of_worker
 
 BIGQUERY = {"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "platform"}
 
@@ -153,6 +155,12 @@ def test_an_empty_value_counts_as_unset() -> None:
         ("NBA_ML_ARTIFACT_ROOT", "gs:bucket", "a directory or gs://bucket/prefix"),
         ("NBA_ML_DATA", "gs://bucket", "NBA_ML_DATA is 'gs://bucket'"),
         ("NBA_ML_HOME", "gs://bucket", "NBA_ML_HOME is 'gs://bucket'"),
+        ("NBA_ML_HOME", '"/data/nba"', "Write the path without quotes or blanks around it"),
+        ("NBA_ML_DATA", "/data/nba\r", r"NBA_ML_DATA is '/data/nba\\r'. Write the path without"),
+        ("NBA_ML_ARTIFACT_ROOT", " gs://bucket", "NBA_ML_ARTIFACT_ROOT is ' gs://bucket'. Write the path without"),
+        ("NBA_ML_ARTIFACTS_ROOT", "gs://bucket", "Did you mean NBA_ML_ARTIFACT_ROOT"),
+        ("NBA_ML_SYSTEM", "xgboost_v1", "Did you mean NBA_ML_SYSTEMS"),
+        ("nba_ml_home", "/data", "Did you mean NBA_ML_HOME"),
         ("NBA_ML_DASK", "scheduler:8786", "NBA_ML_DASK is 'scheduler:8786'"),
         ("NBA_ML_DASK", "http://scheduler:8786", "tcp://host:8786 or tls://host:8786"),
         ("NBA_ML_DASK", "tcp://scheduler", "NBA_ML_DASK is 'tcp://scheduler'"),
@@ -166,6 +174,20 @@ def test_a_value_that_cannot_work_is_named(name: str, value: str, message: str) 
     """Guards against a typo that shows as a failed step hours later."""
     with pytest.raises(SettingsError, match=message):
         Settings.from_environment({name: value})
+
+
+def test_names_that_others_set_are_no_misspellings() -> None:
+    """Guards deployments: Kubernetes names its services in every container, here one called nba-ml-ui, nba-ml-dask."""
+    suffixes = ("SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_3000_TCP", "PORT_3000_TCP_ADDR", "PORT_3000_TCP_PROTO")
+    services = ("NBA_ML", "NBA_ML_UI", "NBA_ML_DASK", "NBA_ML_SERVING", "NBA_ML_SCHEDULER")
+    require_known_names([f"{service}_{suffix}" for service in services for suffix in suffixes])
+
+
+def test_a_worker_refuses_a_misspelt_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a service that would answer everyone, or check no signature, because of one letter."""
+    monkeypatch.setenv("NBA_ML_TOKEN", "x" * 32)
+    with pytest.raises(SettingsError, match=r"NBA_ML_TOKEN is set, and no setting has this name.*NBA_ML_TOKENS"):
+        signing_of_worker()
 
 
 def test_the_environment_is_read_in_one_place() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import socket
 import sqlite3
 from collections.abc import Iterator
@@ -36,13 +37,21 @@ concurrency:
     max_concurrent_runs: 1
 """
 
+_MISREAD = re.compile("[?]|%[0-9a-fA-F]{2}")
+
 
 def prepare_home(settings: Settings) -> None:
     """Create the home and Dagster's folder, with a `dagster.yaml` if there is none.
 
     Raises:
-        SettingsError: the folder cannot be created or written to.
+        SettingsError: the folder cannot be created or written to, or Dagster could not open a database in it.
     """
+    if _MISREAD.search(str(settings.dagster_home)):
+        raise SettingsError(
+            f"{settings.dagster_home} has a '?', or a '%' before two digits or letters a to f. Dagster makes an "
+            "address of a database's path, and these mean something else there. Set NBA_ML_HOME (or DAGSTER_HOME) to "
+            "a folder without them."
+        )
     for folder in (settings.home, settings.dagster_home):
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from nba_ml.contract.errors import SettingsError
+from nba_ml.contract.setting_names import require_known_names
 from nba_ml.contract.signing import Signing
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.objects import URI_SCHEME, ObjectStore
@@ -20,8 +21,9 @@ def signing_of_worker() -> Signing | None:
     """Which signatures are required, for a process that has no `Settings`; None if none are.
 
     Raises:
-        SettingsError: a setting is invalid.
+        SettingsError: a setting is invalid, or its name is misspelt.
     """
+    require_known_names(os.environ)
     return Signing.from_environment(os.environ)
 
 

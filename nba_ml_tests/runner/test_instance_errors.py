@@ -175,3 +175,18 @@ def test_a_postgres_that_cannot_be_used_is_named(
     with pytest.raises(error, match=f"{re.escape(str(yaml))} .*{reason}") as raised:
         read_all(tmp_path)
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["what?", "a%41"])
+def test_a_folder_that_dagster_would_misread_is_refused(tmp_path: Path, name: str) -> None:
+    """Guards a home whose databases would be made beside it, under another name, and have no tables."""
+    with pytest.raises(SettingsError, match=r"has a '\?', or a '%' before.*Set NBA_ML_HOME"):
+        read_all(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_other_signs_is_a_home(tmp_path: Path) -> None:
+    """Guards homes like 'My Models (50%) #2': only what Dagster misreads is refused."""
+    home = tmp_path / "we ird'\"#[a]*{b}é;&:@ 50% ~\\"
+    assert read_all(home) == 0
+    assert (home / "dagster" / "history" / "runs.db").is_file()

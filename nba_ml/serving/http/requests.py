@@ -19,6 +19,9 @@ from starlette.requests import ClientDisconnect, Request
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.problems import Problem
 
+_PARAMETERS = 20
+"""Of a query; only one is known."""
+
 
 class LargeBodies:
     """Bytes of the larger bodies that are held now, within `Limits.large_bodies_bytes`."""
@@ -133,9 +136,11 @@ def wants_explanation(query: bytes) -> bool:
     """Whether the query of a request has `explain=1`. Parameters of other names are ignored.
 
     Raises:
-        Problem: `explain` is neither 0 nor 1.
+        Problem: `explain` is neither 0 nor 1, or there are more parameters than are read.
     """
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20).get("explain", ["0"])
+    if query.count(b"&") >= _PARAMETERS:
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"The query has more than {_PARAMETERS} parameters.")
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["0"])
     if values[-1] not in ("0", "1"):
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "explain is 0 or 1: POST /predict?explain=1.")
     return values[-1] == "1"

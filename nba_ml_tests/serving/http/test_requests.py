@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.problems import Problem
-from nba_ml.serving.http.requests import LargeBodies, _without_repeats, parse_rows, read_body
+from nba_ml.serving.http.requests import LargeBodies, _without_repeats, parse_rows, read_body, wants_explanation
 
 NAMES = 3_000
 
@@ -166,3 +166,11 @@ def test_a_body_that_is_not_taken(chunks: list[bytes | None], headers: dict[str,
     with pytest.raises(Problem) as refused:
         read(*chunks, headers=headers)
     assert refused.value.status == status
+
+
+def test_a_query_has_an_end_and_other_parameters_are_ignored() -> None:
+    """Guards against an unexpected error, with a traceback in the log, for a link with many parameters."""
+    assert wants_explanation(b"&".join([b"utm=1"] * 19 + [b"explain=1"]))
+    with pytest.raises(Problem, match="more than 20 parameters") as refused:
+        wants_explanation(b"&" * 20)
+    assert refused.value.status == 422
