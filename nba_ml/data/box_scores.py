@@ -22,7 +22,7 @@ from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
 from nba_ml.contract.text import clean
 from nba_ml.contract.times import TimeWithoutZone, eastern_date
-from nba_ml.data.coded import Coded, Columns, Groups, Mask, paired
+from nba_ml.data.coded import Coded, Columns, Groups, Mask, order_of, paired
 from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few
 from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup, whole_game_ids
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
@@ -125,12 +125,11 @@ def summarise_player_games(
             date outside the month, counts that no box score can have, or over 1% of the games refused.
     """
     games, unplayed = split_unplayed(games)
-    typed = _typed(games, _SOURCE_TYPES, where)
+    rows = _typed(games, _SOURCE_TYPES, where)
     may_be_empty = may_be_empty or unplayed.num_rows > 0
-    if not typed.num_rows and not may_be_empty:
+    if not rows.table.num_rows and not may_be_empty:
         raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
-    lookups = first_lookups([first_names(typed)]) if others is None else others.lookups
-    rows = Columns(typed)
+    lookups = first_lookups([first_names(distinct_pairs(rows))]) if others is None else others.lookups
     if aside := games_set_aside(rows):
         rows = rows.filter(~rows.coded("game_id").where(aside.__contains__))
     if not rows.table.num_rows and aside and not may_be_empty:
@@ -155,13 +154,11 @@ def summarise_player_games(
 
 def _with_team_codes(rows: Columns) -> Columns:
     """The rows with nba.com's codes of teams; a name that is no team's stays as it is."""
-    table = rows.table
     for name in ("team", "opponent"):
         given = rows.coded(name)
         if any((team_code(each) or each) != each for each in given.values):
-            codes = given.texts(lambda each: team_code(each) or each)
-            table = table.set_column(table.column_names.index(name), name, codes)
-    return rows if table is rows.table else Columns(table)
+            rows = rows.replaced(name, given.texts(lambda each: team_code(each) or each))
+    return rows
 
 
 def _respelled(rows: Columns, lookups: Mapping[int, str]) -> tuple[str, ...]:
@@ -170,12 +167,15 @@ def _respelled(rows: Columns, lookups: Mapping[int, str]) -> tuple[str, ...]:
         sorted(
             f"{name} ({player}) keeps the lookup {lookups[player]}"
             for player, name in distinct_pairs(rows)
-            if lookups[player] not in (player_lookup(name), f"{player_lookup(name)}{player}")
+            if (plain := player_lookup(name)) != lookups[player] and f"{plain}{player}" != lookups[player]
         )
     )
 
 
 def _in_platform_form(rows: Columns, lookups: Mapping[int, str]) -> pa.Table:
+    player = rows.coded("player_id")
+    keys = Coded(player.codes, [lookups[each] for each in player.values])
+    rows = rows.ordered(order_of(paired(rows.coded("game_date").ranks(), keys.ranks())))
     given = rows.table
     made = {
         "player_lookup": rows.coded("player_id").texts(lookups.__getitem__),
@@ -189,25 +189,20 @@ def _in_platform_form(rows: Columns, lookups: Mapping[int, str]) -> pa.Table:
         **{ours: given[theirs] for theirs, ours in _COUNTS.items()},
     }
     columns = {name: made[name] if name in made else given[name] for name in PLAYER_GAME_SUMMARY.names}
-    table = pa.table(columns, schema=PLAYER_GAME_SUMMARY)
-    return table.sort_by([("game_date", "ascending"), ("player_lookup", "ascending")])
+    return pa.table(columns, schema=PLAYER_GAME_SUMMARY)
 
 
 def _platform_game_ids(rows: Columns) -> pa.Array:
-    """(rows,): `platform_game_id`, made once for each game and side."""
-    names = ("game_date", "team", "opponent", "is_home", "neutral_site")
-    sides = Groups(paired(*(rows.coded(name).codes for name in names)))
+    """(rows,): `platform_game_id`, made once for each game: its two sides say the same, or it would be refused."""
+    columns = [rows.coded(name) for name in ("game_date", "team", "opponent", "is_home", "neutral_site")]
+    games = Groups(rows.coded("game_id").codes)
     ids = [
-        platform_game_id(
-            str(side["game_date"]),
-            side["team"],
-            side["opponent"],
-            is_home=side["is_home"],
-            neutral_site=side["neutral_site"],
+        platform_game_id(str(day), team, opponent, is_home=is_home, neutral_site=neutral_site)
+        for day, team, opponent, is_home, neutral_site in zip(
+            *(column.taken(games.firsts) for column in columns), strict=True
         )
-        for side in rows.table.select(names).take(sides.firsts).to_pylist()
     ]
-    return pa.array(ids, pa.string()).take(pa.array(sides.index))
+    return pa.array(ids, pa.string()).take(pa.array(games.index))
 
 
 def normalise_prop_lines(
@@ -230,7 +225,7 @@ def normalise_prop_lines(
             price not above 1 and below 100.
     """
     known = {name: pa.float64() for name in PRICES if name in lines.column_names}
-    typed = _typed(lines, {**_LINE_TYPES, **known}, where, may_be_null=("player_id", *known))
+    typed = _typed(lines, {**_LINE_TYPES, **known}, where, may_be_null=("player_id", *known)).table
     if within is not None:
         day = typed.column("game_date")
         typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
@@ -259,26 +254,28 @@ def typed_games(games: pa.Table, columns: Collection[str], where: str) -> pd.Dat
     Raises:
         SourceDataError: a column is missing, null somewhere, or of a type that cannot be cast.
     """
-    frame: pd.DataFrame = typed_columns(games, columns, where).to_pandas(date_as_object=False)
+    frame: pd.DataFrame = typed_columns(games, columns, where).table.to_pandas(date_as_object=False)
     return frame
 
 
-def typed_columns(games: pa.Table, columns: Collection[str], where: str) -> pa.Table:
-    """As `typed_games`, as an Arrow table."""
+def typed_columns(games: pa.Table, columns: Collection[str], where: str) -> Columns:
+    """As `typed_games`, in Arrow's columns."""
     return _typed(games, {name: _SOURCE_TYPES[name] for name in columns}, where)
 
 
 def _typed(
     table: pa.Table, types: Mapping[str, pa.DataType], where: str, *, may_be_null: Collection[str] = ()
-) -> pa.Table:
+) -> Columns:
     """The named columns, cast without loss."""
-    missing = [name for name in types if name not in table.column_names]
+    given = frozenset(table.column_names)
+    missing = [name for name in types if name not in given]
     if missing:
         raise SourceDataError(
             f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
             f"Required columns: {', '.join(types)}."
         )
     columns: dict[str, pa.ChunkedArray] = {}
+    coded: dict[str, Coded[str]] = {}
     for name, kind in types.items():
         column = table.column(name)
         if pa.types.is_timestamp(column.type) and pa.types.is_date(kind):
@@ -288,10 +285,12 @@ def _typed(
                 column = pc.if_else(pc.is_nan(column), None, column)  # pandas writes integers with gaps as floats
             if name == "game_id":
                 column, _ = whole_game_ids(column)
-            # A cast would silently turn '12' into 12, but text for a number means a broken export.
-            if _is_text(column.type) != _is_text(kind):
-                raise pa.ArrowInvalid("text instead of numbers, or the reverse")
-            columns[name] = _cleaned(column.cast(kind)) if _is_text(kind) else column.cast(kind)
+            if column.type != kind:
+                # A cast would silently turn '12' into 12, but text for a number means a broken export.
+                if _is_text(column.type) != _is_text(kind):
+                    raise pa.ArrowInvalid("text instead of numbers, or the reverse")
+                column = column.cast(kind)
+            columns[name] = column
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceDataError(
                 f"{where}: the column {name} is {column.type} and cannot be read as {kind} ({error}). "
@@ -302,15 +301,13 @@ def _typed(
                 f"{where}: the column {name} is null in {columns[name].null_count:,} of {len(column):,} rows. "
                 "Missing values are not allowed; export the file again."
             )
-    return pa.table(columns)
-
-
-def _cleaned(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Texts without what steers a terminal or hides in a name; the same column if there is none."""
-    names = Coded.of(column)
-    if clean(joined := "".join(names.values)) == joined:
-        return column
-    return pa.chunked_array([names.texts(clean)])
+        if kind == pa.string():
+            # Without what steers a terminal or hides in a name.
+            texts = coded[name] = Coded.of(columns[name])
+            if clean(joined := "".join(texts.values)) != joined:
+                columns[name] = pa.chunked_array([texts.texts(clean)])
+                del coded[name]
+    return Columns(pa.table(columns), coded)
 
 
 def _eastern_dates(times: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
@@ -362,7 +359,7 @@ def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
         "another season than the date's": stated.codes != of_date,
         "an unknown season type (known: Regular Season, Playoffs, Play-In, NBA Cup, Pre Season, All Star)": ~known_type,
         "a duplicate (date, player)": Groups(paired(day.codes, rows.coded("player_id").codes)).size > 1,
-        "a player without a name in letters": ~rows.coded("player_name").where(lambda name: player_lookup(name) != ""),
+        "a player without a name in letters": ~rows.coded("player_name").where(player_lookup),
         "a negative count": np.logical_or.reduce([each < 0 for each in count.values()]),
         f"more than {_LONGEST_GAME} minutes": count["min"] > _LONGEST_GAME,
         "more shots made than taken": np.logical_or.reduce([count[made] > count[taken] for made, taken in shots]),

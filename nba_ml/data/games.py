@@ -50,7 +50,10 @@ _COUNTED_ALIKE = (GameType.REGULAR_SEASON, GameType.PLAY_IN, GameType.CUP_FINAL)
 _TYPES, _NO_TYPE = tuple(GameType), -1
 """A type of game as a number, where it is compared row by row: its place here."""
 
-_PLATFORM, _ALIKE = ([_TYPES.index(kind) for kind in kinds] for kinds in (PLATFORM_TYPES, _COUNTED_ALIKE))
+_PLATFORM, _ALIKE = (
+    np.array([kind in kinds for kind in (*_TYPES, None)]) for kinds in (PLATFORM_TYPES, _COUNTED_ALIKE)
+)
+"""Whether each of `_TYPES` is one of them; the last, that of `_NO_TYPE`, is not."""
 
 _GAME_MINUTES, _OVERTIME_MINUTES, _MOST_OVERTIMES = 240, 25, 6
 _LEAST_MINUTES = 225
@@ -70,7 +73,7 @@ def games_set_aside(rows: Columns) -> dict[str, GameType]:
     """Game id -> type, of the games that are neither trained on nor graded. One whose id contradicts it is not among
     them: it is refused."""
     stated = _types(rows.coded("season_type"), game_type_named)
-    exhibitions = (stated != _NO_TYPE) & ~np.isin(stated, _PLATFORM)
+    exhibitions = (stated != _NO_TYPE) & ~_PLATFORM[stated]
     if not exhibitions.any():
         return {}
     game = rows.coded("game_id")
@@ -90,8 +93,9 @@ def broken_games(rows: Columns, other_months: Mapping[str, str] | None = None) -
     game = rows.coded("game_id")
     found: dict[str, str] = {}
     for reason, broken in _faults(rows, other_months or {}).items():
-        for code in np.unique(game.codes[broken]):
-            found.setdefault(game.values[code], reason)
+        if broken.any():
+            for code in np.unique(game.codes[broken]):
+                found.setdefault(game.values[code], reason)
     return dict(sorted(found.items()))
 
 
@@ -188,6 +192,6 @@ def _types(column: Coded[str], type_of: Callable[[str], GameType | None]) -> npt
 
 
 def _contradicts(stated: npt.NDArray[np.int8], by_id: npt.NDArray[np.int8]) -> Mask:
-    both_count = np.isin(stated, _ALIKE) & np.isin(by_id, _ALIKE)
+    both_count = _ALIKE[stated] & _ALIKE[by_id]
     contradicts: Mask = (by_id != _NO_TYPE) & (stated != by_id) & ~both_count
     return contradicts

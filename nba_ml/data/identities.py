@@ -6,7 +6,6 @@ import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -62,24 +61,25 @@ def whole_game_ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
 
 
 def distinct_pairs(rows: Columns) -> list[tuple[int, str]]:
-    """The different (player id, name) of some rows, in order of their first rows."""
-    player, name = rows.coded("player_id"), rows.coded("player_name")
-    firsts = np.sort(Groups(paired(player.codes, name.codes)).firsts)
-    return [(player.values[p], name.values[n]) for p, n in zip(player.codes[firsts], name.codes[firsts], strict=True)]
-
-
-def first_names(rows: pa.Table) -> tuple[tuple[int, str], ...]:
-    """(player id, name) of each player's first row, in order of appearance.
+    """The different (player id, name) of some rows, ordered by the date on which each is first.
 
     Args:
         rows: `player_id`, `player_name`, `game_date`, in any order of rows.
     """
-    # Not `group_by`: it imports all of Arrow's datasets, which takes longer than this does for three seasons.
-    keys = [(name, "ascending") for name in ("game_date", "player_id", "player_name")]
-    ordered = rows.select([name for name, _ in keys]).sort_by(keys)
-    _, at = np.unique(ordered["player_id"].to_numpy(), return_index=True)
-    first = ordered.take(np.sort(at))
-    return tuple(zip(first["player_id"].to_pylist(), first["player_name"].to_pylist(), strict=True))
+    player, name = rows.coded("player_id"), rows.coded("player_name")
+    pairs = Groups(paired(player.codes, name.codes))
+    firsts = pairs.firsts
+    dates = pairs.least(rows.coded("game_date").ranks())[firsts].tolist()
+    ordered = sorted(zip(dates, player.taken(firsts), name.taken(firsts), strict=True))
+    return [(each, named) for _, each, named in ordered]
+
+
+def first_names(pairs: Iterable[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
+    """The first of each player's `distinct_pairs`."""
+    names: dict[int, str] = {}
+    for player, name in pairs:
+        names.setdefault(player, name)
+    return tuple(names.items())
 
 
 def first_lookups(months: Iterable[Iterable[tuple[int, str]]]) -> dict[int, str]:

@@ -28,7 +28,10 @@ def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
     """
     nothing = games.slice(0, 0)
     try:
-        won = pc.utf8_trim_whitespace(pc.fill_null(games.column("wl").cast(pa.string()), ""))
+        result = games.column("wl").cast(pa.string())
+        if all(each and each.strip() for each in result.unique().to_pylist()):
+            return games, nothing
+        won = pc.utf8_trim_whitespace(pc.fill_null(result, ""))
         minutes = pc.fill_null(games.column("min").cast(pa.float64()), 0.0)
         texts = games.column("game_id").cast(pa.string()).combine_chunks()
         ids = texts.dictionary_encode(null_encoding="encode").indices.to_numpy()

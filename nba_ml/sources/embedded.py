@@ -32,7 +32,6 @@ from nba_ml.data.box_scores import (
     typed_columns,
     typed_games,
 )
-from nba_ml.data.coded import Columns
 from nba_ml.data.features import inactive_lists
 from nba_ml.data.games import REFUSED_GAMES
 from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup
@@ -360,13 +359,11 @@ class _AllMonths:
 @lru_cache(maxsize=2)
 def _all_months(files: tuple[tuple[str, _FileFacts], ...]) -> _AllMonths:
     months_of: dict[str, list[str]] = {}
-    first_month: dict[int, str] = {}
     for month, facts in files:
         for game in facts.games:
             months_of.setdefault(game, []).append(month)
-        for player, _ in facts.first_names:
-            first_month.setdefault(player, month)
     lookups = first_lookups(facts.first_names for _, facts in files)
+    first_month = {player: month for month, facts in reversed(files) for player, _ in facts.first_names}
     return _AllMonths(lookups, first_month, {game: months for game, months in months_of.items() if len(months) > 1})
 
 
@@ -379,12 +376,13 @@ def _facts(file: Path) -> _FileFacts:
         rows = typed_columns(played, _FACT_COLUMNS, str(file))
     except SourceDataError:
         return _NO_FACTS
+    names = distinct_pairs(rows)
     return _FileFacts(
-        games=frozenset(rows["game_id"].unique().to_pylist()),
-        names=frozenset(distinct_pairs(Columns(rows))),
-        first_names=first_names(rows),
-        first_date=pc.min(rows["game_date"]).as_py(),
-        playoffs=GameType.PLAYOFFS in {game_type_named(each) for each in rows["season_type"].unique().to_pylist()},
+        games=frozenset(rows.coded("game_id").values),
+        names=frozenset(names),
+        first_names=first_names(names),
+        first_date=min(rows.coded("game_date").values, default=None),
+        playoffs=GameType.PLAYOFFS in map(game_type_named, rows.coded("season_type").values),
     )
 
 

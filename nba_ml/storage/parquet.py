@@ -45,25 +45,26 @@ def read_parquet(data: bytes, columns: Sequence[str] | None = None, *, optional:
             bytes.
         OSError: it is damaged.
     """
-    stated, schema = _checked_metadata(data)
+    file, schema = _checked(data)
     known = set(schema.names)
     if lacking := [name for name in columns or () if name not in known]:
         raise pa.ArrowInvalid(f"it lacks the column {lacking[0]}")
     chosen = None if columns is None and not optional else [*(columns or ()), *(n for n in optional if n in known)]
     with _as_invalid():
-        # Not `read_table`: that imports all of Arrow's datasets, which takes longer than reading months of rows.
-        return pq.ParquetFile(pa.BufferReader(data), metadata=stated, page_checksum_verification=True).read(chosen)
+        return file.read(chosen)
 
 
 def parquet_schema(data: bytes) -> pa.Schema:
     """The schema with its metadata, after all checks but those of the pages; raises as `read_parquet`."""
-    return _checked_metadata(data)[1]
+    return _checked(data)[1]
 
 
-def _checked_metadata(data: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
+def _checked(data: bytes) -> tuple[pq.ParquetFile, pa.Schema]:
+    """The file and its schema, after all checks but those of its pages, which are made when they are read."""
     with _as_invalid():
-        stated = pq.read_metadata(pa.BufferReader(data))
-        schema = stated.schema.to_arrow_schema()
+        # Not `read_table`: that imports all of Arrow's datasets, which takes longer than reading months of rows.
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        stated, schema = file.metadata, file.schema_arrow
     size = sum(stated.row_group(index).total_byte_size for index in range(stated.num_row_groups))
     if stated.num_rows > PARQUET_ROWS or size > PARQUET_MEMORY_BYTES:
         raise pa.ArrowInvalid(
@@ -75,7 +76,7 @@ def _checked_metadata(data: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
         at = _seal_at(data)
         if hashlib.sha256(data[:at] + _ZEROS + data[at + len(_ZEROS) :]).hexdigest().encode() != seal:
             raise pa.ArrowInvalid("its bytes are not those that were written: they differ from its checksum")
-    return stated, schema
+    return file, schema
 
 
 @contextmanager

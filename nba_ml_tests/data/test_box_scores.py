@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.season import season_months
 from nba_ml.data.box_scores import OtherMonths, normalise_prop_lines, summarise_player_games
+from nba_ml.data.coded import Columns
 from nba_ml.data.games import platform_game_id
-from nba_ml.data.identities import first_lookups, first_names, player_lookup
+from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
 from nba_ml_tests.conftest import games_of, summary_of
 
@@ -66,6 +67,11 @@ ROWS = {
 
 
 # --- what is right passes -------------------------------------------------------------------------------------
+
+
+def lookups_of(games: pa.Table) -> dict[int, str]:
+    """By a month's own names."""
+    return first_lookups([first_names(distinct_pairs(Columns(games)))])
 
 
 def test_the_readme_lists_every_season_month() -> None:
@@ -406,7 +412,7 @@ def test_another_spelling_keeps_the_first_lookup_and_is_reported() -> None:
     games = games_of(MONTH).to_pandas()
     player, name = FIRST["player_id"], FIRST["player_name"]
     later = games.assign(player_name=games["player_name"].mask(games["player_id"] == player, f"{name} Jr."))
-    earlier = OtherMonths({**first_lookups([first_names(games_of(MONTH))])}, {})
+    earlier = OtherMonths(lookups_of(games_of(MONTH)), {})
     found = summarise_player_games(pa.Table.from_pandas(later, preserve_index=False), MONTH, FILE, earlier)
     assert found.table.drop_columns("player_name").equals(summary_of(MONTH).drop_columns("player_name"))
     assert found.respelled == (f"{name} Jr. ({player}) keeps the lookup {player_lookup(name)}",)
@@ -425,7 +431,7 @@ def test_two_ids_with_one_name_are_two_players() -> None:
 
 def test_a_game_that_another_month_has_too_is_refused() -> None:
     """Guards against games that count twice because two files have them."""
-    others = OtherMonths(first_lookups([first_names(games_of(MONTH))]), {FIRST["game_id"]: "2021-12"})
+    others = OtherMonths(lookups_of(games_of(MONTH)), {FIRST["game_id"]: "2021-12"})
     found = summarise_player_games(games_of(MONTH), MONTH, FILE, others)
     assert found.refused["reason"].to_pylist() == ["an id that another month has too"]
 

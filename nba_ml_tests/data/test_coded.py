@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.data.coded import Coded, Columns, Groups, paired
+from nba_ml.data.coded import Coded, Columns, Groups, order_of, paired
 
+NEW = pa.array(["L", "W", "W"])
 Rows = list[tuple[int, int]]
 rows_of_groups = st.lists(st.tuples(st.integers(-3, 3), st.integers(-40, 40)), max_size=30)
 
@@ -39,6 +40,12 @@ def test_each_row_gets_what_is_true_of_its_group(
     assert of_groups(Groups(keys), values).tolist() == expected
 
 
+@given(st.lists(st.integers(-(1 << 17), 1 << 17) | st.sampled_from([0, (1 << 16) - 1, 1 << 16]), max_size=30))
+def test_order_holds_for_keys_of_any_range(keys: list[int]) -> None:
+    """Guards against keys that are cut to 16 bits where they do not fit: rows of two games would be one group."""
+    assert order_of(np.array(keys, np.int64)).tolist() == sorted(range(len(keys)), key=keys.__getitem__)
+
+
 @given(rows_of_groups)
 def test_rows_have_one_number_only_if_they_are_alike_in_all_columns(rows: Rows) -> None:
     """Guards against two sides of a game, or two players on a date, that are taken for one."""
@@ -52,5 +59,18 @@ def test_a_missing_value_is_no_value() -> None:
     assert coded.values == ["W", "L"]
     assert coded.codes.tolist() == [0, -1, 1, 0]
     assert coded.where("L".__eq__).tolist() == [False, False, True, False]
+    assert coded.ranks().tolist() == [1, -1, 0, 1]
     assert coded.texts(str.lower).to_pylist() == ["w", None, "l", "w"]
     assert Columns(pa.table({"min": pa.chunked_array([[3, None]])})).numbers("min").tolist() == [3, 0]
+
+
+@pytest.mark.parametrize(
+    "made", [lambda rows: rows.ordered(np.array([2, 0, 1])), lambda rows: rows.replaced("wl", NEW)]
+)
+def test_what_is_coded_stays_that_of_the_rows(made: Callable[[Columns], Columns]) -> None:
+    """Guards against numbers of the rows before they were put in order, or of the column that was replaced."""
+    rows = Columns(pa.table({"wl": ["W", "L", "L"], "team": ["BKN", "CHI", "BOS"]}))
+    rows.coded("wl"), rows.coded("team")
+    found = made(rows)
+    for name in ("wl", "team"):
+        assert found.coded(name).taken(np.arange(3)) == found.table[name].to_pylist()
