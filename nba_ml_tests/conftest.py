@@ -88,9 +88,9 @@ MOST_WORKERS = 8
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One worker for each core that the tests may use, quotas of the container considered; where not only unit tests
-    run, half as many again, because the others wait for daemons, browsers and processes."""
+    run, two, because the others wait for daemons, browsers and processes: three on two cores left a fifth unused."""
     cores = available_cores()
-    return min(cores if config.option.markexpr == "unit" else cores + cores // 2, MOST_WORKERS)
+    return min(cores if config.option.markexpr == "unit" else 2 * cores, MOST_WORKERS)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
