@@ -192,7 +192,7 @@ def _dask(environ: Mapping[str, str]) -> str | None:
 
 def _systems(environ: Mapping[str, str], source: str) -> tuple[System, ...]:
     text = environ.get("NBA_ML_SYSTEMS")
-    if not text:  # the feature store in BigQuery has the features of the first system only
+    if not text:  # a platform's feature store has the features of the first system only, until others are computed
         return (XGBOOST_V1,) if source == "bigquery" else (XGBOOST_V1, XGBOOST_V2)
     ids = [each.strip() for each in text.split(",") if each.strip()]
     if ids[:1] != [XGBOOST_V1.id] or len(set(ids)) < len(ids) or not set(ids) <= SYSTEMS.keys():
@@ -200,12 +200,15 @@ def _systems(environ: Mapping[str, str], source: str) -> tuple[System, ...]:
             f"NBA_ML_SYSTEMS is '{text}'. Give {XGBOOST_V1.id}, with which others are compared, and then each other "
             f"system once, with commas between them: {','.join(SYSTEMS)}."
         )
-    if source == "bigquery" and ids != [XGBOOST_V1.id]:
+    systems = tuple(SYSTEMS[each] for each in ids)
+    reading = [each.id for each in systems if each.features.reads_reports]
+    if source == "bigquery" and reading:
         raise SettingsError(
-            f"NBA_ML_SYSTEMS is '{text}' and NBA_ML_SOURCE is 'bigquery', whose feature store has the features of "
-            f"{XGBOOST_V1.id} alone. Leave NBA_ML_SYSTEMS out."
+            f"NBA_ML_SYSTEMS is '{text}' and NBA_ML_SOURCE is 'bigquery', whose tables have no reports of who is out "
+            f"with the time at which they were made. {', '.join(reading)} reads such reports: leave it out, or train "
+            "it from files (docs/pages/how-to/who-is-out.md)."
         )
-    return tuple(SYSTEMS[each] for each in ids)
+    return systems
 
 
 def _ui_hosts(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -35,14 +35,17 @@ def test_nothing_set_puts_everything_local_under_one_home(monkeypatch: pytest.Mo
 
 
 def test_the_systems_are_those_whose_features_there_are() -> None:
-    """Guards the default: features from BigQuery are the first system's only."""
+    """Guards the default, where BigQuery's features are the first system's, and against one that reads reports there:
+    its tables have none with the time at which they were made, so nothing could enforce the cut-off."""
     assert Settings.from_environment(BIGQUERY).systems == (XGBOOST_V1,)
     assert Settings.from_environment({"NBA_ML_SYSTEMS": " xgboost_v1 "}).systems == (XGBOOST_V1,)
     for environ in ({"NBA_ML_SYSTEMS": "xgboost_v2"}, {"NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v1"}):
         with pytest.raises(SettingsError, match=f"NBA_ML_SYSTEMS is '{environ['NBA_ML_SYSTEMS']}'. Give xgboost_v1,"):
             Settings.from_environment(environ)
-    with pytest.raises(SettingsError, match="has the features of xgboost_v1 alone"):
-        Settings.from_environment({**BIGQUERY, "NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v2"})
+    both = {**BIGQUERY, "NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v2"}
+    assert Settings.from_environment(both).systems == (XGBOOST_V1, XGBOOST_V2)
+    with pytest.raises(SettingsError, match=r"no reports of who is out with the time .* xgboost_v3 reads such reports"):
+        Settings.from_environment({**BIGQUERY, "NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v2,xgboost_v3"})
 
 
 def test_every_setting_is_read(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def _system(backfill: Backfill, system: str | None, override: str | None) -> Sys
             f"{override} is a check of {checked}, not of {system}. Name a check of --system {system}."
         )
     if named := system or checked:
-        return system_of(backfill, named)
+        return system_of(backfill.systems, named)
     serving = serving_system(read_channel(backfill.planner.artifacts), backfill.systems[0])
     return serving if serving in backfill.systems else backfill.systems[0]
 

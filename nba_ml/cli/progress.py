@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nba_ml.cli.session import system_of
 from nba_ml.cli.wrapper import command, say, show_frame
 from nba_ml.settings import Settings
 
@@ -18,23 +19,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+@click.option("--system", metavar="ID", help="A system of NBA_ML_SYSTEMS: its features. Default: the first.")
 @command
-def progress(as_json: bool) -> int:
+def progress(as_json: bool, system: str | None) -> int:
     """Show how far the feature backfill is, month by month.
 
-    A month is complete when 95% of the player-games played in it have features, substantial from 80%.
+    A month is complete when 95% of the player-games played in it have features, substantial from 80%. Each system has
+    the features of its own version.
 
     With BigQuery, also what it has billed for each month: the queries of its snapshots, its slates and its
     observations, as the runs in this home's Dagster instance recorded them.
     """
     settings = Settings.from_environment()
+    of = system_of(settings.systems, system) if system else settings.systems[0]
     from nba_ml.data.progress import progress_table
     from nba_ml.defs.partitions import month_keys, partitions_of
     from nba_ml.defs.resources import month_rows_of
     from nba_ml.sources.job_costs import Cost, recorded_jobs
 
     with recorded_jobs() as jobs:
-        months = month_rows_of(settings).progress(month_keys(partitions_of(settings)))
+        months = month_rows_of(settings).progress(month_keys(partitions_of(settings)), system=of)
     costs = None if settings.bigquery is None else _costs(settings)
     if as_json:
         say(json.dumps(_as_json(months, costs, Cost.of(jobs)), indent=2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -27,20 +27,20 @@ def require_form(*months: str | None) -> None:
 
 def chosen_systems(backfill: Backfill, system: str | None) -> Iterator[Backfill]:
     """The backfill for the named system, or for each one of the graph in turn, with its name above what it prints."""
-    chosen = [system_of(backfill, system)] if system else backfill.systems
+    chosen = [system_of(backfill.systems, system)] if system else backfill.systems
     for each in chosen:
         if len(chosen) > 1:
             out.print(f"[bold]{each.id}[/bold]")
         yield backfill.of(each)
 
 
-def system_of(backfill: Backfill, system: str) -> System:
-    """The system of the graph with this id.
+def system_of(systems: Sequence[System], system: str) -> System:
+    """The one of the graph's systems with this id.
 
     Raises:
         click.UsageError: there is none.
     """
-    known = {each.id: each for each in backfill.systems}
+    known = {each.id: each for each in systems}
     if system not in known:
         raise click.UsageError(f"--system {system} is not one of NBA_ML_SYSTEMS, which are {', '.join(known)}.")
     return known[system]

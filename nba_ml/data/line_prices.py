@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from statistics import median
 from typing import Any
@@ -30,16 +30,27 @@ def prices_of_lines(matched: pa.Table, priced: pa.Table, chosen: Mapping[PlayerD
     """
     whose = ("player_lookup", "game_date", "book", "line")
     players = dict(zip(_keys(matched, whose), matched.column("universal_player_id").to_pylist(), strict=True))
+    return prices_by_player([players.get(key) for key in _keys(priced, whose)], priced, chosen)
+
+
+def prices_by_player(
+    players: Sequence[str | None], priced: pa.Table, chosen: Mapping[PlayerDay, float]
+) -> dict[PlayerDay, Prices]:
+    """The same for lines whose players are known: one of `players` for each line, None for a line of nobody."""
     found: dict[PlayerDay, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    prices = zip(*(priced.column(name).to_pylist() for name in PRICES), strict=True)
-    for key, both in zip(_keys(priced, whose), prices, strict=True):
-        player = players.get(key)
-        if player is None or chosen.get((player, key[1])) != key[-1]:
+    lines = _keys(priced, ("game_date", "line", *PRICES))
+    for player, (day, line, *both) in zip(players, lines, strict=True):
+        if player is None or chosen.get((player, day)) != line:
             continue
-        for side, price in zip(found[player, key[1]], both, strict=True):
+        for side, price in zip(found[player, day], both, strict=True):
             if price is not None:
                 side.append(price)
     return {player: (_median(over), _median(under)) for player, (over, under) in found.items()}
+
+
+def not_decimal(priced: pa.Table) -> float | None:
+    """A price that cannot be in decimal odds, what a bet of 1 returns; None if there is none."""
+    return next((p for name in PRICES for p in priced.column(name).to_pylist() if p is not None and p <= 1), None)
 
 
 def prices_of_month(lined: pa.Table, priced: pa.Table, summary: pa.Table, within: tuple[date, date]) -> pa.Table:
@@ -57,7 +68,11 @@ def prices_of_month(lined: pa.Table, priced: pa.Table, summary: pa.Table, within
     known = zip(_keys(lined, key), lined.column("current_points_line").to_pylist(), strict=True)
     chosen = {of_rows[row]: line for row, line in known if row in of_rows}
     found = prices_of_lines(match_lines(summary, priced.select(PROP_LINES.names), *within), priced, chosen)
-    rows = {row: found[player] for row, player in of_rows.items() if player in found}
+    return prices_table({row: found[player] for row, player in of_rows.items() if player in found})
+
+
+def prices_table(rows: Mapping[PlayerDay, Prices]) -> pa.Table:
+    """Prices by player_lookup and game_date."""
     return pa.table(
         {
             "player_lookup": pa.array([row[0] for row in rows], pa.string()),

@@ -20,6 +20,7 @@ from nba_ml.defs.resources import (
     Compute,
     Store,
     feature_backfill_of,
+    line_prices_of,
     month_rows_of,
     platform_predictions_of,
     prediction_table_of,
@@ -43,9 +44,11 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
     computes = settings.bigquery is not None and settings.bigquery.computes_features
     scheduled = not grows and has_schedule(settings.data)
     days = days_of(months, scheduled=scheduled)
+    source = EmbeddedFeatureSource(str(settings.data), settings.report_cut_off)
     resources: dict[str, object] = {
-        "feature_source": EmbeddedFeatureSource(str(settings.data), settings.report_cut_off),
+        "feature_source": source,
         "month_rows": month_rows_of(settings),
+        "line_prices": line_prices_of(settings, source),
         "store": Store(root=settings.store),
         "artifact_root": ArtifactRoot(root=settings.artifact_root, signing=settings.signing),
         "compute": Compute(settings.threads, settings.rows_in_memory, str(settings.home / "scratch"), settings.dask),
@@ -77,7 +80,10 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, object] |
         asset_checks=[*checks, standing, of_slates],
         jobs=[*jobs, slate_job, grading],
         schedules=[*build_schedules(months, jobs, settings.systems, observable=grows), *slates],
-        sensors=[*(build_sensors(months, jobs, settings.retrain) if grows else []), build_notifier(settings.notify)],
+        sensors=[
+            *(build_sensors(months, jobs, settings.retrain, settings.systems) if grows else []),
+            build_notifier(settings.notify),
+        ],
         resources=resources,
         # In process: importing Dagster costs seconds, and the multiprocess executor pays them at every step
         # (40 s against 10 s for one asset and three checks).

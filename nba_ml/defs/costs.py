@@ -7,13 +7,20 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.defs.assets.recording import BYTES_BILLED, SLOT_SECONDS
 from nba_ml.defs.event_log import all_records
 from nba_ml.sources.job_costs import Cost
 from nba_ml.sources.month_rows import FEATURES, SUMMARY
 
-_QUERYING = ("feature_store_snapshot", "slate_predictions", "backfill_progress", "platform_grades", "feature_backfill")
-"""Assets whose materialisations run queries. The two tables are observed."""
+_OF_SYSTEMS = ("feature_store_snapshot", "prediction_grades", "feature_backfill")
+_QUERYING = (
+    *("slate_predictions", "backfill_progress", "platform_grades"),
+    *(system.asset(name) for system in SYSTEMS.values() for name in _OF_SYSTEMS),
+)
+"""Assets whose materialisations run queries."""
+
+_OBSERVED = (SUMMARY, *(system.asset(FEATURES) for system in SYSTEMS.values()))
 
 
 def month_costs(instance: dg.DagsterInstance) -> dict[str | None, Cost]:
@@ -28,7 +35,7 @@ def month_costs(instance: dg.DagsterInstance) -> dict[str | None, Cost]:
 
 
 def _recorded(instance: dg.DagsterInstance) -> Iterator[tuple[str | None, Cost]]:
-    kinds = ((instance.fetch_materializations, _QUERYING), (instance.fetch_observations, (SUMMARY, FEATURES)))
+    kinds = ((instance.fetch_materializations, _QUERYING), (instance.fetch_observations, _OBSERVED))
     for fetch, assets in kinds:
         for asset in assets:
             for record in all_records(fetch, asset):

@@ -83,7 +83,7 @@ def build_jobs(*, observable: bool, systems: Sequence[System] = (XGBOOST_V1,)) -
         jobs.append(
             dg.define_asset_job(
                 "observe_feature_store",
-                selection=dg.AssetSelection.assets(SUMMARY, FEATURES),
+                selection=_of(systems, SUMMARY, FEATURES),
                 description="Look at the platform's tables: a data version and the coverage of every month.",
             )
         )

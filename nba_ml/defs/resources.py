@@ -18,6 +18,8 @@ from nba_ml.settings import BigQuerySettings, Settings
 from nba_ml.slates.operations import NoPredictionTable, PredictionTable
 from nba_ml.slates.platform import NoPlatformPredictions, PlatformPredictions
 from nba_ml.slates.rows import SlateRows
+from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.sources.month_prices import EmbeddedMonthPrices, MonthPrices, NoMonthPrices
 from nba_ml.sources.month_rows import MonthRowsSource, StoredMonthRows
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.objects import ObjectStore
@@ -89,6 +91,22 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
         feature_table=settings.bigquery.feature_table,
         summary_table=settings.bigquery.summary_table,
         versions=settings.bigquery.feature_versions,
+    )
+
+
+def line_prices_of(settings: Settings, source: EmbeddedFeatureSource) -> MonthPrices:
+    """Where the prices of lines are read from, for the months' grades: `source` unless that is BigQuery."""
+    if settings.bigquery is None:
+        return EmbeddedMonthPrices(source, settings.store)
+    if settings.bigquery.lines_table is None:
+        return NoMonthPrices()
+    from nba_ml.sources.bigquery_prices import BigQueryMonthPrices  # noqa: PLC0415 (imports Google's libraries)
+
+    return BigQueryMonthPrices(
+        connection_of(settings.bigquery),
+        settings.bigquery.lines_table,
+        settings.bigquery.feature_table,
+        settings.bigquery.first_month,
     )
 
 

@@ -9,6 +9,7 @@ import dagster as dg
 from nba_ml.contract.assets import EVALUATION_ASSETS
 from nba_ml.contract.season import month_of
 from nba_ml.contract.systems import XGBOOST_V1, System
+from nba_ml.data.progress import MonthProgress
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import UnresolvedAssetJobDefinition
 from nba_ml.defs.jobs import SNAPSHOT, retrained_assets
@@ -49,16 +50,21 @@ def build_schedules(
 
     def retrain(context: dg.ScheduleEvaluationContext, month: str, run_key: str) -> dg.RunRequest:
         """The whole job without what cannot be made yet: grades where the month before has no model to predict with,
-        as in a backfill, and the systems after the first that lack the snapshot of an earlier month.
+        as in a backfill, and the systems after the first that lack the snapshot of an earlier month or, where others
+        compute them, the month's features.
 
         So it is after a first `nba-ml run`, which trains one model of one system.
         """
         before = [each for each in month_keys(months) if each < month]
-        ready = [system for system in systems if system == systems[0] or has(context, system, SNAPSHOT, before)]
+        lacking: dict[System, str] = {}
+        for system in systems[1:]:
+            if not has(context, system, SNAPSHOT, before):
+                lacking[system] = f"not every month before has its {SNAPSHOT}"
+            elif observable and not _progress(context.resources.month_rows, month, system).trainable:
+                lacking[system] = f"{month} lacks its {system.features.name}"
+        ready = [system for system in systems if system not in lacking]
         graded = [system for system in ready if has(context, system, "xgboost_model", before[-1:])]
-        left_out = [
-            f"{system.id}: not every month before has its {SNAPSHOT}" for system in systems if system not in ready
-        ]
+        left_out = [f"{system.id}: {why}" for system, why in lacking.items()]
         left_out += [
             f"{', '.join(map(system.asset, EVALUATION_ASSETS))}: {before[-1]} has no model to predict with"
             for system in ready
@@ -83,6 +89,7 @@ def build_schedules(
         job=retraining,
         execution_timezone=NEW_YORK,
         default_status=off,
+        required_resource_keys={"month_rows"} if observable and len(systems) > 1 else set(),
         description="On the 2nd, 9:00 in New York: trains, checks, publishes and grades the month that ended, and "
         "decides on the champion. None from August to October. Off until you turn it on.",
     )
@@ -211,8 +218,13 @@ def _not_in_source(months: dg.MonthlyPartitionsDefinition, month: str) -> dg.Ski
     )
 
 
+def _progress(month_rows: MonthRowsSource, month: str, system: System = XGBOOST_V1) -> MonthProgress:
+    [progress] = month_rows.progress([month], within=ANSWERED_WITHIN, system=system)
+    return progress
+
+
 def _not_yet_substantial(month_rows: MonthRowsSource, month: str) -> dg.SkipReason | None:
-    [progress] = month_rows.progress([month], within=ANSWERED_WITHIN)
+    progress = _progress(month_rows, month)
     if progress.trainable:
         return None
     return dg.SkipReason(

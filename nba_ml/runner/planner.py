@@ -34,6 +34,7 @@ from nba_ml.model.stored import METADATA, MODEL
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal
 from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.sources.month_prices import MonthPrices, NoMonthPrices
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.storage.months import MonthStore, StoredAsset
 from nba_ml.storage.objects import ObjectStore
@@ -52,7 +53,7 @@ class Planner:
     """One system's chain in the graph, and the state of earlier materialisations.
 
     `source` is the embedded source; None where the feature store is BigQuery, whose tables are observed through
-    `month_rows`. `limits` are those of the checks.
+    `month_rows`. `limits` are those of the checks; `prices` those of lines, for the grades.
     """
 
     defs: dg.Definitions
@@ -64,6 +65,7 @@ class Planner:
     months: Sequence[str]
     limits: Thresholds
     system: System = XGBOOST_V1
+    prices: MonthPrices = field(default_factory=NoMonthPrices)
     _state: dict[str, dict[str, Materialised]] = field(default_factory=dict, init=False)
     _unverified: set[tuple[str, str]] = field(default_factory=set, init=False)
     _histories: dict[str, dict[str, History | None]] = field(default_factory=dict, init=False)
@@ -92,12 +94,13 @@ class Planner:
         """The last month that has feature rows and results; where they are made here, the last that the source has."""
         if self.source is not None:
             return self.months[-1]
-        return max(self._state[FEATURES].keys() & self._state[SUMMARY].keys(), default=self.months[0])
+        features = self._state[self.system.asset(FEATURES)]
+        return max(features.keys() & self._state[SUMMARY].keys(), default=self.months[0])
 
     def observe(self) -> None:
         """Read the state of the tables that are not made here."""
-        states = self.month_rows.progress(list(self.months))
-        for asset in (SUMMARY, FEATURES):
+        states = self.month_rows.progress(list(self.months), system=self.system)
+        for asset in (SUMMARY, self.system.asset(FEATURES)):
             found = ((p.month, p.played if asset == SUMMARY else p.features) for p in states)
             self._state[asset] = {month: Materialised(state.version, "") for month, state in found if state.rows}
 
@@ -245,8 +248,8 @@ class Planner:
                     "lines": self.source.lines_fingerprint(month),
                     **({"reports": self.source.reports_fingerprint(month)} if reports else {}),
                 }
-            case "prediction_grades" if self.source is not None:
-                return self.source.prices_fingerprint(month)
+            case "prediction_grades":
+                return self.prices.version(month)
             case "xgboost_model":
                 return {"parameters": Hyperparameters().digest}
             case _:

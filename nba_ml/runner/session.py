@@ -46,7 +46,7 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
         stack.enter_context(exclusive(folder))
     from nba_ml.defs.build import build_defs
     from nba_ml.defs.partitions import month_keys, partitions_of
-    from nba_ml.defs.resources import month_rows_of, open_store
+    from nba_ml.defs.resources import line_prices_of, month_rows_of, open_store
     from nba_ml.registry.signed_store import open_published
     from nba_ml.runner.backfill import Backfill
     from nba_ml.runner.planner import Planner
@@ -59,6 +59,7 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
     stack.callback(gc.unfreeze)
     if orphans := fail_orphaned_runs(instance):
         tell(f"{orphans} unfinished run(s) of a killed process marked as failed.")
+    source = EmbeddedFeatureSource(str(settings.data), settings.report_cut_off)
     return Backfill(
         Planner(
             defs=defs,
@@ -66,10 +67,11 @@ def _open(settings: Settings, stack: ExitStack, tell: Callable[[str], None]) -> 
             store=open_store(settings.store),
             artifacts=open_published(settings.artifact_root, settings.signing),
             month_rows=month_rows_of(settings),
-            source=None if settings.bigquery else EmbeddedFeatureSource(str(settings.data), settings.report_cut_off),
+            source=None if settings.bigquery else source,
             months=month_keys(partitions_of(settings)),
             limits=settings.thresholds,
             system=settings.systems[0],
+            prices=line_prices_of(settings, source),
         ),
         systems=settings.systems,
     )

@@ -6,12 +6,13 @@ import pyarrow as pa
 
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
-from nba_ml.data.line_prices import PlayerDay, Prices, prices_of_lines
+from nba_ml.contract.season import month_of
+from nba_ml.data.line_prices import PlayerDay, Prices, not_decimal, prices_by_player
 from nba_ml.data.tables import PRICES
 from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games, with_tip_offs
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import LINE_COLUMNS, SLATE_COLUMNS, feature_parts, require_columns
+from nba_ml.sources.table_columns import LINE_COLUMNS, SLATE_COLUMNS, feature_parts, require_columns, standing
 
 
 class BigQuerySlateRows:
@@ -33,24 +34,18 @@ class BigQuerySlateRows:
         """The rows of a date, in `tables.SLATE_ROWS`, with the prices of their lines where a table has them.
 
         Raises:
-            SlateError: the table does not have this version, or a price is not in decimal odds.
+            SlateError: a price is not in decimal odds.
             SourceDataError: BigQuery rejects the query or does not respond.
             SettingsError: there are no credentials, or the table's name is invalid.
         """
-        if version != V2_33FEATURES:
-            raise SlateError(
-                f"{self.feature_table} has the features of {V2_33FEATURES.name}, and a model of the channel reads "
-                f"those of {version.name}. Nothing was scored. Serve a model of xgboost_v1 here: `nba-ml champion "
-                "rollback`."
-            )
-        parameters: dict[str, str | int | date] = {"day": day, "feature_names": ",".join(V2_33FEATURES.names)}
+        parameters: dict[str, str | int | date] = {"day": day, "feature_names": ",".join(version.names)}
         table = quoted_table(self.feature_table, self.connection.project)
-        parts = feature_parts(table, self.connection.columns(table), self.versions, SLATE_COLUMNS)
+        parts = feature_parts(table, self.connection.columns(table), self.versions, SLATE_COLUMNS, version)
         sql = query("slate_rows", feature_table=table, **parts)
         rows = self.connection.rows(sql, parameters, "slate-rows")
-        return with_tip_offs(rows, {}, self._prices(rows, day))
+        return with_tip_offs(rows, {}, self._prices(rows, day, version))
 
-    def _prices(self, rows: pa.Table, day: date) -> dict[str, Prices]:
+    def _prices(self, rows: pa.Table, day: date, version: FeatureVersion) -> dict[str, Prices]:
         """The prices of the rows' lines, by player id or, without one, by lookup; none if no table has any."""
         if self.lines_table is None:
             return {}
@@ -59,13 +54,21 @@ class BigQuerySlateRows:
         if not any(name in found for name in PRICES):
             return {}
         require_columns(table, found, LINE_COLUMNS, "NBA_ML_LINES_TABLE")
-        listed = self.connection.rows(query("slate_prices", lines_table=table), {"day": day}, "slate-prices")
-        return _prices_of(rows, listed, day, table)
+        sql = query("slate_prices", lines_table=table, standing=standing(table, found))
+        listed = self.connection.rows(sql, {"day": day}, "slate-prices")
+        return _prices_of(rows, listed, version.index("vegas_points_line"), day, table)
 
-    def upcoming(self, day: date, games: str = "", version: FeatureVersion = V2_33FEATURES) -> Upcoming:  # noqa: ARG002
+    def upcoming(self, day: date, games: str = "", version: FeatureVersion = V2_33FEATURES) -> Upcoming:
         """Raises SlateError: BigQuery's feature store has the rows of a date, or there are none."""
         require_no_games(games)
-        raise no_rows(day, self.days_near(day))
+        near = self.days_near(day)
+        if day in near and version != V2_33FEATURES:
+            raise SlateError(
+                f"{self.feature_table} has rows of {day}, and none of {version.name}, which a model of the channel "
+                f"reads. Nothing was scored. Compute them with `nba-ml features --to-bigquery --version {version.name} "
+                f"--from {month_of(day)}`: that needs the date's results."
+            )
+        raise no_rows(day, near)
 
     def days_near(self, day: date) -> list[date]:
         """The dates with rows within a month of a date."""
@@ -75,15 +78,14 @@ class BigQuerySlateRows:
         return days
 
 
-def _prices_of(rows: pa.Table, listed: pa.Table, day: date, table: str) -> dict[str, Prices]:
-    """The median price of each side over the books that list exactly a row's line."""
-    wrong = [price for name in PRICES for price in listed.column(name).to_pylist() if price is not None and price <= 1]
-    if wrong:
+def _prices_of(rows: pa.Table, listed: pa.Table, at: int, day: date, table: str) -> dict[str, Prices]:
+    """The median price of each side over the books that list exactly a row's line, the value at `at` of its vector."""
+    wrong = not_decimal(listed)
+    if wrong is not None:
         raise SlateError(
-            f"{table} has a price of {wrong[0]:g} on {day}. Prices are decimal odds, what a bet of 1 returns: above 1. "
+            f"{table} has a price of {wrong:g} on {day}. Prices are decimal odds, what a bet of 1 returns: above 1. "
             "Convert over_price and under_price, then run the same command again. Nothing was scored."
         )
-    at = V2_33FEATURES.index("vegas_points_line")
     lines: dict[PlayerDay, float] = {}
     players: dict[str, str] = {}
     for player, lookup, vector in zip(
@@ -95,6 +97,4 @@ def _prices_of(rows: pa.Table, listed: pa.Table, day: date, table: str) -> dict[
             lines[key, day] = vector[at]
     ids, lookups = (listed.column(name).to_pylist() for name in ("universal_player_id", "player_lookup"))
     whose = [players.get(player or "") or players.get(lookup) for player, lookup in zip(ids, lookups, strict=True)]
-    place = listed.column_names.index("universal_player_id")
-    matched = listed.set_column(place, "universal_player_id", pa.array(whose, pa.string()))
-    return {player: both for (player, _), both in prices_of_lines(matched, listed, lines).items()}
+    return {player: both for (player, _), both in prices_by_player(whose, listed, lines).items()}

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.lineage import Inputs
 from nba_ml.contract.season import month_bounds, month_of
 from nba_ml.contract.systems import XGBOOST_V1, System
@@ -35,7 +35,7 @@ from nba_ml.data.tables import FEATURE_ROWS, RESULTS
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.month_rows import FEATURES, SUMMARY, MonthRowsSource
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import FEATURE_COLUMNS, feature_parts, result_parts
+from nba_ml.sources.table_columns import FEATURE_COLUMNS, feature_parts, of_version, result_parts
 
 _OF_RESULTS = ("box_scores", "result_high", "result_low")
 """Columns that form the version of the results: a player-game's rows, and sums over the halves of their digests."""
@@ -47,7 +47,8 @@ _ALWAYS = {"first": date(1946, 11, 1), "last": date(2100, 1, 1)}
 class BigQueryFeatureSource(MonthRowsSource):
     """The platform's own tables: `ml_feature_store_v2` and `player_game_summary`.
 
-    `versions` are the accepted feature versions; the first that a player-game has counts.
+    `versions` are what the first system's rows may be called; the first that a player-game has counts. The rows of
+    another system are in the same table, under the name of its feature version.
     """
 
     connection: BigQueryConnection
@@ -55,7 +56,7 @@ class BigQueryFeatureSource(MonthRowsSource):
     summary_table: str
     versions: tuple[str, ...] = (V2_33FEATURES.name,)
 
-    def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:  # noqa: ARG002 (the only one)
+    def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:
         """One query: feature rows with their results, and results that have no feature row.
 
         Raises:
@@ -63,15 +64,16 @@ class BigQueryFeatureSource(MonthRowsSource):
                 tables are a day apart, a column cannot be read, or the query failed.
         """
         first, last = month_bounds(month)
-        names = ",".join(V2_33FEATURES.names)
+        version = system.features
+        names = ",".join(version.names)
         table = self.connection.rows(
-            self._sql("month_rows"), {"first": first, "last": last, "feature_names": names}, "month-rows"
+            self._sql("month_rows", version), {"first": first, "last": last, "feature_names": names}, "month-rows"
         )
         have = pc.fill_null(table.column("has_features"), False)
         features = table if pc.all(have).as_py() else table.filter(have)
         results, notes = self._results(month, table.filter(pc.is_valid(table.column("minutes_played"))))
         if features.num_rows == 0:
-            self._require_no_games(month, results.num_rows)
+            self._require_no_games(month, results.num_rows, version)
         _require_one_result(month, results, self.summary_table)
         # A player-game with two feature rows brings its result twice.
         grouped = results.group_by(["player_lookup", "game_date"])
@@ -81,7 +83,7 @@ class BigQueryFeatureSource(MonthRowsSource):
         newest = pc.max(features.column("updated_at")).as_py()
         versions = {
             SUMMARY: {month: _version(box_scores, *played)},
-            FEATURES: {month: _version(features.num_rows, high, low, newest)},
+            system.asset(FEATURES): {month: _version(features.num_rows, high, low, newest)},
         }
         known = set(features.column("game_date").to_pylist()) | set(once.column("game_date").to_pylist())
         rows = MonthRows(
@@ -95,37 +97,44 @@ class BigQueryFeatureSource(MonthRowsSource):
         return rows, versions
 
     def progress(
-        self, months: list[str], within: float | None = None, now: datetime | None = None
+        self,
+        months: list[str],
+        within: float | None = None,
+        now: datetime | None = None,
+        system: System = XGBOOST_V1,
     ) -> list[MonthProgress]:
         """One query over the months' keys, without a feature array."""
         ends = None if within is None else time.monotonic() + within
         first, last = month_bounds(months[0])[0], month_bounds(months[-1])[1]
-        parameters: dict[str, str | int | date] = {"first": first, "last": last, "feature_count": V2_33FEATURES.count}
-        sql = self._sql("observe_months", ends)
+        version = system.features
+        parameters: dict[str, str | int | date] = {"first": first, "last": last, "feature_count": version.count}
+        sql = self._sql("observe_months", version, ends)
         rows = self.connection.rows(sql, parameters, "observe-months", _left(ends)).to_pylist()
         due = last_date_due(now or datetime.now(UTC))
         found = {row["month"]: _progress(row, due) for row in rows}
         rows_of = [month for month, progress in found.items() if progress.features.rows]
         span = (min(rows_of, default=None), max(rows_of, default=None))
         if len(months) == 1 and not rows_of:
-            span = self._span(_left(ends))
-        return [_explained(found.get(month) or MonthProgress(month, _EMPTY, _EMPTY, 0, None), span) for month in months]
+            span = self._span(version, _left(ends))
+        empty = (MonthProgress(month, _EMPTY, _EMPTY, 0, None) for month in months)
+        return [_explained(found.get(each.month) or each, span, version) for each in empty]
 
-    def _require_no_games(self, month: str, results: int) -> None:
+    def _require_no_games(self, month: str, results: int, version: FeatureVersion) -> None:
         """Raise SourceDataError unless a month without feature rows had no games."""
-        span = self._span()
+        span = self._span(version)
         why = why_empty(month, *span, results)
         if why is not EmptyMonth.NO_GAMES:
+            named = "" if version == V2_33FEATURES else f" {version.name}"
             raise SourceDataError(
-                f"{month}: {what_to_do(why, span[0])}. {self.feature_table} has 0 rows of it, {self.summary_table} has "
-                f"{results:,} player-games with a result. The stored snapshot is unchanged. `nba-ml progress` shows "
-                "every month; materialise this one when it has feature rows."
+                f"{month}: {_what_to_do(why, month, span, version)}. {self.feature_table} has 0{named} rows of it, "
+                f"{self.summary_table} has {results:,} player-games with a result. The stored snapshot is unchanged. "
+                "`nba-ml progress` shows every month; materialise this one when it has feature rows."
             )
 
-    def _span(self, within: float | None = None) -> tuple[str | None, str | None]:
-        """The first and the last month with feature rows."""
+    def _span(self, version: FeatureVersion, within: float | None = None) -> tuple[str | None, str | None]:
+        """The first and the last month with feature rows of a version."""
         table = quoted_table(self.feature_table, self.connection.project)
-        sql = query("table_extent", feature_table=table)
+        sql = query("table_extent", feature_table=table, of_version=of_version(self.versions, version))
         [found] = self.connection.rows(sql, _ALWAYS, "table-extent", within).to_pylist()
         first, last = (month_of(day) if (day := found[f"{which}_date"]) else None for which in ("first", "last"))
         return first, last
@@ -152,7 +161,7 @@ class BigQueryFeatureSource(MonthRowsSource):
             )
         return results, (f"{note}. They were left out, because they cannot be joined to features.",)
 
-    def _sql(self, name: str, ends: float | None = None) -> str:
+    def _sql(self, name: str, version: FeatureVersion, ends: float | None = None) -> str:
         """A statement for the tables as they are.
 
         Raises:
@@ -166,18 +175,31 @@ class BigQueryFeatureSource(MonthRowsSource):
             name,
             feature_table=features,
             summary_table=summary,
-            **feature_parts(features, columns[features], self.versions, FEATURE_COLUMNS),
+            **feature_parts(features, columns[features], self.versions, FEATURE_COLUMNS, version),
             **result_parts(summary, columns[summary]),
         )
 
 
-def _explained(progress: MonthProgress, span: tuple[str | None, str | None]) -> MonthProgress:
+def _what_to_do(why: EmptyMonth, month: str, span: tuple[str | None, str | None], version: FeatureVersion) -> str:
+    """As `what_to_do`; rows of the first version come from the platform, those of another are computed from here."""
+    if version == V2_33FEATURES:
+        return what_to_do(why, span[0])
+    return (
+        f"the feature table has no {version.name} rows of this month: compute them with `nba-ml features --to-bigquery "
+        f"--version {version.name} --from {month}`"
+    )
+
+
+def _explained(progress: MonthProgress, span: tuple[str | None, str | None], version: FeatureVersion) -> MonthProgress:
     """The progress of a month, with why it has no feature rows."""
     if progress.features.rows:
         return progress
     why = why_empty(progress.month, *span, progress.played.rows)
-    known = why in (EmptyMonth.BEFORE_THE_TABLE, EmptyMonth.SKIPPED)
-    return replace(progress, no_games=why is EmptyMonth.NO_GAMES, empty=what_to_do(why, span[0]) if known else "")
+    known = why in (EmptyMonth.BEFORE_THE_TABLE, EmptyMonth.SKIPPED) or (
+        why is EmptyMonth.NOT_REACHED and version != V2_33FEATURES and progress.played.rows > 0
+    )
+    empty = _what_to_do(why, progress.month, span, version) if known else ""
+    return replace(progress, no_games=why is EmptyMonth.NO_GAMES, empty=empty)
 
 
 def _left(ends: float | None) -> float | None:

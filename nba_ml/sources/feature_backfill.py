@@ -21,7 +21,7 @@ from nba_ml.data.features.compute import DATA_SOURCE, DECIMALS
 from nba_ml.data.tables import ML_FEATURE_STORE_V2, PLAYER_GAME_SUMMARY, PROP_LINES
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import NUMBER, TIME, require_columns, result_parts
+from nba_ml.sources.table_columns import NUMBER, TIME, require_columns, result_parts, standing
 
 _SECONDS = 1800.0
 """Time limit of a month's script: some twenty statements, each of which BigQuery plans and queues on its own."""
@@ -182,8 +182,9 @@ class BigQueryFeatureBackfill:
         if self.lines_table is None:
             nothing = ", ".join(f"CAST(NULL AS {_ACCEPTED[field.type][0]}) AS {field.name}" for field in PROP_LINES)
             return {**inputs, "lines": f"SELECT * FROM (SELECT {nothing}) WHERE FALSE"}
-        lines, _ = self._table(self.lines_table, PROP_LINES, "NBA_ML_LINES_TABLE")
-        return {**inputs, "lines": query("backfill_lines", lines_table=lines, **_days(month))}
+        lines, found = self._table(self.lines_table, PROP_LINES, "NBA_ML_LINES_TABLE")
+        counting = standing(lines, found)
+        return {**inputs, "lines": query("backfill_lines", lines_table=lines, standing=counting, **_days(month))}
 
     def _table(self, table: str, schema: pa.Schema, setting: str) -> tuple[str, dict[str, str]]:
         """A table's quoted name and its columns, after a look at those of the schema."""

@@ -39,9 +39,13 @@ class MonthRowsSource(ABC):
 
     @abstractmethod
     def progress(
-        self, months: list[str], within: float | None = None, now: datetime | None = None
+        self,
+        months: list[str],
+        within: float | None = None,
+        now: datetime | None = None,
+        system: System = XGBOOST_V1,
     ) -> list[MonthProgress]:
-        """The backfill's progress for each of the months, in order.
+        """The progress of the backfill of a system's features for each of the months, in order.
 
         `now` decides which results are due (`data.results_due`). None: the present.
 
@@ -71,14 +75,15 @@ class StoredMonthRows(MonthRowsSource):
         months: list[str],
         within: float | None = None,  # noqa: ARG002 (reads the store, without a limit)
         now: datetime | None = None,
+        system: System = XGBOOST_V1,
     ) -> list[MonthProgress]:
         store, due = MonthStore(open_objects(self.root)), last_date_due(now or datetime.now(UTC))
-        return [_stored_progress(store, month, due) for month in months]
+        return [_stored_progress(store, month, due, system) for month in months]
 
 
-def _stored_progress(store: MonthStore, month: str, due: date) -> MonthProgress:
+def _stored_progress(store: MonthStore, month: str, due: date, system: System) -> MonthProgress:
     summary = store.load(stored.SUMMARY, month, [*KEY, "game_id", "minutes_played"])
-    features = store.load(stored.FEATURES, month, [*KEY, "game_id", "feature_quality_score", "updated_at"])
+    features = store.load(stored.FEATURES.of(system), month, [*KEY, "game_id", "feature_quality_score", "updated_at"])
     played = summary.table.filter(pc.greater(summary.table.column("minutes_played"), 0)) if summary else None
     rows = features.table if features else None
     missing, awaited = split_by_due(_without_results(rows, played) if rows else {}, due)

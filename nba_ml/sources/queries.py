@@ -13,6 +13,7 @@ _PARTS = (
     "first_version",
     "result_rows",
     "result_identity",
+    "line_identity",
     "lookup",
 )
 

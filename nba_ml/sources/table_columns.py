@@ -7,7 +7,7 @@ slates say the same.
 from collections.abc import Mapping, Sequence
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
 
 NUMBER = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
 TIME = ("TIMESTAMP", "DATETIME")
@@ -57,30 +57,38 @@ _NAN = "CAST('NaN' AS FLOAT64)"
 
 
 def feature_parts(
-    table: str, found: Mapping[str, str], versions: Sequence[str], needed: Mapping[str, tuple[str, ...]]
+    table: str,
+    found: Mapping[str, str],
+    versions: Sequence[str],
+    needed: Mapping[str, tuple[str, ...]],
+    version: FeatureVersion = V2_33FEATURES,
 ) -> dict[str, str]:
-    """The SQL that reads a feature table, by the names of its places in the statements.
+    """The SQL that reads the rows of a feature version, by the names of its places in the statements.
 
     Args:
         table: its quoted name, for messages.
         found: column in lower case -> type (`BigQueryConnection.columns`).
-        versions: the accepted feature versions, the contract's among them; the first that a player-game has counts.
+        versions: what rows of `V2_33FEATURES` may be called, its own name among them; the first that a player-game has
+            counts. Every other version has its own name only.
         needed: the columns that are read, with their accepted types.
+        version: the version.
 
     Raises:
         SourceDataError: a column is missing or has another type.
     """
-    values = all(name in found for name in VALUE_COLUMNS)
+    versions = versions if version == V2_33FEATURES else (version.name,)
+    values = version == V2_33FEATURES and all(name in found for name in VALUE_COLUMNS)
     if values and "features" not in found:
         needed = {name: types for name, types in needed.items() if name != "features"}
         needed |= dict.fromkeys(VALUE_COLUMNS, NUMBER)
     require_columns(table, found, needed, "NBA_ML_FEATURE_TABLE")
-    own, count = V2_33FEATURES.name, V2_33FEATURES.count
+    own, count = version.name, version.count
     ranks = " ".join(f"WHEN '{version}' THEN {rank}" for rank, version in enumerate(versions))
     is_later = f"feature_version IN ({', '.join(repr(v) for v in versions if v != own)})" if len(versions) > 1 else ""
     return {
         "version_rank": f"CASE feature_version {ranks} ELSE {len(versions)} END",
         "versions": str(len(versions)),
+        "of_version": of_version(versions, version),
         "own_version": own,
         "features": _vector(found, values, is_later),
         "feature_count": f"IF({is_later} AND feature_count > {count}, {count}, feature_count)"
@@ -90,11 +98,45 @@ def feature_parts(
     }
 
 
+def of_version(versions: Sequence[str], version: FeatureVersion) -> str:
+    """The condition for the rows that are meant to be of a version.
+
+    The table is that of `V2_33FEATURES`: its rows are all but those of the other versions that are known here, so that
+    a row of an unknown version is reported.
+    """
+    if version != V2_33FEATURES:
+        return f"feature_version = '{version.name}'"
+    others = ", ".join(repr(name) for name in FEATURE_VERSIONS if name not in versions)
+    return f"IFNULL(feature_version, '') NOT IN ({others})" if others else "TRUE"
+
+
 def result_parts(table: str, found: Mapping[str, str]) -> dict[str, str]:
     """The same for a summary table: its version columns, where it has them."""
     require_columns(table, found, RESULT_COLUMNS, "NBA_ML_SUMMARY_TABLE")
     kinds = {"record_version": "INT64", "processed_at": "TIMESTAMP"}
     return {name: name if name in found else f"CAST(NULL AS {kind})" for name, kind in kinds.items()}
+
+
+def standing(table: str, found: Mapping[str, str]) -> str:
+    """The conditions for the rows of a table of lines that count, by `data.standing_lines`' rule.
+
+    Of a book's captures of a line the last one before tip-off, and no alternates: as far as the table has
+    `captured_at`, `tip_off` and `is_alternate`.
+
+    Raises:
+        SourceDataError: one of them has another type.
+    """
+    optional = {"captured_at": ("TIMESTAMP",), "tip_off": ("TIMESTAMP",), "is_alternate": ("BOOL",)}
+    there = {name: types for name, types in optional.items() if name in found}
+    require_columns(table, found, there, "NBA_ML_LINES_TABLE")
+    conditions = ["AND NOT IFNULL(lines.is_alternate, FALSE)"] if "is_alternate" in there else []
+    if "captured_at" in there:
+        if "tip_off" in there:
+            conditions.append("AND IFNULL(lines.captured_at <= lines.tip_off, TRUE)")
+        whose = "lines.game_date, lines.universal_player_id, lines.player_lookup, lines.book"
+        last = f"MAX(lines.captured_at) OVER (PARTITION BY {whose})"
+        conditions.append(f"QUALIFY lines.captured_at IS NULL OR lines.captured_at = {last}")
+    return "\n    ".join(conditions)
 
 
 def require_columns(table: str, found: Mapping[str, str], needed: Mapping[str, tuple[str, ...]], setting: str) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 from zoneinfo import ZoneInfo
 
@@ -387,6 +388,8 @@ def test_a_year_of_monthly_training(tmp_path: Path) -> None:
 
 BIGQUERY = {"NBA_ML_SOURCE": "bigquery", "NBA_ML_BIGQUERY_PROJECT": "some-project"}
 
+BOTH_ON_BIGQUERY = {**BIGQUERY, "NBA_ML_SYSTEMS": f"{XGBOOST_V1.id},{XGBOOST_V2.id}"}
+
 
 @dataclass(frozen=True)
 class Tables(MonthRowsSource):
@@ -394,6 +397,8 @@ class Tables(MonthRowsSource):
 
     played: int
     covered: int
+    of_second: int | None = None
+    """Player-games that the second system's features cover, if not as many."""
 
     def read(self, month: str, system: System = XGBOOST_V1) -> tuple[MonthRows, Inputs]:
         raise NotImplementedError(month)
@@ -403,9 +408,11 @@ class Tables(MonthRowsSource):
         months: list[str],
         within: float | None = None,  # noqa: ARG002 (the interface)
         now: datetime | None = None,  # noqa: ARG002 (the interface)
+        system: System = XGBOOST_V1,
     ) -> list[MonthProgress]:
         state = TableState(self.played, 1, 1, 1, None, "v")
-        return [MonthProgress(month, state, state, self.covered, None) for month in months]
+        covered = self.covered if system == XGBOOST_V1 or self.of_second is None else self.of_second
+        return [MonthProgress(month, state, state, covered, None) for month in months]
 
 
 @pytest.mark.parametrize("month", [None, "2021-11"], ids=["all months", "one month"])
@@ -416,9 +423,9 @@ def test_one_query_observes_both_tables(tmp_path: Path, monkeypatch: pytest.Monk
     queries: list[list[str]] = []
     progress = Tables.progress
 
-    def listening(self: Tables, months: list[str], within: float | None = None) -> list[MonthProgress]:
+    def listening(self: Tables, months: list[str], **asked: Any) -> list[MonthProgress]:
         queries.append(months)
-        return progress(self, months, within)
+        return progress(self, months, **asked)
 
     monkeypatch.setattr(Tables, "progress", listening)
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
@@ -433,6 +440,49 @@ def test_one_query_observes_both_tables(tmp_path: Path, monkeypatch: pytest.Monk
         (observation,) = (each.asset_observation for each in found[:1])
         assert observation is not None
         assert {"coverage", "status"} <= observation.metadata.keys()
+
+
+def test_each_system_follows_its_own_features(tmp_path: Path) -> None:
+    """Guards against a run that makes both systems' snapshots where one has its rows, and against a request that is
+    taken for the other system's, whose key is known already."""
+    defs = graph(tmp_path, **BOTH_ON_BIGQUERY)
+    rows = Tables(played=500, covered=500, of_second=100)
+
+    def asked_by(sensor: str) -> list[dg.RunRequest]:
+        with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+            context = dg.build_sensor_context(instance=instance, resources={"month_rows": rows}, definitions=defs)
+            found = defs.resolve_sensor_def(sensor)(context)
+        return list(found.run_requests or ()) if isinstance(found, dg.SensorResult) else []
+
+    first = asked_by("follow_backfill")
+    assert {request.job_name for request in first} == {"monthly_snapshot"}
+    assert {tuple(request.asset_selection or ()) for request in first} == {(dg.AssetKey("feature_store_snapshot"),)}
+    assert asked_by("follow_backfill_xgboost_v2") == [], "its features are not there"
+    rows = Tables(played=500, covered=500)
+    second = asked_by("follow_backfill_xgboost_v2")
+    own = (dg.AssetKey(["xgboost_v2", "feature_store_snapshot"]),)
+    assert {tuple(request.asset_selection or ()) for request in second} == {own}
+    assert len(first) == len(second) == 6
+    assert not {request.run_key for request in first} & {request.run_key for request in second}
+
+
+@pytest.mark.parametrize("schedule", ["monthly_training", "weekly_training"])
+def test_a_system_whose_features_are_not_computed_is_left_out(tmp_path: Path, schedule: str) -> None:
+    """Guards against a month of the first system that fails because nobody computed the second one's features."""
+    defs, moment = graph(tmp_path, **BOTH_ON_BIGQUERY), datetime(2021, 12, 2, 14, tzinfo=UTC)
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for system in (XGBOOST_V1, XGBOOST_V2):
+            for asset in ("feature_store_snapshot", "xgboost_model"):
+                for month in ("2021-10", "2021-11"):
+                    key = dg.AssetKey.from_user_string(system.asset(asset))
+                    instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=month))
+        found = [
+            asked(defs, schedule, moment, Tables(500, 500, of_second), instance=instance)[0] for of_second in (100, 500)
+        ]
+    without, both = (each for each in found if isinstance(each, dg.RunRequest))
+    assert not [key for key in without.asset_selection or () if key.has_prefix(["xgboost_v2"])]
+    assert "lacks its v3_41features" in without.tags["nba_ml/left_out"]
+    assert both.asset_selection is None, "the whole job"
 
 
 def test_a_year_of_weekly_training(tmp_path: Path) -> None:

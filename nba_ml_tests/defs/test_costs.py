@@ -50,6 +50,7 @@ class Billed(MonthRowsSource):
         months: list[str],
         within: float | None = None,  # noqa: ARG002 (as the interface has it)
         now: datetime | None = None,  # noqa: ARG002 (likewise)
+        system: System = XGBOOST_V1,  # noqa: ARG002 (likewise)
     ) -> list[MonthProgress]:
         record_job(JobCost("job-2", "observe-months", BILLED, 1.0))
         state = TableState(10, 2, 5, 5, None, "v1")

@@ -113,7 +113,16 @@ JOBS = [
     *("slate", "slate_grading"),
 ]
 RESOURCES = [
-    *("artifact_root", "compute", "feature_source", "io_manager", "month_rows", "prediction_table", "slate_rows"),
+    *(
+        "artifact_root",
+        "compute",
+        "feature_source",
+        "io_manager",
+        "line_prices",
+        "month_rows",
+        "prediction_table",
+        "slate_rows",
+    ),
     "store",
 ]
 
@@ -243,6 +252,34 @@ def test_with_bigquery_the_two_tables_are_external_and_the_rest_is_the_same(tmp_
     assert all(graph.get(dg.AssetKey(asset)).is_observable for asset in external)
     assert [sensor.name for sensor in defs.sensors or ()] == ["follow_backfill", "notify_failures"]
     assert all(sensor.default_status == dg.DefaultSensorStatus.STOPPED for sensor in defs.sensors or ())
+
+
+def test_with_bigquery_each_system_has_its_features_and_its_sensor(tmp_path: Path) -> None:
+    """Guards against a second chain that has no rows to read, and against one that no observation or sensor sees."""
+    environ = {
+        "NBA_ML_HOME": str(tmp_path),
+        "NBA_ML_SOURCE": "bigquery",
+        "NBA_ML_BIGQUERY_PROJECT": "some-project",
+        "NBA_ML_BIGQUERY_FEATURES": "computed",
+        "NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v2",
+    }
+    defs = build_defs(Settings.from_environment(environ))
+    dg.Definitions.validate_loadable(defs)
+    graph = defs.resolve_asset_graph()
+    summary, first, second = (
+        dg.AssetKey.from_user_string(name)
+        for name in ("player_game_summary", "ml_feature_store_v2", "xgboost_v2/ml_feature_store_v2")
+    )
+    not_made_here = {key for key in graph.get_all_asset_keys() if not graph.get(key).is_materializable}
+    assert not_made_here == {summary, first, second}
+    assert graph.get(dg.AssetKey(["xgboost_v2", "feature_store_snapshot"])).parent_keys == {summary, second}
+    assert graph.get(second).is_observable
+    observed = defs.resolve_job_def("observe_feature_store").asset_layer.executable_asset_keys
+    assert set(observed) == {summary, first, second}
+    assert graph.get(dg.AssetKey(["xgboost_v2", "feature_backfill"])).is_materializable
+    assert [sensor.name for sensor in defs.sensors or ()] == [
+        *("follow_backfill", "follow_backfill_xgboost_v2", "notify_failures")
+    ]
 
 
 def test_with_bigquery_an_asset_may_compute_the_features(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from nba_ml.checks.registry import OVERRIDABLE, STORED, all_checks
 from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.lineage import inputs_digest
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.progress import MonthProgress, TableState
 from nba_ml.data.split import SplitManifest, split_by_date
@@ -424,7 +425,8 @@ class Tables:
 
     rows: Mapping[str, tuple[int, int]]
 
-    def progress(self, months: list[str]) -> list[MonthProgress]:
+    def progress(self, months: list[str], system: System) -> list[MonthProgress]:
+        assert system == XGBOOST_V1
         return [
             MonthProgress(month, table("s", month, self.rows[month][0]), table("f", month, self.rows[month][1]), 0, 0.0)
             for month in months

@@ -104,14 +104,15 @@ def with_lines(made: Platform, *listed: str, columns: str = LINES) -> BigQuerySl
 
 
 def test_bigquery_gives_the_prices_of_the_rows_lines(bigquery_emulator: BigQueryEmulator) -> None:
-    """Guards against the price of another line, player or date, and against American odds taken for decimal ones."""
+    """Guards against the price of another line, player or date, against two players with one line of whom the table has
+    the ids alone, and against American odds taken for decimal ones."""
     made = make_platform(bigquery_emulator)
-    rows = [row for row in features_of("2022-01").to_pylist() if row["game_date"] == DAY][:3]
+    rows = [row for row in features_of("2022-01").to_pylist() if row["game_date"] == DAY][:4]
     for row in rows:
         row["features"][V2_33FEATURES.index("vegas_points_line")] = 21.5
         row["features"][V2_33FEATURES.index("has_vegas_line")] = 1.0
     made.load(pa.Table.from_pylist(rows, schema=ML_FEATURE_STORE_V2))
-    first, second, third = rows
+    first, second, third, fourth = rows
     spelt = f"{second['player_lookup'][:3]}.{second['player_lookup'][3:].upper()}"
     source = with_lines(
         made,
@@ -119,6 +120,7 @@ def test_bigquery_gives_the_prices_of_the_rows_lines(bigquery_emulator: BigQuery
         f"'two', '{first['universal_player_id']}', NULL, '{DAY}', 21.5, 2.1, NULL",
         f"'alternate', '{first['universal_player_id']}', NULL, '{DAY}', 25.5, 4.0, 1.2",
         f"'the day after', '{first['universal_player_id']}', NULL, '{DAY + timedelta(days=1)}', 21.5, 9.0, 9.0",
+        f"'one', '{third['universal_player_id']}', NULL, '{DAY}', 21.5, 1.6, 1.7",
         f"'by name', NULL, '{spelt}', '{DAY}', 21.5, NULL, 1.8",
         f"'nobody', NULL, 'nobody', '{DAY}', 21.5, 1.9, 1.9",
     )
@@ -127,7 +129,8 @@ def test_bigquery_gives_the_prices_of_the_rows_lines(bigquery_emulator: BigQuery
     assert prices == {
         first["player_lookup"]: (2.0, 1.95),
         second["player_lookup"]: (None, 1.8),
-        third["player_lookup"]: (None, None),
+        third["player_lookup"]: (1.6, 1.7),
+        fourth["player_lookup"]: (None, None),
     }
     priced = slate(source.read(DAY)).table
     assert priced["over_price"].to_pylist().count(2.0) == 1

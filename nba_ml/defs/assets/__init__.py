@@ -45,12 +45,13 @@ def build_assets(
     `limits` are those of the checks that the publisher demands.
 
     With `external_feature_store` the two assets of that group are observed, not computed, and there is also
-    `platform_grades`; with `computes_features` there is `feature_backfill`, which computes into the observed table.
+    `platform_grades`; with `computes_features` each system has `feature_backfill`, which computes into the observed
+    table.
     `scheduled` is as in `slate_predictions.days_of`.
     """
     first = systems[0]
     return [
-        *(build_external(months) if external_feature_store else [player_game_summary.build(months)]),
+        *(build_external(months, systems) if external_feature_store else [player_game_summary.build(months)]),
         *(each for system in systems for each in _chain(months, limits, system, external=external_feature_store)),
         backfill_progress.build(months),
         walk_forward.build(months, systems),
@@ -59,14 +60,16 @@ def build_assets(
         slate_predictions.build(months, first, scheduled=scheduled),
         slate_grades.build(months, first),
         *([platform_grades.build(months)] if external_feature_store else []),
-        *(_computed_in_bigquery(months) if computes_features else []),
+        *(_computed_in_bigquery(months, systems) if computes_features else []),
     ]
 
 
-def _computed_in_bigquery(months: dg.MonthlyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+def _computed_in_bigquery(
+    months: dg.MonthlyPartitionsDefinition, systems: Sequence[System]
+) -> list[dg.AssetsDefinition]:
     from nba_ml.defs.assets import feature_backfill  # noqa: PLC0415 (imports sqlglot, a second of every start)
 
-    return [feature_backfill.build(months)]
+    return [feature_backfill.build(months, system) for system in systems]
 
 
 def _chain(

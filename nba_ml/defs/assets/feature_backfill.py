@@ -1,36 +1,41 @@
 """`feature_backfill`: a month's features, computed in BigQuery into the feature table."""
 
+from dataclasses import replace
+
 import dagster as dg
 
+from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.defs.assets.recording import OWNERS, cost_metadata
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.sources.feature_backfill import BigQueryFeatureBackfill
 from nba_ml.sources.job_costs import recorded_jobs
-from nba_ml.sources.month_rows import SUMMARY
+from nba_ml.sources.month_rows import FEATURES, SUMMARY
 
 
-def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
+def build(months: dg.MonthlyPartitionsDefinition, system: System = XGBOOST_V1) -> dg.AssetsDefinition:
+    observed = system.asset(FEATURES)
+
     @dg.asset(
+        key=dg.AssetKey.from_user_string(system.asset("feature_backfill")),
         partitions_def=months,
-        group_name="feature_store",
+        group_name=system.group("feature_store"),
         kinds={"bigquery"},
         owners=OWNERS,
         code_version="1",
         deps=[SUMMARY],
+        description=f"A month's `{system.features.name}`, computed in BigQuery from its box scores and merged into "
+        "NBA_ML_FEATURE_TABLE.\n\nThere only with NBA_ML_BIGQUERY_FEATURES=computed. Rows of other writers are not "
+        f"changed, and rows that are as they should be are not written. Observe {observed} afterwards. No schedule "
+        "runs it.",
     )
     @fails_with_its_reason
     def feature_backfill(
         context: dg.AssetExecutionContext, feature_backfill: dg.ResourceParam[BigQueryFeatureBackfill]
     ) -> dg.MaterializeResult[None]:
-        """A month's features, computed in BigQuery from its box scores and merged into NBA_ML_FEATURE_TABLE.
-
-        There only with NBA_ML_BIGQUERY_FEATURES=computed. Rows of other writers are not changed, and rows that are as
-        they should be are not written. Observe ml_feature_store_v2 afterwards. No schedule runs it.
-        """
-        month = context.partition_key
-        feature_backfill.require_affordable(month, feature_backfill.estimate(month))
+        month, backfill = context.partition_key, replace(feature_backfill, version=system.features)
+        backfill.require_affordable(month, backfill.estimate(month))
         with recorded_jobs() as jobs:
-            done = feature_backfill.write(month)
+            done = backfill.write(month)
         return dg.MaterializeResult(
             metadata={
                 "rows": done.rows,

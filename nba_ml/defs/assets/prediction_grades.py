@@ -4,13 +4,10 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.contract.season import month_bounds
 from nba_ml.contract.systems import System
-from nba_ml.data.line_prices import prices_of_month
 from nba_ml.data.snapshot import Snapshot
-from nba_ml.data.stored import SUMMARY
 from nba_ml.data.tables import PREDICTION_GRADES
-from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, market_facts, recorded
+from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, markdown_table, market_facts, recorded
 from nba_ml.defs.partitions import reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
@@ -18,7 +15,8 @@ from nba_ml.evaluation.grades import Breakdown, GradeReport, grade_month
 from nba_ml.evaluation.predictions import MonthPredictions
 from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import summary_table
-from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.sources.job_costs import recorded_jobs
+from nba_ml.sources.month_prices import MonthPrices
 
 CODE_VERSION = "2"
 
@@ -42,7 +40,7 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         predictions: MonthPredictions,
         feature_store_snapshot: Snapshot,
         store: dg.ResourceParam[Store],
-        feature_source: dg.ResourceParam[EmbeddedFeatureSource],
+        line_prices: dg.ResourceParam[MonthPrices],
     ) -> dg.Output[Any]:
         """The month's predictions graded against what happened: the only truth that no training has seen.
 
@@ -51,13 +49,9 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         against a coin and, where lines have prices, the market. A player who did not play is void. A month that
         is not played yet has no row, and says so.
         """
-        month, months_store = context.partition_key, store.months()
-        prices, outside = None, feature_source.prices_fingerprint(month)
-        # Box scores are not stored where they are BigQuery's, which has no prices.
-        box_scores = months_store.load(SUMMARY, month) if outside else None
-        if box_scores is not None:
-            lines = feature_source.priced_lines(month)
-            prices = prices_of_month(predictions.table, lines, box_scores.table, month_bounds(month))
+        month = context.partition_key
+        with recorded_jobs() as jobs:
+            prices, outside = line_prices.read(month, predictions.table)
         graded = grade_month(predictions, feature_store_snapshot, month, system.features, prices)
         return recorded(
             graded,
@@ -66,8 +60,12 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
                 predicted: {month: predictions.digest},
                 snapshots: {month: feature_store_snapshot.digest},
             },
-            outside=outside if prices is not None else {},
-            metadata={**_facts(graded.report), "dagster/uri": months_store.uri(GRADES.of(system), month)},
+            outside=outside,
+            metadata={
+                **_facts(graded.report),
+                **cost_metadata(jobs),
+                "dagster/uri": store.months().uri(GRADES.of(system), month),
+            },
         )
 
     return prediction_grades

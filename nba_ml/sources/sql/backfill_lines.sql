@@ -5,6 +5,7 @@ SELECT
   game_date,
   book,
   CAST(line AS FLOAT64) AS line
-FROM {lines_table}
+FROM {lines_table} AS lines
 WHERE game_date BETWEEN DATE '{first}' AND DATE '{last}'
   AND line IS NOT NULL
+  {standing}

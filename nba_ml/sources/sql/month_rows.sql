@@ -13,6 +13,7 @@ WITH feature_rows AS (
     {feature_identity} AS feature_identity
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
+    AND {of_version}
 ),
 
 features AS (

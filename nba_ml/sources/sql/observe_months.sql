@@ -8,6 +8,7 @@ WITH feature_rows AS (
     {feature_identity} AS identity
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
+    AND {of_version}
 ),
 
 -- `current_version`: a row that counts as covered. An early-season row may be empty; it was computed all the same. What

@@ -8,6 +8,7 @@ WITH feature_rows AS (
     universal_player_id AS universal_player_id
   FROM {feature_table}
   WHERE game_date = @day
+    AND {of_version}
 )
 
 SELECT *
