@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from nba_ml.cli.backfill_output import run_months, show_artifact, show_model
-from nba_ml.cli.session import chosen_systems, open_backfill, require_form, system_of
-from nba_ml.cli.wrapper import FAILED, command, out
+from nba_ml.cli.session import chosen_systems, open_backfill, require_form, require_order, system_of
+from nba_ml.cli.wrapper import FAILED, command, say
 
 if TYPE_CHECKING:
     from nba_ml.contract.systems import System
@@ -97,8 +97,7 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
     the same command with --only-missing continues where it stopped, and ends with the same models.
     """
     require_form(first, last)
-    if first and last and first > last:
-        raise click.UsageError(f"--from {first} is after --to {last}. Give the earlier month to --from.")
+    require_order(first, last)
     with open_backfill() as runner:
         from nba_ml.contract.systems import SHARED_ASSETS
         from nba_ml.defs.partitions import require_month
@@ -116,7 +115,7 @@ def backfill(first: str | None, last: str | None, only_missing: bool, assets: st
             ran = ran or (bool(summary.ran) and not summary.failed)
             code = FAILED if summary.failed or stop in summary.refused else code
         if "prediction_grades" in wanted and ran:
-            out.print(f"Walk-forward report: {runner.summarise()}", highlight=False, soft_wrap=True)
+            say(f"Walk-forward report: {runner.summarise()}")
         return code
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from nba_ml.cli.wrapper import err, escaped, out
+from nba_ml.cli.wrapper import err, escaped, out, say
 from nba_ml.contract.errors import NbaMlError
 
 if TYPE_CHECKING:
@@ -131,9 +131,7 @@ def show_model(runner: Backfill, month: str) -> None:
             )
         )
     out.print(table)
-    out.print(
-        f"{split.rows:,} rows of {len(split.snapshots)} months, {model.report.players:,} players.", highlight=False
-    )
+    say(f"{split.rows:,} rows of {len(split.snapshots)} months, {model.report.players:,} players.")
 
 
 def show_artifact(runner: Backfill, month: str) -> None:
@@ -144,10 +142,8 @@ def show_artifact(runner: Backfill, month: str) -> None:
     if artifact is None or artifact.model_id is None:
         out.print(f"{month}: nothing was published.")
         return
-    out.print(f"Published {artifact.model_id}", highlight=False, soft_wrap=True)
+    say(f"Published {artifact.model_id}")
     for override in artifact.verdict.overrides if artifact.verdict else ():
-        out.print(
-            f"  override: {override.check} failed, reason: {escaped(override.reason)}", highlight=False, soft_wrap=True
-        )
+        say(f"  override: {override.check} failed, reason: {override.reason}")
     for name, uri in artifact.uris.items():
-        out.print(f"  {name:9} {uri}", highlight=False, soft_wrap=True)
+        say(f"  {name:9} {uri}")

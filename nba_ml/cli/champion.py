@@ -10,7 +10,6 @@ from nba_ml.cli.release import (
     BEAT,
     FROM_SERIAL,
     NO_CHAMPION,
-    NOT_DONE,
     REASON,
     challenger_text,
     command_to_repeat,
@@ -24,7 +23,7 @@ from nba_ml.cli.release import (
     report_other_moves,
     required_reason,
 )
-from nba_ml.cli.wrapper import AS_JSON, command, say, show_json
+from nba_ml.cli.wrapper import AS_JSON, FAILED, command, say, show_json
 
 
 @click.group()
@@ -49,12 +48,12 @@ def show(as_json: bool) -> int:
             show_json(None)
         else:
             say(NO_CHAMPION)
-        return NOT_DONE
+        return FAILED
     if as_json:
         show_json(state.model_dump(mode="json"))
-        return 0 if newest_state_ahead(objects, state) is None else NOT_DONE
+        return 0 if newest_state_ahead(objects, state) is None else FAILED
     print_state(state)
-    return 0 if is_newest(objects, state) else NOT_DONE
+    return 0 if is_newest(objects, state) else FAILED
 
 
 @champion.command(short_help="Make a published or registered model the champion.")
@@ -93,7 +92,7 @@ def promote(
     if done.decision is not None and done.decision.beaten is not None:
         print_evidence(done.decision.beaten)
     record_move(done)
-    return 0 if done.moved or done.decision is None else NOT_DONE
+    return 0 if done.moved or done.decision is None else FAILED
 
 
 @champion.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nba_ml.cli.session import open_backfill, require_form
-from nba_ml.cli.wrapper import AS_JSON, COULD_NOT_RUN, FAILED, command, escaped, out, show_json
+from nba_ml.cli.wrapper import AS_JSON, COULD_NOT_RUN, FAILED, command, escaped, out, say, show_json
 
 if TYPE_CHECKING:
     from nba_ml.runner.check_run import CheckReport, Outcome
@@ -51,7 +51,7 @@ def check(month: str | None, junit: Path | None, summary: Path | None, as_json: 
     for status, colour in ((CheckStatus.ERROR, "red"), (CheckStatus.FAILED, "red"), (CheckStatus.WARNED, "yellow")):
         for outcome in report.of(status):
             out.print(f"[{colour}]{outcome.check.key}[/{colour}] {escaped(outcome.text)}", soft_wrap=True)
-    out.print(report.headline, soft_wrap=True, highlight=False)
+    say(report.headline)
     return _exit_code(report)
 
 

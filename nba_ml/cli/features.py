@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import click
 
+from nba_ml.cli.session import require_order
 from nba_ml.cli.wrapper import command, say
 from nba_ml.contract.errors import SettingsError
 from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
@@ -62,8 +63,7 @@ def features(
     limited = replace(settings.bigquery, maximum_bytes_billed=limit)
     backfill = replace(feature_backfill_of(limited), version=_VERSIONS[version])
     months = season_months(first, last or first)
-    if not months:
-        raise click.UsageError(f"--from {first} is after --to {last}. Give the earlier month to --from.")
+    require_order(first, last)
     total = 0
     for month in months:
         estimate = backfill.estimate(month)

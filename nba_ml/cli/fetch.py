@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from nba_ml.cli.wrapper import FAILED, command, say
+from nba_ml.cli.wrapper import FAILED, command, parse_day, say
 from nba_ml.settings import Settings
-
-_DAY = click.DateTime(["%Y-%m-%d"])
 
 
 @click.command(short_help="Fetch box scores, schedule and rosters from nba.com.")
-@click.option("--from", "first", type=_DAY, required=True, help="First date of the box scores.")
-@click.option("--until", "last", type=_DAY, help="Last date of the box scores. Default: yesterday, Eastern time.")
+@click.option(
+    "--from", "first", type=parse_day, metavar="YYYY-MM-DD", required=True, help="First date of the box scores."
+)
+@click.option(
+    "--until",
+    "last",
+    type=parse_day,
+    metavar="YYYY-MM-DD",
+    help="Last date of the box scores. Default: yesterday, Eastern time.",
+)
 @click.option(
     "--to",
     "folder",
@@ -29,7 +35,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON, with every change.")
 @command
-def fetch(first: datetime, last: datetime | None, folder: Path, pause: float, as_json: bool) -> int:
+def fetch(first: date, last: date | None, folder: Path, pause: float, as_json: bool) -> int:
     """Fetch box scores from nba.com, and the schedule and rosters of the day after.
 
     Everything goes through the same import as `nba-ml import`: what is new is added, what differs is replaced and
@@ -47,9 +53,7 @@ def fetch(first: datetime, last: datetime | None, folder: Path, pause: float, as
 
     yesterday = eastern_date(datetime.now(UTC)) - timedelta(days=1)
     client = Client(Settings.from_environment().nba_api, pause=pause)
-    reports = Fetch(folder, first.date(), last.date() if last else yesterday).run(
-        client, (lambda _: None) if as_json else say
-    )
+    reports = Fetch(folder, first, last or yesterday).run(client, (lambda _: None) if as_json else say)
     if as_json:
         each = {name: report.as_json() for name, report in reports.items()}
         click.echo(json.dumps(each, indent=2, default=str, ensure_ascii=False))

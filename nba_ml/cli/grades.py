@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from nba_ml.cli.wrapper import command, say, show_frame
+from nba_ml.cli.session import require_form, require_order
+from nba_ml.cli.wrapper import FAILED, command, say, show_frame
 from nba_ml.settings import Settings, parse_systems
-
-NOT_DONE = 1
-"""Exit code: the command worked and has no result."""
 
 
 @click.command(short_help="Grade the platform's own systems beside ours (BigQuery).")
@@ -45,7 +43,7 @@ def grades(systems: str, first: str | None, last: str | None, as_json: bool) -> 
     graded = any(grade.metrics for grade in report.grades)
     if as_json:
         say(report.model_dump_json(indent=2))
-        return 0 if graded else NOT_DONE
+        return 0 if graded else FAILED
     span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
     if report.grades:
         say(f"The platform's systems, {span}: mean absolute error in points, 95% intervals")
@@ -55,19 +53,14 @@ def grades(systems: str, first: str | None, last: str | None, as_json: bool) -> 
         show_frame(paired_frame(report), below=("ours", "hit rate", "our hit rate"))
     for line in left_out_lines(report):
         say(line)
-    return 0 if graded else NOT_DONE
+    return 0 if graded else FAILED
 
 
 def _months(stored: list[str], first: str | None, last: str | None) -> list[str]:
-    from nba_ml.contract.season import parse_month
-
-    for month in (first, last):
-        if month is not None:
-            parse_month(month)
+    require_form(first, last)
     end = last or (stored[-1] if stored else first)
     if end is None:
         raise click.UsageError("No month has a snapshot yet, so there are no results to grade with. Run `nba-ml run`.")
     start = first or end
-    if start > end:
-        raise click.UsageError(f"--from {start} is after --to {end}. Give the earlier month to --from.")
+    require_order(start, end)
     return [month for month in stored if start <= month <= end] or [end]

@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.wrapper import command, out
+from nba_ml.cli.wrapper import FAILED, command, out, say
 from nba_ml.contract.errors import NbaMlError, SettingsError
-from nba_ml.contract.text import printable_lines
 from nba_ml.monitoring.health import HealthFinding, Level
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
     from nba_ml.monitoring.notify import Notice, Target
-
-RED = 1
-"""Exit code: a finding is red, or a target did not get its message."""
 
 _COLOURS = {"fine": "green", "warning": "yellow", "red": "red"}
 
@@ -64,10 +60,10 @@ def health(as_json: bool, notify: bool, test: bool) -> int:
         for each in findings:
             step = f" {each.next_step}" if each.next_step else ""
             out.print(f"[{_COLOURS[each.level]}]{each.level:8}[/] {each.name}", end=": ")
-            out.print(printable_lines(f"{each.said}{step}"), soft_wrap=True, markup=False, highlight=False)
+            say(f"{each.said}{step}")
         for name, why in told.items():
-            out.print(f"{name}: {why or 'sent'}", soft_wrap=True, markup=False, highlight=False)
-    return RED if red or any(told.values()) else 0
+            say(f"{name}: {why or 'sent'}")
+    return FAILED if red or any(told.values()) else 0
 
 
 def _look(settings: Settings) -> tuple[HealthFinding, ...]:

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.wrapper import command, say
+from nba_ml.cli.wrapper import FAILED, command, say
 from nba_ml.contract.errors import BundleError, ChannelError, SettingsError
 from nba_ml.contract.signing import KEY_FILES, ROLES, SIGNATURES_OFF, TRUSTED_KEYS, Role, key_id, key_text
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
     from nba_ml.registry.signed_store import SignedStore
-
-NOT_DONE = 1
-"""Exit code: nothing was signed, or something has no signature that counts."""
 
 
 @click.group()
@@ -64,7 +61,7 @@ def show() -> int:
         say(fault)
     say(f"{len(names) - len(faults)} of {len(names)} manifests and states of the channel are signed by trusted keys.")
     current = _say_expiry(store)
-    return 0 if current and not faults else NOT_DONE
+    return 0 if current and not faults else FAILED
 
 
 @keys.command(short_help="Sign models or states that exist already.")
@@ -90,7 +87,7 @@ def sign(model_ids: tuple[str, ...], every: bool, channel: bool, yes: bool) -> i
         say(each.description)
     if found and not yes and not _confirmed(len(found)):
         say("Nothing was signed.")
-        return NOT_DONE
+        return FAILED
     for each in found:
         store.sign(each.name, each.data)
     say(f"Signed {len(found)}.")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nba_ml.cli.recording import move_recorder
-from nba_ml.cli.wrapper import say
+from nba_ml.cli.wrapper import parse_day, say
 from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.settings import Settings
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from nba_ml.registry.promotion import Promotion
     from nba_ml.registry.release_context import ReleaseContext
     from nba_ml.storage.objects import ObjectStore
-
-NOT_DONE = 1
-"""Exit code: the command worked and changed nothing."""
 
 NO_CHAMPION = "There is no champion yet. `nba-ml champion promote` makes the latest published model the first."
 
@@ -44,7 +41,10 @@ BEAT = click.option(
     help="A system of the platform whose predictions it must beat too, as `nba-ml grades` has kept them.",
 )
 UNTIL = click.option(
-    "--until", metavar="YYYY-MM-DD", help="Count games up to this date, inclusive. Default: all that are graded."
+    "--until",
+    type=parse_day,
+    metavar="YYYY-MM-DD",
+    help="Count games up to this date, inclusive. Default: all that are graded.",
 )
 
 
@@ -153,16 +153,6 @@ def required_reason(reason: str | None) -> str:
     if reason is None:
         raise ReleaseError("Give a --reason: it is kept in the channel's history.")
     return reason
-
-
-def parse_day(text: str | None) -> date | None:
-    """The date of an option. Raises click.UsageError if it is not one."""
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise click.UsageError(f"'{text}' is not a date. Give it as YYYY-MM-DD.") from error
 
 
 def print_state(state: Channel) -> None:

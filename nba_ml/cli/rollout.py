@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
@@ -10,13 +10,11 @@ import click
 from nba_ml.cli.release import (
     BEAT,
     FROM_SERIAL,
-    NOT_DONE,
     REASON,
     UNTIL,
     command_to_repeat,
     is_newest,
     move_recorded_as,
-    parse_day,
     print_evidence,
     print_state,
     published_objects,
@@ -24,7 +22,7 @@ from nba_ml.cli.release import (
     report_other_moves,
     required_reason,
 )
-from nba_ml.cli.wrapper import AS_JSON, command, say, show_json
+from nba_ml.cli.wrapper import AS_JSON, FAILED, command, parse_day, say, show_json
 
 
 @click.group(short_help="Give a challenger 0, 10, 50, then 100 percent of the slate.")
@@ -35,7 +33,9 @@ def rollout() -> None:
 @rollout.command(short_help="Start a rollout of a model, in shadow or at 10%.")
 @click.argument("model_id")
 @REASON
-@click.option("--graded-from", metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today.")
+@click.option(
+    "--graded-from", type=parse_day, metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today."
+)
 @click.option(
     "--share",
     type=click.Choice(["0", "10"]),
@@ -56,7 +56,7 @@ def rollout() -> None:
 def start(
     model_id: str,
     reason: str | None,
-    graded_from: str | None,
+    graded_from: date | None,
     share: str,
     waived: tuple[str, ...],
     beat: str | None,
@@ -80,7 +80,7 @@ def start(
             model_id,
             datetime.now(UTC),
             required_reason(reason),
-            parse_day(graded_from),
+            graded_from,
             from_serial,
             first,
             waived,
@@ -105,7 +105,7 @@ def start(
 @BEAT
 @FROM_SERIAL
 @command
-def advance(until: str | None, beat: str | None, from_serial: int | None) -> int:
+def advance(until: date | None, beat: str | None, from_serial: int | None) -> int:
     """Take the next step if the grades allow it; stop the rollout if they are too bad.
 
     With --beat, it also waits until the challenger is better than what that system of the platform predicted.
@@ -116,13 +116,13 @@ def advance(until: str | None, beat: str | None, from_serial: int | None) -> int
 
     record_move = move_recorded_as("rollout")
     with command_to_repeat():
-        status, done = rollout_advance(release_context(), datetime.now(UTC), parse_day(until), from_serial, beat)
+        status, done = rollout_advance(release_context(), datetime.now(UTC), until, from_serial, beat)
     report_other_moves(done)
     say(f"{status.step.action}: {status.step.reason}.")
     if done.serving is not None:
         print_state(done.serving)
     record_move(done)
-    return 0 if (done.moved or done.already) and status.step.action == "advance" else NOT_DONE
+    return 0 if (done.moved or done.already) and status.step.action == "advance" else FAILED
 
 
 @rollout.command()
@@ -151,12 +151,12 @@ def stop(reason: str | None, forget: bool, from_serial: int | None) -> int:
 @BEAT
 @AS_JSON
 @command
-def status(until: str | None, beat: str | None, as_json: bool) -> int:
+def status(until: date | None, beat: str | None, as_json: bool) -> int:
     """Compare champion and challenger on the games since the last step, and show what advance would do."""
     from nba_ml.registry.rollout import rollout_status
 
     context = release_context()
-    found = rollout_status(context, parse_day(until), beat)
+    found = rollout_status(context, until, beat)
     if as_json:
         evidence = found.evidence.model_dump(mode="json") if found.evidence else None
         step = {"action": found.step.action, "reason": found.step.reason}
@@ -174,9 +174,16 @@ def status(until: str | None, beat: str | None, as_json: bool) -> int:
 
 @rollout.command(short_help="Register a model file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--given-until", metavar="YYYY-MM-DD", required=True, help="The last game date of all rows it was given.")
+@click.option(
+    "--given-until",
+    type=parse_day,
+    metavar="YYYY-MM-DD",
+    required=True,
+    help="The last game date of all rows it was given.",
+)
 @click.option(
     "--fitted-until",
+    type=parse_day,
     metavar="YYYY-MM-DD",
     help="The last game date used for fitting or early stopping, if later rows were held out.",
 )
@@ -206,8 +213,8 @@ def status(until: str | None, beat: str | None, as_json: bool) -> int:
 @command
 def register(
     file: Path,
-    given_until: str,
-    fitted_until: str | None,
+    given_until: date,
+    fitted_until: date | None,
     target: str,  # noqa: ARG001 (there is one; stating it is the point)
     missing: str | None,
     features: str | None,
@@ -228,20 +235,16 @@ def register(
     from nba_ml.registry.registration import register as put
     from nba_ml.registry.systems.interface import TrainingExtent
 
-    given = parse_day(given_until)
-    fitted = parse_day(fitted_until) or given
-    if given is None or fitted is None:
-        raise click.UsageError("--given-until needs a date.")
     today = datetime.now(UTC).date()
-    if given > today:
+    if given_until > today:
         raise click.UsageError(
-            f"--given-until {given} is in the future. Today is {today} (UTC): give the date of the last game that the "
-            "model was given."
+            f"--given-until {given_until} is in the future. Today is {today} (UTC): give the date of the last game "
+            "that the model was given."
         )
     model = put(
         release_context(),
         read_model_file(file),
-        TrainingExtent(fitted, given),
+        TrainingExtent(fitted_until or given_until, given_until),
         missing=None if missing is None else policy_of(missing),
         features=None if features is None else features_of(features),
         waived=waived,
@@ -249,8 +252,8 @@ def register(
     )
     say(
         f"Registered as {model.model_id}. `nba-ml rollout start {model.model_id}` scores and grades it beside the "
-        f"champion without serving. Before it serves, it must meet conditions on stored games after {given}. That date "
-        "cannot be checked: if it is too early, the model is graded on games that it was trained on."
+        f"champion without serving. Before it serves, it must meet conditions on stored games after {given_until}. "
+        "That date cannot be checked: if it is too early, the model is graded on games that it was trained on."
     )
     return 0
 

@@ -25,6 +25,12 @@ def require_form(*months: str | None) -> None:
             parse_month(month)
 
 
+def require_order(first: str | None, last: str | None) -> None:
+    """Reject months that are given the wrong way round."""
+    if first and last and first > last:
+        raise click.UsageError(f"--from {first} is after --to {last}. Give the earlier month to --from.")
+
+
 def chosen_systems(backfill: Backfill, system: str | None) -> Iterator[Backfill]:
     """The backfill for the named system, or for each one of the graph in turn, with its name above what it prints."""
     chosen = [system_of(backfill.systems, system)] if system else backfill.systems

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.wrapper import AS_JSON, command, say, show_frame, show_json
+from nba_ml.cli.wrapper import AS_JSON, FAILED, command, parse_day, say, show_frame, show_json
 from nba_ml.contract.errors import SlateError
 from nba_ml.settings import Settings
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from nba_ml.slates.operations import Predicted, Sent, WriteResult
     from nba_ml.slates.store import SlateStore
     from nba_ml.storage.objects import ObjectStore
-
-NOT_DONE = 1
-"""Exit code: the command worked and has no result."""
 
 SHOWN = 10
 """How many of the rows set aside are listed; the rest are counted."""
@@ -37,7 +34,7 @@ def slate() -> None:
 
 
 @slate.command(short_help="Score a date's players, and keep the slate.")
-@click.option("--date", "day", metavar="YYYY-MM-DD", required=True, help="The games' date.")
+@click.option("--date", "day", type=parse_day, metavar="YYYY-MM-DD", required=True, help="The games' date.")
 @click.option(
     "--games",
     metavar="AWAY@HOME,...",
@@ -53,7 +50,7 @@ def slate() -> None:
 )
 @AS_JSON
 @command
-def predict(day: str, games: str, to_bigquery: bool, out: Path | None, as_json: bool) -> int:
+def predict(day: date, games: str, to_bigquery: bool, out: Path | None, as_json: bool) -> int:
     """Score the feature rows of a date with the models that the channel names, and keep the slate.
 
     Each player is served by one model; during a rollout, the other model is scored in shadow. Rows that break the
@@ -73,9 +70,11 @@ def predict(day: str, games: str, to_bigquery: bool, out: Path | None, as_json: 
     from nba_ml.slates.operations import SlateContext, predict_slate, send_slate
     from nba_ml.slates.store import slate_parquet
 
-    settings, date_of_games = Settings.from_environment(), _day(day)
+    if not date(1946, 11, 1) <= day < date(2100, 1, 1):
+        raise click.UsageError(f"No NBA game is played on {day}: the league began in November 1946.")
+    settings = Settings.from_environment()
     context = SlateContext(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
-    done = predict_slate(context, date_of_games, datetime.now(UTC), games)
+    done = predict_slate(context, day, datetime.now(UTC), games)
     if not as_json:
         _print_slate(done)
     if out is not None:
@@ -85,7 +84,7 @@ def predict(day: str, games: str, to_bigquery: bool, out: Path | None, as_json: 
         show_json(_slate_facts(done, out, sent))
     else:
         _print_destinations(out, sent)
-    return 0 if done.kept.slate.report.served else NOT_DONE
+    return 0 if done.kept.slate.report.served else FAILED
 
 
 @slate.command(short_help="Grade the slates of a month against its results.")
@@ -112,7 +111,7 @@ def grade(month: str, as_json: bool) -> int:
         show_json(grades.report.model_dump(mode="json"))
     else:
         _print_grades(grades.report)
-    return NOT_DONE if grades.report.note else 0
+    return FAILED if grades.report.note else 0
 
 
 @slate.command()
@@ -146,18 +145,6 @@ def _slates(settings: Settings) -> SlateStore:
     from nba_ml.storage.opening import open_objects
 
     return SlateStore(open_objects(settings.store))
-
-
-def _day(text: str) -> date:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError as error:
-        raise click.UsageError(f"'{text}' is not a date. Give it as YYYY-MM-DD.") from error
-    if day.isoformat() != text:  # fromisoformat also accepts 2025-W03-1
-        raise click.UsageError(f"'{text}' is {day}: give it as YYYY-MM-DD.")
-    if not date(1946, 11, 1) <= day < date(2100, 1, 1):
-        raise click.UsageError(f"No NBA game is played on {text}: the league began in November 1946.")
-    return day
 
 
 def _write(out: Path, data: bytes, uri: str) -> None:

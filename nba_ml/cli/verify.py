@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from nba_ml.cli.wrapper import AS_JSON, command, out, say, show_json
+from nba_ml.cli.wrapper import AS_JSON, command, say, show_json
 from nba_ml.contract.errors import BundleError, SettingsError
 from nba_ml.contract.signing import SIGNATURES_OFF
 
@@ -58,13 +58,9 @@ def verify(uri: str, as_json: bool) -> int:
         )
         return 0
     trusted = "It is signed by a trusted publisher, its digests" if signing else "Digests"
-    out.print(
-        f"{name}: verified. {trusted} match, and a fresh process reproduces its {rows} reference predictions {exact}.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{name}: verified. {trusted} match, and a fresh process reproduces its {rows} reference predictions {exact}.")
     if provenance is not None:
-        out.print(describe_code(provenance), highlight=False, soft_wrap=True)
+        say(describe_code(provenance))
     if signing is None:
         say(SIGNATURES_OFF)
     return 0

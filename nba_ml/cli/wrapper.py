@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FAILED, COULD_NOT_RUN, INTERRUPTED = 1, 2, 130
-"""Exit codes: it ran with a negative result; it could not run; Ctrl-C."""
+"""Exit codes: it ran with a negative result or without any; it could not run; Ctrl-C."""
 
 _LONGEST_MESSAGE = 600
 """Characters shown of an error that is not ours; a database's can be pages of SQL."""
@@ -100,6 +100,17 @@ def show_frame(frame: pd.DataFrame, below: Sequence[str] = ()) -> None:
 
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+
+
+def parse_day(text: str) -> date:
+    """The type of an option that is a date. Raises click.UsageError unless it is YYYY-MM-DD."""
+    try:
+        found = date.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"'{text}' is not a date. Give it as YYYY-MM-DD.") from error
+    if found.isoformat() != text:  # fromisoformat also accepts 2025-W03-1
+        raise click.UsageError(f"'{text}' is {found}: give it as YYYY-MM-DD.")
+    return found
 
 
 def show_json(value: object) -> None:

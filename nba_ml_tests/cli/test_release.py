@@ -226,6 +226,8 @@ def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: T
         (["rollout", "start", "mock", "--reason", "x"], "is shorter than 10 characters"),
         (["rollout", "status"], "There is no champion yet"),
         (["rollout", "advance", "--until", "yesterday"], "is not a date"),
+        (["rollout", "status", "--until", "2025-W03-1"], "'2025-W03-1' is 2025-01-13: give it as YYYY-MM-DD"),
+        (["rollout", "start", "mock", *WHY, "--graded-from", "20250115"], "give it as YYYY-MM-DD"),
     ],
 )
 def test_what_cannot_be_done_is_one_readable_paragraph(terminal: Terminal, arguments: list[str], said: str) -> None:
