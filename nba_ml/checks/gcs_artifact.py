@@ -36,7 +36,7 @@ def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
     except BundleError as error:
         # A bundle that the reader rejects is a finding. Any other exception is an error of the check.
         return Finding(passed=False, metric=metric, value="rejected by the reader", n=0, next_step=str(error))
-    return Finding(passed=True, metric=metric, value=verified.reference_rows, n=verified.reference_rows)
+    return Finding(passed=True, metric=metric, value=len(verified.rows), n=len(verified.rows))
 
 
 def _is_published(artifact: Artifact, context: CheckContext) -> Finding:

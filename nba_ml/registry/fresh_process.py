@@ -1,7 +1,7 @@
 """Predict in a new Python process, so that a model file that crashes its parser does not crash the caller.
 
-This module starts the process, limits its memory and processor time, and reports its failures. The code that runs in it
-is in `registry.reference` and `registry.learners.process`.
+This module starts the process, limits its memory and processor time, and reports its failures. The functions that
+predict in it are in `registry.reference` and `registry.learners.process`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import base64
 import json
 import os
 import resource
-import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from pkgutil import resolve_name
 
-from nba_ml.contract.errors import BundleError
+from nba_ml.contract.errors import BundleError, NbaMlError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.limits import MODEL_BYTES, TRIAL_CPU_SECONDS, TRIAL_MEMORY_BYTES
 
@@ -29,18 +29,17 @@ TIME_LIMIT_SECONDS = 300.0
 
 
 def predict_in_subprocess(
-    module: str,
+    function: str,
     model: bytes,
     rows: Sequence[object],
     what: str,
     time_limit_seconds: float = TIME_LIMIT_SECONDS,
     **more: str,
 ) -> list[float]:
-    """Run `python -m module` with `{"model": base64, "rows": [...], **more}` as input.
-
-    Returns a prediction for each row.
+    """Call a function with a model and rows in a new process. Returns a prediction for each row.
 
     Args:
+        function: `package.module:name`; it takes the model's bytes, `rows` and `more`, and returns a list of numbers.
         what: the model, for error messages.
 
     Raises:
@@ -55,7 +54,7 @@ def predict_in_subprocess(
     try:
         child = subprocess.run(
             # From this package's folder: the child must run this code, not another installed copy.
-            [sys.executable, "-m", "nba_ml.registry.fresh_process", module],
+            [sys.executable, "-m", "nba_ml.registry.fresh_process", function],
             cwd=_PACKAGE_ROOT,
             input=json.dumps(request),
             capture_output=True,
@@ -97,7 +96,7 @@ def predict_in_fresh_process(
         BundleError: as for `predict_in_subprocess`.
     """
     return predict_in_subprocess(
-        "nba_ml.registry.reference",
+        "nba_ml.registry.reference:predict_request",
         booster,
         [list(row) for row in rows],
         "the model",
@@ -123,6 +122,19 @@ def _restrict() -> None:
         os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
 
 
+def _answer(function: str) -> int:
+    """Answer the request on standard input: 0 with JSON on standard output, or 1 with one line on standard error."""
+    request = json.load(sys.stdin)
+    try:
+        with redirect_stdout(sys.stderr):  # XGBoost logs to standard output, which must contain only the answer
+            predicted = resolve_name(function)(base64.b64decode(request.pop("model")), **request)
+    except NbaMlError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    json.dump(predicted, sys.stdout)
+    return 0
+
+
 if __name__ == "__main__":
     _restrict()
-    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+    sys.exit(_answer(sys.argv[1]))

@@ -105,10 +105,10 @@ class ReadManifest:
 
 @dataclass(frozen=True, slots=True)
 class ReadBundle:
-    """A bundle with the bytes that were published. Its predictions are not verified yet.
+    """A bundle with the bytes that were published. Load `booster`, the verified bytes; do not read them again.
 
     `rows` (n vectors of `features`, None for missing) are the record's reference rows, `predictions` (n,) the points
-    that training recorded for them.
+    that training recorded for them, which `verify_bundle` alone has predicted again.
     """
 
     manifest_name: str
@@ -132,25 +132,13 @@ class ReadBundle:
                 )
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedBundle:
-    """A bundle that may serve. Load `booster`, the verified bytes; do not read them again."""
-
-    model_id: str
-    model_sha256: str
-    feature_version: str
-    booster: bytes
-    record: dict[str, Any]
-    reference_rows: int
-
-
 def verify_bundle(
     read: Reader,
     manifest_name: str,
     *,
     manifest_sha256: str | None = None,
     time_limit_seconds: float = TIME_LIMIT_SECONDS,
-) -> VerifiedBundle:
+) -> ReadBundle:
     """Verify a published bundle from its manifest to its predictions.
 
     Checks what `read_bundle` checks, and that a new process predicts the record's reference rows exactly as recorded.
@@ -166,14 +154,7 @@ def verify_bundle(
     bundle.require_reproduced(
         predict_in_fresh_process(bundle.booster, bundle.rows, bundle.features, time_limit_seconds=time_limit_seconds)
     )
-    return VerifiedBundle(
-        bundle.model_id,
-        bundle.model_sha256,
-        bundle.features.name,
-        bundle.booster,
-        bundle.record,
-        len(bundle.rows),
-    )
+    return bundle
 
 
 def require_intact(read: Reader, manifest_name: str, manifest_sha256: str | None) -> None:

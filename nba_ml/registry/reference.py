@@ -3,22 +3,13 @@
 Training records the model's predictions for some reference rows. Before a model is used on another machine, a new
 process predicts the same rows: the predictions must be exactly equal. A new process also protects the caller from a
 booster that crashes the parser.
-
-`python -m nba_ml.registry.reference` reads `{"model": <path, or the bytes in base64>, "rows": [[a number or null for
-each feature], ...], "feature_version": <its name>}` from standard input and prints the predictions as a JSON list.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import math
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,8 +17,6 @@ import numpy.typing as npt
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import FEATURE_VERSIONS, FeatureVersion
-from nba_ml.contract.limits import MODEL_BYTES
-from nba_ml.contract.reading import read_file
 from nba_ml.registry.booster_structure import StructureError, inspect_booster
 
 if TYPE_CHECKING:
@@ -57,6 +46,11 @@ def predict_rows(
     """
     values = _matrix(rows, version)
     return _predict(load_booster(booster, version, threads), values)
+
+
+def predict_request(booster: bytes, rows: Sequence[Row], feature_version: str) -> list[float]:
+    """`predict_rows` as `fresh_process` calls it."""
+    return predict_rows(booster, rows, FEATURE_VERSIONS[feature_version], 1)
 
 
 def predict_loaded(model: xgb.Booster, rows: Sequence[Row], version: FeatureVersion) -> list[float]:
@@ -144,41 +138,3 @@ def _require_contract(names: Sequence[str] | None, version: FeatureVersion) -> N
             f"The model's features are not those of {version.name}: it has {len(found)}, and at position "
             f"{position} {name} where {right} is expected."
         )
-
-
-def _request(text: str) -> tuple[str, list[Row], FeatureVersion]:
-    try:
-        request = json.loads(text)
-        model, rows, version = request["model"], request["rows"], FEATURE_VERSIONS[request["feature_version"]]
-    except (ValueError, KeyError, TypeError) as error:
-        form = "{'model': ..., 'rows': [...], 'feature_version': ...}"
-        raise BundleError(f"The request is not {form} in JSON: {error!r}.") from error
-    if not isinstance(model, str) or not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-        raise BundleError("The request's 'model' must be a string and its 'rows' a list of lists.")
-    return model, rows, version
-
-
-def _model_bytes(model: str) -> bytes:
-    """The request's model: a booster in base64, which always decodes to a leading brace, or else a path."""
-    try:
-        decoded = base64.b64decode(model, validate=True)
-    except (binascii.Error, ValueError):
-        decoded = b""
-    return decoded if decoded.startswith(b"{") else read_file(Path(model), MODEL_BYTES)
-
-
-def main() -> int:
-    """Answer one request; 0 and JSON on standard output, or 1 and one line on standard error."""
-    try:
-        model, rows, version = _request(sys.stdin.read())
-        with redirect_stdout(sys.stderr):  # XGBoost logs to standard output, which must contain only the answer
-            predicted = predict_rows(_model_bytes(model), rows, version, 1)
-    except (BundleError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    json.dump(predicted, sys.stdout)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -191,11 +191,11 @@ def test_no_forged_booster_kills_the_process_that_loads_it() -> None:
 @pytest.mark.parametrize(
     ("body", "expecting"),
     [
-        ("bytearray(5 * 2**30)", "exited with 1: .*MemoryError"),
-        ("import resource\nassert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0\nprint([1.0])", ""),
+        ("return [len(bytearray(5 * 2**30))]", "exited with 1: .*MemoryError"),
+        ("assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0\n    return [1.0]", ""),
         (
-            "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))"
-            "\nwhile True: pass",
+            "resource.setrlimit(resource.RLIMIT_CPU, (1, resource.getrlimit(resource.RLIMIT_CPU)[1]))"
+            "\n    while True: pass",
             "used more than 120 seconds of processor time",
         ),
     ],
@@ -205,13 +205,13 @@ def test_the_process_that_tries_a_model_has_limits(
     body: str, expecting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Guards the machine: a model that takes all memory or never ends is stopped, and its end is told."""
-    (tmp_path / "trial_of_limits.py").write_text(body)
+    (tmp_path / "trial_of_limits.py").write_text(f"import resource\n\ndef answer(model, rows):\n    {body}\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     if not expecting:
-        assert fresh_process.predict_in_subprocess("trial_of_limits", b"{", [[1.0]], "it") == [1.0]
+        assert fresh_process.predict_in_subprocess("trial_of_limits:answer", b"{", [[1.0]], "it") == [1.0]
         return
     with pytest.raises(BundleError, match=expecting):
-        fresh_process.predict_in_subprocess("trial_of_limits", b"{", [[1.0]], "it")
+        fresh_process.predict_in_subprocess("trial_of_limits:answer", b"{", [[1.0]], "it")
 
 
 def test_a_model_file_that_is_too_large_is_not_tried() -> None:

@@ -80,7 +80,7 @@ def registered(store: DirectoryStore, cbm: bytes, trained: Trained, *, interval:
     vectors = matrix_of(columns_of(table, V2_33FEATURES), V2_33FEATURES).tolist()
     rows = list(zip(table["player_lookup"].to_pylist(), table["game_date"].to_pylist(), vectors, strict=True))
     held = trained.side("early_stopping")
-    predicted = predict_file(cbm, held.features.tolist(), threads=1)
+    predicted = np.array(predict_file(cbm, held.features.tolist()))
     calibration = calibrate(predicted, held.points.astype(np.float64)) if interval else None
     return register_file(store, cbm, TrainingExtent(fitted, date(2021, 12, 31)), rows, calibration)
 
