@@ -16,7 +16,7 @@ from nba_ml.checks.worst_rows import first_rows, keys_of
 from nba_ml.contract.season import season_of
 from nba_ml.data.recomputation import KEY, averages_before
 from nba_ml.data.snapshot import Snapshot
-from nba_ml.model.metrics import Z_95, interval_over_days
+from nba_ml.model.metrics import FEWEST_DAYS, Z_95, interval_over_days
 
 OPENING_MONTH = "-10"
 """Seasons open in October."""
@@ -26,9 +26,6 @@ MAX_CHANGE_CORRELATION = 0.3
 
 LEAST_CHANGES = 100
 """Rows of players with an earlier game in the month. Fewer say nothing."""
-
-LEAST_DATES_WITH_LINES = 5
-"""Minimum for a bootstrap interval over days."""
 
 
 def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
@@ -159,7 +156,7 @@ def line_error(snapshot: Snapshot, context: CheckContext) -> Finding:
     known = ~np.isnan(line) & ~np.isnan(season)
     metric = "relative amount by which the line's MAE is below the season average's"
     n = int(known.sum())
-    if n < limits.min_rows_with_line or len(np.unique(days[known])) < LEAST_DATES_WITH_LINES:
+    if n < limits.min_rows_with_line or len(np.unique(days[known])) < FEWEST_DAYS:
         return Finding(passed=True, metric=metric, value="too few lines to compare", n=n)
     error_of_line, error_of_season = (np.abs(each - points)[known] for each in (line, season))
     mae = float(error_of_season.mean())

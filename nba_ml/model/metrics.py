@@ -17,6 +17,9 @@ of all resamples together, to the bit."""
 Z_95 = 1.96
 """95% of a normal distribution lie within this many standard deviations of its mean."""
 
+FEWEST_DAYS = 5
+"""A bootstrap interval over fewer days is not meaningful."""
+
 Array = npt.NDArray[np.floating]
 
 

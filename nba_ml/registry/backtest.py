@@ -21,7 +21,7 @@ def backtest(context: ReleaseContext, system: PredictionSystem) -> Backtest:
         BundleError: the model's output is infinite.
     """
     later = context.snapshots(month_of(system.extent.given_until), system.features)
-    return backtest_external(system, list(later.values()), context.external)
+    return backtest_external(system, list(later.values()), context.limits)
 
 
 def require_evidence(context: ReleaseContext, model: ChannelModel, share: int, waived: Sequence[str] = ()) -> Backtest:

@@ -12,7 +12,7 @@ from nba_ml.contract.errors import ReleaseError
 from nba_ml.registry.channel import ChannelModel, Evidence
 from nba_ml.registry.promotion_rules import ComparisonRows, compare_systems
 from nba_ml.registry.release_context import ReleaseContext
-from nba_ml.registry.rollout_rules import Step, judge_step
+from nba_ml.registry.rollout_rules import judge_step
 from nba_ml.registry.systems.interface import PredictionSystem
 
 FOLDER = "comparisons"
@@ -50,19 +50,13 @@ def require_comparison(context: ReleaseContext, champion: ChannelModel, challeng
             "neither was given."
         )
     evidence = Evidence.model_validate_json(kept.data)
-    step = judge_comparison(context, evidence)
+    step = judge_step(evidence, context.limits)
     if step.action != "advance":
         raise ReleaseError(
             f"{challenger.model_id} may not begin at 10%: compared with {champion.model_id} on {evidence.first} to "
             f"{evidence.last}, {step.reason}. {ways}."
         )
     return evidence
-
-
-def judge_comparison(context: ReleaseContext, evidence: Evidence) -> Step:
-    """Judge a comparison like a step of a rollout, by the present limits."""
-    limits = context.limits
-    return judge_step(evidence, limits.min_rows_per_step, limits.rollout_margin, limits.bias)
 
 
 def _name(champion: str, challenger: str) -> str:

@@ -14,17 +14,18 @@ is too early grades the model on games that it was trained on; its error is then
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
 
 from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.thresholds import Thresholds
 from nba_ml.model.baselines import BASELINES
+from nba_ml.model.metrics import FEWEST_DAYS
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Evidence
-from nba_ml.registry.promotion_rules import FEWEST_DAYS, Backtest, Condition, compare_systems, later_rows
+from nba_ml.registry.promotion_rules import Backtest, Condition, compare_systems, later_rows
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
 from nba_ml.registry.systems.rules import Rule
 
@@ -49,31 +50,14 @@ def require_one_waiver(names: Sequence[str]) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ExternalLimits:
-    """Limits for an external model; `contract.thresholds` gives their sources.
-
-    `margin`: points of MAE by which it may be worse than the season average, at the low end of the gain's interval.
-    `spread`: minimum standard deviation of its predictions, as a share of the season average's.
-    `correlation`: minimum correlation of its predictions with the results. `leak_mae`: a smaller MAE counts as a leak.
-    """
-
-    rows: int
-    margin: float
-    bias: tuple[float, float]
-    spread: float
-    correlation: float
-    leak_mae: float
-
-
-def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], limits: ExternalLimits) -> Backtest:
+def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], limits: Thresholds) -> Backtest:
     """Measure an external model against the conditions, on all rows of the snapshots after its training data.
 
     Raises:
         BundleError: the model's output is infinite.
     """
     rows = later_rows(SEASON_AVERAGE, system, snapshots, date.min, date.max)
-    evidence = compare_systems(SEASON_AVERAGE, system, rows, limits.margin)
+    evidence = compare_systems(SEASON_AVERAGE, system, rows, limits.external_margin)
     if evidence is None:
         missing = _enough_rows(0, 0, system.extent.given_until, limits)
         unknown = tuple(
@@ -90,7 +74,7 @@ def backtest_external(system: PredictionSystem, snapshots: Sequence[pa.Table], l
 
 
 def confirm_points(
-    system: PredictionSystem, snapshots: Sequence[pa.Table], limits: ExternalLimits, waived: Sequence[str]
+    system: PredictionSystem, snapshots: Sequence[pa.Table], limits: Thresholds, waived: Sequence[str]
 ) -> Backtest:
     """Whether a model's output is points, on all stored rows, also those that it was trained on: the conditions of
     `OF_POINTS` only. A model of minutes is 13 too high, a constant does not vary."""
@@ -100,24 +84,24 @@ def confirm_points(
     )
 
 
-def _enough_rows(rows: int, days: int, given: date, limits: ExternalLimits) -> Condition:
+def _enough_rows(rows: int, days: int, given: date, limits: Thresholds) -> Condition:
     return Condition(
         name="unseen_rows",
-        met=rows >= limits.rows and days >= FEWEST_DAYS,
+        met=rows >= limits.min_external_rows and days >= FEWEST_DAYS,
         detail=f"{rows:,} stored player-games on {days} dates after {given}, the stated end of its training data; at "
-        f"least {limits.rows:,} on {FEWEST_DAYS} dates required",
+        f"least {limits.min_external_rows:,} on {FEWEST_DAYS} dates required",
     )
 
 
-def _errors(evidence: Evidence, limits: ExternalLimits) -> tuple[Condition, Condition, Condition]:
-    (low, high), n = limits.bias, f"n {evidence.rows:,}"
+def _errors(evidence: Evidence, limits: Thresholds) -> tuple[Condition, Condition, Condition]:
+    (low, high), n = limits.external_bias, f"n {evidence.rows:,}"
     return (
         Condition(
             name="season_average",
-            met=evidence.low >= -limits.margin,
+            met=evidence.low >= -limits.external_margin,
             detail=f"MAE {evidence.candidate_mae:.3f}, the season average's {evidence.champion_mae:.3f}, gain "
             f"{evidence.gain:+.3f} ({evidence.low:+.3f} to {evidence.high:+.3f}); low end at least "
-            f"{-limits.margin:+.2f} required, {n}",
+            f"{-limits.external_margin:+.2f} required, {n}",
         ),
         Condition(
             name="stored_bias",
@@ -133,24 +117,25 @@ def _errors(evidence: Evidence, limits: ExternalLimits) -> tuple[Condition, Cond
     )
 
 
-def _variation(system: PredictionSystem, rows: pa.Table, limits: ExternalLimits) -> tuple[Condition, Condition]:
+def _variation(system: PredictionSystem, rows: pa.Table, limits: Thresholds) -> tuple[Condition, Condition]:
     average, raw = (each.predict(columns_of(rows, each.features)) for each in (SEASON_AVERAGE, system))
     known = ~(np.isnan(average) | np.isnan(raw))
     predicted, average = publish_points(raw[known]), publish_points(average[known])
     results: Floats = rows.column("points").to_numpy()[known]
-    spread, usual, n = float(predicted.std()), float(average.std()), f"n {len(results):,}"
+    spread, least, n = float(predicted.std()), limits.min_external_spread * float(average.std()), f"n {len(results):,}"
     constant = spread == 0 or results.std() == 0
     correlation = 0.0 if constant else float(np.corrcoef(predicted, results)[0, 1])
     return (
         Condition(
             name="spread",
-            met=spread > 0 and spread >= limits.spread * usual,
-            detail=f"standard deviation of the predictions {spread:.2f}; at least {limits.spread * usual:.2f} "
-            f"required, {limits.spread:.0%} of the season average's, {n}",
+            met=spread > 0 and spread >= least,
+            detail=f"standard deviation of the predictions {spread:.2f}; at least {least:.2f} required, "
+            f"{limits.min_external_spread:.0%} of the season average's, {n}",
         ),
         Condition(
             name="correlation",
-            met=correlation >= limits.correlation,
-            detail=f"correlation with the results {correlation:.2f}; at least {limits.correlation:.2f} required, {n}",
+            met=correlation >= limits.min_external_correlation,
+            detail=f"correlation with the results {correlation:.2f}; at least {limits.min_external_correlation:.2f} "
+            f"required, {n}",
         ),
     )

@@ -14,6 +14,7 @@ from nba_ml.contract.model_id import month_of_model
 from nba_ml.contract.season import month_of
 from nba_ml.contract.systems import SYSTEMS, XGBOOST_V1, System
 from nba_ml.contract.text import printable
+from nba_ml.model.metrics import FEWEST_DAYS
 from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
@@ -21,7 +22,6 @@ from nba_ml.registry.channel import Channel, Evidence, newest_state_ahead, read_
 from nba_ml.registry.external import CONDITIONS, require_one_waiver
 from nba_ml.registry.production import beating, compare_production
 from nba_ml.registry.promotion_rules import (
-    FEWEST_DAYS,
     WAIVABLE,
     PromotionDecision,
     compare_systems,
@@ -131,9 +131,9 @@ def promote(
                 compared[champion.version] = _compare(context, champion, candidate)
             return compared[champion.version]
 
-        decision = decide_promotion(present, champion, candidate, compare, context.promotion, waivers, proof)
+        decision = decide_promotion(present, champion, candidate, compare, context.limits, waivers, proof)
         if against is not None and decision.promoted:
-            decision = beating(decision, against(), context.promotion.rows)
+            decision = beating(decision, against(), context.limits.min_rows_to_promote)
         if not decision.promoted:
             return None
         text = f"{reason.strip().rstrip('.')}. {decision.reason}" if reason else decision.reason
@@ -201,17 +201,17 @@ def latest_published(context: ReleaseContext, system: System = XGBOOST_V1) -> st
 
 def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: PredictionSystem) -> Evidence | str:
     """The first possible comparison of those in `registry.promotion_rules`, or why not. Nothing is trained."""
-    limits = context.promotion
+    limits = context.limits
 
     def since(day: date) -> list[pa.Table]:
         return list(context.snapshots(month_of(day), champion, candidate).values())
 
     last = max(champion.extent.given_until, candidate.extent.given_until)
-    rows = out_of_time_rows(champion, candidate, since(last), limits.rows)
+    rows = out_of_time_rows(champion, candidate, since(last), limits.min_rows_to_promote)
     if rows is None:
         measured, theirs = _measured(context, candidate), _measured(context, champion)
         if measured is None:
-            return f"{_not_stored(candidate)}, or wait for {limits.rows:,} rows of games after {last}"
+            return f"{_not_stored(candidate)}, or wait for {limits.min_rows_to_promote:,} rows of games after {last}"
         candidate = measured
         if theirs is not None:
             champion = theirs
@@ -220,29 +220,29 @@ def _compare(context: ReleaseContext, champion: PredictionSystem, candidate: Pre
         else:
             fitted = max(champion.extent.given_until, candidate.extent.fitted_until)
             rows = mixed_rows(champion, candidate, since(fitted))
-            missing = too_few(rows, limits.rows)
+            missing = too_few(rows, limits.min_rows_to_promote)
             if missing is not None:
                 return (
                     f"{_not_stored(champion)}. Without it, only games after {champion.extent.given_until}, the end of "
                     f"its training data, are new to both: {missing}"
                 )
-    evidence = compare_systems(champion, candidate, rows, limits.margin)
+    evidence = compare_systems(champion, candidate, rows, limits.promotion_margin)
     return evidence or "the store has no games that are new to both"
 
 
 def _against_production(context: ReleaseContext, candidate: PredictionSystem, system_id: str) -> Evidence | str:
     """The candidate against what a system predicted: the published model on games after its data if there are enough,
     else the booster that its metrics were measured with on games after those used to fit or stop it."""
-    limits = context.promotion
+    limits = context.limits
     later = candidate.extent.given_until + timedelta(days=1)
-    found = compare_production(context, system_id, candidate, "out_of_time", later, margin=limits.margin)
-    if isinstance(found, Evidence) and found.rows >= limits.rows and found.days >= FEWEST_DAYS:
+    found = compare_production(context, system_id, candidate, "out_of_time", later, margin=limits.promotion_margin)
+    if isinstance(found, Evidence) and found.rows >= limits.min_rows_to_promote and found.days >= FEWEST_DAYS:
         return found
     measured = _measured(context, candidate)
     if measured is None or measured.extent.fitted_until == candidate.extent.given_until:
         return found
     held_out = measured.extent.fitted_until + timedelta(days=1)
-    return compare_production(context, system_id, measured, "held_out", held_out, margin=limits.margin)
+    return compare_production(context, system_id, measured, "held_out", held_out, margin=limits.promotion_margin)
 
 
 def _measured(context: ReleaseContext, system: PredictionSystem) -> PredictionSystem | None:

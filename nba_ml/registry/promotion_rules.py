@@ -32,28 +32,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.model.metrics import interval_over_days, measure
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.model.metrics import FEWEST_DAYS, interval_over_days, measure
 from nba_ml.model.recommendation import publish_points
 from nba_ml.registry.channel import Channel, Evidence
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
 
-FEWEST_DAYS = 5
-"""Minimum number of game dates: a bootstrap interval over fewer days is not meaningful."""
-
 Unseen = Literal["out_of_time", "held_out", "mixed"]
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseLimits:
-    """Limits for a candidate.
-
-    `margin`, in points of MAE: how much worse the candidate may be, at the low end of the gain's interval. `rows`:
-    minimum rows of a comparison. `bias`: bounds of the candidate's mean of prediction minus result.
-    """
-
-    margin: float
-    rows: int
-    bias: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +266,7 @@ def decide_promotion(
     champion: PredictionSystem | None,
     candidate: PredictionSystem,
     compare: Callable[[], Evidence | str],
-    limits: ReleaseLimits,
+    limits: Thresholds,
     waived: Sequence[str] = (),
     backtest: Callable[[], Backtest] | None = None,
 ) -> PromotionDecision:
@@ -349,16 +334,16 @@ def _not_set_aside(present: Channel, candidate: PredictionSystem) -> Condition:
     return Condition(name="not_set_aside", met=met, detail=detail)
 
 
-def _grade(compared: Evidence | str, limits: ReleaseLimits) -> Condition:
+def _grade(compared: Evidence | str, limits: Thresholds) -> Condition:
     if isinstance(compared, str):
         return Condition(name="grade", met=False, detail=compared)
-    missing = too_few_rows(compared.rows, compared.days, limits.rows)
+    missing = too_few_rows(compared.rows, compared.days, limits.min_rows_to_promote)
     if missing is not None:
         return Condition(name="grade", met=False, detail=missing)
-    return Condition(name="grade", met=compared.low >= -limits.margin, detail=describe_evidence(compared))
+    return Condition(name="grade", met=compared.low >= -limits.promotion_margin, detail=describe_evidence(compared))
 
 
-def _bias(evidence: Evidence, limits: ReleaseLimits) -> Condition:
+def _bias(evidence: Evidence, limits: Thresholds) -> Condition:
     low, high = limits.bias
     detail = (
         f"bias {evidence.bias:+.2f}, the champion's {evidence.champion_bias:+.2f}, allowed {low:+.1f} to {high:+.1f}"

@@ -181,7 +181,7 @@ def _confirm_target(
     def predict(columns: Columns) -> Floats:
         return predict_points(model, policy.fill(matrix_of(columns, version), version), FILE)
 
-    found = confirm_points(Rule("registered", predict, features=version), tables, context.external, waived)
+    found = confirm_points(Rule("registered", predict, features=version), tables, context.limits, waived)
     if not found.passed:
         raise ReleaseError(
             f"The model does not predict points, by the stored rows: {found.summary}. It is not registered. Register a "

@@ -16,8 +16,6 @@ from nba_ml.data.feature_rows import KEY
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.data.tables import snapshot_schema
-from nba_ml.registry.external import ExternalLimits
-from nba_ml.registry.promotion_rules import ReleaseLimits
 from nba_ml.registry.systems.interface import PredictionSystem
 from nba_ml.storage.months import MonthStore, StoredAsset
 from nba_ml.storage.objects import ObjectStore
@@ -31,23 +29,6 @@ class ReleaseContext:
     months: MonthStore
     limits: Thresholds
     threads: int | None = None
-
-    @property
-    def promotion(self) -> ReleaseLimits:
-        """Limits for a candidate to become the champion."""
-        return ReleaseLimits(self.limits.promotion_margin, self.limits.min_rows_to_promote, self.limits.bias)
-
-    @property
-    def external(self) -> ExternalLimits:
-        """Limits for an external model before it serves."""
-        return ExternalLimits(
-            rows=self.limits.min_external_rows,
-            margin=self.limits.external_margin,
-            bias=self.limits.external_bias,
-            spread=self.limits.min_external_spread,
-            correlation=self.limits.min_external_correlation,
-            leak_mae=self.limits.leak_mae,
-        )
 
     def snapshots(self, first: str, *readers: PredictionSystem | FeatureVersion) -> dict[str, pa.Table]:
         """The stored snapshots of the months from `first` on ('' for all): month -> rows.

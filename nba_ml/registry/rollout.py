@@ -185,7 +185,7 @@ def _status(context: ReleaseContext, present: Channel, until: date | None, beat:
     margin = context.limits.rollout_margin
     rows = later_rows(champion, challenger, list(tables.values()), present.graded_from, until or date.max)
     evidence = compare_systems(champion, challenger, rows, margin)
-    step = judge_step(evidence, context.limits.min_rows_per_step, margin, context.limits.bias)
+    step = judge_step(evidence, context.limits)
     proof = backtest(context, challenger).waive(_waived(present)) if present.challenger.is_external else None
     step = step if proof is None else _with_backtest(step, proof, present)
     if beat is None:

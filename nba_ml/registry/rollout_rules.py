@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from datetime import date
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.errors import ReleaseError
+from nba_ml.model.metrics import FEWEST_DAYS
 from nba_ml.registry.channel import Channel, ChannelModel, Evidence, Share
+
+if TYPE_CHECKING:
+    from nba_ml.contract.thresholds import Thresholds
 
 STEPS: tuple[Share, ...] = (10, 50, 100)
 """Percentages of the player-games that the challenger serves, after an optional shadow phase at 0. After the last step
 it becomes the champion."""
-
-FEWEST_DAYS = 5
-"""Minimum number of game dates per step: a bootstrap interval over fewer days is not meaningful."""
 
 
 def bucket_of(player_lookup: str, game_date: date) -> int:
@@ -50,18 +51,19 @@ class Step(BaseModel):
     reason: str
 
 
-def judge_step(evidence: Evidence | None, rows: int, margin: float, bias: tuple[float, float]) -> Step:
+def judge_step(evidence: Evidence | None, limits: Thresholds) -> Step:
     """Whether a challenger takes its next step, waits for more grades, or returns to a share of 0.
 
     With the paired gain (champion's error minus challenger's) and its 95% interval:
-    - stop: the whole interval is below -margin, so it is clearly worse; or its bias is out of bounds and further from 0
-      than the champion's;
+    - stop: the whole interval is below -margin (`rollout_margin`), so it is clearly worse; or its bias is out of bounds
+      and further from 0 than the champion's;
     - advance: the whole interval is at or above -margin;
-    - wait: there are fewer than `rows` rows or 5 dates, or the interval contains -margin.
+    - wait: there are fewer than `min_rows_per_step` rows or 5 dates, or the interval contains -margin.
 
     A challenger can be stopped before it has all its rows: with fewer rows the interval is wide, so an interval below
     -margin is conclusive.
     """
+    rows, margin, bias = limits.min_rows_per_step, limits.rollout_margin, limits.bias
     if evidence is None:
         return Step(action="wait", reason=f"there are no graded rows yet; {rows:,} are needed")
     numbers = (

@@ -27,11 +27,8 @@ from nba_ml.data.tables import PREDICTIONS, PRICES, REPLAYED, SLATE_GRADES, SLAT
 from nba_ml.evaluation.grades import PUSH, RIGHT, WRONG, Proportion, grade_rows, proportion
 from nba_ml.evaluation.market import MarketResult, measure_market
 from nba_ml.evaluation.predictions import MonthPredictions
-from nba_ml.model.metrics import Interval, PredictionMetrics, interval_over_days, measure
+from nba_ml.model.metrics import FEWEST_DAYS, Interval, PredictionMetrics, interval_over_days, measure
 from nba_ml.slates.slate import AHEAD, CHALLENGER, CHAMPION, SERVED, UNKNOWN, Made, Slate, made
-
-FEWEST_DAYS = 5
-"""Minimum number of game dates for a bootstrap interval."""
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 _KEY = ["player_lookup", "game_date"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,28 +11,18 @@ import pytest
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.registry.external import SEASON_AVERAGE, ExternalLimits, backtest_external
+from nba_ml.registry.external import SEASON_AVERAGE, backtest_external
 from nba_ml.registry.promotion_rules import Backtest
-from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent
 from nba_ml.registry.systems.rules import Rule
-from nba_ml.storage.directory import DirectoryStore
-from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import snapshot_of
 
 DECEMBER = date(2021, 12, 31)
 
 
-@cache
-def limits() -> ExternalLimits:
-    """The shipped ones."""
-    nowhere = DirectoryStore(Path("nowhere"))
-    return ReleaseContext(nowhere, MonthStore(nowhere), Thresholds()).external
-
-
 def backtest(formula: Callable[[Columns], Floats], given: date = DECEMBER, *tables: pa.Table) -> Backtest:
     system = Rule("formula", formula, extent=TrainingExtent(given, given))
-    return backtest_external(system, tables or [snapshot_of("2022-01").table], limits())
+    return backtest_external(system, tables or [snapshot_of("2022-01").table], Thresholds())
 
 
 def unmet(found: Backtest) -> list[str]:
@@ -116,7 +104,7 @@ def test_only_rows_after_what_it_was_given_count() -> None:
 def test_without_a_row_every_condition_is_unmet(months: tuple[str, ...]) -> None:
     """Guards against conditions that hold of nothing."""
     tables = [snapshot_of(month).table for month in months]
-    found = backtest_external(Rule("f", average, extent=TrainingExtent(date.max, date.max)), tables, limits())
+    found = backtest_external(Rule("f", average, extent=TrainingExtent(date.max, date.max)), tables, Thresholds())
     assert len(unmet(found)) == len(found.conditions) == 6
     assert (found.passed, found.evidence) == (False, None)
     nothing = backtest(lambda c: np.full(len(average(c)), np.nan))

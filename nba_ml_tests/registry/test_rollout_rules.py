@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.thresholds import Thresholds
 from nba_ml.registry.channel import Channel, ChannelModel, Evidence
 from nba_ml.registry.rollout_rules import STEPS, bucket_of, judge_step, next_share, serving_model
 
 AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
+LIMITS = Thresholds(min_rows_per_step=1000, rollout_margin=0.05, bias=(-1.2, 0.6))
 CHAMPION = ChannelModel(system_id="xgboost_v1", model_id="xgboost_v1_old", manifest_sha256="0" * 64)
 CHALLENGER = ChannelModel(system_id="xgboost_v1", model_id="xgboost_v1_new", manifest_sha256="1" * 64)
 MOCK = ChannelModel(system_id="mock", model_id="mock", manifest_sha256=None)
@@ -119,14 +121,14 @@ def test_without_a_challenger_the_champion_serves() -> None:
 )
 def test_a_step_is_taken_awaited_or_taken_back(fields: dict[str, Any], action: str) -> None:
     """Guards each bound: a step without its grades, and a bad challenger that goes on serving."""
-    step = judge_step(evidence(**fields), rows=1000, margin=0.05, bias=(-1.2, 0.6))
+    step = judge_step(evidence(**fields), LIMITS)
     assert step.action == action
     assert f"{fields.get('rows', 1500):,} rows" in step.reason
 
 
 def test_without_a_grade_a_step_waits() -> None:
     """Guards against advancing on nothing."""
-    assert judge_step(None, 1000, 0.05, (-1.2, 0.6)).action == "wait"
+    assert judge_step(None, LIMITS).action == "wait"
 
 
 @given(low=st.floats(-1, 1), width=st.floats(0, 1), rows=st.integers(1, 3000), days=st.integers(1, 20))
@@ -134,7 +136,7 @@ def test_no_challenger_advances_that_may_be_worse_than_the_margin(
     low: float, width: float, rows: int, days: int
 ) -> None:
     """Guards the promise in one line: advanced means enough rows and an interval above the margin, whatever else."""
-    step = judge_step(evidence(low=low, high=low + width, rows=rows, days=days), 1000, 0.05, (-1.2, 0.6))
+    step = judge_step(evidence(low=low, high=low + width, rows=rows, days=days), LIMITS)
     assert (step.action == "advance") == (low >= -0.05 and rows >= 1000 and days >= 5)
 
 
