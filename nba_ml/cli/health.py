@@ -71,7 +71,6 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     from nba_ml.defs.health import (
         judge_release,
         judge_scheduler,
-        limits_of,
         read_release,
         read_scheduler,
         slates_on_since,
@@ -90,7 +89,7 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     if not settings.dagster_home.is_dir():
         # Opening it would create it, and a mistyped path would then look like a home without any runs.
         raise SettingsError(f"{settings.dagster_home} does not exist. Set NBA_ML_HOME (or DAGSTER_HOME) to the home.")
-    now, limits = datetime.now(UTC), limits_of(settings.thresholds)
+    now = datetime.now(UTC)
     objects = open_published(settings.artifact_root, settings.signing)
     with open_instance(settings) as instance:
         release = read_release(instance, objects, month_keys(partitions_of(settings)))
@@ -98,9 +97,13 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
             slates_on_since(instance), slate_rows_of(settings), SlateStore(open_objects(settings.store)), now
         )
         scheduler = read_scheduler(instance, build_defs(settings), grows=settings.bigquery is not None)
-    release_findings, scheduler_findings = judge_release(release, now, limits), judge_scheduler(scheduler, now, limits)
     signature = [channel_signature(objects.expires(CHAMPION), now)] if isinstance(objects, SignedStore) else []
-    return (*release_findings, *signature, slates_made(slates, now), *scheduler_findings)
+    return (
+        *judge_release(release, now, settings.thresholds),
+        *signature,
+        slates_made(slates, now),
+        *judge_scheduler(scheduler, now),
+    )
 
 
 def _targets(settings: Settings) -> Mapping[str, Target]:

@@ -22,7 +22,6 @@ from nba_ml.settings import Settings
 if TYPE_CHECKING:
     from nba_ml.registry.channel import Channel, Evidence
     from nba_ml.registry.moves import MoveResult
-    from nba_ml.registry.promotion import Promotion
     from nba_ml.registry.release_context import ReleaseContext
     from nba_ml.storage.objects import ObjectStore
 
@@ -113,14 +112,14 @@ def report_other_moves(done: MoveResult) -> None:
         say(f"The channel has moved since: serial {done.serving.serial}, {describe_move(done.serving)}.")
 
 
-def move_recorded_as(asset: str) -> Callable[[MoveResult | Promotion], None]:
+def move_recorded_as(asset: str) -> Callable[[MoveResult], None]:
     """What records this command's move as a materialisation of `champion` or `rollout`, for the UI's history.
 
     The move is done by then: an instance that cannot be written to is reported, and changes no exit code.
     """
     record = click.get_current_context().with_resource(move_recorder(asset))
 
-    def record_move(done: MoveResult | Promotion) -> None:
+    def record_move(done: MoveResult) -> None:
         failure = record(done.serving) if done.moved and done.serving is not None else None
         if failure is not None:
             say(f"The move is done, but {failure}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 
 def bytes_digest(data: bytes) -> str:
@@ -15,6 +16,19 @@ def bytes_digest(data: bytes) -> str:
 def json_digest(value: object) -> str:
     """sha256 over the canonical JSON of a value (sorted keys, no spaces, no NaN)."""
     return bytes_digest(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
+
+
+def canonical_json(content: Mapping[str, Any]) -> bytes:
+    """JSON for people too: sorted keys, indented, no NaN, a newline at the end. Equal contents have equal bytes."""
+    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+
+
+def sealed_json(content: Mapping[str, Any], seal: str) -> bytes:
+    """Canonical JSON, with the digest of the canonical JSON of all other fields in the field `seal`.
+
+    It detects a flipped bit, not a forger.
+    """
+    return canonical_json({**content, seal: bytes_digest(canonical_json(content))})
 
 
 class HasDigest(Protocol):

@@ -21,7 +21,6 @@ from nba_ml.defs.refusals import PUBLISHER, refused_months
 from nba_ml.monitoring.health import (
     FailedMonth,
     HealthFinding,
-    HealthLimits,
     Release,
     SchedulerState,
     ServingModel,
@@ -38,16 +37,8 @@ from nba_ml.storage.objects import ObjectStore
 
 MODEL = "xgboost_model"
 
-SILENCE_MINUTES = 30
-"""As Dagster itself: it calls a daemon unhealthy after this long without a heartbeat."""
 
-
-def limits_of(thresholds: Thresholds) -> HealthLimits:
-    """The limits of the standing checks."""
-    return HealthLimits(thresholds.max_champion_age_days, thresholds.max_retraining_delay_days, SILENCE_MINUTES)
-
-
-def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
+def judge_release(release: Release, now: datetime, limits: Thresholds) -> tuple[HealthFinding, ...]:
     """The findings of the standing checks of `champion`."""
     return (
         no_month_left_failed(release),
@@ -56,9 +47,9 @@ def judge_release(release: Release, now: datetime, limits: HealthLimits) -> tupl
     )
 
 
-def judge_scheduler(scheduler: SchedulerState, now: datetime, limits: HealthLimits) -> tuple[HealthFinding, ...]:
+def judge_scheduler(scheduler: SchedulerState, now: datetime) -> tuple[HealthFinding, ...]:
     """What only a process outside Dagster can find: a dead daemon runs no check."""
-    return scheduler_runs(scheduler, now, limits), switched_on(scheduler)
+    return scheduler_runs(scheduler, now), switched_on(scheduler)
 
 
 def read_release(

@@ -10,7 +10,7 @@ import dagster as dg
 
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.contract.thresholds import Thresholds
-from nba_ml.defs.health import judge_release, limits_of, read_release, slates_on_since
+from nba_ml.defs.health import judge_release, read_release, slates_on_since
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.resources import ArtifactRoot, Store
 from nba_ml.monitoring.health import HealthFinding, Level
@@ -65,7 +65,7 @@ def build(
         now = datetime.now(UTC)
         release = read_release(context.instance, artifact_root.objects(), month_keys(months), systems)
         selected = {key.name for key in context.selected_asset_check_keys}
-        for finding in judge_release(release, now, limits_of(limits)):
+        for finding in judge_release(release, now, limits):
             if finding.name in selected:
                 yield _result(finding, rules[finding.name][0])
         if "slates_made" in selected:

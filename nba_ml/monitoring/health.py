@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo
 
 from nba_ml.contract.season import EARLY_SEASON_DAYS, month_bounds, season_on
-
-HOME = ZoneInfo("America/New_York")
+from nba_ml.contract.thresholds import Thresholds
+from nba_ml.contract.times import eastern_date
 
 FINALS_OVER = 12
 """Day of June after which there may be no games. The Finals of 2022 to 2025 ended between the 12th and the 22nd."""
@@ -25,6 +24,9 @@ FINALS_OVER = 12
 _NAMED_AT_MOST = 6
 
 _SIGNATURE_NOTICE = timedelta(days=7)
+
+_SILENCE = timedelta(minutes=30)
+"""As Dagster itself: it calls a daemon unhealthy after this long without a heartbeat."""
 
 
 class Level(StrEnum):
@@ -92,15 +94,6 @@ class SchedulerState:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthLimits:
-    """Maximum age of the champion's data and delay of a training, in days, and of a daemon's heartbeat, in minutes."""
-
-    champion_age: int
-    retraining_delay: int
-    silence: int
-
-
-@dataclass(frozen=True, slots=True)
 class HealthFinding:
     """The result of a health rule. `worst` lists the causes. `next_step` is empty if all is fine."""
 
@@ -138,7 +131,7 @@ def no_month_left_failed(release: Release) -> HealthFinding:
     )
 
 
-def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) -> HealthFinding:
+def champion_not_too_old(release: Release, now: datetime, limits: Thresholds) -> HealthFinding:
     """Whether the champion was trained on recent games.
 
     Counts the playing days (`playing_days`) after its newest training row, whatever the month in its id, up to today or
@@ -158,12 +151,12 @@ def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) 
             "A worker that starts now rejects it. To serve the previous champion, run `nba-ml champion rollback "
             "--reason ...`.",
         )
-    today, end = _day(now), month_bounds(release.months[-1])[1]
+    today, end = eastern_date(now), month_bounds(release.months[-1])[1]
     until = min(today, end)
     age = playing_days(model.learnt_until, until)
     trained = f"{model.model_id} was trained on games up to {model.learnt_until}, {age} playing days ago"
-    said = f"{trained}. The limit is {limits.champion_age}.{_data_ended(end, today)}"
-    if age <= limits.champion_age:
+    said = f"{trained}. The limit is {limits.max_champion_age_days}.{_data_ended(end, today)}"
+    if age <= limits.max_champion_age_days:
         return HealthFinding(name, Level.FINE, said)
     return HealthFinding(
         name,
@@ -174,24 +167,25 @@ def champion_not_too_old(release: Release, now: datetime, limits: HealthLimits) 
     )
 
 
-def retraining_ran(release: Release, now: datetime, limits: HealthLimits) -> HealthFinding:
+def retraining_ran(release: Release, now: datetime, limits: Thresholds) -> HealthFinding:
     """Whether the last complete month was trained after its end. Red if not, even if nothing failed."""
-    name, today = "retraining_ran", _day(now)
-    due = [m for m in release.months if (today - month_bounds(m)[1]).days > limits.retraining_delay]
+    name, today = "retraining_ran", eastern_date(now)
+    due = [m for m in release.months if (today - month_bounds(m)[1]).days > limits.max_retraining_delay_days]
     if not due:
         return HealthFinding(name, Level.FINE, f"No month of the source is due yet. The first is {release.months[0]}.")
     month, ended = due[-1], month_bounds(due[-1])[1]
     # A later month's model is trained on this month too.
     made = max((at for each, at in release.trained.items() if each >= month), default=None)
-    if made is not None and _day(made) > ended:
+    if made is not None and eastern_date(made) > ended:
         return HealthFinding(
-            name, Level.FINE, f"{month} was trained after its end. The latest training was on {_day(made)}."
+            name, Level.FINE, f"{month} was trained after its end. The latest training was on {eastern_date(made)}."
         )
-    when = f"was last trained on {_day(made)}, before it ended" if made else "was never trained"
+    when = f"was last trained on {eastern_date(made)}, before it ended" if made else "was never trained"
     return HealthFinding(
         name,
         Level.RED,
-        f"{month} ended {(today - ended).days} days ago and {when}. The limit is {limits.retraining_delay} days.",
+        f"{month} ended {(today - ended).days} days ago and {when}. The limit is "
+        f"{limits.max_retraining_delay_days} days.",
         "On the UI's Automation page, check that monthly_training or follow_backfill is on and ticks, and that the "
         f"daemon runs. To train now, run `nba-ml run --month {month}`.",
     )
@@ -214,10 +208,10 @@ def channel_signature(expires: datetime | None, now: datetime) -> HealthFinding:
     )
 
 
-def scheduler_runs(scheduler: SchedulerState, now: datetime, limits: HealthLimits) -> HealthFinding:
+def scheduler_runs(scheduler: SchedulerState, now: datetime) -> HealthFinding:
     """Whether the daemons for schedules and sensors have recent heartbeats. Only a warning if all of these are off."""
     name = "daemons"
-    oldest = now - timedelta(minutes=limits.silence)
+    oldest = now - _SILENCE
     silent = [daemon for daemon, seen in scheduler.heartbeats.items() if seen is None or seen < oldest]
     if not silent:
         return HealthFinding(name, Level.FINE, "Dagster's daemon is running.")
@@ -272,10 +266,6 @@ def _has_training_rows(day: date) -> bool:
     season = season_on(day)
     settled = season.opening + timedelta(days=EARLY_SEASON_DAYS)
     return day >= settled and season.has_games(day, day) and not (day.month == 6 and day.day > FINALS_OVER)
-
-
-def _day(moment: datetime) -> date:
-    return moment.astimezone(HOME).date()
 
 
 def _listed(names: Sequence[str]) -> str:

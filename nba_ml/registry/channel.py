@@ -10,7 +10,6 @@ choose the model. It imports only Pydantic and the standard library, because the
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Collection
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from nba_ml.contract.digest import bytes_digest, sealed_json
 from nba_ml.contract.errors import ChannelError
 from nba_ml.contract.systems import SYSTEMS
 from nba_ml.contract.text import printable
@@ -174,12 +174,9 @@ class Channel(BaseModel):
         return self.challenger is not None and (self.share > 0 or self.challenger.model_id not in self.set_aside)
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, no NaN, a newline at the end.
-
-        `channel_sha256` is added: the digest of the canonical JSON of all other fields. It detects a flipped bit.
-        """
+        """Canonical JSON, with its own digest in `channel_sha256`."""
         content = self.model_dump(mode="json", exclude=None if self.beaten else {"beaten"})
-        return _canonical({**content, "channel_sha256": hashlib.sha256(_canonical(content)).hexdigest()})
+        return sealed_json(content, "channel_sha256")
 
     @classmethod
     def from_bytes(cls, data: bytes, uri: str) -> Channel:
@@ -194,7 +191,7 @@ class Channel(BaseModel):
             channel = cls.model_validate(content)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ChannelError(
-                f"{uri} is not a channel of format 1 ({len(data):,} bytes, sha256 {hashlib.sha256(data).hexdigest()}): "
+                f"{uri} is not a channel of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): "
                 f"{' '.join(str(error).split())[:300]}. It is damaged or was not written by nba_ml. Restore it from "
                 f"the newest object under {HISTORY}, which holds the same bytes."
             ) from error
@@ -208,10 +205,6 @@ class Channel(BaseModel):
     def is_or_follows(self, last: Channel) -> bool:
         """Whether this is the state `last` or a later one. If not, an old copy or an unrecorded state was put back."""
         return self.serial > last.serial or self == last
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
 
 
 def read_channel(store: ObjectStore) -> Channel | None:

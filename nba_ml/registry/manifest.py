@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.digest import bytes_digest, canonical_json, sealed_json
 from nba_ml.contract.errors import BundleError, PublicationError
 from nba_ml.contract.model_id import MODEL_ID, system_of_model
 from nba_ml.registry.verdict import Verdict
@@ -81,14 +81,10 @@ class Manifest(BaseModel):
     documents: tuple[ManifestObject, ...] = ()
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, no NaN, a newline at the end.
-
-        `manifest_sha256` is added: the digest of the canonical JSON of all other fields. The manifest protects the
-        other objects; this protects the manifest against a flipped bit.
-        """
+        """Canonical JSON. The manifest protects the other objects; `manifest_sha256` in it protects the manifest."""
         # Without documents, the manifest is the same as before there were any.
         content = self.model_dump(mode="json", exclude=None if self.documents else {"documents"})
-        return _canonical({**content, "manifest_sha256": bytes_digest(_canonical(content))})
+        return sealed_json(content, "manifest_sha256")
 
     @classmethod
     def from_bytes(cls, data: bytes, uri: str) -> Manifest:
@@ -102,13 +98,13 @@ class Manifest(BaseModel):
             claimed = content.pop("manifest_sha256")
             manifest = cls.model_validate(content)
             # Of the content as it was written, so that a manifest stays valid when a later version adds a field.
-            digest = bytes_digest(_canonical(content))
+            digest = bytes_digest(canonical_json(content))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BundleError(
                 f"{uri} is not a manifest of format 1 ({len(data):,} bytes, sha256 {bytes_digest(data)}): {error}. "
                 "It is damaged or was not written by nba_ml; do not load the bundle."
             ) from error
-        if _canonical({**content, "manifest_sha256": digest}) != data:
+        if canonical_json({**content, "manifest_sha256": digest}) != data:
             raise BundleError(
                 f"{uri} is damaged: its stated digest is {claimed}, the digest of its content is {digest}, or its form "
                 "is not canonical. Do not load the bundle."
@@ -120,8 +116,3 @@ def model_id_of_manifest(name: str) -> str | None:
     """The model id in a manifest's object name; None if the name is not that of a manifest."""
     model_id = name.rpartition("/")[2].removesuffix(_MANIFEST_SUFFIX)
     return model_id if MODEL_ID.fullmatch(model_id) and name == BundleNames.of(model_id).manifest else None
-
-
-def _canonical(content: dict[str, Any]) -> bytes:
-    # Indented, because people read manifests too.
-    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()

@@ -20,6 +20,7 @@ from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.backtest import backtest
 from nba_ml.registry.channel import Channel, Evidence, newest_state_ahead, read_pointer
 from nba_ml.registry.external import CONDITIONS, require_one_waiver
+from nba_ml.registry.moves import MoveResult
 from nba_ml.registry.production import beating, compare_production
 from nba_ml.registry.promotion_rules import (
     WAIVABLE,
@@ -43,20 +44,12 @@ WAIVED_BY_NAMING = ("newer", "not_set_aside")
 """The conditions that are waived if a person names a model and gives a reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """The result of a proposal. `decision` is None if the candidate is already the champion.
-
-    `catch_up_note`, `already` and `serving` are as in `moves.MoveResult`.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion(MoveResult):
+    """The result of a proposal. `decision` is None if the candidate is already the champion."""
 
     candidate: str
     decision: PromotionDecision | None
-    channel: Channel | None
-    moved: bool
-    catch_up_note: str = ""
-    already: Channel | None = None
-    serving: Channel | None = None
 
     @property
     def message(self) -> str:
@@ -149,8 +142,9 @@ def promote(
 
     done = move_from(context.objects, start, decide, is_same_move)
     return Promotion(
-        candidate.version, decision, done.channel, done.moved, done.catch_up_note, done.already, done.serving
-    )
+        done.channel, done.moved, done.caught_up_to, done.already, done.later,
+        candidate=candidate.version, decision=decision,
+    )  # fmt: skip
 
 
 def _require_waivable(waived: Sequence[str]) -> None:

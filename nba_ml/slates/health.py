@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from nba_ml.contract.errors import NbaMlError
-from nba_ml.monitoring.health import HOME
+from nba_ml.contract.times import eastern_date
 from nba_ml.slates.health_rules import SlateDays
 from nba_ml.slates.rows import NEAR, SlateRows, months_of
 from nba_ml.slates.store import SlateStore
@@ -20,7 +20,7 @@ def read_slate_days(on: datetime | None, rows: SlateRows, slates: SlateStore, no
     If a slate can be due, this reads the feature store's dates. With BigQuery that is one query of the partition
     column. A failed read does not raise: it is stored in `unread`.
     """
-    today = now.astimezone(HOME).date()
+    today = eastern_date(now)
     kept = (day for month in months_of(today - NEAR, today) for day in slates.days(month))
     made = [day for day in kept if day >= today - NEAR]
     if on is None and not made:

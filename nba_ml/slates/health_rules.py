@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from nba_ml.monitoring.health import HOME, HealthFinding, Level
+from nba_ml.contract.times import EASTERN, eastern_date
+from nba_ml.monitoring.health import HealthFinding, Level
 
 SLATE_HOUR = 17
 """Hour in New York at which `daily_slate` ticks. Lines and injury reports are in, and few games have begun."""
@@ -55,7 +56,7 @@ def slates_made(days: SlateDays, now: datetime) -> HealthFinding:
             f"The dates with feature rows could not be read. {days.unread}",
             "Fix the cause, then run `nba-ml health` again.",
         )
-    earliest = now.astimezone(HOME).date() - LOOKED_BACK
+    earliest = eastern_date(now) - LOOKED_BACK
     due = [day for day in sorted(days.with_rows) if day >= earliest and _is_due(day, days, now)]
     missing = [day for day in due if day not in days.made]
     if not missing:
@@ -74,6 +75,6 @@ def slates_made(days: SlateDays, now: datetime) -> HealthFinding:
 
 
 def _is_due(day: date, days: SlateDays, now: datetime) -> bool:
-    hour = datetime(day.year, day.month, day.day, SLATE_HOUR, tzinfo=HOME)
+    hour = datetime(day.year, day.month, day.day, SLATE_HOUR, tzinfo=EASTERN)
     asked = day > min(days.made) if days.on is None else hour >= days.on
     return asked and now >= hour + LATE_AFTER

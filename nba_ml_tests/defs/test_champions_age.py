@@ -8,8 +8,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.health import read_release
-from nba_ml.monitoring.health import HealthLimits, Level, champion_not_too_old
+from nba_ml.monitoring.health import Level, champion_not_too_old
 from nba_ml.registry.channel import Channel
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import move_channel
@@ -23,7 +24,7 @@ from nba_ml_tests.release_scene import AT, as_of, bench_of, registered_file, ret
 pytestmark = pytest.mark.slow
 
 MONTHS = ("2021-11", "2021-12", "2022-01")
-LIMITS = HealthLimits(champion_age=15, retraining_delay=7, silence=30)
+LIMITS = Thresholds(max_champion_age_days=15, max_retraining_delay_days=7)
 
 
 @pytest.fixture

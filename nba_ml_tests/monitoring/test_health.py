@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nba_ml.contract.season import season_months
+from nba_ml.contract.thresholds import Thresholds
 from nba_ml.monitoring.health import (
     FailedMonth,
-    HealthLimits,
     Level,
     Release,
     SchedulerState,
@@ -26,7 +26,7 @@ from nba_ml.monitoring.health import (
     switched_on,
 )
 
-LIMITS = HealthLimits(champion_age=45, retraining_delay=7, silence=30)
+LIMITS = Thresholds(max_champion_age_days=45, max_retraining_delay_days=7)
 MONTHS = season_months("2023-10", "2025-01")
 NOON = 17
 """Hours: noon in New York, in UTC."""
@@ -214,7 +214,7 @@ def test_a_silent_daemon_is_red_if_something_waits_for_it(minutes: int | None, o
     now = at("2025-01-10")
     heard = None if minutes is None else now - timedelta(minutes=minutes)
     clockwork = SchedulerState({"SENSOR": now, "SCHEDULER": heard}, {"monthly_training": on}, grows=True)
-    found = scheduler_runs(clockwork, now, LIMITS)
+    found = scheduler_runs(clockwork, now)
     assert found.level is level
     assert ("SCHEDULER" in found.said) is (level is not Level.FINE)
 

@@ -21,7 +21,6 @@ from nba_ml.defs.sensors import failures
 from nba_ml.defs.sensors.failures import GIVEN_UP_AFTER, TOLD, build_notifier, notice_of
 from nba_ml.monitoring import notify
 from nba_ml.monitoring.health import (
-    HealthLimits,
     Level,
     Release,
     SchedulerState,
@@ -110,17 +109,16 @@ def test_the_latest_training_counts_and_one_on_the_last_day_does_not() -> None:
 
 def test_a_heartbeat_may_be_as_old_as_the_limit() -> None:
     now = at("2025-01-10")
-    limits = HealthLimits(champion_age=45, retraining_delay=7, silence=30)
     beats: dict[str, datetime | None] = dict.fromkeys(("SENSOR", "SCHEDULER"), now - timedelta(minutes=30))
-    assert scheduler_runs(SchedulerState(beats, {}, grows=True), now, limits).said == "Dagster's daemon is running."
+    assert scheduler_runs(SchedulerState(beats, {}, grows=True), now).said == "Dagster's daemon is running."
     beats = {"SENSOR": now - timedelta(minutes=31), "SCHEDULER": now - timedelta(minutes=40), "OTHER": None}
-    found = scheduler_runs(SchedulerState(beats, {"a": True, "b": False}, grows=True), now, limits)
+    found = scheduler_runs(SchedulerState(beats, {"a": True, "b": False}, grows=True), now)
     assert found.said == (
         "Dagster's daemon has not sent a heartbeat since 2025-01-10 16:29 UTC (SENSOR, SCHEDULER, OTHER). "
         "a are on but do not tick."
     )
     assert found.worst == [{"daemon": "SENSOR"}, {"daemon": "SCHEDULER"}, {"daemon": "OTHER"}]
-    found = scheduler_runs(SchedulerState({"SENSOR": None}, {"b": False}, grows=True), now, limits)
+    found = scheduler_runs(SchedulerState({"SENSOR": None}, {"b": False}, grows=True), now)
     assert found.said == "Dagster's daemon has never sent a heartbeat (SENSOR). Nothing that needs it is on."
     assert found.level is Level.WARNING
 

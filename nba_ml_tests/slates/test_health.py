@@ -16,10 +16,11 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.times import eastern_date
 from nba_ml.data.table_digest import DigestedTable
 from nba_ml.defs.build import build_defs
 from nba_ml.defs.health import read_scheduler, slates_on_since
-from nba_ml.monitoring.health import HOME, Level
+from nba_ml.monitoring.health import Level
 from nba_ml.settings import Settings
 from nba_ml.slates.health import read_slate_days
 from nba_ml.slates.health_rules import SlateDays, slates_made
@@ -146,7 +147,7 @@ def slate_rows_on(day: date) -> pa.Table:
 def test_the_standing_check_warns_and_tells_by_the_switch(tmp_path: Path) -> None:
     """Guards against a missing slate that the daily job does not see, and one that is only by hand told as red."""
     settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path / "home"), "NBA_ML_THREADS": "1"})
-    today = datetime.now(HOME).date()
+    today = eastern_date(datetime.now(UTC))
     with dg.instance_for_test() as instance:
         there = Scene(tmp_path / "scene", instance)
         defs = build_defs(settings, resource_overrides={"slate_rows": Unreachable(there.root)})

@@ -17,7 +17,7 @@ from datetime import date
 
 import numpy as np
 
-from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.digest import bytes_digest, canonical_json
 from nba_ml.contract.errors import BundleError, PublicationConflictError
 from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
 from nba_ml.contract.season import parse_month
@@ -30,12 +30,7 @@ from nba_ml.registry.learners.missing import NAN, MissingPolicy
 from nba_ml.registry.learners.process import FILE, predict_apart, predict_points
 from nba_ml.registry.reader import Reader, read_manifest, reads_from, refuse
 from nba_ml.registry.systems.interface import Columns, Floats, TrainingExtent, matrix_of
-from nba_ml.registry.systems.registered_manifest import (
-    KnownRow,
-    RegisteredManifest,
-    StatedFile,
-    canonical_json,
-)
+from nba_ml.registry.systems.registered_manifest import KnownRow, RegisteredManifest, StatedFile
 from nba_ml.storage.objects import ObjectExistsError, ObjectStore
 
 

@@ -5,14 +5,13 @@ Imports only what a prediction worker may import.
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.digest import sealed_json
 from nba_ml.contract.features import FEATURE_VERSIONS, FeatureVersion
 from nba_ml.model.calibration import Calibration
 from nba_ml.registry.learners.interface import Vectors
@@ -104,8 +103,7 @@ class RegisteredManifest(BaseModel):
 
     def to_bytes(self) -> bytes:
         """Canonical JSON with its own digest, like the manifests of bundles."""
-        content = self.model_dump(mode="json")
-        return canonical_json({**content, "manifest_sha256": bytes_digest(canonical_json(content))})
+        return sealed_json(self.model_dump(mode="json"), "manifest_sha256")
 
     @classmethod
     def of(cls, read: ReadManifest) -> RegisteredManifest:
@@ -114,8 +112,3 @@ class RegisteredManifest(BaseModel):
             return cls.model_validate(read.content)
         except ValidationError as error:
             refuse(read.name, "the manifest of a registered model", " ".join(str(error).split()))
-
-
-def canonical_json(content: dict[str, Any]) -> bytes:
-    """Sorted, indented JSON: equal contents have equal bytes."""
-    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
