@@ -11,6 +11,7 @@ began to be recorded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -18,7 +19,6 @@ import pyarrow as pa
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import SNAPSHOT, most_moved, moved, psi_of_features, same_month_of_earlier_seasons
 from nba_ml.contract.errors import BundleError, ChannelError, MissingExtraError
-from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.evaluation.predictions import MonthPredictions
@@ -26,21 +26,12 @@ from nba_ml.model.drift import population_stability_index
 from nba_ml.model.fitting import predict
 from nba_ml.model.values import TrainedModel
 from nba_ml.registry.channel import read_channel
-from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of, matrix_of
+from nba_ml.registry.systems.interface import Columns, Floats, columns_of, matrix_of
 from nba_ml.registry.systems.loading import load_system
 
 ASSET = "predictions"
 
-
-@dataclass(frozen=True, slots=True)
-class _Booster:
-    """The model that scored the month. Used if there is no suitable champion."""
-
-    booster: bytes
-    features: FeatureVersion
-
-    def predict(self, columns: dict[str, Floats]) -> Floats:
-        return predict(self.booster, matrix_of(columns, self.features), 1).astype("float64")
+_Predict = Callable[[Columns], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ class _Compared:
     """The month's rows, and the reference rows that the model was trained on. `who` describes the model."""
 
     who: str
-    model: PredictionSystem | _Booster
+    predict: _Predict
     rows: pa.Table
     reference: pa.Table
 
@@ -79,8 +70,7 @@ def _prediction_drift(made: MonthPredictions, context: CheckContext) -> Finding:
     if isinstance(compared, Finding):
         return compared
     before, now = (
-        compared.model.predict(columns_of(table, context.system.features))
-        for table in (compared.reference, compared.rows)
+        compared.predict(columns_of(table, context.system.features)) for table in (compared.reference, compared.rows)
     )
     psi = population_stability_index(before, now)
     return Finding(
@@ -102,7 +92,7 @@ def _compare(made: MonthPredictions, context: CheckContext, metric: str) -> _Com
         rows = now.table.num_rows if isinstance(now, Snapshot) else 0
         return Finding(passed=True, metric=metric, value="too few predictions to compare", n=rows)
     try:
-        who, model, newest = _model(made, context)
+        who, predict_points, newest = _model(made, context)
     except (BundleError, ChannelError, MissingExtraError) as error:
         # A broken champion must not fail the run that trains the next model.
         return Finding(
@@ -116,11 +106,11 @@ def _compare(made: MonthPredictions, context: CheckContext, metric: str) -> _Com
     if sum(table.num_rows for table in tables) < context.limits.min_rows_for_psi:
         too_few = f"{who} was trained on too few rows of this calendar month"
         return Finding(passed=True, metric=metric, value=too_few, n=now.table.num_rows)
-    return _Compared(who, model, now.table, pa.concat_tables(tables))
+    return _Compared(who, predict_points, now.table, pa.concat_tables(tables))
 
 
-def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, PredictionSystem | _Booster, str]:
-    """Description, system and newest month of the champion, or of the scoring model if the champion has seen the month
+def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, _Predict, str]:
+    """Description, prediction and newest month of the champion; of the scoring model if the champion has seen the month
     or reads features of another system.
 
     Raises:
@@ -132,7 +122,7 @@ def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, Predicti
         champion = load_system(objects, channel.champion, threads=1)
         readable = set(champion.features.names) <= set(context.system.features.names)
         if readable and champion.newest_month < context.month:
-            return f"the champion {champion.version}", champion, champion.newest_month
+            return f"the champion {champion.version}", champion.predict, champion.newest_month
     if made.model is None:
         raise BundleError(
             f"The predictions of {context.month} do not name a model. Materialise predictions for "
@@ -144,11 +134,12 @@ def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, Predicti
             f"{made.model.model_version}, which scored {context.month}, is no longer in the store. Materialise "
             f"xgboost_model for {made.model.newest_month} again."
         )
-    return (
-        f"the model {made.model.model_version}",
-        _Booster(scored.booster, context.system.features),
-        made.model.newest_month,
-    )
+    booster, features = scored.booster, context.system.features
+
+    def predict_scored(columns: Columns) -> Floats:
+        return predict(booster, matrix_of(columns, features), 1).astype("float64")
+
+    return f"the model {made.model.model_version}", predict_scored, made.model.newest_month
 
 
 def checks(limits: Thresholds) -> tuple[Check, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import click
 
-from nba_ml.cli.wrapper import FAILED, command, parse_day, say
+from nba_ml.cli.wrapper import FAILED, command, parse_day, say, show_json
 from nba_ml.settings import Settings
 
 
@@ -55,8 +54,7 @@ def fetch(first: date, last: date | None, folder: Path, pause: float, as_json: b
     client = Client(Settings.from_environment().nba_api, pause=pause)
     reports = Fetch(folder, first, last or yesterday).run(client, (lambda _: None) if as_json else say)
     if as_json:
-        each = {name: report.as_json() for name, report in reports.items()}
-        click.echo(json.dumps(each, indent=2, default=str, ensure_ascii=False))
+        show_json({name: report.as_json() for name, report in reports.items()})
     else:
         for name, report in reports.items():
             say(f"\n{name}")

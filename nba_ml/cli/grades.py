@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from nba_ml.cli.session import require_form, require_order
-from nba_ml.cli.wrapper import FAILED, command, say, show_frame
+from nba_ml.cli.wrapper import AS_JSON, FAILED, command, say, show_frame, show_json
 from nba_ml.settings import Settings, parse_systems
 
 
@@ -15,7 +15,7 @@ from nba_ml.settings import Settings, parse_systems
 )
 @click.option("--from", "first", metavar="YYYY-MM", help="First month. Default: that of --to.")
 @click.option("--to", "last", metavar="YYYY-MM", help="Last month. Default: the last that has a snapshot.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+@AS_JSON
 @command
 def grades(systems: str, first: str | None, last: str | None, as_json: bool) -> int:
     """Grade the platform's own systems beside ours, on the same player-games (BigQuery only).
@@ -42,7 +42,7 @@ def grades(systems: str, first: str | None, last: str | None, as_json: bool) -> 
     report = grade_platform_months(store, SlateStore(store.objects), platform, months, chosen).report
     graded = any(grade.metrics for grade in report.grades)
     if as_json:
-        say(report.model_dump_json(indent=2))
+        show_json(report.model_dump(mode="json"))
         return 0 if graded else FAILED
     span = months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
     if report.grades:

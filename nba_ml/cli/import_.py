@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.wrapper import FAILED, command, escaped, out, say
+from nba_ml.cli.wrapper import FAILED, command, escaped, out, say, show_json
 from nba_ml.contract.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def import_(
         name, columns = arguments[0], shipped_mapping(arguments[0])
     report = Import(name, columns, folder, _constants(constants), dry_run).run(files)
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=2, default=str, ensure_ascii=False))
+        show_json(report.as_json())
     else:
         show_report(report, dry_run)
     return FAILED if report.refused else 0

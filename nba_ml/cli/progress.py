@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nba_ml.cli.session import system_of
-from nba_ml.cli.wrapper import command, say, show_frame
+from nba_ml.cli.wrapper import AS_JSON, command, say, show_frame, show_json
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for other programs.")
+@AS_JSON
 @click.option("--system", metavar="ID", help="A system of NBA_ML_SYSTEMS: its features. Default: the first.")
 @command
 def progress(as_json: bool, system: str | None) -> int:
@@ -41,7 +40,7 @@ def progress(as_json: bool, system: str | None) -> int:
         months = month_rows_of(settings).progress(month_keys(partitions_of(settings)), system=of)
     costs = None if settings.bigquery is None else _costs(settings)
     if as_json:
-        say(json.dumps(_as_json(months, costs, Cost.of(jobs)), indent=2))
+        show_json(_as_json(months, costs, Cost.of(jobs)))
         return 0
     frame = progress_table(months)
     if costs is not None:

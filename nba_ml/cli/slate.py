@@ -20,7 +20,8 @@ from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
     from nba_ml.slates.grades import SlateGradeReport
-    from nba_ml.slates.operations import Predicted, Sent, WriteResult
+    from nba_ml.slates.operations import Predicted, Sent
+    from nba_ml.slates.prediction_rows import TableWrite
     from nba_ml.slates.store import SlateStore
     from nba_ml.storage.objects import ObjectStore
 
@@ -207,14 +208,7 @@ def _slate_facts(done: Predicted, out: Path | None, sent: Sent | None) -> dict[s
         "report": kept.slate.report.model_dump(mode="json"),
         "predictions": kept.slate.table.to_pylist(),
         "file": out,
-        "bigquery": None
-        if sent is None
-        else {
-            "table": sent.written.table,
-            "rows": sent.written.rows,
-            "loaded": sent.written.loaded,
-            "retired": sent.written.retired,
-        },
+        "bigquery": None if sent is None else asdict(sent.written),
     }
 
 
@@ -231,7 +225,7 @@ def _print_destinations(out: Path | None, sent: Sent | None) -> None:
         say(f"BigQuery   {_came(sent.written)}, none of them active")
 
 
-def _came(written: WriteResult) -> str:
+def _came(written: TableWrite) -> str:
     return f"{written.table}: {written.rows:,} rows {'loaded' if written.loaded else 'there already'}"
 
 

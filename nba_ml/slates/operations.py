@@ -20,6 +20,7 @@ from nba_ml.registry.channel import Channel, read_channel
 from nba_ml.registry.signed_store import SignedStore
 from nba_ml.registry.systems.loading import features_of, load_system
 from nba_ml.slates.grades import SlateGrades, grade_slates
+from nba_ml.slates.prediction_rows import TableWrite
 from nba_ml.slates.rows import SlateRows
 from nba_ml.slates.slate import Slate, SlateSystems, score_slate
 from nba_ml.slates.store import KeptSlate, SlateStore
@@ -63,7 +64,7 @@ class PredictionTable(Protocol):
         """The table's columns against those of a slate. Raises SlateError if it cannot be read."""
         ...
 
-    def write(self, kept: KeptSlate, *, is_current: bool, versions: Sequence[KeptSlate] = ()) -> WriteResult:
+    def write(self, kept: KeptSlate, *, is_current: bool, versions: Sequence[KeptSlate] = ()) -> TableWrite:
         """Write a stored slate once. If it `is_current`, its rows become the active rows of its date.
 
         `versions` are the stored versions of the date, for a table that cannot tell their rows from others.
@@ -73,28 +74,12 @@ class PredictionTable(Protocol):
         ...
 
 
-class WriteResult(Protocol):
-    """Result of a write: the table, the number of rows, whether this call loaded them, and the rows deactivated."""
-
-    @property
-    def table(self) -> str: ...
-
-    @property
-    def rows(self) -> int: ...
-
-    @property
-    def loaded(self) -> bool: ...
-
-    @property
-    def retired(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Sent:
     """Result of sending a slate. `current` is the version that counts and its result, if it is another version."""
 
-    written: WriteResult
-    current: tuple[KeptSlate, WriteResult] | None = None
+    written: TableWrite
+    current: tuple[KeptSlate, TableWrite] | None = None
 
 
 _NO_TABLE = (
@@ -116,7 +101,7 @@ class NoPredictionTable:
         *,
         is_current: bool,  # noqa: ARG002
         versions: Sequence[KeptSlate] = (),  # noqa: ARG002
-    ) -> WriteResult:
+    ) -> TableWrite:
         """Raises SettingsError."""
         raise SettingsError(f"{_NO_TABLE} The slate is stored: then run the same command again.")
 
@@ -125,7 +110,7 @@ def predict_slate(context: SlateContext, day: date, at: datetime, games: str = "
     """Score a date's rows with the channel's models, and store the slate.
 
     The same rows and channel state give the same slate, which is not stored again. Otherwise this adds a version.
-    Earlier versions stay. `slates.slate.current_version` decides which one counts.
+    Earlier versions stay. `slates.store.current_version` decides which one counts.
 
     Args:
         at: now, with its time zone.

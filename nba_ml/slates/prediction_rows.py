@@ -94,6 +94,17 @@ SCHEMA = pa.schema([pa.field(each.name, _ARROW[each.type], nullable=each.nullabl
 _BEFORE_THE_GAME = {AHEAD: True, UNKNOWN: None, REPLAYED: False}
 
 
+@dataclass(frozen=True, slots=True)
+class TableWrite:
+    """Result of a write. `loaded` is False if the rows existed already. `retired` counts the deactivated rows of other
+    versions."""
+
+    table: str
+    rows: int
+    loaded: bool
+    retired: int
+
+
 def create_table(table: str) -> str:
     """The CREATE TABLE statement. `table` is quoted. Queries must filter by the partition column `game_date`."""
     columns = ", ".join(f"{c.name} {c.type}{'' if c.nullable else ' NOT NULL'}" for c in COLUMNS)

@@ -10,7 +10,6 @@ the steps. A table without a column for the slate's id takes a slate in one tran
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import pyarrow as pa
@@ -22,7 +21,7 @@ from google.cloud import bigquery
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.slates.prediction_columns import TableFit, TableReport, parquet_file, require_kept
-from nba_ml.slates.prediction_rows import create_table, served_rows, system_id_of
+from nba_ml.slates.prediction_rows import TableWrite, create_table, served_rows, system_id_of
 from nba_ml.slates.slate import CHALLENGER, CHAMPION, SERVED
 from nba_ml.slates.slate_transaction import count_replaced, count_written, parameters_of, replace_rows, with_activity
 from nba_ml.slates.store import KeptSlate
@@ -58,17 +57,6 @@ _LIVE_DAYS = 14
 
 _CONCURRENT = "due to concurrent update"
 """Part of BigQuery's message `Could not serialize access to table ... due to concurrent update`. It has no status."""
-
-
-@dataclass(frozen=True, slots=True)
-class TableWrite:
-    """Result of a write. `loaded` is False if the rows existed already. `retired` counts the deactivated rows of other
-    versions."""
-
-    table: str
-    rows: int
-    loaded: bool
-    retired: int
 
 
 class BigQueryPredictionTable:

@@ -4,7 +4,7 @@ One system serves each row. If there is a challenger, the other system scores th
 and is never served. A row that breaks the contract is set aside with its reason. Early-season rows are counted.
 Neither is predicted.
 
-Scores rows, and decides which version of a slate counts. Storage is in `slates.store`, grading in `slates.grades`.
+Storage, and which version of a slate counts, is in `slates.store`, grading in `slates.grades`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -176,7 +176,8 @@ def score_slate(
     parts = {side: _partitioned(given[side], system.features) for side, system in by_side.items()}
 
     def serving(player: str | None) -> Side:
-        return _serving_side(systems.channel, player, day) if player else "champion"
+        other = player is not None and serving_model(systems.channel, player, day) != systems.channel.champion
+        return "challenger" if other else "champion"
 
     serves = {player: serving(player) for part in parts.values() for player in part.players}
     scored = [
@@ -236,10 +237,6 @@ def _require_unseen(system: PredictionSystem, day: date) -> None:
             f"results of {day}. Nothing was scored. Choose a later date, or serve a model of an earlier month: run "
             "`nba-ml champion promote MODEL_ID --reason ...` or `nba-ml champion rollback`."
         )
-
-
-def _serving_side(channel: Channel, player_lookup: str, day: date) -> Side:
-    return "champion" if serving_model(channel, player_lookup, day) == channel.champion else "challenger"
 
 
 def _scored(
@@ -359,24 +356,3 @@ def made(created_at: datetime, day: date, tip_off: datetime | None) -> Made:
     if created_at < eastern_noon(day):
         return AHEAD
     return UNKNOWN if created_at < eastern_midnight(day) else REPLAYED
-
-
-class _Made(Protocol):
-    @property
-    def slate(self) -> Slate: ...
-
-
-Version = TypeVar("Version", bound=_Made)
-
-
-def current_version(versions: Sequence[Version]) -> Version:
-    """The version of a date that counts, which is the one served when the games began. `versions` are oldest first.
-
-    It is the newest version made ahead that has predictions. If none was made ahead, the first version counts: later
-    ones could have been chosen for their results. Raises ValueError without versions.
-    """
-    if not versions:
-        raise ValueError("a date without versions has none that counts")
-    ahead = [version for version in versions if version.slate.ahead]
-    predicting = [version for version in ahead if version.slate.report.served]
-    return (predicting or ahead or versions[:1])[-1]

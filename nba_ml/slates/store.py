@@ -7,6 +7,7 @@ numbered objects that are created but never replaced. A slate equal to the newes
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 
@@ -16,7 +17,7 @@ from nba_ml.contract.errors import ChannelError, SlateError
 from nba_ml.data.tables import GAME_FACTS, SLATE_PREDICTIONS, with_later_columns
 from nba_ml.registry.channel import Channel
 from nba_ml.slates.grades import SlateGrades
-from nba_ml.slates.slate import Slate, SlateReport, current_version
+from nba_ml.slates.slate import Slate, SlateReport
 from nba_ml.storage.objects import GenerationMismatchError, ObjectExistsError, ObjectStore
 from nba_ml.storage.parquet import read_parquet, write_sealed_parquet
 
@@ -43,6 +44,19 @@ class KeptSlate:
     def slate_id(self) -> str:
         """Unique id of this version: `<date>-<number>-<first 12 digits of the digest>`."""
         return f"{self.slate.report.game_date}-{self.number:06d}-{self.slate.digest[:12]}"
+
+
+def current_version(versions: Sequence[KeptSlate]) -> KeptSlate:
+    """The version of a date that counts, which is the one served when the games began. `versions` are oldest first.
+
+    It is the newest version made ahead that has predictions. If none was made ahead, the first version counts: later
+    ones could have been chosen for their results. Raises ValueError without versions.
+    """
+    if not versions:
+        raise ValueError("a date without versions has none that counts")
+    ahead = [version for version in versions if version.slate.ahead]
+    predicting = [version for version in ahead if version.slate.report.served]
+    return (predicting or ahead or versions[:1])[-1]
 
 
 class SlateStore:
@@ -91,7 +105,7 @@ class SlateStore:
         return self._read(day, numbers[-1]) if numbers else None
 
     def current(self, day: date) -> KeptSlate | None:
-        """The version of a date that counts (`slates.slate.current_version`); None if there is none."""
+        """The version of a date that counts (`current_version`); None if there is none."""
         versions = self.versions(day)
         return current_version(versions) if versions else None
 

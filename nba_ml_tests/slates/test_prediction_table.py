@@ -20,8 +20,8 @@ from google.cloud import bigquery
 
 from nba_ml.contract.errors import SettingsError, SlateError
 from nba_ml.slates.prediction_columns import TableFit, parquet_file
-from nba_ml.slates.prediction_rows import COLUMNS, create_table, served_rows
-from nba_ml.slates.prediction_table import BigQueryPredictionTable, TableWrite, _job_name
+from nba_ml.slates.prediction_rows import COLUMNS, TableWrite, create_table, served_rows
+from nba_ml.slates.prediction_table import BigQueryPredictionTable, _job_name
 from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
 from nba_ml.sources.bigquery_connection import BigQueryConnection
 from nba_ml.storage.directory import DirectoryStore

@@ -9,7 +9,8 @@ from itertools import product
 import pytest
 
 from nba_ml.slates.operations import send_slate
-from nba_ml.slates.prediction_table import BigQueryPredictionTable, TableWrite
+from nba_ml.slates.prediction_rows import TableWrite
+from nba_ml.slates.prediction_table import BigQueryPredictionTable
 from nba_ml.slates.store import KeptSlate
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, slate, systems
 from nba_ml_tests.slates.test_prediction_table import Table, table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 from typing import Any
@@ -27,12 +26,12 @@ from nba_ml.slates.slate import (
     UNKNOWN,
     Made,
     Slate,
-    current_version,
     highest_edges,
     made,
     score_slate,
     served_counts,
 )
+from nba_ml.slates.store import KeptSlate, current_version
 from nba_ml_tests.conftest import snapshot_of
 from nba_ml_tests.profiles import examples
 from nba_ml_tests.slate_scene import AFTERWARDS, BEFORE_THE_GAMES, DAY, champion, slate, slate_rows_of, systems
@@ -288,16 +287,13 @@ def test_the_digest_names_everything_but_the_time() -> None:
     assert all(a.digest != b.digest for a, b in combinations([first, *different], 2))
 
 
-@dataclass(frozen=True)
-class Version:
-    """A slate as the store lists it."""
-
-    slate: Slate
+def kept(one: Slate) -> KeptSlate:
+    return KeptSlate(one, number=1, uri="")
 
 
-def made_at(*times: datetime) -> list[Version]:
+def made_at(*times: datetime) -> list[KeptSlate]:
     made = slate()
-    return [Version(Slate.of(made.table, made.report, time)) for time in times]
+    return [kept(Slate.of(made.table, made.report, time)) for time in times]
 
 
 def test_the_newest_version_made_ahead_counts() -> None:
@@ -320,7 +316,7 @@ def test_a_version_of_nobody_takes_nothing_back() -> None:
     end = eastern_noon(DAY)
     early, late, after = made_at(end - 9 * hour, end - hour, end)
     of_nobody = late.slate.report.model_copy(update={"served": 0})
-    nobody = Version(Slate.of(late.slate.table, of_nobody, late.slate.created_at))
+    nobody = kept(Slate.of(late.slate.table, of_nobody, late.slate.created_at))
     assert current_version([early, nobody]) is early
     assert current_version([nobody, after]) is nobody
     assert current_version([nobody]) is nobody
