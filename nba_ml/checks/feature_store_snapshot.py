@@ -8,6 +8,7 @@ and the publisher refuses any model made from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import snapshot_schema
 
 ASSET, FEATURES = "feature_store_snapshot", "ml_feature_store_v2"
+
+_check = partial(Check, ASSET)
 
 MAY_BE_ABSENT = (*NOT_IN_BOX_SCORES, "vegas_points_line", *REPORTED)
 """Features that may be missing for a whole month, because there is no source or no book was recorded."""
@@ -222,32 +225,28 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
     agreement = limits.min_recomputed_agreement
     low, high = limits.line_error
     return (
-        Check(
-            asset=ASSET,
+        _check(
             name="contract",
             consequence=Consequence.STOPS_RUN,
             threshold=f"columns, types and digest as {V2_33FEATURES.name} has them",
             reason="A model trained on other columns, or another order, predicts nonsense without an error.",
             examine=_contract,
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="coverage",
             consequence=Consequence.STOPS_RUN,
             threshold=f"at least {limits.min_coverage:.0%} of the player-games played have a valid feature row",
             reason="Half a month is not a representative sample of its games.",
             examine=_covers(limits.min_coverage),
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="coverage_complete",
             consequence=Consequence.WARNS,
             threshold=f"at least {limits.complete_coverage:.0%} of the player-games played have a valid feature row",
             reason=f"The backfill calls a month complete at {limits.complete_coverage:.0%}.",
             examine=_covers(limits.complete_coverage),
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="no_constant_column",
             consequence=Consequence.STOPS_RUN,
             threshold="no feature that should vary is the same in every row",
@@ -255,8 +254,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             examine=_no_constant_column,
         ),
         *(
-            Check(
-                asset=ASSET,
+            _check(
                 name=name,
                 consequence=Consequence.STOPS_RUN,
                 threshold=f"{feature} equals the mean points of {games}, strictly before the date, in at least "
@@ -270,8 +268,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
                 ("season_average_recomputes", "points_avg_season", None, "the season so far"),
             )
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="last_5_correlation",
             consequence=Consequence.STOPS_RUN,
             threshold=f"correlation of points_avg_last_5 with the target at most {limits.max_last_5_correlation}, as "
@@ -279,8 +276,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="Nothing known before a game predicts it that well. A higher correlation is a leak.",
             examine=last_5_correlation,
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="change_correlation",
             consequence=Consequence.STOPS_RUN,
             threshold="the change of each career feature since the player's last game has a correlation of at most "
@@ -290,8 +286,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             examine=change_correlation,
             needs="points_ewm_12",
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="absences_of_last_game",
             consequence=Consequence.STOPS_RUN,
             threshold=f"the sums over absent players follow who missed this game by at most {MAX_OF_THIS_GAME}, beside "
@@ -301,8 +296,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             examine=absences_of_last_game,
             needs="absent_points",
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="lines_matched",
             consequence=Consequence.STOPS_RUN,
             threshold=f"at least {limits.min_lines_matched:.0%} of the lines are matched with a player who appeared on "
@@ -310,8 +304,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="Without this check, unmatched lines would be lost silently.",
             examine=_lines_matched(limits.min_lines_matched, limits.min_unmatched_lines),
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="lines_matched_complete",
             consequence=Consequence.WARNS,
             threshold=f"at least {limits.complete_lines_matched:.0%} of the lines are matched with a player who "
@@ -319,8 +312,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="Without this check, unmatched lines would be lost silently.",
             examine=_lines_matched(limits.complete_lines_matched),
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="line_error",
             consequence=Consequence.STOPS_RUN,
             threshold=f"the line's MAE lies {low:+.0%} to {high:+.0%} below the season average's on the same rows, as "
@@ -328,8 +320,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="A line far better than form was taken after tip-off. A line far worse is a placeholder.",
             examine=line_error,
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="reports_before_cut_off",
             consequence=Consequence.STOPS_RUN,
             threshold="every report that a feature knows was made before the cut-off of its game",
@@ -338,8 +329,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             examine=_reports_before_cut_off,
             needs=REPORTED[0],
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="drift",
             consequence=Consequence.WARNS,
             threshold=f"no player's feature has a PSI above {limits.max_psi} against the same month of earlier seasons "

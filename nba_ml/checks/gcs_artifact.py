@@ -5,6 +5,8 @@ They run after publication and block nothing.
 
 from __future__ import annotations
 
+from functools import partial
+
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.model_id import month_of_model
@@ -16,6 +18,8 @@ from nba_ml.registry.reader import read_manifest, reads_from, verify_bundle
 from nba_ml.registry.refusal import RefusedCheck
 
 ASSET = "gcs_artifact"
+
+_check = partial(Check, ASSET)
 
 PUBLISHED = "published"
 
@@ -73,16 +77,14 @@ def _average(check: RefusedCheck) -> str:
 def checks(_limits: Thresholds) -> tuple[Check, ...]:
     """The checks of this asset. They use no limits."""
     return (
-        Check(
-            asset=ASSET,
+        _check(
             name=PUBLISHED,
             consequence=Consequence.FAILS_CI,
             threshold="every blocking check has passed on exactly this model, so that it is published",
             reason="A refused model leaves the champion in place; while no later month is published, it gets older.",
             examine=_is_published,
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="loads_from_its_uri",
             consequence=Consequence.FAILS_CI,
             threshold="manifest, digests, record and reference predictions hold, seen from a fresh process",

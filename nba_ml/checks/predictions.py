@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
@@ -30,6 +31,8 @@ from nba_ml.registry.systems.interface import Columns, Floats, columns_of, matri
 from nba_ml.registry.systems.loading import load_system
 
 ASSET = "predictions"
+
+_check = partial(Check, ASSET)
 
 _Predict = Callable[[Columns], Floats]
 
@@ -145,8 +148,7 @@ def _model(made: MonthPredictions, context: CheckContext) -> tuple[str, _Predict
 def checks(limits: Thresholds) -> tuple[Check, ...]:
     """The checks of this asset with the given limits."""
     return (
-        Check(
-            asset=ASSET,
+        _check(
             name="feature_drift",
             consequence=Consequence.WARNS,
             threshold=f"no player's feature has a PSI above {limits.max_psi} against the serving model's training rows "
@@ -154,8 +156,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="A model is only known to work on players and games like those it was trained on.",
             examine=_feature_drift,
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="prediction_drift",
             consequence=Consequence.WARNS,
             threshold=f"the predicted points have a PSI of at most {limits.max_prediction_psi} against the serving "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +13,8 @@ from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.split import EARLY_STOPPING_SHARE, SIDES, VALIDATION_SHARE, SplitManifest
 
 ASSET = "train_split"
+
+_check = partial(Check, ASSET)
 
 MEANT_SHARES = {
     "train": (1 - VALIDATION_SHARE) * (1 - EARLY_STOPPING_SHARE),
@@ -114,16 +117,14 @@ def _why_missing(month: str, context: CheckContext) -> str:
 def checks(limits: Thresholds) -> tuple[Check, ...]:
     """The checks of this asset with the given limits."""
     return (
-        Check(
-            asset=ASSET,
+        _check(
             name="dates_disjoint_and_ordered",
             consequence=Consequence.STOPS_RUN,
             threshold="train ends before early stopping begins, and that before validation",
             reason="If a date is on two sides, the model is evaluated on the night that it was trained on.",
             examine=_dates,
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="shares",
             consequence=Consequence.STOPS_RUN,
             threshold="70% train, 10% early stopping, 20% validation, each within "
@@ -131,16 +132,14 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
             reason="A score on a small validation side is meaningless.",
             examine=_shares,
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="min_rows",
             consequence=Consequence.STOPS_RUN,
             threshold=f"at least {limits.min_rows:,} rows, or none yet",
             reason="A model's score on under 200 rows is meaningless.",
             examine=_at_least(limits.min_rows, ": too few to evaluate a model. Backfill earlier months first."),
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="few_rows",
             consequence=Consequence.WARNS,
             threshold=f"at least {limits.few_rows:,} rows, or none yet",
@@ -151,8 +150,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
                 "validation.",
             ),
         ),
-        Check(
-            asset=ASSET,
+        _check(
             name="window_without_holes",
             consequence=Consequence.STOPS_RUN,
             threshold="every month up to this one that has samples is in the split, and none after it",

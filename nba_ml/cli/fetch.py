@@ -7,21 +7,13 @@ from pathlib import Path
 
 import click
 
-from nba_ml.cli.wrapper import FAILED, command, parse_day, say, show_json
+from nba_ml.cli.wrapper import FAILED, command, day_option, say, show_json
 from nba_ml.settings import Settings
 
 
 @click.command(short_help="Fetch box scores, schedule and rosters from nba.com.")
-@click.option(
-    "--from", "first", type=parse_day, metavar="YYYY-MM-DD", required=True, help="First date of the box scores."
-)
-@click.option(
-    "--until",
-    "last",
-    type=parse_day,
-    metavar="YYYY-MM-DD",
-    help="Last date of the box scores. Default: yesterday, Eastern time.",
-)
+@day_option("--from", "first", required=True, help="First date of the box scores.")
+@day_option("--until", "last", help="Last date of the box scores. Default: yesterday, Eastern time.")
 @click.option(
     "--to",
     "folder",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nba_ml.cli.recording import move_recorder
-from nba_ml.cli.wrapper import parse_day, say
+from nba_ml.cli.wrapper import day_option, say
 from nba_ml.contract.errors import PublicationError, ReleaseError
 from nba_ml.settings import Settings
 
@@ -39,12 +39,7 @@ BEAT = click.option(
     metavar="SYSTEM",
     help="A system of the platform whose predictions it must beat too, as `nba-ml grades` has kept them.",
 )
-UNTIL = click.option(
-    "--until",
-    type=parse_day,
-    metavar="YYYY-MM-DD",
-    help="Count games up to this date, inclusive. Default: all that are graded.",
-)
+UNTIL = day_option("--until", help="Count games up to this date, inclusive. Default: all that are graded.")
 
 
 def published_objects() -> ObjectStore:

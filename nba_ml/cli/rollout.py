@@ -22,7 +22,7 @@ from nba_ml.cli.release import (
     report_other_moves,
     required_reason,
 )
-from nba_ml.cli.wrapper import AS_JSON, FAILED, command, parse_day, say, show_json
+from nba_ml.cli.wrapper import AS_JSON, FAILED, command, day_option, say, show_json
 
 
 @click.group(short_help="Give a challenger 0, 10, 50, then 100 percent of the slate.")
@@ -33,9 +33,7 @@ def rollout() -> None:
 @rollout.command(short_help="Start a rollout of a model, in shadow or at 10%.")
 @click.argument("model_id")
 @REASON
-@click.option(
-    "--graded-from", type=parse_day, metavar="YYYY-MM-DD", help="First game date it is judged on. Default: today."
-)
+@day_option("--graded-from", help="First game date it is judged on. Default: today.")
 @click.option(
     "--share",
     type=click.Choice(["0", "10"]),
@@ -174,18 +172,9 @@ def status(until: date | None, beat: str | None, as_json: bool) -> int:
 
 @rollout.command(short_help="Register a model file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--given-until",
-    type=parse_day,
-    metavar="YYYY-MM-DD",
-    required=True,
-    help="The last game date of all rows it was given.",
-)
-@click.option(
-    "--fitted-until",
-    type=parse_day,
-    metavar="YYYY-MM-DD",
-    help="The last game date used for fitting or early stopping, if later rows were held out.",
+@day_option("--given-until", required=True, help="The last game date of all rows it was given.")
+@day_option(
+    "--fitted-until", help="The last game date used for fitting or early stopping, if later rows were held out."
 )
 @click.option(
     "--target", type=click.Choice(["points"]), required=True, help="What it predicts. Its numbers must confirm it."

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nba_ml.cli.wrapper import err, out
+from nba_ml.contract.season import parse_month
 from nba_ml.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 def require_form(*months: str | None) -> None:
     """Reject an invalid month before anything slow starts."""
-    from nba_ml.contract.season import parse_month
-
     for month in months:
         if month is not None:
             parse_month(month)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nba_ml.cli.wrapper import AS_JSON, FAILED, command, parse_day, say, show_frame, show_json
+from nba_ml.cli.wrapper import AS_JSON, FAILED, command, day_option, say, show_frame, show_json
 from nba_ml.contract.errors import SlateError
 from nba_ml.settings import Settings
 
@@ -35,7 +35,7 @@ def slate() -> None:
 
 
 @slate.command(short_help="Score a date's players, and keep the slate.")
-@click.option("--date", "day", type=parse_day, metavar="YYYY-MM-DD", required=True, help="The games' date.")
+@day_option("--date", "day", required=True, help="The games' date.")
 @click.option(
     "--games",
     metavar="AWAY@HOME,...",

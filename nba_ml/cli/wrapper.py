@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from functools import wraps
+from functools import partial, wraps
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +102,7 @@ def show_frame(frame: pd.DataFrame, below: Sequence[str] = ()) -> None:
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 
 
-def parse_day(text: str) -> date:
-    """The type of an option that is a date. Raises click.UsageError unless it is YYYY-MM-DD."""
+def _day(text: str) -> date:
     try:
         found = date.fromisoformat(text)
     except ValueError as error:
@@ -111,6 +110,10 @@ def parse_day(text: str) -> date:
     if found.isoformat() != text:  # fromisoformat also accepts 2025-W03-1
         raise click.UsageError(f"'{text}' is {found}: give it as YYYY-MM-DD.")
     return found
+
+
+day_option = partial(click.option, type=_day, metavar="YYYY-MM-DD")
+"""`click.option` for a date."""
 
 
 def show_json(value: object) -> None:

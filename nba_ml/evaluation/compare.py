@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.data.stored import SNAPSHOT
 from nba_ml.evaluation.shadow import ShadowGrades, grade_systems, shadow_predictions
-from nba_ml.registry.backtest import backtest
 from nba_ml.registry.comparisons import keep_comparison
+from nba_ml.registry.external import backtest
 from nba_ml.registry.promotion_rules import Backtest
 from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.loading import find_model, load_system

@@ -8,7 +8,7 @@ One thing cannot be verified: the date given with `--given-until`. A date that i
 is too early grades the model on games that it was trained on; its error is then implausibly small, and the condition
 `no_leak` rejects it.
 
-`registry.backtest` reads models and months; `promotion` and `rollout` decide between models.
+`promotion` and `rollout` decide between models.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ import numpy as np
 import pyarrow as pa
 
 from nba_ml.contract.errors import ReleaseError
+from nba_ml.contract.season import month_of
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.model.baselines import BASELINES
 from nba_ml.model.metrics import FEWEST_DAYS
 from nba_ml.model.recommendation import publish_points
-from nba_ml.registry.channel import Evidence
+from nba_ml.registry.channel import ChannelModel, Evidence
 from nba_ml.registry.promotion_rules import Backtest, Condition, compare_systems, later_rows
+from nba_ml.registry.release_context import ReleaseContext
 from nba_ml.registry.systems.interface import Floats, PredictionSystem, columns_of
+from nba_ml.registry.systems.loading import load_system
 from nba_ml.registry.systems.rules import Rule
 
 SEASON_AVERAGE = Rule("season_average", BASELINES["season_average"])
@@ -139,3 +142,31 @@ def _variation(system: PredictionSystem, rows: pa.Table, limits: Thresholds) -> 
             f"required, {n}",
         ),
     )
+
+
+def backtest(context: ReleaseContext, system: PredictionSystem) -> Backtest:
+    """Score an external model on all stored rows after its training data.
+
+    Raises:
+        BundleError: the model's output is infinite.
+    """
+    later = context.snapshots(month_of(system.extent.given_until), system.features)
+    return backtest_external(system, list(later.values()), context.limits)
+
+
+def require_evidence(context: ReleaseContext, model: ChannelModel, share: int, waived: Sequence[str] = ()) -> Backtest:
+    """Backtest an external model that is to serve `share` percent, and require that it passes, but for a waiver.
+
+    Raises:
+        ReleaseError: a condition is not met. The message lists all conditions.
+        BundleError: the model is incomplete or damaged, or its output is infinite.
+        MissingExtraError: its learner is not installed.
+    """
+    result = backtest(context, load_system(context.objects, model, context.threads)).waive(waived)
+    if not result.passed:
+        raise ReleaseError(
+            f"{model.model_id} may not serve {share}% of the player-games: it is an external model, which has no "
+            f"verdict of the asset checks, and its backtest on stored rows failed. {result.summary}. To score and "
+            f"grade it without serving, run `nba-ml rollout start {model.model_id} --share 0`."
+        )
+    return result

@@ -95,7 +95,9 @@ def compare_production(
     snapshots = list(context.snapshots(month_of(first), candidate).values())
     if not snapshots:
         return none
-    rows = _between(pa.concat_tables(snapshots), first, last)
+    rows = pa.concat_tables(snapshots)
+    dates = rows.column("game_date")
+    rows = rows.filter(pc.and_(pc.greater_equal(dates, first), pc.less_equal(dates, last)))
     keys = ["player_lookup", "game_date"]
     both = rows.join(production.select([*keys, "predicted_points"]), keys=keys, join_type="inner").sort_by(
         [("game_date", "ascending"), ("player_lookup", "ascending")]
@@ -143,13 +145,6 @@ def beating(decision: PromotionDecision, compared: Evidence | str, fewest: int) 
 def production_name(system_id: str) -> str:
     """The system's name in evidence: lower case, and not to be mistaken for a model of ours."""
     return f"production_{re.sub(r'[^a-z0-9_]', '_', system_id.lower())}"
-
-
-def _between(table: pa.Table, first: date, last: date) -> pa.Table:
-    dates = table.column("game_date")
-    bounds = (pa.scalar(each, pa.date32()) for each in (first, last))
-    low, high = (pc.greater_equal(dates, next(bounds)), pc.less_equal(dates, next(bounds)))
-    return table.filter(pc.and_(low, high))
 
 
 def _name(month: str, system_id: str) -> str:

@@ -17,9 +17,8 @@ from nba_ml.contract.text import printable
 from nba_ml.model.metrics import FEWEST_DAYS
 from nba_ml.model.stored import measured_booster
 from nba_ml.registry.artifact import ARTIFACT
-from nba_ml.registry.backtest import backtest
 from nba_ml.registry.channel import Channel, Evidence, newest_state_ahead, read_pointer
-from nba_ml.registry.external import CONDITIONS, require_one_waiver
+from nba_ml.registry.external import CONDITIONS, backtest, require_one_waiver
 from nba_ml.registry.moves import MoveResult
 from nba_ml.registry.production import beating, compare_production
 from nba_ml.registry.promotion_rules import (

@@ -100,14 +100,9 @@ def _git(checkout: Path, *arguments: str) -> str | None:
     return done.stdout.strip()
 
 
-def is_provenance(name: str) -> bool:
-    """Whether an object of a bundle, by its name or address, is its provenance."""
-    return _NAME.fullmatch(name) is not None
-
-
 def provenance_in(documents: Mapping[str, bytes]) -> dict[str, Any] | None:
     """What the provenance among a bundle's documents (`ReadManifest.read_documents`) states; None if it has none."""
-    found = next((json.loads(data) for name, data in documents.items() if is_provenance(name)), None)
+    found = next((json.loads(data) for name, data in documents.items() if _NAME.fullmatch(name)), None)
     return found if isinstance(found, dict) else None
 
 

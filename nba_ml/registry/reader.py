@@ -77,12 +77,6 @@ class ReadManifest:
         """The folder of the manifest and its objects: '' or a path that ends in '/'."""
         return self.name[: self.name.rfind("/") + 1]
 
-    def require_objects(self, names: Sequence[str]) -> None:
-        """Raise BundleError unless it names exactly these objects, in this order."""
-        found = [each.name for each in self.objects]
-        if found != list(names):
-            refuse(self.name, f"the objects {list(names)}", repr(found))
-
     def read_objects(self, read: Reader) -> list[bytes]:
         """Read its objects and check their sizes and digests.
 
@@ -209,7 +203,9 @@ def read_bundle(read: Reader, manifest_name: str, manifest_sha256: str | None = 
     manifest = read_manifest(read, manifest_name, manifest_sha256)
     if manifest.content.get("model_id") != model_id:
         refuse(manifest_name, f"the manifest of {model_id}", f"one of {manifest.content.get('model_id')!r}")
-    manifest.require_objects([f"{model_id}.json", f"{model_id}_metadata.json"])
+    names, found = [f"{model_id}.json", f"{model_id}_metadata.json"], [each.name for each in manifest.objects]
+    if found != names:
+        refuse(manifest_name, f"the objects {names}", repr(found))
     model_sha256 = manifest.objects[0].sha256
     if not model_sha256.startswith(model_id[-12:]):
         refuse(manifest_name, f"a booster with a sha256 that begins with {model_id[-12:]}", model_sha256)

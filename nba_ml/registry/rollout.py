@@ -13,10 +13,9 @@ from typing import Literal
 
 from nba_ml.contract.errors import ReleaseError
 from nba_ml.contract.season import month_of
-from nba_ml.registry.backtest import backtest, require_evidence
 from nba_ml.registry.channel import Channel, ChannelModel, Evidence, next_state, read_channel
 from nba_ml.registry.comparisons import require_comparison
-from nba_ml.registry.external import CONDITIONS
+from nba_ml.registry.external import CONDITIONS, backtest, require_evidence
 from nba_ml.registry.moves import MoveResult
 from nba_ml.registry.production import beats_production, compare_production
 from nba_ml.registry.promotion_rules import (
