@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nba_ml.cli.release import published_objects
-from nba_ml.cli.wrapper import AS_JSON, command, out, say, show_json
+from nba_ml.cli.wrapper import AS_JSON, command, escaped, out, say, show_json
 from nba_ml.contract.digest import json_digest
 from nba_ml.contract.systems import XGBOOST_V1
 
@@ -39,7 +39,8 @@ def list_models(as_json: bool) -> int:
     from nba_ml.registry.channel import read_channel
 
     objects = published_objects()
-    rows = [_summary(objects, model_id, read_channel(objects)) for model_id in _ids(objects)]
+    channel = read_channel(objects)
+    rows = [_summary(objects, model_id, channel) for model_id in _ids(objects)]
     if as_json:
         show_json(rows)
         return 0
@@ -51,7 +52,7 @@ def list_models(as_json: bool) -> int:
     table = Table(Column("model", no_wrap=True), *numbers, "given until", "", box=None, pad_edge=False)
     for row in rows:
         values = ("" if row[name] is None else f"{row[name]:.3f}" for name in ("mae", "gain"))
-        table.add_row(row["model_id"], *values, row["given_until"] or "", row["serves"] or row["damaged"])
+        table.add_row(row["model_id"], *values, row["given_until"] or "", escaped(row["serves"] or row["damaged"]))
     out.print(table)
     return 0
 
@@ -90,7 +91,7 @@ def diff(first: str, second: str, as_json: bool) -> int:
         return 0
     table = Table("", "first", "second")
     for name, values in differing.items():
-        table.add_row(name, *values)
+        table.add_row(*map(escaped, (name, *values)))
     out.print(table)
     return 0
 

@@ -22,6 +22,7 @@ from nba_ml.cli.release import (
     report_other_moves,
     required_reason,
 )
+from nba_ml.cli.session import require_form
 from nba_ml.cli.wrapper import AS_JSON, FAILED, command, day_option, say, show_json
 
 
@@ -262,6 +263,7 @@ def compare(model_ids: tuple[str, ...], month: str, as_json: bool) -> int:
     """
     from nba_ml.evaluation.compare import backtests, shadow_month
 
+    require_form(month)
     context = release_context()
     compared = shadow_month(context, month, model_ids)
     if as_json:

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from nba_ml.contract.errors import SettingsError
 from nba_ml.contract.limits import TEXT_BYTES
@@ -25,13 +25,21 @@ BREAK_EVEN = 110 / 210
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Points = Annotated[float, Field(ge=0)]
-Range = tuple[float, float]
+
+
+def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"{ends[0]:g} is above {ends[1]:g}; give the low end first")
+    return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 class Thresholds(BaseModel):
     """The limits. Each description gives the source of its limit; points are box-score points."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_coverage: Share = Field(SUBSTANTIAL, description="From this coverage the backfill calls a month substantial.")
     complete_coverage: Share = Field(COMPLETE, description="From this coverage the backfill calls a month complete.")

@@ -116,7 +116,8 @@ def send(mail: MailSettings, to: str, notice: Notice, within: float = WITHIN) ->
             _limit_timeout(server, deadline)
             server.send_message(_message(mail, to, notice))
     except smtplib.SMTPRecipientsRefused as error:
-        return f"{where} does not deliver to {to} ({error.recipients[to][0]})"
+        [(code, _)] = error.recipients.values()  # by the address alone: `to` may have a name or brackets around it
+        return f"{where} does not deliver to {to} ({code})"
     except ssl.SSLError:
         return f"the certificate of {where} is not trusted"
     except TimeoutError:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 import nba_ml
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.data.split import SnapshotRef
+from nba_ml.registry.reader import refuse
 
 DOCUMENT = "provenance.json"
 """The document's name in a bundle, as `BundleNames.document` takes it."""
@@ -101,9 +102,20 @@ def _git(checkout: Path, *arguments: str) -> str | None:
 
 
 def provenance_in(documents: Mapping[str, bytes]) -> dict[str, Any] | None:
-    """What the provenance among a bundle's documents (`ReadManifest.read_documents`) states; None if it has none."""
-    found = next((json.loads(data) for name, data in documents.items() if _NAME.fullmatch(name)), None)
-    return found if isinstance(found, dict) else None
+    """What the provenance among a bundle's documents (`ReadManifest.read_documents`) states; None if it has none.
+
+    Raises:
+        BundleError: it is not a provenance.
+    """
+    for name, data in documents.items():
+        if _NAME.fullmatch(name):
+            try:
+                stated: dict[str, Any] = json.loads(data)
+                Provenance.model_validate(stated)
+            except (ValueError, RecursionError) as error:
+                refuse(name, "a provenance of format 1", " ".join(str(error).split()))
+            return stated
+    return None
 
 
 def describe_code(provenance: Mapping[str, Any]) -> str:

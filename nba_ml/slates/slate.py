@@ -337,12 +337,12 @@ def served_counts(slate: Slate) -> list[tuple[Side, str, dict[str, int]]]:
     return found
 
 
-def highest_edges(slate: Slate, most: int = 10) -> pa.Table:
-    """The served rows whose model's own number is furthest from their line, furthest first."""
+def highest_edges(slate: Slate) -> pa.Table:
+    """The ten served rows whose model's own number is furthest from their line, furthest first."""
     served = slate.served.filter(pc.is_finite(slate.served.column("current_points_line")))
     size = pc.abs(pc.subtract(served.column("model_points"), served.column("current_points_line")))
     ranked = served.append_column("edge", size).sort_by([("edge", "descending"), ("player_lookup", "ascending")])
-    return ranked.slice(0, most).drop_columns(["edge"])
+    return ranked.slice(0, 10).drop_columns(["edge"])
 
 
 def made(created_at: datetime, day: date, tip_off: datetime | None) -> Made:

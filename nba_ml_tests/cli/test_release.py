@@ -226,6 +226,7 @@ def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: T
         (["rollout", "start", "mock", "--reason", "x"], "is shorter than 10 characters"),
         (["rollout", "status"], "There is no champion yet"),
         (["rollout", "advance", "--until", "yesterday"], "is not a date"),
+        (["rollout", "compare", "mock", "moving_average", "--month", "2025-13"], "'2025-13' is not a valid month"),
         (["rollout", "status", "--until", "2025-W03-1"], "'2025-W03-1' is 2025-01-13: give it as YYYY-MM-DD"),
         (["rollout", "start", "mock", *WHY, "--graded-from", "20250115"], "give it as YYYY-MM-DD"),
     ],
@@ -305,6 +306,9 @@ def test_models_are_listed_shown_and_compared(terminal: Terminal) -> None:
     listed = json.loads(terminal.run("models", "list", "--json").output)
     assert [bool(row["damaged"]) for row in listed] == [False, False, True]
     assert "cannot be trusted" in terminal.says(2, "models", "show", third)
+    # What a damaged object holds is shown as it is: it is not markup of the table, which it could break.
+    (terminal.objects.root / BundleNames.of(third).manifest).write_bytes(b'{"format_version": "[/red]"}')
+    assert "[/red]" in "".join(terminal.says(0, "models", "list").split())
 
 
 def test_states_as_json(terminal: Terminal) -> None:

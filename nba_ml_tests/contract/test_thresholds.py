@@ -36,6 +36,10 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("min_coverage = 80\n", "min_coverage: Input should be less than or equal to 1"),
         ("max_validation_mae = 'low'\n", "max_validation_mae: Input should be a valid number"),
         ("max_validation_mae: 4.8\n", "is not valid TOML"),
+        ("bias = [0.6, -1.2]\n", "bias: Value error, 0.6 is above -1.2; give the low end first"),
+        # The manifest of a model names the limits that were changed, and JSON has no infinity.
+        ("max_train_gap = inf\n", "max_train_gap: Input should be a finite number"),
+        ("min_gain = nan\n", "min_gain: Input should be a finite number"),
     ],
 )
 def test_a_file_that_cannot_be_is_refused_with_the_reason(tmp_path: Path, content: str, said: str) -> None:

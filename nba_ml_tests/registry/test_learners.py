@@ -243,6 +243,9 @@ def test_a_booster_that_stopped_early_is_saved_as_its_trainer_means_it(bench: Re
     file.write_bytes(saved(model, "json"))
     with pytest.raises(BundleError, match="its best iteration is 7, and it has 12 rounds") as refused:
         register(bench, file.read_bytes(), SEEN, missing=NAN)
+    model.set_attr(best_iteration="the seventh")
+    with pytest.raises(BundleError, match="the best iteration 'the seventh', and a number is expected"):
+        register(bench, saved(model, "json"), SEEN, missing=NAN)
     first, cut, keep = str(refused.value).split("`")[1::2]
     for lines, rounds in ((cut, 8), (keep, 12)):
         text = f"{first}; {lines}".replace("'cut.json'", "OUT").replace("'all.json'", "OUT")

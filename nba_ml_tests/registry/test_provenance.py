@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nba_ml.contract.errors import BundleError
 from nba_ml.data.split import SnapshotRef
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.provenance import DOCUMENT, CodeProvenance, Provenance, _of_package, describe_code, provenance_in
@@ -92,3 +93,11 @@ def test_other_documents_are_no_provenance() -> None:
     """Guards bundles of before there was one."""
     assert provenance_in({}) is None
     assert provenance_in({"xgboost_v1_33features_202111_0123456789ab_model_card_0123456789ab.md": b"#"}) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"format_version": 1, "data": []}'])
+def test_a_damaged_provenance_is_refused_by_its_name(data: bytes) -> None:
+    """Guards `nba-ml verify` and `models show` against an unexpected error about a file that somebody else wrote."""
+    name = "xgboost_v1_33features_202111_0123456789ab_provenance_0123456789ab.json"
+    with pytest.raises(BundleError, match=f"{name}: expected a provenance of format 1"):
+        provenance_in({name: data})

@@ -44,6 +44,10 @@ def _require_cut(model: Any, what: str) -> None:
     """A booster that stopped early keeps the trees after its best iteration. XGBoost's own classes disagree on whether
     these count: Booster.predict uses them, XGBRegressor.predict does not. So the trainer decides."""
     best, rounds = model.attr("best_iteration"), model.num_boosted_rounds()
+    if best is not None and not best.isdecimal():
+        raise BundleError(
+            f"{what} has the best iteration {best[:80]!r}, and a number is expected. Save the model again."
+        )
     if best is not None and int(best) + 1 < rounds:
         raise BundleError(
             f"{what} stopped early: its best iteration is {best}, and it has {rounds} rounds. Booster.predict would "
