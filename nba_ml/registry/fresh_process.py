@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from pathlib import Path
 from pkgutil import resolve_name
 
@@ -59,6 +59,7 @@ def predict_in_subprocess(
             input=json.dumps(request),
             capture_output=True,
             text=True,
+            errors="replace",  # a library may print bytes of the file
             timeout=time_limit_seconds,
             check=False,
         )
@@ -125,13 +126,16 @@ def _restrict() -> None:
 def _answer(function: str) -> int:
     """Answer the request on standard input: 0 with JSON on standard output, or 1 with one line on standard error."""
     request = json.load(sys.stdin)
+    # Libraries log to standard output, some of them past Python, and it must contain only the answer.
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        with redirect_stdout(sys.stderr):  # XGBoost logs to standard output, which must contain only the answer
-            predicted = resolve_name(function)(base64.b64decode(request.pop("model")), **request)
+        predicted = resolve_name(function)(base64.b64decode(request.pop("model")), **request)
     except NbaMlError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    json.dump(predicted, sys.stdout)
+    with answer:
+        json.dump(predicted, answer)
     return 0
 
 

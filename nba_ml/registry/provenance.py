@@ -95,10 +95,10 @@ def _git(checkout: Path, *arguments: str) -> str | None:
     # The paths are named, or GIT_DIR in the environment of a hook would lead to another repository.
     command = ["git", "--no-optional-locks", f"--git-dir={checkout / '.git'}", f"--work-tree={checkout}", *arguments]
     try:
-        done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True, timeout=_GIT_SECONDS)
+        done = subprocess.run(command, cwd=checkout, capture_output=True, check=True, timeout=_GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout.decode(errors="replace").strip()  # names of files need not be text
 
 
 def provenance_in(documents: Mapping[str, bytes]) -> dict[str, Any] | None:

@@ -198,14 +198,19 @@ def test_no_forged_booster_kills_the_process_that_loads_it() -> None:
             "\n    while True: pass",
             "used more than 120 seconds of processor time",
         ),
+        ("os.write(1, b'a library says so')\n    print('and so')\n    return [1.0]", ""),
+        ("os.write(2, b'\\xff of the file')\n    os._exit(3)", "exited with 3: \ufffd of the file"),
     ],
-    ids=["memory", "core", "processor"],
+    ids=["memory", "core", "processor", "logs", "bytes"],
 )
 def test_the_process_that_tries_a_model_has_limits(
     body: str, expecting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards the machine: a model that takes all memory or never ends is stopped, and its end is told."""
-    (tmp_path / "trial_of_limits.py").write_text(f"import resource\n\ndef answer(model, rows):\n    {body}\n")
+    """Guards the machine: a model that takes all memory or never ends is stopped, and its end is told.
+
+    And the answer: what a library prints is no part of it, and need not be text.
+    """
+    (tmp_path / "trial_of_limits.py").write_text(f"import os, resource\n\ndef answer(model, rows):\n    {body}\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     if not expecting:
         assert fresh_process.predict_in_subprocess("trial_of_limits:answer", b"{", [[1.0]], "it") == [1.0]

@@ -53,6 +53,10 @@ def test_a_checkout_states_its_commit_and_lock(checkout: Path, monkeypatch: pyte
     assert found.lock_sha256 == digest(b"numpy==2\n")
     (checkout / "nba_ml" / "__init__.py").write_text("changed = True")
     assert _of_package(checkout / "nba_ml", checkout).changed is True
+    git(checkout, "config", "core.quotePath", "false")
+    (checkout / os.fsdecode(b"\xff")).write_text("a name that is not text")
+    git(checkout, "add", ".")
+    assert _of_package(checkout / "nba_ml", checkout).changed is True
 
 
 def test_a_build_states_what_its_file_says(tmp_path: Path) -> None:
