@@ -52,7 +52,9 @@ def list_models(as_json: bool) -> int:
     table = Table(Column("model", no_wrap=True), *numbers, "given until", "", box=None, pad_edge=False)
     for row in rows:
         values = ("" if row[name] is None else f"{row[name]:.3f}" for name in ("mae", "gain"))
-        table.add_row(row["model_id"], *values, row["given_until"] or "", escaped(row["serves"] or row["damaged"]))
+        table.add_row(
+            escaped(row["model_id"]), *values, row["given_until"] or "", escaped(row["serves"] or row["damaged"])
+        )
     out.print(table)
     return 0
 
