@@ -15,6 +15,11 @@ from nba_ml.contract.signing import SIGNATURES_OFF
 MANIFEST = "_manifest.json"
 """How the names of manifests end."""
 
+_HOW = (
+    f"Give the URI of a bundle's manifest (...{MANIFEST}), as `nba-ml run` prints it; a bundle without one was not "
+    "published completely."
+)
+
 
 @click.command(short_help="Verify a published or registered model.")
 @click.argument("uri")
@@ -71,11 +76,13 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
 
     Raises:
         SettingsError: a URI of another kind.
-        BundleError: a path where no file is.
+        BundleError: it is not that of a manifest, or no file is there.
     """
     scheme = urlsplit(uri).scheme
     if scheme == "gs":
         folder, _, name = uri.rpartition("/")
+        if not name.endswith(MANIFEST):
+            raise BundleError(f"{uri} is not a manifest (...{MANIFEST}). {_HOW}")
         return folder, name
     if scheme not in ("", "file"):
         raise SettingsError(f"{uri} cannot be verified: give a path, file:// or gs://.")
@@ -90,8 +97,5 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
         named = f"Its bundle's manifest is {beside}." if beside.is_file() else "No manifest of its name lies beside it."
         raise BundleError(f"{path} is not a manifest (...{MANIFEST}). {named}")
     if not path.is_file():
-        raise BundleError(
-            f"{path} does not exist. Give the URI of a bundle's manifest (..._manifest.json), as `nba-ml run` prints "
-            "it; a bundle without one was not published completely."
-        )
+        raise BundleError(f"{path} does not exist. {_HOW}")
     return str(path.parent), path.name

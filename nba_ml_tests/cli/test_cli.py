@@ -321,6 +321,7 @@ def test_verify_refuses_a_flipped_bit(built: Home, tmp_path: Path) -> None:
         ("/nowhere/model_0123456789ab_manifest.json", "/nowhere/model_0123456789ab_manifest.json does not exist."),
         ("file:///nowhere/model_manifest.json", "/nowhere/model_manifest.json does not exist."),
         ("s3://bucket/model_manifest.json", "s3://bucket/model_manifest.json cannot be verified"),
+        ("gs://bucket", "gs://bucket is not a manifest (..._manifest.json). Give the URI of a bundle's manifest"),
         (str(SAMPLE_DATA / "NOTICE"), "NOTICE is not a manifest (..._manifest.json). No manifest of its"),
     ],
 )
