@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -29,6 +30,24 @@ def eastern_date(moment: date | datetime) -> date:
     if moment != moment.replace(hour=0, minute=0, second=0, microsecond=0):
         raise TimeWithoutZone("a time without a zone")
     return moment.date()
+
+
+def look_like_dates(moments: Iterable[date | datetime | None]) -> bool:
+    """Whether times with a zone are dates that a program wrote as midnight of its zone: 2024-11-01T00:00:00Z.
+
+    BigQuery's timestamp of a date is one, and nba.com's schedule has them. As moments they would be the evenings before
+    in the East. Real games of three dates do not all begin at midnight.
+    """
+    midnights = set()
+    for each in moments:
+        if each is None:
+            continue
+        if not isinstance(each, datetime) or each.tzinfo is None or each.time() != time.min:
+            return False
+        if eastern_date(each) == each.date():
+            return False
+        midnights.add(each)
+    return len(midnights) >= 3
 
 
 def eastern_noon(day: date) -> datetime:

@@ -21,7 +21,7 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
 from nba_ml.contract.text import clean
-from nba_ml.contract.times import TimeWithoutZone, eastern_date
+from nba_ml.contract.times import TimeWithoutZone, eastern_date, look_like_dates
 from nba_ml.data.coded import Coded, Columns, Groups, Mask, order_of, paired
 from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few
 from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup, whole_game_ids
@@ -316,7 +316,13 @@ def _eastern_dates(times: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedA
     dates: list[date | None] = []
     unknown: list[int] = []
     try:
-        for at, moment in enumerate(distinct.to_pylist()):
+        moments = distinct.to_pylist()
+        if look_like_dates(moments):
+            raise SourceDataError(
+                f"{where}: the column {name} has midnight of the zone {times.type.tz} in every row: a date that was "
+                "written as a time, which in the East is the evening before. Export it as a date."
+            )
+        for at, moment in enumerate(moments):
             try:
                 dates.append(moment if moment is None else eastern_date(moment))
             except TimeWithoutZone:

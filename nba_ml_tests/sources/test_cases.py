@@ -501,6 +501,14 @@ def test_a_time_whose_zone_is_not_known_is_refused(data: Path, hours: float) -> 
         read(data)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_dates_that_became_midnight_of_a_zone_are_refused(data: Path, zone: str) -> None:
+    """Guards against a history that is a day early: a date in a column of timestamps, as BigQuery exports it."""
+    write(data, MONTH, dated(pc.assume_timezone(days_plus(0), zone)))
+    with pytest.raises(SourceDataError, match=f"game_date has midnight of the zone {zone} in every row.*Export it as"):
+        read(data)
+
+
 @given(
     st.lists(st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1)), min_size=1, max_size=20),
     st.sampled_from(["s", "ms", "us"]),

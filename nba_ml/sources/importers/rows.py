@@ -12,6 +12,8 @@ import pandas as pd
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_of_id
+from nba_ml.contract.text import printable
+from nba_ml.contract.times import look_like_dates
 from nba_ml.sources.importers import values
 from nba_ml.sources.importers.mapping import COUNTS, Column, Mapping, label
 from nba_ml.sources.importers.reading import RawTable
@@ -73,10 +75,12 @@ def read_rows(raw: RawTable, mapping: Mapping, constants: dict[str, str], report
     if "min" in sources:
         sources["min"] = _without(sources["min"], mapping.rules.did_not_play)
     faults = pd.Series([None] * len(frame), index=frame.index, dtype=object)
+    at_fault = faults.copy()
     columns: dict[str, pd.Series] = {}
     for name, series in sources.items():
         read, wrong = _read_column(name, series, specs[name])
         columns[name] = read
+        at_fault = at_fault.mask(faults.isna() & wrong.notna(), series)
         faults = faults.where(faults.notna(), wrong)
     where = pd.Series([f"{file}:{row}" for row in frame.index], index=frame.index, dtype=object)
     if "game_id" in columns:
@@ -87,8 +91,14 @@ def read_rows(raw: RawTable, mapping: Mapping, constants: dict[str, str], report
             report.put_aside(f"games of the type {kind}", int(number))
         columns, where, faults = {name: each[~aside] for name, each in columns.items()}, where[~aside], faults[~aside]
     for reason, rows in where[faults.notna()].groupby(faults[faults.notna()]):
-        report.refuse(str(reason), rows)
+        found = at_fault.loc[rows.index]
+        report.refuse(str(reason), (f"{row} '{_shown(value)}'" for row, value in zip(rows, found, strict=True)))
     return pd.DataFrame({**columns, "where": where})[faults.isna()].reset_index(drop=True)
+
+
+def _shown(value: Any) -> str:
+    """A value at fault, in a few characters of one line."""
+    return printable(str(value)[:40])
 
 
 def _wanted(frame: pd.DataFrame, mapping: Mapping, report: ImportReport) -> pd.DataFrame:
@@ -138,6 +148,10 @@ def _read_column(name: str, series: pd.Series, column: Column) -> tuple[pd.Serie
             read[i] = _read_value(name, value, column)
         except values.ValueFault as fault:
             wrong[i] = f"{name}: {fault}"
+    if _READERS[name] is values.day and column.pattern is None and column.codes is None:
+        good = [values.moment(value, column.formats) for value, fault in zip(distinct, wrong, strict=True) if not fault]
+        if look_like_dates(good):
+            wrong[:] = f"{name}: midnight of another zone in every row, where a date was expected"
     return pd.Series(read[codes], index=series.index), pd.Series(wrong[codes], index=series.index)
 
 

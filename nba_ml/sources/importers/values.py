@@ -132,11 +132,11 @@ def minutes(value: Any) -> float | None:
 
 def day(value: Any, formats: Sequence[str] = ()) -> date | None:
     """An Eastern date. A moment with a zone becomes its Eastern date; one without, unless midnight, is refused."""
-    moment = _moment(value, formats)
-    if moment is None:
+    given = moment(value, formats)
+    if given is None:
         return None
     try:
-        found = eastern_date(moment)
+        found = eastern_date(given)
     except (ValueError, OverflowError) as error:
         raise ValueFault(str(error)) from None
     if not _FIRST_YEAR <= found.year <= _LAST_YEAR:
@@ -146,15 +146,16 @@ def day(value: Any, formats: Sequence[str] = ()) -> date | None:
 
 def instant(value: Any, formats: Sequence[str] = ()) -> datetime | None:
     """A moment in UTC; without a zone it is refused. Seconds since 1970 are in UTC."""
-    moment = _moment(value, formats)
-    if moment is None:
+    given = moment(value, formats)
+    if given is None:
         return None
-    if not isinstance(moment, datetime) or moment.tzinfo is None:
+    if not isinstance(given, datetime) or given.tzinfo is None:
         raise ValueFault("a time without a zone")
-    return moment.astimezone(UTC)
+    return given.astimezone(UTC)
 
 
-def _moment(value: Any, formats: Sequence[str]) -> date | datetime | None:
+def moment(value: Any, formats: Sequence[str] = ()) -> date | datetime | None:
+    """A date or a time, as it is written."""
     if isinstance(value, date):  # a datetime and pandas' Timestamp are dates too
         if value != value:  # NaT  # noqa: PLR0124
             return None
@@ -175,7 +176,7 @@ def _moment(value: Any, formats: Sequence[str]) -> date | datetime | None:
     for form in _WRITTEN_DATE:
         with suppress(ValueError):
             return datetime.strptime(plain.title(), form)
-    raise ValueFault("not a date")
+    raise ValueFault("not a date like 2024-11-01")
 
 
 def name(value: Any) -> str | None:

@@ -196,7 +196,7 @@ def test_the_command_ends_in_a_table(tmp_path: Path, folder: Path) -> None:
     result = CliRunner().invoke(main, ["import", "nba-api", str(file), "--to", str(folder), "--json"])
     report = json.loads(result.output)
     assert (report["read"], report["unchanged"], report["refused_rows"]) == (160, 159, 1)
-    assert report["refused"]["team: an unknown team"]["examples"] == ["log.csv:161"]
+    assert report["refused"]["team: an unknown team"]["examples"] == ["log.csv:161 'XYZ'"]
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, folder: Path) -> None:

@@ -181,6 +181,19 @@ def test_a_date_with_a_zone_is_its_eastern_date(importer: Importer, folder: Path
     assert month_of(folder, SMALL).equals(shipped_month(SMALL))
 
 
+def test_dates_that_became_midnight_of_a_zone_are_no_tip_offs(importer: Importer) -> None:
+    """Guards against a history that is a day early: BigQuery and pandas write the date of a timestamp like this."""
+    rows = changed(log(), GAME_DATE=lambda day: f"{day}T00:00:00.000Z")
+    report = importer("nba-api", csv_of(rows))
+    [(reason, refusal)] = report.refused.items()
+    assert reason == "game_date: midnight of another zone in every row, where a date was expected"
+    assert (refusal.rows, report.new) == (159, 0)
+    assert refusal.examples[0] == f"file0:2 '{rows[0]['GAME_DATE']}'"
+    one_late_game = [{**row, "GAME_DATE": row["GAME_DATE"].replace("T00:00", "T00:10")} for row in rows[-20:]]
+    report = importer("nba-api", csv_of(rows[:-20] + one_late_game))
+    assert not any("midnight" in reason for reason in report.refused)  # then they are moments
+
+
 def test_players_who_did_not_play_are_set_aside(importer: Importer, folder: Path) -> None:
     """Guards against a zero for a player who was on the bench, and a month refused for his blanks."""
     absent = [
@@ -236,7 +249,8 @@ def test_games_of_other_types_are_set_aside(importer: Importer) -> None:
     ("columns", "reason"),
     [
         ({"GAME_DATE": lambda day: f"{day}T20:30:00"}, "game_date: a time without a zone"),
-        ({"GAME_DATE": lambda _: "04/05/2024"}, "game_date: not a date"),
+        ({"GAME_DATE": lambda _: "04/05/2024"}, "game_date: not a date like 2024-11-01"),
+        ({"GAME_DATE": lambda _: "45382"}, "game_date: not a date like 2024-11-01"),
         ({"GAME_DATE": lambda _: "2024-07-14"}, "a date in the off-season"),
         ({"GAME_DATE": lambda _: "2024-06-14"}, "a season other than that of the date"),
         ({"TEAM_ABBREVIATION": lambda _: "XYZ"}, "team: an unknown team"),
