@@ -246,7 +246,7 @@ class Planner:
                 reports = self.system.features.reads_reports
                 return {
                     "lines": self.source.lines_fingerprint(month),
-                    **({"reports": self.source.reports_fingerprint(month)} if reports else {}),
+                    **({"reports": self.source.reports.fingerprint(month)} if reports else {}),
                 }
             case "prediction_grades":
                 return self.prices.version(month)

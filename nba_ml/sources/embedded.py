@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -32,21 +31,19 @@ from nba_ml.data.box_scores import (
     typed_columns,
     typed_games,
 )
-from nba_ml.data.features import inactive_lists
 from nba_ml.data.games import REFUSED_GAMES
 from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup
-from nba_ml.data.reports import LISTED, StandingReports, TeamTipOffs, standing_reports
+from nba_ml.data.reports import TeamTipOffs
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, TipOffs, before_tip_off, standing_lines
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
-from nba_ml.sources.sums import read_data
+from nba_ml.sources.data_files import FilesRead, read_columns
+from nba_ml.sources.embedded_reports import EmbeddedReports
 from nba_ml.sources.upcoming import UpcomingTables
-from nba_ml.storage.parquet import read_parquet
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
-LISTED_WITHOUT_MINUTES = "listed_without_minutes"
 
 
 def source_months(data: Path) -> list[str]:
@@ -82,8 +79,12 @@ class EmbeddedFeatureSource:
     data: str
     report_cut_off: timedelta = REPORT_CUT_OFF
     """Before tip-off: reports from then on do not count."""
-    _kept: dict[Path, tuple[tuple[int, int], Any]] = field(default_factory=dict, compare=False, repr=False)
-    """File -> its size and time of change, and what was read from it."""
+    _files: FilesRead = field(default_factory=FilesRead, compare=False, repr=False)
+
+    @property
+    def reports(self) -> EmbeddedReports:
+        """The folder's reports of who is out."""
+        return EmbeddedReports(Path(self.data), self.report_cut_off, self._team_tip_offs, self._files)
 
     def fingerprint(self, month: str) -> str:
         """Digest of the month's file, and of what other files say about its games and players, if anything."""
@@ -106,7 +107,7 @@ class EmbeddedFeatureSource:
         if file is None:
             nothing = PLAYER_GAME_SUMMARY.empty_table()
             return PlayerGames(nothing, REFUSED_GAMES.empty_table(), {}, 0, ())
-        games = _read(file, PLAYER_GAME_COLUMNS)
+        games = read_columns(file, PLAYER_GAME_COLUMNS)
         may_be_empty = not season.had_regular_season(month)
         return summarise_player_games(games, month, str(file), self._others(month), may_be_empty=may_be_empty)
 
@@ -153,7 +154,7 @@ class EmbeddedFeatureSource:
         found: dict[Path, tuple[pa.Table, int]] = {}
         tip_offs: TipOffs | None = None
         for file in files:
-            table = self._once(file, _read_lines)
+            table = self._files.once(file, _read_lines)
             if "game_date" in table.column_names and pa.types.is_date32(table.schema.field("game_date").type):
                 day = table.column("game_date")
                 # A date that is missing is reported by the validation.
@@ -178,7 +179,7 @@ class EmbeddedFeatureSource:
         if not file.is_file():
             return
         columns = ("game_date", "player_id", "player_name", "team")
-        rows = _read(file, (*columns, "tip_off"))
+        rows = read_columns(file, (*columns, "tip_off"))
         own = tip_off_values(rows, str(file))
         frame = typed_games(rows, columns, str(file))
         scheduled = UpcomingTables(Path(self.data)).tip_offs(*season.month_bounds(month))
@@ -188,47 +189,9 @@ class EmbeddedFeatureSource:
             if began is not None:
                 yield day, int(player), name, team, began
 
-    def player_reports(self, month: str, summary: pa.Table) -> StandingReports:
-        """The month's injury reports as they stood at the cut-off, and a stand-in on dates without any.
-
-        Args:
-            summary: box scores, schema `tables.PLAYER_GAME_SUMMARY`, up to the month.
-
-        Raises:
-            SourceDataError: a file is unreadable, or a row of the month is invalid.
-        """
-        first, last = season.month_bounds(month)
-        reports = UpcomingTables(Path(self.data)).injuries(first, last)
-        found = standing_reports(reports, summary, self._team_tip_offs(month) if reports else {}, self.report_cut_off)
-        listed = self._listed(month)
-        with_reports = pc.is_in(listed["game_date"], found.table["game_date"].combine_chunks())
-        stand_in = inactive_lists(summary, listed.filter(pc.invert(with_reports)), first, last)
-        return replace(found, table=pa.concat_tables([found.table, stand_in]))
-
-    def reports_fingerprint(self, month: str) -> str:
-        """Digest of all that `player_reports` reads besides the box scores."""
-        reports = UpcomingTables(Path(self.data)).injuries(*season.month_bounds(month))
-        tip_offs = self._team_tip_offs(month) if reports else {}
-        return json_digest(
-            [
-                [str(each) for each in reports],
-                sorted(f"{day} {team} {began}" for (day, team), began in tip_offs.items()),
-                str(self.report_cut_off),
-                table_digest(self._listed(month)),
-            ]
-        )
-
     def _team_tip_offs(self, month: str) -> TeamTipOffs:
         scheduled = UpcomingTables(Path(self.data)).tip_offs(*season.month_bounds(month))
         return {**scheduled, **{(day, team): began for day, _, _, team, began in self._began(month)}}
-
-    def _listed(self, month: str) -> pa.Table:
-        """The month's players listed without minutes, in `reports.LISTED`."""
-        first, last = season.month_bounds(month)
-        files = sorted((Path(self.data) / LISTED_WITHOUT_MINUTES).glob("*.parquet"))
-        rows = pa.concat_tables([LISTED.empty_table(), *(self._once(file, _read_listed) for file in files)])
-        day = rows["game_date"]
-        return rows.filter(pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last)))
 
     def lines_fingerprint(self, month: str) -> str:
         """Digest of the month's lines."""
@@ -237,7 +200,7 @@ class EmbeddedFeatureSource:
     def prices_fingerprint(self, month: str) -> Mapping[str, str]:
         """Digest of the month's lines that have prices; nothing if none has."""
         files = (Path(self.data) / LINES).glob("*.parquet")
-        if not any(set(PRICES) & set(self._once(file, _read_lines).column_names) for file in files):
+        if not any(set(PRICES) & set(self._files.once(file, _read_lines).column_names) for file in files):
             return {}
         lines = self.priced_lines(month)
         priced = lines.filter(pc.or_(*(pc.is_valid(lines.column(name)) for name in PRICES)))
@@ -255,7 +218,7 @@ class EmbeddedFeatureSource:
         file = self._path(season.month_of(day))
         if not file.is_file():
             return [], []
-        rows = split_unplayed(_read(file, (*PLAYER_GAME_COLUMNS, "tip_off")))[1]
+        rows = split_unplayed(read_columns(file, (*PLAYER_GAME_COLUMNS, "tip_off")))[1]
         frame = typed_games(rows, UNPLAYED_COLUMNS, str(file))
         frame["tip_off"] = pd.Series(tip_off_values(rows, str(file)), dtype=object)
         return unplayed_games(frame[frame["game_date"] == pd.Timestamp(day)], day, str(file))
@@ -277,23 +240,10 @@ class EmbeddedFeatureSource:
 
     def _facts(self, file: Path) -> _FileFacts:
         try:
-            facts: _FileFacts = self._once(file, _facts)
+            facts: _FileFacts = self._files.once(file, _facts)
         except SourceDataError:
             return _NO_FACTS
         return facts
-
-    def _once(self, file: Path, read: Callable[[Path], Any]) -> Any:
-        try:
-            found = file.stat()
-        except OSError as error:  # a dangling link, or a file that was removed since the folder was listed
-            raise SourceDataError(
-                f"{file} cannot be read ({error.strerror}). Restore the file or remove it."
-            ) from error
-        stamp = (found.st_mtime_ns, found.st_size)
-        kept = self._kept.get(file)
-        if kept is None or kept[0] != stamp:
-            kept = self._kept[file] = (stamp, read(file))
-        return kept[1]
 
     def _path(self, month: str) -> Path:
         return Path(self.data) / PLAYER_GAMES / f"{month}.parquet"
@@ -372,7 +322,7 @@ _FACT_COLUMNS = ("season_type", "game_id", "game_date", "player_id", "player_nam
 
 def _facts(file: Path) -> _FileFacts:
     try:
-        played, _ = split_unplayed(_read(file, (*_FACT_COLUMNS, "wl", "min")))
+        played, _ = split_unplayed(read_columns(file, (*_FACT_COLUMNS, "wl", "min")))
         rows = typed_columns(played, _FACT_COLUMNS, str(file))
     except SourceDataError:
         return _NO_FACTS
@@ -386,25 +336,5 @@ def _facts(file: Path) -> _FileFacts:
     )
 
 
-def _read_listed(file: Path) -> pa.Table:
-    rows = _read(file, tuple(LISTED.names))
-    try:
-        return rows.select(LISTED.names).cast(LISTED)
-    except (pa.ArrowException, KeyError, ValueError) as error:
-        raise SourceDataError(
-            f"{file} does not have the columns {', '.join(f'{field.name} ({field.type})' for field in LISTED)} "
-            f"({str(error).splitlines()[0]}). Correct the file or remove it."
-        ) from error
-
-
 def _read_lines(file: Path) -> pa.Table:
-    return _read(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS))
-
-
-def _read(file: Path, columns: tuple[str, ...]) -> pa.Table:
-    try:
-        return read_parquet(read_data(file), optional=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise SourceDataError(
-            f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."
-        ) from error
+    return read_columns(file, (*PROP_LINE_COLUMNS, *OPTIONAL_COLUMNS))

@@ -62,7 +62,7 @@ class Rows:
         summary = pa.concat_tables([source.player_game_summary(month).table for month in months])
         lines = pa.concat_tables([source.prop_lines(month) for month in months])
         span = month_bounds(months[0])[0], month_bounds(months[-1])[1]
-        reports = pa.concat_tables([source.player_reports(month, summary).table for month in months])
+        reports = pa.concat_tables([source.reports.of_month(month, summary).table for month in months])
         made = compute_features(
             summary, lines, *span, computed_at=datetime.now(UTC), version=V4_FEATURES, reports=reports, threads=threads
         )

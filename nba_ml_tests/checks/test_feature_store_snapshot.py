@@ -539,7 +539,7 @@ def test_a_report_made_after_tip_off_reaches_no_model(
         monkeypatch.setattr("nba_ml.data.reports.cut_off", lambda *_: tip_off + timedelta(days=1))
 
     history = pa.concat_tables([summary_of("2021-10"), summary_of(MONTH)])
-    found = EmbeddedFeatureSource(str(tmp_path)).player_reports(MONTH, history)
+    found = EmbeddedFeatureSource(str(tmp_path)).reports.of_month(MONTH, history)
     features = compute_features(
         history,
         PROP_LINES.empty_table(),

@@ -159,7 +159,7 @@ def test_what_a_team_loses_is_in_the_rows_of_the_others(data: Path) -> None:
     pq.write_table(games_of("2022-01"), data / "player_games" / "2022-01.parquet")
     source = EmbeddedFeatureSource(str(data))
     history = pa.concat_tables([source.player_game_summary(month).table for month in (*MONTHS, "2022-01")])
-    found = source.player_reports("2022-01", history)
+    found = source.reports.of_month("2022-01", history)
     later = compute_features(
         history, source.prop_lines("2022-01"), DAY, DAY, computed_at=morning, version=V4_FEATURES, reports=found.table
     )

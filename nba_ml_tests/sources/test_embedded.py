@@ -336,12 +336,12 @@ def test_lists_stand_in_for_reports_only_on_dates_without_any(tmp_path: Path) ->
     for each in ("2021-10", month):
         shutil.copy(SAMPLE_DATA / "player_games" / f"{each}.parquet", tmp_path / "player_games")
     summary = pa.concat_tables([summary_of("2021-10"), summary_of(month)])
-    prints = {"nothing": source(tmp_path).reports_fingerprint(month)}
-    assert source(tmp_path).player_reports(month, summary).table.num_rows == 0
+    prints = {"nothing": source(tmp_path).reports.fingerprint(month)}
+    assert source(tmp_path).reports.of_month(month, summary).table.num_rows == 0
 
     shutil.copytree(SAMPLE_DATA / "listed_without_minutes", tmp_path / "listed_without_minutes")
-    prints["lists"] = source(tmp_path).reports_fingerprint(month)
-    listed = source(tmp_path).player_reports(month, summary).table
+    prints["lists"] = source(tmp_path).reports.fingerprint(month)
+    listed = source(tmp_path).reports.of_month(month, summary).table
     assert set(listed["game_date"].to_pylist()) == set(summary_of(month)["game_date"].to_pylist())
     assert 500 < pc.sum(listed["is_out"]).as_py() < 2_000
     # Four entries of the lists contradict the box scores, which count: nobody who appeared is out.
@@ -352,17 +352,17 @@ def test_lists_stand_in_for_reports_only_on_dates_without_any(tmp_path: Path) ->
     reported_at = datetime(2021, 11, 5, 15, tzinfo=UTC)
     report = {"player_id": 201942, "game_date": day, "status": "Out", "reported_at": reported_at}
     pq.write_table(pa.Table.from_pylist([report]), tmp_path / "injury_reports" / "a.parquet")
-    prints["reports"] = source(tmp_path).reports_fingerprint(month)
-    both = source(tmp_path).player_reports(month, summary).table
+    prints["reports"] = source(tmp_path).reports.fingerprint(month)
+    both = source(tmp_path).reports.of_month(month, summary).table
     of_day = both.filter(pc.equal(both["game_date"], pa.scalar(day)))
     assert of_day["player_lookup"].to_pylist() == ["demarderozan", None]
     assert of_day["reported_at"].to_pylist() == [reported_at] * 2
     assert both.filter(pc.not_equal(both["game_date"], pa.scalar(day))).equals(
         listed.filter(pc.not_equal(listed["game_date"], pa.scalar(day)))
     )
-    prints["cut-off"] = EmbeddedFeatureSource(str(tmp_path), timedelta(hours=1)).reports_fingerprint(month)
+    prints["cut-off"] = EmbeddedFeatureSource(str(tmp_path), timedelta(hours=1)).reports.fingerprint(month)
     assert len(set(prints.values())) == len(prints)
-    assert source(tmp_path).reports_fingerprint("2021-10") not in prints.values()
+    assert source(tmp_path).reports.fingerprint("2021-10") not in prints.values()
 
 
 def test_a_file_of_lists_with_other_columns_is_named(tmp_path: Path) -> None:
@@ -370,4 +370,4 @@ def test_a_file_of_lists_with_other_columns_is_named(tmp_path: Path) -> None:
     (tmp_path / "listed_without_minutes").mkdir()
     pq.write_table(pa.table({"day": [1]}), tmp_path / "listed_without_minutes" / "a.parquet")
     with pytest.raises(SourceDataError, match=r"a\.parquet does not have the columns game_date \(date32\[day\]\), "):
-        source(tmp_path).reports_fingerprint("2021-11")
+        source(tmp_path).reports.fingerprint("2021-11")

@@ -56,8 +56,8 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         lines, late = feature_source.prop_lines(month), feature_source.late_lines(month)
         reports = None
         if version.reads_reports:
-            outside["reports"] = feature_source.reports_fingerprint(month)
-            reports = feature_source.player_reports(month, history)
+            outside["reports"] = feature_source.reports.fingerprint(month)
+            reports = feature_source.reports.of_month(month, history)
         table = compute_features(
             history,
             lines,
