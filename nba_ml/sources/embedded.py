@@ -41,6 +41,7 @@ from nba_ml.data.unplayed import split_unplayed, tip_off_values, unplayed_games
 from nba_ml.data.upcoming import UpcomingGame
 from nba_ml.sources.data_files import FilesRead, read_columns
 from nba_ml.sources.embedded_reports import EmbeddedReports
+from nba_ml.sources.sums import PARQUET_FILES
 from nba_ml.sources.upcoming import UpcomingTables
 
 PLAYER_GAMES, LINES = "player_games", "prop_lines"
@@ -58,7 +59,7 @@ def source_months(data: Path) -> list[str]:
             f"{folder} does not exist. Set NBA_ML_DATA to a folder with {PLAYER_GAMES}/YYYY-MM.parquet and optionally "
             f"{LINES}/*.parquet, or unset it to use the shipped data."
         )
-    files = sorted(folder.glob("*.parquet"))
+    files = sorted(folder.glob(PARQUET_FILES))
     if not files:
         raise SourceDataError(f"{folder} has no YYYY-MM.parquet file. Add a file of box scores for each month.")
     for file in files:
@@ -150,7 +151,7 @@ class EmbeddedFeatureSource:
     def _lines_before_tip_off(self, month: str) -> dict[Path, tuple[pa.Table, int]]:
         """File -> its lines of the month (all, if its dates are of another type), and the number of those too late."""
         first, last = season.month_bounds(month)
-        files = sorted((Path(self.data) / LINES).glob("*.parquet"))
+        files = sorted((Path(self.data) / LINES).glob(PARQUET_FILES))
         found: dict[Path, tuple[pa.Table, int]] = {}
         tip_offs: TipOffs | None = None
         for file in files:
@@ -199,7 +200,7 @@ class EmbeddedFeatureSource:
 
     def prices_fingerprint(self, month: str) -> Mapping[str, str]:
         """Digest of the month's lines that have prices; nothing if none has."""
-        files = (Path(self.data) / LINES).glob("*.parquet")
+        files = (Path(self.data) / LINES).glob(PARQUET_FILES)
         if not any(set(PRICES) & set(self._files.once(file, _read_lines).column_names) for file in files):
             return {}
         lines = self.priced_lines(month)
@@ -228,7 +229,7 @@ class EmbeddedFeatureSource:
         return self._others(month).lookups
 
     def _others(self, month: str) -> OtherMonths:
-        files = sorted((Path(self.data) / PLAYER_GAMES).glob("*.parquet"), key=lambda file: file.name)
+        files = sorted((Path(self.data) / PLAYER_GAMES).glob(PARQUET_FILES), key=lambda file: file.name)
         return _all_months(tuple((file.stem, self._facts(file)) for file in files)).beside(month)
 
     def _unlike_their_names(self, month: str, others: OtherMonths) -> dict[str, str]:
@@ -263,7 +264,7 @@ class EmbeddedFeatureSource:
     def _has_playoffs(self, month: str) -> bool:
         """Whether the source has playoff games of the month's season."""
         of_season = season.season_of(month)
-        files = (Path(self.data) / PLAYER_GAMES).glob("*.parquet")
+        files = (Path(self.data) / PLAYER_GAMES).glob(PARQUET_FILES)
         return any(self._facts(file).playoffs for file in files if season.season_of(file.stem) == of_season)
 
     def _bytes(self, file: Path) -> bytes:

@@ -17,6 +17,7 @@ from nba_ml.data.features import inactive_lists
 from nba_ml.data.reports import LISTED, StandingReports, standing_reports
 from nba_ml.data.table_digest import table_digest
 from nba_ml.sources.data_files import FilesRead, read_columns
+from nba_ml.sources.sums import PARQUET_FILES
 from nba_ml.sources.upcoming import UpcomingTables
 
 LISTED_WITHOUT_MINUTES = "listed_without_minutes"
@@ -64,7 +65,7 @@ class EmbeddedReports:
     def _listed(self, month: str) -> pa.Table:
         """The month's players listed without minutes, in `reports.LISTED`."""
         first, last = season.month_bounds(month)
-        files = sorted((self.data / LISTED_WITHOUT_MINUTES).glob("*.parquet"))
+        files = sorted((self.data / LISTED_WITHOUT_MINUTES).glob(PARQUET_FILES))
         rows = pa.concat_tables([LISTED.empty_table(), *(self.files.once(file, _read_listed) for file in files)])
         day = rows["game_date"]
         return rows.filter(pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last)))

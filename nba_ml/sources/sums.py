@@ -21,6 +21,9 @@ from nba_ml.storage.directory import DirectoryStore
 
 SUMS = "SHA256SUMS"
 
+PARQUET_FILES = "[!.]*.parquet"
+"""Pattern of a table's files. A Mac puts a hidden `._2025-06.parquet` beside each file on a disk of another kind."""
+
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(\S.*)")
 Sums = Mapping[str, frozenset[str]]
 """A file's name relative to the folder -> its digests. While an import replaces it, the old one and the new one."""

@@ -72,6 +72,17 @@ def test_a_file_whose_name_is_no_season_month_is_refused(data: Path, name: str, 
         source_months(data)
 
 
+def test_hidden_files_of_a_mac_are_not_read(data: Path) -> None:
+    """Guards against a folder that was copied from a Mac: beside each file there is a hidden one that is no Parquet."""
+    expected = source(data).player_game_summary("2021-12").table, source(data).prop_lines("2024-12")
+    for file in list(data.glob("*/*.parquet")):
+        file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7Mac OS X")
+    assert source_months(data) == ["2021-11", "2021-12"]
+    found = source(data)
+    assert (found.player_game_summary("2021-12").table, found.prop_lines("2024-12")) == expected
+    assert found.lines_fingerprint("2024-12")
+
+
 def test_a_folder_that_is_not_there_or_empty_is_refused(tmp_path: Path) -> None:
     """Guards against a mistyped NBA_ML_DATA that gives a graph without partitions."""
     with pytest.raises(SourceDataError, match=r"player_games does not exist\. Set NBA_ML_DATA to a folder with"):

@@ -16,7 +16,7 @@ from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType
 from nba_ml.contract.teams import TEAM_CODES
 from nba_ml.data.identities import player_lookup, whole_game_ids
-from nba_ml.sources.sums import read_data
+from nba_ml.sources.sums import PARQUET_FILES, read_data
 from nba_ml.storage.parquet import read_parquet
 
 _REACH = timedelta(days=3 * 365 + 1)
@@ -74,7 +74,7 @@ class History:
             SourceDataError: an unreadable file, or one without the columns of box scores.
         """
         tables = {}
-        for file in sorted((folder / "player_games").glob("*.parquet")):
+        for file in sorted((folder / "player_games").glob(PARQUET_FILES)):
             try:
                 tables[file.stem] = read_parquet(read_data(file), _COLUMNS)
                 missing = set(_COLUMNS) - set(tables[file.stem].column_names)
