@@ -74,7 +74,9 @@ def _report(console: Console, result: MonthResult) -> None:
             "--only-missing): it continues from there.",
             soft_wrap=True,
         )
-    elif result.assets and not console.is_terminal:
+    elif result.checked and not console.is_terminal:
+        console.print(f"{result.month} checked: {', '.join(result.checked)}", soft_wrap=True)
+    if result.assets and not result.problems and not console.is_terminal:
         console.print(f"{result.month}: {', '.join(result.assets)}", soft_wrap=True)
 
 

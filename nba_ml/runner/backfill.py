@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from nba_ml.checks.check import Check
 from nba_ml.checks.gcs_artifact import PUBLISHED
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, HOME_TAG, PID_TAG
@@ -42,7 +43,8 @@ class MonthResult:
 
     `problems` are the errors. `refused` is why the model was not published: a verdict on the model, not an error.
     `warnings` are the other checks that failed, by name; `left_out` are assets that cannot be made, because the month
-    before has no model.
+    before has no model. `checked` are the checks that ran on values that were there already, and `blocked` the failed
+    ones that keep a model from being published, by name.
     """
 
     month: str
@@ -52,6 +54,17 @@ class MonthResult:
     refused: Refusal | None = None
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    checked: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+
+    def then(self, later: MonthResult) -> MonthResult:
+        """This, and what was done after it."""
+        return replace(
+            later,
+            assets=self.assets + later.assets,
+            warnings=self.warnings + later.warnings,
+            checked=self.checked + later.checked,
+        )
 
 
 @dataclass
@@ -81,38 +94,48 @@ class Backfill:
 
         A refused model does not stop it: later months have more data, and their own verdict. With
         `grade_where_possible` a month is not graded if the month before has no model; otherwise that is a failure.
+
+        With `only_missing`, checks that are missing run on the values that are there. Where one that had never run
+        fails, the months that were published without it are judged again.
         """
         system = self.planner.system
         assets = [system.asset(asset) for asset in assets]
         graded = tuple(map(system.asset, EVALUATION_ASSETS))
-        unjudged = self.planner.unjudged(months, assets) if only_missing else set()
+        unjudged = self.planner.unjudged(months, assets) if only_missing else {}
+        doubted = False
         for month in months:
             left_out = graded if grade_where_possible and not self.planner.can_grade(month) else ()
             here = tuple(asset for asset in self.planner.chain if asset in assets and asset not in left_out)
             needed = self.planner.out_of_date(month, here) if only_missing else here
-            before = MonthResult(month, ())
+            done = MonthResult(month, ())
             if only_missing and (first := self.planner.first_of(month, needed)):
-                before = self.run_month(month, first)
-                if before.problems:
-                    yield replace(before, left_out=left_out)
-                    return
-                needed = self.planner.out_of_date(month, here)
-            kept = (asset for asset in here if asset not in needed and asset not in before.assets)
-            if again := [asset for asset in kept if (asset, month) in unjudged]:
-                self.check(month, again)
-            refused = self._refused_before(month, needed) if only_missing else None
-            if refused:
-                needed = tuple(asset for asset in needed if asset != self._publisher)
-            result = self.run_month(month, needed) if needed else before
-            if needed and before.assets:
-                result = replace(
-                    result, assets=before.assets + result.assets, warnings=before.warnings + result.warnings
-                )
-            if result.assets:
+                done = self.run_month(month, first)
+                needed = () if done.problems else self.planner.out_of_date(month, here)
+            kept = (asset for asset in here if asset not in needed and asset not in done.assets)
+            again = [check for asset in kept for check in unjudged.get((asset, month), ())]
+            if again and not done.problems:
+                never_ran = self.planner.never_ran(month, again)
+                done = done.then(self._judge(month, again))
+                doubted |= not never_ran.isdisjoint(done.blocked)
+            refused = None
+            if only_missing and not done.problems:
+                needed, refused = self._publishing(month, here, needed, doubted=doubted)
+            if needed and not done.problems:
+                done = done.then(self.run_month(month, needed))
+            if done.assets:
                 release_memory()
-            yield replace(result, refused=result.refused or refused, left_out=left_out)
-            if result.problems:
+            yield replace(done, refused=done.refused or refused, left_out=left_out)
+            if done.problems:
                 return
+
+    def _publishing(
+        self, month: str, here: tuple[str, ...], needed: tuple[str, ...], *, doubted: bool
+    ) -> tuple[tuple[str, ...], Refusal | None]:
+        """What is needed, with or without the publisher; and why it would refuse the model again, if it is without."""
+        if doubted and self._publisher in here and self._publisher not in needed and self._doubtful(month):
+            return tuple(asset for asset in here if asset in needed or asset == self._publisher), None
+        refused = self._refused_before(month, needed)
+        return tuple(asset for asset in needed if not refused or asset != self._publisher), refused
 
     def run_month(self, month: str, assets: tuple[str, ...]) -> MonthResult:
         """One Dagster run of the assets and their checks.
@@ -127,29 +150,23 @@ class Backfill:
             )
         result = execute(self._jobs[assets], self.planner.instance, month, assets, self._config(assets))
         made = (e.step_materialization_data.materialization for e in result.get_asset_materialization_events())
-        failures = {failure.step: failure for failure in step_failures(result)}
         self.planner.remember(
             month, assets, {event.asset_key.to_user_string(): event for event in made} if result.success else {}
         )
         refused = self._refused_now(month) if result.success and self._publisher in assets else None
         named = {f"{self._publisher}.{PUBLISHED}", *(check.key for check in refused.checks)} if refused else set()
-        failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
-        stopping = {check.key for check in all_checks() if check.stops_run}
-        stopped = [
-            f"{e.check_name} on {e.asset_key.to_user_string()}: {e.description}" for e in failed if _key(e) in stopping
-        ]
-        problems: tuple[str, ...] = ()
-        if not result.success:
-            problems = tuple(stopped or [f"{step}: {failure.message}" for step, failure in failures.items()])
-            problems = problems or ("the run failed; see it in the UI",)
-        return MonthResult(
-            month,
-            assets,
-            run_id=result.run_id,
-            problems=problems,
-            refused=refused,
-            warnings=tuple(_key(e) for e in failed if _key(e) not in stopping | named),
-        )
+        return replace(_result(month, result, named), assets=assets, refused=refused)
+
+    def _judge(self, month: str, checks: Sequence[Check]) -> MonthResult:
+        """Run checks that are missing on what is materialised. A value whose check stops the run is out of date."""
+        result = self.check(month, checks)
+        done = replace(_result(month, result), checked=tuple(check.key for check in checks))
+        assets = {check.asset for check in checks}
+        if result.success:
+            self.planner.checked(month, assets)
+        else:
+            self.planner.remember(month, tuple(assets), {})
+        return done
 
     def summarise(self) -> str:
         """Make the report over all graded months, and return its URI."""
@@ -161,9 +178,12 @@ class Backfill:
         [event] = result.asset_materializations_for_node(REPORT)
         return str(event.metadata["report_file"].value)
 
-    def check(self, month: str, assets: Collection[str]) -> dg.ExecuteInProcessResult:
-        """Run every check of the assets on what is materialised, in a Dagster run that materialises nothing."""
-        result = execute(checks_job(self.planner.defs, assets), self.planner.instance, month)
+    def check(self, month: str, checks: Sequence[Check]) -> dg.ExecuteInProcessResult:
+        """Run checks on what is materialised, in a Dagster run that materialises nothing."""
+        names = tuple(check.key for check in checks)
+        if names not in self._jobs:
+            self._jobs[names] = checks_job(self.planner.defs, checks)
+        result = execute(self._jobs[names], self.planner.instance, month)
         self.planner.remember(month, (), {})
         return result
 
@@ -175,6 +195,15 @@ class Backfill:
         """Why the run that has just ended published nothing; None if it published, or there is no model yet."""
         artifact = self.planner.store.load(ARTIFACT.of(self.planner.system), month)
         return artifact.refused if artifact else None
+
+    def _doubtful(self, month: str) -> bool:
+        """Whether a check has failed since the month was published, beside those that a person has overridden."""
+        refusal, artifact = (
+            self.planner.refusal(month),
+            self.planner.store.load(ARTIFACT.of(self.planner.system), month),
+        )
+        accepted = artifact.verdict.overrides if artifact and artifact.verdict else ()
+        return refusal is not None and not {c.key for c in refusal.checks} <= {each.check for each in accepted}
 
     def _refused_before(self, month: str, needed: tuple[str, ...]) -> Refusal | None:
         """Why this same model was not published before, if nothing upstream of it is to be made again."""
@@ -192,9 +221,8 @@ class Backfill:
         }
 
 
-def checks_job(defs: dg.Definitions, assets: Collection[str]) -> dg.JobDefinition:
-    """A job of the registered checks of some monthly assets, which materialises nothing."""
-    checks = [check for check in all_checks() if check.asset in assets]
+def checks_job(defs: dg.Definitions, checks: Sequence[Check]) -> dg.JobDefinition:
+    """A job of some checks of monthly assets, which materialises nothing."""
     # First the assets: in a job that also has assets by the day, the checks of a month have no month.
     monthly = defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection=frozenset(dg.AssetKey.from_user_string(check.asset) for check in checks)
@@ -238,6 +266,29 @@ def execute(
         if interrupted():
             raise KeyboardInterrupt
     return result
+
+
+def _result(month: str, result: dg.ExecuteInProcessResult, named: Collection[str] = ()) -> MonthResult:
+    """What a run found. `named` are checks that are reported elsewhere."""
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    by_key = {check.key: check for check in all_checks()}
+    problems: tuple[str, ...] = ()
+    if not result.success:
+        stopped = (
+            f"{e.check_name} on {e.asset_key.to_user_string()}: {e.description}"
+            for e in failed
+            if by_key[_key(e)].stops_run
+        )
+        broken = (f"{failure.step}: {failure.message}" for failure in step_failures(result))
+        problems = tuple(stopped) or tuple(broken) or ("the run failed; see it in the UI",)
+    return MonthResult(
+        month,
+        (),
+        run_id=result.run_id,
+        problems=problems,
+        warnings=tuple(_key(e) for e in failed if not by_key[_key(e)].stops_run and _key(e) not in named),
+        blocked=tuple(_key(e) for e in failed if by_key[_key(e)].blocking),
+    )
 
 
 def step_failures(result: dg.ExecuteInProcessResult) -> Iterator[StepFailure]:

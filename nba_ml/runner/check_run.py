@@ -141,7 +141,7 @@ def check_month(backfill: Backfill, month: str) -> CheckReport:
             f"{month} has no model: {found} is materialised. Run `nba-ml run --month {month}` first, or give --month "
             "a month that has a model."
         )
-    result = backfill.check(month, present)
+    result = backfill.check(month, [check for check in checks if check.asset in present])
     return CheckReport(month, tuple(_outcomes(result, checks, present)), result.run_id)
 
 

@@ -1,7 +1,8 @@
 """Which assets of a month are out of date: what `--only-missing` and the sensor ask.
 
-An asset is up to date if its latest materialisation was made from the same inputs by the same code, its
-value is in the store, and its checks ran on it. What does not belong here: running anything.
+An asset is up to date if its latest materialisation was made from the same inputs by the same code, its value is in the
+store, and no check on it stopped its run. Checks that have not run on it are run on it as it is: they were added later,
+or the process was killed before them. What does not belong here: running anything.
 
 Making a planner lists the store once and reads no values. A month's model and published objects are verified when
 that month is first asked about: a missing or damaged one is out of date, and is made again.
@@ -67,6 +68,7 @@ class Planner:
     system: System = XGBOOST_V1
     prices: MonthPrices = field(default_factory=NoMonthPrices)
     _state: dict[str, dict[str, Materialised]] = field(default_factory=dict, init=False)
+    _unchecked: set[tuple[str, str]] = field(default_factory=set, init=False)
     _unverified: set[tuple[str, str]] = field(default_factory=set, init=False)
     _histories: dict[str, dict[str, History | None]] = field(default_factory=dict, init=False)
 
@@ -105,7 +107,7 @@ class Planner:
             self._state[asset] = {month: Materialised(state.version, "") for month, state in found if state.rows}
 
     def out_of_date(self, month: str, assets: Sequence[str]) -> tuple[str, ...]:
-        """Those of the assets that were never materialised for the month, from other inputs, or never checked."""
+        """Those of the assets that were never materialised for the month, from other inputs, or stopped by a check."""
         needed: list[str] = []
         for asset in (a for a in self.chain if a in assets):
             done = self._materialised(asset, month)
@@ -125,15 +127,28 @@ class Planner:
         return first if worth_it else ()
 
     def can_grade(self, month: str) -> bool:
-        """Whether the month before, if there is one, has a model to predict this month with."""
+        """Whether the month before, if there is one, has a model, with its checks, to predict this month with."""
         before = [m for m in self.months if m < month]
-        return not before or self._materialised(self._name(MODEL), before[-1]) is not None
+        if not before:
+            return True
+        model = self._name(MODEL), before[-1]
+        return model not in self._unchecked and self._materialised(*model) is not None
 
-    def unjudged(self, months: Sequence[str], assets: Collection[str]) -> set[tuple[str, str]]:
-        """(asset, month) of those whose latest materialisation lacks a check result under the current thresholds."""
+    def unjudged(self, months: Sequence[str], assets: Collection[str]) -> dict[tuple[str, str], list[Check]]:
+        """(asset, month) -> the checks whose result its latest materialisation lacks under the current thresholds."""
         checks = [check for check in all_checks(self.limits) if check.asset in assets]
         judged = self._log.judged(checks, months)
-        return {(check.asset, month) for check in checks for month in months if (check.key, month) not in judged}
+        found: dict[tuple[str, str], list[Check]] = {}
+        for check in checks:
+            for month in months:
+                if (check.key, month) not in judged:
+                    found.setdefault((check.asset, month), []).append(check)
+        return found
+
+    def never_ran(self, month: str, checks: Sequence[Check]) -> set[str]:
+        """The keys of those checks that have no result on the month's latest materialisation, under any threshold."""
+        found = self._log.results(checks, [month])
+        return {check.key for check in checks if (check.key, month) not in found}
 
     def stored_months(self, asset: str) -> set[str]:
         """The months that have a value of the asset, from whatever inputs."""
@@ -160,7 +175,7 @@ class Planner:
 
     def remember(self, month: str, assets: Sequence[str], made: Mapping[str, dg.AssetMaterialization]) -> None:
         """Record a run of these assets and what it made, by asset. What it did not make is out of date."""
-        self._log.forget(month)
+        self.checked(month, assets)
         for asset in assets:
             self._state[asset].pop(month, None)
             self._unverified.discard((asset, month))
@@ -168,18 +183,24 @@ class Planner:
             if asset != self._name(ARTIFACT) or NOT_PUBLISHED not in event.metadata:
                 self._state[asset][month] = Materialised(*digests_of(event))
 
-    def _completed(self, asset: str, names: Collection[str]) -> dict[str, Materialised]:
-        """Month -> latest materialisation, where its value is among the store's names and its checks ran on it.
+    def checked(self, month: str, assets: Collection[str]) -> None:
+        """Record that all checks of these assets have run on the month's values."""
+        self._log.forget(month)
+        self._unchecked.difference_update((asset, month) for asset in assets)
 
-        A process killed between a materialisation and its checks left something that no publisher
-        would accept: it is not complete, and is run again.
-        """
-        checked = self._checked(asset)
-        return {
-            month: Materialised(*digests)
-            for month, digests in latest_digests(self.instance, asset).items()
-            if month in checked and STORED[asset].file(month) in names
-        }
+    def _completed(self, asset: str, names: Collection[str]) -> dict[str, Materialised]:
+        """Month -> latest materialisation, where its value is among the store's names and no check stopped its run."""
+        checks = [check for check in all_checks() if check.asset == asset]
+        results = self._log.results(checks, self.months)
+        made = {}
+        for month, digests in latest_digests(self.instance, asset).items():
+            found = [results.get((check.key, month)) for check in checks]
+            if STORED[asset].file(month) not in names or any(map(_stopped, found, checks)):
+                continue
+            made[month] = Materialised(*digests)
+            if None in found:
+                self._unchecked.add((asset, month))
+        return made
 
     def _materialised(self, asset: str, month: str) -> Materialised | None:
         """The month's latest complete materialisation; reads what its value refers to when first asked."""
@@ -205,12 +226,6 @@ class Planner:
     def _published(self) -> frozenset[str]:
         """Addresses of the objects under the artifact root. What this process publishes is not looked up here."""
         return frozenset(self.artifacts.uri(name) for name in self.artifacts.names(""))
-
-    def _checked(self, asset: str) -> set[str]:
-        """Months whose latest materialisation has a result of every check, and no failed check that stops a run."""
-        checks = [check for check in all_checks() if check.asset == asset]
-        results = self._log.results(checks, self.months)
-        return {month for month in self.months if all(_settled(results.get((c.key, month)), c) for c in checks)}
 
     def _name(self, asset: StoredAsset[Any]) -> str:
         return asset.of(self.system).name
@@ -256,6 +271,6 @@ class Planner:
                 return {}
 
 
-def _settled(result: CheckResult | None, check: Check) -> bool:
-    """Whether a check has a result, and did not stop its run."""
-    return result is not None and (result.passed or not check.stops_run)
+def _stopped(result: CheckResult | None, check: Check) -> bool:
+    """Whether the check has a result that stopped its run."""
+    return result is not None and not result.passed and check.stops_run

@@ -134,7 +134,9 @@ def test_killed_before_its_checks_a_month_is_checked_again(tmp_path: Path, four_
     assert died.returncode == -signal.SIGKILL
     assert ("feature_store_snapshot", "2021-10") in home.versions()
     assert home.runs() == [DagsterRunStatus.STARTED]
-    assert resumed(home, "--to", "2021-10")[0] == lines(("2021-10", MONTHLY_ASSETS[2:]))[0]
+    out = home.run("backfill", "--only-missing", "--to", "2021-10").stdout
+    assert "2021-10 checked: feature_store_snapshot.contract, " in out
+    assert told(out)[0] == lines(("2021-10", MONTHLY_ASSETS[3:]))[0], "the snapshot is not made again"
     assert set(home.runs()) == ENDED
     assert resumed(home, "--to", "2021-10") == ["0 month(s) run, 1 already up to date."]
 
