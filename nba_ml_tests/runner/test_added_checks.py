@@ -42,18 +42,16 @@ def add(monkeypatch: pytest.MonkeyPatch) -> Add:
                 passed=scene.month != fails_in, metric="odd rows", value=3, n=value.table.num_rows
             ),
         )
-        monkeypatch.setattr(
-            registry,
-            "REGISTERED",
-            tuple(
-                replace(each, checks=lambda limits, of=each.checks: (*of(limits), check))
-                if each.stored.name == check.asset
-                else each
-                for each in registry.REGISTERED
-            ),
-        )
+        monkeypatch.setattr(registry, "REGISTERED", tuple(_with(check, each) for each in registry.REGISTERED))
 
     return added
+
+
+def _with(check: Check, asset: registry.MonthlyAsset) -> registry.MonthlyAsset:
+    others = asset.checks
+    if others is None or asset.stored.name != check.asset:
+        return asset
+    return replace(asset, checks=lambda limits: (*others(limits), check))
 
 
 def rerun(home: Home) -> list[MonthResult]:
