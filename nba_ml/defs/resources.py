@@ -115,7 +115,11 @@ def feature_backfill_of(bigquery: BigQuerySettings) -> BigQueryFeatureBackfill:
     from nba_ml.sources.feature_backfill import BigQueryFeatureBackfill  # noqa: PLC0415 (imports sqlglot)
 
     return BigQueryFeatureBackfill(
-        connection_of(bigquery), bigquery.feature_table, bigquery.summary_table, bigquery.lines_table
+        connection_of(bigquery),
+        bigquery.feature_table,
+        bigquery.summary_table,
+        bigquery.lines_table,
+        platform_versions=bigquery.feature_versions,
     )
 
 

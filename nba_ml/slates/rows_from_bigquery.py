@@ -6,7 +6,6 @@ import pyarrow as pa
 
 from nba_ml.contract.errors import SlateError
 from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
-from nba_ml.contract.season import month_of
 from nba_ml.data.line_prices import PlayerDay, Prices, not_decimal, prices_by_player
 from nba_ml.data.tables import PRICES
 from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games, with_tip_offs
@@ -66,7 +65,7 @@ class BigQuerySlateRows:
             raise SlateError(
                 f"{self.feature_table} has rows of {day}, and none of {version.name}, which a model of the channel "
                 f"reads. Nothing was scored. Compute them with `nba-ml features --to-bigquery --version {version.name} "
-                f"--from {month_of(day)}`: that needs the date's results."
+                f"--date {day}`, then run the same command again."
             )
         raise no_rows(day, near)
 

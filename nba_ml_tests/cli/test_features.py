@@ -13,10 +13,13 @@ from nba_ml_tests.cli.command import Home
     ("arguments", "said"),
     [
         (("--from", "2022-06"), "Add --to-bigquery."),
+        (("--to-bigquery",), "Give either --from, and --to for several months, or --date"),
+        (("--to-bigquery", "--from", "2022-06", "--date", "2022-06-05"), "Give either --from, and --to"),
+        (("--to-bigquery", "--date", "2022-06-05"), "--date needs --version: the rows of v2_33features say who plays"),
         (("--to-bigquery", "--from", "2022-06"), "Set it to 'bigquery' to compute features in BigQuery."),
         (("--to-bigquery", "--from", "2022-06", "--version", "v4_43features"), "'v4_43features' is not one of"),
     ],
-    ids=["no target", "embedded source", "version with reports"],
+    ids=["no target", "no months", "months and a date", "platform rows of a date", "embedded source", "with reports"],
 )
 def test_what_is_refused(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     refused = Home(tmp_path / "home").run_here("features", *arguments)

@@ -6,7 +6,7 @@ A script takes the emulator a quarter of a minute, whatever the number of rows. 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dagster as dg
 import pyarrow as pa
@@ -15,10 +15,12 @@ import pytest
 from sqlglot import exp, parse_one
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
+from nba_ml.contract.game_types import GameType
 from nba_ml.contract.season import month_bounds
 from nba_ml.data.features import compute_features
-from nba_ml.data.tables import PROP_LINES
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.data.upcoming import UpcomingGame, UpcomingPlayer, upcoming_rows, with_upcoming
 from nba_ml.defs.assets import feature_backfill
 from nba_ml.sources.feature_backfill import BigQueryFeatureBackfill
 from nba_ml_tests.cli.command import Home
@@ -216,3 +218,32 @@ def test_every_condition_of_the_merge_names_the_partition(scene: Scene) -> None:
     for condition in (merge.args["on"], *of_target):
         days = [each for each in condition.find_all(exp.Between) if each.this.sql() == "stored.game_date"]
         assert [day.args["low"].sql("bigquery") for day in days] == ["CAST('2022-06-01' AS DATE)"]
+
+
+# --- games to be played ---------------------------------------------------------------------------------------
+
+
+def test_the_features_of_games_to_be_played(bigquery_emulator: BigQueryEmulator) -> None:
+    """Guards tonight's rows of a version that the platform does not write: those of the embedded source to the bit, for
+    the players of its own rows, and without a look at the date's results, which are in the table here."""
+    day = own_summary()["game_date"][-1].as_py()
+    platform = make_platform(bigquery_emulator)
+    backfill = replace(make_backfill(platform, platform_summary(), own_lines()), version=V3_FEATURES)
+    with pytest.raises(SourceDataError, match=rf"{day}: .* has no rows of v2_33features on that date\. They say who"):
+        backfill.write(day)
+    platform.load(expected().filter(pc.equal(expected()["game_date"], pa.scalar(day, pa.date32()))))
+    played = own_summary().to_pylist()
+    history = pa.Table.from_pylist([row for row in played if row["game_date"] < day], PLAYER_GAME_SUMMARY)
+    tonight = [row for row in played if row["game_date"] == day]
+    [(away, home)] = {tuple(row["game_id"].split("_")[1:]) for row in tonight}
+    players = [
+        UpcomingPlayer(int(row["universal_player_id"]), row["player_name"], row["player_lookup"], row["team_abbr"])
+        for row in tonight
+    ]
+    rows = upcoming_rows([UpcomingGame(day, away, home, game_type=GameType.PLAYOFFS)], players)
+    embedded = compute_features(
+        with_upcoming(history, rows), own_lines(), day, day, computed_at=COMPUTED_AT, version=V3_FEATURES
+    )
+    done = backfill.write(day)
+    assert (done.rows, done.changed) == (len(tonight), len(tonight))
+    assert differing_columns(stored_features(platform, V3_FEATURES, MONTH, MONTH), embedded) == []

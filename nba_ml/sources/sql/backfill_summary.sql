@@ -16,7 +16,7 @@ FROM (
       {record_version} AS record_version,
       {processed_at} AS processed_at
     FROM {summary_table}
-    WHERE game_date BETWEEN DATE_SUB(DATE '{first}', INTERVAL 3 YEAR) AND DATE '{last}'
+    WHERE game_date BETWEEN DATE_SUB(DATE '{first}', INTERVAL 3 YEAR) AND DATE '{until}'
   )
 )
 WHERE age = 1
