@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.checks.registry import STORED
-from nba_ml.contract.features import V3_FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
 from nba_ml.contract.season import month_bounds
 from nba_ml.contract.systems import XGBOOST_V1, XGBOOST_V2
 from nba_ml.data.features import compute_features
@@ -31,6 +33,9 @@ from nba_ml_tests.trained_home import TrainedHomes
 
 MONTHS = ("2021-10", "2021-11")
 LAST, DAY = MONTHS[-1], "2021-11-24"
+TONIGHT = "2021-12-01"
+"""A date whose games are still to be played: there are features of the first version, and no results."""
+
 EVERY = f"{XGBOOST_V1.id},{XGBOOST_V2.id}"
 PRICES = (1.9, 2.0)
 
@@ -49,11 +54,14 @@ class Deployment:
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
+    def second_features(self, month: str) -> pa.Table:
+        """The second system's features from the same box scores and lines, computed by the embedded source."""
+        days = month_bounds(month)
+        return compute_features(self.summary, self.lines, *days, computed_at=COMPUTED_AT, version=V3_FEATURES)
+
     def embedded(self, month: str) -> Snapshot:
-        """The second system's snapshot of the same box scores and lines, computed by the embedded source."""
-        rows = compute_features(
-            self.summary, self.lines, *month_bounds(month), computed_at=COMPUTED_AT, version=V3_FEATURES
-        )
+        """The second system's snapshot of these."""
+        rows = self.second_features(month)
         return take_snapshot(MonthRows.of_tables(rows, summary_of(month), V3_FEATURES), month, V3_FEATURES)
 
     def inputs(self, asset: str) -> str:
@@ -69,7 +77,8 @@ def deployment(bigquery_emulator: BigQueryEmulator, tmp_path_factory: pytest.Tem
     platform = make_platform(bigquery_emulator)
     summary = pa.concat_tables([summary_of(month) for month in MONTHS])
     players = summary_of(LAST).select(["universal_player_id", "player_lookup", "game_date"]).to_pylist()
-    listed = [{**row, "book": "a", "line": 10.5} for row in players if row["game_date"].isoformat() == DAY]
+    of_day = [row for row in players if row["game_date"].isoformat() == DAY]
+    listed = [{**row, "book": "a", "line": 8.5 + number % 5} for number, row in enumerate(of_day)]
     lines = pa.Table.from_pylist(listed, PROP_LINES)
     tables = make_backfill(platform, summary, lines)
     priced = f"{platform.dataset}.lines"
@@ -92,7 +101,8 @@ def test_from_box_scores_in_bigquery_to_a_slate_of_the_second_system(
     deployment: Deployment, trained_homes: TrainedHomes, tmp_path: Path
 ) -> None:
     """Guards the second system's whole chain there: what its month says without features, and that its snapshots are
-    the embedded ones, the first system's models those of the embedded source, and both in one channel and one slate."""
+    the embedded ones, the first system's models those of the embedded source, both in one channel and one slate, and
+    grades that follow the prices in the table of lines."""
     said = deployment.said
     alone = said("backfill", "--to", LAST, code=1)
     assert "--version v3_41features --from 2021-10" in alone, "the command that computes what is missing"
@@ -101,7 +111,9 @@ def test_from_box_scores_in_bigquery_to_a_slate_of_the_second_system(
     embedded = list_published(DirectoryStore(trained_homes.published.root / "artifacts"))
     assert first == [model for model in embedded if "_202111_" in model], "the same rows give the same model"
 
-    said("features", "--to-bigquery", "--version", V3_FEATURES.name, "--from", MONTHS[0], "--to", LAST)
+    # October's are loaded: a month takes the emulator a third of a minute, whatever it computes.
+    deployment.platform.load(deployment.second_features(MONTHS[0]))
+    said("features", "--to-bigquery", "--version", V3_FEATURES.name, "--from", LAST)
     shown = json.loads(said("progress", "--system", XGBOOST_V2.id, "--json"))["months"]
     assert [each["status"] for each in shown[:2]] == ["complete", "complete"]
     made = said("backfill", "--to", LAST, "--only-missing")
@@ -119,24 +131,26 @@ def test_from_box_scores_in_bigquery_to_a_slate_of_the_second_system(
 
     published = list_published(DirectoryStore(models), XGBOOST_V2)
     second = max(model for model in published if "_202111_" in model)
-    reason = ("--reason", "The second system, on the platform's tables.")
-    said("champion", "promote", first[0])
-    said("champion", "promote", second, *reason)
+    said("champion", "promote", second)
+    beside = ("--share", "10", "--waive", "comparison", "--reason", "The first system on a tenth.")
+    said("rollout", "start", first[0], *beside)
     slate = tmp_path / "slate.parquet"
-    said("slate", "predict", "--date", DAY, "--out", str(slate))
-    rows = pq.read_table(slate).to_pylist()
-    played = sum(day.isoformat() == DAY for day in features_of(LAST)["game_date"].to_pylist())
-    assert {row["model_version"] for row in rows if row["role"] == "served"} == {second}
-    assert sum(row["role"] == "served" for row in rows) == played
-    assert {row["feature_version"] for row in rows} == {V3_FEATURES.name}
+    of_tonight = pc.equal(features_of(TONIGHT[:7])["game_date"], pa.scalar(date.fromisoformat(TONIGHT), pa.date32()))
+    deployment.platform.load(features_of(TONIGHT[:7]).filter(of_tonight))
+    refused = said("slate", "predict", "--date", TONIGHT, code=2)
+    assert f"--version {V3_FEATURES.name} --date {TONIGHT}`" in refused, "the command that computes what is missing"
+    said("features", "--to-bigquery", "--version", V3_FEATURES.name, "--date", TONIGHT)
+    said("slate", "predict", "--date", TONIGHT, "--out", str(slate))
+    served = [row for row in pq.read_table(slate).to_pylist() if row["role"] == "served"]
+    assert len(served) == pc.sum(of_tonight).as_py() > 100
+    assert {(row["model_version"], row["feature_version"]) for row in served} == {
+        (first[0], V2_33FEATURES.name),
+        (second, V3_FEATURES.name),
+    }
 
-
-def test_a_changed_price_is_a_reason_to_grade_again(deployment: Deployment) -> None:
-    """Guards against grades that `--only-missing` leaves at prices that were corrected in BigQuery."""
-    graded = "xgboost_v2/prediction_grades"
-    before = deployment.inputs(graded)
+    graded_with = deployment.inputs("xgboost_v2/prediction_grades")
     table = deployment.home.settings["NBA_ML_LINES_TABLE"]
     deployment.platform.sql(f"UPDATE {table} SET over_price = 1.8 WHERE game_date = '{DAY}'")
-    deployment.said("backfill", "--from", LAST, "--to", LAST, "--only-missing", "--system", XGBOOST_V2.id)
-    assert deployment.inputs(graded) != before
-    assert deployment.inputs("xgboost_v2/train_split") != before
+    again = said("backfill", "--from", LAST, "--to", LAST, "--only-missing", "--system", XGBOOST_V2.id)
+    assert f"{LAST}: xgboost_v2/prediction_grades" in again, "a price that was corrected is a reason to grade again"
+    assert deployment.inputs("xgboost_v2/prediction_grades") != graded_with
