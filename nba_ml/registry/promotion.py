@@ -94,11 +94,10 @@ def promote(
     _require_waivable(waived)
     if waived or reason is not None:
         require_reason(reason or "")
-    waivers = (*waived, *(WAIVED_BY_NAMING if model_id and reason else ()))
+    waivers = (*waived, *(WAIVED_BY_NAMING if model_id is not None and reason else ()))
     start = from_serial if reason is None else starting_serial(context.objects, from_serial)
-    candidate = load_system(
-        context.objects, find_model(context.objects, model_id or _latest_of_the_serving(context)), context.threads
-    )
+    name = _latest_of_the_serving(context) if model_id is None else model_id
+    candidate = load_system(context.objects, find_model(context.objects, name), context.threads)
     model = find_model(context.objects, candidate.version)
     if model.manifest_sha256 is None:
         raise ReleaseError(
@@ -106,7 +105,7 @@ def promote(
         )
     compared: dict[str, Evidence | str] = {}
     proof = cache(lambda: backtest(context, candidate).waive(waived)) if model.is_external else None
-    against = cache(lambda: _against_production(context, candidate, beat)) if beat else None
+    against = None if beat is None else cache(lambda: _against_production(context, candidate, beat))
     decision: PromotionDecision | None = None
 
     def decide(present: Channel | None) -> Channel | None:

@@ -83,7 +83,7 @@ def rollout_start(
             f"A challenger in shadow need not beat {beat}. Name it with a share of 10, or in an advance."
         )
     model = find_model(context.objects, challenger)
-    production = cache(lambda: _require_beaten(context, model, beat) if beat else None)
+    production = cache(lambda: None if beat is None else _require_beaten(context, model, beat))
     prove = cache(partial(require_evidence, context, model, share, waived))
 
     def decide(present: Channel | None) -> Channel | None:

@@ -222,6 +222,9 @@ def test_a_catboost_is_not_rolled_out_without_a_word_about_the_extra(terminal: T
         (["champion", "rollback"], "Give a --reason"),
         (["champion", "rollback", *WHY], "There is no champion yet"),
         (["champion", "promote", "nonsense"], "is not a valid model id"),
+        # An empty variable of a script is not the default: that would promote another model, or without a condition.
+        (["champion", "promote", ""], "'' is not a valid model id"),
+        (["champion", "promote", "--beat", ""], "Nothing is kept of what"),
         (["champion", "promote", "--waive", "verdict", *WHY], "cannot be waived"),
         (["rollout", "start", "mock", "--reason", "x"], "is shorter than 10 characters"),
         (["rollout", "status"], "There is no champion yet"),
