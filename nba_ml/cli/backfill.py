@@ -59,11 +59,11 @@ def _system(backfill: Backfill, system: str | None, override: str | None) -> Sys
     from nba_ml.registry.promotion import serving_system
 
     checked = system_of_asset(override).id if override else None
-    if system and checked and system != checked:
+    if system is not None and checked and system != checked:
         raise click.UsageError(
             f"{override} is a check of {checked}, not of {system}. Name a check of --system {system}."
         )
-    if named := system or checked:
+    if (named := checked if system is None else system) is not None:
         return system_of(backfill.systems, named)
     serving = serving_system(read_channel(backfill.planner.artifacts), backfill.systems[0])
     return serving if serving in backfill.systems else backfill.systems[0]
@@ -123,7 +123,7 @@ def _chosen_assets(assets: str | None) -> tuple[str, ...]:
     from nba_ml.contract.assets import MONTHLY_ASSETS, ON_REQUEST
 
     every = (*MONTHLY_ASSETS, *ON_REQUEST)
-    chosen = tuple(name.strip() for name in assets.split(",")) if assets else MONTHLY_ASSETS
+    chosen = tuple(name.strip() for name in assets.split(",")) if assets is not None else MONTHLY_ASSETS
     unknown = [name for name in chosen if name not in every]
     if unknown:
         raise click.UsageError(f"Unknown asset {', '.join(unknown)}. The monthly assets are: {', '.join(every)}.")

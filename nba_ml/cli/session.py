@@ -32,7 +32,7 @@ def require_order(first: str | None, last: str | None) -> None:
 
 def chosen_systems(backfill: Backfill, system: str | None) -> Iterator[Backfill]:
     """The backfill for the named system, or for each one of the graph in turn, with its name above what it prints."""
-    chosen = [system_of(backfill.systems, system)] if system else backfill.systems
+    chosen = [system_of(backfill.systems, system)] if system is not None else backfill.systems
     for each in chosen:
         if len(chosen) > 1:
             out.print(f"[bold]{each.id}[/bold]")

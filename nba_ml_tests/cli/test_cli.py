@@ -50,6 +50,8 @@ def refused(home: Home, *arguments: str, code: int = COULD_NOT_RUN) -> str:
             ["backfill", "--assets", "train_split,boosters"],
             r"Unknown asset boosters. The monthly assets are: player_game_summary, ",
         ),
+        (["backfill", "--assets", ""], r"Unknown asset . The monthly assets are"),
+        (["backfill", "--system", "", "--assets", "train_split"], r"--system  is not one of NBA_ML_SYSTEMS"),
     ],
 )
 def test_a_wrong_month_or_asset_is_named(tmp_path: Path, four_months: Path, arguments: list[str], said: str) -> None:
