@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nba_ml.contract.errors import CalibrationError
-from nba_ml.model.calibration import LEVELS, SMALLEST_DISAGREEMENT, Calibration, Coverage, calibrate, measure_coverage
+from nba_ml.contract.quantiles import PUBLISHED_LEVELS
+from nba_ml.model.calibration import (
+    LEVELS,
+    SMALLEST_DISAGREEMENT,
+    Calibration,
+    Coverage,
+    PointsDistribution,
+    _seen_from,
+    calibrate,
+    fit_distribution,
+    measure_coverage,
+)
 
 Floats = npt.NDArray[np.float64]
 NAN = float("nan")
@@ -65,7 +76,9 @@ def test_single_precision_changes_nothing() -> None:
     # The last is below 1, and below 6 with 5 points more, but only in double precision.
     points, lines = np.array([10.1, 20.7, 0.99999994], dtype=np.float32), np.array([12.5, NAN, NAN], dtype=np.float32)
     exact = points.astype(np.float64), lines.astype(np.float64)
+    rooted = flat(0.3).model_copy(update={"scale": (1.0, 0.5)})
     for single, double in (
+        (rooted.interval(points), rooted.interval(exact[0])),
         (flat(0.3).interval(points), flat(0.3).interval(exact[0])),
         (flat(0.3).over_probability(points, lines), flat(0.3).over_probability(*exact)),
         (flat(0.3).confidence_score(points, lines), flat(0.3).confidence_score(*exact)),
@@ -84,6 +97,27 @@ def test_shapes_are_interpolated_between_knots_and_stay_beyond_them() -> None:
     wide = tuple(2 * value for value in flat().shapes[0])
     two = flat().model_copy(update={"knots": (10.0, 20.0), "shapes": (flat().shapes[0], wide)})
     assert two.interval(np.array([8.0, 10.0, 15.0, 20.0, 40.0]))[1] == pytest.approx([12, 14, 21, 28, 48])
+
+
+@pytest.mark.parametrize("levels", [LEVELS, (0.01, 0.33, 0.71, 0.99)])
+@pytest.mark.parametrize("kind", [Calibration, PointsDistribution])
+def test_the_published_quantiles_are_read_between_the_levels(
+    kind: type[Calibration], levels: tuple[float, ...]
+) -> None:
+    """Guards the 19 columns of every table: any levels of a bundle give them, in points, none below 0."""
+    shape = tuple(5 * (level - 0.5) for level in levels)
+    spread = kind(rows=100, scale=(2.0, 0.0), levels=levels, knots=(10.0,), shapes=(shape,))
+    found = spread.beliefs(np.array([20.0, 2.0]), np.array([NAN, NAN])).quantiles
+    expected = np.array([20.0, 2.0])[:, None] + 10 * (np.array(PUBLISHED_LEVELS) - 0.5)
+    assert found == pytest.approx(np.maximum(expected, 0), abs=0.0051)
+
+
+def test_only_a_distribution_is_read_from_what_is_published() -> None:
+    """Guards bundles of earlier versions: their probability is that around the line, whatever is published."""
+    points, lines, published = np.array([28.0]), np.array([20.0]), np.array([25.0])
+    assert flat(0.25).beliefs(points, lines, published).over == pytest.approx([1 - at_most(20, 22)])
+    distribution = PointsDistribution(**flat(0.25).model_dump())
+    assert distribution.beliefs(points, lines, published).over == pytest.approx([1 - at_most(20, 25)], abs=1e-3)
 
 
 @given(st.floats(0, 40), st.one_of(st.integers(0, 50).map(float), st.integers(0, 50).map(lambda n: n + 0.5)))
@@ -197,6 +231,16 @@ def test_quantiles_are_weibulls_of_the_standardised_residual() -> None:
     assert [shape[level] * scale for level in (0.1, 0.2, 0.5, 0.8, 0.9)] == pytest.approx([-4, -3, 0, 3, 4], abs=1e-3)
     assert shape[0.15] * scale == pytest.approx(-3.5, abs=1e-3)
     assert shape[0.01] * scale == pytest.approx(-4, abs=1e-3)
+
+
+def test_zeros_are_learnt_at_the_distance_of_their_knot() -> None:
+    """Guards both ends: a 0 is as far below its knot as 0 is, and what was scored stays above what is read as 1."""
+    standard, results = np.array([-3.0, -0.5, 1.0, -1.9]), np.array([0.0, 1.0, 7.0, 2.0])
+    assert _seen_from(4.0, standard, results, (2.0, 0.0)) == pytest.approx([-2.0, -0.5, 1.0, -1.75])
+    points = np.arange(1.0, 10)
+    learnt, plain = (each(points, np.zeros(9)).shapes[0] for each in (fit_distribution, calibrate))
+    assert len(set(learnt)) == 1, "all of them scored nothing, as far from the knot as 0 is"
+    assert plain[0] < plain[-1], "each as far from 0 as its own prediction"
 
 
 def test_a_calibration_is_rounded_as_in_published_models() -> None:

@@ -79,7 +79,7 @@ def test_the_age_and_its_limit_are_said() -> None:
     ("first", "last", "days"),
     [(date(2024, 6, 10), date(2024, 6, 30), 2), (date(2024, 6, 12), date(2024, 11, 5), 1),
      (date(2024, 9, 30), date(2024, 11, 6), 2), (date(2024, 12, 31), date(2025, 1, 1), 1),
-     (date(2025, 1, 1), date(2025, 1, 1), 0)],
+     (date(2025, 1, 1), date(2025, 1, 1), 0), (date(2020, 3, 10), date(2020, 7, 29), 1)],
 )  # fmt: skip
 def test_days_without_new_rows_do_not_count(first: date, last: date, days: int) -> None:
     assert playing_days(first, last) == days
@@ -392,6 +392,27 @@ def test_a_failed_step_names_its_asset_and_its_error(instance: dg.DagsterInstanc
 def test_a_run_without_that_setting_goes_nowhere(config: Any) -> None:
     assert not failures._to_bigquery(config)
     assert failures._to_bigquery({"ops": {"slate_predictions": {"config": {"to_bigquery": True}}}})
+
+
+def check_failed(instance: dg.DagsterInstance, run_id: str, asset: str, name: str) -> None:
+    result = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(asset), check_name=name, passed=False, severity=dg.AssetCheckSeverity.ERROR,
+        description=f"{name} failed",
+    )  # fmt: skip
+    event = dg.DagsterEvent("ASSET_CHECK_EVALUATION", job_name="some_job", event_specific_data=result)
+    instance.report_dagster_event(event, run_id=run_id)
+
+
+def test_a_refused_model_is_an_error_although_its_run_is_green(instance: dg.DagsterInstance) -> None:
+    """Guards the notice of a month that was not published: its run does not fail."""
+    run_id = ended(instance, failed=False, partition="2025-01")
+    check_failed(instance, run_id, "xgboost_model", "beats_season_average")
+    check_failed(instance, run_id, "gcs_artifact", "published")
+    found = notice_of(instance, run_id, None)
+    assert found is not None
+    assert (found.level, found.asset, found.month) == ("error", "gcs_artifact", "2025-01")
+    assert found.title == "The model of 2025-01 was refused and is not published"
+    assert found.said.splitlines()[0] == "xgboost_model.beats_season_average: beats_season_average failed"
 
 
 def test_failed_checks_of_a_green_run_are_a_warning(instance: dg.DagsterInstance) -> None:

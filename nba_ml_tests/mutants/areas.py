@@ -23,7 +23,7 @@ class Area:
 AREAS = {
     "calibration": Area(
         ("nba_ml/model/calibration.py",),
-        ("model/test_calibration_values.py", "model/test_calibration.py"),
+        ("model/test_calibration_values.py", "model/test_calibration.py", "model/test_spread.py"),
         "not real_model",
     ),
     "planner": Area(("nba_ml/runner/planner.py",), ("runner/test_planner_rules.py",)),

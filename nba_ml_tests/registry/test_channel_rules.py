@@ -585,9 +585,21 @@ def test_the_history_is_read_in_order_and_as_far_as_asked(store: DirectoryStore)
     assert [each.serial for each in read_history(store)] == [1, 2, 4], "the pointer's state is one"
     with pytest.raises(ChannelError, match="is missing, and the history is append-only"):
         read_state(store, 3)
+    store.delete(CHAMPION)
+    assert [each.serial for each in read_history(store)] == [1, 2], "without a pointer, up to the first gap"
     store.write(history_name(3), state.to_bytes())
     with pytest.raises(ChannelError, match="contains the state of serial 4"):
         read_state(store, 3)
+
+
+def test_a_state_follows_itself_and_earlier_ones() -> None:
+    """Guards against an old copy of the pointer, and against another state of the same serial."""
+    before = first()
+    after = next_state(before, kind="promote", reason=WHY, at=AT, champion=model(2))
+    assert before.is_or_follows(before)
+    assert after.is_or_follows(before)
+    assert not before.is_or_follows(after)
+    assert not after.is_or_follows(next_state(before, kind="promote", reason=WHY, at=AT, champion=model(3)))
 
 
 def test_a_damaged_state_is_refused() -> None:

@@ -20,13 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nba_ml.contract.errors import BundleError
-from nba_ml.contract.features import V2_33FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.moves import require_model_intact
 from nba_ml.registry.publication import publish
 from nba_ml.registry.reader import (
+    _version_of,
     read_bundle,
     read_manifest,
     reads_from,
@@ -489,6 +490,15 @@ def test_what_a_manifest_states_is_read_without_its_own_digest(published: tuple[
     assert read.content.keys() == {"format_version", "model_id", "objects", "verdict"}
     assert read.folder == "xgboost_v1/"
     assert read.sha256 == hashlib.sha256(objects[name]).hexdigest()
+
+
+def test_the_features_of_a_bundle_are_those_of_its_system() -> None:
+    """Guards against a record that chooses its own; under an id of another form, it may name a known version."""
+    ours, theirs = f"xgboost_v1_33features_202506_{'0' * 12}", f"somebody_{'0' * 12}"
+    assert _version_of({"feature_version": "v3_41features"}, ours) == V2_33FEATURES
+    assert _version_of({"feature_version": "v3_41features"}, theirs) == V3_FEATURES
+    for other in ({}, {"feature_version": "v9"}, {"feature_version": ["v3_41features"]}):
+        assert _version_of(other, theirs) == V2_33FEATURES
 
 
 def test_a_refusal_is_brief_and_names_the_way_out() -> None:

@@ -89,7 +89,7 @@ class BackfillState:
 class SensorDecision:
     """Months to take a snapshot of, months to train, each with its digest; or, in words, what is waited for.
 
-    `troubles`, in words: what failed and is not mended, whether or not something else is asked for.
+    `troubles`, in words: what failed and is not fixed, whether or not something else is asked for.
     """
 
     snapshots: Mapping[str, str] = field(default_factory=dict)
@@ -233,7 +233,7 @@ class _Month:
         return self.complete or not self.usable
 
     def trouble(self) -> str:
-        """What failed and is not mended, in words; empty if all is well or on its way."""
+        """What failed and is not fixed, in words; empty if all is well or on its way."""
         if self.due or self.state is _State.OPEN:
             return ""
         if self.state is _State.FAILED and self.run is not None:

@@ -156,7 +156,7 @@ def notice_of(instance: dg.DagsterInstance, run_id: str, ui_url: str | None) -> 
             level="error",
             title=f"{asset or run.job_name}{of_when} failed",
             said=listed if stopped else error,
-            next_step=f"Open the run in the UI. When the cause is mended, {_goes_on(run, asset, partition)}.",
+            next_step=f"Open the run in the UI. When the cause is fixed, {_goes_on(run, asset, partition)}.",
             asset=asset,
             **place,
         )
