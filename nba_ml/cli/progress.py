@@ -26,8 +26,8 @@ def progress(as_json: bool, system: str | None) -> int:
     A month is complete when 95% of the player-games played in it have features, substantial from 80%. Each system has
     the features of its own version.
 
-    With BigQuery, also what it has billed for each month: the queries of its snapshots, its slates and its
-    observations, as the runs in this home's Dagster instance recorded them.
+    With BigQuery, also what it has billed for each month: the queries of its snapshots, its grades, its
+    slates and its observations, as the runs in this home's Dagster instance recorded them.
     """
     settings = Settings.from_environment()
     of = system_of(settings.systems, system) if system else settings.systems[0]

@@ -150,6 +150,11 @@ def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
     }
     assert prices.version(MONTH) == version
     assert prices.version("2022-05") == {}
+    both.sql(
+        "INSERT INTO {features} SELECT * REPLACE ('zz' AS player_lookup, 'v4_43features' AS feature_version) "
+        f"FROM {{features}} WHERE game_date = '{DAY}' AND player_lookup = '{first['player_lookup']}'"
+    )
+    assert prices.read(MONTH, rows)[1] == version, "a player under two spellings has his lines once"
     both.sql(f"UPDATE {prices.lines_table} SET over_price = 1.6 WHERE over_price = 1.5")
     assert prices.version(MONTH) == version, "asked once"
     assert replace(prices).version(MONTH) != version, "a price that changes is a reason to grade again"

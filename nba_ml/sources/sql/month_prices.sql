@@ -1,15 +1,16 @@
 -- One month: the points lines with a price, each with the player_lookup under which the features are; in no order.
--- A line with an id is of the player whose features have the id, and a line without one of the player it names.
+-- A line is of the player whose features of the date have its id, else of the player it names.
 -- Parameters: @first, @last (dates, inclusive).
 -- The halves of the digests are those that observe_prices sums.
 WITH players AS (
-  SELECT DISTINCT
+  SELECT
     game_date,
     universal_player_id,
-    {lookup} AS player_lookup
+    MIN({lookup}) AS player_lookup  -- one, so that each line is counted once
   FROM {feature_table}
   WHERE game_date BETWEEN @first AND @last
     AND universal_player_id IS NOT NULL
+  GROUP BY game_date, universal_player_id
 ),
 
 listed AS (
