@@ -110,28 +110,23 @@ def _requests(decision: SensorDecision, followed: Followed, system: System, *, a
         selected = None if alone else [dg.AssetKey.from_user_string(system.asset(asset)) for asset in assets]
         for month in months:
             yield dg.RunRequest(
-                run_key=_run_key(job, keys[month], system),
+                run_key=f"{job}-{keys[month]}",
                 job_name=job,
                 partition_key=month,
                 asset_selection=selected,
             )
 
 
-def _run_key(job: str, key: str, system: System) -> str:
-    """A request's key. A run is known by it, so it differs between systems."""
-    return f"{system.prefix}{job}-{key}"
-
-
 def _seen(
     instance: dg.DagsterInstance, progress: Sequence[MonthProgress], followed: Followed, system: System
 ) -> BackfillState:
-    model_runs = _runs(instance, MODEL_JOB, followed.model_keys(), system)
+    model_runs = _runs(instance, MODEL_JOB, followed.model_keys())
     refused = {run_id for run_id, _ in refused_months(instance, system).values()} if model_runs else set()
     return BackfillState(
         progress=progress,
         wanted={m.month: _inputs_now(m, system) for m in progress},
         taken=_taken(instance, system.asset(SNAPSHOT)),
-        snapshot_runs=_runs(instance, SNAPSHOT_JOB, followed.snapshot_keys(), system),
+        snapshot_runs=_runs(instance, SNAPSHOT_JOB, followed.snapshot_keys()),
         # A run whose model was refused is green, and made nothing that could serve.
         model_runs={
             month: replace(run, status=RunStatus.FAILED) if run.run_id in refused else run
@@ -140,11 +135,11 @@ def _seen(
     )
 
 
-def _runs(instance: dg.DagsterInstance, job: str, keys: Mapping[str, str], system: System) -> dict[str, AskedRun]:
+def _runs(instance: dg.DagsterInstance, job: str, keys: Mapping[str, str]) -> dict[str, AskedRun]:
     """Month -> the run that a request became; of several with one key, as when one is run again, the newest."""
     if not keys:
         return {}
-    months = {_run_key(job, key, system): month for month, key in keys.items()}
+    months = {f"{job}-{key}": month for month, key in keys.items()}
     found: dict[str, AskedRun] = {}
     for run in instance.get_runs(dg.RunsFilter(tags={_RUN_KEY: list(months)})):  # newest first
         asked = AskedRun(run.run_id, _ENDED.get(run.status, RunStatus.OPEN))
