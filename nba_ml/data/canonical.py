@@ -35,11 +35,13 @@ def canonical_vectors(vectors: Floats, version: FeatureVersion) -> Floats:
     line, opening, flag = out[:, lines[0]], out[:, lines[1]], out[:, flags]
     placeholder = (line == PLACEHOLDER_LINE) & (opening == PLACEHOLDER_LINE)
     no_line = (flag == 0) | np.isnan(line) | placeholder
-    for column in lines:
-        out[no_line, column] = np.nan
-    out[no_line, flags] = 0.0
+    if no_line.any():
+        for column in lines:
+            out[no_line, column] = np.nan
+        out[no_line, flags] = 0.0
     no_profile = (out[:, profile] == 0.0).all(axis=1)
-    out[np.ix_(no_profile, profile)] = np.nan
+    if no_profile.any():
+        out[np.ix_(no_profile, profile)] = np.nan
     out += 0.0  # a zero has no sign
     return out
 

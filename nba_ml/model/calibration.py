@@ -149,8 +149,8 @@ class Calibration(BaseModel):
         bare = np.isnan(lines)
         top = np.where(bare, np.floor(own + NEAR), np.floor(lines))
         bottom = np.where(bare, np.ceil(own - NEAR), np.ceil(lines)) - 1
-        at_most = self._at_most(judged, np.stack([top, bottom], axis=1))
-        over, under, between = 1 - at_most[:, 0], at_most[:, 1], at_most[:, 0] - at_most[:, 1]
+        at_top, at_bottom = self._at_most(judged, np.array([top, bottom]).T).T
+        over, under, between = 1 - at_top, at_bottom, at_top - at_bottom
         side = np.where(own > lines, over, np.where(own < lines, under, np.maximum(over, under)))
         return Beliefs(
             interval=self._around(points, spread, HIGH - LOW),
@@ -179,7 +179,7 @@ class Calibration(BaseModel):
         """The published quantiles (n, 19)."""
         left, share = self._table.published
         quantiles = (1 - share) * spread.quantiles[:, left] + share * spread.quantiles[:, left + 1]
-        return np.asarray(np.round(np.maximum(quantiles, 0.0), 2))
+        return np.asarray(np.maximum(quantiles, 0.0).round(2))
 
     def _at_most(self, spread: Spread, whole: Floats) -> Floats:
         """P(points <= whole) (n, m) for whole numbers (n, m)."""
@@ -304,7 +304,9 @@ def _conformal_quantiles(values: Floats) -> tuple[float, ...]:
 
 
 def _scale_design(points: Floats) -> Floats:
-    return np.asarray(np.stack([np.ones_like(points), np.sqrt(np.maximum(points, 0.0))], axis=1))
+    design = np.ones((len(points), 2))
+    design[:, 1] = np.sqrt(np.maximum(points, 0.0))
+    return design
 
 
 def _scale_at(points: Floats, scale: tuple[float, float]) -> Floats:

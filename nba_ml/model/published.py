@@ -30,9 +30,9 @@ def published_columns(
     own = publish_points(raw)
     points = publish_points(calibration.beside_line(own, line))
     stated = calibration.beliefs(own, line, points)
-    ends = np.round(np.stack([*stated.interval, *stated.wide_interval]), 2)
-    over, push = np.round(np.stack([stated.over, stated.push]), 4)
-    confidence = np.round(stated.confidence, 2)
+    ends = np.array([*stated.interval, *stated.wide_interval]).round(2)
+    over, push = np.array([stated.over, stated.push]).round(4)
+    confidence = stated.confidence.round(2)
     return {
         "predicted_points": points,
         "model_points": own,

@@ -40,6 +40,9 @@ def break_even(odds: npt.ArrayLike) -> Floats:
     return np.asarray(np.where(prices < 0, -prices, 100.0) / (100.0 + np.abs(prices)), dtype=np.float64)
 
 
+_USUAL_BREAK_EVEN = break_even(USUAL_ODDS)
+
+
 def american_odds(price: npt.ArrayLike) -> Floats:
     """American odds of decimal ones (what a bet of 1 returns, above 1), in the shape of the price; NaN stays NaN."""
     won = np.asarray(price, dtype=np.float64) - 1
@@ -57,12 +60,13 @@ def publish_points(raw: npt.NDArray[np.floating]) -> Floats:
             f"The model predicts {raw[~np.isfinite(raw)][0]} points for {int((~np.isfinite(raw)).sum()):,} of "
             f"{len(raw):,} rows. It must not serve: run the asset checks of xgboost_model, and train it again."
         )
-    return np.asarray(np.clip(np.round(raw.astype(np.float64), 2), LOWEST, HIGHEST) + 0.0, dtype=np.float64)
+    points: Floats = np.minimum(np.maximum(raw.astype(np.float64).round(2), LOWEST), HIGHEST) + 0.0
+    return points
 
 
 def margin_over(points: Floats, line: Floats) -> Floats:
     """Published points minus the line, (n,); NaN without a line. Rounded, to remove binary noise."""
-    margin: Floats = np.round(points - line, 6) + 0.0
+    margin: Floats = (points - line).round(6) + 0.0
     return margin
 
 
@@ -86,6 +90,7 @@ def recommend(points: Floats, line: Floats, probability: Floats, odds: npt.Array
         raise ValueError(f"Probabilities lie within 0 and 1: got {np.nanmin(probability)} to {np.nanmax(probability)}.")
     margin = margin_over(points, line)
     # Rounded like the margin: 52.5 / 100 must equal a break-even of 0.525, despite differences in the last bits.
-    worth_it = np.round(probability - break_even(odds), 6) > 0
+    needed = _USUAL_BREAK_EVEN if odds is USUAL_ODDS else break_even(odds)
+    worth_it = (probability - needed).round(6) > 0
     bets = np.where(margin >= EDGE, OVER, np.where(margin <= -EDGE, UNDER, PASS))
     return np.where(np.isnan(margin), NO_LINE, np.where(worth_it, bets, PASS))

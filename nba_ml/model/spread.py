@@ -26,6 +26,9 @@ MOST_POINTS = 100
 
 _ROWS_AT_ONCE = 2_000
 
+_PUBLISHED = np.array(PUBLISHED_LEVELS)
+_PUBLISHED.flags.writeable = False
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -42,17 +45,20 @@ class Spread:
     @classmethod
     def published(cls, quantiles: npt.ArrayLike) -> Spread:
         """Of published quantiles (n, 19)."""
-        return cls(np.array(PUBLISHED_LEVELS), np.asarray(quantiles, dtype=np.float64))
+        return cls(_PUBLISHED, np.asarray(quantiles, dtype=np.float64))
 
     def at_most(self, whole: Floats) -> Floats:
         """P(points <= whole) (n, m) for whole numbers (n, m); 0 below 0."""
         at, quantiles = whole + 0.5, self.quantiles
-        lower, low, high, upper = (quantiles[:, column, None] for column in (0, 1, -2, -1))
-        first, second, above_high, above_upper = *self.levels[:2], *(1 - self.levels[-2:])
-        below = first * np.exp(np.minimum(at - lower, 0) / _tail(low - lower, second / first))
-        above = 1 - above_upper * np.exp(np.minimum(upper - at, 0) / _tail(upper - high, above_high / above_upper))
-        inside = interpolated(self.levels, quantiles, at)
-        found = np.where(at < lower, below, np.where(at > upper, above, inside))
+        lower, low, high, upper = quantiles[:, :1], quantiles[:, 1:2], quantiles[:, -2:-1], quantiles[:, -1:]
+        first, below_rate, last, above_rate = _tails(self.levels.tobytes())
+        found = interpolated(self.levels, quantiles, at)
+        if (beyond := at > upper).any():
+            scale = np.maximum((upper - high) / above_rate, NARROWEST_TAIL)
+            found = np.where(beyond, 1 - last * np.exp(np.minimum(upper - at, 0) / scale), found)
+        if (beyond := at < lower).any():
+            scale = np.maximum((low - lower) / below_rate, NARROWEST_TAIL)
+            found = np.where(beyond, first * np.exp(np.minimum(at - lower, 0) / scale), found)
         return np.where(whole < 0, 0.0, np.minimum(np.maximum(found, LEAST_PROBABILITY), 1 - LEAST_PROBABILITY))
 
     def over(self, line: Floats) -> Floats:
@@ -124,6 +130,10 @@ def _position(levels: bytes, level: float) -> tuple[int, float]:
     return left, round(at - left, 9)
 
 
-def _tail(width: Floats, ratio: float) -> Floats:
-    """The scale, in points, of a tail that falls by this ratio over this width."""
-    return np.asarray(np.maximum(width / np.log(ratio), NARROWEST_TAIL))
+@lru_cache(maxsize=64)
+def _tails(levels: bytes) -> tuple[float, float, float, float]:
+    """Of both tails: the share of the results in it, and the logarithm of the ratio by which it falls from the second
+    outermost level to the outermost. A width over the latter is the tail's scale, in points."""
+    known = np.frombuffer(levels)
+    first, second, above_high, above_upper = *known[:2], *(1 - known[-2:])
+    return first, np.log(second / first), above_upper, np.log(above_high / above_upper)

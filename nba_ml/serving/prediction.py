@@ -190,7 +190,7 @@ _NUMBERS = (
 
 def _quantiles(columns: Mapping[str, npt.NDArray[np.generic]], who: ModelIdentity) -> list[list[float]]:
     """The quantiles (n, 19) as Python's own lists."""
-    table = np.stack([columns[name] for name in QUANTILE_COLUMNS], axis=1)
+    table = np.array([columns[name] for name in QUANTILE_COLUMNS]).T
     if not np.isfinite(table).all():
         _refuse("a quantile", who)
     found: list[list[float]] = table.tolist()

@@ -11,9 +11,11 @@ from typing import Any, TextIO
 
 LOGGER = logging.getLogger("nba_ml.serving")
 
+_JSON = json.JSONEncoder(default=str).encode
+
 
 class JsonLines(logging.Formatter):
-    """`time`, `level`, `event` and the record's `extra={"fields": {...}}`."""
+    """`time`, `level`, `event` and the record's `fields`, a mapping."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, Any] = getattr(record, "fields", {})
@@ -26,12 +28,16 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
-        return json.dumps(content, default=str)
+        return _JSON(content)
 
 
 def say(level: int, event: str, **fields: Any) -> None:
     """Log an event with its fields."""
-    LOGGER.log(level, event, extra={"fields": fields})
+    if LOGGER.isEnabledFor(level):
+        # Not `LOGGER.log`, which looks for its caller: a line does not name it, and a request would pay for it.
+        record = logging.LogRecord(LOGGER.name, level, "", 0, event, (), None)
+        record.fields = fields
+        LOGGER.handle(record)
 
 
 class LinesOut(logging.StreamHandler[TextIO]):

@@ -37,13 +37,18 @@ class ServiceMetrics:
         self._logged = Counter(
             "nba_ml_logged_predictions", "Served predictions, by what the log did.", ["outcome"], registry=self.registry
         )
+        self._of_answers: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         ProcessCollector(registry=self.registry)
         self.registry.register(_ModelState(predictor, watch))
 
     def answered(self, path: str, status: int, seconds: float) -> None:
         """Count an answer; `path` is one of few."""
-        self._requests.labels(path, str(status)).inc()
-        self._seconds.labels(path).observe(seconds)
+        key = path, status
+        if key not in self._of_answers:
+            self._of_answers[key] = self._requests.labels(path, str(status)), self._seconds.labels(path)
+        requests, duration = self._of_answers[key]
+        requests.inc()
+        duration.observe(seconds)
 
     def predicted(self, model_version: str, rows: int) -> None:
         """Count rows that were predicted."""
