@@ -19,6 +19,7 @@ from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.reader import ReadBundle, Reader, read_bundle, refuse
 from nba_ml.registry.reference import load_booster, predict_loaded
 from nba_ml.registry.systems.published import SPREAD
+from nba_ml.serving.few_rows import FewRows
 from nba_ml.serving.loaded import Loaded
 from nba_ml.serving.prediction import Explanation, ModelIdentity, Prediction, Unexplained, explanations, make_records
 from nba_ml.serving.rows import FeatureRows
@@ -33,13 +34,14 @@ class LoadedModel(Loaded):
     record: dict[str, Any]
     booster: xgb.Booster
     calibration: Calibration
+    output: FewRows
 
     def predict(self, rows: FeatureRows) -> list[Prediction]:
         if not len(rows.features):
             return []
-        raw = self.booster.inplace_predict(rows.features.astype(np.float32), missing=np.nan)
+        raw = self.output(np.ascontiguousarray(rows.features, dtype=np.float32))
         line = rows.features[:, self.features.index("vegas_points_line")]
-        return make_records(np.asarray(raw, dtype=np.float32), line, rows, self.identity, self.calibration)
+        return make_records(raw, line, rows, self.identity, self.calibration)
 
     def contributions(self, rows: FeatureRows) -> list[Explanation | Unexplained]:
         """XGBoost's own TreeSHAP, exact: some milliseconds for each row."""
@@ -62,7 +64,7 @@ def load_model(
     In this order: what `read_bundle` checks, before XGBoost parses a byte; that this XGBoost is no older than the
     one that wrote the model; the calibration, and what would be published for the reference rows; then, in a fresh
     process and after that in this one, the booster's own feature names, and the reference rows, predicted by the
-    very booster that will serve, equal to the last bit.
+    very booster that will serve, and in the way that will serve, equal to the last bit.
 
     A newer XGBoost is accepted: it reads what older ones wrote, and the reference rows show whether it still
     computes the same. An older one, even by a patch release, is refused: XGBoost guarantees nothing there.
@@ -95,7 +97,9 @@ def load_model(
     booster = load_booster(bundle.booster, bundle.features, threads, inspected=try_apart)
     _require_objective(bundle, booster)
     bundle.require_reproduced(predict_loaded(booster, bundle.rows, bundle.features))
-    return LoadedModel(identity, newest_month, datetime.now(UTC), bundle.record, booster, calibration)
+    output = FewRows(booster)
+    bundle.require_reproduced(output(np.array(bundle.rows, dtype=np.float32)).tolist())
+    return LoadedModel(identity, newest_month, datetime.now(UTC), bundle.record, booster, calibration, output)
 
 
 def _text(bundle: ReadBundle, field: str) -> str:

@@ -169,7 +169,7 @@ def test_the_page_of_a_model_says_what_its_record_does() -> None:
     who = ModelIdentity("xgboost_v1", FIRST.model_id, "xgboost", "a" * 64, "v2_33features")
 
     def facts(**record: Any) -> list[tuple[str, str]]:
-        loaded = LoadedModel(who, "2025-05", datetime.now(UTC), record, None, None)  # type: ignore[arg-type]
+        loaded = LoadedModel(who, "2025-05", datetime.now(UTC), record, None, None, None)  # type: ignore[arg-type]
         return list(_facts_of(loaded))[5:]
 
     assert facts(**DATES, metrics=METRICS) == [
