@@ -94,13 +94,9 @@ lint: $(READY) ## Lint, format, types, which package may import which, and wheth
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --package nba_ml --package nba_ml_tests
 
-bench: $(READY) emulator $(if $(MLSERVER),mlserver) ## Time and memory, against simpler programs (MLSERVER=1: the service too)
-	@$(BIN)/python -m nba_ml_tests.benchmarks.chain
-	@$(BIN)/python -m nba_ml_tests.benchmarks.rows
-	@$(BIN)/python -m nba_ml_tests.benchmarks.cluster
-	@if [ -e $(EMULATOR_READY) ]; then $(BIN)/python -m nba_ml_tests.benchmarks.clouds; fi
-	@$(BIN)/python -m nba_ml_tests.benchmarks.serving
-	@$(BIN)/python -m nba_ml_tests.benchmarks.servers $(if $(MLSERVER),--python $(SERVERS)/bin/python)
+bench: $(READY) emulator $(if $(MLSERVER),mlserver) ## Time and memory against simpler programs (MLSERVER=1 PARTS="chain rows" SMALL=1)
+	@$(BIN)/python -m nba_ml_tests.benchmarks $(PARTS) $(if $(SMALL),--small) $(if $(MLSERVER),--mlserver $(SERVERS)/bin/python) \
+	  $$([ -e $(EMULATOR_READY) ] || echo --without clouds)
 
 mlserver: $(SERVERS_READY) ## FastAPI and MLServer in an environment of their own, to compare the service with
 

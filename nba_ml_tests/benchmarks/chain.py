@@ -45,6 +45,7 @@ from nba_ml.runner.backfill import Backfill
 from nba_ml.runner.session import open_session
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
+from nba_ml_tests.benchmarks.figures import Figure, keep
 from nba_ml_tests.benchmarks.ratios import Seconds, Timer, bare_month, print_ratios
 
 # The targets. 1 MB is a million bytes.
@@ -350,6 +351,19 @@ def _report_chain(figures: Runs) -> None:
     )
 
 
+def _keep(features: Features, backfill: Runs, chain: Runs) -> None:
+    """The figures for the table of all parts."""
+    both = sum(each.wall for each in features.queries.values())
+    keep(
+        [
+            Figure("a million rows of box scores, CPU", features.read / features.rows * 1e6, READ_SECONDS, "s"),
+            Figure("the features of both versions, all months", both, FEATURES_SECONDS, "s"),
+            Figure("peak memory of the last month", chain.peak_mb, PEAK_MB, "MB"),
+            Figure("peak memory of a backfill of all months", backfill.peak_mb, PEAK_MB, "MB"),
+        ]
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the stages one after another, in a home of their own, and print their tables."""
     parser = argparse.ArgumentParser(prog="python -m nba_ml_tests.benchmarks.chain")
@@ -366,11 +380,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         months = source_months(Settings.from_environment().data)[: chosen.months or (6 if chosen.quick else None)]
         versions = f"Python {sys.version.split()[0]}, Dagster {dg.__version__}, XGBoost {xgb.__version__}"
         print(f"{versions}, {os.cpu_count()} cores.")
-        _report_features(_in_fresh_process(measure_features, months), len(months))
+        features = _in_fresh_process(measure_features, months)
+        _report_features(features, len(months))
         backfill = _in_fresh_process(measure_backfill, months)
         _report_backfill(backfill)
         chain = _in_fresh_process(measure_chain, months, 1 if chosen.quick else max(1, chosen.rounds))
         _report_chain(chain)
+        _keep(features, backfill, chain)
         whole = sum(run.wall for run in backfill.runs), sum(run.train for run in backfill.runs)
         print_ratios(chain.paired, whole, (months[0], months[-1]), 10 if chosen.quick else 30)
 

@@ -6,11 +6,12 @@ measured in the same run.
 
 from __future__ import annotations
 
+import argparse
 import secrets
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from nba_ml.data.snapshot import take_snapshot
 from nba_ml.data.tables import PROP_LINES
 from nba_ml.registry.publication import publish
 from nba_ml.storage.cloud import CloudStore
+from nba_ml_tests.benchmarks.figures import Figure, keep
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator, Platform, make_platform, running_emulator
 from nba_ml_tests.cloud.feature_tables import differing_columns, make_backfill, stored_features
 from nba_ml_tests.cloud.gcs import emulator_client, make_bucket, running_server
@@ -40,8 +42,8 @@ BARE_READ = 1.9
 """Seconds that a bare read of 150,000 rows of 33 floats took on two cores, when the target was set at twice that."""
 
 
-def one_big_month() -> tuple[pa.Table, pa.Table]:
-    """The rows of all months, moved into one: each player gets another name for each month that he came from."""
+def one_big_month(size: int) -> tuple[pa.Table, pa.Table]:
+    """So many rows of all months, moved into one: each player gets another name for each month that he came from."""
     features: list[pa.Table] = []
     summaries: list[pa.Table] = []
     months = season_months("2021-10", "2025-06")
@@ -50,8 +52,8 @@ def one_big_month() -> tuple[pa.Table, pa.Table]:
         for source, target in ((features_of(month), features), (summary_of(month), summaries)):
             if source.num_rows:
                 target.append(_moved(source, letters))
-    rows = pa.concat_tables(features).slice(0, ROWS)
-    results = pa.concat_tables(summaries).slice(0, ROWS)
+    rows = pa.concat_tables(features).slice(0, size)
+    results = pa.concat_tables(summaries).slice(0, size)
     not_early = pa.array([False] * rows.num_rows)
     at = rows.schema.get_field_index("early_season_flag")
     return rows.set_column(at, rows.schema.field(at), not_early), results
@@ -106,10 +108,15 @@ def seconds_of_features(emulator: BigQueryEmulator) -> tuple[float, float]:
     return there, here
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m nba_ml_tests.benchmarks.clouds")
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"of the month that is read; default: {ROWS:,}")
+    parser.add_argument("--runs", type=int, default=RUNS, help=f"of which the median is taken; default: {RUNS}")
+    chosen = parser.parse_args(arguments)
+    size: int = chosen.rows
     with tempfile.TemporaryDirectory() as folder, running_emulator(Path(folder)) as bigquery, running_server() as gcs:
         platform = make_platform(bigquery)
-        platform.load(*one_big_month())
+        platform.load(*one_big_month(size))
         source = platform.source()
 
         def read() -> None:
@@ -118,7 +125,7 @@ def main() -> None:
         def snapshot() -> None:
             rows, _ = source.read(MONTH)
             counts = take_snapshot(rows, MONTH, V2_33FEATURES).counts
-            assert counts.samples + counts.without_result + counts.rejected == ROWS, counts
+            assert counts.samples + counts.without_result + counts.rejected == size, counts
 
         def plain() -> None:
             bare_read(platform)
@@ -127,27 +134,34 @@ def main() -> None:
             bare_read(platform, names=True)
 
         acts = (plain, plain_with_names, read, snapshot)
-        rounds = [[seconds(act) for act in acts] for _ in range(RUNS)]
-        assert bare_read(platform) == ROWS
+        rounds = [[seconds(act) for act in acts] for _ in range(chosen.runs)]
+        assert bare_read(platform) == size
         bare, named, joined, taken = (statistics.median(times) for times in zip(*rounds, strict=True))
         of_bare, of_named, of_joined = (statistics.median(each[3] / each[i] for each in rounds) for i in range(3))
-        observed = statistics.median(seconds(lambda: source.progress([MONTH])) for _ in range(RUNS))
+        observed = statistics.median(seconds(lambda: source.progress([MONTH])) for _ in range(chosen.runs))
 
         there, here = seconds_of_features(bigquery)
         store = CloudStore(make_bucket(gcs), "models", emulator_client(gcs))
-        boosters = [b"{" + secrets.token_bytes(3_000_000) + b"}" for _ in range(RUNS)]
+        boosters = [b"{" + secrets.token_bytes(3_000_000) + b"}" for _ in range(chosen.runs)]
         published = statistics.median(seconds(partial(publish, store, bundle_of(b))) for b in boosters)
 
-    print(f"\nMedians of {RUNS} runs.\n")
+    keep(
+        [
+            Figure("a snapshot from BigQuery's emulator / its query", of_joined),
+            Figure("a month's features, emulator / DuckDB", there / here),
+            Figure("publishing a bundle of 3 MB", published, 0.5, "s"),
+        ]
+    )
+    print(f"\nMedians of {chosen.runs} runs.\n")
     print("| what | measured | target |\n|---|---|---|")
-    print(f"| a bare query of {ROWS:,} rows of 33 floats over the Storage Read API | {bare:.2f} s | |")
+    print(f"| a bare query of {size:,} rows of 33 floats over the Storage Read API | {bare:.2f} s | |")
     print(f"| the same with their 33 names | {named:.2f} s | |")
     print(f"| the snapshot's own query (join, names, fingerprint) over the same API | {joined:.2f} s | |")
     print(
         f"| its rows into a snapshot | {taken:.2f} s: {of_joined:.2f} times its query, {of_named:.2f} times the bare "
         f"one with names, {of_bare:.2f} times the one without | at most {2 * BARE_READ:.1f} s |"
     )
-    print(f"| one month's observation, {ROWS:,} rows | {observed:.2f} s, one query, no feature | |")
+    print(f"| one month's observation, {size:,} rows | {observed:.2f} s, one query, no feature | |")
     print(
         f"| one month's features, equal to the bit | {there:.1f} s in the emulator, most of it translation; "
         f"{here:.1f} s in DuckDB | |"

@@ -37,6 +37,7 @@ from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import source_months
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
+from nba_ml_tests.benchmarks.figures import Figure, keep
 from nba_ml_tests.conftest import COMPUTED_AT, summary_of
 from nba_ml_tests.model.dask_cluster import Cluster, running_cluster
 from nba_ml_tests.processes import end_with_what_was_started
@@ -145,7 +146,7 @@ def _peak(pid: int) -> int:
 
 
 def measure(rows: int, rounds: int, folder: Path) -> None:
-    """Print a row of the table."""
+    """Print a row of the table, and keep its ratio."""
     store = folder / "store"
     split = fill_store(store, rows)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
@@ -160,6 +161,7 @@ def measure(rows: int, rounds: int, folder: Path) -> None:
         f"| {ours.cpu / alone.cpu:.2f} | {alone.peaks[0] / 1e6:,.0f} MB | {mb} MB |",
         flush=True,
     )
+    keep([Figure(f"a fit of {split.rows:,} rows on {WORKERS} workers / in one process, wall", ours.wall / alone.wall)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,6 +23,7 @@ import xgboost as xgb
 from nba_ml.contract.assets import CHAIN
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.model.fitting import Hyperparameters
+from nba_ml_tests.benchmarks.figures import Figure, keep
 from nba_ml_tests.benchmarks.loaded import CPU_FACTOR, busy, fit_seconds
 
 MONTH_FACTOR = 1.5
@@ -141,5 +142,6 @@ def print_ratios(
 
 
 def _line(what: str, ratio: float, target: float | None = None) -> None:
-    verdict = "" if target is None else f"at most {target:.2f}{'' if ratio <= target else ' **missed**'}"
-    print(f"| {what} | {ratio:.2f} | {verdict} |", flush=True)
+    figure = Figure(what, ratio, target)
+    keep([figure])
+    print(figure.markdown(), flush=True)

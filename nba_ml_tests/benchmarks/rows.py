@@ -1,10 +1,13 @@
 """Time, memory and digest by the number of rows: the chain from snapshots to a published model. Prints Markdown.
 
-    python -m nba_ml_tests.benchmarks.rows [--rows 100000 1000000 10000000] [--rounds N] [--compare 1000000] [--home F]
+    python -m nba_ml_tests.benchmarks.rows [--rows 100000 1000000 3000000 10000000] [--rounds N] [--compare 1000000]
 
 The rows are the shipped months, each so many times as are needed: the copies are other players, with noise on four
 features of the teams. They go through the assets and their checks like any month's. With `--compare`, pages in files
 and in memory are both trained, and their models compared. Each size runs in a process of its own.
+
+All sizes have the same number of rounds, with a learning rate that needs few: a fit with early stopping grows other
+numbers of trees from more rows, and the times would say that instead. Ten million rows then take some ten minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import dagster as dg
@@ -44,6 +48,7 @@ from nba_ml.settings import Settings
 from nba_ml.sources.embedded import source_months
 from nba_ml.sources.month_rows import StoredMonthRows
 from nba_ml.storage.opening import open_objects
+from nba_ml_tests.benchmarks.figures import Figure, keep
 
 REAL_ROWS = 102_162
 """Samples of the shipped months."""
@@ -52,6 +57,9 @@ NOISY = ("opponent_def_rating", "opponent_pace", "team_pace", "team_off_rating")
 
 MOST_GB = 2 * 1024**3 / 1e9
 """Peak memory that any size may take."""
+
+MOST_SLOPE = 1.1
+"""Times that a further row may cost of what one costs up to the size before: the chain is linear in the rows."""
 
 CHAIN = ("train_split", "xgboost_model", "model_metadata", "gcs_artifact")
 
@@ -115,6 +123,11 @@ class Size:
     scratch_gb: float = 0.0
     published: list[str] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of all stages."""
+        return sum(stage.cpu for stage in self.stages.values())
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -194,7 +207,7 @@ def _child(arguments: Sequence[str]) -> Size:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000, 3_000_000, 10_000_000])
     parser.add_argument("--compare", type=int, nargs="*", default=[1_000_000], help="sizes to train in memory, too")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--rate", type=float, default=0.2, help="learning rate: a large one, for few rounds")
@@ -227,10 +240,12 @@ def _print(folder: Path, chosen: argparse.Namespace) -> None:
     print(
         "\n### Rows\n\n| rows | stage | wall, s | CPU, s | CPU, µs a row | peak, GB | |\n|---|---|---|---|---|---|---|"
     )
+    sizes: list[Size] = []
     passed_on = ["--rounds", str(chosen.rounds), "--rate", str(chosen.rate), "--home", str(folder)]
     for rows in chosen.rows:
         size = _child(["--child", "measure", "--rows", str(rows), *passed_on])
         _lines(size)
+        sizes.append(size)
         verdict = ", ".join(size.published) or "**not published**"
         print(f"| {size.rows:,} | {size.rounds} rounds | | | | | {verdict} |", flush=True)
         if rows in chosen.compare:
@@ -239,6 +254,25 @@ def _print(folder: Path, chosen: argparse.Namespace) -> None:
             same = "the same bytes" if len({*both.digests.values(), *size.digests.values()}) == 1 else "**other bytes**"
             print(f"| {both.rows:,} | the three models | | | | | {same} |", flush=True)
         shutil.rmtree(folder / f"rows_{rows}")
+    print(f"\nFixed: {chosen.rounds} rounds of each of both fits, learning rate {chosen.rate:g}, the shipped months.")
+    _slopes(sizes)
+
+
+def _slopes(sizes: Sequence[Size]) -> None:
+    """CPU seconds for each further million rows from one size to the next, and the figures for the table."""
+    print("\n| from | to | CPU s for each further million rows | times the one before |\n|---|---|---|---|")
+    slopes: list[float] = []
+    for less, more in pairwise(sizes):
+        slopes.append((more.cpu - less.cpu) / (more.rows - less.rows) * 1e6)
+        times = f"{slopes[-1] / slopes[-2]:.2f}" if len(slopes) > 1 else ""
+        print(f"| {less.rows:,} | {more.rows:,} | {slopes[-1]:.1f} | {times} |", flush=True)
+    largest = sizes[-1]
+    peak = max(stage.peak for stage in largest.stages.values())
+    figures = [Figure(f"peak memory of {largest.rows:,} rows", peak, MOST_GB, "GB")]
+    if len(slopes) > 1:
+        what = f"a further row up to {largest.rows:,} / up to {sizes[-2].rows:,}, CPU"
+        figures.append(Figure(what, slopes[-1] / slopes[-2], MOST_SLOPE))
+    keep(figures)
 
 
 def _lines(size: Size) -> None:

@@ -30,6 +30,7 @@ from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.serving import Predictor
 from nba_ml.serving.model import LoadedModel
 from nba_ml_tests.benchmarks.clients import ask, ask_at_once
+from nba_ml_tests.benchmarks.figures import Figure, keep
 from nba_ml_tests.benchmarks.serving import newest_published, real_rows, service
 from nba_ml_tests.ports import free_port
 
@@ -176,6 +177,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| server | CPU ms a request | the service's, divided by it | requests/s | 99th percentile, ms |")
     print("|---|---|---|---|---|")
     ours = found["the service"]
+    targets = {"MLServer": 1.0}
+    keep(
+        [
+            Figure("a request to the service, 99th percentile", ours.p99, P99_MILLISECONDS, "ms"),
+            *(
+                Figure(f"a request to the service / to {name}, CPU", ours.cpu / load.cpu, targets.get(name))
+                for name, load in found.items()
+                if load is not ours
+            ),
+        ]
+    )
     for name, load in found.items():
         print(f"| {name} | {load.cpu:.2f} | {ours.cpu / load.cpu:.2f} | {load.rate:,.0f} | {load.p99:.1f} |")
     if chosen.python is None:
