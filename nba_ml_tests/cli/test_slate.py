@@ -183,6 +183,10 @@ def test_tonight_from_box_scores_and_named_games(tmp_path: Path) -> None:
         (("predict", "--date", "9999-12-31"), "No NBA game is played on 9999-12-31"),
         (("predict", "--date", "2022-01-15", "--out", "/dev/null/x"), "/dev/null/x could not be written: Not a dir"),
         (("predict", "--date", "2022-01-15", "--out", "/no/x"), "run the same command with another --out"),
+        (
+            ("predict", "--date", "2022-01-15", "--out", "a.csv"),
+            "would be Parquet by another name: give a.parquet",
+        ),
         (("predict",), "Missing option '--date'"),
         (("predict", "--date", "2022-01-15", "--to-bigquery"), "NBA_ML_SOURCE is 'embedded'"),
         (("grade", "--month", "2022-01"), "There are no slates of 2022-01 to grade"),
