@@ -74,9 +74,7 @@ def predict(day: date, games: str, to_bigquery: bool, out: Path | None, as_json:
     if not date(1946, 11, 1) <= day < date(2100, 1, 1):
         raise click.UsageError(f"No NBA game is played on {day}: the league began in November 1946.")
     if out is not None and out.suffix not in ("", ".parquet"):
-        raise click.UsageError(
-            f"{out} would be Parquet under another name. Name it {out.with_suffix('.parquet').name}."
-        )
+        raise click.UsageError(f"{out} would be Parquet by another name: give {out.with_suffix('.parquet').name}.")
     settings = Settings.from_environment()
     context = SlateContext(_objects(settings), slate_rows_of(settings), _slates(settings), settings.threads)
     done = predict_slate(context, day, datetime.now(UTC), games)

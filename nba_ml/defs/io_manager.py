@@ -14,7 +14,7 @@ import dagster as dg
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.errors import MissingMonthsError
-from nba_ml.defs.partitions import COLUMNS, HISTORY, ONE_BY_ONE, History, month_keys, months_read
+from nba_ml.defs.partitions import COLUMNS, HISTORY, ONE_BY_ONE, History, month_keys, months_read, one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import open_store
 from nba_ml.defs.waiting import wait_for_history
@@ -44,7 +44,7 @@ class MonthStoreIOManager(dg.IOManager):
             dg.RetryRequested: a month that is needed is being made by another run.
         """
         wanted: Mapping[str, Any] = context.definition_metadata or {}
-        history, month = wanted.get(HISTORY), context.asset_partition_key
+        history, month = wanted.get(HISTORY), one_month(context)
         all_months = month_keys(cast(dg.MonthlyPartitionsDefinition, context.asset_partitions_def))
         months = months_read(None if history is None else History(history), month, all_months)
         asset = context.asset_key.to_user_string()

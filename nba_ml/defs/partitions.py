@@ -119,6 +119,24 @@ def months_read(history: History | None, month: str, months: Sequence[str]) -> l
             return [month]
 
 
+def one_month(context: dg.AssetExecutionContext | dg.InputContext) -> str:
+    """The month of a run, as an asset that has no input, or an input, sees it.
+
+    Raises:
+        MonthError: it was launched without a partition, from a launchpad or by a job's name, or for a range of them.
+    """
+    if isinstance(context, dg.InputContext):
+        keys = context.asset_partition_keys if context.has_asset_partitions else []
+    else:
+        keys = [context.partition_key] if context.has_partition_key else []
+    if len(keys) != 1:
+        raise MonthError(
+            "The run has no month, or several at once. Choose the partition when you launch it; a backfill makes one "
+            "run for each of several months."
+        )
+    return keys[0]
+
+
 def month_keys(months: dg.MonthlyPartitionsDefinition) -> list[str]:
     """All months of the definition, as of now, in order."""
     return list(months.get_partition_keys())

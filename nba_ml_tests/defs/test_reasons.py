@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from nba_ml.contract.errors import SourceDataError
+from nba_ml.contract.errors import MonthError, SourceDataError
 from nba_ml.defs.event_log import step_failure
 from nba_ml.defs.io_manager import MonthStoreIOManager
+from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 
 REASON = "2021-12.parquet: 30 of 4,398 rows are invalid. Correct the rows."
@@ -71,6 +72,31 @@ def test_a_month_that_is_missing_is_shown_by_its_reason(tmp_path: Any, months: d
     said = failure.step_failure_data.user_failure_data
     assert said is not None
     assert str(said.description).startswith("feature_store_snapshot was never materialised for 2021-11.")
+
+
+def test_a_run_without_one_month_says_how_to_launch_it(tmp_path: Any, months: dg.MonthlyPartitionsDefinition) -> None:
+    """Guards a person who launches a job without a partition, or for a range: Dagster's words are about its context."""
+    with pytest.raises(MonthError, match=r"has no month, or several at once. Choose the partition"):
+        one_month(dg.build_asset_context())
+    assert one_month(dg.build_asset_context(partition_key="2021-11")) == "2021-11"
+
+    @dg.asset(partitions_def=months)
+    def feature_store_snapshot() -> None: ...
+
+    @dg.asset(partitions_def=months)
+    def train_split(feature_store_snapshot: Any) -> None: ...
+
+    result = dg.materialize(
+        [feature_store_snapshot, train_split],
+        selection=["train_split"],
+        tags={"dagster/asset_partition_range_start": "2021-10", "dagster/asset_partition_range_end": "2021-12"},
+        resources={"io_manager": MonthStoreIOManager(str(tmp_path))},
+        raise_on_error=False,
+    )
+    [failure] = result.filter_events(lambda event: event.is_step_failure)
+    said = failure.step_failure_data.user_failure_data
+    assert said is not None
+    assert str(said.description).startswith("The run has no month, or several at once. Choose the partition")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from nba_ml.data.games import SummaryMonth
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, recorded
+from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 
@@ -32,7 +33,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         Preseason and All-Star games, and games without a result yet, are set aside. A game that contradicts itself or
         another month's file is refused. A file with a row that no box score can have is refused as a whole.
         """
-        month = context.partition_key
+        month = one_month(context)
         outside = {"source": feature_source.fingerprint(month)}
         games = feature_source.player_game_summary(month)
         warning = feature_source.starts_mid_season(month)
