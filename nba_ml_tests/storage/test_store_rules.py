@@ -322,3 +322,19 @@ def test_months_that_are_read_one_by_one(store: MonthStore) -> None:
     store.objects.delete("number/2021-11.json")
     with pytest.raises(StaleInputError, match=r"number/2021-11\.json was changed while it was being read"):
         months["2021-11"]
+
+
+def test_a_folder_that_another_writer_makes_meanwhile_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards two first writers of one folder: the second finds it made between its look and its turn."""
+    folder, is_dir = tmp_path / "slates", Path.is_dir
+
+    def look_too_early(path: Path) -> bool:
+        found = is_dir(path)
+        if path == folder:
+            folder.mkdir(exist_ok=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", look_too_early)
+    objects = DirectoryStore(tmp_path)
+    objects.create("slates/a", b"1")
+    assert objects.names("") == ["slates/a"]
