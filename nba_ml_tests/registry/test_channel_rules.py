@@ -19,6 +19,7 @@ from nba_ml.registry.channel import (
     Channel,
     ChannelModel,
     Evidence,
+    _recorded_serials,
     history_name,
     newest_state_ahead,
     next_state,
@@ -294,6 +295,8 @@ def test_a_command_that_is_run_again_finds_its_own_move(store: DirectoryStore, t
         rollback(store, AT, WHY, to=three[1].model_id, from_serial=4)
     with pytest.raises(ReleaseError, match="Another command has moved"):
         rollout_stop(store, AT, WHY, from_serial=3)
+    with pytest.raises(ReleaseError, match="Another command has moved"):  # a rollback ends a rollout, and is not a stop
+        rollout_stop(store, AT, WHY, from_serial=3, forget=True)
     assert read_history(store)[-1].serial == 6
 
 
@@ -577,6 +580,7 @@ def test_the_history_is_read_in_order_and_as_far_as_asked(store: DirectoryStore)
     assert [each.serial for each in read_history(store, 2)] == [3, 4]
     assert [each.serial for each in read_history(store, 1)] == [4]
     assert history_name(7) == "xgboost_v1/channels/history/000007.json"
+    assert str(UnfinishedMoveError("what is known", state)) == "what is known"
     assert newest_state_ahead(store, state) is None
     assert newest_state_ahead(store, read_state(store, 2)) == state
     assert newest_state_ahead(store, None) == state
@@ -590,6 +594,13 @@ def test_the_history_is_read_in_order_and_as_far_as_asked(store: DirectoryStore)
     store.write(history_name(3), state.to_bytes())
     with pytest.raises(ChannelError, match="contains the state of serial 4"):
         read_state(store, 3)
+
+
+def test_serials_are_numbers_and_not_names(store: DirectoryStore) -> None:
+    """Guards the end of a long history: as names, a million comes before 999,999."""
+    for serial in (1_000_000, 999_999):
+        store.write(history_name(serial), b"a state")
+    assert _recorded_serials(store) == [999_999, 1_000_000]
 
 
 def test_a_state_follows_itself_and_earlier_ones() -> None:

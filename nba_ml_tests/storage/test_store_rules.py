@@ -330,8 +330,8 @@ def test_a_folder_that_another_writer_makes_meanwhile_is_good(tmp_path: Path, mo
 
     def look_too_early(path: Path) -> bool:
         found = is_dir(path)
-        if path == folder:
-            folder.mkdir(exist_ok=True)
+        if path == folder and not found:
+            path.mkdir()
         return found
 
     monkeypatch.setattr(Path, "is_dir", look_too_early)
