@@ -165,6 +165,24 @@ def test_any_success_is_a_delivery_and_nothing_else(monkeypatch: pytest.MonkeyPa
     assert given["json"]["text"] == NOTICE.text
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (requests.Timeout(), "the webhook at h did not answer within 10 s"),
+        (requests.exceptions.SSLError(), "the certificate of the webhook at h is not trusted"),
+        (requests.ConnectionError("https://h/secret"), "the webhook at h cannot be reached (ConnectionError)"),
+    ],
+)
+def test_each_failure_of_a_webhook_has_its_reason(monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    """Guards against a failure that looks delivered, and against the webhook's secret in it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(requests, "post", fail)
+    assert notify.post("https://h/secret", NOTICE) == said
+
+
 def test_a_wait_is_passed_on_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Answer(429, **{"Retry-After": "x" * 30})
     monkeypatch.setattr(requests, "post", lambda *_, **__: answer)
