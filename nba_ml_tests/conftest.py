@@ -1,4 +1,4 @@
-"""Real months, from file to trained model: read and computed once a process, shared by all tests.
+"""Real months, from file to trained model: read and computed once, shared by all tests.
 
 Arrow tables and frozen records are handed out as they are; nobody can change them.
 """
@@ -36,6 +36,7 @@ from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint
 from nba_ml_tests.deploy.postgres import postgres_url
 from nba_ml_tests.faults.summary import pytest_terminal_summary
 from nba_ml_tests.profiles import load_profile
+from nba_ml_tests.shared_tables import share_in, shared
 
 if TYPE_CHECKING:
     from nba_ml_tests.trained_home import TrainedHomes
@@ -161,14 +162,18 @@ def games_of(month: str) -> pa.Table:
 @cache
 def summary_of(month: str) -> pa.Table:
     """The month in `tables.PLAYER_GAME_SUMMARY`."""
-    return summarise_player_games(games_of(month), month, month).table
+    return shared(f"summary_{month}", lambda: summarise_player_games(games_of(month), month, month).table)
 
 
 @cache
 def features_of(month: str) -> pa.Table:
     """The month in `tables.ML_FEATURE_STORE_V2`, from all months so far and no lines."""
-    history = pa.concat_tables([summary_of(each) for each in season_months(FIRST_MONTH, month)])
-    return compute_features(history, PROP_LINES.empty_table(), *month_bounds(month), computed_at=COMPUTED_AT)
+
+    def computed() -> pa.Table:
+        history = pa.concat_tables([summary_of(each) for each in season_months(FIRST_MONTH, month)])
+        return compute_features(history, PROP_LINES.empty_table(), *month_bounds(month), computed_at=COMPUTED_AT)
+
+    return shared(f"features_{month}", computed)
 
 
 @cache
@@ -213,6 +218,12 @@ def trained() -> Trained:
     fitted = fit(sides["train"], sides["early_stopping"], QUICK, V2_33FEATURES, threads=1)
     report = report_training(fitted, fitted.booster, samples, split, QUICK, V2_33FEATURES, threads=1)
     return Trained(tables, split, samples, fitted, report, make_record(report, fitted.booster, XGBOOST_V1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_are_shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> None:
+    if worker_id != "master":
+        share_in(tmp_path_factory.getbasetemp().parent / "tables")
 
 
 @pytest.fixture(scope="session")

@@ -228,7 +228,7 @@ class Crowd:
     def _ask(self) -> None:
         body = json.dumps({"rows": list(self.rows)}, allow_nan=False).encode()
         connection = http.client.HTTPConnection("127.0.0.1", self.service.port, timeout=PATIENCE)
-        while not self._done.wait(0.02):  # so that two cores are left for the commands
+        while not self._done.wait(0.1):  # the commands need the cores, and a model takes longer than this to load
             started = time.monotonic()
             self.requests += 1
             try:

@@ -54,9 +54,9 @@ def clouds(bigquery_emulator: BigQueryEmulator, gcs_endpoint: str, tmp_path_fact
 @pytest.fixture(scope="module")
 def backfilled(clouds: Clouds) -> Clouds:
     """The snapshots of seven months, early rows of 2021-10 among them, and the chain for the last of them."""
-    snapshots = clouds.home.run("backfill", "--to", MONTHS[-1], "--assets", "feature_store_snapshot")
+    snapshots = clouds.home.run_here("backfill", "--to", MONTHS[-1], "--assets", "feature_store_snapshot")
     assert snapshots.returncode == 0, snapshots.stdout + snapshots.stderr
-    last = clouds.home.run("backfill", "--from", MONTHS[-1], "--to", MONTHS[-1], "--only-missing")
+    last = clouds.home.run_here("backfill", "--from", MONTHS[-1], "--to", MONTHS[-1], "--only-missing")
     assert last.returncode == 0, last.stdout + last.stderr
     return clouds
 
@@ -88,14 +88,14 @@ def test_one_model_is_published_and_verifies_from_its_uri(backfilled: Clouds, tm
 def test_again_changes_nothing(backfilled: Clouds) -> None:
     """Guards against a backfill that reads every month anew, and against a second generation of any object."""
     before = backfilled.bucket.stamps()
-    again = backfilled.home.run("backfill", "--from", MONTHS[-1], "--to", MONTHS[-1], "--only-missing")
+    again = backfilled.home.run_here("backfill", "--from", MONTHS[-1], "--to", MONTHS[-1], "--only-missing")
     assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "0 month(s) run, 1 already up to date.")
     assert backfilled.bucket.stamps() == before
 
 
 def test_the_progress_is_shown(backfilled: Clouds) -> None:
     """Guards against a month that is half there and looks done."""
-    shown = backfilled.home.run("progress")
+    shown = backfilled.home.run_here("progress")
     assert shown.returncode == 0, shown.stderr
     statuses = {line.split()[0]: line.split()[1] for line in shown.stdout.splitlines()[1:]}
     assert [statuses[month] for month in (*MONTHS, UNDER_WAY, "2022-06")] == ["complete"] * 7 + ["partial", "missing"]
@@ -105,10 +105,10 @@ def test_the_progress_is_shown(backfilled: Clouds) -> None:
 def test_a_month_under_way_is_refused_and_a_month_not_reached_too(backfilled: Clouds) -> None:
     """Guards against training on half a month, and against a failure that leaves something behind."""
     before = backfilled.bucket.stamps()
-    partial = backfilled.home.run("backfill", "--from", UNDER_WAY, "--to", UNDER_WAY)
+    partial = backfilled.home.run_here("backfill", "--from", UNDER_WAY, "--to", UNDER_WAY)
     assert partial.returncode == 1
     assert "coverage on feature_store_snapshot" in partial.stderr
-    not_reached = backfilled.home.run("backfill", "--from", "2022-06", "--to", "2022-06")
+    not_reached = backfilled.home.run_here("backfill", "--from", "2022-06", "--to", "2022-06")
     assert not_reached.returncode == 1
     assert "2022-06: the backfill has not reached this month" in not_reached.stderr
     added = Counter(name.split("/")[0] for name in backfilled.bucket.stamps().keys() - before.keys())
@@ -120,7 +120,7 @@ def test_a_bucket_that_is_not_there(backfilled: Clouds) -> None:
     """Guards against the platform's old script, which uploaded to a bucket that did not exist and said nothing."""
     settings = {**backfilled.home.settings, "NBA_ML_ARTIFACT_ROOT": "gs://no-such-bucket/models"}
     home = Home(backfilled.home.root, limits=None, settings=settings)
-    failed = home.run("backfill", "--from", MONTHS[-1], "--to", MONTHS[-1], "--assets", "gcs_artifact")
+    failed = home.run_here("backfill", "--from", MONTHS[-1], "--to", MONTHS[-1], "--assets", "gcs_artifact")
     assert failed.returncode != 0
     assert "no-such-bucket" in failed.stderr
     assert "Traceback" not in failed.stderr
@@ -149,7 +149,7 @@ def test_the_last_month_has_results_and_is_not_trained_twice(small: tuple[Platfo
     """Guards against a model of tonight's features and no result, against a correction of doubled results that nobody
     sees, and against training anew on the same rows because they were written again."""
     platform, home = small
-    first = home.run("run")
+    first = home.run_here("run")
     assert first.returncode == 0, first.stdout + first.stderr
     assert "202111" in first.stdout
     assert "202112" not in first.stdout
@@ -160,20 +160,20 @@ def test_the_last_month_has_results_and_is_not_trained_twice(small: tuple[Platfo
     )
     platform.load(summary=summary_of(MONTHS[1]))
     taken = _stamp(home, "feature_store_snapshot")
-    again = home.run("run")
+    again = home.run_here("run")
     assert again.returncode == 0, again.stdout + again.stderr
     assert _stamp(home, "feature_store_snapshot") != taken
     assert _stamp(home, "xgboost_model") == trained
 
     platform.sql("UPDATE {summary} SET points = points + 1 WHERE game_date = '2021-11-30'")
-    corrected = home.run("run")
+    corrected = home.run_here("run")
     assert corrected.returncode == 0, corrected.stdout + corrected.stderr
     assert _stamp(home, "xgboost_model") != trained
 
-    refused = home.run("backfill", "--from", MONTHS[2], "--to", MONTHS[2])
+    refused = home.run_here("backfill", "--from", MONTHS[2], "--to", MONTHS[2])
     assert refused.returncode == 1
     assert "2021-12 has no results yet: 100 feature rows and no box score" in refused.stderr
-    shown = home.run("progress").stdout
+    shown = home.run_here("progress").stdout
     assert "duplicate results" in shown
     assert "results missing: 2021-12-01" in shown
 

@@ -33,15 +33,15 @@ def checkout(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("added", "said"),
     [
-        ("[gone](gone.md)", "link 'gone.md'"),
-        ("[gone](tutorial.md#gone)", "anchor '#gone'"),
-        ('<img src="https://example.com/picture.png">', "https://example.com/picture.png"),
+        ("[gone](gone.md) [gone](tutorial.md#gone)", ("link 'gone.md'", "anchor '#gone'")),
+        ('<img src="https://example.com/picture.png">', ("https://example.com/picture.png",)),
     ],
 )
-def test_the_build_fails(checkout: Path, added: str, said: str) -> None:
+def test_the_build_fails(checkout: Path, added: str, said: tuple[str, ...]) -> None:
     """With `--quiet`, MkDocs counts no warnings, and `--strict` builds a site with broken links."""
     with (checkout / "docs" / "pages" / "glossary.md").open("a") as page:
         page.write(f"\n{added}\n")
     done = subprocess.run(["make", "docs"], cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode != 0, done.stdout
-    assert said in done.stdout + done.stderr
+    for each in said:
+        assert each in done.stdout + done.stderr

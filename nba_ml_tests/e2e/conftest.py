@@ -32,18 +32,23 @@ expect.set_options(timeout=PAGE_SHOWS_WITHIN)
 
 @pytest.fixture(scope="package")
 def home(chromium: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 (no browser: skip before the work)
-    """A home with 2021-10 to 2021-12 materialised by the command line, the first without a model, the rest refused."""
+    """A home with 2021-10 to 2021-12 materialised by the command line, the first without a model, the rest refused;
+    and the snapshot of 2022-01, so that the models of the next months have all that they learn from."""
     homes: TrainedHomes = request.getfixturevalue("trained_homes")  # not before it is known that there is a browser
     home = copy_home(homes.refused, tmp_path_factory.mktemp("home") / "home").root
-    done = subprocess.run(  # the report says where it lies
-        [BIN / "nba-ml", "backfill", "--from", "2021-12", "--to", "2021-12", "--assets", "prediction_grades"],
-        env=environment(home),
-        capture_output=True,
-        text=True,
-        timeout=REPORT_MADE_WITHIN,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    for month, assets in (
+        ("2021-12", "prediction_grades"),  # the report says where it lies
+        ("2022-01", "player_game_summary,ml_feature_store_v2,feature_store_snapshot"),
+    ):
+        done = subprocess.run(
+            [BIN / "nba-ml", "backfill", "--from", month, "--to", month, "--assets", assets],
+            env=environment(home),
+            capture_output=True,
+            text=True,
+            timeout=REPORT_MADE_WITHIN,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
     return home
 
 

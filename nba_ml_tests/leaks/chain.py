@@ -18,8 +18,8 @@ from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, take_snapshot
 from nba_ml.data.split import SplitManifest, split_by_date
 from nba_ml.model.fitting import Hyperparameters, fit, gather
-from nba_ml.model.record import Judgement, make_record, report_training
-from nba_ml.model.values import DescribedModel, TrainedModel
+from nba_ml.model.record import Judgement, report_training
+from nba_ml.model.values import TrainedModel
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.storage.objects import ObjectStore
@@ -34,8 +34,8 @@ RECIPE = Hyperparameters(num_boost_round=150, learning_rate=0.08, early_stopping
 
 THREADS = 1
 
-CHECKED = ("feature_store_snapshot", "train_split", "xgboost_model", "model_metadata")
-"""The assets that exist in memory. What is published is checked elsewhere."""
+CHECKED = ("feature_store_snapshot", "train_split", "xgboost_model")
+"""The assets that hold rows, or what was learnt from them. What is published is checked elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def _clean_snapshot(month: str, system: System) -> Snapshot:
 
 
 def run(steps: Steps, system: System) -> Outcome:
-    """Snapshot, split, train, describe and check the season, with what `steps` plants.
+    """Snapshot, split, train and check the season, with what `steps` plants.
 
     Checks that would stop a run are only noted here, so that the MAE of the faulty chain is seen too.
 
@@ -129,12 +129,10 @@ def run(steps: Steps, system: System) -> Outcome:
     report = report_training(fitted, fitted.booster, samples, split, RECIPE, version, THREADS)
     assert report.judgement is not None
     model = TrainedModel(report, fitted.booster)
-    described = DescribedModel(make_record(report, fitted.booster, system), fitted.booster)
     values: dict[tuple[str, str], HasDigest] = {
         **{("feature_store_snapshot", month): each for month, each in snapshots.items()},
         ("train_split", MONTHS[-1]): split,
         ("xgboost_model", MONTHS[-1]): model,
-        ("model_metadata", MONTHS[-1]): described,
     }
     digests = {month: each.digest for month, each in snapshots.items()}
     return Outcome(digests, report.judgement, _findings(values, snapshots, system))

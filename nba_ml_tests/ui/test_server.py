@@ -13,8 +13,9 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -28,19 +29,36 @@ from nba_ml_tests.ports import free_port
 pytestmark = pytest.mark.slow
 
 
+@dataclass(frozen=True)
+class Started:
+    """The command, what it started, its log and its address."""
+
+    process: subprocess.Popen[bytes]
+    servers: list[psutil.Process]
+    log: Path
+    url: str
+
+    def ends_with_all_that_it_started(self, code: int) -> None:
+        assert self.process.wait(STOPS_WITHIN) == code
+        _, left = psutil.wait_procs(self.servers, STOPS_WITHIN)
+        assert left == []
+
+
 @contextmanager
-def started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil.Process], Path]]:
-    """The command, its daemon at work; what it started; its log. Afterwards none of these processes is left."""
+def started(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Started]:
+    """The command, its daemon at work. Afterwards none of its processes is left."""
     port, log = free_port(), folder / "servers.log"
-    process = start(folder / "home", log, port)
+    process = start(folder / "home", log, port, settings)
     servers: list[psutil.Process] = []
     try:
-        loaded_location(f"http://127.0.0.1:{port}", process, log)
+        url = f"http://127.0.0.1:{port}"
+        assert loaded_location(url, process, log) == "nba_ml", "as in workspace.yaml"
         servers = psutil.Process(process.pid).children(recursive=True)
         while "Instance is configured with the following daemons" not in log.read_text():
             assert process.poll() is None, log.read_text()
             time.sleep(0.5)
-        yield process, servers, log
+        assert [each for each in servers if "dagster._daemon" in each.cmdline()]
+        yield Started(process, servers, log, url)
     finally:
         for each in servers:
             with suppress(psutil.NoSuchProcess):
@@ -49,34 +67,21 @@ def started(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[psutil
         process.wait()
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        lambda pid: os.kill(pid, signal.SIGTERM),  # a service manager
-        lambda pid: os.killpg(pid, signal.SIGINT),  # Ctrl-C reaches every process of the terminal's group
-    ],
-    ids=["SIGTERM", "Ctrl-C"],
-)
-def test_it_ends_with_all_that_it_started(tmp_path: Path, end: Callable[[int], None]) -> None:
+def test_ctrl_c_ends_it_with_all_that_it_started(tmp_path: Path) -> None:
     """A daemon that is left behind launches runs that nobody sees; a traceback looks like a fault."""
-    with started(tmp_path) as (process, servers, log):
-        assert [each for each in servers if "dagster._daemon" in each.cmdline()]
-        end(process.pid)
-        assert process.wait(STOPS_WITHIN) == 0
-        _, left = psutil.wait_procs(servers, STOPS_WITHIN)
-        assert left == []
-        assert "Traceback" not in log.read_text()
+    with started(tmp_path) as ui:
+        os.killpg(ui.process.pid, signal.SIGINT)  # Ctrl-C reaches every process of the terminal's group
+        ui.ends_with_all_that_it_started(0)
+        assert "Traceback" not in ui.log.read_text()
 
 
 def test_it_ends_when_the_daemon_does(tmp_path: Path) -> None:
     """The UI goes on and takes orders that nothing carries out."""
-    with started(tmp_path) as (process, servers, log):
-        [daemon] = [each for each in servers if "dagster._daemon" in each.cmdline()]
+    with started(tmp_path) as ui:
+        [daemon] = [each for each in ui.servers if "dagster._daemon" in each.cmdline()]
         daemon.kill()
-        assert process.wait(STOPS_WITHIN) == 2
-        _, left = psutil.wait_procs(servers, STOPS_WITHIN)
-        assert left == []
-        assert "Error: Dagster's daemon stopped by itself with exit code -9" in log.read_text()
+        ui.ends_with_all_that_it_started(2)
+        assert "Error: Dagster's daemon stopped by itself with exit code -9" in ui.log.read_text()
 
 
 def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> None:
@@ -90,25 +95,22 @@ def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> Non
     assert ended.stdout == ""
 
 
-def test_a_new_month_of_box_scores_becomes_a_partition(tmp_path: Path) -> None:
-    """A user adds last month's file, and cannot select it until the UI is restarted."""
+def test_a_new_month_of_box_scores_becomes_a_partition_and_sigterm_ends_it(tmp_path: Path) -> None:
+    """A user adds last month's file, and cannot select it until the UI is restarted. A service manager ends it, and a
+    daemon is left behind."""
     data = tmp_path / "data" / "player_games"
     data.mkdir(parents=True)
     shutil.copy(SAMPLE_DATA / "player_games" / "2021-10.parquet", data)
-    port, log = free_port(), tmp_path / "servers.log"
-    process = start(tmp_path / "home", log, port, {"NBA_ML_DATA": str(data.parent)})
-    try:
-        url = f"http://127.0.0.1:{port}"
-        assert loaded_location(url, process, log) == "nba_ml", "as in workspace.yaml"
-        assert partitions(url) == ["2021-10"]
+    with started(tmp_path, {"NBA_ML_DATA": str(data.parent)}) as ui:
+        assert partitions(ui.url) == ["2021-10"]
         shutil.copy(SAMPLE_DATA / "player_games" / "2021-11.parquet", data)
         until = time.monotonic() + STARTS_WITHIN
-        while partitions(url) != ["2021-10", "2021-11"]:
-            assert time.monotonic() < until, log.read_text()
+        while partitions(ui.url) != ["2021-10", "2021-11"]:
+            assert time.monotonic() < until, ui.log.read_text()
             time.sleep(0.5)
-    finally:
-        process.terminate()
-        process.wait(STOPS_WITHIN)
+        ui.process.terminate()
+        ui.ends_with_all_that_it_started(0)
+        assert "Traceback" not in ui.log.read_text()
 
 
 def partitions(url: str) -> list[str]:

@@ -19,6 +19,7 @@ from nba_ml.data.reports import LISTED
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import summary_of
 from nba_ml_tests.data.features.reference import Games
+from nba_ml_tests.shared_tables import shared
 
 COMPUTED_AT = datetime(2025, 7, 1, 12, tzinfo=UTC)
 FIRST, LAST = date(2021, 10, 1), date(2025, 6, 30)
@@ -39,7 +40,7 @@ def lines() -> pa.Table:
 @pytest.fixture(scope="session")
 def all_features(summary: pa.Table, lines: pa.Table) -> pa.Table:
     """The features of all 36 months, from one call."""
-    return compute_features(summary, lines, FIRST, LAST, computed_at=COMPUTED_AT)
+    return shared("all_features", lambda: compute_features(summary, lines, FIRST, LAST, computed_at=COMPUTED_AT))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +58,13 @@ def reports(summary: pa.Table, listed: pa.Table) -> pa.Table:
 @pytest.fixture(scope="session")
 def all_career_features(summary: pa.Table, lines: pa.Table, reports: pa.Table) -> pa.Table:
     """The same with the third version's features, which are those of the second and two more."""
-    return compute_features(summary, lines, FIRST, LAST, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports)
+
+    def computed() -> pa.Table:
+        return compute_features(
+            summary, lines, FIRST, LAST, computed_at=COMPUTED_AT, version=V4_FEATURES, reports=reports
+        )
+
+    return shared("all_career_features", computed)
 
 
 def every_day_listed(first: date, last: date) -> pa.Table:
