@@ -33,13 +33,14 @@ def _ordered(ends: tuple[float, float]) -> tuple[float, float]:
     return ends
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+Range = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_ordered)]  # TOML has lists
 
 
 class Thresholds(BaseModel):
     """The limits. Each description gives the source of its limit; points are box-score points."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict: `true` would be a limit of 1.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     min_coverage: Share = Field(SUBSTANTIAL, description="From this coverage the backfill calls a month substantial.")
     complete_coverage: Share = Field(COMPLETE, description="From this coverage the backfill calls a month complete.")

@@ -35,6 +35,9 @@ def test_a_file_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
         ("max_mae = 4.8\n", "max_mae: Extra inputs are not permitted"),
         ("min_coverage = 80\n", "min_coverage: Input should be less than or equal to 1"),
         ("max_validation_mae = 'low'\n", "max_validation_mae: Input should be a valid number"),
+        ("max_validation_mae = true\n", "max_validation_mae: Input should be a valid number"),
+        ("max_champion_age_days = '45'\n", "max_champion_age_days: Input should be a valid integer"),
+        ("bias = [true, 2]\n", "bias.0: Input should be a valid number"),
         ("max_validation_mae: 4.8\n", "is not valid TOML"),
         ("bias = [0.6, -1.2]\n", "bias: Value error, 0.6 is above -1.2; give the low end first"),
         # The manifest of a model names the limits that were changed, and JSON has no infinity.
