@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from nba_ml.contract.digest import bytes_digest
 from nba_ml.contract.errors import MissingMonthsError, PublicationError, SettingsError, StaleInputError
+from nba_ml.contract.systems import XGBOOST_V2
 from nba_ml.storage.cloud import CloudStore
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import (
@@ -83,6 +84,9 @@ def test_a_value_lies_under_its_assets_name(store: MonthStore, tmp_path: Path) -
     assert store.uri(NUMBER, "2021-10") == (tmp_path / "number/2021-10.json").as_uri()
     store.save(TABLE, "2021-10", Text(b"rows"))
     assert (tmp_path / "table/2021-10.parquet").read_bytes() == b"rows"
+    store.save(NUMBER.of(XGBOOST_V2), "2021-10", Number(value=4))
+    assert (tmp_path / "xgboost_v2/number/2021-10.json").exists(), "another system's has a folder of its own"
+    assert store.load(NUMBER, "2021-10") == Number(value=3)
     with pytest.raises(TypeError, match="number is a Number and cannot be a Text"):
         store.save(NUMBER, "2021-10", Text(b""))  # type: ignore[misc]
 
@@ -170,6 +174,9 @@ def test_a_root_is_a_folder_or_an_address_that_is_known(tmp_path: Path) -> None:
     spaced = open_objects(f"file://{tmp_path}/a%20b")
     assert isinstance(spaced, DirectoryStore)
     assert spaced.root == tmp_path / "a b"
+    as_it_is = open_objects(f"{tmp_path}/a%20b")
+    assert isinstance(as_it_is, DirectoryStore)
+    assert as_it_is.root == tmp_path / "a%20b", "a path is not an address"
     for root in ("s3://bucket", f"file://host{tmp_path}", "gs:/bucket", "https://x"):
         with pytest.raises(SettingsError):
             open_objects(root)
@@ -317,6 +324,7 @@ def test_months_that_are_read_one_by_one(store: MonthStore) -> None:
     assert months["2021-10"] == Number(value=1)
     assert months.digests() == {"2021-10": "1", "2021-11": "2"}
     store.save(NUMBER, "2021-10", Number(value=3))
+    assert months.digests() == {"2021-10": "1", "2021-11": "2"}, "those of what was read"
     with pytest.raises(StaleInputError, match=r"number/2021-10\.json was changed while it was being read"):
         months["2021-10"]
     store.objects.delete("number/2021-11.json")
