@@ -1,8 +1,7 @@
 """Feature rows as callers give them, by name, turned into the contract's matrix or refused by row and name.
 
 What belongs here: reading a mapping, a list of mappings, a pandas DataFrame or an Arrow table, and naming the row and
-the field of each fault. What does not: predicting. pandas and Arrow are never imported here: a caller who passes one
-of their tables has imported them.
+the field of each fault. What does not: predicting, and the tables of other libraries (`tables`).
 
 `ROW` is the contract as a Pydantic type: it validates every row, and the OpenAPI document describes it. What older
 feature stores wrote for a missing value is read as training reads it (`data.canonical`).
@@ -13,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +31,7 @@ from nba_ml.contract.errors import FeatureRowsError
 from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, Feature, FeatureVersion
 from nba_ml.data.canonical import canonical_vectors
 from nba_ml.serving.bulk_rows import BulkContract
+from nba_ml.serving.tables import columns_of
 
 KEYS = ("player_lookup", "game_date", "game_id")
 """Optional fields beside the features, returned with the prediction."""
@@ -188,7 +187,7 @@ def read_rows(given: object, version: FeatureVersion = V2_33FEATURES, *, line_as
     if isinstance(given, FeatureRows) and given.version == version:
         return given
     contract = _contract(version.name)
-    if (table := _columns_of(given)) is not None:
+    if (table := columns_of(given)) is not None:
         faults = _faults_of_names(table.names, contract)
         if faults:
             raise _refusal(faults, len(faults), table.rows, contract)
@@ -205,7 +204,7 @@ def list_rows(given: object) -> Sequence[object]:
         return [given]
     if isinstance(given, list | tuple):
         return given
-    if (table := _columns_of(given)) is not None:
+    if (table := columns_of(given)) is not None:
         values = zip(*(table.values_of(name) for name in table.names), strict=True)
         return [dict(zip(table.names, row, strict=True)) for row in values]
     problem = (
@@ -223,44 +222,6 @@ def player_and_date(row: object) -> tuple[str, date] | None:
     except ValueError:
         return None
     return (player, read) if isinstance(player, str) and isinstance(read, date) else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """A table of any library."""
-
-    names: list[Any]
-    values_of: Callable[[Any], list[Any]]
-    rows: int
-
-
-def _columns_of(given: Any) -> _Columns | None:
-    if isinstance(given, _classes("pandas", "DataFrame")):
-        return _Columns(list(given.columns), lambda name: _pandas_values(given[name]), len(given))
-    if isinstance(given, _classes("pyarrow", "Table", "RecordBatch")):
-        return _Columns(list(given.schema.names), lambda name: _arrow_values(given.column(name)), given.num_rows)
-    return None
-
-
-def _classes(library: str, *names: str) -> tuple[type[Any], ...]:
-    """Classes of a library, if it has been imported.
-
-    Another thread may be in the middle of importing it, as CatBoost imports pandas while a challenger is loaded: then
-    the module exists without its classes, and no caller can have one of its tables yet.
-    """
-    module = sys.modules.get(library)
-    return tuple(getattr(module, name) for name in names if hasattr(module, name))
-
-
-def _pandas_values(series: Any) -> list[Any]:
-    """A column as Python values, None where pandas has a missing value."""
-    return [None if gone else value for value, gone in zip(series.tolist(), series.isna().tolist(), strict=True)]
-
-
-def _arrow_values(column: Any) -> list[Any]:
-    """A column as Python values, None for null and NaN."""
-    values: list[Any] = column.to_pylist()
-    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
 
 
 def _refusal(faults: list[Fault], count: int, rows: int, contract: _Contract) -> FeatureRowsError:
