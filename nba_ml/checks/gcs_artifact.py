@@ -8,13 +8,14 @@ from __future__ import annotations
 from functools import partial
 
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
+from nba_ml.checks.fresh_predictions import predict_once
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.model_id import month_of_model
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.registry.artifact import Artifact
 from nba_ml.registry.manifest import BundleNames
 from nba_ml.registry.publication import list_published
-from nba_ml.registry.reader import read_manifest, reads_from, verify_bundle
+from nba_ml.registry.reader import read_bundle, read_manifest, reads_from
 from nba_ml.registry.refusal import RefusedCheck
 
 ASSET = "gcs_artifact"
@@ -35,7 +36,8 @@ def _loads_from_its_uri(artifact: Artifact, context: CheckContext) -> Finding:
     try:
         # With the digest of the publication: another bundle, complete in itself, may lie under the same names.
         read = reads_from(context.artifacts())
-        verified = verify_bundle(read, manifest, manifest_sha256=artifact.sha256["manifest"])
+        verified = read_bundle(read, manifest, artifact.sha256["manifest"])
+        verified.require_reproduced(predict_once(verified.booster, verified.rows, verified.features))
         read_manifest(read, manifest).read_documents(read)
     except BundleError as error:
         # A bundle that the reader rejects is a finding. Any other exception is an error of the check.

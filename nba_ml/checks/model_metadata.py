@@ -6,9 +6,9 @@ Reading a record validates it, so no check does.
 from __future__ import annotations
 
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
+from nba_ml.checks.fresh_predictions import predict_once
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.model.values import DescribedModel
-from nba_ml.registry.fresh_process import predict_in_fresh_process
 
 ASSET = "model_metadata"
 
@@ -17,7 +17,7 @@ def _loads_in_fresh_process(model: DescribedModel, context: CheckContext) -> Fin
     if model.record is None or model.booster is None:
         return Finding(passed=True, metric="reference rows that differ", value="no model yet", n=0)
     rows = model.record.reference_rows
-    predicted = predict_in_fresh_process(model.booster, [row.features for row in rows], context.system.features)
+    predicted = predict_once(model.booster, [row.features for row in rows], context.system.features)
     differing = [
         {"player": row.player_lookup, "date": row.game_date, "recorded": row.prediction, "predicted": value}
         for row, value in zip(rows, predicted, strict=True)

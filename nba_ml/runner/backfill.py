@@ -25,7 +25,7 @@ from nba_ml.machine import command_line
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal
 from nba_ml.registry.verdict import Override
-from nba_ml.runner.home import event_log_kept_open, fail_orphaned_runs, home_of
+from nba_ml.runner.home import fail_orphaned_runs, home_of
 from nba_ml.runner.memory import release_memory
 from nba_ml.runner.planner import Planner
 from nba_ml.runner.signals import signals_noticed
@@ -247,7 +247,7 @@ def execute(
         KeyboardInterrupt: SIGINT or SIGTERM came while it ran. The run is not left unfinished.
     """
     run_id = make_new_run_id()
-    with signals_noticed() as interrupted, event_log_kept_open(instance, run_id):
+    with signals_noticed() as interrupted:
         try:
             result = job.execute_in_process(
                 instance=instance,

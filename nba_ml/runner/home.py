@@ -9,9 +9,8 @@ import fcntl
 import os
 import re
 import socket
-import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,28 +114,7 @@ def open_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
         with config_errors_named(folder):
             ref = InstanceRef.from_dir(str(folder), overrides={"compute_logs": uncaptured})
             instance = stack.enter_context(dg.DagsterInstance.from_ref(ref))
-        stack.enter_context(event_log_kept_open(instance, "index"))
         yield instance
-
-
-@contextmanager
-def event_log_kept_open(instance: dg.DagsterInstance, shard: str) -> Iterator[None]:
-    """Keep a connection to a file of the event log, where that is SQLite: a run's, or the index of all.
-
-    Dagster opens and closes one for every event, and whoever closes the last copies the write-ahead log into
-    the file, syncs and deletes it: three syncs for one. While this one is open, none is the last. Each commit is
-    still synced.
-    """
-    from nba_ml.defs.internals import SqliteEventLogStorage
-
-    storage = instance.event_log_storage
-    if not isinstance(storage, SqliteEventLogStorage):  # the user's own dagster.yaml says so
-        yield
-        return
-    with closing(sqlite3.connect(storage.path_for_shard(shard))) as connection:
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # it counts from its first read
-        yield
 
 
 def home_of(instance: dg.DagsterInstance) -> str:

@@ -1,0 +1,65 @@
+"""Dagster's SQLite databases while their engines are kept."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
+
+from nba_ml.defs.internals import engines_kept
+from nba_ml_tests.runner.conftest import count
+
+FOLDER = "history/runs"
+
+
+def recorded(root: Path) -> int:
+    """The materialisations that another program sees in the file of the index."""
+    with closing(sqlite3.connect(f"{(root / FOLDER / 'index.db').as_uri()}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT count(*) FROM event_logs").fetchone()[0])
+
+
+def left_open(root: Path) -> Sequence[str]:
+    return sorted(file.name for file in root.rglob("*.db-wal"))
+
+
+def test_connections_stay_open_and_every_event_is_there_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards the time of a run, 180 events each with several connections; and an event that only this process sees."""
+    original = sqlite_event_log.create_engine
+    with engines_kept(), dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("first"))
+        opened = count(monkeypatch, sqlite3.dbapi2, "connect")
+        for number in range(2, 22):
+            instance.report_runless_asset_event(dg.AssetMaterialization(f"asset_{number}"))
+            assert recorded(tmp_path) == number
+        assert len(opened) - 20 < 5, "20 are those of the test"
+        with ThreadPoolExecutor(4) as threads:
+            list(
+                threads.map(lambda n: instance.report_runless_asset_event(dg.AssetMaterialization(f"b{n}")), range(20))
+            )
+        assert recorded(tmp_path) == 41
+        assert left_open(tmp_path)
+    assert left_open(tmp_path) == [], "whoever copies the folder now has all of it"
+    assert recorded(tmp_path) == 41
+    assert sqlite_event_log.create_engine is original
+
+
+def test_the_files_of_many_runs_are_not_all_open(tmp_path: Path) -> None:
+    """Guards the number of open files in a long backfill: each run has a file of its own."""
+
+    @dg.job
+    def nothing() -> None:
+        pass
+
+    with engines_kept(), dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        runs = [nothing.execute_in_process(instance=instance).run_id for _ in range(8)]
+        assert len(left_open(tmp_path)) <= 4
+        assert len(instance.all_logs(runs[0])) > 0
+    assert left_open(tmp_path) == []
