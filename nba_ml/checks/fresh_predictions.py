@@ -18,7 +18,7 @@ def predict_once(booster: bytes, rows: Sequence[Sequence[float | None]], version
     Raises:
         BundleError: as `predict_in_fresh_process`; the next call tries again.
     """
-    return list(_predicted(bytes(booster), tuple(map(tuple, rows)), version.name))
+    return list(_predicted(booster, tuple(map(tuple, rows)), version.name))
 
 
 @lru_cache(maxsize=1)

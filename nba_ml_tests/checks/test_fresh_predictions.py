@@ -25,7 +25,7 @@ def test_only_the_very_same_bytes_and_rows_are_not_tried_again(
     rows = [row.features for row in record.reference_rows]
     found = predict_once(booster, rows, V2_33FEATURES)
     assert found == [row.prediction for row in record.reference_rows]
-    assert predict_once(bytearray(booster), [list(row) for row in rows], V2_33FEATURES) == found
+    assert predict_once(bytes(bytearray(booster)), [list(row) for row in rows], V2_33FEATURES) == found
     assert len(calls) == 1
     found.clear()
     assert len(predict_once(booster, rows, V2_33FEATURES)) == len(rows), "what a caller does to the answer stays there"
