@@ -27,9 +27,13 @@ def eastern_date(moment: date | datetime) -> date:
         return moment
     if moment.tzinfo is not None:
         return moment.astimezone(EASTERN).date()
-    if moment != moment.replace(hour=0, minute=0, second=0, microsecond=0):
+    if moment != _midnight_of(moment):
         raise TimeWithoutZone("a time without a zone")
     return moment.date()
+
+
+def _midnight_of(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def look_like_dates(moments: Iterable[date | datetime | None]) -> bool:
@@ -42,7 +46,7 @@ def look_like_dates(moments: Iterable[date | datetime | None]) -> bool:
     for each in moments:
         if each is None:
             continue
-        if not isinstance(each, datetime) or each.tzinfo is None or each.time() != time.min:
+        if not isinstance(each, datetime) or each.tzinfo is None or each != _midnight_of(each):
             return False
         if eastern_date(each) == each.date():
             return False
