@@ -214,6 +214,21 @@ def test_only_the_generation_that_was_read_is_replaced(store: MonthStore) -> Non
     assert gone.value.found is None
 
 
+def test_an_object_that_goes_before_its_swap_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a swap whose object is removed while it waits for the lock: another generation, not an error of ours."""
+    objects, flock = DirectoryStore(tmp_path), fcntl.flock
+    first = objects.create("a", b"1")
+
+    def removed_meanwhile(file: int, operation: int) -> None:
+        (tmp_path / "a").unlink(missing_ok=True)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
+    with pytest.raises(GenerationMismatchError):
+        objects.swap("a", b"2", first)
+    assert objects.names("") == []
+
+
 def test_a_read_makes_nothing_and_a_write_leaves_nothing_beside(tmp_path: Path) -> None:
     objects = DirectoryStore(tmp_path / "new/store")
     assert objects.read("a") is None
