@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time
+from decimal import Decimal
 from functools import cache
 from itertools import chain, islice
 from numbers import Real
@@ -31,7 +32,7 @@ from nba_ml.contract.errors import FeatureRowsError
 from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, Feature, FeatureVersion
 from nba_ml.data.canonical import canonical_vectors
 from nba_ml.serving.bulk_rows import BulkContract
-from nba_ml.serving.tables import columns_of
+from nba_ml.serving.tables import columns_of, is_missing
 
 KEYS = ("player_lookup", "game_date", "game_id")
 """Optional fields beside the features, returned with the prediction."""
@@ -54,7 +55,7 @@ _ANY = {feature.name: feature for version in reversed(FEATURE_VERSIONS.values())
 versions as one, since whoever sends them does not know which model serves which row."""
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PLAIN = frozenset((float, int, str, date, type(None)))
-"""Types that Pydantic validates as the contract means them. It would also accept True, or a Decimal, as a number."""
+"""Types that Pydantic validates as the contract means them. It would also accept True as a number."""
 
 
 def _date(value: Any) -> Any:
@@ -304,19 +305,24 @@ def _faults_of(error: ValidationError, row: Mapping[Any, Any], index: int, contr
 def _plain(row: Mapping[Any, Any], contract: _Contract) -> dict[str, Any]:
     """The fields of the contract, with their numbers as `_number` reads them."""
     plain = {name: _number(row[name]) for name in contract.version.names if name in row}
-    return {**plain, **{name: row[name] for name in KEYS if name in row}}
+    return {**plain, **{name: None if is_missing(row[name]) else row[name] for name in KEYS if name in row}}
 
 
 def _number(value: object) -> float | str | None:
-    """A number of any library as a float; None for a missing one; "" for what is not a number."""
-    if value is None:
+    """A number of any library as a float; None for a missing one; "" for what is not a number.
+
+    Google's client gives a NUMERIC column as Decimals, and pandas NA for what an integer column lacks.
+    """
+    if is_missing(value):
         return None
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         return ""
     try:
         number = float(value)
     except OverflowError:
         return math.inf
+    except ValueError:  # Decimal("sNaN")
+        return ""
     return None if math.isnan(number) else number
 
 

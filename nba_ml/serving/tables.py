@@ -30,6 +30,11 @@ def columns_of(given: Any) -> TableColumns | None:
     return None
 
 
+def is_missing(value: object) -> bool:
+    """Whether the value is None or pandas' NA, which the rows of its `to_dict` have. NaN is left to the caller."""
+    return value is None or value is getattr(sys.modules.get("pandas"), "NA", None)
+
+
 def _classes(library: str, *names: str) -> tuple[type[Any], ...]:
     """Classes of a library, if it has been imported.
 
