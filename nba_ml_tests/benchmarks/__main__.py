@@ -24,7 +24,7 @@ PARTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "chain": ((), ("--quick",)),
     "rows": ((), ("--rows", "100000", "200000", "--compare", "100000", "--rounds", "5")),
     "cluster": ((), ("--rows", "100000", "--rounds", "5")),
-    "clouds": ((), ("--rows", "5000", "--runs", "1")),
+    "clouds": ((), ("--rows", "30000", "--runs", "1")),
     "serving": ((), ("--seconds", "1")),
     "servers": ((), ("--seconds", "1")),
 }
