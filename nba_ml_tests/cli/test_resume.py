@@ -42,7 +42,7 @@ def lines(*done: tuple[str, tuple[str, ...]]) -> list[str]:
 
 def resumed(home: Home, *options: str) -> list[str]:
     """Run the backfill with --only-missing to a good end; returns its lines."""
-    ended = home.run("backfill", "--only-missing", *options)
+    ended = home.run_here("backfill", "--only-missing", *options)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert all(line.endswith("marked as failed.") for line in ended.stderr.splitlines())
     return told(ended.stdout)
