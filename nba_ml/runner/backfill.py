@@ -170,6 +170,7 @@ class Backfill:
 
     def summarise(self) -> str:
         """Make the report over all graded months, and return its URI."""
+        release_memory()  # the report takes the most at once
         full_job = self.planner.defs.resolve_implicit_global_asset_job_def()
         job = full_job.get_subset(asset_selection=frozenset({dg.AssetKey(REPORT)}))
         result = execute(job, self.planner.instance, None, (REPORT,))
