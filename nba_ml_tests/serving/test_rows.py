@@ -293,7 +293,7 @@ def test_whatever_is_given_it_is_refused_or_keeps_the_contract(row: Row, record_
         except FeatureRowsError:
             return
         assert set(NAMES) <= set(given_row) <= {*NAMES, "player_lookup", "game_date", "game_id"}
-        assert all(given_row[n] is None or type(given_row[n]) in (int, float) for n in set(changes) & set(NAMES))
+        assert all(given_row[n] is None or type(given_row[n]) in (int, float, Decimal) for n in {*changes} & {*NAMES})
         as_given = np.array([[given_row[name] for name in NAMES]], dtype=np.float64)
         assert contract_faults(as_given, V2_33FEATURES) == contract_faults(read.features, V2_33FEATURES) == [""]
         np.testing.assert_array_equal(canonical_vectors(read.features, V2_33FEATURES), read.features)
