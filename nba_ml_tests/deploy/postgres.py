@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 
 from nba_ml_tests.ports import free_port
 
@@ -39,6 +40,15 @@ def postgres_url() -> Iterator[str]:
         pytest.skip(NOT_INSTALLED)
     with running_postgres() as url:
         yield url
+
+
+def new_database(url: str, name: str) -> str:
+    """The URL of a new, empty database of the same server: the runs of another test would fill the queue."""
+    engine = sql.create_engine(url, isolation_level="AUTOCOMMIT")  # a database cannot be made in a transaction
+    with engine.connect() as connection:
+        connection.execute(sql.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{url.rpartition('/')[0]}/{name}"
 
 
 @contextmanager

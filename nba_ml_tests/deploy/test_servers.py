@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from nba_ml_tests.deploy.postgres import new_database
 from nba_ml_tests.deploy.test_deploy import COMPOSE, DEPLOY
 from nba_ml_tests.e2e.elsewhere import launching
 from nba_ml_tests.e2e.servers import BIN, STARTS_WITHIN, Dagit, environment, loaded_location, stop
@@ -39,7 +40,10 @@ def deployed(tmp_path_factory: pytest.TempPathFactory, postgres_url: str) -> Ite
     workspace = yaml.safe_load((DEPLOY / "compose/workspace.yaml").read_text())
     workspace["load_from"][0]["grpc_server"] |= {"host": "127.0.0.1", "port": code}
     (folder / "workspace.yaml").write_text(yaml.safe_dump(workspace))
-    environ = environment(folder / "home") | {"DAGSTER_HOME": str(dagster_home), "DAGSTER_POSTGRES_URL": postgres_url}
+    environ = environment(folder / "home") | {
+        "DAGSTER_HOME": str(dagster_home),
+        "DAGSTER_POSTGRES_URL": new_database(postgres_url, "deployed"),
+    }
     [serving_code] = re.findall(r"^CMD (\[(?:.|\\\n)*?\])$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
     services = COMPOSE["services"]
     healthy = local(services["code"]["healthcheck"]["test"][1:], "4000", code)
