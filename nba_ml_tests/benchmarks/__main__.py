@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nba_ml_tests.benchmarks.figures import FILE, kept
+from nba_ml_tests.benchmarks.own_home import environment_of
 from nba_ml_tests.benchmarks.serving import newest_published
 
 PARTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -73,10 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _publish(home: Path) -> dict[str, str]:
     """Train and publish a model of the shipped data, below a folder; gives the settings that find it."""
     print("\nNothing is published on this machine: a model for the service is trained first.", flush=True)
-    settings = {"NBA_ML_HOME": str(home), "NBA_ML_ARTIFACT_ROOT": str(home / "artifacts")}
     command = [sys.executable, "-c", "from nba_ml.cli.main import main; main()", "run"]
-    subprocess.run(command, env={**os.environ, **settings}, stdout=subprocess.DEVNULL, check=True)
-    return settings
+    subprocess.run(command, env=environment_of(home), stdout=subprocess.DEVNULL, check=True)
+    return {"NBA_ML_HOME": str(home), "NBA_ML_ARTIFACT_ROOT": str(home / "artifacts")}
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ from nba_ml.runner.session import open_session
 from nba_ml.settings import Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource, source_months
 from nba_ml_tests.benchmarks.figures import Figure, keep
+from nba_ml_tests.benchmarks.own_home import move_to
 from nba_ml_tests.benchmarks.ratios import Seconds, Timer, bare_month, print_ratios
 
 # The targets. 1 MB is a million bytes.
@@ -372,10 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of the last month; default: 3")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="nba_ml_benchmark_") as home:
-        passed_on = {name: os.environ[name] for name in ("NBA_ML_DATA", "NBA_ML_THREADS") if name in os.environ}
-        for name in [name for name in os.environ if name.startswith(("NBA_ML_", "DAGSTER_"))]:
-            del os.environ[name]  # the stages' processes inherit the rest, and with it no home but this one
-        os.environ.update(passed_on, NBA_ML_HOME=home, NBA_ML_SYSTEMS="xgboost_v1")
+        move_to(Path(home))
         return_memory()  # the stages import Arrow before they open a session
         months = source_months(Settings.from_environment().data)[: chosen.months or (6 if chosen.quick else None)]
         versions = f"Python {sys.version.split()[0]}, Dagster {dg.__version__}, XGBoost {xgb.__version__}"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -49,6 +48,7 @@ from nba_ml.sources.embedded import source_months
 from nba_ml.sources.month_rows import StoredMonthRows
 from nba_ml.storage.opening import open_objects
 from nba_ml_tests.benchmarks.figures import Figure, keep
+from nba_ml_tests.benchmarks.own_home import environment_of
 
 REAL_ROWS = 102_162
 """Samples of the shipped months."""
@@ -145,7 +145,7 @@ class Size:
 def measure(base: Path, home: Path, rows: int, rounds: int, rate: float) -> Size:
     """The chain of all months' rows, in this process."""
     found = Size(rows)
-    settings = Settings.from_environment({**os.environ, "NBA_ML_HOME": str(home), "NBA_ML_SYSTEMS": XGBOOST_V1.id})
+    settings = Settings.from_environment(environment_of(home))
     prepare_home(settings)
     source = Copies(str(base / "store"), max(1, round(rows / REAL_ROWS)))
     defs = build_defs(settings, resource_overrides={"month_rows": source})
@@ -234,9 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _print(folder: Path, chosen: argparse.Namespace) -> None:
     if not (folder / "base").exists():
         assets = ["backfill", "--only-missing", "--assets", "player_game_summary,ml_feature_store_v2"]
-        environ = {**os.environ, "NBA_ML_HOME": str(folder / "base"), "NBA_ML_SYSTEMS": XGBOOST_V1.id}
         ours = [sys.executable, "-c", "from nba_ml.cli.main import main; main()", *assets]
-        subprocess.run(ours, check=True, env=environ, stdout=subprocess.DEVNULL)
+        subprocess.run(ours, check=True, env=environment_of(folder / "base"), stdout=subprocess.DEVNULL)
     print(
         "\n### Rows\n\n| rows | stage | wall, s | CPU, s | CPU, µs a row | peak, GB | |\n|---|---|---|---|---|---|---|"
     )
