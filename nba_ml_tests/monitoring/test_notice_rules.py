@@ -62,6 +62,8 @@ def test_refused_months_are_named_beside_what_failed_and_six_at_most() -> None:
     assert no_month_left_failed(release(failed=both, published=tuple(MONTHS[-1:]))).said.endswith(
         f"Refused and skipped: {months[0]}."
     )
+    found = no_month_left_failed(release(failed=tuple(reversed(old[:2])), published=tuple(MONTHS[-1:])))
+    assert found.said.endswith(f"skipped: {months[0]}, {months[1]}."), "in the order of the months"
     assert no_month_left_failed(release()).said == "No failed months."
     assert no_month_left_failed(release(failed=old[:1])).level is Level.RED, "nothing is published"
 
@@ -327,6 +329,18 @@ def test_each_target_is_told_once_and_a_broken_one_again(
     )
 
 
+def test_what_ended_before_it_was_turned_on_is_not_reported(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against old failures in the mailbox when the sensor is turned on."""
+    ticks = Ticks(instance, monkeypatch, "one")
+    for failed in (True, False, True):
+        ended(instance, failed=failed)
+    ticks.tick()
+    assert ticks.tick() == "0 run(s) ended since the last tick, 0 to report."
+    assert ticks.told == []
+
+
 @pytest.mark.parametrize(("hours", "given_up"), [(23, False), (25, True)])
 def test_a_target_is_given_up_after_a_day(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, hours: int, given_up: bool
@@ -411,6 +425,29 @@ def test_a_failed_step_names_its_asset_and_its_error(instance: dg.DagsterInstanc
     found = notice_of(instance, run.run_id, None)
     assert found is not None
     assert (found.asset, found.title, found.said) == ("fragile", "fragile failed", "no rows")
+
+
+def test_an_error_is_told_and_not_a_check_that_stopped_nothing(instance: dg.DagsterInstance) -> None:
+    """Guards the reason of a failed run: a failed check of an asset before it hid the error of the step."""
+
+    @dg.asset
+    def watched() -> int:
+        return 1
+
+    @dg.asset_check(asset=watched)
+    def small() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=False, description="1 is small")
+
+    @dg.asset(deps=[watched])
+    def fragile() -> None:
+        raise RuntimeError("no rows")
+
+    made = dg.Definitions(assets=[watched, fragile], asset_checks=[small], executor=dg.in_process_executor)
+    run = made.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance, raise_on_error=False)
+    assert [each.passed for each in run.get_asset_check_evaluations()] == [False]
+    found = notice_of(instance, run.run_id, None)
+    assert found is not None
+    assert (found.title, found.said) == ("fragile failed", "no rows")
 
 
 @pytest.mark.parametrize("config", [{}, None, {"ops": None}, {"ops": {"slate_predictions": {"config": 3}}}])
