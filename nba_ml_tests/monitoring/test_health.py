@@ -234,8 +234,8 @@ def test_a_source_that_grows_without_anybody_retraining_warns(on: set[str], grow
 
 @pytest.mark.parametrize(
     ("days", "level"),
-    [(None, Level.FINE), (8, Level.FINE), (6, Level.WARNING), (-1, Level.RED)],
-    ids=["no channel", "eight days", "six days", "expired"],
+    [(None, Level.FINE), (8, Level.FINE), (7, Level.WARNING), (6, Level.WARNING), (0, Level.RED), (-1, Level.RED)],
+    ids=["no channel", "eight days", "a week", "six days", "expires now", "expired"],
 )
 def test_the_channels_signature_is_reported_a_week_before_it_expires(days: int | None, level: Level) -> None:
     """Guards an off-season in which nothing moves: the first sign was a worker that does not start."""

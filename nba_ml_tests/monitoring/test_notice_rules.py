@@ -51,6 +51,14 @@ def test_the_first_failure_is_told_and_all_are_listed() -> None:
     assert found.worst[1] == {"month": "2023-11", "asset": "gcs_artifact", "run": "r" * 36, "said": "said 2023-11"}
 
 
+def test_failed_months_are_in_order() -> None:
+    """Guards the range that the next step makes again."""
+    failed = tuple(replace(refused(month), refused=False) for month in reversed(MONTHS[:9]))
+    found = no_month_left_failed(release(failed=failed))
+    assert f"--from {MONTHS[0]} --to {MONTHS[8]} --only-missing" in found.next_step
+    assert found.said.startswith(f"The last attempt at {MONTHS[0]}, {MONTHS[1]}, {MONTHS[2]}, ")
+
+
 def test_refused_months_are_named_beside_what_failed_and_six_at_most() -> None:
     months = MONTHS[:8]
     old = tuple(refused(month) for month in months)
@@ -241,6 +249,8 @@ def test_what_is_left_of_the_time_limits_each_answer() -> None:
     with socket.socket() as server.sock:
         notify._limit_timeout(server, time.monotonic() + 5)
         assert 0 < (server.sock.gettimeout() or 0) <= 5
+        notify._limit_timeout(server, time.monotonic() + 0.5)
+        assert 0 < (server.sock.gettimeout() or 0) <= 0.5
         with pytest.raises(TimeoutError):
             notify._limit_timeout(server, time.monotonic() - 1)
 
