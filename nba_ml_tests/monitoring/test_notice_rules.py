@@ -72,6 +72,9 @@ def test_refused_months_are_named_beside_what_failed_and_six_at_most() -> None:
     )
     found = no_month_left_failed(release(failed=tuple(reversed(old[:2])), published=tuple(MONTHS[-1:])))
     assert found.said.endswith(f"skipped: {months[0]}, {months[1]}."), "in the order of the months"
+    newest = no_month_left_failed(release(failed=old[:1], published=tuple(months[:1])))
+    assert newest.level is Level.RED
+    assert "skipped" not in newest.said, "the newest month is refused, not passed over"
     assert no_month_left_failed(release()).said == "No failed months."
     assert no_month_left_failed(release(failed=old[:1])).level is Level.RED, "nothing is published"
 
@@ -228,6 +231,7 @@ def test_a_mails_headers_are_short_and_of_no_time_zone() -> None:
     message = notify._message(MAIL, "lead@x.org", replace(NOTICE, title="x" * 300))
     assert message["Subject"] == f"[nba_ml] {'x' * 191}"
     assert message["Date"].endswith(" -0000")
+    assert message["Auto-Submitted"] == "auto-generated", "out-of-office replies"
 
 
 def test_a_connection_by_tls_verifies_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
