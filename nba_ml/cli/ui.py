@@ -45,6 +45,8 @@ def ui(port: int, workspace: Path | None, host: str) -> int:
     from nba_ml.ui.listener import listening_on
 
     settings = Settings.from_environment()
+    if not host:  # the operating system would take it for every address
+        raise UiError("--host is empty. 127.0.0.1 serves this machine only, 0.0.0.0 every network.")
     if workspace is None:
         if host != _LOOPBACK:
             raise UiError(

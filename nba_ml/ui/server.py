@@ -21,8 +21,10 @@ import uvicorn
 from dagster._cli.proxy_server_manager import ProxyServerManager
 from dagster._utils.interrupts import setup_interrupt_handlers
 from dagster._utils.log import configure_loggers
+from dagster_shared.check import CheckError
 from dagster_shared.ipc import get_ipc_shutdown_pipe, send_ipc_shutdown_message
 from dagster_webserver.app import create_app_from_workspace_process_context
+from yaml import YAMLError
 
 from nba_ml.contract.errors import SourceDataError, UiError
 from nba_ml.contract.proxies import Proxies
@@ -37,6 +39,9 @@ _DAEMON_STOPS_WITHIN = 60
 
 _REQUESTS_END_WITHIN = 10
 """Seconds for requests in progress when the server stops."""
+
+_LONGEST_REASON = 300
+"""Characters shown of Dagster's words about a workspace file, which may be pages."""
 
 _WATCH_SECONDS = 5
 """How often the embedded source's folder is listed."""
@@ -84,9 +89,21 @@ def serve_workspace(
 
     `workspace` is a file of Dagster's that says where the code servers are. One that does not answer is shown as
     such, and asked again.
+
+    Raises:
+        UiError: the file is not a workspace file.
     """
-    with _until_ended(), dg.DagsterInstance.get() as instance, _workspace(instance, workspace) as context:
-        _web_server(context, listener, hosts, proxies, store).run(sockets=[listener])
+    with _until_ended(), dg.DagsterInstance.get() as instance:
+        try:
+            found = _workspace(instance, workspace)
+        except (dg.DagsterError, CheckError, YAMLError) as error:
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+            raise UiError(
+                f"{workspace} is not a workspace file ({reason}). List the code servers under load_from, as "
+                "deploy/compose/workspace.yaml does."
+            ) from error
+        with found as context:
+            _web_server(context, listener, hosts, proxies, store).run(sockets=[listener])
 
 
 @contextmanager

@@ -132,6 +132,7 @@ def test_the_pages_that_the_metadata_links_to_are_there(deployed: Dagit) -> None
     [
         pytest.param(["--host", "0.0.0.0"], "--host 0.0.0.0 needs --workspace: there is no login.", id="open"),
         pytest.param(["--workspace", "workspace.yaml"], "has no dagster.yaml. Set DAGSTER_HOME", id="no instance"),
+        pytest.param(["--workspace", "workspace.yaml", "--host", ""], "--host is empty.", id="every network"),
     ],
 )
 def test_what_would_be_open_or_empty_is_refused(tmp_path: Path, options: list[str], said: str) -> None:
@@ -149,3 +150,21 @@ def test_what_would_be_open_or_empty_is_refused(tmp_path: Path, options: list[st
     assert ended.returncode == 2
     assert said in ended.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["workspace.yaml"]
+
+
+@pytest.mark.parametrize("text", ["", "load_from: [\n", "hello: 1\n"], ids=["empty", "cut short", "another file"])
+def test_a_file_that_is_no_workspace_is_named(tmp_path: Path, text: str) -> None:
+    """Guards against dagster.yaml being blamed for it, which the message then advised to move away."""
+    (tmp_path / "workspace.yaml").write_text(text)
+    (tmp_path / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
+    ended = subprocess.run(
+        [BIN / "nba-ml", "ui", "--port", str(free_port()), "--workspace", "workspace.yaml"],
+        cwd=tmp_path,
+        env=environment(tmp_path / "home") | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "Error: workspace.yaml is not a workspace file (" in ended.stderr, ended.stderr
