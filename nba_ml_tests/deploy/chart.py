@@ -26,6 +26,10 @@ def dagster_yaml(values: Values) -> Values:
     """The instance's settings: the chart's ConfigMap."""
     postgres, launcher = values["postgresql"], values["runLauncher"]["config"]["k8sRunLauncher"]
     logs, daemon = values["computeLogManager"]["config"]["gcsComputeLogManager"], values["dagsterDaemon"]
+    concurrency = values.get("concurrency", {"enabled": False})
+    coordinator = {"dequeue_use_threads": True, "dequeue_num_workers": 4}
+    if not concurrency["enabled"]:
+        coordinator["max_concurrent_runs"] = -1
     database = {
         "username": postgres["postgresqlUsername"],
         "password": {"env": "DAGSTER_PG_PASSWORD"},
@@ -57,6 +61,11 @@ def dagster_yaml(values: Values) -> Values:
                 },
             },
         },
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": coordinator,
+        },
         "compute_logs": {
             "module": "dagster_gcp.gcs.compute_log_manager",
             "class": "GCSComputeLogManager",
@@ -73,9 +82,21 @@ def dagster_yaml(values: Values) -> Values:
             "poll_interval_seconds": monitoring["pollIntervalSeconds"],
             "free_slots_after_run_end_seconds": monitoring["freeSlotsAfterRunEndSeconds"],
         },
-        "run_retries": {"enabled": retries["enabled"], "max_retries": retries["maxRetries"]},
+        "run_retries": {
+            "enabled": retries["enabled"],
+            "max_retries": retries["maxRetries"],
+            "retry_on_asset_or_op_failure": retries["retryOnAssetOrOpFailure"],
+        },
+        **({"concurrency": _concurrency(concurrency)} if concurrency["enabled"] else {}),
         "telemetry": {"enabled": values["telemetry"]["enabled"]},
         **values["additionalInstanceConfig"],
+    }
+
+
+def _concurrency(given: Values) -> Values:
+    return {
+        "pools": {"default_limit": given["pools"]["defaultLimit"], "granularity": given["pools"]["granularity"]},
+        "runs": {"max_concurrent_runs": given["runs"]["maxConcurrentRuns"]},
     }
 
 

@@ -96,6 +96,15 @@ def test_the_charts_pods_are_valid(deployment: dict[str, Any]) -> None:
     assert f"USER {pod['spec']['securityContext']['runAsUser']}\n" in (DEPLOY / "Dockerfile").read_text()
 
 
+def test_the_web_server_may_listen_on_its_port() -> None:
+    """Guards the web server: it is not root and has no capability, so a port below 1024 is refused on many clusters."""
+    web = VALUES["dagsterWebserver"]
+    pod = web["podSecurityContext"]
+    assert pod["runAsNonRoot"]
+    allowed = {each["name"]: int(each["value"]) for each in pod["sysctls"]}
+    assert web["service"]["port"] >= allowed["net.ipv4.ip_unprivileged_port_start"]
+
+
 def test_people_reach_the_guarded_web_ui() -> None:
     """Guards a sidecar of another image, instance, database or store than those of the pods beside it."""
     [sidecar] = VALUES["dagsterWebserver"]["extraContainers"]
@@ -116,7 +125,10 @@ def test_people_reach_the_guarded_web_ui() -> None:
 def test_dagster_takes_the_instances_settings(
     settings: dict[str, Any] | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Guards against a setting that Dagster refuses when the first pod starts, and against two drivers of Postgres."""
+    """Guards against a setting that Dagster refuses when the first pod starts, and against two drivers of Postgres.
+
+    The chart's own limit of runs was such a setting. A month that fails its checks was also run twice on Kubernetes.
+    """
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "a b/c")
     monkeypatch.setenv("DAGSTER_POSTGRES_URL", COMPOSE["services"]["code"]["environment"]["DAGSTER_POSTGRES_URL"])
     text = (DEPLOY / "compose/dagster.yaml").read_text() if settings == "compose" else yaml.safe_dump(settings)
@@ -126,6 +138,7 @@ def test_dagster_takes_the_instances_settings(
     assert given["concurrency"]["runs"]["max_concurrent_runs"] > 1
     assert given["concurrency"]["pools"]["granularity"] == "op"
     assert given["run_retries"]["enabled"]
+    assert not given["run_retries"]["retry_on_asset_or_op_failure"]
     assert given["telemetry"] == {"enabled": False}
     assert ref.storage_data is not None
     database = yaml.safe_load(ref.storage_data.config_yaml)
