@@ -1,21 +1,27 @@
 """Parquet files of a data folder, each read once while it is the same file."""
 
+import os
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from nba_ml.contract.errors import SourceDataError
-from nba_ml.sources.sums import read_data
+from nba_ml.sources.sums import PARQUET_FILES, read_data
 from nba_ml.storage.parquet import read_parquet
+
+_Stamp = tuple[int, int]
+"""Of a file: when it was changed, and its size. A file with another one is another file."""
 
 
 class FilesRead:
     """What was read from files. One that is replaced is read again."""
 
     def __init__(self) -> None:
-        self._kept: dict[Path, tuple[tuple[int, int], Any]] = {}
+        self._kept: dict[Path, tuple[_Stamp, Any]] = {}
+        self._together: dict[Path, tuple[dict[str, _Stamp | None], Any]] = {}
 
     def once(self, file: Path, read: Callable[[Path], Any]) -> Any:
         """What `read` makes of a file. A file is always read by the same function.
@@ -34,6 +40,38 @@ class FilesRead:
         if kept is None or kept[0] != stamp:
             kept = self._kept[file] = (stamp, read(file))
         return kept[1]
+
+    def together(self, folder: Path, make: Callable[[list[Path]], Any]) -> Any:
+        """What `make` makes of all files of a folder, in the order of their names; none if there is no folder.
+
+        Again when one was added, replaced or removed. A folder is always asked for with the same function.
+        """
+        stamps = _stamps(folder)
+        kept = self._together.get(folder)
+        if kept is None or kept[0] != stamps:
+            kept = self._together[folder] = (stamps, make([folder / name for name in sorted(stamps)]))
+        return kept[1]
+
+
+def _stamps(folder: Path) -> dict[str, _Stamp | None]:
+    """File name -> its stamp; None for a dangling link."""
+    found: dict[str, _Stamp | None] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if fnmatchcase(entry.name, PARQUET_FILES):
+                    found[entry.name] = _stamp(entry)
+    except OSError:  # `source_months` reports a folder that is missing
+        return {}
+    return found
+
+
+def _stamp(entry: os.DirEntry[str]) -> _Stamp | None:
+    try:
+        stated = entry.stat()
+    except OSError:
+        return None
+    return stated.st_mtime_ns, stated.st_size
 
 
 def read_columns(file: Path, columns: tuple[str, ...]) -> pa.Table:

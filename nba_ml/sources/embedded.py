@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path
 
 import pandas as pd
@@ -229,8 +231,11 @@ class EmbeddedFeatureSource:
         return self._others(month).lookups
 
     def _others(self, month: str) -> OtherMonths:
-        files = sorted((Path(self.data) / PLAYER_GAMES).glob(PARQUET_FILES), key=lambda file: file.name)
-        return _all_months(tuple((file.stem, self._facts(file)) for file in files)).beside(month)
+        everything: _AllMonths = self._files.together(Path(self.data) / PLAYER_GAMES, self._all_months)
+        return everything.beside(month)
+
+    def _all_months(self, files: list[Path]) -> _AllMonths:
+        return _AllMonths.of([(file.stem, self._facts(file)) for file in files])
 
     def _unlike_their_names(self, month: str, others: OtherMonths) -> dict[str, str]:
         if self._file(month) is None:
@@ -275,7 +280,7 @@ class EmbeddedFeatureSource:
             raise SourceDataError(f"{file} cannot be read ({reason}). Check the file and its permissions.") from error
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # compared by identity: the same as long as its file is
+@dataclass(frozen=True, slots=True)
 class _FileFacts:
     """What other months need to know of a file. Nothing, if it cannot be read: its own month reports that."""
 
@@ -291,31 +296,39 @@ _NO_FACTS = _FileFacts()
 
 @dataclass(frozen=True, slots=True)
 class _AllMonths:
-    """What the files of all months say together. `shared`: the months of each game that several have."""
+    """What the files of all months say together.
+
+    `first_months`: of each player of `lookups`, in the same order, which is that of months. `shared`: the months of
+    each game that several have.
+    """
 
     lookups: Mapping[int, str]
-    first_month: Mapping[int, str]
+    first_months: Sequence[str]
     shared: Mapping[str, list[str]]
+
+    @classmethod
+    def of(cls, files: Sequence[tuple[str, _FileFacts]]) -> _AllMonths:
+        """Of the months' files, in order."""
+        lookups = first_lookups(facts.first_names for _, facts in files)
+        first_month = {player: month for month, facts in reversed(files) for player, _ in facts.first_names}
+        return cls(lookups, [first_month[player] for player in lookups], _shared_games(files))
 
     def beside(self, month: str) -> OtherMonths:
         """What a month needs to know of the others."""
+        # Later months are left out: no later file may rename a player in an earlier month.
+        until = bisect_right(self.first_months, month)
         shared = {game: months for game, months in self.shared.items() if month in months}
         return OtherMonths(
-            # Later months are left out: no later file may rename a player in an earlier month.
-            {player: lookup for player, lookup in self.lookups.items() if self.first_month[player] <= month},
+            dict(islice(self.lookups.items(), until)),
             {game: [each for each in months if each != month][-1] for game, months in sorted(shared.items())},
         )
 
 
-@lru_cache(maxsize=2)
-def _all_months(files: tuple[tuple[str, _FileFacts], ...]) -> _AllMonths:
-    months_of: dict[str, list[str]] = {}
-    for month, facts in files:
-        for game in facts.games:
-            months_of.setdefault(game, []).append(month)
-    lookups = first_lookups(facts.first_names for _, facts in files)
-    first_month = {player: month for month, facts in reversed(files) for player, _ in facts.first_names}
-    return _AllMonths(lookups, first_month, {game: months for game, months in months_of.items() if len(months) > 1})
+def _shared_games(files: Sequence[tuple[str, _FileFacts]]) -> dict[str, list[str]]:
+    """The months of each game that several files have."""
+    counts = Counter(chain.from_iterable(facts.games for _, facts in files))
+    shared = {game for game, count in counts.items() if count > 1}
+    return {game: [month for month, facts in files if game in facts.games] for game in shared}
 
 
 _FACT_COLUMNS = ("season_type", "game_id", "game_date", "player_id", "player_name")

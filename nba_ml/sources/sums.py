@@ -11,7 +11,7 @@ import logging
 import re
 import shlex
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from nba_ml.contract.errors import SourceDataError
@@ -65,12 +65,17 @@ def read_sums(folder: Path) -> Sums:
         raise SourceDataError(
             f"{file} cannot be read ({error}). Restore it, or remove it to read without it."
         ) from error
+    return _parsed(folder, text)
+
+
+@lru_cache(maxsize=4)  # a folder has one text, and it is asked for with each of its files
+def _parsed(folder: Path, text: str) -> Sums:
     found: dict[str, frozenset[str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         match = _LINE.fullmatch(line)
         if match is None:
             raise SourceDataError(
-                f"{file}, line {number} is not 64 hex digits, two spaces and a name. Restore it, or write it "
+                f"{folder / SUMS}, line {number} is not 64 hex digits, two spaces and a name. Restore it, or write it "
                 f"anew: {_command(folder)}"
             )
         found[match[2]] = found.get(match[2], frozenset()) | {match[1]}

@@ -216,6 +216,27 @@ def test_a_new_file_is_seen_by_a_source_that_is_open(data: Path) -> None:
     assert found.prop_lines("2022-01").num_rows == 5
 
 
+def test_a_file_of_box_scores_that_comes_changes_or_goes_is_seen_by_a_source_that_is_open(data: Path) -> None:
+    """Guards against lookups of files that are no longer there, which would cut histories in two."""
+    found, folder = source(data), data / "player_games"
+    seen = [dict(found.lookups("2022-01"))]
+
+    def changed() -> None:
+        seen.append(dict(found.lookups("2022-01")))
+        assert seen[-1] == source(data).lookups("2022-01")
+        assert seen[-1] != seen[-2]
+
+    (folder / "2022-01.parquet").symlink_to(data / "january.parquet")
+    assert found.lookups("2022-01") == seen[-1], "a dangling link says nothing"
+    shutil.copy(SAMPLE_DATA / "player_games" / "2022-01.parquet", data / "january.parquet")
+    changed()
+    games = games_of("2021-11")
+    pq.write_table(games.slice(0, 100), folder / "2021-11.parquet")
+    changed()
+    (folder / "2021-12.parquet").unlink()
+    changed()
+
+
 # --- box scores -----------------------------------------------------------------------------------------------
 
 
