@@ -13,9 +13,13 @@ from datetime import timedelta
 
 import dagster as dg
 
+from nba_ml.contract.systems import SYSTEMS
 from nba_ml.defs.schedules import NEW_YORK
 
-HELD_FRESH = frozenset({"feature_store_snapshot", "xgboost_model", "champion"})
+HELD_FRESH = frozenset(
+    {system.asset(name) for system in SYSTEMS.values() for name in ("feature_store_snapshot", "xgboost_model")}
+    | {"champion"}
+)
 
 POLICY = dg.FreshnessPolicy.cron(
     deadline_cron="0 0 8 11,12,1-7 *", lower_bound_delta=timedelta(days=7), timezone=NEW_YORK

@@ -44,8 +44,8 @@ class MonthStoreIOManager(dg.IOManager):
             dg.RetryRequested: a month that is needed is being made by another run.
         """
         wanted: Mapping[str, Any] = context.definition_metadata or {}
-        history, month = wanted.get(HISTORY), one_month(context)
-        all_months = month_keys(cast(dg.MonthlyPartitionsDefinition, context.asset_partitions_def))
+        partitions = cast(dg.MonthlyPartitionsDefinition, context.asset_partitions_def)
+        history, month, all_months = wanted.get(HISTORY), one_month(context, partitions), month_keys(partitions)
         months = months_read(None if history is None else History(history), month, all_months)
         asset = context.asset_key.to_user_string()
         try:

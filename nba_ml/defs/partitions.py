@@ -119,16 +119,21 @@ def months_read(history: History | None, month: str, months: Sequence[str]) -> l
             return [month]
 
 
-def one_month(context: dg.AssetExecutionContext | dg.InputContext) -> str:
+def one_month(context: dg.AssetExecutionContext | dg.InputContext, months: dg.PartitionsDefinition) -> str:
     """The month of a run, as an asset that has no input, or an input, sees it.
 
     Raises:
-        MonthError: it was launched without a partition, from a launchpad or by a job's name, or for a range of them.
+        MonthError: it was launched without a partition, from a launchpad or by a job's name, for a range of them, or
+            for a month that is none of `months`.
     """
+    launched = context.partition_key if context.has_partition_key else None
+    if launched is not None and not months.has_partition_key(launched):
+        # Dagster takes it from whoever launches by GraphQL, and stores the value as that of the next month.
+        require_month(launched, [*months.get_partition_keys()])
     if isinstance(context, dg.InputContext):
         keys = context.asset_partition_keys if context.has_asset_partitions else []
     else:
-        keys = [context.partition_key] if context.has_partition_key else []
+        keys = [] if launched is None else [launched]
     if len(keys) != 1:
         raise MonthError(
             "The run has no month, or several at once. Choose the partition when you launch it; a backfill makes one "

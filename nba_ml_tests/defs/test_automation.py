@@ -628,14 +628,18 @@ def test_a_refused_model_leaves_the_champion_alone(tmp_path: Path) -> None:
 
 
 def test_only_a_source_that_grows_has_freshness_policies(tmp_path: Path) -> None:
-    """Guards against a laptop whose graph is red for ever, and a deployment without a policy."""
+    """Guards against a laptop whose graph is red for ever, and a deployment or a second system without a policy."""
 
     def held(environ: dict[str, str]) -> set[str]:
         assets = graph(tmp_path, **environ).resolve_asset_graph()
         return {key.to_user_string() for key in assets.get_all_asset_keys() if assets.get(key).freshness_policy}
 
     assert held({}) == set()
-    assert held(BIGQUERY) == HELD_FRESH
+    first = {"feature_store_snapshot", "xgboost_model", "champion"}
+    assert held(BIGQUERY) == first
+    both = held(BOTH_ON_BIGQUERY)
+    assert both == first | {"xgboost_v2/feature_store_snapshot", "xgboost_v2/xgboost_model"}, "a system is never red"
+    assert both <= HELD_FRESH
 
 
 @pytest.mark.parametrize(

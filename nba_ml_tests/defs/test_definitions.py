@@ -145,7 +145,7 @@ def test_without_settings_there_are_both_systems(defs: dg.Definitions, tmp_path:
 
     expected = {second(asset): set(map(second, parents)) for asset, parents in DEPENDENCIES.items() if asset in own}
     for asset, parents in DEPENDENCIES.items():
-        by_system = asset in ("walk_forward", "champion", "rollout")
+        by_system = asset in ("backfill_progress", "walk_forward", "champion", "rollout")
         expected[asset] = parents | (set(map(second, parents)) if by_system else set())
     graph = both.resolve_asset_graph()
     found = {

@@ -9,10 +9,12 @@ import dagster as dg
 import pytest
 
 from nba_ml.contract.errors import MonthError, SourceDataError
+from nba_ml.defs.build import build_defs
 from nba_ml.defs.event_log import step_failure
 from nba_ml.defs.io_manager import MonthStoreIOManager
 from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
+from nba_ml.settings import Settings
 
 REASON = "2021-12.parquet: 30 of 4,398 rows are invalid. Correct the rows."
 
@@ -77,8 +79,8 @@ def test_a_month_that_is_missing_is_shown_by_its_reason(tmp_path: Any, months: d
 def test_a_run_without_one_month_says_how_to_launch_it(tmp_path: Any, months: dg.MonthlyPartitionsDefinition) -> None:
     """Guards a person who launches a job without a partition, or for a range: Dagster's words are about its context."""
     with pytest.raises(MonthError, match=r"has no month, or several at once. Choose the partition"):
-        one_month(dg.build_asset_context())
-    assert one_month(dg.build_asset_context(partition_key="2021-11")) == "2021-11"
+        one_month(dg.build_asset_context(), months)
+    assert one_month(dg.build_asset_context(partition_key="2021-11"), months) == "2021-11"
 
     @dg.asset(partitions_def=months)
     def feature_store_snapshot() -> None: ...
@@ -102,3 +104,33 @@ def test_a_run_without_one_month_says_how_to_launch_it(tmp_path: Any, months: dg
 @pytest.fixture
 def months() -> dg.MonthlyPartitionsDefinition:
     return dg.MonthlyPartitionsDefinition(start_date="2021-10", end_date="2022-02", fmt="%Y-%m")
+
+
+@pytest.mark.parametrize(
+    ("month", "assets", "words"),
+    [
+        ("2022-07", ("train_split",), "2022-07 is in the off-season: it had no games and has no partition."),
+        ("2025-10", (), "2025-10 is after the last month of the source, which has 2021-10 to 2025-06."),
+    ],
+)
+def test_a_month_that_is_no_partition_is_refused(
+    tmp_path: Any, month: str, assets: tuple[str, ...], words: str
+) -> None:
+    """Guards a launch by GraphQL, whose month Dagster does not check: July's rows were stored as those of October.
+
+    Of an asset with inputs Dagster itself refuses a month after the last.
+    """
+    settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path), "NBA_ML_SYSTEMS": "xgboost_v1"})
+    defs = build_defs(settings)
+    for asset in ("player_game_summary", "feature_store_snapshot", "slate_grades", *assets):
+        result = dg.materialize(
+            [each for each in defs.assets or () if isinstance(each, dg.AssetsDefinition)],
+            selection=[asset],
+            tags={"dagster/partition": month},
+            resources=dict(defs.resources or {}),
+            raise_on_error=False,
+        )
+        [failure] = result.filter_events(lambda event: event.is_step_failure)
+        assert failure.step_failure_data.user_failure_data is not None, asset
+        assert str(failure.step_failure_data.user_failure_data.description).startswith(words), asset
+    assert not (tmp_path / "store").exists()

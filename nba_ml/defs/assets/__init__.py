@@ -53,7 +53,7 @@ def build_assets(
     return [
         *(build_external(months, systems) if external_feature_store else [player_game_summary.build(months)]),
         *(each for system in systems for each in _chain(months, limits, system, external=external_feature_store)),
-        backfill_progress.build(months),
+        backfill_progress.build(months, systems),
         walk_forward.build(months, systems),
         champion.build(limits, systems),
         rollout.build(limits, systems),

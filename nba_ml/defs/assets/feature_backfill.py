@@ -6,6 +6,7 @@ import dagster as dg
 
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.defs.assets.recording import OWNERS, cost_metadata
+from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.sources.feature_backfill import BigQueryFeatureBackfill
 from nba_ml.sources.job_costs import recorded_jobs
@@ -32,7 +33,7 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System = XGBOOST_V1) -
     def feature_backfill(
         context: dg.AssetExecutionContext, feature_backfill: dg.ResourceParam[BigQueryFeatureBackfill]
     ) -> dg.MaterializeResult[None]:
-        month, backfill = context.partition_key, replace(feature_backfill, version=system.features)
+        month, backfill = one_month(context, months), replace(feature_backfill, version=system.features)
         backfill.require_affordable(month, backfill.estimate(month))
         with recorded_jobs() as jobs:
             done = backfill.write(month)

@@ -27,6 +27,7 @@ from nba_ml.defs.assets.recording import (
     recorded,
 )
 from nba_ml.defs.assets.snapshot_history import STANDS_FOR, Before, changed_rows, latest, stands_for
+from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.sources.job_costs import recorded_jobs
@@ -64,7 +65,7 @@ def build(
         Rows that break the contract are kept beside it with their reason; more than 1% of them fail
         the month. Named by its digest.
         """
-        month = context.partition_key
+        month = one_month(context, months)
         with recorded_jobs() as jobs:
             rows, inputs = month_rows.read(month, system)
         for note in rows.notes:

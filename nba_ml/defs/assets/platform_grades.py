@@ -6,6 +6,7 @@ import dagster as dg
 
 from nba_ml.defs.assets.recording import OWNERS, cost_metadata, markdown_table
 from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.slates.platform import PlatformPredictions, grade_platform_months
@@ -44,7 +45,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
         """
         if not platform_predictions.systems:
             return dg.MaterializeResult(metadata={"note": OFF})
-        months_store, month = store.months(), context.partition_key
+        months_store, month = store.months(), one_month(context, months)
         with recorded_jobs() as jobs:
             grades = grade_platform_months(
                 months_store,

@@ -33,7 +33,7 @@ def build(months: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         Preseason and All-Star games, and games without a result yet, are set aside. A game that contradicts itself or
         another month's file is refused. A file with a row that no box score can have is refused as a whole.
         """
-        month = one_month(context)
+        month = one_month(context, months)
         outside = {"source": feature_source.fingerprint(month)}
         games = feature_source.player_game_summary(month)
         warning = feature_source.starts_mid_season(month)

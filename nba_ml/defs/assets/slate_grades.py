@@ -8,6 +8,7 @@ from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.tables import SLATE_GRADES
 from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, market_facts
 from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
 from nba_ml.slates.grades import SlateGradeReport, compared_frame, grades_frame
@@ -40,12 +41,12 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System = XGBOOST_V1) -
         Champion and challenger, served and in shadow, apart; what was made before tip-off apart from what was
         replayed, and from what may have been. A player who did not play is void. A date without results yet waits.
         """
-        slates = SlateStore(store.months().objects)
-        grades = grade_month_of_slates(store.months(), slates, context.partition_key)
+        slates, month = SlateStore(store.months().objects), one_month(context, months)
+        grades = grade_month_of_slates(store.months(), slates, month)
         with silence_preview_warnings():
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(grades.digest),
-                metadata={**_facts(grades.report), "dagster/uri": slates.grades_uri(context.partition_key)},
+                metadata={**_facts(grades.report), "dagster/uri": slates.grades_uri(month)},
             )
 
     return slate_grades

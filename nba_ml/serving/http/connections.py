@@ -263,6 +263,9 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _Refused
 
     def on_headers_complete(self) -> None:
+        if sum(name == b"host" for name, _ in self.headers) > 1:  # a proxy in front may have gone by the other
+            self._refuse(Problem(HTTPStatus.BAD_REQUEST, "The request has several Host headers. Send one."))
+            raise _Refused
         self._in_head = False
         self._partial = 0
         self._framing = self._given - self._fields  # what was received together with the head

@@ -199,8 +199,9 @@ def test_nothing_without_end_is_taken(client: Client, before: bool, start: bytes
         ({"framing_bytes": 1_000}, CHUNKED + b"1;" + b"x" * 2_000, 413, "or of 1,000 bytes of chunk sizes"),
         ({"chunks": 10}, CHUNKED + b"1\r\n \r\n" * 11, 413, "limit of 10 chunks"),
         ({}, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "not a valid HTTP/1.1 request"),
+        ({}, HEALTH[:-2] + b"Host: another\r\n\r\n", 400, "several Host headers. Send one."),
     ],
-    ids=["half a head", "a whole head", "headers", "trailers", "extensions", "chunks", "HTTP/2"],
+    ids=["half a head", "a whole head", "headers", "trailers", "extensions", "chunks", "HTTP/2", "two hosts"],
 )
 def test_a_refusal_is_in_words(served: Served, changed: dict[str, Any], sent: bytes, status: int, words: str) -> None:
     """Guards the client's author: a closed connection alone would not tell what was wrong."""
