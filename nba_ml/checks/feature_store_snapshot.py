@@ -17,9 +17,16 @@ import pyarrow as pa
 from nba_ml.checks.absences import MAX_OF_THIS_GAME, absences_of_last_game
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding
 from nba_ml.checks.drift import most_moved, moved, psi_of_features, same_month_of_earlier_seasons
-from nba_ml.checks.leaks import MAX_CHANGE_CORRELATION, change_correlation, last_5_correlation, line_error, recomputes
+from nba_ml.checks.leaks import (
+    MAX_CHANGE_CORRELATION,
+    change_correlation,
+    last_5_correlation,
+    line_error,
+    opens_season,
+    recomputes,
+    settled_rows,
+)
 from nba_ml.contract.features import NOT_IN_BOX_SCORES, REPORTED, V2_33FEATURES, Feature
-from nba_ml.contract.season import EARLY_SEASON_DAYS, season_of
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.contract.times import eastern_noon
 from nba_ml.data.lines import FeatureMonth
@@ -93,10 +100,7 @@ def _covers(limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
 
 
 def _no_constant_column(snapshot: Snapshot, context: CheckContext) -> Finding:
-    first_month = not any(
-        month < context.month and season_of(month) == season_of(context.month) for month in context.months
-    )
-    table = _after_the_first_fortnight(snapshot.table, context) if first_month else snapshot.table
+    first_month, table = opens_season(context), settled_rows(snapshot.table, context)
     constant = [
         {"feature": feature.name, "value in every row": _only_value(table.column(feature.name))}
         for feature in context.system.features.features
@@ -109,20 +113,9 @@ def _no_constant_column(snapshot: Snapshot, context: CheckContext) -> Finding:
         n=table.num_rows,
         worst=constant,
         next_step=f"Find out why the feature store's job wrote one value for all of {context.month} (an empty source, "
-        "a default that was never replaced). Compute the features again, then materialise the month.",
+        f"a default that was never replaced): {', '.join(each['feature'] for each in constant)}. Compute the features "
+        "again, then materialise the month.",
     )
-
-
-def _after_the_first_fortnight(table: pa.Table, context: CheckContext) -> pa.Table:
-    """The rows of a season's first month by which form can be measured.
-
-    Before, there is one game or none to compare: trends are 0, and on the opening night every average is missing. The
-    first version has no such rows.
-    """
-    if table.num_rows == 0 or all(feature.group != "career" for feature in context.system.features.features):
-        return table
-    days = table.column("game_date").to_numpy()
-    return table.filter(pa.array(days >= days.min() + np.timedelta64(EARLY_SEASON_DAYS, "D")))
 
 
 def _should_vary(feature: Feature, table: pa.Table, *, first_month: bool) -> bool:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from nba_ml.checks.check import CheckContext, Finding
 from nba_ml.checks.worst_rows import first_rows, keys_of
-from nba_ml.contract.season import season_of
+from nba_ml.contract.season import EARLY_SEASON_DAYS, season_of
 from nba_ml.data.recomputation import KEY, averages_before
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.model.metrics import FEWEST_DAYS, Z_95, interval_over_days
@@ -26,6 +26,24 @@ MAX_CHANGE_CORRELATION = 0.3
 
 LEAST_CHANGES = 100
 """Rows of players with an earlier game in the month. Fewer say nothing."""
+
+
+def opens_season(context: CheckContext) -> bool:
+    """Whether the source has no earlier month of the month's season."""
+    return not any(month < context.month and season_of(month) == season_of(context.month) for month in context.months)
+
+
+def settled_rows(table: pa.Table, context: CheckContext) -> pa.Table:
+    """The rows of a snapshot by which form can be measured: without the first fortnight of a season's first month.
+
+    Before, there is one game or none to compare: trends are 0, and on the opening night every average is missing. The
+    first version has no such rows.
+    """
+    has_early_rows = any(feature.group == "career" for feature in context.system.features.features)
+    if table.num_rows == 0 or not (opens_season(context) and has_early_rows):
+        return table
+    days = table.column("game_date").to_numpy()
+    return table.filter(pa.array(days >= days.min() + np.timedelta64(EARLY_SEASON_DAYS, "D")))
 
 
 def recomputes(feature: str, window: int | None, limit: float) -> Callable[[Snapshot, CheckContext], Finding]:
@@ -150,9 +168,9 @@ def _correlation(change: npt.NDArray[np.float64], result: npt.NDArray[np.float64
 def line_error(snapshot: Snapshot, context: CheckContext) -> Finding:
     """Rule: on the same rows, the line beats the season average by a plausible amount."""
     limits = context.limits
-    names = ("vegas_points_line", "points_avg_season", "points")
-    line, season, points = (snapshot.table.column(name).to_numpy() for name in names)
-    days = snapshot.table.column("game_date").to_numpy()
+    names = ("vegas_points_line", "points_avg_season", "points", "game_date")
+    table = settled_rows(snapshot.table, context)  # an average of one or two games is far behind any line
+    line, season, points, days = (table.column(name).to_numpy() for name in names)
     known = ~np.isnan(line) & ~np.isnan(season)
     metric = "relative amount by which the line's MAE is below the season average's"
     n = int(known.sum())
@@ -174,7 +192,7 @@ def line_error(snapshot: Snapshot, context: CheckContext) -> Finding:
         interval=f"95% {low:.3f} to {high:.3f}",
         worst=[
             {**key, "line": line[row], "points": points[row]}
-            for key, row in zip(keys_of(snapshot.table, rows), rows, strict=True)
+            for key, row in zip(keys_of(table, rows), rows, strict=True)
         ],
         next_step=f"The line's MAE is {error_of_line.mean():.2f} points, the season average's {mae:.2f} on the same "
         + (

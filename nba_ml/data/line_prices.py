@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from statistics import median
 from typing import Any
@@ -21,7 +21,9 @@ PlayerDay = tuple[str, date]
 
 
 def prices_of_lines(matched: pa.Table, priced: pa.Table, chosen: Mapping[PlayerDay, float]) -> dict[PlayerDay, Prices]:
-    """The median price of each side over the listed lines that equal the player's line.
+    """The price of each side of the player's line: the median over the books that list exactly this line.
+
+    A book that lists it several times has the median of its own prices, and counts once.
 
     Args:
         matched: lines as `features.match_lines` returns them.
@@ -29,23 +31,33 @@ def prices_of_lines(matched: pa.Table, priced: pa.Table, chosen: Mapping[PlayerD
         chosen: the line in the player's features of the date, NaN for none.
     """
     whose = ("player_lookup", "game_date", "book", "line")
-    players = dict(zip(_keys(matched, whose), matched.column("universal_player_id").to_pylist(), strict=True))
-    return prices_by_player([players.get(key) for key in _keys(priced, whose)], priced, chosen)
+    named = dict(zip(_keys(matched, whose), matched.column("universal_player_id").to_pylist(), strict=True))
+    ids = priced.column("universal_player_id").to_pylist()  # two namesakes may have the same line
+    players = [own or named.get(key) for own, key in zip(ids, _keys(priced, whose), strict=True)]
+    return prices_by_player(players, priced, chosen)
 
 
 def prices_by_player(
     players: Sequence[str | None], priced: pa.Table, chosen: Mapping[PlayerDay, float]
 ) -> dict[PlayerDay, Prices]:
     """The same for lines whose players are known: one of `players` for each line, None for a line of nobody."""
-    found: dict[PlayerDay, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    lines = _keys(priced, ("game_date", "line", *PRICES))
-    for player, (day, line, *both) in zip(players, lines, strict=True):
+    found: dict[PlayerDay, dict[str, tuple[list[float], list[float]]]] = defaultdict(lambda: defaultdict(_no_prices))
+    lines = _keys(priced, ("game_date", "line", "book", *PRICES))
+    for player, (day, line, book, *both) in zip(players, lines, strict=True):
         if player is None or chosen.get((player, day)) != line:
             continue
-        for side, price in zip(found[player, day], both, strict=True):
+        for side, price in zip(found[player, day][book], both, strict=True):
             if price is not None:
                 side.append(price)
-    return {player: (_median(over), _median(under)) for player, (over, under) in found.items()}
+    return {player: (_over_books(books.values(), 0), _over_books(books.values(), 1)) for player, books in found.items()}
+
+
+def _no_prices() -> tuple[list[float], list[float]]:
+    return [], []
+
+
+def _over_books(books: Iterable[tuple[list[float], list[float]]], side: int) -> float | None:
+    return _median([own for book in books if (own := _median(book[side])) is not None])
 
 
 def not_decimal(priced: pa.Table) -> float | None:

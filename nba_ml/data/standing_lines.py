@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -19,32 +19,55 @@ OPTIONAL_COLUMNS = ("captured_at", "is_alternate", "over_price", "under_price")
 """Columns that a file under `prop_lines/` may have."""
 
 
-def standing_lines(lines: pa.Table, where: str) -> pa.Table:
-    """The rows of a file that are a book's main line, as it stood when it was last seen.
+def standing_lines(files: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """The rows of files that are a book's main line, as it stood when it was last seen in any of them.
 
     A line without a time stands beside those that have one, as in files without times.
 
     Args:
-        where: the file, for messages.
+        files: name of a file, for messages -> its lines.
 
     Raises:
         SourceDataError: `is_alternate` is not true or false, or `captured_at` is not a time with a zone.
     """
-    if "is_alternate" in lines.column_names:
-        if not pa.types.is_boolean(lines.schema.field("is_alternate").type):
-            raise _wrong(lines, "is_alternate", where, "true or false")
-        lines = lines.filter(pc.invert(pc.fill_null(lines.column("is_alternate"), False)))
-    if not _timed(lines, where):
-        return lines
-    whose = list(zip(*(lines.column(c).to_pylist() for c in ("game_date", "player_name", "book")), strict=True))
-    seen = lines.column("captured_at").cast(pa.int64()).to_pylist()
+    main = {where: _main_lines(lines, where) for where, lines in files.items()}
+    seen = {where: list(_captures(lines)) for where, lines in main.items() if _timed(lines, where)}
     last: dict[tuple[object, ...], int] = {}
-    for key, at in zip(whose, seen, strict=True):
+    for book, at in (capture for captures in seen.values() for capture in captures):
         if at is not None:
-            last[key] = max(at, last.get(key, at))
-    return lines.filter(
-        pa.array([at is None or last[key] == at for key, at in zip(whose, seen, strict=True)], pa.bool_())
-    )
+            last[book] = max(at, last.get(book, at))
+    stands = {where: [at is None or last[book] == at for book, at in captures] for where, captures in seen.items()}
+    return {
+        where: lines.filter(pa.array(stands[where], pa.bool_())) if where in stands else lines
+        for where, lines in main.items()
+    }
+
+
+def _main_lines(lines: pa.Table, where: str) -> pa.Table:
+    if "is_alternate" not in lines.column_names:
+        return lines
+    if not pa.types.is_boolean(lines.schema.field("is_alternate").type):
+        raise _wrong(lines, "is_alternate", where, "true or false")
+    return lines.filter(pc.invert(pc.fill_null(lines.column("is_alternate"), False)))
+
+
+def _captures(lines: pa.Table) -> Iterator[tuple[tuple[object, ...], int | None]]:
+    """(Date, player, book) of each line, and when it was captured. The id says who a player is, else his name."""
+    days, books = (lines.column(name).to_pylist() for name in ("game_date", "book"))
+    times = lines.column("captured_at").cast(pa.int64()).to_pylist()
+    for day, player, book, at in zip(days, _players(lines), books, times, strict=True):
+        yield (day, player, book), at
+
+
+def _players(lines: pa.Table) -> list[int | str]:
+    """The id of each line's player; without one, the lookup of his name."""
+    ids = lines.column("player_id").to_pylist() if "player_id" in lines.column_names else [None] * lines.num_rows
+    names = lines.column("player_name").to_pylist()
+    lookups = {name: player_lookup(name or "") for name in set(names)}
+    return [
+        int(player) if player is not None and player == player else lookups[name]  # not NaN  # noqa: PLR0124
+        for player, name in zip(ids, names, strict=True)
+    ]
 
 
 def before_tip_off(lines: pa.Table, tip_offs: TipOffs, where: str) -> pa.Table:
@@ -55,25 +78,20 @@ def before_tip_off(lines: pa.Table, tip_offs: TipOffs, where: str) -> pa.Table:
     """
     if not tip_offs or not _timed(lines, where):
         return lines
-    names = ("game_date", "player_name", "captured_at")
-    ids = lines.column("player_id").to_pylist() if "player_id" in lines.column_names else [None] * lines.num_rows
+    days, times = (lines.column(name).to_pylist() for name in ("game_date", "captured_at"))
     kept = [
-        at is None or (began := _tip_off(tip_offs, day, player, name)) is None or at <= began
-        for player, day, name, at in zip(ids, *(lines.column(name).to_pylist() for name in names), strict=True)
+        at is None or (began := _tip_off(tip_offs, day, player)) is None or at <= began
+        for day, player, at in zip(days, _players(lines), times, strict=True)
     ]
     return lines.filter(pa.array(kept, pa.bool_()))
 
 
-def _tip_off(tip_offs: TipOffs, day: date | None, player: float | None, name: str | None) -> datetime | None:
+def _tip_off(tip_offs: TipOffs, day: date | None, player: int | str) -> datetime | None:
     try:
         of = None if day is None else eastern_date(day)
     except TimeWithoutZone:  # reported when the lines are validated
         return None
-    if of is None:
-        return None
-    if player is not None and player == player:  # not NaN  # noqa: PLR0124
-        return tip_offs.get((of, int(player)))
-    return tip_offs.get((of, player_lookup(name or "")))
+    return None if of is None else tip_offs.get((of, player))
 
 
 def _timed(lines: pa.Table, where: str) -> bool:

@@ -140,10 +140,9 @@ class EmbeddedFeatureSource:
     def priced_lines(self, month: str) -> pa.Table:
         """The month's points lines in `tables.PRICED_LINES`. Raises as `prop_lines`."""
         within = season.month_bounds(month)
-        tables = [
-            normalise_prop_lines(standing_lines(table, str(file)), str(file), within, priced=True)
-            for file, (table, _) in self._lines_before_tip_off(month).items()
-        ]
+        files = {str(file): table for file, (table, _) in self._lines_before_tip_off(month).items()}
+        standing = standing_lines(files)
+        tables = [normalise_prop_lines(standing[file], file, within, priced=True) for file in files]
         return pa.concat_tables(tables) if tables else PRICED_LINES.empty_table()
 
     def late_lines(self, month: str) -> int:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from nba_ml.checks.check import Check, Finding, Severity
+from nba_ml.checks.check import Check, CheckContext, Finding, Severity
 from nba_ml.checks.feature_store_snapshot import checks
 from nba_ml.checks.registry import all_checks
 from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES, V4_FEATURES
@@ -157,14 +157,19 @@ def test_a_column_may_stand_still_where_that_is_right(name: str) -> None:
     assert described("no_constant_column", with_column(name, [value] * n))[0]
 
 
-def test_form_may_stand_still_in_a_seasons_first_fortnight() -> None:
-    """Guards the second system, which has those days: October 2023 had eight, and its trends of 0 stopped the chain."""
-    judge = check("no_constant_column").examine
+def opening_month() -> tuple[pa.Table, CheckContext]:
+    """The month as the second system would have it if the season opened in it, and its context."""
     features = compute_features(
         summary_of(MONTH), PROP_LINES.empty_table(), *month_bounds(MONTH), computed_at=COMPUTED_AT, version=V3_FEATURES
     )
-    whole = take_snapshot(MonthRows.of_tables(features, summary_of(MONTH), V3_FEATURES), MONTH, V3_FEATURES).table
-    opening = replace(scene(MONTH), months=[MONTH], system=XGBOOST_V2)
+    rows = take_snapshot(MonthRows.of_tables(features, summary_of(MONTH), V3_FEATURES), MONTH, V3_FEATURES).table
+    return rows, replace(scene(MONTH), months=[MONTH], system=XGBOOST_V2)
+
+
+def test_form_may_stand_still_in_a_seasons_first_fortnight() -> None:
+    """Guards the second system, which has those days: October 2023 had eight, and its trends of 0 stopped the chain."""
+    judge = check("no_constant_column").examine
+    whole, opening = opening_month()
     days = whole["game_date"].to_numpy() - whole["game_date"].to_numpy().min()
     for length in (1, 3, 7):
         few = with_table(whole.filter(pa.array(days < np.timedelta64(length, "D"))))
@@ -174,7 +179,9 @@ def test_form_may_stand_still_in_a_seasons_first_fortnight() -> None:
         whole.column_names.index("team_win_pct"), whole.schema.field("team_win_pct"), pa.array([0.5] * len(whole))
     )
     assert judge(with_table(whole), opening).passed
-    assert [each["feature"] for each in judge(with_table(stale), opening).worst] == ["team_win_pct"]
+    found = judge(with_table(stale), opening)
+    assert [each["feature"] for each in found.worst] == ["team_win_pct"]
+    assert "a default that was never replaced): team_win_pct. Compute the features again" in found.next_step
 
 
 def test_two_teams_of_one_final_may_be_rested_alike() -> None:
@@ -322,6 +329,32 @@ def test_placeholders_are_found(columns: dict[str, npt.NDArray[np.float64]]) -> 
     passed, message, _ = described("line_error", with_lines(np.full(len(columns["points"]), 20.0)))
     assert not passed
     assert "No book is that bad: look for placeholders" in message
+
+
+def test_a_line_far_better_than_the_average_of_one_game_is_no_leak() -> None:
+    """Guards the second system: real lines of October 2024 were 17% better than an average of one or two
+    games, so that more of them would have stopped the chain."""
+    table, opening = opening_month()
+    days = table["game_date"].to_numpy()
+    early = days < days.min() + np.timedelta64(14, "D")
+    season, points = (table[name].to_numpy() for name in ("points_avg_season", "points"))
+    other_game = np.random.default_rng(0).permutation(points[early])
+    averages = season.copy()
+    averages[early] = 0.2 * season[early] + 0.8 * other_game
+    lines = np.round(0.93 * season + 0.07 * points, 1)
+
+    def with_values(lines: npt.NDArray[np.float64]) -> Snapshot:
+        changed = table
+        for name, values in {"points_avg_season": averages, "vegas_points_line": lines}.items():
+            changed = changed.set_column(changed.column_names.index(name), changed.field(name), pa.array(values))
+        return with_table(changed)
+
+    judge = check("line_error").examine
+    assert not judge(with_values(lines), replace(opening, months=["2021-10", MONTH])).passed
+    found = judge(with_values(lines), opening)
+    assert found.passed
+    assert found.n == (~early & ~np.isnan(season)).sum()
+    assert not judge(with_values(0.6 * season + 0.4 * points), opening).passed, "a leak after the fortnight"
 
 
 @pytest.mark.parametrize("days", [0, 1])

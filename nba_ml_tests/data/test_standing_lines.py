@@ -41,11 +41,33 @@ def seen(*hours: int | None) -> pa.Array:
         ({"captured_at": seen(None, None, None)}, [20.5, 21.5, 22.5]),
         ({"captured_at": [None] * 3}, [20.5, 21.5, 22.5]),
         ({"captured_at": seen(1, 2, 3), "book": ["a", "b", "a"]}, [21.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7, 7, 8]}, [21.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7.0, float("nan"), None]}, [20.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7, 7, 7], "player_name": ["Dončić", "Doncic", "L"]}, [22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_name": ["Dončić", "Doncic", "Doncic Jr."]}, [21.5, 22.5]),
     ],
 )
 def test_the_lines_that_count(columns: dict[str, Any], lines: list[float]) -> None:
-    """Guards against alternates and old snapshots in the median."""
-    assert standing_lines(listed(**columns), "f")["line"].to_pylist() == lines
+    """Guards against alternates and old snapshots in the median, also those of another spelling, and against a player
+    without a line because a namesake's was captured later."""
+    assert standing_lines({"f": listed(**columns)})["f"]["line"].to_pylist() == lines
+
+
+def test_a_books_last_line_is_the_last_of_all_files() -> None:
+    """Guards against a file for each capture, of which every one stood, so that the line was a median of old ones."""
+    files = {
+        "morning": listed(captured_at=seen(1, 1, None), book=["a", "b", "a"]),
+        "alternates": listed(captured_at=seen(9, 9, 9), is_alternate=[True] * 3),
+        "evening": listed(captured_at=seen(2, 3, 3), book=["a", "a", "c"]),
+        "untimed": listed(),
+    }
+    found = {file: lines["line"].to_pylist() for file, lines in standing_lines(files).items()}
+    assert found == {
+        "morning": [21.5, 22.5],
+        "alternates": [],
+        "evening": [21.5, 22.5],
+        "untimed": [20.5, 21.5, 22.5],
+    }
 
 
 @pytest.mark.parametrize(
@@ -62,7 +84,7 @@ def test_the_lines_that_count(columns: dict[str, Any], lines: list[float]) -> No
 def test_another_type_is_refused_by_name(columns: dict[str, Any], message: str) -> None:
     """Guards against text that is true, and a time of no place."""
     with pytest.raises(SourceDataError, match=re.escape(message)):
-        standing_lines(listed(**columns), "f")
+        standing_lines({"f": listed(**columns)})
 
 
 DAY = date(2024, 12, 13)
@@ -92,4 +114,4 @@ def test_a_line_of_a_game_that_had_begun_does_not_count(
 def test_the_line_before_tip_off_stands_and_not_the_live_one() -> None:
     """Guards against a book without a line because its last one was live."""
     before = before_tip_off(listed(captured_at=seen(1, 2, 3)), {(DAY, "a"): TIP_OFF}, "f")
-    assert standing_lines(before, "f")["line"].to_pylist() == [21.5]
+    assert standing_lines({"f": before})["f"]["line"].to_pylist() == [21.5]

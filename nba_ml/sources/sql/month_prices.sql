@@ -33,6 +33,7 @@ listed AS (
 SELECT
   COALESCE(players.player_lookup, listed.named) AS player_lookup,
   listed.game_date,
+  listed.book,
   listed.line,
   listed.over_price,
   listed.under_price,

@@ -1,0 +1,51 @@
+"""Prices of the line that a player's features have."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pyarrow as pa
+
+from nba_ml.data.line_prices import prices_by_player, prices_of_lines
+from nba_ml.data.tables import PRICED_LINES
+
+DAY = date(2024, 12, 13)
+
+
+def priced(*rows: tuple[str | None, str, float, float | None, float | None]) -> pa.Table:
+    """Listed lines: id, book, line, price of over and of under. All are called 'a'."""
+    same = {"player_lookup": "a", "game_date": DAY}
+    names = ("universal_player_id", "book", "line", "over_price", "under_price")
+    return pa.Table.from_pylist([{**same, **dict(zip(names, row, strict=True))} for row in rows], PRICED_LINES)
+
+
+def test_a_book_counts_once_however_often_it_lists_the_line() -> None:
+    """Guards against a capture that was stored twice, whose prices moved the median of the books."""
+    lines = priced(
+        ("1", "x", 20.5, 1.8, 2.0),
+        ("1", "x", 20.5, 1.8, 2.0),
+        ("1", "x", 20.5, 1.8, None),
+        ("1", "y", 20.5, 1.9, 1.9),
+        ("1", "z", 20.5, 2.0, None),
+        ("1", "z", 21.5, 5.0, 5.0),
+    )
+    assert prices_by_player(["1"] * 6, lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, 1.95)}
+
+
+def test_a_side_that_no_book_prices_has_no_price() -> None:
+    """Guards against a price of 0 where there is none."""
+    lines = priced(("1", "x", 20.5, 1.8, None), ("1", "y", 20.5, 2.0, None))
+    assert prices_by_player(["1", "1"], lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, None)}
+
+
+def test_namesakes_with_the_same_line_have_their_own_prices() -> None:
+    """Guards against the prices of both given to the one who was listed last."""
+    lines = priced(("1", "x", 20.5, 1.8, 2.0), ("2", "x", 20.5, 1.7, 2.2), (None, "y", 20.5, 1.5, 3.0))
+    matched = pa.table(
+        {
+            "universal_player_id": ["1", "2", None],
+            **{name: lines[name] for name in ("player_lookup", "game_date", "book", "line")},
+        }
+    )
+    chosen = {("1", DAY): 20.5, ("2", DAY): 20.5}
+    assert prices_of_lines(matched, lines, chosen) == {("1", DAY): (1.8, 2.0), ("2", DAY): (1.7, 2.2)}
