@@ -19,8 +19,10 @@ from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
 from nba_ml.contract.times import REPORT_CUT_OFF
 from nba_ml.data.features import compute_features, match_lines
 from nba_ml.data.games import SummaryMonth
+from nba_ml.data.identities import player_lookup
 from nba_ml.data.line_prices import prices_of_lines
 from nba_ml.data.reports import InjuryReport, TeamTipOffs, cut_off, standing_reports
+from nba_ml.data.standing_lines import TipOffs
 from nba_ml.data.stored import SUMMARY
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY
 from nba_ml.data.upcoming import (
@@ -74,7 +76,8 @@ class EmbeddedSlateRows(StoredSlateRows):
         players, of_injuries = self._without_absent(players, injuries, team_tip_offs, day)
         reports = standing_reports(injuries, history, team_tip_offs, self.source.report_cut_off).table
         rows = upcoming_rows(found, players)
-        summary, lines = with_upcoming(history, rows), self.source.priced_lines(season.month_of(day))
+        summary = with_upcoming(history, rows)
+        lines = self.source.priced_lines(season.month_of(day), _tip_offs_of(players, team_tip_offs, day))
         features = compute_features(
             summary,
             lines,
@@ -187,3 +190,9 @@ class EmbeddedSlateRows(StoredSlateRows):
         if value is None or (of_season and stored != self.source.fingerprint(month)):
             return self.source.player_game_summary(month).table
         return value.table
+
+
+def _tip_offs_of(players: Sequence[UpcomingPlayer], tip_offs: TeamTipOffs, day: date) -> TipOffs:
+    """The known tip-offs of the date's games by player id and by name."""
+    known = [(player, tip_offs[day, player.team]) for player in players if (day, player.team) in tip_offs]
+    return {(day, key): began for player, began in known for key in (player.player_id, player_lookup(player.name))}

@@ -137,19 +137,23 @@ class EmbeddedFeatureSource:
         """
         return self.priced_lines(month).select(PROP_LINES.names)
 
-    def priced_lines(self, month: str) -> pa.Table:
-        """The month's points lines in `tables.PRICED_LINES`. Raises as `prop_lines`."""
+    def priced_lines(self, month: str, upcoming: TipOffs | None = None) -> pa.Table:
+        """The month's points lines in `tables.PRICED_LINES`. Raises as `prop_lines`.
+
+        Args:
+            upcoming: tip-offs of players without a box score.
+        """
         within = season.month_bounds(month)
-        files = {str(file): table for file, (table, _) in self._lines_before_tip_off(month).items()}
+        files = {str(file): table for file, (table, _) in self._lines_before_tip_off(month, upcoming or {}).items()}
         standing = standing_lines(files)
         tables = [normalise_prop_lines(standing[file], file, within, priced=True) for file in files]
         return pa.concat_tables(tables) if tables else PRICED_LINES.empty_table()
 
     def late_lines(self, month: str) -> int:
         """The month's lines that do not count because they were captured after tip-off. Raises as `prop_lines`."""
-        return sum(late for _, late in self._lines_before_tip_off(month).values())
+        return sum(late for _, late in self._lines_before_tip_off(month, {}).values())
 
-    def _lines_before_tip_off(self, month: str) -> dict[Path, tuple[pa.Table, int]]:
+    def _lines_before_tip_off(self, month: str, upcoming: TipOffs) -> dict[Path, tuple[pa.Table, int]]:
         """File -> its lines of the month (all, if its dates are of another type), and the number of those too late."""
         first, last = season.month_bounds(month)
         files = sorted((Path(self.data) / LINES).glob(PARQUET_FILES))
@@ -163,7 +167,7 @@ class EmbeddedFeatureSource:
                 mine = pc.and_(pc.greater_equal(day, first), pc.less_equal(day, last))
                 table = table.filter(pc.fill_null(mine, True))
             if "captured_at" in table.column_names and table.num_rows:
-                tip_offs = self._tip_offs(month) if tip_offs is None else tip_offs
+                tip_offs = {**self._tip_offs(month), **upcoming} if tip_offs is None else tip_offs
             kept = before_tip_off(table, tip_offs or {}, str(file))
             found[file] = (kept, table.num_rows - kept.num_rows)
         return found

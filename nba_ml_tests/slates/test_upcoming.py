@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nba_ml.contract.errors import SlateError, SourceDataError
-from nba_ml.contract.features import V4_FEATURES
+from nba_ml.contract.features import V2_33FEATURES, V4_FEATURES
 from nba_ml.data.features import compute_features
 from nba_ml.data.games import REFUSED_GAMES, SummaryMonth
 from nba_ml.data.stored import SUMMARY
@@ -277,6 +277,27 @@ def test_prices_of_the_line_go_to_the_slate_and_decide_on_the_bet(data: Path) ->
     assert {player: advice[player] for player in plain.keys() - better} == {
         player: plain[player] for player in plain.keys() - better
     }
+
+
+@pytest.mark.parametrize("with_id", [True, False])
+def test_a_line_of_a_game_that_has_begun_is_not_that_of_the_slate(data: Path, *, with_id: bool) -> None:
+    """Guards against live lines in a slate that is made again during its games: those to be played have no box score to
+    say when they began."""
+    tip_off = datetime(2022, 1, 16, 0, 30, tzinfo=UTC)
+    schedule(data, tip_off=tip_off)
+    rows = [row for row in games_of("2022-01").to_pylist() if row["game_date"] == DAY]
+    lines = [
+        {name: row[name] for name in ("game_date", "player_name")}
+        | {"player_id": row["player_id"] if with_id else None, "book": "a", "line": line}
+        | {"captured_at": tip_off + timedelta(minutes=minutes), "over_price": price, "under_price": None}
+        for row in rows
+        for line, minutes, price in ((12.5, -60, 1.9), (40.5, 1, 4.0))
+    ]
+    written(data, "prop_lines", lines)
+    made = rows_of(data).upcoming(DAY).rows
+    at = V2_33FEATURES.index("vegas_points_line")
+    assert {vector[at] for vector in made["features"].to_pylist() if not math.isnan(vector[at])} == {12.5}
+    assert {price for price in made["over_price"].to_pylist() if price is not None} == {1.9}
 
 
 @pytest.mark.parametrize("price", [-110.0, 1.0, 0.0, 110.0])
