@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ import pyarrow as pa
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, game_type_of_id
 from nba_ml.contract.reading import RefusedFileError, decode
+from nba_ml.contract.times import look_like_dates
 from nba_ml.data.reports import InjuryReport
 from nba_ml.data.upcoming import UpcomingGame, game_type_on, is_out
 from nba_ml.sources.importers import values
@@ -179,7 +181,22 @@ class UpcomingTables:
                     f"{file} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
                     f"Required columns: {', '.join(required)}."
                 )
+            _require_dates(TABLES[table], records, file)
             yield file, records
+
+
+def _require_dates(columns: Mapping[str, Column], records: list[Row], file: Path) -> None:
+    """As for box scores: a date that was written as midnight of a zone would be the evening before."""
+    for name in (name for name, column in columns.items() if column.read is values.day):
+        moments: list[date | datetime | None] = []
+        for value in {record.get(name) for record in records}:
+            with suppress(values.ValueFault):  # is reported with its row
+                moments.append(values.moment(value))
+        if look_like_dates(moments):
+            raise SourceDataError(
+                f"{file}: the column {name} has midnight of a zone in every row: a date that was written as a time, "
+                "which in the East is the evening before. Export it as a date."
+            )
 
 
 def _value(column: Column, name: str, value: Any, where: str) -> Any:

@@ -20,12 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.season import month_bounds, season_on
 from nba_ml.contract.teams import TEAM_CODES
+from nba_ml.contract.times import look_like_dates
 from nba_ml.data.box_scores import PlayerGames, typed_games
 from nba_ml.data.features import match_lines
 from nba_ml.data.identities import player_lookup
@@ -509,12 +510,24 @@ def test_dates_that_became_midnight_of_a_zone_are_refused(data: Path, zone: str)
         read(data)
 
 
+@pytest.mark.parametrize("dates", [1, 2])
+def test_dates_that_became_midnight_of_a_zone_are_refused_in_a_short_file(data: Path, dates: int) -> None:
+    """Guards a month that has just begun: a file of one or two dates was read a day early, without a word."""
+    games = dated(pc.assume_timezone(days_plus(0), "UTC"))
+    first = games.filter(pc.less(games["game_date"], datetime(2021, 12, 1 + dates, tzinfo=UTC)))
+    assert len(pc.unique(first["game_date"])) == dates
+    write(data, MONTH, first)
+    with pytest.raises(SourceDataError, match="game_date has midnight of the zone UTC in every row"):
+        read(data)
+
+
 @given(
     st.lists(st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1)), min_size=1, max_size=20),
     st.sampled_from(["s", "ms", "us"]),
 )
 def test_files_and_imports_have_one_rule_of_dates(moments: list[datetime], unit: str) -> None:
     """Guards against a game on two dates: one by the folder's reader, one by the importer."""
+    assume(not look_like_dates(moment.replace(microsecond=0, tzinfo=UTC) for moment in moments))
     utc = pa.array([moment.replace(microsecond=0) for moment in moments], pa.timestamp(unit, "UTC"))
     column = pa.table({"game_date": pa.chunked_array([utc])})
     found = [day.date() for day in typed_games(column, ["game_date"], "file")["game_date"]]

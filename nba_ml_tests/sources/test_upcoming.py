@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,23 @@ def test_a_row_that_cannot_be_read_is_named(tmp_path: Path, changed: dict[str, A
         UpcomingTables(tmp_path).games(DAY)
     assert str(file) in str(refused.value)
     assert UpcomingTables(tmp_path).games(date(2025, 1, 16)) == []
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "json"])
+@pytest.mark.parametrize("table", ["schedule", "injury_reports"])
+def test_dates_that_became_midnight_of_a_zone_are_refused(tmp_path: Path, table: str, form: str) -> None:
+    """Guards against a slate and reports that are a day early, also in a file of one date. Another time is a moment."""
+    report = {"player_id": 1, "game_date": DAY, "status": "Out", "reported_at": TIP_OFF}
+    rows = [GAME if table == "schedule" else report]
+    midnight = datetime(2025, 1, 15, tzinfo=UTC)
+    file = written(tmp_path, table, [{**row, "game_date": midnight} for row in rows], form)
+    tables = UpcomingTables(tmp_path)
+    read: dict[str, Callable[[date], Any]] = {"schedule": tables.games, "injury_reports": tables.injuries}
+    with pytest.raises(SourceDataError, match="game_date has midnight of a zone in every row") as refused:
+        read[table](DAY)
+    assert str(file) in str(refused.value)
+    written(tmp_path, table, [{**row, "game_date": midnight.replace(hour=1)} for row in rows], form)
+    assert len(read[table](date(2025, 1, 14))) == 1
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv", "json"])
