@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,7 @@ def train(
     threads: int | None = None,
     memory: Memory | None = None,
     engine: Engine | None = None,
+    on_fitted: Callable[[], None] = lambda: None,
 ) -> TrainedModel:
     """Fit on the split's train side, stop on early stopping, measure on validation, and refit on all rows to ship.
 
@@ -55,6 +56,7 @@ def train(
         threads: None for all cores. Affects only the speed, not the bytes.
         memory: for more than PAGED_ROWS rows.
         engine: trains instead of this process, which still measures the result.
+        on_fitted: called once the boosters are there, before they are measured.
 
     Raises:
         StaleInputError: a snapshot is not the one that the split was made from.
@@ -73,6 +75,7 @@ def train(
         fitted = recipe.fit(sides["train"], sides["early_stopping"], parameters, version, threads)
         rounds = fitted.best_iteration + 1
         shipped = recipe.fit_all(samples, rounds, parameters, version, threads) if parameters.refit else fitted.booster
+    on_fitted()
     report = report_training(fitted, shipped, samples, split, parameters, version, threads)
     return TrainedModel(report, shipped, fitted.booster if parameters.refit else None)
 

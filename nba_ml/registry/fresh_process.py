@@ -6,6 +6,7 @@ predict in it are in `registry.reference` and `registry.learners.process`.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import json
 import os
@@ -15,8 +16,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
+from typing import TypeGuard
 
 from nba_ml.contract.errors import BundleError, NbaMlError
 from nba_ml.contract.features import FeatureVersion
@@ -24,6 +27,7 @@ from nba_ml.contract.limits import MODEL_BYTES, TRIAL_CPU_SECONDS, TRIAL_MEMORY_
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
+_REFERENCE_ROWS = "nba_ml.registry.reference:predict_request"
 TIME_LIMIT_SECONDS = 300.0
 """XGBoost takes under a second and CatBoost two. On a very busy machine a minute may not be enough."""
 
@@ -51,31 +55,67 @@ def predict_in_subprocess(
             f"{what} has {len(model):,} bytes, and at most {MODEL_BYTES:,} are loaded. Train a smaller one."
         )
     request = {"model": base64.b64encode(model).decode(), "rows": list(rows), **more}
-    try:
-        child = subprocess.run(
-            # From this package's folder: the child must run this code, not another installed copy.
-            [sys.executable, "-m", "nba_ml.registry.fresh_process", function],
-            cwd=_PACKAGE_ROOT,
-            input=json.dumps(request),
-            capture_output=True,
-            text=True,
-            errors="replace",  # a library may print bytes of the file
-            timeout=time_limit_seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise BundleError(
-            f"A new process did not predict {len(rows)} reference rows with {what} within {time_limit_seconds:g} "
-            "seconds. Try again on a less busy machine; if it happens again, the model is not usable."
-        ) from None
+    with _started(function) as child:
+        try:
+            answer, errors = child.communicate(json.dumps(request), time_limit_seconds)
+        except subprocess.TimeoutExpired:
+            raise BundleError(
+                f"A new process did not predict {len(rows)} reference rows with {what} within {time_limit_seconds:g} "
+                "seconds. Try again on a less busy machine; if it happens again, the model is not usable."
+            ) from None
+        finally:
+            child.kill()  # whatever ended this call; one that has ended is not sent a signal
     if child.returncode != 0:
-        output = " | ".join(child.stderr.strip().splitlines()[-5:]) or "no output"
+        output = " | ".join(errors.strip().splitlines()[-5:]) or "no output"
         raise BundleError(
             f"A new process could not load {what} ({len(model):,} bytes) and predict {len(rows)} reference rows: it "
             f"{_end(child.returncode)}: {output}"
         )
-    predicted: list[float] = json.loads(child.stdout)
+    predicted: list[float] = json.loads(answer)
     return predicted
+
+
+def start_early() -> None:
+    """Start the process of the next `predict_in_fresh_process`. It imports XGBoost while this one works, and waits.
+
+    It ends when this process does.
+    """
+    if not _is_waiting(_early.get(_REFERENCE_ROWS)):
+        _early[_REFERENCE_ROWS] = _start(_REFERENCE_ROWS, "xgboost")
+
+
+_early: dict[str, subprocess.Popen[str]] = {}
+"""What was started early, by the function that it will call."""
+
+
+@atexit.register
+def _end_early() -> None:
+    for child in _early.values():
+        with child:
+            child.kill()
+
+
+def _started(function: str) -> subprocess.Popen[str]:
+    child = _early.pop(function, None)
+    return child if _is_waiting(child) else _start(function)
+
+
+def _is_waiting(child: subprocess.Popen[str] | None) -> TypeGuard[subprocess.Popen[str]]:
+    return child is not None and child.poll() is None
+
+
+def _start(function: str, *modules: str) -> subprocess.Popen[str]:
+    """Start a process for one call of a function; it imports the modules before it has the arguments."""
+    return subprocess.Popen(
+        # From this package's folder: the child must run this code, not another installed copy.
+        [sys.executable, "-m", "nba_ml.registry.fresh_process", function, *modules],
+        cwd=_PACKAGE_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",  # a library may print bytes of the file
+    )
 
 
 def _end(code: int) -> str:
@@ -97,7 +137,7 @@ def predict_in_fresh_process(
         BundleError: as for `predict_in_subprocess`.
     """
     return predict_in_subprocess(
-        "nba_ml.registry.reference:predict_request",
+        _REFERENCE_ROWS,
         booster,
         [list(row) for row in rows],
         "the model",
@@ -123,14 +163,17 @@ def _restrict() -> None:
         os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
 
 
-def _answer(function: str) -> int:
+def _answer(function: str, *modules: str) -> int:
     """Answer the request on standard input: 0 with JSON on standard output, or 1 with one line on standard error."""
-    request = json.load(sys.stdin)
     # Libraries log to standard output, some of them past Python, and it must contain only the answer.
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    predict = resolve_name(function)
+    for module in modules:
+        import_module(module)
+    request = json.load(sys.stdin)
     try:
-        predicted = resolve_name(function)(base64.b64decode(request.pop("model")), **request)
+        predicted = predict(base64.b64decode(request.pop("model")), **request)
     except NbaMlError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -141,4 +184,4 @@ def _answer(function: str) -> int:
 
 if __name__ == "__main__":
     _restrict()
-    sys.exit(_answer(sys.argv[1]))
+    sys.exit(_answer(*sys.argv[1:]))

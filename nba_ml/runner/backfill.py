@@ -20,7 +20,7 @@ from nba_ml.contract.assets import COMMAND_TAG, EVALUATION_ASSETS, HOME_TAG, PID
 from nba_ml.contract.errors import NbaMlError
 from nba_ml.contract.systems import XGBOOST_V1, System, system_of_asset
 from nba_ml.defs.event_log import StepFailure, step_failure
-from nba_ml.defs.internals import make_new_run_id
+from nba_ml.defs.internals import make_new_run_id, sync_databases
 from nba_ml.machine import command_line
 from nba_ml.registry.artifact import ARTIFACT
 from nba_ml.registry.refusal import Refusal
@@ -266,6 +266,7 @@ def execute(
             raise
         if interrupted():
             raise KeyboardInterrupt
+    sync_databases()
     return result
 
 

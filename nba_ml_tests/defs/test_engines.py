@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import dagster as dg
 import pytest
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 
-from nba_ml.defs.internals import engines_kept
+from nba_ml.defs.internals import engines_kept, sync_databases
 from nba_ml_tests.runner.conftest import count
 
 FOLDER = "history/runs"
@@ -63,3 +64,15 @@ def test_the_files_of_many_runs_are_not_all_open(tmp_path: Path) -> None:
         assert len(left_open(tmp_path)) <= 4
         assert len(instance.all_logs(runs[0])) > 0
     assert left_open(tmp_path) == []
+
+
+def test_what_a_run_has_recorded_outlives_a_power_failure(tmp_path: Path) -> None:
+    """Guards finished months: after a sync, the files have everything without the logs that are not synced."""
+    with engines_kept(), dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("first"))
+        sync_databases()
+        (tmp_path / "synced").mkdir()
+        shutil.copytree(
+            tmp_path / FOLDER, tmp_path / "synced" / FOLDER, ignore=shutil.ignore_patterns("*-wal", "*-shm")
+        )
+        assert recorded(tmp_path / "synced") == 1

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import V2_33FEATURES, V3_FEATURES
+from nba_ml.registry import fresh_process
 from nba_ml.registry.channel import ChannelModel
 from nba_ml.registry.fresh_process import predict_in_fresh_process
 from nba_ml.registry.manifest import BundleNames
@@ -545,14 +546,16 @@ def test_a_value_that_is_no_finite_float32(booster: bytes, value: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_child_that_dies_is_reported(booster: bytes, rows: list[list[float | None]], tmp_path: Path) -> None:
+def test_a_child_that_dies_is_reported(
+    booster: bytes, rows: list[list[float | None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Guards against silence: an interpreter that fails, or takes too long, is a BundleError with its words."""
     failing = tmp_path / "python"
     failing.write_text("#!/bin/sh\necho out of luck >&2\nkill -SEGV $$\n")
     failing.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "executable", str(failing))
-        with pytest.raises(BundleError, match=r"was killed by signal 11: .*out of luck"):
-            predict_in_fresh_process(booster, rows, V2_33FEATURES)
+    monkeypatch.setattr(fresh_process, "_early", {})  # none that another test has left
     with pytest.raises(BundleError, match=r"within 0\.01 seconds"):
         predict_in_fresh_process(booster, rows, V2_33FEATURES, time_limit_seconds=0.01)
+    monkeypatch.setattr(sys, "executable", str(failing))
+    with pytest.raises(BundleError, match=r"was killed by signal 11: .*out of luck"):
+        predict_in_fresh_process(booster, rows, V2_33FEATURES)

@@ -23,6 +23,7 @@ from nba_ml.model.fitting import Hyperparameters
 from nba_ml.model.record import TrainingReport
 from nba_ml.model.summary import by_tier, comparison
 from nba_ml.model.train import Memory, train
+from nba_ml.registry.fresh_process import start_early
 from nba_ml.storage.months import MonthByMonth
 
 CODE_VERSION = "3"
@@ -76,7 +77,8 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         history: MonthByMonth[Snapshot] = feature_store_snapshot
         memory = Memory(compute.rows_in_memory, Path(compute.scratch) if compute.scratch else None)
         engine = compute.engine(store.root, system)
-        model = train(train_split, history, parameters, system.features, compute.threads, memory, engine)
+        # The record's check predicts in a new process: it imports while this one measures the model.
+        model = train(train_split, history, parameters, system.features, compute.threads, memory, engine, start_early)
         seconds = time.perf_counter() - started
         report = model.report
         return recorded(
