@@ -88,8 +88,8 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
         raise SettingsError(f"{uri} cannot be verified: give a path, file:// or gs://.")
     path = (Path(unquote(urlsplit(uri).path)) if scheme else Path(uri)).absolute()
     if path.is_dir():
-        inside = sorted(path.rglob(f"*{MANIFEST}"), key=lambda file: file.stat().st_mtime)
-        newest = f" The newest in it is {inside[-1]}." if inside else " It contains none."
+        written = {file: at for file in path.rglob(f"*{MANIFEST}") if (at := _written(file)) is not None}
+        newest = f" The newest in it is {max(written, key=written.__getitem__)}." if written else " It contains none."
         raise BundleError(f"{path} is a folder. Give the manifest of one model (...{MANIFEST}).{newest}")
     if path.is_file() and not path.name.endswith(MANIFEST):
         stem = re.sub(r"_metadata$|_(?:model_card|provenance)_[0-9a-f]{12}$", "", path.name.removesuffix(path.suffix))
@@ -99,3 +99,11 @@ def _folder_and_name(uri: str) -> tuple[str, str]:
     if not path.is_file():
         raise BundleError(f"{path} does not exist. {_HOW}")
     return str(path.parent), path.name
+
+
+def _written(file: Path) -> float | None:
+    """When a file was written last; None if it was removed meanwhile."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return None

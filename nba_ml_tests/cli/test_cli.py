@@ -317,6 +317,15 @@ def test_verify_refuses_a_flipped_bit(built: Home, tmp_path: Path) -> None:
     assert re.search(r"Error: The bundle cannot be trusted\. \S+\.json: expected sha256 [0-9a-f]{64}; found", said)
 
 
+def test_verify_of_a_folder_passes_over_a_file_that_is_gone(tmp_path: Path) -> None:
+    """Guards against an unexpected error where a model is removed while its folder is searched."""
+    (tmp_path / "a_manifest.json").symlink_to(tmp_path / "removed")
+    home = Home(tmp_path / "home")
+    assert "It contains none." in refused(home, "verify", str(tmp_path))
+    (tmp_path / "b_manifest.json").write_text("{}")
+    assert f"The newest in it is {tmp_path / 'b_manifest.json'}." in refused(home, "verify", str(tmp_path))
+
+
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
