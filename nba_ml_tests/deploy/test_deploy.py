@@ -183,7 +183,10 @@ def test_the_launcher_makes_a_valid_job(tmp_path: Path) -> None:
     assert pod["securityContext"]["runAsNonRoot"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert container["resources"]["limits"]["memory"]
-    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp"]
+    [home] = re.findall(r"\bNBA_ML_HOME=(\S+)", (DEPLOY / "Dockerfile").read_text())
+    assert [mount["mountPath"] for mount in container["volumeMounts"]] == ["/tmp", home], (
+        "where a large training writes"
+    )
     secrets = [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each]
     assert secrets == ["nba-ml"]
     assert job["spec"]["ttlSecondsAfterFinished"] == 86400
