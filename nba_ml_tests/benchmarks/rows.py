@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -58,8 +59,8 @@ NOISY = ("opponent_def_rating", "opponent_pace", "team_pace", "team_off_rating")
 MOST_GB = 2 * 1024**3 / 1e9
 """Peak memory that any size may take."""
 
-MOST_SLOPE = 1.1
-"""Times that a further row may cost of what one costs up to the size before: the chain is linear in the rows."""
+MOST_GROWTH = 1.1
+"""The power of the number of rows with which the CPU time may grow between the two largest sizes; 1 is linear."""
 
 CHAIN = ("train_split", "xgboost_model", "model_metadata", "gcs_artifact")
 
@@ -254,23 +255,24 @@ def _print(folder: Path, chosen: argparse.Namespace) -> None:
             print(f"| {both.rows:,} | the three models | | | | | {same} |", flush=True)
         shutil.rmtree(folder / f"rows_{rows}")
     print(f"\nFixed: {chosen.rounds} rounds of each of both fits, learning rate {chosen.rate:g}, the shipped months.")
-    _slopes(sizes)
+    _growth(sizes)
 
 
-def _slopes(sizes: Sequence[Size]) -> None:
-    """CPU seconds for each further million rows from one size to the next, and the figures for the table."""
-    print("\n| from | to | CPU s for each further million rows | times the one before |\n|---|---|---|---|")
-    slopes: list[float] = []
+def _growth(sizes: Sequence[Size]) -> None:
+    """How the CPU time grows from one size to the next, and the figures for the table."""
+    print("\n| from | to | CPU s for each further million rows | power of the rows |\n|---|---|---|---|")
+    power = further = 0.0
     for less, more in pairwise(sizes):
-        slopes.append((more.cpu - less.cpu) / (more.rows - less.rows) * 1e6)
-        times = f"{slopes[-1] / slopes[-2]:.2f}" if len(slopes) > 1 else ""
-        print(f"| {less.rows:,} | {more.rows:,} | {slopes[-1]:.1f} | {times} |", flush=True)
+        before, further = further, (more.cpu - less.cpu) / (more.rows - less.rows) * 1e6
+        power = math.log(more.cpu / less.cpu) / math.log(more.rows / less.rows)
+        print(f"| {less.rows:,} | {more.rows:,} | {further:.1f} | {power:.2f} |", flush=True)
     largest = sizes[-1]
     peak = max(stage.peak for stage in largest.stages.values())
     figures = [Figure(f"peak memory of {largest.rows:,} rows", peak, MOST_GB, "GB")]
-    if len(slopes) > 1:
-        what = f"a further row up to {largest.rows:,} / up to {sizes[-2].rows:,}, CPU"
-        figures.append(Figure(what, slopes[-1] / slopes[-2], MOST_SLOPE))
+    if len(sizes) > 2:
+        two = f"from {sizes[-2].rows:,} to {largest.rows:,}"
+        figures.append(Figure(f"CPU grows with the rows {two}, as a power", power, MOST_GROWTH))
+        figures.append(Figure(f"a further row {two} / one up to {sizes[-2].rows:,}, CPU", further / before))
     keep(figures)
 
 
