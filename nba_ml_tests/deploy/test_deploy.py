@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import compose_spec
@@ -16,6 +19,8 @@ from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.origin import DEFAULT_DAGSTER_ENTRY_POINT, JobPythonOrigin, RepositoryPythonOrigin
+from dagster._core.test_utils import freeze_time
+from dagster._daemon.monitoring.concurrency import execute_concurrency_slots_iteration
 
 from nba_ml.definitions import defs
 from nba_ml.defs.assets.xgboost_model import TRAINING_POOL
@@ -144,6 +149,32 @@ def test_dagster_takes_the_instances_settings(
     database = yaml.safe_load(ref.storage_data.config_yaml)
     scheme = database.get("postgres_db", {}).get("scheme") or os.environ[database["postgres_url"]["env"]]
     assert scheme.partition("://")[0] == "postgresql+psycopg2"
+
+
+@pytest.mark.parametrize("settings", [chart.dagster_yaml(VALUES), "compose"], ids=["kubernetes", "compose"])
+def test_a_killed_training_gives_its_place_in_the_pool_back(settings: dict[str, Any] | str, tmp_path: Path) -> None:
+    """Guards the pool: Dagster keeps the place of a run whose process was killed, and one such run stopped all later
+    trainings.
+    """
+    given = yaml.safe_load((DEPLOY / "compose/dagster.yaml").read_text()) if settings == "compose" else settings
+    assert isinstance(given, dict)
+    kept = {name: given[name] for name in ("concurrency", "run_monitoring", "run_retries", "telemetry")}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(kept))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        pools = instance.event_log_storage
+        pools.initialize_concurrency_limit_to_default(TRAINING_POOL)
+        run = instance.create_run_for_job(defs.resolve_job_def("monthly_model"), status=dg.DagsterRunStatus.STARTED)
+        assert pools.claim_concurrency_slot(TRAINING_POOL, run.run_id, "xgboost_model").is_claimed
+        instance.report_run_failed(run)  # what the monitoring does about a run whose pod is gone
+        workspace: Any = SimpleNamespace(instance=instance)
+
+        def look() -> int:
+            list(execute_concurrency_slots_iteration(workspace, logging.getLogger(__name__)))
+            return len(pools.get_concurrency_info(TRAINING_POOL).claimed_slots)
+
+        assert look() == 1, "it may still be ending"
+        with freeze_time(datetime.now(UTC) + timedelta(minutes=2)):
+            assert look() == 0
 
 
 @pytest.mark.slow
