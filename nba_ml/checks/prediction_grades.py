@@ -7,13 +7,12 @@ the range, so noise alone warns in fewer than one month in twenty.
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-import pyarrow as pa
+from itertools import chain
 
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, shown
 from nba_ml.contract.thresholds import Range, Thresholds
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
-from nba_ml.evaluation.market import measure_market
+from nba_ml.evaluation.market import market_rows, measure_market
 from nba_ml.evaluation.market_claim import LEAK_MARGIN, Standing, claim
 from nba_ml.model.calibration import Coverage
 
@@ -120,9 +119,9 @@ def _market_claim(graded: GradedMonth, context: CheckContext) -> Finding:
     if graded.report.breakdown is None:
         return _nothing(metric, graded)
     if market is not None and market.prices is not None:
-        earlier = [context.load(ASSET, month) for month in context.months if month < context.month]
-        tables = [each.table for each in (*earlier, graded) if isinstance(each, GradedMonth)]
-        market = measure_market(pa.concat_tables(tables).to_pandas(date_as_object=False))
+        earlier = (context.load(ASSET, month) for month in context.months if month < context.month)
+        known = (each.table for each in chain(earlier, [graded]) if isinstance(each, GradedMonth))
+        market = measure_market(market_rows(known))
     claimed = claim(market)
     return Finding(
         passed=claimed.standing is not Standing.SUSPECT,

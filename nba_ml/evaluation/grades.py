@@ -7,6 +7,7 @@ same measures.
 from __future__ import annotations
 
 import calendar
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -24,7 +25,7 @@ from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import PREDICTION_GRADES, PRICES
-from nba_ml.evaluation.market import MarketResult, measure_market
+from nba_ml.evaluation.market import MarketResult, market_rows, measure_market
 from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
 from nba_ml.model.baselines import BASELINES, predict_baselines
 from nba_ml.model.calibration import Coverage
@@ -176,7 +177,7 @@ def grade_month(
             without_result=snapshot.counts.without_result,
             early_season=snapshot.counts.early_season,
             breakdown=break_down(table),
-            market=measure_market(table.to_pandas(date_as_object=False)),
+            market=measure_market(market_rows([table])),
         ),
     )
 
@@ -230,8 +231,36 @@ def outcomes(recommendation: pd.Series, points: pd.Series, line: pd.Series) -> L
     return np.select([recommendation == NO_LINE, ~bet, points == line, won], [NO_LINE, PASS, PUSH, RIGHT], WRONG)
 
 
-DIMENSIONS: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Labels]]] = {
-    "tier": (TIER_NAMES, lambda rows: tier_of(rows["season_average"].to_numpy())),
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Graded rows, of which a column is read and cut to the chosen ones when it is asked for.
+
+    A copy of the rows of each group, with all their columns, took 60 MB of 36 months.
+    """
+
+    table: pa.Table
+    chosen: npt.NDArray[np.bool_] | None = None
+    """Of the table (n,); None for all."""
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """A column; texts as objects."""
+        values: npt.NDArray[Any] = self.table.column(name).to_pandas(date_as_object=False).to_numpy()
+        return values if self.chosen is None else values[self.chosen]
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> _Rows:
+        """Those of these rows (n,) that are chosen."""
+        if self.chosen is None:
+            return _Rows(self.table, chosen)
+        both = self.chosen.copy()
+        both[both] = chosen
+        return _Rows(self.table, both)
+
+    def __len__(self) -> int:
+        return self.table.num_rows if self.chosen is None else int(self.chosen.sum())
+
+
+DIMENSIONS: Mapping[str, tuple[tuple[str, ...], Callable[[_Rows], Labels]]] = {
+    "tier": (TIER_NAMES, lambda rows: tier_of(rows["season_average"])),
     "venue": (("home", "away"), lambda rows: np.where(rows["is_home"], "home", "away")),
     "rest": (("rested", "back-to-back"), lambda rows: np.where(rows["back_to_back"], "back-to-back", "rested")),
     "month of season": (
@@ -242,38 +271,28 @@ DIMENSIONS: Mapping[str, tuple[tuple[str, ...], Callable[[pd.DataFrame], Labels]
 """Dimension -> its groups in order, and a function that returns the group of each row."""
 
 
-_MEASURED = (
-    *("game_date", "points", "predicted_points", "model_points", "current_points_line", "recommendation", "outcome"),
-    *("points_low", "points_high", "points_low_90", "points_high_90", "crps", "pit_low", "pit_high"),
-    *BASELINES,
-    *("is_home", "back_to_back", "month_of_season"),
-)
-
-
 def break_down(table: pa.Table) -> Breakdown | None:
     """Measure graded rows (`tables.PREDICTION_GRADES`), overall and by every dimension; None without rows."""
-    # Every group is a copy of its rows: those of 36 months take 50 MB more with all columns.
-    rows: pd.DataFrame = table.select(_MEASURED).to_pandas(date_as_object=False)
-    if rows.empty:
+    if not table.num_rows:
         return None
-    overall = measure_slice(rows)
+    rows = _Rows(table)
+    overall = _measure_slice(rows)
     by: dict[str, dict[str, Slice]] = {}
     for dimension, (groups, group_of) in DIMENSIONS.items():
         labels = group_of(rows)
         by[dimension] = {
             # The bootstrap is expensive: do not measure a group again if it has all rows.
-            group: overall if (labels == group).all() else measure_slice(rows[labels == group])
+            group: overall if (labels == group).all() else _measure_slice(rows.where(labels == group))
             for group in groups
             if (labels == group).any()
         }
     return Breakdown(overall=overall, by=by)
 
 
-def measure_slice(rows: pd.DataFrame) -> Slice:
+def _measure_slice(rows: _Rows) -> Slice:
     """All measures of graded rows. Raises ValueError without rows."""
-    predicted, actual = rows["predicted_points"].to_numpy(), rows["points"].to_numpy()
-    days = rows["game_date"].to_numpy().astype("datetime64[D]")
-    compared = {name: compare(rows[name].to_numpy(), predicted, actual, days) for name in BASELINES}
+    predicted, actual, days = rows["predicted_points"], rows["points"], rows["game_date"].astype("datetime64[D]")
+    compared = {name: compare(rows[name], predicted, actual, days) for name in BASELINES}
     return Slice(
         metrics=measure(predicted, actual),
         mae_interval=interval_over_days(np.abs(predicted - actual), days),
@@ -281,7 +300,7 @@ def measure_slice(rows: pd.DataFrame) -> Slice:
         baselines={name: result for name, result in compared.items() if result is not None},
         coverage=_coverage(rows),
         distribution=_distribution(rows),
-        against_line=_against_line(rows[rows["recommendation"] != NO_LINE]),
+        against_line=_against_line(rows.where(rows["recommendation"] != NO_LINE)),
     )
 
 
@@ -306,37 +325,37 @@ def proportion(hits: int, n: int) -> Proportion | None:
     )
 
 
-def _coverage(rows: pd.DataFrame) -> Coverage:
-    points = rows["points"].to_numpy()
-    return Coverage.of(points < rows["points_low"].to_numpy(), points > rows["points_high"].to_numpy())
+def _coverage(rows: _Rows) -> Coverage:
+    points = rows["points"]
+    return Coverage.of(points < rows["points_low"], points > rows["points_high"])
 
 
-def _distribution(rows: pd.DataFrame) -> DistributionScores | None:
-    rows = rows.dropna(subset=["crps"])
-    if rows.empty:
+def _distribution(rows: _Rows) -> DistributionScores | None:
+    rows = rows.where(~np.isnan(rows["crps"]))
+    if not len(rows):
         return None
     narrow, wide, pit = (
-        rows[list(names)].to_numpy()
+        np.stack([rows[name] for name in names], axis=1)
         for names in (("points_low", "points_high"), ("points_low_90", "points_high_90"), ("pit_low", "pit_high"))
     )
-    return score_rows(rows["points"].to_numpy(), narrow, wide, rows["crps"].to_numpy(), pit)
+    return score_rows(rows["points"], narrow, wide, rows["crps"], pit)
 
 
-def _against_line(rows: pd.DataFrame) -> LineResult | None:
+def _against_line(rows: _Rows) -> LineResult | None:
     names = ("predicted_points", "model_points", "points", "current_points_line")
-    predicted, own, actual, line = (rows[name].to_numpy() for name in names)
-    days = rows["game_date"].to_numpy().astype("datetime64[D]")
+    predicted, own, actual, line = (rows[name] for name in names)
+    days = rows["game_date"].astype("datetime64[D]")
     result = compare(line, predicted, actual, days)
     if result is None:
         return None
-    counted = rows["outcome"].value_counts()
-    right, wrong = int(counted.get(RIGHT, 0)), int(counted.get(WRONG, 0))
+    counted = Counter(rows["outcome"])
+    right, wrong = counted[RIGHT], counted[WRONG]
     return LineResult(
         n=len(rows),
         over=int((rows["recommendation"] == OVER).sum()),
         under=int((rows["recommendation"] == UNDER).sum()),
-        passed=int(counted.get(PASS, 0)),
-        pushes=int(counted.get(PUSH, 0)),
+        passed=counted[PASS],
+        pushes=counted[PUSH],
         hit_rate=proportion(right, right + wrong),
         bias=round(float((own - line).mean()), 6),
         line=result,

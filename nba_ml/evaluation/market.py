@@ -6,11 +6,13 @@ The market's probabilities are those of the prices of both sides of the same lin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from nba_ml.data.tables import PRICES
@@ -36,6 +38,11 @@ _NEWTON_STEPS = 40
 
 _WEEKDAY_OF_EPOCH = 3
 """1970-01-01 was a Thursday; a week begins on Monday."""
+
+_SCORED = (
+    *("game_date", "game_id", "points", "current_points_line", "recommendation"),
+    *("over_probability", "push_probability", *PRICES),
+)
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -130,6 +137,17 @@ def _power(over: Floats, under: Floats) -> Floats:
         powers = np.exp(k * logs[0]), np.exp(k * logs[1])
         k = k - (powers[0] + powers[1] - 1) / (powers[0] * logs[0] + powers[1] * logs[1])
     return k
+
+
+def market_rows(tables: Iterable[pa.Table]) -> pd.DataFrame:
+    """The rows of `tables.PREDICTION_GRADES` that have a line, with the columns that are scored."""
+    lined = [
+        table.select(_SCORED)
+        .filter(pc.invert(pc.is_nan(table.column("current_points_line"))))
+        .to_pandas(date_as_object=False)
+        for table in tables
+    ]
+    return pd.concat(lined, ignore_index=True)
 
 
 def measure_market(rows: pd.DataFrame) -> MarketResult | None:

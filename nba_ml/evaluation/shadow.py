@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
@@ -102,38 +104,45 @@ def grade_systems(predictions: pa.Table, snapshot: Snapshot, version: FeatureVer
     return ShadowGrades(pa.concat_tables(tables), compare_graded(tables))
 
 
-_COMPARED = (
+COMPARED = (
     *("system_id", "model_version", "game_date", "player_lookup"),
     *("predicted_points", "current_points_line", "points", "absolute_error"),
 )
+"""The columns that `compare_graded` reads."""
 
 
 def compare_graded(tables: Sequence[pa.Table]) -> tuple[SystemGrade, ...]:
     """Each system's grade on the rows that all of them predicted, relative to the first.
 
     Args:
-        tables: `tables.PREDICTION_GRADES` of one system each.
+        tables: at least the columns COMPARED of `tables.PREDICTION_GRADES`, of one system each; a player once a date.
     """
-    # The rest of 36 months of two systems takes 200 MB of memory when it is joined.
-    common = _common_rows([table.select(_COMPARED) for table in tables]) if tables else []
-    return tuple(_grade(each, common[0]) for each in common if each.num_rows)
+    rows = _common_rows(tables) if tables else []
+    return tuple(_grade(table, at, tables[0], rows[0]) for table, at in zip(tables, rows, strict=True) if len(at))
 
 
-def _common_rows(tables: Sequence[pa.Table]) -> list[pa.Table]:
-    """The rows whose key is in all tables, in the same order."""
-    keys = ["game_date", "player_lookup"]
-    shared = tables[0].select(keys)
-    for table in tables[1:]:
-        shared = shared.join(table.select(keys), keys=keys, join_type="inner")
-    ordered = [(key, "ascending") for key in keys]
-    return [table.join(shared, keys=keys, join_type="inner").sort_by(ordered) for table in tables]
+def _common_rows(tables: Sequence[pa.Table]) -> list[npt.NDArray[np.intp]]:
+    """For each table, where the rows are whose key is in all tables, in the order of date and player.
+
+    By numbers instead of a join: that of 36 months of two systems takes 60 MB of memory.
+    """
+    names = pa.concat_tables(table.select(["player_lookup"]) for table in tables).column(0).unique().sort()
+    keys = [
+        table.column("game_date").to_numpy().astype("datetime64[D]").astype(np.int64) * len(names)
+        + pc.index_in(table.column("player_lookup"), names).to_numpy()
+        for table in tables
+    ]
+    common = reduce(np.intersect1d, keys)
+    orders = [np.argsort(key) for key in keys]
+    return [order[np.searchsorted(key, common, sorter=order)] for key, order in zip(keys, orders, strict=True)]
 
 
-def _grade(rows: pa.Table, first: pa.Table) -> SystemGrade:
+def _grade(table: pa.Table, at: npt.NDArray[np.intp], first: pa.Table, first_at: npt.NDArray[np.intp]) -> SystemGrade:
+    rows, others = table.select(COMPARED).take(at), first.select(["absolute_error"]).take(first_at)
     predicted = rows.column("predicted_points").to_numpy()
     lined = ~np.isnan(rows.column("current_points_line").to_numpy())
     points, days = rows.column("points").to_numpy(), rows.column("game_date").to_numpy().astype("datetime64[D]")
-    gain = first.column("absolute_error").to_numpy() - rows.column("absolute_error").to_numpy()
+    gain = others.column("absolute_error").to_numpy() - rows.column("absolute_error").to_numpy()
     return SystemGrade(
         system_id=rows.column("system_id")[0].as_py(),
         model_version=rows.column("model_version")[0].as_py(),

@@ -18,7 +18,7 @@ from nba_ml.contract.digest import json_digest
 from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.contract.season import season_of
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, GradeReport, Proportion, Slice, break_down
-from nba_ml.evaluation.market import MarketResult, measure_market
+from nba_ml.evaluation.market import MarketResult, market_rows, measure_market
 from nba_ml.model.diagnosis import Diagnosis, diagnose
 
 
@@ -91,7 +91,7 @@ def summarise(graded: Mapping[str, GradedMonth], months: Sequence[str]) -> WalkF
         missing=tuple(month for month in months if month not in graded),
         seasons={season: measured for season, measured in seasons.items() if measured is not None},
         overall=break_down(every) if every else None,
-        market=measure_market(every.to_pandas(date_as_object=False)) if every else None,
+        market=measure_market(market_rows(tables.values())) if tables else None,
     )
 
 

@@ -12,8 +12,8 @@ RESAMPLES = 2000
 SEED = 42
 LEVEL = 0.95
 _AT_ONCE = 400
-"""Resamples whose draws are numbers of eight bytes at one time. A multiple of 16, as BLAS takes rows: the same sums as
-of all resamples together, to the bit."""
+"""Resamples whose draws are numbers of eight bytes at one time. A divisor of RESAMPLES, and a multiple of 16, as BLAS
+takes rows: the same sums as of all resamples together, to the bit."""
 Z_95 = 1.96
 """95% of a normal distribution lie within this many standard deviations of its mean."""
 
@@ -83,14 +83,16 @@ def interval_over_days(values: Array, days: npt.NDArray[np.datetime64]) -> Inter
     return Interval(low=_rounded(low), high=_rounded(high))
 
 
-@lru_cache(maxsize=32)  # many months and slices have the same number of days, and the draws take most of the time
+@lru_cache(maxsize=8)  # a slice's intervals have few different numbers of days, and the draws take most of the time
 def _draws(days: int) -> npt.NDArray[np.uint8]:
     """How often each of the days was drawn, in each resample (resamples, days).
 
     A day is drawn once on average, and ten times at most in millions of resamples. All that is kept of 36 months takes
     an eighth of the memory that it would in NumPy's own integers.
     """
-    drawn = np.random.default_rng(SEED).multinomial(days, np.full(days, 1 / days), size=RESAMPLES).astype(np.uint8)
+    drawn, random = np.empty((RESAMPLES, days), dtype=np.uint8), np.random.default_rng(SEED)
+    for start in range(0, RESAMPLES, _AT_ONCE):
+        drawn[start : start + _AT_ONCE] = random.multinomial(days, np.full(days, 1 / days), size=_AT_ONCE)
     drawn.flags.writeable = False
     return drawn
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
@@ -392,6 +393,22 @@ def test_a_tier_without_rows_is_not_there() -> None:
         ("0-5", 2), ("25+", 1), ("no history", 1),
     ]  # fmt: skip
     assert break_down(graded_rows(points=[1.0]).slice(0, 0)) is None
+
+
+def test_groups_are_measured_without_copies_of_their_rows() -> None:
+    """Guards the memory of the report over all months: a copy of each group, with all its columns, took most of it."""
+    n = 20_000
+    points, average = np.arange(n) % 30.0, np.arange(n) % 28.0
+    days = [DAY + timedelta(days=i // 500) for i in range(n)]
+    table = graded_rows(points=points.tolist(), season_average=average.tolist(), game_date=days)
+    break_down(table)  # what is kept for later calls
+    tracemalloc.start()
+    try:
+        break_down(table)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / n < 200
 
 
 def test_coverage_counts_the_ends_as_inside() -> None:

@@ -27,7 +27,7 @@ from nba_ml.evaluation.walk_forward import (
     summary_table,
     without_details,
 )
-from nba_ml.model.metrics import Interval, measure
+from nba_ml.model.metrics import Interval, interval_over_days, measure
 from nba_ml_tests.evaluation.test_grades import graded_rows
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -113,6 +113,29 @@ def test_the_page_has_the_scores_of_the_distribution() -> None:
     assert re.search(r" all 2\.500 0\.375 0\.1119 75\.0% 75\.0% 4 ", found)
     older = graded_rows(points=[3.0], crps=[np.nan], pit_low=[np.nan], pit_high=[np.nan])
     assert "CRPS" not in page_of(walk_of(GradedMonth.of(older, report_of("2022-01", older))))
+
+
+def test_systems_are_compared_game_by_game_in_whatever_order_their_rows_are() -> None:
+    """Guards against one player's error beside another's: the gain's interval is that of the pairs, by day."""
+    random, n = np.random.default_rng(0), 60
+    first, second = (
+        graded_rows(
+            game_date=[date(2022, 1, 1 + i // 6) for i in range(n)],
+            predicted_points=(12 + random.normal(size=n)).tolist(),
+            absolute_error=random.uniform(0, 9, n).tolist(),
+        )
+        for _ in range(2)
+    )
+    expected = compare_graded([first, second.slice(3)])
+    assert (
+        compare_graded([first.take(random.permutation(n)), second.slice(3).take(random.permutation(n - 3))]) == expected
+    )
+    gains = (first.column("absolute_error").to_numpy() - second.column("absolute_error").to_numpy())[3:]
+    days = first.column("game_date").to_numpy().astype("datetime64[D]")[3:]
+    assert expected[1].gain == pytest.approx(gains.mean(), abs=1e-6)
+    assert expected[1].gain_interval == interval_over_days(gains, days)
+    assert expected[0].metrics.n == n - 3
+    assert compare_graded([first.slice(0, 3), second.slice(3)]) == ()
 
 
 def test_the_page_compares_the_systems_and_links_to_the_others() -> None:

@@ -1,6 +1,7 @@
 """`walk_forward`: all graded months together, as a table, a picture and a page."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -28,9 +29,10 @@ from nba_ml.evaluation.report.addresses import (
 from nba_ml.evaluation.report.charts import TITLES, reliability_charts
 from nba_ml.evaluation.report.page import systems_section, walk_forward_page
 from nba_ml.evaluation.report.sections import Section
-from nba_ml.evaluation.shadow import SystemGrade, compare_graded
+from nba_ml.evaluation.shadow import COMPARED, SystemGrade, compare_graded
 from nba_ml.evaluation.stored import GRADES
 from nba_ml.evaluation.walk_forward import (
+    GradedGames,
     WalkForward,
     graded_games,
     month_ranges,
@@ -70,29 +72,28 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
         here is that of the first, and a table compares the systems on the player-games that all of them predicted.
         """
         values = store.months()
-        by_system = {system: graded_months(values, month_keys(months), system) for system in systems}
-        grades = compare_graded(
-            [pa.concat_tables(each.table for each in graded.values()) for graded in by_system.values() if graded]
-        )
-        shown = [system for system in systems if system == systems[0] or by_system[system]]
-        made = {
-            system: _write(values, by_system[system], month_keys(months), system, systems_section(grades, links))
+        # The rows of one system at a time: those of all are the most that this process ever holds.
+        measured = {system: _measure(values, month_keys(months), system) for system in systems}
+        grades = compare_graded([each.compared for each in measured.values() if each.compared is not None])
+        shown = [system for system in systems if system == systems[0] or measured[system].compared is not None]
+        pictures = {
+            system: _write(values, measured[system], system, systems_section(grades, links))
             for system, links in _links(shown).items()
         }
-        walk, pictures = made[systems[0]]
-        digest = walk.digest if len(made) == 1 else json_digest([each.digest for each, _ in made.values()])
+        walk = measured[systems[0]].walk
+        digest = walk.digest if len(shown) == 1 else json_digest([measured[system].walk.digest for system in shown])
         with silence_preview_warnings():
             return dg.MaterializeResult(
                 data_version=dg.DataVersion(digest),
                 metadata={
                     "report": dg.MetadataValue.md(_reports(shown)),
                     "report_file": dg.MetadataValue.path(values.objects.uri(PAGE)),
-                    **_pictures(pictures),
+                    **_pictures(pictures[systems[0]]),
                     **_facts(walk),
                     **_compared(grades),
                     "summary": dg.MetadataValue.path(values.objects.uri(walk_forward_file(SUMMARY))),
                     INPUTS: in_parts(
-                        inputs_digest(CODE_VERSION, {GRADES.of(s).name: digests(by_system[s]) for s in systems}, {})
+                        inputs_digest(CODE_VERSION, {GRADES.of(s).name: measured[s].digests for s in systems}, {})
                     ),
                 },
             )
@@ -100,14 +101,28 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
     return walk_forward
 
 
-def _write(
-    store: MonthStore, graded: Mapping[str, GradedMonth], months: list[str], system: System, compared: Section | None
-) -> tuple[WalkForward, list[str]]:
-    """Write a system's summary, page and pictures; returns the summary, and the names of the pictures."""
-    walk = summarise(graded, months)
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A system's graded months, without their rows. `compared`: of the rows what `compare_graded` reads; None without
+    a graded month. `digests`: month -> that of its grades."""
+
+    walk: WalkForward
+    games: GradedGames | None
+    compared: pa.Table | None
+    digests: dict[str, str]
+
+
+def _measure(store: MonthStore, months: list[str], system: System) -> _Measured:
+    graded = graded_months(store, months, system)
+    compared = pa.concat_tables(each.table.select(COMPARED) for each in graded.values()) if graded else None
+    return _Measured(summarise(graded, months), graded_games(graded), compared, digests(graded))
+
+
+def _write(store: MonthStore, measured: _Measured, system: System, compared: Section | None) -> list[str]:
+    """Write a system's summary, page and pictures; returns the names of the pictures."""
+    walk, games = measured.walk, measured.games
     curve = {month: each.overall for month, each in walk.measured.items()}
     wide, narrow = walk_forward_curve(curve), walk_forward_curve(curve, narrow=True)
-    games = graded_games(graded)
     page = walk_forward_page(walk, games, wide_picture=wide, narrow_picture=narrow, systems=compared)
     charts = reliability_charts(games.diagnosis) if games else {}
     files = {f"{name}.svg": chart.encode() for name, chart in charts.items()}
@@ -116,7 +131,7 @@ def _write(
     documents = {SUMMARY: walk.model_dump_json(indent=1).encode() + b"\n", REPORT: page.encode()}
     for name, data in {**files, **documents}.items():
         store.objects.write(walk_forward_file(name, system), data)
-    return walk, list(files)
+    return list(files)
 
 
 def _links(systems: Sequence[System]) -> dict[System, dict[str, str]]:
