@@ -141,7 +141,7 @@ def _power(over: Floats, under: Floats) -> Floats:
 
 def market_rows(tables: Iterable[pa.Table]) -> pd.DataFrame:
     """The rows of `tables.PREDICTION_GRADES` that have a line, with the columns that are scored."""
-    lined = [
+    lined: list[pd.DataFrame] = [
         table.select(_SCORED)
         .filter(pc.invert(pc.is_nan(table.column("current_points_line"))))
         .to_pandas(date_as_object=False)
