@@ -61,8 +61,11 @@ def _over_books(books: Iterable[tuple[list[float], list[float]]], side: int) -> 
 
 
 def not_decimal(priced: pa.Table) -> float | None:
-    """A price that cannot be in decimal odds, what a bet of 1 returns; None if there is none."""
-    return next((p for name in PRICES for p in priced.column(name).to_pylist() if p is not None and p <= 1), None)
+    """A price that cannot be in decimal odds, what a bet of 1 returns: above 1 and below 100, since American odds of
+    +100 would be a bet that returns a hundredfold. None if there is none.
+    """
+    prices = (price for name in PRICES for price in priced.column(name).to_pylist() if price is not None)
+    return next((price for price in prices if not 1 < price < 100), None)
 
 
 def prices_of_month(lined: pa.Table, priced: pa.Table, summary: pa.Table, within: tuple[date, date]) -> pa.Table:

@@ -35,6 +35,9 @@ LEAK_MARGIN = 0.005
 more, and shows it in a few hundred prices."""
 
 
+COIN_BRIER = 0.25
+
+
 class Standing(StrEnum):
     """The claims. No other words describe the model and the market."""
 
@@ -61,10 +64,7 @@ def claim(result: MarketResult | None) -> Claim:
         return Claim(Standing.UNKNOWN, "no graded line has a price on both sides")
     high = market.brier.high
     if high is not None and high < -LEAK_MARGIN:
-        return Claim(
-            Standing.SUSPECT,
-            f"{_shown(market)}, wholly below -{LEAK_MARGIN}: look for a feature or a line that contains the result",
-        )
+        return Claim(Standing.SUSPECT, f"{_shown(market)}, wholly below -{LEAK_MARGIN}: {_suspicion(market)}")
     if prices.games < FEWEST_GAMES or prices.model.n < FEWEST_PRICES:
         return Claim(
             Standing.UNKNOWN,
@@ -92,6 +92,15 @@ def _of_enough(prices: Probabilities, market: Compared) -> Claim:
         return Claim(Standing.UNKNOWN, f"{found}; the week of {prices.best_week} decides: {without}")
     shown = "undefined" if slope is None else f"{slope:.2f}"
     return Claim(Standing.UNKNOWN, f"{found}; the calibration slope is {shown}, not {SLOPES[0]} to {SLOPES[1]}")
+
+
+def _suspicion(market: Compared) -> str:
+    if market.scores.brier > COIN_BRIER:
+        return (
+            f"the market's own score, {market.scores.brier:.4f}, is worse than a coin's, so look for prices of another "
+            "line or of the other side"
+        )
+    return "look for a feature or a line that contains the result"
 
 
 def _shown(market: Compared) -> str:

@@ -82,8 +82,8 @@ def _prices_of(rows: pa.Table, listed: pa.Table, at: int, day: date, table: str)
     wrong = not_decimal(listed)
     if wrong is not None:
         raise SlateError(
-            f"{table} has a price of {wrong:g} on {day}. Prices are decimal odds, what a bet of 1 returns: above 1. "
-            "Convert over_price and under_price, then run the same command again. Nothing was scored."
+            f"{table} has a price of {wrong:g} on {day}. Prices are decimal odds, what a bet of 1 returns: above 1 "
+            "and below 100. Convert over_price and under_price, then run the same command again. Nothing was scored."
         )
     lines: dict[PlayerDay, float] = {}
     players: dict[str, str] = {}

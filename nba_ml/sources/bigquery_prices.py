@@ -48,8 +48,8 @@ class BigQueryMonthPrices:
         if wrong is not None:
             raise SourceDataError(
                 f"{month}: {self.lines_table} has a price of {wrong:g}. Prices are decimal odds, what a bet of 1 "
-                "returns: above 1. Convert over_price and under_price, then materialise prediction_grades again. "
-                "Nothing was graded."
+                "returns: above 1 and below 100. Convert over_price and under_price, then materialise "
+                "prediction_grades again. Nothing was graded."
             )
         key = ("player_lookup", "game_date", "current_points_line")
         rows = zip(*(predictions.column(name).to_pylist() for name in key), strict=True)

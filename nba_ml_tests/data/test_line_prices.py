@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import date
 
 import pyarrow as pa
+import pytest
 
-from nba_ml.data.line_prices import prices_by_player, prices_of_lines
+from nba_ml.data.line_prices import not_decimal, prices_by_player, prices_of_lines
 from nba_ml.data.tables import PRICED_LINES
 
 DAY = date(2024, 12, 13)
@@ -49,3 +50,11 @@ def test_namesakes_with_the_same_line_have_their_own_prices() -> None:
     )
     chosen = {("1", DAY): 20.5, ("2", DAY): 20.5}
     assert prices_of_lines(matched, lines, chosen) == {("1", DAY): (1.8, 2.0), ("2", DAY): (1.7, 2.2)}
+
+
+@pytest.mark.parametrize("price", [-110.0, 0.0, 1.0, 100.0, 120.0, float("inf"), float("nan")])
+def test_a_price_that_is_not_decimal_is_found(price: float) -> None:
+    """Guards against American odds of +120 graded as a bet that returns a hundred and twentyfold."""
+    found = not_decimal(priced(("1", "x", 20.5, 1.9, None), ("1", "y", 20.5, None, price)))
+    assert repr(found) == repr(price)
+    assert not_decimal(priced(("1", "x", 20.5, 1.001, 99.9), ("1", "y", 20.5, None, None))) is None

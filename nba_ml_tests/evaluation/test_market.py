@@ -271,7 +271,15 @@ def test_a_leaked_model_is_not_ahead_but_suspect_whatever_the_sample() -> None:
         leaked = rows.assign(over_probability=np.where(went_over, 0.75 * truth + 0.25, 0.75 * truth))
         found = claim(measured(leaked))
         assert found.standing is Standing.SUSPECT
-        assert "wholly below -0.005" in found.reason
+        assert "wholly below -0.005: look for a feature or a line that contains the result" in found.reason
+
+
+def test_prices_of_the_other_side_are_suspected_instead_of_the_model() -> None:
+    """Guards against a search for a leak where over and under were exchanged: such a market is worse than a coin."""
+    truth = truths(N)
+    found = claim(measured(season(truth, truth, book(1 - truth, 0.05))))
+    assert found.standing is Standing.SUSPECT
+    assert "is worse than a coin's, so look for prices of another line or of the other side" in found.reason
 
 
 def test_a_small_sample_says_nothing_however_good_it_looks() -> None:

@@ -82,13 +82,18 @@ def _decimal(frame: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
     negative = (prices < 0).any(axis=1).groupby(file).transform("any")
     decimal = ((prices >= 1) & (prices < 100)).any(axis=1).groupby(file).transform("any")
     american = negative | ~decimal  # prices of 100 and more alone are American
-    wrong = (prices.abs() < 1).any(axis=1) | (negative & decimal)
+    nothing = (prices.abs() < 1) | (prices.lt(100) & prices.gt(-100)).where(american, False)
+    wrong = nothing.any(axis=1) | (negative & decimal)
     won = (prices / 100).where(prices > 0, -100 / prices)
     converted = prices.where(~american, (1 + won).round(6))
+    # What `box_scores.normalise_prop_lines` would refuse with the whole month. It does not read alternates.
+    beyond = ((converted <= 1).any(axis=1) | (converted >= 100).any(axis=1)) & ~frame["is_alternate"] & ~wrong
     frame = frame.assign(**{name: converted[name] for name in ("price", *_PRICES)})
-    return refuse_where(
-        frame, [("a price that is neither decimal nor American odds, or both in one file", wrong)], report
-    )
+    faults = [
+        ("a price that is neither decimal nor American odds, or both in one file", wrong),
+        ("a price that is not above 1 and below 100 as decimal odds", beyond),
+    ]
+    return refuse_where(frame, faults, report)
 
 
 def _paired(frame: pd.DataFrame, report: ImportReport) -> pd.DataFrame:

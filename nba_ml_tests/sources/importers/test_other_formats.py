@@ -330,6 +330,12 @@ def test_a_line_whose_player_is_not_found_stays_and_is_listed(importer: Importer
             event(LAKERS[:1], prices=(1.9, -110)),
             "a price that is neither decimal nor American odds, or both in one file",
         ),
+        (
+            event(LAKERS[:1], prices=(-50, -99.9)),
+            "a price that is neither decimal nor American odds, or both in one file",
+        ),
+        (event(LAKERS[:1], prices=(1.0, 1)), "a price that is not above 1 and below 100 as decimal odds"),
+        (event(LAKERS[:1], prices=(9_900, 20_000)), "a price that is not above 1 and below 100 as decimal odds"),
         (event([LAKERS[0], ("draftkings", "LeBron James", 25.5)]), "two main lines of one book at one time"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
