@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 
 from nba_ml.contract.errors import MonthError
 
@@ -200,6 +201,7 @@ def season_months(first: str, last: str) -> list[str]:
     return months
 
 
+@cache
 def _season(first: int) -> Season:
     """The season that begins in a year."""
     rule = Season(date(first, 10, 20), date(first + 1, 4, 20), date(first + 1, 6, 30), known=False)

@@ -22,9 +22,9 @@ from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
 from nba_ml.contract.text import clean
 from nba_ml.contract.times import TimeWithoutZone, eastern_date, look_like_dates
-from nba_ml.data.coded import Coded, Columns, Groups, Mask, order_of, paired
-from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few
-from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup, whole_game_ids
+from nba_ml.data.coded import TEXT_CODES, Coded, Columns, Mask, order_of, paired, repeated
+from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few, team_codes
+from nba_ml.data.identities import distinct_pairs, first_lookups, player_lookup, unlike_their_lookups, whole_game_ids
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
 from nba_ml.data.unplayed import split_unplayed
 
@@ -46,17 +46,17 @@ _COUNTS = {
     "pf": "personal_fouls",
 }
 _SOURCE_TYPES: Mapping[str, pa.DataType] = {
-    "season": pa.string(),
-    "season_type": pa.string(),
-    "game_id": pa.string(),
+    "season": TEXT_CODES,
+    "season_type": TEXT_CODES,
+    "game_id": TEXT_CODES,
     "game_date": pa.date32(),
     "player_id": pa.int64(),
-    "player_name": pa.string(),
-    "team": pa.string(),
-    "opponent": pa.string(),
+    "player_name": TEXT_CODES,
+    "team": TEXT_CODES,
+    "opponent": TEXT_CODES,
     "is_home": pa.bool_(),
     "neutral_site": pa.bool_(),
-    "wl": pa.string(),
+    "wl": TEXT_CODES,
     **dict.fromkeys(_COUNTS, pa.int16()),
     "plus_minus": pa.int16(),
 }
@@ -69,6 +69,8 @@ _LINE_TYPES: Mapping[str, pa.DataType] = {
 }
 PLAYER_GAME_COLUMNS = tuple(_SOURCE_TYPES)
 """Columns that a file under `player_games/` must have."""
+TEXT_COLUMNS = tuple(name for name, kind in _SOURCE_TYPES.items() if kind == TEXT_CODES)
+"""Those of text. Each has few different values, and is read best as a dictionary of them."""
 UNPLAYED_COLUMNS = tuple(name for name in _SOURCE_TYPES if name not in ("season", "wl", *_COUNTS, "plus_minus"))
 """Columns of those that say something of a game without a result."""
 PROP_LINE_COLUMNS = tuple(_LINE_TYPES)
@@ -129,7 +131,7 @@ def summarise_player_games(
     may_be_empty = may_be_empty or unplayed.num_rows > 0
     if not rows.table.num_rows and not may_be_empty:
         raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
-    lookups = first_lookups([first_names(distinct_pairs(rows))]) if others is None else others.lookups
+    lookups = first_lookups([distinct_pairs(rows)])[0] if others is None else others.lookups
     if aside := games_set_aside(rows):
         rows = rows.filter(~rows.coded("game_id").where(aside.__contains__))
     if not rows.table.num_rows and aside and not may_be_empty:
@@ -146,7 +148,12 @@ def summarise_player_games(
         refused=refused,
         set_aside={str(kind): count for kind, count in sorted(Counter(aside.values()).items())},
         zero_minutes=int((rows.numbers("min") == 0).sum()),
-        respelled=_respelled(rows, lookups),
+        respelled=tuple(
+            sorted(
+                f"{name} ({player}) keeps the lookup {lookups[player]}"
+                for player, name in unlike_their_lookups(rows, lookups)
+            )
+        ),
         padded_ids=whole_game_ids(games.column("game_id"))[1],
         unplayed=len(unplayed.column("game_id").unique()) if unplayed.num_rows else 0,
     )
@@ -161,26 +168,16 @@ def _with_team_codes(rows: Columns) -> Columns:
     return rows
 
 
-def _respelled(rows: Columns, lookups: Mapping[int, str]) -> tuple[str, ...]:
-    """The names of players whose lookup is not that of the name."""
-    return tuple(
-        sorted(
-            f"{name} ({player}) keeps the lookup {lookups[player]}"
-            for player, name in distinct_pairs(rows)
-            if (plain := player_lookup(name)) != lookups[player] and f"{plain}{player}" != lookups[player]
-        )
-    )
-
-
 def _in_platform_form(rows: Columns, lookups: Mapping[int, str]) -> pa.Table:
     player = rows.coded("player_id")
     keys = Coded(player.codes, [lookups[each] for each in player.values])
+    ids = _platform_game_ids(rows)
     rows = rows.ordered(order_of(paired(rows.coded("game_date").ranks(), keys.ranks())))
     given = rows.table
     made = {
         "player_lookup": rows.coded("player_id").texts(lookups.__getitem__),
-        "universal_player_id": given["player_id"].cast(pa.string()),
-        "game_id": _platform_game_ids(rows),
+        "universal_player_id": rows.coded("player_id").texts(str),
+        "game_id": rows.coded("game_id").texts(ids.__getitem__),
         "nba_game_id": given["game_id"],
         "playoffs": rows.coded("season_type").where(lambda kind: game_type_named(kind) == GameType.PLAYOFFS),
         "team_abbr": given["team"],
@@ -189,20 +186,19 @@ def _in_platform_form(rows: Columns, lookups: Mapping[int, str]) -> pa.Table:
         **{ours: given[theirs] for theirs, ours in _COUNTS.items()},
     }
     columns = {name: made[name] if name in made else given[name] for name in PLAYER_GAME_SUMMARY.names}
-    return pa.table(columns, schema=PLAYER_GAME_SUMMARY)
+    return pa.table({name: _plain(column) for name, column in columns.items()}, schema=PLAYER_GAME_SUMMARY)
 
 
-def _platform_game_ids(rows: Columns) -> pa.Array:
-    """(rows,): `platform_game_id`, made once for each game: its two sides say the same, or it would be refused."""
-    columns = [rows.coded(name) for name in ("game_date", "team", "opponent", "is_home", "neutral_site")]
-    games = Groups(rows.coded("game_id").codes)
-    ids = [
-        platform_game_id(str(day), team, opponent, is_home=is_home, neutral_site=neutral_site)
-        for day, team, opponent, is_home, neutral_site in zip(
-            *(column.taken(games.firsts) for column in columns), strict=True
-        )
-    ]
-    return pa.array(ids, pa.string()).take(pa.array(games.index))
+def _platform_game_ids(rows: Columns) -> dict[str, str]:
+    """Game id -> `platform_game_id`: its two sides say the same, or it would be refused."""
+    game = rows.coded("game_id")
+    firsts = game.firsts
+    texts = (rows.coded(name).taken(firsts) for name in ("game_date", "team", "opponent"))
+    flags = (rows.numbers(name)[firsts].tolist() for name in ("is_home", "neutral_site"))
+    return {
+        each: platform_game_id(str(day), team, opponent, is_home=is_home, neutral_site=neutral_site)
+        for each, day, team, opponent, is_home, neutral_site in zip(game.values, *texts, *flags, strict=True)
+    }
 
 
 def normalise_prop_lines(
@@ -254,12 +250,14 @@ def typed_games(games: pa.Table, columns: Collection[str], where: str) -> pd.Dat
     Raises:
         SourceDataError: a column is missing, null somewhere, or of a type that cannot be cast.
     """
-    frame: pd.DataFrame = typed_columns(games, columns, where).table.to_pandas(date_as_object=False)
+    table = typed_columns(games, columns, where).table
+    plain = pa.table([_plain(each) for each in table.columns], table.column_names)
+    frame: pd.DataFrame = plain.to_pandas(date_as_object=False)
     return frame
 
 
 def typed_columns(games: pa.Table, columns: Collection[str], where: str) -> Columns:
-    """As `typed_games`, in Arrow's columns."""
+    """As `typed_games`, in Arrow's columns; those of text in `coded.TEXT_CODES`."""
     return _typed(games, {name: _SOURCE_TYPES[name] for name in columns}, where)
 
 
@@ -289,11 +287,11 @@ def _typed(
                 # A cast would silently turn '12' into 12, but text for a number means a broken export.
                 if _is_text(column.type) != _is_text(kind):
                     raise pa.ArrowInvalid("text instead of numbers, or the reverse")
-                column = column.cast(kind)
+                column = column.cast(pa.string()).dictionary_encode() if kind == TEXT_CODES else column.cast(kind)
             columns[name] = column
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise SourceDataError(
-                f"{where}: the column {name} is {column.type} and cannot be read as {kind} ({error}). "
+                f"{where}: the column {name} is {column.type} and cannot be read as {_shown(kind)} ({error}). "
                 "Export it again with the types in the sample data's README."
             ) from error
         if columns[name].null_count and name not in may_be_null:
@@ -301,13 +299,24 @@ def _typed(
                 f"{where}: the column {name} is null in {columns[name].null_count:,} of {len(column):,} rows. "
                 "Missing values are not allowed; export the file again."
             )
-        if kind == pa.string():
+        if _is_text(kind):
             # Without what steers a terminal or hides in a name.
             texts = coded[name] = Coded.of(columns[name])
             if clean(joined := "".join(texts.values)) != joined:
-                columns[name] = pa.chunked_array([texts.texts(clean)])
+                columns[name] = pa.chunked_array([texts.texts(clean)]).cast(kind)
                 del coded[name]
     return Columns(pa.table(columns), coded)
+
+
+def _plain(column: pa.ChunkedArray | Mask) -> pa.ChunkedArray | Mask:
+    """With texts in the place of their codes."""
+    coded = isinstance(column, pa.ChunkedArray) and column.type == TEXT_CODES
+    return column.cast(pa.string()) if coded else column
+
+
+def _shown(kind: pa.DataType) -> pa.DataType:
+    """How text is coded is not for the reader of a message."""
+    return pa.string() if kind == TEXT_CODES else kind
 
 
 def _eastern_dates(times: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
@@ -364,14 +373,14 @@ def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
         f"a date outside {month}": ~day.where(lambda each: first <= each <= last),
         "another season than the date's": stated.codes != of_date,
         "an unknown season type (known: Regular Season, Playoffs, Play-In, NBA Cup, Pre Season, All Star)": ~known_type,
-        "a duplicate (date, player)": Groups(paired(day.codes, rows.coded("player_id").codes)).size > 1,
+        "a duplicate (date, player)": repeated(paired(day.codes, rows.coded("player_id").codes)),
         "a player without a name in letters": ~rows.coded("player_name").where(player_lookup),
         "a negative count": np.logical_or.reduce([each < 0 for each in count.values()]),
         f"more than {_LONGEST_GAME} minutes": count["min"] > _LONGEST_GAME,
         "more shots made than taken": np.logical_or.reduce([count[made] > count[taken] for made, taken in shots]),
         "more threes than field goals": (count["fg3m"] > count["fgm"]) | (count["fg3a"] > count["fga"]),
         "points that do not add up to 2 x twos + 3 x threes + free throws": count["pts"] != made,
-        "a team that plays itself": pc.equal(rows.table["team"], rows.table["opponent"]).to_numpy(),
+        "a team that plays itself": np.equal(*team_codes(rows)),
         "a result other than W or L": ~rows.coded("wl").where(("W", "L").__contains__),
     }
 

@@ -14,6 +14,9 @@ V = TypeVar("V")
 Mask = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[np.int64]
 
+TEXT_CODES = pa.dictionary(pa.int32(), pa.string())
+"""Of a column of text whose different values are few."""
+
 _SHORT = 1 << 16
 
 
@@ -27,9 +30,29 @@ class Coded(Generic[V]):
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> Coded[Any]:
         """A column of any type."""
-        encoded = column.combine_chunks().dictionary_encode()
+        array = column.combine_chunks()
+        given = pa.types.is_dictionary(array.type)
+        encoded = array if given else array.dictionary_encode()
         indices = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
-        return cls(indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist())
+        codes, values = indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+        if given and (None in values or len(set(values)) < len(values)):
+            return cls.of(pa.chunked_array([array.cast(array.type.value_type)]))
+        return cls(codes, values)._without_unused() if given else cls(codes, values)
+
+    def _without_unused(self) -> Coded[V]:
+        """A dictionary may have values of no row: of rows that were left out, or that its file does not have."""
+        used = np.zeros(len(self.values) + 1, np.bool_)  # the last one is for nulls
+        used[self.codes] = True
+        used = used[:-1]
+        if used.all():
+            return self
+        places = np.append(np.cumsum(used) - 1, -1)
+        return Coded(places[self.codes], [value for value, kept in zip(self.values, used, strict=True) if kept])
+
+    @property
+    def firsts(self) -> Numbers:
+        """(values,): the first row of each value, where no row has a null."""
+        return firsts_of(self.codes)
 
     def where(self, holds: Callable[[V], object]) -> Mask:
         """(rows,): whether it gives something true for the row's value; not for null."""
@@ -41,7 +64,10 @@ class Coded(Generic[V]):
 
     def texts(self, of: Callable[[V], str]) -> pa.Array:
         """(rows,): likewise a text of the row's value, as Arrow has it; null for null."""
-        return pa.array([*map(of, self.values)], pa.string()).take(pa.array(self.codes, mask=self.codes < 0))
+        nulls = self.codes < 0
+        return pa.array([*map(of, self.values)], pa.string()).take(
+            pa.array(self.codes, mask=nulls if nulls.any() else None)
+        )
 
     def ranks(self) -> Numbers:
         """(rows,): the place of the row's value among the values in order; -1 for null."""
@@ -71,8 +97,10 @@ class Columns:
     def numbers(self, name: str) -> Numbers:
         """(rows,): a column of whole numbers or booleans; 0 for null."""
         if name not in self._numbers:
-            values = self.table[name].combine_chunks().cast(pa.int64())
-            self._numbers[name] = (values.fill_null(0) if values.null_count else values).to_numpy()
+            values = self.table[name].combine_chunks()
+            if values.null_count:
+                values = values.cast(pa.int64()).fill_null(0)
+            self._numbers[name] = values.to_numpy(zero_copy_only=False).astype(np.int64)
         return self._numbers[name]
 
     def filter(self, kept: Mask | pa.ChunkedArray) -> Columns:
@@ -104,6 +132,24 @@ def order_of(keys: Numbers) -> Numbers:
     if len(keys) and int(keys.max()) - (least := int(keys.min())) < _SHORT:
         keys = (keys - least).astype(np.uint16)  # NumPy sorts these by radix, many times faster
     return np.argsort(keys, kind="stable")
+
+
+def firsts_of(keys: Numbers) -> Numbers:
+    """(different numbers,): the first row of each number, in the order of numbers."""
+    least = int(keys.min(initial=0))
+    span = int(keys.max(initial=0)) - least + 1
+    if span > _SHORT + len(keys):
+        return np.unique(keys, return_index=True)[1]
+    firsts = np.full(span, -1)
+    firsts[keys[::-1] - least] = np.arange(len(keys))[::-1]  # the last that is written stays
+    return firsts[firsts >= 0]
+
+
+def repeated(keys: Numbers) -> Mask:
+    """(rows,): whether another row has the same number."""
+    if len(firsts_of(keys)) == len(keys):
+        return np.zeros(len(keys), np.bool_)
+    return Groups(keys).size > 1
 
 
 class Groups:
@@ -143,12 +189,17 @@ class Groups:
 
     def differ(self, *columns: npt.NDArray[Any]) -> Mask:
         """Whether its rows differ in any of the columns."""
-        differ: Mask = np.logical_or.reduce([self.least(each) != self.most(each) for each in columns])
+        changes = np.zeros(len(self._order), np.bool_)
+        for each in columns:
+            ordered = each[self._order]
+            changes[1:] |= ordered[1:] != ordered[:-1]
+        changes[self._starts] = False
+        differ: Mask = np.logical_or.reduceat(changes, self._starts)[self.index]
         return differ
 
     def distinct(self, values: npt.NDArray[Any]) -> Numbers:
         """How many different values it has."""
-        firsts = Groups(paired(self.index, values)).firsts
+        firsts = firsts_of(paired(self.index, values))
         return np.bincount(self.index[firsts])[self.index]
 
     def _over(self, operation: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

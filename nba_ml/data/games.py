@@ -48,6 +48,7 @@ _COUNTED_ALIKE = (GameType.REGULAR_SEASON, GameType.PLAY_IN, GameType.CUP_FINAL)
 """Used in the same way. The cup's group stage, and the play-in of some sources, have ids of the regular season."""
 
 _TYPES, _NO_TYPE = tuple(GameType), -1
+_PLACES: Mapping[GameType | None, int] = {kind: place for place, kind in enumerate(_TYPES)}
 """A type of game as a number, where it is compared row by row: its place here."""
 
 _PLATFORM, _ALIKE = (
@@ -142,7 +143,7 @@ def require_few(refused: pa.Table, games: int, where: str) -> None:
 
 def _faults(rows: Columns, other_months: Mapping[str, str]) -> dict[str, Mask]:
     """Reason -> mask (rows,). A game is refused with the first reason that holds for any of its rows."""
-    team, opponent = _team_codes(rows)
+    team, opponent = team_codes(rows)
     game, day, won = (rows.coded(name) for name in ("game_id", "game_date", "wl"))
     stated, by_id = _types(rows.coded("season_type"), game_type_named), _types(game, game_type_of_id)
     minutes, scored, home, neutral = (rows.numbers(name) for name in ("min", "pts", "is_home", "neutral_site"))
@@ -175,7 +176,7 @@ def _faults(rows: Columns, other_months: Mapping[str, str]) -> dict[str, Mask]:
     }
 
 
-def _team_codes(rows: Columns) -> tuple[Numbers, Numbers]:
+def team_codes(rows: Columns) -> tuple[Numbers, Numbers]:
     """Teams and opponents (rows,) as numbers; a team has one number on either side."""
     team, opponent = rows.coded("team"), rows.coded("opponent")
     numbers = {code: number for number, code in enumerate(dict.fromkeys([*team.values, *opponent.values]))}
@@ -188,7 +189,7 @@ def _unknown(teams: Coded[str]) -> Mask:
 
 def _types(column: Coded[str], type_of: Callable[[str], GameType | None]) -> npt.NDArray[np.int8]:
     """(rows,): places in `_TYPES`."""
-    return column.each(lambda text: _NO_TYPE if (kind := type_of(text)) is None else _TYPES.index(kind), _NO_TYPE, "i1")
+    return column.each(lambda text: _PLACES.get(type_of(text), _NO_TYPE), _NO_TYPE, "i1")
 
 
 def _contradicts(stated: npt.NDArray[np.int8], by_id: npt.NDArray[np.int8]) -> Mask:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from nba_ml.data.coded import Columns, Groups, paired
+from nba_ml.data.coded import TEXT_CODES, Coded, Columns, Numbers, firsts_of, order_of, paired
 
 # Letters that Unicode does not decompose into a base letter and an accent.
 _WHOLE_LETTERS = str.maketrans(
@@ -27,6 +28,9 @@ _WHOLE_LETTERS = str.maketrans(
 )
 
 
+_SHORT_ID = re.compile(r"[0-9]{8,9}(\.0+)?")
+
+
 @cache
 def player_lookup(name: str) -> str:
     """The platform's key of a player: 'Luka Dončić' -> 'lukadoncic'. A suffix like Jr. stays ('jr')."""
@@ -38,7 +42,8 @@ def player_lookup(name: str) -> str:
 def whole_game_ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
     """nba.com's game ids with their ten digits, and how many of the games had lost the two zeros that they begin with.
 
-    Whole numbers, and texts of 8 or 9 digits, are ids that went through a spreadsheet or pandas. Others stay.
+    Whole numbers, and texts of 8 or 9 digits, are ids that went through a spreadsheet or pandas. Others
+    stay. They are texts, or the codes that were given if none of those is short.
 
     Raises:
         ArrowInvalid: numbers that are not whole.
@@ -49,15 +54,13 @@ def whole_game_ids(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
         return column, 0
     if pa.types.is_floating(column.type):
         column = column.cast(pa.int64())
-    texts = column.cast(pa.string())
-    known = texts.unique()
-    short = pc.fill_null(pc.match_substring_regex(known, r"^[0-9]{8,9}(\.0+)?$"), False)
-    if not pc.any(short).as_py():
+    texts = column if column.type == TEXT_CODES else column.cast(pa.string())
+    ids = Coded.of(texts)
+    others = [each for each in ids.values if len(each) != 10 or "." in each]
+    whole = {each: each.partition(".")[0].rjust(10, "0") for each in filter(_SHORT_ID.fullmatch, others)}
+    if not whole:
         return texts, 0
-    padded = pc.utf8_lpad(pc.replace_substring_regex(known, r"\.0+$", ""), 10, "0")
-    whole = pc.if_else(short, padded, known)
-    ids = pa.chunked_array([whole.take(pc.index_in(texts, known).combine_chunks())], pa.string())
-    return ids, len(padded.filter(short).unique())
+    return pa.chunked_array([ids.texts(lambda each: whole.get(each, each))]), len(set(whole.values()))
 
 
 def distinct_pairs(rows: Columns) -> list[tuple[int, str]]:
@@ -66,37 +69,53 @@ def distinct_pairs(rows: Columns) -> list[tuple[int, str]]:
     Args:
         rows: `player_id`, `player_name`, `game_date`, in any order of rows.
     """
+    player, name, dates = rows.coded("player_id"), rows.coded("player_name"), rows.coded("game_date").ranks()
+    pairs, several = _pairs(player, name)
+    by_date = order_of(dates)
+    firsts = by_date[firsts_of(pairs[by_date])]
+    ids = np.array(player.values, np.int64)[player.codes[firsts]]
+    firsts = firsts[np.lexsort((name.ranks()[firsts] if several else ids, ids, dates[firsts]))]
+    return list(zip(player.taken(firsts), name.taken(firsts), strict=True))
+
+
+def unlike_their_lookups(rows: Columns, lookups: Mapping[int, str]) -> list[tuple[int, str]]:
+    """The different (player id, name) whose name does not give the player's lookup."""
     player, name = rows.coded("player_id"), rows.coded("player_name")
-    pairs = Groups(paired(player.codes, name.codes))
-    firsts = pairs.firsts
-    dates = pairs.least(rows.coded("game_date").ranks())[firsts].tolist()
-    ordered = sorted(zip(dates, player.taken(firsts), name.taken(firsts), strict=True))
-    return [(each, named) for _, each, named in ordered]
+    firsts = firsts_of(_pairs(player, name)[0])
+    return [
+        (each, named)
+        for each, named in zip(player.taken(firsts), name.taken(firsts), strict=True)
+        if (plain := player_lookup(named)) != lookups[each] and f"{plain}{each}" != lookups[each]
+    ]
 
 
-def first_names(pairs: Iterable[tuple[int, str]]) -> tuple[tuple[int, str], ...]:
-    """The first of each player's `distinct_pairs`."""
-    names: dict[int, str] = {}
-    for player, name in pairs:
-        names.setdefault(player, name)
-    return tuple(names.items())
+def _pairs(player: Coded[int], name: Coded[str]) -> tuple[Numbers, bool]:
+    """(rows,): one number for each player and name; and whether a player has several. Most months have none."""
+    named = name.codes[player.firsts]
+    several = bool((named[player.codes] != name.codes).any())
+    return paired(player.codes, name.codes) if several else player.codes, several
 
 
-def first_lookups(months: Iterable[Iterable[tuple[int, str]]]) -> dict[int, str]:
-    """Player id -> its lookup: that of the name under which it first appeared.
+def first_lookups(months: Iterable[Iterable[tuple[int, str]]]) -> tuple[dict[int, str], list[int]]:
+    """Player id -> its lookup, that of the name under which it first appeared; and how many appeared up to each month.
 
     A later spelling changes nothing: it would cut a player's history in two. The second of two ids with one name gets
     its id appended, so that they stay two players.
 
     Args:
-        months: `first_names` of each month, in order.
+        months: `distinct_pairs` of each month, in order.
+
+    Returns:
+        The lookups in the order of first appearances.
     """
     lookups: dict[int, str] = {}
     taken: set[str] = set()
+    until: list[int] = []
     for month in months:
         for player, name in month:
             if player not in lookups:
                 plain = player_lookup(name)
                 lookups[player] = f"{plain}{player}" if plain in taken else plain
                 taken.add(plain)
-    return lookups
+        until.append(len(lookups))
+    return lookups, until

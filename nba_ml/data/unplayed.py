@@ -28,9 +28,9 @@ def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
     """
     nothing = games.slice(0, 0)
     try:
-        result = games.column("wl").cast(pa.string())
-        if all(each and each.strip() for each in result.unique().to_pylist()):
+        if all(each and each.strip() for each in games.column("wl").unique().cast(pa.string()).to_pylist()):
             return games, nothing
+        result = games.column("wl").cast(pa.string())
         won = pc.utf8_trim_whitespace(pc.fill_null(result, ""))
         minutes = pc.fill_null(games.column("min").cast(pa.float64()), 0.0)
         texts = games.column("game_id").cast(pa.string()).combine_chunks()

@@ -74,14 +74,14 @@ def _stamp(entry: os.DirEntry[str]) -> _Stamp | None:
     return stated.st_mtime_ns, stated.st_size
 
 
-def read_columns(file: Path, columns: tuple[str, ...]) -> pa.Table:
-    """Those of the columns that a file has.
+def read_columns(file: Path, columns: tuple[str, ...], encoded: tuple[str, ...] = ()) -> pa.Table:
+    """Those of the columns that a file has; `encoded` as `read_parquet`.
 
     Raises:
         SourceDataError: it is not a readable Parquet file, or not the one that `SHA256SUMS` names.
     """
     try:
-        return read_parquet(read_data(file), optional=columns)
+        return read_parquet(read_data(file), optional=columns, encoded=encoded)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceDataError(
             f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."

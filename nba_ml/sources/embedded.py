@@ -25,6 +25,7 @@ from nba_ml.contract.times import REPORT_CUT_OFF
 from nba_ml.data.box_scores import (
     PLAYER_GAME_COLUMNS,
     PROP_LINE_COLUMNS,
+    TEXT_COLUMNS,
     UNPLAYED_COLUMNS,
     OtherMonths,
     PlayerGames,
@@ -34,7 +35,7 @@ from nba_ml.data.box_scores import (
     typed_games,
 )
 from nba_ml.data.games import REFUSED_GAMES
-from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup
+from nba_ml.data.identities import distinct_pairs, first_lookups, player_lookup
 from nba_ml.data.reports import TeamTipOffs
 from nba_ml.data.standing_lines import OPTIONAL_COLUMNS, TipOffs, before_tip_off, standing_lines
 from nba_ml.data.table_digest import table_digest
@@ -110,7 +111,7 @@ class EmbeddedFeatureSource:
         if file is None:
             nothing = PLAYER_GAME_SUMMARY.empty_table()
             return PlayerGames(nothing, REFUSED_GAMES.empty_table(), {}, 0, ())
-        games = read_columns(file, PLAYER_GAME_COLUMNS)
+        games = read_columns(file, PLAYER_GAME_COLUMNS, TEXT_COLUMNS)
         may_be_empty = not season.had_regular_season(month)
         return summarise_player_games(games, month, str(file), self._others(month), may_be_empty=may_be_empty)
 
@@ -288,8 +289,7 @@ class _FileFacts:
     """What other months need to know of a file. Nothing, if it cannot be read: its own month reports that."""
 
     games: frozenset[str] = frozenset()
-    names: frozenset[tuple[int, str]] = frozenset()
-    first_names: tuple[tuple[int, str], ...] = ()
+    names: Sequence[tuple[int, str]] = ()
     first_date: date | None = None
     playoffs: bool = False
 
@@ -301,25 +301,25 @@ _NO_FACTS = _FileFacts()
 class _AllMonths:
     """What the files of all months say together.
 
-    `first_months`: of each player of `lookups`, in the same order, which is that of months. `shared`: the months of
-    each game that several have.
+    `lookups` are in the order of first appearances, `until` how many of them there are up to each of the months, and
+    `shared` the months of each game that several have.
     """
 
+    months: Sequence[str]
     lookups: Mapping[int, str]
-    first_months: Sequence[str]
+    until: Sequence[int]
     shared: Mapping[str, list[str]]
 
     @classmethod
     def of(cls, files: Sequence[tuple[str, _FileFacts]]) -> _AllMonths:
         """Of the months' files, in order."""
-        lookups = first_lookups(facts.first_names for _, facts in files)
-        first_month = {player: month for month, facts in reversed(files) for player, _ in facts.first_names}
-        return cls(lookups, [first_month[player] for player in lookups], _shared_games(files))
+        lookups, until = first_lookups(facts.names for _, facts in files)
+        return cls([month for month, _ in files], lookups, [0, *until], _shared_games(files))
 
     def beside(self, month: str) -> OtherMonths:
         """What a month needs to know of the others."""
         # Later months are left out: no later file may rename a player in an earlier month.
-        until = bisect_right(self.first_months, month)
+        until = self.until[bisect_right(self.months, month)]
         shared = {game: months for game, months in self.shared.items() if month in months}
         return OtherMonths(
             dict(islice(self.lookups.items(), until)),
@@ -339,15 +339,13 @@ _FACT_COLUMNS = ("season_type", "game_id", "game_date", "player_id", "player_nam
 
 def _facts(file: Path) -> _FileFacts:
     try:
-        played, _ = split_unplayed(read_columns(file, (*_FACT_COLUMNS, "wl", "min")))
+        played, _ = split_unplayed(read_columns(file, (*_FACT_COLUMNS, "wl", "min"), TEXT_COLUMNS))
         rows = typed_columns(played, _FACT_COLUMNS, str(file))
     except SourceDataError:
         return _NO_FACTS
-    names = distinct_pairs(rows)
     return _FileFacts(
         games=frozenset(rows.coded("game_id").values),
-        names=frozenset(names),
-        first_names=first_names(names),
+        names=distinct_pairs(rows),
         first_date=min(rows.coded("game_date").values, default=None),
         playoffs=GameType.PLAYOFFS in map(game_type_named, rows.coded("season_type").values),
     )

@@ -57,6 +57,26 @@ def test_a_link_may_not_lead_out_of_the_folder(tmp_path: Path) -> None:
         read_file(folder / "out", 10, within=folder)
 
 
+def test_a_table_or_its_file_may_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    """Guards the same where the file is two levels deep, as all files of a data folder are."""
+    folder, beside = tmp_path / "folder", tmp_path / "beside"
+    (folder / "table").mkdir(parents=True)
+    (beside / "table").mkdir(parents=True)
+    (beside / "table" / "file").write_bytes(b"secret")
+    (folder / "table" / "file").write_bytes(b"x")
+    (folder / "table" / "link").symlink_to(beside / "table" / "file")
+    (folder / "linked").symlink_to(beside / "table")
+    (folder / "inner").symlink_to("table")
+    for name in ("table/file", "inner/file"):
+        assert read_file(folder / name, 10, within=folder) == b"x"
+    for name in ("table/link", "linked/file", "../beside/table/file"):
+        with pytest.raises(RefusedFileError, match="outside of"):
+            read_file(folder / name, 10, within=folder)
+    (tmp_path / "file").write_bytes(b"secret")
+    with pytest.raises(RefusedFileError, match="outside of"):
+        read_file(folder / ".." / "file", 10, within=folder)
+
+
 def test_text_that_is_not_utf_8_is_reported_with_the_place(tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_bytes(b"\xef\xbb\xbfab")

@@ -19,7 +19,7 @@ from nba_ml.contract.season import season_months
 from nba_ml.data.box_scores import OtherMonths, normalise_prop_lines, summarise_player_games
 from nba_ml.data.coded import Columns
 from nba_ml.data.games import platform_game_id
-from nba_ml.data.identities import distinct_pairs, first_lookups, first_names, player_lookup
+from nba_ml.data.identities import distinct_pairs, first_lookups, player_lookup
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
 from nba_ml_tests.conftest import games_of, summary_of
 
@@ -71,7 +71,7 @@ ROWS = {
 
 def lookups_of(games: pa.Table) -> dict[int, str]:
     """By a month's own names."""
-    return first_lookups([first_names(distinct_pairs(Columns(games)))])
+    return first_lookups([distinct_pairs(Columns(games))])[0]
 
 
 def test_the_readme_lists_every_season_month() -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nba_ml.data.coded import Coded, Columns, Groups, order_of, paired
+from nba_ml.data.coded import Coded, Columns, Groups, firsts_of, order_of, paired, repeated
 
 NEW = pa.array(["L", "W", "W"])
 Rows = list[tuple[int, int]]
@@ -51,6 +51,38 @@ def test_rows_have_one_number_only_if_they_are_alike_in_all_columns(rows: Rows) 
     """Guards against two sides of a game, or two players on a date, that are taken for one."""
     numbers = paired(*(np.array([row[at] for row in rows], np.int64) for at in (0, 1)))
     assert [numbers.tolist().index(number) for number in numbers] == [rows.index(row) for row in rows]
+
+
+@given(st.lists(st.integers(-5, 5) | st.integers(-(1 << 40), 1 << 40), max_size=30))
+def test_first_rows_and_repeated_rows_are_found_for_keys_of_any_range(keys: list[int]) -> None:
+    """Guards against a duplicate (date, player) that passes, and a game whose facts are those of its last row."""
+    numbers = np.array(keys, np.int64)
+    assert firsts_of(numbers).tolist() == [keys.index(key) for key in sorted(set(keys))]
+    assert repeated(numbers).tolist() == [keys.count(key) > 1 for key in keys]
+
+
+def _dictionary(codes: list[int | None], values: list[str | None]) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(values, pa.string()))
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [_dictionary([1, 1, 3, None], ["X", "W", "Y", "L"])],
+        [_dictionary([0, 0, 1, None], ["W", "L", "Z"])],
+        [_dictionary([0, 1, 2, None], ["W", "W", "L"])],
+        [_dictionary([0, 0, 1, 2], ["W", "L", None])],
+        [_dictionary([0, 0], ["W"]), _dictionary([1, None], ["X", "L"])],
+        [_dictionary([0, 0, 1, None], ["W", "L", "Z"]).slice(0, 3), pa.array([None], pa.string()).dictionary_encode()],
+    ],
+    ids=["unused", "unused at the end", "twice", "null in it", "two of them", "sliced"],
+)
+def test_a_dictionary_is_coded_as_its_texts(chunks: list[pa.DictionaryArray]) -> None:
+    """Guards against games, names and results that no row has, and against one value that is taken for two."""
+    column = pa.chunked_array(chunks)
+    coded = Coded.of(column)
+    assert coded.texts(str).to_pylist() == column.to_pylist() == ["W", "W", "L", None]
+    assert sorted(coded.values) == ["L", "W"]
 
 
 def test_a_missing_value_is_no_value() -> None:

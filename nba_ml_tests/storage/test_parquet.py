@@ -27,6 +27,18 @@ def test_what_is_written_reads_back_here_and_elsewhere() -> None:
     assert read_parquet(write_parquet(TABLE.slice(0, 0))).num_rows == 0
 
 
+def test_texts_that_are_read_as_dictionaries_are_the_same_texts() -> None:
+    """Guards the columns that are no text, or not there: the error about them gives the type that the file has."""
+    odd = pa.table({"wl": [1, 2], "team": [b"BKN", b"CHI"], "season": ["2021-22", None], "min": [1, 2]})
+    for table in (TABLE, odd):
+        names = ("wl", "team", "season", "player_name", "game_id", "absent")
+        found = read_parquet(write_parquet(table), optional=("min", *names), encoded=names)
+        kinds = {name: found.schema.field(name).type for name in found.column_names}
+        texts = [name for name, kind in kinds.items() if kind == pa.dictionary(pa.int32(), pa.string())]
+        assert texts == [name for name in found.column_names if table.schema.field(name).type == pa.string()]
+        assert found.cast(table.select(found.column_names).schema).equals(table.select(found.column_names))
+
+
 def test_no_flipped_bit_becomes_other_data() -> None:
     """Guards against bit rot, at 600 places; before there were checksums, half of them were accepted."""
     source = random.Random(1)
@@ -39,6 +51,30 @@ def test_no_flipped_bit_becomes_other_data() -> None:
         except (pa.ArrowInvalid, OSError):
             continue
         assert found.equals(TABLE), f"bit {at} was accepted"
+
+
+def test_no_flipped_bit_of_texts_passes_as_the_number_of_no_text() -> None:
+    """Guards files of other writers, without checksums: a number beyond the dictionary was a traceback later on."""
+    source, texts = random.Random(2), ["team", "wl", "player_name"]
+    table = TABLE.select(texts)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="none", write_statistics=False)
+    written, found = sink.getvalue().to_pybytes(), set()
+    for _ in range(1500):
+        at = source.randrange(len(written) * 8)
+        damaged = bytearray(written)
+        damaged[at // 8] ^= 1 << (at % 8)
+        read = [_texts_or_error(bytes(damaged), encoded) for encoded in ([], texts)]
+        assert read[0] == read[1], f"bit {at}"
+        found.add(type(read[0]))
+    assert found == {str, list}
+
+
+def _texts_or_error(data: bytes, encoded: list[str]) -> list[dict[str, str]] | str:
+    try:
+        return read_parquet(data, encoded=encoded).to_pylist()
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        return str(error)
 
 
 def test_no_cut_becomes_other_data() -> None:

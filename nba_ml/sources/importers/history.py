@@ -125,7 +125,7 @@ class History:
 def with_whole_ids(table: pa.Table) -> pa.Table:
     """A folder's rows with game ids of ten digits: what a number lost must not make a game another one."""
     ids, _ = whole_game_ids(table.column("game_id"))
-    return table.set_column(table.column_names.index("game_id"), "game_id", ids)
+    return table.set_column(table.column_names.index("game_id"), "game_id", ids.cast(pa.string()))
 
 
 def own_game_id(day: date, season: str, teams: frozenset[str], home: str | None, kind: GameType) -> str:
