@@ -310,8 +310,9 @@ def _typed(
 
 def _plain(column: pa.ChunkedArray | Mask) -> pa.ChunkedArray | Mask:
     """With texts in the place of their codes."""
-    coded = isinstance(column, pa.ChunkedArray) and column.type == TEXT_CODES
-    return column.cast(pa.string()) if coded else column
+    if isinstance(column, np.ndarray) or column.type != TEXT_CODES:
+        return column
+    return column.cast(pa.string())
 
 
 def _shown(kind: pa.DataType) -> pa.DataType:
