@@ -37,6 +37,9 @@ _LOOK_SECONDS = 1.0
 _LOSS_LOOKS = 20
 """After a worker's error, four in a second: until the scheduler knows that another worker, its cause, is gone."""
 
+PAUSED_SECONDS = 60
+"""A worker whose memory is nearly full starts nothing. It may free some of it."""
+
 _AGAIN = "Nothing was stored; then materialise xgboost_model again."
 
 T = TypeVar("T")
@@ -137,6 +140,7 @@ class _Team:
 
         worker_of = {future.key: worker for future, worker in zip(futures, self.workers, strict=False)}
         pending = list(futures)
+        working = time.monotonic()
         while pending:
             try:
                 done, pending = wait(pending, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED")
@@ -148,6 +152,24 @@ class _Team:
                 if future.status != "finished":
                     raise CancelledError
             self._require(worker_of.values())
+            if not (paused := self._paused({worker_of[future.key] for future in pending})):
+                working = time.monotonic()
+            elif time.monotonic() - working > PAUSED_SECONDS:
+                raise TrainingError(
+                    f"{', '.join(paused)} took no work for {PAUSED_SECONDS} seconds: Dask pauses a worker from 80% of "
+                    "its --memory-limit on. Start it again, with a higher one if it has too many rows for it, or unset "
+                    f"NBA_ML_DASK to train in one process. {_AGAIN}"
+                )
+
+    def _paused(self, workers: Iterable[str]) -> list[str]:
+        """Those of the workers that are paused, and not in the middle of their work."""
+        known: Any = self.client.scheduler_info()["workers"]
+        return sorted(
+            worker
+            for worker in workers
+            if (of := known.get(worker, {})).get("status") == "paused"
+            and not of["metrics"].get("task_counts", {}).get("executing")
+        )
 
     def _fail(self, worker: str, error: BaseException) -> NoReturn:
         if isinstance(error, NbaMlError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from distributed import Client
+from distributed import Client, Status, Worker
 
 from nba_ml.contract.errors import StaleInputError, TrainingError
 from nba_ml.contract.features import REPORTED, V4_FEATURES
@@ -187,6 +188,38 @@ def test_a_lost_worker_ends_the_training_in_one_error(
     assert capfd.readouterr().err == "", "the error is all that is said"
     cluster.add(1)
     assert engine(cluster, store).fit(split, QUICK)[0].engine == TrainingEngine(name="dask", workers=2)
+
+
+def test_a_paused_worker_ends_the_training_in_one_error(
+    cluster: Cluster, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against a training that waits for ever for a worker whose memory is nearly full. A pause that ends counts
+    for nothing.
+    """
+    split = split_in(store, XGBOOST_V1)
+    address = cluster.address_of(cluster.alive()[0])
+
+    def turn(status: Status) -> None:
+        def of_worker(dask_worker: Worker) -> None:
+            dask_worker.status = status
+
+        with Client(cluster.address, set_as_default=False) as client:
+            client.run(of_worker, workers=[address])
+
+    turn(Status.paused)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("nba_ml.model.dask_training.PAUSED_SECONDS", 2)
+            with pytest.raises(TrainingError, match=f"{address} took no work for 2 seconds"):
+                engine(cluster, store).fit(split, QUICK)
+        with ThreadPoolExecutor(1) as pool:
+            training = pool.submit(engine(cluster, store).fit, split, QUICK)
+            time.sleep(3)
+            assert not training.done()
+            turn(Status.running)
+            assert training.result(timeout=120)[0].engine == TrainingEngine(name="dask", workers=2)
+    finally:
+        turn(Status.running)
 
 
 def test_a_lost_scheduler_ends_the_training_in_one_error(
