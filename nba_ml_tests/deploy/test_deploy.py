@@ -246,6 +246,9 @@ def test_compose_is_valid_and_all_its_files_are_there() -> None:
             context = DEPLOY / "compose" / service["build"]["context"]
             assert (context / service["build"]["dockerfile"]).is_file()
             assert service["read_only"]
+            [settings] = service["env_file"]  # without it BigQuery or a webhook could not be set
+            assert settings["required"] is False
+            assert f"/deploy/compose/{settings['path']}\n" in (CHECKOUT / ".gitignore").read_text()
     [location] = yaml.safe_load((DEPLOY / "compose/workspace.yaml").read_text())["load_from"]
     assert location["grpc_server"]["host"] in COMPOSE["services"]
 
