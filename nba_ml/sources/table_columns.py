@@ -133,7 +133,7 @@ def standing(table: str, found: Mapping[str, str]) -> str:
     if "captured_at" in there:
         if "tip_off" in there:
             conditions.append("AND IFNULL(lines.captured_at <= lines.tip_off, TRUE)")
-        whose = "lines.game_date, lines.universal_player_id, lines.player_lookup, lines.book"
+        whose = "lines.game_date, COALESCE(lines.universal_player_id, lines.player_lookup), lines.book"
         last = f"MAX(lines.captured_at) OVER (PARTITION BY {whose})"
         conditions.append(f"QUALIFY lines.captured_at IS NULL OR lines.captured_at = {last}")
     return "\n    ".join(conditions)

@@ -117,7 +117,7 @@ def predicted(*lines: tuple[str, float]) -> pa.Table:
 
 def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
     """Guards against the price of another line, player or date, one that was captured after tip-off or is not the last,
-    and against two players of whom the table has ids alone."""
+    against two players of whom the table has ids alone, and against old prices of one whose name it has only once."""
     first, second, third, fourth = [row for row in features_of(MONTH).to_pylist() if row["game_date"] == DAY][:4]
     one, two = (f"'{row['universal_player_id']}', NULL" for row in (first, second))
     spelt = f"NULL, '{third['player_lookup'][:3]}.{third['player_lookup'][3:].upper()}'"
@@ -127,7 +127,8 @@ def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
         f"'b', {one}, '{DAY}', 21.5, 2.1, NULL, NULL, NULL, FALSE",
         f"'a', {one}, '{DAY}', 25.5, 4.0, 1.2, NULL, NULL, TRUE",
         f"'a', {one}, DATE_ADD(DATE '{DAY}', INTERVAL 2 DAY), 21.5, 9.0, 9.0, NULL, NULL, NULL",
-        f"'a', {two}, '{DAY}', 21.5, 1.5, 2.5, NULL, NULL, NULL",
+        f"'a', '{second['universal_player_id']}', 'old', '{DAY}', 21.5, 9.0, 9.0, '2022-06-05 20:00:00', NULL, NULL",
+        f"'a', {two}, '{DAY}', 21.5, 1.5, 2.5, '2022-06-05 21:00:00', NULL, NULL",
         f"'early', {spelt}, '{DAY}', 10.5, 1.7, 1.7, '2022-06-05 20:00:00', '2022-06-06 00:00:00', NULL",
         f"'early', {spelt}, '{DAY}', 10.5, 1.8, 1.8, '2022-06-05 23:00:00', '2022-06-06 00:00:00', NULL",
         f"'early', {spelt}, '{DAY}', 10.5, 1.1, 5.0, '2022-06-06 01:00:00', '2022-06-06 00:00:00', NULL",
