@@ -32,6 +32,8 @@ def clean(name: str) -> str:
 
     Line breaks and tabs become spaces.
     """
+    if name.isprintable():  # nearly all are: none of those characters is
+        return name
     return _ANY.sub(lambda found: " " if found[0].isspace() else "", name)
 
 

@@ -7,11 +7,13 @@ rejected completely, because a wrong box score would affect all later averages.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,9 +22,8 @@ from nba_ml.contract import season
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import GameType, game_type_named
 from nba_ml.contract.teams import team_code
-from nba_ml.contract.text import clean
-from nba_ml.contract.times import TimeWithoutZone, eastern_date, look_like_dates
 from nba_ml.data.coded import TEXT_CODES, Coded, Columns, Mask, order_of, paired, repeated
+from nba_ml.data.column_types import as_text, with_types
 from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few, team_codes
 from nba_ml.data.identities import distinct_pairs, first_lookups, player_lookup, unlike_their_lookups, whole_game_ids
 from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
@@ -127,7 +128,7 @@ def summarise_player_games(
             date outside the month, counts that no box score can have, or over 1% of the games refused.
     """
     games, unplayed = split_unplayed(games)
-    rows = _typed(games, _SOURCE_TYPES, where)
+    rows = with_types(games, _SOURCE_TYPES, where)
     may_be_empty = may_be_empty or unplayed.num_rows > 0
     if not rows.table.num_rows and not may_be_empty:
         raise SourceDataError(f"{where} has no rows. A month has about 21 rows per game; restore the file.")
@@ -186,18 +187,20 @@ def _in_platform_form(rows: Columns, lookups: Mapping[int, str]) -> pa.Table:
         **{ours: given[theirs] for theirs, ours in _COUNTS.items()},
     }
     columns = {name: made[name] if name in made else given[name] for name in PLAYER_GAME_SUMMARY.names}
-    return pa.table({name: _plain(column) for name, column in columns.items()}, schema=PLAYER_GAME_SUMMARY)
+    return pa.table({name: as_text(column) for name, column in columns.items()}, schema=PLAYER_GAME_SUMMARY)
 
 
 def _platform_game_ids(rows: Columns) -> dict[str, str]:
     """Game id -> `platform_game_id`: its two sides say the same, or it would be refused."""
     game = rows.coded("game_id")
     firsts = game.firsts
-    texts = (rows.coded(name).taken(firsts) for name in ("game_date", "team", "opponent"))
+    day = rows.coded("game_date")
+    dates = Coded(day.codes, [*map(str, day.values)])
+    texts = (each.taken(firsts) for each in (dates, rows.coded("team"), rows.coded("opponent")))
     flags = (rows.numbers(name)[firsts].tolist() for name in ("is_home", "neutral_site"))
     return {
-        each: platform_game_id(str(day), team, opponent, is_home=is_home, neutral_site=neutral_site)
-        for each, day, team, opponent, is_home, neutral_site in zip(game.values, *texts, *flags, strict=True)
+        each: platform_game_id(on, team, opponent, is_home=is_home, neutral_site=neutral_site)
+        for each, on, team, opponent, is_home, neutral_site in zip(game.values, *texts, *flags, strict=True)
     }
 
 
@@ -221,7 +224,7 @@ def normalise_prop_lines(
             price not above 1 and below 100.
     """
     known = {name: pa.float64() for name in PRICES if name in lines.column_names}
-    typed = _typed(lines, {**_LINE_TYPES, **known}, where, may_be_null=("player_id", *known)).table
+    typed = with_types(lines, {**_LINE_TYPES, **known}, where, may_be_null=("player_id", *known)).table
     if within is not None:
         day = typed.column("game_date")
         typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
@@ -251,120 +254,22 @@ def typed_games(games: pa.Table, columns: Collection[str], where: str) -> pd.Dat
         SourceDataError: a column is missing, null somewhere, or of a type that cannot be cast.
     """
     table = typed_columns(games, columns, where).table
-    plain = pa.table([_plain(each) for each in table.columns], table.column_names)
+    plain = pa.table([as_text(each) for each in table.columns], table.column_names)
     frame: pd.DataFrame = plain.to_pandas(date_as_object=False)
     return frame
 
 
 def typed_columns(games: pa.Table, columns: Collection[str], where: str) -> Columns:
     """As `typed_games`, in Arrow's columns; those of text in `coded.TEXT_CODES`."""
-    return _typed(games, {name: _SOURCE_TYPES[name] for name in columns}, where)
-
-
-def _typed(
-    table: pa.Table, types: Mapping[str, pa.DataType], where: str, *, may_be_null: Collection[str] = ()
-) -> Columns:
-    """The named columns, cast without loss."""
-    given = frozenset(table.column_names)
-    missing = [name for name in types if name not in given]
-    if missing:
-        raise SourceDataError(
-            f"{where} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
-            f"Required columns: {', '.join(types)}."
-        )
-    columns: dict[str, pa.ChunkedArray] = {}
-    coded: dict[str, Coded[str]] = {}
-    for name, kind in types.items():
-        column = table.column(name)
-        if pa.types.is_timestamp(column.type) and pa.types.is_date(kind):
-            column = _eastern_dates(column, name, where)
-        try:
-            if name in may_be_null and pa.types.is_floating(column.type):
-                column = pc.if_else(pc.is_nan(column), None, column)  # pandas writes integers with gaps as floats
-            if name == "game_id":
-                column, _ = whole_game_ids(column)
-            if column.type != kind:
-                # A cast would silently turn '12' into 12, but text for a number means a broken export.
-                if _is_text(column.type) != _is_text(kind):
-                    raise pa.ArrowInvalid("text instead of numbers, or the reverse")
-                column = column.cast(pa.string()).dictionary_encode() if kind == TEXT_CODES else column.cast(kind)
-            columns[name] = column
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise SourceDataError(
-                f"{where}: the column {name} is {column.type} and cannot be read as {_shown(kind)} ({error}). "
-                "Export it again with the types in the sample data's README."
-            ) from error
-        if columns[name].null_count and name not in may_be_null:
-            raise SourceDataError(
-                f"{where}: the column {name} is null in {columns[name].null_count:,} of {len(column):,} rows. "
-                "Missing values are not allowed; export the file again."
-            )
-        if _is_text(kind):
-            # Without what steers a terminal or hides in a name.
-            texts = coded[name] = Coded.of(columns[name])
-            if clean(joined := "".join(texts.values)) != joined:
-                columns[name] = pa.chunked_array([texts.texts(clean)]).cast(kind)
-                del coded[name]
-    return Columns(pa.table(columns), coded)
-
-
-def _plain(column: pa.ChunkedArray | Mask) -> pa.ChunkedArray | Mask:
-    """With texts in the place of their codes."""
-    if isinstance(column, np.ndarray) or column.type != TEXT_CODES:
-        return column
-    return column.cast(pa.string())
-
-
-def _shown(kind: pa.DataType) -> pa.DataType:
-    """How text is coded is not for the reader of a message."""
-    return pa.string() if kind == TEXT_CODES else kind
-
-
-def _eastern_dates(times: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
-    """The league's dates; `contract.times` has the rule."""
-    distinct = times.unique()
-    dates: list[date | None] = []
-    unknown: list[int] = []
-    try:
-        moments = distinct.to_pylist()
-        if look_like_dates(moments):
-            raise SourceDataError(
-                f"{where}: the column {name} has midnight of the zone {times.type.tz} in every row: a date that was "
-                "written as a time, which in the East is the evening before. Export it as a date."
-            )
-        for at, moment in enumerate(moments):
-            try:
-                dates.append(moment if moment is None else eastern_date(moment))
-            except TimeWithoutZone:
-                dates.append(None)
-                unknown.append(at)
-    except (OverflowError, ValueError) as error:
-        raise SourceDataError(
-            f"{where}: the column {name} has a time outside the years 1 to 9999 ({error}). Export it again as a date."
-        ) from error
-    place = pc.index_in(times, distinct)
-    if unknown:
-        with_time = pc.sum(pc.is_in(place, pa.array(unknown, pa.int32()))).as_py()
-        raise SourceDataError(
-            f"{where}: the column {name} has a time of day and no time zone in {with_time:,} of {len(times):,} "
-            "rows, so that its date is not known: a game at 20:00 Eastern is on the next day in UTC. Export it as "
-            "a date, or as a timestamp with its zone."
-        )
-    return pa.chunked_array([pa.array(dates, pa.date32()).take(part) for part in place.chunks], pa.date32())
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    """Text in any of Arrow's encodings: some Parquet writers use the large or the dictionary one."""
-    if pa.types.is_dictionary(kind):
-        return _is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return with_types(games, {name: _SOURCE_TYPES[name] for name in columns}, where)
 
 
 def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
     """Rule in words -> mask (rows,) of those that break it. What is true of whole games is in `data.games`."""
     first, last = season.month_bounds(month)
-    count = {name: rows.numbers(name) for name in _COUNTS}
-    made = 2 * (count["fgm"] - count["fg3m"]) + 3 * count["fg3m"] + count["ftm"]
+    count = {name: rows.integers(name) for name in _COUNTS}
+    threes = count["fg3m"].astype(np.int32)  # a sum of 16 bits could overflow
+    made = 2 * (count["fgm"] - threes) + 3 * threes + count["ftm"]
     day, stated = rows.coded("game_date"), rows.coded("season")
     seasons = {name: code for code, name in enumerate(stated.values)}
     of_date = day.each(lambda each: seasons.get(season.season_on(each).name, -1), -1, np.int64)
@@ -376,7 +281,7 @@ def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
         "an unknown season type (known: Regular Season, Playoffs, Play-In, NBA Cup, Pre Season, All Star)": ~known_type,
         "a duplicate (date, player)": repeated(paired(day.codes, rows.coded("player_id").codes)),
         "a player without a name in letters": ~rows.coded("player_name").where(player_lookup),
-        "a negative count": np.logical_or.reduce([each < 0 for each in count.values()]),
+        "a negative count": _any_negative(count.values(), rows.table.num_rows),
         f"more than {_LONGEST_GAME} minutes": count["min"] > _LONGEST_GAME,
         "more shots made than taken": np.logical_or.reduce([count[made] > count[taken] for made, taken in shots]),
         "more threes than field goals": (count["fg3m"] > count["fgm"]) | (count["fg3a"] > count["fga"]),
@@ -384,6 +289,15 @@ def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
         "a team that plays itself": np.equal(*team_codes(rows)),
         "a result other than W or L": ~rows.coded("wl").where(("W", "L").__contains__),
     }
+
+
+def _any_negative(counts: Iterable[npt.NDArray[Any]], rows: int) -> Mask:
+    """(rows,): whether any of the row's counts is below 0."""
+    negative = np.zeros(rows, np.bool_)
+    for each in counts:
+        if each.min(initial=0) < 0:
+            negative |= each < 0
+    return negative
 
 
 def _require(broken: Mapping[str, Mask], rows: pa.Table, where: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 V = TypeVar("V")
 Mask = npt.NDArray[np.bool_]
@@ -94,6 +95,11 @@ class Columns:
             self._coded[name] = Coded.of(self.table[name])
         return self._coded[name]
 
+    def integers(self, name: str) -> npt.NDArray[np.integer[Any]]:
+        """(rows,): a column of whole numbers without nulls, in its own type."""
+        values: npt.NDArray[np.integer[Any]] = self.table[name].combine_chunks().to_numpy()
+        return values
+
     def numbers(self, name: str) -> Numbers:
         """(rows,): a column of whole numbers or booleans; 0 for null."""
         if name not in self._numbers:
@@ -110,7 +116,7 @@ class Columns:
     def ordered(self, order: Numbers) -> Columns:
         """All rows in another order (rows,)."""
         known = {name: Coded(each.codes[order], each.values) for name, each in self._coded.items()}
-        return Columns(self.table.take(pa.array(order)), known)
+        return Columns(pc.take(self.table, pa.array(order), boundscheck=False), known)
 
     def replaced(self, name: str, column: pa.Array) -> Columns:
         """With another column in the place of one."""
@@ -149,11 +155,12 @@ def repeated(keys: Numbers) -> Mask:
     """(rows,): whether another row has the same number."""
     if len(firsts_of(keys)) == len(keys):
         return np.zeros(len(keys), np.bool_)
-    return Groups(keys).size > 1
+    groups = Groups(keys)
+    return groups.size[groups.index] > 1
 
 
 class Groups:
-    """Rows with the same number. Each method gives the same for all rows of a group, as an array (rows,)."""
+    """Rows with the same number, in the order of the numbers. Each method gives one value for each group (groups,)."""
 
     def __init__(self, keys: Numbers) -> None:
         self._order = order_of(keys)
@@ -162,18 +169,22 @@ class Groups:
         np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
         self._starts = np.flatnonzero(begins)
         self.index = np.empty(len(keys), np.int64)
-        """The number of the row's group, counted from 0 in the order of the keys."""
+        """(rows,): the place of the row's group."""
         self.index[self._order] = np.cumsum(begins) - 1
 
     @property
     def firsts(self) -> Numbers:
-        """(groups,): the first row of each group."""
+        """The first row of each group."""
         return self._order[self._starts]
 
     @property
     def size(self) -> Numbers:
         """How many rows it has."""
-        return np.bincount(self.index)[self.index]
+        return np.diff(self._starts, append=len(self._order))
+
+    def any(self, rows: Mask) -> Mask:
+        """Whether one of its rows is among some (rows,)."""
+        return np.bincount(self.index[rows], minlength=len(self._starts)) > 0
 
     def sum(self, values: npt.NDArray[Any]) -> Numbers:
         """The sum of its values."""
@@ -194,14 +205,16 @@ class Groups:
             ordered = each[self._order]
             changes[1:] |= ordered[1:] != ordered[:-1]
         changes[self._starts] = False
-        differ: Mask = np.logical_or.reduceat(changes, self._starts)[self.index]
-        return differ
+        return self._over_ordered(np.logical_or, changes)
 
     def distinct(self, values: npt.NDArray[Any]) -> Numbers:
         """How many different values it has."""
         firsts = firsts_of(paired(self.index, values))
-        return np.bincount(self.index[firsts])[self.index]
+        return np.bincount(self.index[firsts], minlength=len(self._starts))
 
     def _over(self, operation: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        reduced: npt.NDArray[Any] = operation.reduceat(values[self._order], self._starts)
-        return reduced[self.index]
+        return self._over_ordered(operation, values[self._order])
+
+    def _over_ordered(self, operation: np.ufunc, ordered: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        reduced: npt.NDArray[Any] = operation.reduceat(ordered, self._starts)
+        return reduced

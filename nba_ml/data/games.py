@@ -91,12 +91,11 @@ def broken_games(rows: Columns, other_months: Mapping[str, str] | None = None) -
         rows: box scores in the columns of `box_scores.PLAYER_GAME_COLUMNS`, with team codes of nba.com.
         other_months: id of a game that another month's file has too -> that month.
     """
-    game = rows.coded("game_id")
     found: dict[str, str] = {}
-    for reason, broken in _faults(rows, other_months or {}).items():
-        if broken.any():
-            for code in np.unique(game.codes[broken]):
-                found.setdefault(game.values[code], reason)
+    ids, faults = _faults(rows, other_months or {})
+    for reason, broken in faults.items():
+        for place in np.flatnonzero(broken):
+            found.setdefault(ids[place], reason)
     return dict(sorted(found.items()))
 
 
@@ -141,39 +140,61 @@ def require_few(refused: pa.Table, games: int, where: str) -> None:
     )
 
 
-def _faults(rows: Columns, other_months: Mapping[str, str]) -> dict[str, Mask]:
-    """Reason -> mask (rows,). A game is refused with the first reason that holds for any of its rows."""
+def _faults(rows: Columns, other_months: Mapping[str, str]) -> tuple[list[str], dict[str, Mask]]:
+    """Ids of games, and reason -> mask (games,). A game is refused with the first reason that holds for it."""
     team, opponent = team_codes(rows)
     game, day, won = (rows.coded(name) for name in ("game_id", "game_date", "wl"))
     stated, by_id = _types(rows.coded("season_type"), game_type_named), _types(game, game_type_of_id)
     minutes, scored, home, neutral = (rows.numbers(name) for name in ("min", "pts", "is_home", "neutral_site"))
 
-    games, sides = Groups(game.codes), Groups(paired(game.codes, team))
-    of_side, points = sides.sum(minutes), sides.sum(scored)
+    # A game is a group of sides, and a side one of rows. From "contradict each other" on, a side's rows are as its
+    # first: a game of which they are not has a reason by then.
+    sides = Groups(paired(game.codes, team))
+    first, of_side, points = sides.firsts, sides.sum(minutes), sides.sum(scored)
+    own = team[first]
+    games = Groups(game.codes[first])
+    ids = game.taken(first[games.firsts])
+    two_dates = games.any(sides.differ(day.codes)) | games.differ(day.codes[first])
     overtimes = np.round((games.least(of_side) - _GAME_MINUTES) / _OVERTIME_MINUTES).clip(0, _MOST_OVERTIMES)
+    most_minutes = (_GAME_MINUTES + _OVERTIME_MINUTES * overtimes)[games.index]
     # Whole minutes: each player's are off by up to one half.
     rounding = sides.size / 2
-    teams = games.distinct(team)
-    other = games.least(team) + games.most(team) - team
-    return {
-        "an unknown team code": _unknown(rows.coded("team")) | _unknown(rows.coded("opponent")),
-        "an id with two dates": games.differ(day.codes),
-        "an id that another month has too": game.where(other_months.__contains__),
-        "an id of another type of game than its season_type": _contradicts(stated, by_id),
-        "rows of one team only": teams == 1,
-        "rows of more than two teams": teams > 2,
-        "an opponent that is not the other team": opponent != other,
-        "rows of a team that contradict each other": sides.differ(opponent, home, neutral, won.codes, stated),
-        "a team with another game on the date": Groups(paired(day.codes, team)).differ(game.codes),
-        "two home teams or none": games.differ(home) == neutral.astype(bool),
-        "two winners or none": games.distinct(won.codes) != 2,
-        "no minutes played": games.sum(minutes) == 0,
-        f"fewer than {_LEAST_PLAYERS} players with minutes on a side": sides.sum(minutes > 0) < _LEAST_PLAYERS,
-        f"a team with fewer than {_LEAST_MINUTES} minutes": of_side < _LEAST_MINUTES,
-        "a team with more minutes than the game had": of_side
-        > _GAME_MINUTES + _OVERTIME_MINUTES * overtimes + rounding,
-        "a winner who scored less": won.where("W".__eq__) != (points == games.most(points)),
+    other = (games.least(own) + games.most(own))[games.index] - own
+    two_sides = games.differ(home[first])[games.index]
+    won_more = points == games.most(points)[games.index]
+    return ids, {
+        "an unknown team code": games.any(sides.any(_unknown(rows.coded("team")) | _unknown(rows.coded("opponent")))),
+        "an id with two dates": two_dates,
+        "an id that another month has too": np.array([each in other_months for each in ids], np.bool_),
+        "an id of another type of game than its season_type": games.any(sides.any(_contradicts(stated, by_id))),
+        "rows of one team only": games.size == 1,
+        "rows of more than two teams": games.size > 2,
+        "an opponent that is not the other team": games.any(sides.differ(opponent) | (opponent[first] != other)),
+        "rows of a team that contradict each other": games.any(
+            sides.differ(opponent, home, neutral, won.codes, stated)
+        ),
+        "a team with another game on the date": _two_on_a_date(
+            sides, games, game.codes, paired(day.codes, team), bool(two_dates.any())
+        ),
+        "two home teams or none": games.any(two_sides == neutral[first].astype(bool)),
+        "two winners or none": games.distinct(won.codes[first]) != 2,
+        "no minutes played": games.sum(of_side) == 0,
+        f"fewer than {_LEAST_PLAYERS} players with minutes on a side": games.any(
+            sides.sum(minutes > 0) < _LEAST_PLAYERS
+        ),
+        f"a team with fewer than {_LEAST_MINUTES} minutes": games.any(of_side < _LEAST_MINUTES),
+        "a team with more minutes than the game had": games.any(of_side > most_minutes + rounding),
+        "a winner who scored less": games.any(won.where("W".__eq__)[first] != won_more),
     }
+
+
+def _two_on_a_date(sides: Groups, games: Groups, game: Numbers, date_and_team: Numbers, two_dates: bool) -> Mask:
+    """(games,): a team of it has another game on the date. A side has one date, unless a game has two."""
+    if two_dates:
+        on_date = Groups(date_and_team)
+        return games.any(sides.any(on_date.differ(game)[on_date.index]))
+    on_date = Groups(date_and_team[sides.firsts])
+    return games.any((on_date.size > 1)[on_date.index])
 
 
 def team_codes(rows: Columns) -> tuple[Numbers, Numbers]:

@@ -53,28 +53,29 @@ def read_parquet(
             bytes.
         OSError: it is damaged.
     """
-    file, schema = _checked(data)
-    known = {field.name: field.type for field in schema}
+    file, schema = _checked(data, encoded)
+    known = frozenset(schema.names)
     if lacking := [name for name in columns or () if name not in known]:
         raise pa.ArrowInvalid(f"it lacks the column {lacking[0]}")
     chosen = None if columns is None and not optional else [*(columns or ()), *(n for n in optional if n in known)]
-    texts = [name for name in encoded if known.get(name) == pa.string()]
     with _as_invalid():
-        table = _with_dictionaries(data, file.metadata, chosen, texts) if texts else None
-        return _read(file, chosen) if table is None else table
+        table = _with_dictionaries(file, chosen) if encoded else None
+        return _read(_opened(data) if encoded else file, chosen) if table is None else table
 
 
-def _with_dictionaries(
-    data: bytes, metadata: pq.FileMetaData, columns: Sequence[str] | None, texts: Sequence[str]
-) -> pa.Table | None:
-    """The columns, with dictionaries for those of text; None for a damaged file, whose fault is then found by reading
-    it without them: they would pass with a number that is no value's."""
+def _with_dictionaries(file: pq.ParquetFile, columns: Sequence[str] | None) -> pa.Table | None:
+    """The columns, with dictionaries for those that it was opened for.
+
+    None if they are no texts, or the file is damaged: a number that is no value's would pass. It is then read without
+    dictionaries, which finds the fault.
+    """
     try:
-        file = pq.ParquetFile(
-            pa.BufferReader(data), metadata=metadata, read_dictionary=texts, page_checksum_verification=True
-        )
         table = _read(file, columns)
-        table.select([name for name in texts if name in table.column_names]).validate(full=True)
+        for column in table.columns:
+            if pa.types.is_dictionary(column.type):
+                if pa.types.is_binary(column.type.value_type):
+                    return None
+                column.validate(full=True)
     except (pa.ArrowException, OSError):
         return None
     return table
@@ -89,11 +90,10 @@ def parquet_schema(data: bytes) -> pa.Schema:
     return _checked(data)[1]
 
 
-def _checked(data: bytes) -> tuple[pq.ParquetFile, pa.Schema]:
+def _checked(data: bytes, encoded: Sequence[str] = ()) -> tuple[pq.ParquetFile, pa.Schema]:
     """The file and its schema, after all checks but those of its pages, which are made when they are read."""
     with _as_invalid():
-        # Not `read_table`: that imports all of Arrow's datasets, which takes longer than reading months of rows.
-        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        file = _opened(data, encoded)
         stated, schema = file.metadata, file.schema_arrow
     size = sum(stated.row_group(index).total_byte_size for index in range(stated.num_row_groups))
     if stated.num_rows > PARQUET_ROWS or size > PARQUET_MEMORY_BYTES:
@@ -107,6 +107,14 @@ def _checked(data: bytes) -> tuple[pq.ParquetFile, pa.Schema]:
         if hashlib.sha256(data[:at] + _ZEROS + data[at + len(_ZEROS) :]).hexdigest().encode() != seal:
             raise pa.ArrowInvalid("its bytes are not those that were written: they differ from its checksum")
     return file, schema
+
+
+def _opened(data: bytes, encoded: Sequence[str] = ()) -> pq.ParquetFile:
+    # Not `read_table`: that imports all of Arrow's datasets, which takes longer than reading months of rows.
+    try:
+        return pq.ParquetFile(pa.BufferReader(data), read_dictionary=encoded, page_checksum_verification=True)
+    except KeyError:  # it lacks one of them, which its reader reports
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from datetime import UTC, datetime
 
@@ -75,5 +76,7 @@ def test_names_in_data_lose_what_hides_in_them() -> None:
     names = [f"{name}\u202e\x1b" for name in games.column("player_name").to_pylist()]
     at = games.column_names.index("player_name")
     hostile = games.set_column(at, "player_name", pa.array(names))
+    every = [chr(point) for point in range(sys.maxunicode + 1)]
+    assert [each for each in every if clean(each) != each] == [each for each in every if printable(each) != each]
     read, expected = (typed_columns(each, ["player_name"], "x").table for each in (hostile, games))
     assert read.equals(expected)

@@ -27,17 +27,21 @@ rows_of_groups = st.lists(st.tuples(st.integers(-3, 3), st.integers(-40, 40)), m
         (lambda groups, values: groups.most(values), max),
         (lambda groups, values: groups.distinct(values), lambda own: len(set(own))),
         (lambda groups, values: groups.differ(values), lambda own: len(set(own)) > 1),
+        (lambda groups, values: groups.any(values > 0), lambda own: any(value > 0 for value in own)),
+        (lambda groups, values: values[groups.firsts], lambda own: own[0]),
         (lambda groups, _: groups.size, len),
     ],
-    ids=["sum", "least", "most", "distinct", "differ", "size"],
+    ids=["sum", "least", "most", "distinct", "differ", "any", "first", "size"],
 )
-def test_each_row_gets_what_is_true_of_its_group(
+def test_each_group_gets_what_is_true_of_its_rows(
     of_groups: Callable[[Groups, Any], Any], of_values: Callable[[list[int]], int], rows: Rows
 ) -> None:
     """Guards against a game that is judged by the rows of another one, where the rows are in any order."""
     keys, values = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
     expected = [of_values([value for other, value in rows if other == key]) for key, _ in rows]
-    assert of_groups(Groups(keys), values).tolist() == expected
+    groups = Groups(keys)
+    assert of_groups(groups, values)[groups.index].tolist() == expected
+    assert len(groups.size) == len(set(keys.tolist()))
 
 
 @given(st.lists(st.integers(-(1 << 17), 1 << 17) | st.sampled_from([0, (1 << 16) - 1, 1 << 16]), max_size=30))
