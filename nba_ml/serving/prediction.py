@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import TypedDict
 
-from nba_ml.contract.errors import BundleError
+from nba_ml.contract.errors import BundleError, FeatureRowsError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.model.calibration import Calibration
@@ -77,12 +77,16 @@ class Prediction:
 
         Raises:
             BundleError: the record has no quantiles, because its system has no interval.
+            FeatureRowsError: a line is missing or infinite.
         """
         if self.points_quantiles is None:
             raise BundleError(
                 f"{self.model_version} has no interval, so there are no probabilities for lines. Use one that has."
             )
         at = np.asarray(lines, dtype=np.float64)
+        if not np.isfinite(at).all():
+            position = int(np.flatnonzero(~np.isfinite(at))[0])
+            raise FeatureRowsError(f"Line {position} is {lines[position]}, not a number of points. Leave it out.")
         spread = Spread.published(np.tile(self.points_quantiles, (len(at), 1)))
         over, push = np.round(spread.over(at), 4).tolist(), np.round(spread.push(at), 4).tolist()
         return [

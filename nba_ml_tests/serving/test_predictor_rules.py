@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nba_ml.contract.errors import BundleError, ChannelError, MissingExtraError, SettingsError
+from nba_ml.contract.errors import BundleError, ChannelError, FeatureRowsError, MissingExtraError, SettingsError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry.channel import FOLDER, ChannelModel
 from nba_ml.registry.rollout_rules import bucket_of
@@ -171,6 +171,10 @@ def test_any_line_has_its_chances() -> None:
     for each in (below, half, whole, above):
         assert each["over"] + each["push"] + each["under"] == pytest.approx(1, abs=1e-9)
     assert known.at_lines([]) == []
+    missing: Any
+    for missing in (None, math.nan, math.inf):
+        with pytest.raises(FeatureRowsError, match=f"Line 1 is {missing}, not a number of points"):
+            known.at_lines([20.5, missing])
 
 
 def test_a_channel_goes_forward_only(store: DirectoryStore, loads: Loads) -> None:
