@@ -23,7 +23,8 @@ PlayerDay = tuple[str, date]
 def prices_of_lines(matched: pa.Table, priced: pa.Table, chosen: Mapping[PlayerDay, float]) -> dict[PlayerDay, Prices]:
     """The price of each side of the player's line: the median over the books that list exactly this line.
 
-    A book that lists it several times has the median of its own prices, and counts once.
+    A book that lists it several times has the median of its own prices, and counts once. Books with a price for one
+    side only count if none has both.
 
     Args:
         matched: lines as `features.match_lines` returns them.
@@ -49,15 +50,19 @@ def prices_by_player(
         for side, price in zip(found[player, day][book], both, strict=True):
             if price is not None:
                 side.append(price)
-    return {player: (_over_books(books.values(), 0), _over_books(books.values(), 1)) for player, books in found.items()}
+    return {player: _over_books(books.values()) for player, books in found.items()}
 
 
 def _no_prices() -> tuple[list[float], list[float]]:
     return [], []
 
 
-def _over_books(books: Iterable[tuple[list[float], list[float]]], side: int) -> float | None:
-    return _median([own for book in books if (own := _median(book[side])) is not None])
+def _over_books(books: Iterable[tuple[list[float], list[float]]]) -> Prices:
+    """The median of each side. Over of one book and under of another have no margin that could be taken out."""
+    own = [(_median(over), _median(under)) for over, under in books]
+    counted = [each for each in own if None not in each] or own
+    over, under = ([price for price in side if price is not None] for side in zip(*counted, strict=True))
+    return _median(over), _median(under)
 
 
 def not_decimal(priced: pa.Table) -> float | None:

@@ -117,7 +117,7 @@ def test_bigquery_gives_the_prices_of_the_rows_lines(bigquery_emulator: BigQuery
     source = with_lines(
         made,
         f"'one', '{first['universal_player_id']}', NULL, '{DAY}', 21.5, 1.9, 1.95",
-        f"'two', '{first['universal_player_id']}', NULL, '{DAY}', 21.5, 2.1, NULL",
+        f"'two', '{first['universal_player_id']}', NULL, '{DAY}', 21.5, 2.1, 1.75",
         f"'alternate', '{first['universal_player_id']}', NULL, '{DAY}', 25.5, 4.0, 1.2",
         f"'the day after', '{first['universal_player_id']}', NULL, '{DAY + timedelta(days=1)}', 21.5, 9.0, 9.0",
         f"'one', '{third['universal_player_id']}', NULL, '{DAY}', 21.5, 1.6, 1.7",
@@ -127,7 +127,7 @@ def test_bigquery_gives_the_prices_of_the_rows_lines(bigquery_emulator: BigQuery
     found = {row["player_lookup"]: row for row in source.read(DAY).to_pylist()}
     prices = {name: (row["over_price"], row["under_price"]) for name, row in found.items()}
     assert prices == {
-        first["player_lookup"]: (2.0, 1.95),
+        first["player_lookup"]: (2.0, 1.85),
         second["player_lookup"]: (None, 1.8),
         third["player_lookup"]: (1.6, 1.7),
         fourth["player_lookup"]: (None, None),

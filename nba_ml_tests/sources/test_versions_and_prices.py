@@ -124,7 +124,8 @@ def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
     prices = prices_of(
         both,
         f"'a', {one}, '{DAY}', 21.5, 1.9, 1.95, NULL, NULL, NULL",
-        f"'b', {one}, '{DAY}', 21.5, 2.1, NULL, NULL, NULL, FALSE",
+        f"'b', {one}, '{DAY}', 21.5, 2.1, 1.75, NULL, NULL, FALSE",
+        f"'c', {one}, '{DAY}', 21.5, 3.0, NULL, NULL, NULL, FALSE",
         f"'a', {one}, '{DAY}', 25.5, 4.0, 1.2, NULL, NULL, TRUE",
         f"'a', {one}, DATE_ADD(DATE '{DAY}', INTERVAL 2 DAY), 21.5, 9.0, 9.0, NULL, NULL, NULL",
         f"'a', '{second['universal_player_id']}', 'old', '{DAY}', 21.5, 9.0, 9.0, '2022-06-05 20:00:00', NULL, NULL",
@@ -145,7 +146,7 @@ def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
     assert table is not None
     found = {row["player_lookup"]: (row["over_price"], row["under_price"]) for row in table.to_pylist()}
     assert found == {
-        first["player_lookup"]: (2.0, 1.95),
+        first["player_lookup"]: (2.0, 1.85),
         second["player_lookup"]: (1.5, 2.5),
         third["player_lookup"]: (1.8, 1.8),
     }
