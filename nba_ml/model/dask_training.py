@@ -140,7 +140,7 @@ class _Team:
 
         worker_of = {future.key: worker for future, worker in zip(futures, self.workers, strict=False)}
         pending = list(futures)
-        working = time.monotonic()
+        paused_for = 0.0
         while pending:
             try:
                 done, pending = wait(pending, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED")
@@ -152,9 +152,9 @@ class _Team:
                 if future.status != "finished":
                     raise CancelledError
             self._require(worker_of.values())
-            if not (paused := self._paused({worker_of[future.key] for future in pending})):
-                working = time.monotonic()
-            elif time.monotonic() - working > PAUSED_SECONDS:
+            paused = self._paused({worker_of[future.key] for future in pending})
+            paused_for = paused_for + _LOOK_SECONDS if paused else 0.0
+            if paused_for > PAUSED_SECONDS:
                 raise TrainingError(
                     f"{', '.join(paused)} took no work for {PAUSED_SECONDS} seconds: Dask pauses a worker from 80% of "
                     "its --memory-limit on. Start it again, with a higher one if it has too many rows for it, or unset "
