@@ -93,6 +93,7 @@ __all__ = [
     "WorkspaceProcessContext",
     "deserialize_value",
     "engines_kept",
+    "forget_outputs",
     "latest_check_executions",
     "make_new_run_id",
     "silence_preview_warnings",
@@ -235,6 +236,20 @@ def engines_kept() -> Iterator[None]:
             place.create_engine = original
         while _kept:
             _close(_kept.popitem()[1])
+
+
+def forget_outputs(context: dg.OutputContext) -> None:
+    """Let go of the values that this run has stored so far.
+
+    A run in this process keeps those of all its steps, for callers who ask its result for them, and something of
+    Dagster keeps the run until the next one: 20 MB more in each month of a backfill.
+    """
+    try:
+        kept = context.step_context.output_capture
+    except dg.DagsterInvariantViolationError:
+        return  # outside a run there is no step
+    if kept is not None:
+        kept.clear()
 
 
 def sync_databases() -> None:

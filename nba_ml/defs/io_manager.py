@@ -14,6 +14,7 @@ import dagster as dg
 from nba_ml.checks.registry import STORED
 from nba_ml.contract.digest import HasDigest
 from nba_ml.contract.errors import MissingMonthsError
+from nba_ml.defs.internals import forget_outputs
 from nba_ml.defs.partitions import COLUMNS, HISTORY, ONE_BY_ONE, History, month_keys, months_read, one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import open_store
@@ -34,6 +35,7 @@ class MonthStoreIOManager(dg.IOManager):
 
     def handle_output(self, context: dg.OutputContext, obj: HasDigest) -> None:
         self.store.save(STORED[context.asset_key.to_user_string()], context.asset_partition_key, obj)
+        forget_outputs(context)
 
     @fails_with_its_reason
     def load_input(self, context: dg.InputContext) -> HasDigest | Mapping[str, HasDigest]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from nba_ml.contract.errors import MissingMonthsError
@@ -96,6 +100,33 @@ def test_months_of_a_large_history_are_read_one_by_one(manager: MonthStoreIOMana
     assert value["2021-11"].table.column_names == ["game_date"]
     with pytest.raises(dg.Failure, match=r"was never materialised for 2021-12\."):
         load(manager, "2021-12", one_by_one)
+
+
+def test_what_a_step_has_stored_is_not_kept_in_memory(manager: MonthStoreIOManager) -> None:
+    """Guards the memory of a backfill: Dagster keeps what each step returns, so a training ran beside its month's
+    tables, and the next month began beside them too."""
+    stored: list[weakref.ref[pa.Table]] = []
+
+    @dg.asset(key=ASSET, partitions_def=MONTHS)
+    def made() -> Snapshot:
+        value = snapshot_of("2021-10")
+        table = value.table.slice(0)  # another object
+        stored.append(weakref.ref(table))
+        return replace(value, table=table)
+
+    @dg.asset(deps=[made], partitions_def=MONTHS)
+    def later() -> None:
+        gc.collect()  # a step is a cycle
+        assert stored[0]() is None
+
+    job = dg.Definitions(
+        [made, later], resources={"io_manager": manager}, jobs=[dg.define_asset_job("both")]
+    ).resolve_job_def("both")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance, partition_key="2021-10").success
+    value = load(manager, "2021-10")
+    assert isinstance(value, Snapshot)
+    assert value.digest == snapshot_of("2021-10").digest
 
 
 def test_a_hole_in_the_window_is_an_error_that_names_the_months(manager: MonthStoreIOManager) -> None:
