@@ -15,6 +15,9 @@ from nba_ml.data.identities import player_lookup
 TipOffs = Mapping[tuple[date, int | str], datetime]
 """(Date, player id or lookup) -> tip-off of the player's game, in UTC."""
 
+_MOMENT = pa.timestamp("us", "UTC")
+"""Files differ in their units."""
+
 OPTIONAL_COLUMNS = ("captured_at", "is_alternate", "over_price", "under_price")
 """Columns that a file under `prop_lines/` may have."""
 
@@ -54,7 +57,7 @@ def _main_lines(lines: pa.Table, where: str) -> pa.Table:
 def _captures(lines: pa.Table) -> Iterator[tuple[tuple[object, ...], int | None]]:
     """(Date, player, book) of each line, and when it was captured. The id says who a player is, else his name."""
     days, books = (lines.column(name).to_pylist() for name in ("game_date", "book"))
-    times = lines.column("captured_at").cast(pa.int64()).to_pylist()
+    times = lines.column("captured_at").cast(_MOMENT, safe=False).cast(pa.int64()).to_pylist()
     for day, player, book, at in zip(days, _players(lines), books, times, strict=True):
         yield (day, player, book), at
 

@@ -70,6 +70,16 @@ def test_a_books_last_line_is_the_last_of_all_files() -> None:
     }
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "ns"])
+def test_files_in_other_units_of_time_are_compared_by_the_moment(unit: str) -> None:
+    """Guards against the earlier capture that stands because its file counts in nanoseconds."""
+    for other, expected in ((1, ([], [22.5])), (4, ([20.5, 21.5, 22.5], []))):
+        captured = seen(other, other, other).cast(pa.timestamp(unit, "US/Eastern"))
+        files = {"a": listed(captured_at=captured), "b": listed(captured_at=seen(2, 2, 3))}
+        found = standing_lines(files)
+        assert tuple(found[file]["line"].to_pylist() for file in files) == expected
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
