@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -36,7 +37,7 @@ class Coded(Generic[V]):
         encoded = array if given else array.dictionary_encode()
         indices = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
         codes, values = indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
-        if given and (None in values or len(set(values)) < len(values)):
+        if given and (encoded.dictionary.null_count or len(set(values)) < len(values)):
             return cls.of(pa.chunked_array([array.cast(array.type.value_type)]))
         return cls(codes, values)._without_unused() if given else cls(codes, values)
 
@@ -177,10 +178,10 @@ class Groups:
         """The first row of each group."""
         return self._order[self._starts]
 
-    @property
+    @cached_property
     def size(self) -> Numbers:
         """How many rows it has."""
-        return np.diff(self._starts, append=len(self._order))
+        return np.bincount(self.index, minlength=len(self._starts))
 
     def any(self, rows: Mask) -> Mask:
         """Whether one of its rows is among some (rows,)."""

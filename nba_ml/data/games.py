@@ -35,6 +35,8 @@ REFUSED_GAMES = pa.schema(
 )
 """One row per refused game, ordered by id."""
 
+_NONE_REFUSED = REFUSED_GAMES.empty_table()
+
 
 @dataclass(frozen=True, slots=True)
 class SummaryMonth(DigestedTable):
@@ -103,7 +105,7 @@ def refuse_games(rows: Columns, other_months: Mapping[str, str]) -> tuple[Column
     """The rows of the games that can be, and the games that cannot, as `REFUSED_GAMES`. Arguments as `broken_games`."""
     reasons = broken_games(rows, other_months)
     if not reasons:
-        return rows, REFUSED_GAMES.empty_table()
+        return rows, _NONE_REFUSED
     refused = rows.coded("game_id").where(reasons.__contains__)
     described: dict[str, list[tuple[date, str]]] = {}
     columns = (rows.table.filter(refused)[name].to_pylist() for name in ("game_id", "game_date", "team"))

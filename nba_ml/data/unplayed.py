@@ -28,7 +28,7 @@ def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
     """
     nothing = games.slice(0, 0)
     try:
-        if all(each and each.strip() for each in games.column("wl").unique().cast(pa.string()).to_pylist()):
+        if all(each and each.strip() for each in _distinct(games.column("wl")).cast(pa.string()).to_pylist()):
             return games, nothing
         result = games.column("wl").cast(pa.string())
         won = pc.utf8_trim_whitespace(pc.fill_null(result, ""))
@@ -44,6 +44,13 @@ def split_unplayed(games: pa.Table) -> tuple[pa.Table, pa.Table]:
     last = pc.max(day.filter(has_result))
     kept = pc.or_(has_result, pc.less(day, last)) if last.is_valid else has_result
     return games.filter(kept), games.filter(pc.invert(kept))
+
+
+def _distinct(column: pa.ChunkedArray) -> pa.Array:
+    """The different values of a column, null among them. A dictionary may have some more."""
+    if column.num_chunks == 1 and pa.types.is_dictionary(column.type) and not column.null_count:
+        return column.chunk(0).dictionary
+    return column.unique()
 
 
 def tip_off_values(rows: pa.Table, where: str) -> list[datetime | None]:

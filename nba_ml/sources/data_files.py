@@ -1,8 +1,9 @@
 """Parquet files of a data folder, each read once while it is the same file."""
 
 import os
+import re
 from collections.abc import Callable
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow as pa
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.sources.sums import PARQUET_FILES, read_data
 from nba_ml.storage.parquet import read_parquet
+
+_NAME = re.compile(translate(PARQUET_FILES))
 
 _Stamp = tuple[int, int]
 """Of a file: when it was changed, and its size. A file with another one is another file."""
@@ -59,7 +62,7 @@ def _stamps(folder: Path) -> dict[str, _Stamp | None]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if fnmatchcase(entry.name, PARQUET_FILES):
+                if _NAME.match(entry.name):
                     found[entry.name] = _stamp(entry)
     except OSError:  # `source_months` reports a folder that is missing
         return {}
