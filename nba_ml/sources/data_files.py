@@ -81,11 +81,17 @@ def read_columns(file: Path, columns: tuple[str, ...], encoded: tuple[str, ...] 
     """Those of the columns that a file has; `encoded` as `read_parquet`.
 
     Raises:
-        SourceDataError: it is not a readable Parquet file, or not the one that `SHA256SUMS` names.
+        SourceDataError: it is not a readable Parquet file, or not the one that `SHA256SUMS` names, or has a column
+            several times.
     """
     try:
-        return read_parquet(read_data(file), optional=columns, encoded=encoded)
+        table = read_parquet(read_data(file), optional=columns, encoded=encoded)
     except (pa.ArrowInvalid, OSError) as error:
         raise SourceDataError(
             f"{file} is not a readable Parquet file ({str(error).splitlines()[0]}). It may be cut short; copy it again."
         ) from error
+    names = table.column_names
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise SourceDataError(f"{file} has several columns named {', '.join(twice)}. Export it again with one of each.")
+    return table

@@ -291,6 +291,15 @@ def test_a_missing_column_is_named_with_the_file(data: Path) -> None:
         source(data).player_game_summary("2021-11")
 
 
+def test_a_column_that_is_there_twice_is_named_and_fails_its_own_month_only(data: Path) -> None:
+    """Guards against a traceback of Arrow in every month."""
+    file, games = data / "player_games" / "2021-12.parquet", games_of("2021-12")
+    pq.write_table(pa.table([*games.columns, games["game_id"]], [*games.column_names, "game_id"]), file)
+    with pytest.raises(SourceDataError, match=f"{re.escape(str(file))} has several columns named game_id. Export it"):
+        source(data).player_game_summary("2021-12")
+    assert source(data).player_game_summary("2021-11").table.equals(summary_of("2021-11"))
+
+
 def test_the_fingerprint_follows_the_file(data: Path) -> None:
     """Guards against a corrected file that nobody notices, and against files read again for nothing."""
     before = source(data).fingerprint("2021-11")
