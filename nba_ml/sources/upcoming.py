@@ -181,8 +181,19 @@ class UpcomingTables:
                     f"{file} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
                     f"Required columns: {', '.join(required)}."
                 )
+            _require_single_values(TABLES[table], records, file)
             _require_dates(TABLES[table], records, file)
             yield file, records
+
+
+def _require_single_values(columns: Mapping[str, Column], records: list[Row], file: Path) -> None:
+    """JSON and Parquet may have a list or a record in a column."""
+    for number, record in enumerate(records, 1):
+        for name, column in columns.items():
+            if isinstance(record.get(name), list | dict):
+                raise SourceDataError(
+                    f"{file}, row {number}: {name} has several values. Correct it; it must be {column.kind}."
+                )
 
 
 def _require_dates(columns: Mapping[str, Column], records: list[Row], file: Path) -> None:
@@ -214,7 +225,7 @@ def _read(file: Path) -> list[Row]:
         return _READERS[file.suffix.lower()](file)
     except RefusedFileError as error:
         raise SourceDataError(f"{file} cannot be read: {error}.") from error
-    except (pa.ArrowException, OSError, ValueError, csv.Error) as error:
+    except (pa.ArrowException, OSError, ValueError, RecursionError, csv.Error) as error:
         raise SourceDataError(
             f"{file} cannot be read ({str(error).splitlines()[0]}). It may be cut short; copy it again."
         ) from error

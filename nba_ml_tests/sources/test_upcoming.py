@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -149,6 +150,23 @@ def test_a_file_that_is_not_utf_8_is_named_with_the_place(tmp_path: Path, form: 
     with pytest.raises(SourceDataError) as raised:
         UpcomingTables(tmp_path).games(DAY)
     assert str(raised.value) == f"{file} cannot be read: it is not UTF-8: byte 8 is 0xe9; save it as UTF-8."
+
+
+@pytest.mark.parametrize("form", ["parquet", "json"])
+@pytest.mark.parametrize("name", ["game_date", "home_team", "tip_off"])
+def test_several_values_in_a_column_are_refused_by_row(tmp_path: Path, form: str, name: str) -> None:
+    """Was an unexpected error: a list can be no key."""
+    file = written(tmp_path, "schedule", [{**GAME, name: [str(GAME[name])]}], form)
+    with pytest.raises(SourceDataError, match=f"{re.escape(str(file))}, row 1: {name} has several values"):
+        UpcomingTables(tmp_path).scheduled_days()
+
+
+def test_a_json_file_of_nothing_but_brackets_is_named(tmp_path: Path) -> None:
+    """Was an unexpected error, of Python's recursion."""
+    file = written(tmp_path, "schedule", [GAME], "json")
+    file.write_text("[" * 100_000)
+    with pytest.raises(SourceDataError, match=f"{re.escape(str(file))} cannot be read"):
+        UpcomingTables(tmp_path).games(DAY)
 
 
 def test_a_folder_without_tables_has_nothing(tmp_path: Path) -> None:
