@@ -221,7 +221,7 @@ def features_of(text: str) -> FeatureVersion:
         raise BundleError(f"--features {path} cannot be read: {error}.") from error
     try:
         names = tuple(json.loads(written))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         names = tuple(line.strip() for line in written.splitlines() if line.strip())
     versions = sorted(FEATURE_VERSIONS.values(), key=lambda each: abs(each.count - len(names)))
     for version in versions:

@@ -122,7 +122,7 @@ def policy_of(text: str) -> MissingPolicy:
         rules = json.loads(read_file(path, TEXT_BYTES))
         listed = {name: rule if isinstance(rule, list) else [rule] for name, rule in rules.items()}
         return MissingPolicy(name=path.name, rules=listed)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         faults = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise ReleaseError(
             f"{path} is not a missing-value policy ({faults}). Write JSON: feature -> a number, another feature, or a "

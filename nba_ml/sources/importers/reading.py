@@ -155,10 +155,10 @@ def _repeats(row: list[str], header: list[str]) -> bool:
 def _json(file: Path, words: str, read: Read) -> RawTable:
     try:
         content = json.loads(words)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         try:  # a record on each line
             content = [json.loads(line) for line in words.splitlines() if line.strip()]
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             raise SourceDataError(
                 f"{file} is not valid JSON ({error}). It may be cut short; download it again."
             ) from error

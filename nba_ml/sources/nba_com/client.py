@@ -99,7 +99,7 @@ def _fault(text: str) -> str:
         return f"a page instead of JSON ({' '.join(text.split())[:80]})"
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return f"not valid JSON, perhaps cut short ({error})"
     if isinstance(content, dict) and isinstance(content.get("leagueSchedule"), dict):
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nba_ml.contract.errors import NbaMlError
+from nba_ml.contract.errors import NbaMlError, SourceDataError
 from nba_ml.sources.importers import values
 from nba_ml.sources.importers.importing import Import
 from nba_ml.sources.importers.mapping import shipped_mapping
@@ -100,6 +101,15 @@ def test_a_file_is_read_or_refused(tmp_path: Path, name: str, content: bytes) ->
     file.write_bytes(content)
     with suppress(NbaMlError):
         Import(name, shipped_mapping(name), tmp_path / "data", {}, dry_run=True).run([file])
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '[{"PLAYER_ID": ' + "9" * 5_000 + "}]"], ids=["deep", "long"])
+def test_json_that_python_does_not_parse_is_refused(tmp_path: Path, content: str) -> None:
+    """Was an unexpected error: of these two, neither is the JSON module's own."""
+    file = tmp_path / "file.json"
+    file.write_text(content)
+    with pytest.raises(SourceDataError, match=f"{re.escape(str(file))} is not valid JSON"):
+        Import("nba-api", shipped_mapping("nba-api"), tmp_path / "data", {}, dry_run=True).run([file])
 
 
 @settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
