@@ -259,13 +259,15 @@ class _Rows:
         return self.table.num_rows if self.chosen is None else int(self.chosen.sum())
 
 
+_SEASON_MONTHS = tuple(calendar.month_name[number] for number in SEASON_CALENDAR)
+
 DIMENSIONS: Mapping[str, tuple[tuple[str, ...], Callable[[_Rows], Labels]]] = {
     "tier": (TIER_NAMES, lambda rows: tier_of(rows["season_average"])),
     "venue": (("home", "away"), lambda rows: np.where(rows["is_home"], "home", "away")),
     "rest": (("rested", "back-to-back"), lambda rows: np.where(rows["back_to_back"], "back-to-back", "rested")),
     "month of season": (
-        tuple(calendar.month_name[number] for number in SEASON_CALENDAR),
-        lambda rows: np.array([calendar.month_name[SEASON_CALENDAR[i - 1]] for i in rows["month_of_season"]]),
+        _SEASON_MONTHS,
+        lambda rows: np.array(_SEASON_MONTHS)[rows["month_of_season"] - 1],
     ),
 }
 """Dimension -> its groups in order, and a function that returns the group of each row."""

@@ -83,7 +83,7 @@ def interval_over_days(values: Array, days: npt.NDArray[np.datetime64]) -> Inter
     return Interval(low=_rounded(low), high=_rounded(high))
 
 
-@lru_cache(maxsize=8)  # a slice's intervals have few different numbers of days, and the draws take most of the time
+@lru_cache(maxsize=4)  # a slice's intervals have few different numbers of days, and the draws take most of the time
 def _draws(days: int) -> npt.NDArray[np.uint8]:
     """How often each of the days was drawn, in each resample (resamples, days).
 
