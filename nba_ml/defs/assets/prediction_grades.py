@@ -18,7 +18,7 @@ from nba_ml.evaluation.walk_forward import summary_table
 from nba_ml.sources.job_costs import recorded_jobs
 from nba_ml.sources.month_prices import MonthPrices
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDefinition:
