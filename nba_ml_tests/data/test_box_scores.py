@@ -240,6 +240,25 @@ def play_twice(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, again], ignore_index=True)
 
 
+def in_second_row(column: str, value: Any) -> Change:
+    """Changed beyond a side's first row."""
+
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(**{column: frame[column].where(frame.index != 1, value)})
+
+    return change
+
+
+def overflow(frame: pd.DataFrame) -> pd.DataFrame:
+    """Threes whose points, in 16 bits, are 2."""
+    count = {"fgm": 21846, "fga": 21846, "fg3m": 21846, "fg3a": 21846, "ftm": 0, "pts": 2}
+    return frame.assign(**{name: frame[name].where(frame.index > 0, value) for name, value in count.items()})
+
+
+def two_negatives(frame: pd.DataFrame) -> pd.DataFrame:
+    return at("oreb", -1)(in_second_row("pf", -1)(frame))
+
+
 def third_team(frame: pd.DataFrame) -> pd.DataFrame:
     extra = frame.iloc[[0]].assign(team="LAL", player_id=10**8, player_name="Somebody Else")
     return pd.concat([frame, extra], ignore_index=True)
@@ -277,6 +296,8 @@ TEAM = sum(row["game_id"] == FIRST["game_id"] and row["team"] == FIRST["team"] f
         (at("game_date", pd.Timestamp("2021-12-01").date(), rows=3), "a date outside 2021-11", 3),
         (at("season", "2020-21"), "another season than the date's", 1),
         (at("season_type", "Summer League"), "an unknown season type (known: Regular Season, Playoffs, Play-In,", 1),
+        (overflow, "points that do not add up", 1),
+        (two_negatives, "a negative count", 2),
         (at("opponent", FIRST["team"]), "a team that plays itself", 1),
         (at("wl", "D"), "a result other than W or L", 1),
     ],
@@ -302,7 +323,9 @@ def test_rows_that_no_box_score_can_have_are_refused(change: Change, rule: str, 
         (lose_a_team, "rows of one team only"),
         (third_team, "rows of more than two teams"),
         (at("opponent", "LAL"), "an opponent that is not the other team"),
+        (in_second_row("opponent", "LAL"), "an opponent that is not the other team"),
         (at("team", "XXX"), "an unknown team code"),
+        (in_second_row("is_home", not FIRST["is_home"]), "rows of a team that contradict each other"),
         (in_first_game("opponent", "bos ton"), "an unknown team code"),
         (at("is_home", not FIRST["is_home"]), "rows of a team that contradict each other"),
         (play_twice, "a team with another game on the date"),
@@ -427,6 +450,23 @@ def test_two_ids_with_one_name_are_two_players() -> None:
     lookups = found.table.group_by(["universal_player_id", "player_lookup"]).aggregate([])
     assert lookups.num_rows == len(lookups["player_lookup"].unique()) == games["player_id"].nunique()
     assert found.respelled == ()
+
+
+def test_a_game_on_a_date_that_another_game_has_too_is_refused_with_it() -> None:
+    """Guards against a team's game that passes because the other one of its date has that date in one row only."""
+    games = games_of(MONTH).to_pandas()
+    own = games[games["team"] == FIRST["team"]]
+    moved = own[first_game(own)].index[-1]
+    without = own.groupby("game_id")["player_id"].agg(lambda players: games.loc[moved, "player_id"] not in set(players))
+    later = own[own["game_id"] == without.idxmax()]
+    assert moved != own.index[0], "the first row of a side stays"
+    games.loc[moved, "game_date"] = later["game_date"].iloc[0]
+    table = pa.Table.from_pandas(games, schema=games_of(MONTH).schema, preserve_index=False)
+    refused = summarise_player_games(table, MONTH, FILE).refused.to_pylist()
+    assert {game["nba_game_id"]: game["reason"] for game in refused} == {
+        FIRST["game_id"]: "an id with two dates",
+        later["game_id"].iloc[0]: "a team with another game on the date",
+    }
 
 
 def test_a_game_that_another_month_has_too_is_refused() -> None:
