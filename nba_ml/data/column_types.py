@@ -54,7 +54,7 @@ def with_types(
                     raise pa.ArrowInvalid("text instead of numbers, or the reverse")
                 column = column.cast(pa.string()).dictionary_encode() if kind == TEXT_CODES else column.cast(kind)
             columns[name] = column
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:  # the second: Arrow has no such cast
             raise SourceDataError(
                 f"{where}: the column {name} is {column.type} and cannot be read as {_shown(kind)} ({error}). "
                 "Export it again with the types in the sample data's README."

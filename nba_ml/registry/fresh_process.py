@@ -78,10 +78,11 @@ def predict_in_subprocess(
 def start_early() -> None:
     """Start the process of the next `predict_in_fresh_process`. It imports XGBoost while this one works, and waits.
 
-    It ends when this process does.
+    It ends when this process does. Where the system has no room for a process, none is started; the call tries again.
     """
     if not _is_waiting(_early.get(_REFERENCE_ROWS)):
-        _early[_REFERENCE_ROWS] = _start(_REFERENCE_ROWS, "xgboost")
+        with suppress(OSError):
+            _early[_REFERENCE_ROWS] = _start(_REFERENCE_ROWS, "xgboost")
 
 
 _early: dict[str, subprocess.Popen[str]] = {}

@@ -51,6 +51,15 @@ def test_one_that_was_killed_while_it_waited_is_replaced(trained: Trained) -> No
     assert predict_in_fresh_process(trained.fitted.booster, rows, V2_33FEATURES) == expected
 
 
+def test_none_that_can_be_started_early_stops_no_training(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards a fitted model on a machine that is short of processes for a moment."""
+    rows, expected = _rows(trained)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", "/no/such/python")
+        start_early()
+    assert predict_in_fresh_process(trained.fitted.booster, rows, V2_33FEATURES) == expected
+
+
 @pytest.mark.parametrize("end", ["sys.exit()", "os.kill(os.getpid(), signal.SIGKILL)"], ids=["ends", "killed"])
 def test_it_ends_with_the_process_that_started_it(end: str) -> None:
     """Guards the machine: each run would leave a process behind."""
