@@ -22,6 +22,9 @@ class Limits:
     rows: int = 1_000
     """Of a slate."""
 
+    slates: int = 64
+    """That may wait for the thread that answers them; it takes some 20 milliseconds for each."""
+
     explained_rows: int = 20
     """Of a slate with `?explain=1`: each takes XGBoost some milliseconds."""
 

@@ -15,7 +15,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, nullcontext
 from functools import cache
 from http import HTTPStatus
@@ -76,9 +76,6 @@ _NOT_READ = (
 
 _ROWS_AT_ONCE = 32
 """Of a small body that is answered on the event loop: a few milliseconds, if each of its values is wrong."""
-
-_QUEUE = 64
-"""Bodies that may wait for the thread that answers the others; it does so in some 20 milliseconds each."""
 
 _DRAIN_SECONDS = 10
 """How long requests under way may take after the signal to end."""
@@ -195,9 +192,8 @@ class _Predicting:
         self._state = state
         self._limits = limits
         self._large_bodies = LargeBodies(limits)
-        # One thread: parsing holds Python's lock, and several at once would hold up /health and each other.
-        self._thread = anyio.CapacityLimiter(1)
-        self._explaining = anyio.CapacityLimiter(1)
+        self._slates = _OneAtATime(limits.slates, "slates")
+        self._explaining = _OneAtATime(limits.explaining, "requests with explain=1")
         self._turn = asyncio.Lock()
 
     async def answer(self, request: Request) -> Response:
@@ -206,18 +202,38 @@ class _Predicting:
         with self._large_bodies.held(request.client.host if request.client else "") as grown:
             body = await read_body(request, limits, grown)
             if explain:
-                if self._explaining.statistics().tasks_waiting >= limits.explaining:
-                    raise Problem(_BUSY, "Too many requests with explain=1 at once. Try again.")
-                return await anyio.to_thread.run_sync(
-                    state.explain, body, limits, request.scope, limiter=self._explaining
-                )
+                return await self._explaining.run(state.explain, body, limits, request.scope)
             if len(body) <= limits.small_body_bytes and body.count(b"{") <= _ROWS_AT_ONCE:
                 await self._turn.acquire()  # many may be complete at once: one in each pass of the event loop
                 asyncio.get_running_loop().call_soon(self._turn.release)
                 return state.predict(body, limits, request.scope)
-            if self._thread.statistics().tasks_waiting >= _QUEUE:
-                raise Problem(_BUSY, "Too many slates at once. Try again.")
-            return await anyio.to_thread.run_sync(state.predict, body, limits, request.scope, limiter=self._thread)
+            return await self._slates.run(state.predict, body, limits, request.scope)
+
+
+class _OneAtATime:
+    """Calls in a thread, one after the other: parsing holds Python's lock, and several would hold up `/health`.
+
+    Args:
+        waiting: how many calls may wait for the one at work; a further one is answered with 503.
+        kind: what they are, for that answer.
+    """
+
+    def __init__(self, waiting: int, kind: str) -> None:
+        self._limiter = anyio.CapacityLimiter(1)
+        self._waiting = waiting
+        self._kind = kind
+        self._taken = 0
+
+    async def run(self, call: Callable[..., Response], *args: object) -> Response:
+        # Not the limiter's own count: a call enters that one pass of the event loop after it is made, and calls made in
+        # the same pass would all find room.
+        if self._taken > self._waiting:
+            raise Problem(_BUSY, f"Too many {self._kind} at once. Try again.")
+        self._taken += 1
+        try:
+            return await anyio.to_thread.run_sync(call, *args, limiter=self._limiter)
+        finally:
+            self._taken -= 1
 
 
 class _Observed:

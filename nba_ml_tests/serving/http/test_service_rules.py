@@ -30,6 +30,7 @@ from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.logs import JsonLines, LinesOut, log_as_json
 from nba_ml.serving.http.metrics import ServiceMetrics
 from nba_ml.serving.http.pages import _facts_of, _health, _render
+from nba_ml.serving.http.problems import Problem
 from nba_ml.serving.http.service import _Observed, app_of, config_of, create_app, serve
 from nba_ml.serving.http.state import ServiceState
 from nba_ml.serving.model import LoadedModel
@@ -256,15 +257,11 @@ def test_small_bodies_are_answered_on_the_event_loop_and_others_in_a_thread(seen
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("path", "rows", "kind"), [("/predict", 40, "slates"), ("/predict?explain=1", 1, "requests")])
-def test_one_is_answered_after_the_other_and_some_may_wait(
-    seen: Seen, monkeypatch: pytest.MonkeyPatch, path: str, rows: int, kind: str
-) -> None:
+def test_one_is_answered_after_the_other_and_some_may_wait(seen: Seen, path: str, rows: int, kind: str) -> None:
     """Guards the processor, which several threads would share; and the memory of what waits for the only one."""
-    assert service._QUEUE == 64
-    monkeypatch.setattr(service, "_QUEUE", 2)
     body = json.dumps({"rows": [ROW] * rows}).encode()
     seen.free.clear()
-    with running(served(seen, explaining=2)) as client:
+    with running(served(seen, slates=2, explaining=2)) as client:
         answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
 
         def ask() -> None:
@@ -286,6 +283,28 @@ def test_one_is_answered_after_the_other_and_some_may_wait(
         for each in asking:
             each.join()
     assert [answers.get().status for _ in range(3)] == [200, 200, 200]
+
+
+def test_of_many_that_arrive_together_only_as_many_wait_as_may() -> None:
+    """Guards the limit against a burst read in one pass of the event loop, in which none of them waits yet."""
+    free = threading.Event()
+
+    def call(number: int) -> Response:
+        assert free.wait(60)
+        return Response(str(number))
+
+    async def burst() -> list[Response | BaseException]:
+        turns = service._OneAtATime(2, "slates")
+        asked = [asyncio.ensure_future(turns.run(call, number)) for number in range(9)]
+        done, _ = await asyncio.wait(asked, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        assert all(isinstance(each.exception(), Problem) for each in done)
+        free.set()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [*answers, await turns.run(call, 9)]
+
+    *first, last = asyncio.run(burst())
+    assert [answer.body for answer in [*first[:3], last] if isinstance(answer, Response)] == [b"0", b"1", b"2", b"9"]
+    assert [str(answer) for answer in first[3:]] == ["Too many slates at once. Try again."] * 6
 
 
 @pytest.mark.slow

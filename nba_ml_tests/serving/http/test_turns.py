@@ -289,7 +289,7 @@ def test_the_documented_limits_are_the_services() -> None:
         f"{limits.large_bodies_bytes / mib:g} MiB, of one client {limits.large_bodies_bytes / mib / 2:g} MiB |",
         f"responses that nobody has read yet, of all clients | {limits.unread_bytes / mib:g} MiB |",
         f"bytes of a connection in the kernel, each way | {limits.kernel_bytes / kib:g} KiB |",
-        f"slates waiting for a prediction | {service._QUEUE} |",
+        f"slates waiting for a prediction | {limits.slates} |",
         f"with `?explain=1` | {limits.explained_rows}, and {limits.explaining} such requests waiting |",
         f"connections of one address | {limits.client_connections} (",
         f"connections of all addresses | {limits.connections:,}, and {limits.burst_connections:,} at any moment |",
