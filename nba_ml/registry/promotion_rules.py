@@ -277,7 +277,7 @@ def decide_promotion(
       but this week's model of the current month replaces last week's.
     - `grade`: on enough rows that are new to both, the low end of the paired gain's 95% interval is at least -margin.
     - `bias`: its bias on those rows is within bounds, or no further from 0 than the champion's.
-    - `no_rollout`: no rollout is in progress. Cannot be waived.
+    - `no_rollout`: no rollout serves anybody; one in shadow ends. Cannot be waived.
     - those of `registry.external`, for an external model; `backtest` has a person's waiver of one of them.
 
     `compare` returns the evidence, or why there is none. It and `backtest` (None for our own models) take seconds and
@@ -313,10 +313,14 @@ def decide_promotion(
 
 
 def _no_rollout(present: Channel) -> Condition:
-    name = present.challenger.model_id if present.challenger else "none"
-    running = present.share > 0
-    rollout = f"{name} is being rolled out at {present.share}%: advance or stop it first"
-    return Condition(name="no_rollout", met=not running, detail=rollout if running else "no rollout is in progress")
+    if present.challenger is None or not present.rolling_out:
+        return Condition(name="no_rollout", met=True, detail="no rollout is in progress")
+    name = present.challenger.model_id
+    if present.share:
+        detail = f"{name} is being rolled out at {present.share}%: advance or stop it first"
+        return Condition(name="no_rollout", met=False, detail=detail)
+    # It answers nobody yet, and the next grades may come too late for a champion that has to be replaced.
+    return Condition(name="no_rollout", met=True, detail=f"{name} is in shadow: its rollout ends with this promotion")
 
 
 def _newer(champion: PredictionSystem, candidate: PredictionSystem) -> Condition:

@@ -104,7 +104,11 @@ def test_a_rollout_and_a_promotion_do_not_cross(bench: ReleaseContext, pair: tup
     assert rollout_stop(bench.objects, AT, WHY).moved
     assert not rollout_stop(bench.objects, AT, WHY).moved
     assert rollout_stop(bench.objects, AT, WHY, forget=True).channel.challenger is None  # type: ignore[union-attr]
-    assert promote(bench, AT).moved
+    assert rollout_start(bench, pair[1], AT, WHY, graded_from=JANUARY).channel.rolling_out  # type: ignore[union-attr]
+    done = promote(bench, AT)  # nobody is served by a challenger in shadow
+    assert done.moved
+    assert done.decision is not None
+    assert done.decision.conditions[0].detail == f"{pair[1]} is in shadow: its rollout ends with this promotion"
 
 
 def test_a_rollback_ends_a_rollout(bench: ReleaseContext, three: tuple[str, str, str]) -> None:
