@@ -16,7 +16,7 @@ def predict_once(booster: bytes, rows: Sequence[Sequence[float | None]], version
     of an early month. Any other byte, as of a bundle that is damaged or another one, is tried in a process of its own.
 
     Raises:
-        BundleError: as `predict_in_fresh_process`; the next call tries again.
+        BundleError, ProcessStartError: as `predict_in_fresh_process`; the next call tries again.
     """
     return list(_predicted(booster, tuple(map(tuple, rows)), version.name))
 

@@ -83,6 +83,10 @@ class BundleError(NbaMlError):
     """A published bundle is incomplete or damaged, or its predictions differ from its record."""
 
 
+class ProcessStartError(NbaMlError):
+    """The system could not start a process. Nothing is known of the model that it was to load."""
+
+
 class ChannelError(NbaMlError):
     """A channel's pointer or history is damaged, or a state does not follow from the previous one."""
 

@@ -21,9 +21,10 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TypeGuard
 
-from nba_ml.contract.errors import BundleError, NbaMlError
+from nba_ml.contract.errors import BundleError, NbaMlError, ProcessStartError
 from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.limits import MODEL_BYTES, TRIAL_CPU_SECONDS, TRIAL_MEMORY_BYTES
+from nba_ml.contract.system_errors import reason_of
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,6 +50,7 @@ def predict_in_subprocess(
     Raises:
         BundleError: the file is too large, or the process failed (the message has the last lines of its output) or
             exceeded a limit.
+        ProcessStartError: the system could not start the process.
     """
     if len(model) > MODEL_BYTES:
         raise BundleError(
@@ -81,7 +83,7 @@ def start_early() -> None:
     It ends when this process does. Where the system has no room for a process, none is started; the call tries again.
     """
     if not _is_waiting(_early.get(_REFERENCE_ROWS)):
-        with suppress(OSError):
+        with suppress(ProcessStartError):
             _early[_REFERENCE_ROWS] = _start(_REFERENCE_ROWS, "xgboost")
 
 
@@ -107,16 +109,23 @@ def _is_waiting(child: subprocess.Popen[str] | None) -> TypeGuard[subprocess.Pop
 
 def _start(function: str, *modules: str) -> subprocess.Popen[str]:
     """Start a process for one call of a function; it imports the modules before it has the arguments."""
-    return subprocess.Popen(
-        # From this package's folder: the child must run this code, not another installed copy.
-        [sys.executable, "-m", "nba_ml.registry.fresh_process", function, *modules],
-        cwd=_PACKAGE_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",  # a library may print bytes of the file
-    )
+    try:
+        return subprocess.Popen(
+            # From this package's folder: the child must run this code, not another installed copy.
+            [sys.executable, "-m", "nba_ml.registry.fresh_process", function, *modules],
+            cwd=_PACKAGE_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",  # a library may print bytes of the file
+        )
+    except OSError as error:
+        raise ProcessStartError(
+            f"A new process, in which a model is tried, could not be started: {sys.executable or 'Python'} in "
+            f"{_PACKAGE_ROOT}: {reason_of(error)}. The model was not tried. Try again once the machine has memory and "
+            "processes to spare; if Python or nba_ml was installed anew meanwhile, start this program again."
+        ) from error
 
 
 def _end(code: int) -> str:
@@ -135,7 +144,7 @@ def predict_in_fresh_process(
     """`reference.predict_rows`, run in a new Python process.
 
     Raises:
-        BundleError: as for `predict_in_subprocess`.
+        BundleError, ProcessStartError: as for `predict_in_subprocess`.
     """
     return predict_in_subprocess(
         _REFERENCE_ROWS,

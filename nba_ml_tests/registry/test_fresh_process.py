@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from nba_ml.contract.errors import BundleError
+from nba_ml.contract.errors import BundleError, ProcessStartError
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.registry import fresh_process
 from nba_ml.registry.fresh_process import predict_in_fresh_process, start_early
@@ -52,11 +52,13 @@ def test_one_that_was_killed_while_it_waited_is_replaced(trained: Trained) -> No
 
 
 def test_none_that_can_be_started_early_stops_no_training(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guards a fitted model on a machine that is short of processes for a moment."""
+    """Guards a model, on a machine that is short of processes for a moment, from being lost or called damaged."""
     rows, expected = _rows(trained)
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", "/no/such/python")
         start_early()
+        with pytest.raises(ProcessStartError, match=r"/no/such/python in .*: No such file.* The model was not tried"):
+            predict_in_fresh_process(trained.fitted.booster, rows, V2_33FEATURES)
     assert predict_in_fresh_process(trained.fitted.booster, rows, V2_33FEATURES) == expected
 
 
