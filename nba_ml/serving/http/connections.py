@@ -263,8 +263,11 @@ class BoundedProtocol(HttpToolsProtocol):
             raise _Refused
 
     def on_headers_complete(self) -> None:
-        if sum(name == b"host" for name, _ in self.headers) > 1:  # a proxy in front may have gone by the other
-            self._refuse(Problem(HTTPStatus.BAD_REQUEST, "The request has several Host headers. Send one."))
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        # RFC 9112, 3.2. Of two, a proxy in front may have gone by the other.
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            found = "several Host headers" if hosts else "no Host header"
+            self._refuse(Problem(HTTPStatus.BAD_REQUEST, f"The request has {found}. Send one."))
             raise _Refused
         self._in_head = False
         self._partial = 0

@@ -107,14 +107,14 @@ class ServiceState:
         """The answer of `/health`. 'degraded' still serves: its model is good, but perhaps no longer the champion."""
         serving, watch = self.predictor.serving, self.watch
         loaded_at = serving.model.loaded_at
-        overdue = watch is not None and watch.overdue
-        following = watch is None or (watch.alive and not overdue and watch.status.failure is None)
-        channel = None
+        following, channel = True, None
         if watch is not None:
-            status = asdict(watch.status)
-            if watch.status.failure is not None:
-                status["failure"] = without_paths(watch.status.failure, self.predictor.root)
-            channel = ChannelHealth(**_channel(serving), following=watch.alive, overdue=overdue, **status)
+            # Each is read once: the thread of the watch may change it in between.
+            alive, overdue, status = watch.alive, watch.overdue, watch.status
+            failure = status.failure and without_paths(status.failure, self.predictor.root)
+            told = {**asdict(status), "failure": failure}
+            channel = ChannelHealth(**_channel(serving), following=alive, overdue=overdue, **told)
+            following = alive and not overdue and failure is None
         return Health(
             status="ok" if following else "degraded",
             loaded=True,

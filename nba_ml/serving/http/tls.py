@@ -64,13 +64,13 @@ class Tls:
         while not ended.wait(RENEWAL_SECONDS):
             if (found := self._times()) == known:
                 continue
-            known = found
             try:
                 self.require_usable()  # in a context of its own: half a change would break this one
                 self._load(context)
-            except SettingsError as error:
+            except SettingsError as error:  # tried again: the files may be right, and the process short of descriptors
                 say(logging.ERROR, "certificate not renewed", failure=str(error))
             else:
+                known = found
                 say(logging.INFO, "certificate renewed")
 
     def _times(self) -> tuple[int, ...]:
@@ -90,9 +90,9 @@ class Tls:
             context.load_cert_chain(self.certificate, self.key, _no_password)
         except SettingsError as error:
             raise SettingsError(f"The key {self.key} cannot be used: {error}.") from None
-        except ssl.SSLError as error:
+        except OSError as error:  # OpenSSL's own is one; or a file is gone since it was opened above
+            reason = (error.reason if isinstance(error, ssl.SSLError) else None) or error.strerror or error
             raise SettingsError(
-                f"The certificate {self.certificate} and the key {self.key} cannot be used "
-                f"({error.reason or error.strerror or error}). Both have to be PEM, the key belonging to the first "
-                "certificate."
+                f"The certificate {self.certificate} and the key {self.key} cannot be used ({reason}). Both have to be "
+                "PEM, the key belonging to the first certificate."
             ) from error

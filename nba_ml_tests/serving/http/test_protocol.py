@@ -20,10 +20,11 @@ from nba_ml.serving.http.connections import BoundedProtocol, Connections
 from nba_ml.serving.http.limits import Limits
 
 FEW = replace(
-    Limits(), head_bytes=100, headers=3, framing_bytes=60, chunks=3, pipelined=2, head_seconds=5.0, write_seconds=4.0
+    Limits(), head_bytes=100, headers=4, framing_bytes=60, chunks=3, pipelined=2, head_seconds=5.0, write_seconds=4.0
 )
-GET = b"GET /x HTTP/1.1\r\n"
-POST = b"POST /x HTTP/1.1\r\n"
+HOST = b"host: h\r\n"
+GET = b"GET /x HTTP/1.1\r\n" + HOST
+POST = b"POST /x HTTP/1.1\r\n" + HOST
 
 
 class Transport:
@@ -109,8 +110,8 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def head(size: int, first: bytes = GET) -> bytes:
-    """A head whose path and one field have so many bytes."""
-    return first + b"a: " + b"x" * (size - len("/x") - len("a") - 4) + b"\r\n\r\n"
+    """A head whose path and fields have so many bytes."""
+    return first + b"a: " + b"x" * (size - len("/x") - len(HOST) - len("a") - 4) + b"\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,8 @@ def head(size: int, first: bytes = GET) -> bytes:
     [
         ([head(100)], 200),
         ([head(101)], 431),
-        ([b"GET /" + b"x" * 99 + b" HTTP/1.1\r\n\r\n"], 200),
-        ([b"GET /" + b"x" * 100 + b" HTTP/1.1\r\n\r\n"], 431),
+        ([b"GET /" + b"x" * (99 - len(HOST)) + b" HTTP/1.1\r\n" + HOST + b"\r\n"], 200),
+        ([b"GET /" + b"x" * (100 - len(HOST)) + b" HTTP/1.1\r\n" + HOST + b"\r\n"], 431),
         ([GET + b"a:\r\nb:\r\nc:\r\n\r\n"], 200),
         ([GET + b"a:\r\nb:\r\nc:\r\nd:\r\n\r\n"], 431),
         ([GET + b"a: " + b"x" * (100 - len(GET) - 3)], 0),
@@ -179,6 +180,29 @@ def test_a_body_has_its_chunks_and_their_bytes(sent: list[bytes], status: int) -
         assert written.startswith(b"HTTP/1.1 %d" % status if status else b"")
         assert bool(written) is bool(status)
         assert len(scene.asked) == 1
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "words"),
+    [
+        (b"GET /x HTTP/1.1\r\n\r\n", 400, b"The request has no Host header. Send one."),
+        (GET + HOST + b"\r\n", 400, b"The request has several Host headers. Send one."),
+        (b"GET /x HTTP/1.1\r\nHost:\r\n\r\n", 200, b"ok"),
+        (b"GET /x HTTP/1.0\r\n\r\n", 200, b"ok"),
+    ],
+    ids=["none", "two", "empty", "none in HTTP/1.0"],
+)
+def test_a_request_has_one_host(sent: bytes, status: int, words: bytes) -> None:
+    """Guards RFC 9112, 3.2: a proxy in front may take a request for another site's where this service answers it."""
+
+    async def test() -> None:
+        scene = Scene()
+        written = await scene.gets(sent)
+        assert written.startswith(b"HTTP/1.1 %d" % status)
+        assert words in written
+        assert scene.asked == (["/x"] if status == 200 else [])
 
     run(test)
 

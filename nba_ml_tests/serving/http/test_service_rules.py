@@ -36,7 +36,7 @@ from nba_ml.serving.http.state import ServiceState
 from nba_ml.serving.model import LoadedModel
 from nba_ml.serving.prediction import ModelIdentity
 from nba_ml.serving.rows import Fault
-from nba_ml.serving.watch import Watch
+from nba_ml.serving.watch import Watch, WatchStatus
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.serving.client import JSON, Answer, Client, running
 from nba_ml_tests.serving.rules import MONTHS, ROW, install, ours, point, rule_predictor, state_of
@@ -100,6 +100,30 @@ def test_health_is_of_the_models_and_of_the_channel(predictor: Predictor, monkey
             late = state.health()
             assert (late.status, late.channel.overdue) == ("degraded", True)  # type: ignore[union-attr]
     assert state.health().status == "degraded", "nobody follows the channel any more"
+
+
+def test_health_is_of_one_moment(predictor: Predictor) -> None:
+    """Guards `/health` while the watch's thread ends a read: a 500, or a failure's text with the paths in it."""
+
+    class Recovering(Watch):
+        """Its failed read is followed by a good one as soon as somebody has seen that it failed."""
+
+        @property
+        def status(self) -> WatchStatus:
+            found = super().status
+            if found.failure is not None:
+                self._check()
+            return found
+
+    state = ServiceState(predictor)
+    with Recovering(lambda _: False, "champion", 3_600.0, checked_at=predictor.model.loaded_at) as watch:
+        state.watch = watch
+        watch._failed(f"{predictor.root}champion.json is gone")
+        failing = state.health()
+        assert failing.channel is not None
+        assert (failing.status, failing.channel.failures) == ("degraded", 1)
+        assert failing.channel.failure == "champion.json is gone"
+        assert state.health().status == "ok"
 
 
 @pytest.mark.slow

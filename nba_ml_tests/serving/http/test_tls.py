@@ -8,6 +8,7 @@ import shutil
 import ssl
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -107,11 +108,47 @@ def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(
     first = served()
     with tls.renewed(context):
         certificate.key.write_bytes(b"half")
-        assert wait_for(lambda: "certificate not renewed" in caplog.text, within=20)
+        assert wait_for(lambda: "certificate not renewed" in caplog.text, within=60)
         assert served() == first
         (tmp_path / "other").mkdir()
         other = make_certificate(tmp_path / "other")
         shutil.copy(other.key, certificate.key)
         shutil.copy(other.file, certificate.file)
-        assert wait_for(lambda: "certificate renewed" in caplog.text, within=20)
+        assert wait_for(lambda: "certificate renewed" in caplog.text, within=60)
         assert served() == ssl.PEM_cert_to_DER_cert(other.file.read_text()) != first
+
+
+def test_files_that_are_gone_while_they_are_read_are_read_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate: Certificate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guards the next renewal: the thread ended at an error of the system, or took the same files for known."""
+    monkeypatch.setattr(tls_module, "RENEWAL_SECONDS", 0.02)
+    caplog.set_level("INFO")
+
+    class Disturbed(ssl.SSLContext):
+        """The key is away while the files are loaded the second time, and back afterwards, unchanged."""
+
+        loads = 0
+
+        def load_cert_chain(self, *files: Any) -> None:
+            self.loads += 1
+            if self.loads != 2:
+                return super().load_cert_chain(*files)
+            aside = certificate.key.rename(tmp_path / "aside.pem")
+            try:
+                return super().load_cert_chain(*files)
+            finally:
+                aside.rename(certificate.key)
+
+    tls = tls_of(certificate)
+    context = Disturbed(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.certificate, tls.key)
+    (tmp_path / "other").mkdir()
+    other = make_certificate(tmp_path / "other")
+    with tls.renewed(context):
+        other.key.rename(certificate.key)
+        other.file.rename(certificate.file)
+        assert wait_for(lambda: "certificate renewed" in caplog.text, within=60)
+    failures = [record.fields.get("failure", "") for record in caplog.records if hasattr(record, "fields")]
+    assert any("(No such file or directory)" in each for each in failures)
+    assert context.loads == 3
