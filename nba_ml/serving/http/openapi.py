@@ -163,7 +163,8 @@ _LINE_AS_FLAGGED: dict[str, Any] = {
 """What JSON Schema calls the rule that the flag says whether there is a line."""
 
 _PROBLEMS = {
-    HTTPStatus.BAD_REQUEST: "The body is not valid JSON, or was cut off; or there are several Host headers.",
+    HTTPStatus.BAD_REQUEST: "The body is not valid JSON, or was cut off; or there are several Host headers, or none in "
+    "HTTP/1.1.",
     HTTPStatus.UNAUTHORIZED: "The service has tokens, and the request has none of them.",
     HTTPStatus.REQUEST_TIMEOUT: "The body took too long to arrive.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "Too many bytes, values or rows.",
