@@ -24,7 +24,7 @@ def prices_of_lines(matched: pa.Table, priced: pa.Table, chosen: Mapping[PlayerD
     """The price of each side of the player's line: the median over the books that list exactly this line.
 
     A book that lists it several times has the median of its own prices, and counts once. Books with a price for one
-    side only count if none has both.
+    side only count if none has both, and if all of them have the same side.
 
     Args:
         matched: lines as `features.match_lines` returns them.
@@ -58,11 +58,15 @@ def _no_prices() -> tuple[list[float], list[float]]:
 
 
 def _over_books(books: Iterable[tuple[list[float], list[float]]]) -> Prices:
-    """The median of each side. Over of one book and under of another have no margin that could be taken out."""
+    """The median of each side.
+
+    Over of one book and under of another are no market: their sum has no bookmaker's margin that could be taken out. No
+    book having both, such a line has no price.
+    """
     own = [(_median(over), _median(under)) for over, under in books]
-    counted = [each for each in own if None not in each] or own
-    over, under = ([price for price in side if price is not None] for side in zip(*counted, strict=True))
-    return _median(over), _median(under)
+    both = [each for each in own if None not in each]
+    over, under = ([price for price in side if price is not None] for side in zip(*(both or own), strict=True))
+    return (_median(over), _median(under)) if both or not (over and under) else (None, None)
 
 
 def not_decimal(priced: pa.Table) -> float | None:

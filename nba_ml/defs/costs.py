@@ -13,7 +13,7 @@ from nba_ml.defs.event_log import all_records
 from nba_ml.sources.job_costs import Cost
 from nba_ml.sources.month_rows import FEATURES, SUMMARY
 
-_OF_SYSTEMS = ("feature_store_snapshot", "prediction_grades", "feature_backfill")
+_OF_SYSTEMS = ("feature_store_snapshot", "predictions", "prediction_grades", "feature_backfill")
 _QUERYING = (
     *("slate_predictions", "backfill_progress", "platform_grades"),
     *(system.asset(name) for system in SYSTEMS.values() for name in _OF_SYSTEMS),

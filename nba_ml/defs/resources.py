@@ -95,7 +95,7 @@ def month_rows_of(settings: Settings) -> MonthRowsSource:
 
 
 def line_prices_of(settings: Settings, source: EmbeddedFeatureSource) -> MonthPrices:
-    """Where the prices of lines are read from, for the months' grades: `source` unless that is BigQuery."""
+    """Where the prices of the months' lines are read from: `source` unless that is BigQuery."""
     if settings.bigquery is None:
         return EmbeddedMonthPrices(source, settings.store)
     if settings.bigquery.lines_table is None:

@@ -19,10 +19,11 @@ from nba_ml.contract.model_id import model_id
 from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PREDICTIONS
+from nba_ml.data.tables import PREDICTIONS, PRICES
 from nba_ml.model.fitting import KEY_COLUMNS, predict
 from nba_ml.model.metrics import Interval, PredictionMetrics
 from nba_ml.model.published import published_columns
+from nba_ml.model.recommendation import recommend_at_prices
 from nba_ml.model.values import TrainedModel
 
 MODEL_TYPE = "xgboost"
@@ -59,6 +60,30 @@ class MonthPredictions:
         """Build the value with the digest of the rows and the model."""
         who = model.model_dump(mode="json") if model else None
         return cls(table, model, json_digest({"rows": table_digest(table), "model": who}))
+
+    def at_prices(self, prices: pa.Table | None) -> MonthPredictions:
+        """The same, recommended at the prices of the lines (`line_prices.prices_table`); None for no prices."""
+        if prices is None:
+            return self
+        key = ("player_lookup", "game_date")
+        of_rows = {tuple(row[name] for name in key): row for row in prices.to_pylist()}
+        rows = zip(*(self.table.column(name).to_pylist() for name in key), strict=True)
+        known = [of_rows.get(row, {}) for row in rows]
+        both = (pa.array([row.get(name) for row in known], pa.float64()) for name in PRICES)
+        return MonthPredictions.of(recommended_at(self.table, *both), self.model)
+
+
+def recommended_at(table: pa.Table, over_price: pa.Array, under_price: pa.Array) -> pa.Table:
+    """Predictions (n rows of `tables.PREDICTIONS`) recommended at the decimal prices (n,) of their lines, null for
+    none."""
+    numbers = (table.column(name) for name in ("model_points", "current_points_line", "confidence_score"))
+    points, line, confidence, over, under = (
+        each.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
+        for each in (*numbers, over_price, under_price)
+    )
+    advice = recommend_at_prices(points, line, confidence / 100, over, under)
+    at = table.schema.get_field_index("recommendation")
+    return table.set_column(at, table.schema.field(at), pa.array(advice.tolist(), pa.string()))
 
 
 def make_predictions(

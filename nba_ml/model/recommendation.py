@@ -94,3 +94,11 @@ def recommend(points: Floats, line: Floats, probability: Floats, odds: npt.Array
     worth_it = (probability - needed).round(6) > 0
     bets = np.where(margin >= EDGE, OVER, np.where(margin <= -EDGE, UNDER, PASS))
     return np.where(np.isnan(margin), NO_LINE, np.where(worth_it, bets, PASS))
+
+
+def recommend_at_prices(
+    points: Floats, line: Floats, probability: Floats, over_price: Floats, under_price: Floats
+) -> Labels:
+    """`recommend` at the decimal price of the predicted side, or at the usual odds if it is NaN; all (n,)."""
+    price = np.where(points >= line, over_price, under_price)
+    return recommend(points, line, probability, np.where(np.isnan(price), USUAL_ODDS, american_odds(price)))

@@ -54,7 +54,7 @@ class Planner:
     """One system's chain in the graph, and the state of earlier materialisations.
 
     `source` is the embedded source; None where the feature store is BigQuery, whose tables are observed through
-    `month_rows`. `limits` are those of the checks; `prices` those of lines, for the grades.
+    `month_rows`. `limits` are those of the checks; `prices` those of lines.
     """
 
     defs: dg.Definitions
@@ -263,7 +263,7 @@ class Planner:
                     "lines": self.source.lines_fingerprint(month),
                     **({"reports": self.source.reports.fingerprint(month)} if reports else {}),
                 }
-            case "prediction_grades":
+            case "predictions" | "prediction_grades":
                 return self.prices.version(month)
             case "xgboost_model":
                 return {"parameters": Hyperparameters().digest}

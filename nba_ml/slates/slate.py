@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,8 +27,9 @@ from nba_ml.contract.times import eastern_midnight, eastern_noon
 from nba_ml.data.feature_rows import validate_rows
 from nba_ml.data.table_digest import table_digest
 from nba_ml.data.tables import FEATURE_ROWS, GAME_FACTS, PRICES, REPLAYED, SLATE_PREDICTIONS
+from nba_ml.evaluation.predictions import recommended_at
 from nba_ml.evaluation.shadow import shadow_predictions
-from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER, USUAL_ODDS, american_odds, recommend
+from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
 from nba_ml.registry.channel import Channel
 from nba_ml.registry.rollout_rules import serving_model
 from nba_ml.registry.systems.interface import PredictionSystem
@@ -270,17 +270,7 @@ def _with_game_facts(table: pa.Table, rows: pa.Table) -> pa.Table:
     for name in GAME_FACTS:
         field = SLATE_PREDICTIONS.field(name)
         table = table.append_column(field, pa.array([facts[player][name] for player in players], field.type))
-    numbers = ("model_points", "current_points_line", "confidence_score", *PRICES)
-    points, line, confidence, over, under = (
-        table.column(name).cast(pa.float64()).fill_null(np.nan).to_numpy() for name in numbers
-    )
-    price = np.where(points >= line, over, under)
-    odds = np.where(np.isnan(price), USUAL_ODDS, american_odds(price))
-    at = table.column_names.index("recommendation")
-    advice = np.where(
-        np.isnan(price), table.column("recommendation").to_pylist(), recommend(points, line, confidence / 100, odds)
-    )
-    return table.set_column(at, "recommendation", pa.array(advice.tolist(), pa.string())).cast(SLATE_PREDICTIONS)
+    return recommended_at(table, *(table.column(name) for name in PRICES)).cast(SLATE_PREDICTIONS)
 
 
 @dataclass(frozen=True, slots=True)

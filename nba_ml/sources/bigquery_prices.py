@@ -1,4 +1,4 @@
-"""The prices of a month's lines from BigQuery's table of lines, for its grades."""
+"""The prices of a month's lines from BigQuery's table of lines, for its predictions and grades."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class BigQueryMonthPrices:
             raise SourceDataError(
                 f"{month}: {self.lines_table} has a price of {wrong:g}. Prices are decimal odds, what a bet of 1 "
                 "returns: above 1 and below 100. Convert over_price and under_price, then materialise "
-                "prediction_grades again. Nothing was graded."
+                "predictions and prediction_grades again. Nothing was written."
             )
         key = ("player_lookup", "game_date", "current_points_line")
         rows = zip(*(predictions.column(name).to_pylist() for name in key), strict=True)

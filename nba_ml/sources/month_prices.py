@@ -1,4 +1,4 @@
-"""The prices of a month's lines, for its grades: the interface, and the embedded source's.
+"""The prices of a month's lines, for its predictions and grades: the interface, and the embedded source's.
 
 `sources.bigquery_prices` reads BigQuery's table of lines instead.
 """

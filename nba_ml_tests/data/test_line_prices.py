@@ -37,7 +37,9 @@ def test_both_sides_are_those_of_the_same_books() -> None:
     """Guards against a market without a margin: over from a book that offers nothing else, under from the others."""
     lines = priced(("1", "x", 20.5, 1.9, 1.9), ("1", "y", 20.5, 2.6, None), ("1", "z", 20.5, None, 3.0))
     assert prices_by_player(["1"] * 3, lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, 1.9)}
-    assert prices_by_player(["1"] * 2, lines.slice(1), {("1", DAY): 20.5}) == {("1", DAY): (2.6, 3.0)}
+    assert prices_by_player(["1"] * 2, lines.slice(1), {("1", DAY): 20.5}) == {("1", DAY): (None, None)}
+    apart = priced(("1", "x", 20.5, 1.8, None), ("1", "x", 20.5, None, 2.0), ("1", "z", 20.5, None, 3.0))
+    assert prices_by_player(["1"] * 3, apart, {("1", DAY): 20.5}) == {("1", DAY): (1.8, 2.0)}, "one book, in two rows"
 
 
 def test_a_side_that_no_book_prices_has_no_price() -> None:

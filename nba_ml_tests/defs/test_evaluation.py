@@ -244,8 +244,14 @@ def test_a_damaged_value_is_an_error_that_says_what_to_do(home: Home) -> None:
     assert f"Materialise prediction_grades for {LAST} again" in failure(result, "walk_forward")
 
 
+def prices_of(predictions: pa.Table, over: Sequence[float], under: Sequence[float]) -> pa.Table:
+    whose = predictions.select(["player_lookup", "game_date"])
+    return whose.append_column("over_price", pa.array(over)).append_column("under_price", pa.array(under))
+
+
 def test_prices_of_the_lines_are_graded_and_part_of_what_a_month_is_made_from(store: Path, tmp_path: Path) -> None:
-    """Guards against prices that never reach the grades, and against grades that stay when prices arrive."""
+    """Guards against prices that never reach the grades, against predictions and grades that stay when prices arrive,
+    and against predictions that are recommended at -110 and settled at other prices."""
     source, snapshot = tmp_path / "data", snapshot_of(LAST)
     shutil.copytree(store, tmp_path / "home")
     (source / "player_games").mkdir(parents=True)
@@ -273,12 +279,13 @@ def test_prices_of_the_lines_are_graded_and_part_of_what_a_month_is_made_from(st
         home = Home(settings, build_defs(settings), instance)
         home.months.save(STORED["player_game_summary"], LAST, DigestedTable(games, table_digest(games)))
         home.months.save(STORED["feature_store_snapshot"], LAST, with_lines(snapshot, lines))
-        found = []
+        found, predicted = [], []
         for priced in (books[0].drop_columns(["over_price", "under_price"]), pa.concat_tables(books)):
             pq.write_table(priced, source / "prop_lines" / "lines.parquet")
             result = evaluate(home, LAST)
             assert result.success
             found.append(facts(result, "prediction_grades"))
+            predicted.append((facts(result, "predictions"), home.months.load(STORED["predictions"], LAST)))
         graded = home.months.load(STORED["prediction_grades"], LAST)
         outside = EmbeddedFeatureSource(data=str(source)).prices_fingerprint(LAST)
         said = {e.check_name: str(e.description) for e in result.get_asset_check_evaluations()}["market_claim"]
@@ -290,6 +297,13 @@ def test_prices_of_the_lines_are_graded_and_part_of_what_a_month_is_made_from(st
     assert "prices" not in found[0]
     assert found[0]["brier"] == found[1]["brier"]
     assert found[0][INPUTS] != found[1][INPUTS]
+    (usual, plain), (at_prices, made) = predicted
+    assert usual[INPUTS] != at_prices[INPUTS]
+    assert isinstance(plain, MonthPredictions)
+    assert isinstance(made, MonthPredictions)
+    n = len(made.table)
+    assert made.digest == plain.at_prices(prices_of(made.table, [1.85] * n, [2.0] * n)).digest != plain.digest
+    assert graded.table["recommendation"].equals(made.table["recommendation"])
     assert set(outside) == {"prices"}
     assert "not enough prices to say" in said
     assert "3,000 of 300 are needed" in said

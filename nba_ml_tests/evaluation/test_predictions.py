@@ -47,11 +47,11 @@ def scored(trained: Trained, snapshot: Snapshot) -> MonthPredictions:
     return make_predictions(snapshot, model_of(trained), MONTH, XGBOOST_V1, threads=1)
 
 
-def trusting(trained: Trained) -> Trained:
+def trusting(trained: Trained, trust: float = 1.0) -> Trained:
     """The model, as if rows with lines had shown that it knows all that they do: else hardly a bet is worth it."""
     calibration = trained.report.spread
     assert calibration is not None
-    sure = calibration.model_copy(update={"line_trust": 1.0})
+    sure = calibration.model_copy(update={"line_trust": trust})
     return replace(trained, report=trained.report.model_copy(update={"distribution": sure}))
 
 
@@ -92,6 +92,40 @@ def test_without_lines_there_is_no_bet_and_no_number_made_up(trained: Trained) -
     assert (low <= points).all()
     assert (points <= high).all()
     assert ((column(made, "confidence_score") > 0) & (column(made, "confidence_score") <= 100)).all()
+
+
+def test_a_bet_is_recommended_at_the_price_of_its_side_where_there_is_one(trained: Trained) -> None:
+    """Guards against graded bets that lose money at the price beside them, against the price of the other side or of
+    another row, and against a digest that stays while the recommendations change."""
+    snapshot = snapshot_of(MONTH)
+    made = scored(trusting(trained, 0.1), with_lines(snapshot, np.arange(snapshot.table.num_rows) % 12 + 4.5))
+    assert made.at_prices(None) is made
+    rows = made.table.to_pylist()
+    random = np.random.default_rng(3)
+    quotes = (None, 1.2, 1.5, 1.9, 2.6, 4.0)
+    quoted = [[quotes[at] for at in random.integers(len(quotes), size=2)] for _ in rows]
+    named = ("over_price", "under_price")
+    listed = [
+        {name: row[name] for name in ("player_lookup", "game_date")} | dict(zip(named, both, strict=True))
+        for row, both in zip(rows, quoted, strict=True)
+    ][::2]
+    random.shuffle(listed)
+    priced = made.at_prices(pa.Table.from_pylist(listed))
+    expected = []
+    for at, (row, (over, under)) in enumerate(zip(rows, quoted, strict=True)):
+        margin = round(row["model_points"] - row["current_points_line"], 6)
+        price = (over if margin > 0 else under) if at % 2 == 0 else None
+        worth_it = row["confidence_score"] / 100 > (110 / 210 if price is None else 1 / price)
+        bet = "OVER" if margin > 0 else "UNDER"
+        expected.append(bet if worth_it and abs(margin) >= 1.5 else "PASS")
+    found = column(priced, "recommendation").tolist()
+    assert found == expected
+    plain = column(made, "recommendation").tolist()
+    assert {(before, after) for before, after in zip(plain, found, strict=True) if before != after} == {
+        ("PASS", "OVER"), ("PASS", "UNDER"), ("OVER", "PASS"), ("UNDER", "PASS"),
+    }  # fmt: skip
+    assert priced.digest != made.digest
+    assert priced.table.drop_columns(["recommendation"]).equals(made.table.drop_columns(["recommendation"]))
 
 
 def test_lines_for_some_rows_bet_there_and_nowhere_else(trained: Trained) -> None:

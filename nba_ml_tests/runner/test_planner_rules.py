@@ -8,12 +8,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cache
 from itertools import count
 from pathlib import Path
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluation,
@@ -45,6 +48,7 @@ from nba_ml.registry.artifact import ARTIFACT, Artifact
 from nba_ml.runner.planner import Planner
 from nba_ml.settings import SAMPLE_DATA, Settings
 from nba_ml.sources.embedded import EmbeddedFeatureSource
+from nba_ml.sources.month_prices import EmbeddedMonthPrices
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore
 
@@ -266,6 +270,17 @@ def replace_version(event: dg.AssetMaterialization, version: str) -> dg.AssetMat
     return dg.AssetMaterialization(
         event.asset_key, partition=event.partition, metadata=event.metadata, tags={"dagster/data_version": version}
     )
+
+
+def test_prices_that_arrive_are_a_reason_to_predict_and_to_grade_again(whole: Place, tmp_path: Path) -> None:
+    """Guards against bets recommended at -110 that stay so once the month's lines have prices."""
+    (tmp_path / "prop_lines").mkdir()
+    line = {"game_date": date(2021, 12, 5), "player_id": 1, "player_name": "A", "book": "a", "line": 20.5}
+    pq.write_table(pa.Table.from_pylist([{**line, "over_price": 1.9}]), tmp_path / "prop_lines" / "lines.parquet")
+    source = EmbeddedFeatureSource(data=str(tmp_path))
+    planner = replace(whole.planner(), prices=EmbeddedMonthPrices(source, str(whole.root / "store")))
+    assert planner.out_of_date(MONTHS[1], EVERY) == ()
+    assert planner.out_of_date(LAST, EVERY) == ("predictions", "prediction_grades")
 
 
 def test_what_a_new_value_feeds_is_made_with_it(whole: Place) -> None:

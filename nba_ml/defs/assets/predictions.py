@@ -8,13 +8,15 @@ import pyarrow.compute as pc
 from nba_ml.contract.systems import System
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
-from nba_ml.defs.assets.recording import OWNERS, column_schema, digests, recorded
+from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, digests, recorded
 from nba_ml.defs.partitions import History, reads
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Compute, Store
 from nba_ml.evaluation import stored
 from nba_ml.evaluation.predictions import MonthPredictions, make_predictions
 from nba_ml.model.values import TrainedModel
+from nba_ml.sources.job_costs import recorded_jobs
+from nba_ml.sources.month_prices import MonthPrices
 
 CODE_VERSION = "3"
 
@@ -39,16 +41,21 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
         feature_store_snapshot: Snapshot,
         compute: dg.ResourceParam[Compute],
         store: dg.ResourceParam[Store],
+        line_prices: dg.ResourceParam[MonthPrices],
     ) -> dg.Output[Any]:
         """The month scored by the model of the month before, in the prediction worker's format.
 
         Points with two decimals, the 10-90% interval, the probability of going over the line, and what to
-        do about it. The first month has no model before it, and no rows; nor has a month without samples.
+        do about it: at the price of the line, or at odds of -110 where it has none. The first month has no
+        model before it, and no rows; nor has a month without samples.
         """
         month = context.partition_key
         # None before the first month; a month that should have been trained and was not is an error.
         model = next(iter(xgboost_model.values()), None)
         made = make_predictions(feature_store_snapshot, model, month, system, compute.threads)
+        with recorded_jobs() as jobs:
+            prices, outside = line_prices.read(month, made.table)
+        made = made.at_prices(prices)
         return recorded(
             made,
             code_version=CODE_VERSION,
@@ -56,7 +63,12 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System) -> dg.AssetsDe
                 models: digests(xgboost_model),
                 snapshots: {month: feature_store_snapshot.digest},
             },
-            metadata={**_facts(made), "dagster/uri": store.months().uri(stored.PREDICTIONS.of(system), month)},
+            outside=outside,
+            metadata={
+                **_facts(made),
+                **cost_metadata(jobs),
+                "dagster/uri": store.months().uri(stored.PREDICTIONS.of(system), month),
+            },
         )
 
     return predictions
