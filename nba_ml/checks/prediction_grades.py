@@ -12,7 +12,7 @@ from itertools import chain
 from nba_ml.checks.check import Check, CheckContext, Consequence, Finding, shown
 from nba_ml.contract.thresholds import Range, Thresholds
 from nba_ml.evaluation.grades import Breakdown, GradedMonth, LineResult, Proportion, proportion
-from nba_ml.evaluation.market import market_rows, measure_market
+from nba_ml.evaluation.market import break_even_of, market_rows, measure_market
 from nba_ml.evaluation.market_claim import LEAK_MARGIN, Standing, claim
 from nba_ml.model.calibration import Coverage
 
@@ -64,12 +64,14 @@ def _hit_rate(graded: GradedMonth, context: CheckContext) -> Finding:
     rate = line.hit_rate
     if rate is None:
         return Finding(passed=True, metric=metric, value=f"no bet on {line.n:,} lines, {line.pushes} push", n=0)
+    limit = context.limits.break_even_hit_rate
+    needed = break_even_of(line.over + line.under, graded.report.market, limit)
     return Finding(
-        passed=rate.high >= context.limits.break_even_hit_rate,
+        passed=rate.high >= needed,
         metric=metric,
         value=rate.share,
         n=rate.n,
-        interval=_wilson(rate),
+        interval=_wilson(rate) + (f"; at the prices of these bets {needed:.2%} break even" if needed != limit else ""),
         next_step="Bets on these recommendations lost money, and not only by chance. Do not bet on them. Collect more "
         "months of lines before you decide: it takes about 9,000 bets to distinguish 53.4% from 52.4%.",
     )
@@ -211,7 +213,7 @@ def checks(limits: Thresholds) -> tuple[Check, ...]:
         (
             "hit_rate",
             f"the 95% Wilson interval of the hit rate reaches {limits.break_even_hit_rate:.2%}",
-            "Below it, bets at the usual odds of -110 lose money.",
+            "Below it, bets at the usual odds of -110 lose money. Bets with a price need the share of that price.",
             _hit_rate,
         ),
         (

@@ -139,6 +139,12 @@ def _power(over: Floats, under: Floats) -> Floats:
     return k
 
 
+def break_even_of(bets: int, result: MarketResult | None, usual: float) -> float:
+    """The hit rate at which `bets` lose nothing: those with a price at theirs, the others at that of the usual odds."""
+    priced = result.bets if result else None
+    return usual if priced is None else usual + (priced.break_even - usual) * priced.n / bets
+
+
 def market_rows(tables: Iterable[pa.Table]) -> pd.DataFrame:
     """The rows of `tables.PREDICTION_GRADES` that have a line, with the columns that are scored."""
     lined: list[pd.DataFrame] = [

@@ -136,6 +136,26 @@ def test_a_bias_against_the_line_warns_on_both_sides(margin: float, passes: bool
     assert finding.interval == "10 recommended over, 0 under"
 
 
+@pytest.mark.parametrize(("price", "passes", "needed"), [(2.5, True, "40.00%"), (1.5, False, "66.67%")])
+def test_bets_with_a_price_need_the_hit_rate_of_that_price(price: float, passes: bool, needed: str) -> None:
+    """Guards against a warning of lost money for bets that gained at long prices, and none for a loss at short ones."""
+    n = 1_000
+    table = graded_rows(
+        current_points_line=[10.5] * n,
+        recommendation=["OVER"] * n,
+        points=[12.0] * 450 + [9.0] * 550,
+        outcome=["RIGHT"] * 450 + ["WRONG"] * 550,
+        over_probability=[0.5] * n,
+        over_price=[price] * n,
+    )
+    usual = month_of(table)
+    market = measure_market(table.to_pandas(date_as_object=False))
+    finding = examine("hit_rate", GradedMonth.of(table, usual.report.model_copy(update={"market": market})))
+    assert (finding.passed, finding.value) == (passes, 0.45)
+    assert finding.interval.endswith(f"(95%, Wilson); at the prices of these bets {needed} break even")
+    assert not examine("hit_rate", usual).passed
+
+
 @pytest.mark.parametrize(
     ("right", "wrong", "passes"), [(50, 50, True), (0, 4, False), (0, 3, True), (470, 530, False), (495, 505, True)]
 )

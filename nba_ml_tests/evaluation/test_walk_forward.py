@@ -391,6 +391,26 @@ def test_the_page_says_what_the_hit_rate_means(right: int, wrong: int, says: str
     assert says in text
 
 
+def test_a_hit_rate_at_real_prices_is_compared_with_their_break_even() -> None:
+    """Guards against bets at long prices that are said to lose money because they win less often than those at -110
+    must: half of these have a price of 2.5, and 40% of such bets must be right."""
+    n = 800
+    table = graded_rows(
+        current_points_line=[10.0] * n,
+        line_margin=[2.0] * n,
+        recommendation=["OVER"] * n,
+        points=[12.0, 9.0, 9.0, 12.0, 9.0] * (n // 5),
+        outcome=["RIGHT", "WRONG", "WRONG", "RIGHT", "WRONG"] * (n // 5),
+        over_probability=[0.5] * n,
+        over_price=[2.5, float("nan")] * (n // 2),
+    )
+    text = text_of(page_of(walk_of(GradedMonth.of(table, report_of("2022-01", table)))))
+    assert "That is below the 46.2% at which bets at these prices break even." in text
+    assert "break-even 46.2%" in text
+    assert "52.38%, break-even at odds of -110, or at the price of that side where it has one; a" in text
+    assert "would have lost" not in text
+
+
 def test_without_lines_the_page_says_so() -> None:
     """Guards against a hit rate of 0% where nobody listed a line."""
     text = text_of(page_of(walk_of(month_of_errors("2022-01", [1.0, 2.0]))))

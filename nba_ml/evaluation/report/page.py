@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from nba_ml.contract.thresholds import BREAK_EVEN
 from nba_ml.evaluation.grades import Breakdown, Slice
+from nba_ml.evaluation.market import MarketResult, break_even_of
 from nba_ml.evaluation.market_claim import claim
 from nba_ml.evaluation.report.market import claim_in_words, market_section
 from nba_ml.evaluation.report.marks import count, month_name, population, signed, tone
@@ -45,7 +46,7 @@ def walk_forward_page(
         _TITLE,
         f"{headline(overall.overall)}; {claim_in_words(claim(walk.market))}",
         verdict(walk, overall.overall),
-        _tiles(overall.overall),
+        _tiles(overall.overall, walk.market),
         [
             _data(walk, games),
             *([systems] if systems else []),
@@ -56,7 +57,7 @@ def walk_forward_page(
     )
 
 
-def _tiles(overall: Slice) -> Iterator[Tile]:
+def _tiles(overall: Slice, market: MarketResult | None) -> Iterator[Tile]:
     interval, coverage = overall.mae_interval, overall.coverage
     yield Tile(f"{overall.metrics.mae:.3f}", "mean absolute error", f"{interval.low:.3f} to {interval.high:.3f}")
     season = overall.baselines.get("season_average")
@@ -72,7 +73,8 @@ def _tiles(overall: Slice) -> Iterator[Tile]:
         yield Tile(signed(line.line.gain), "gain on the betting line", detail, tone(line.line))
     if line is not None and line.hit_rate is not None:
         rate = line.hit_rate
-        detail = f"{rate.low:.1%} to {rate.high:.1%}; break-even {BREAK_EVEN:.1%}"
+        needed = break_even_of(line.over + line.under, market, BREAK_EVEN)
+        detail = f"{rate.low:.1%} to {rate.high:.1%}; break-even {needed:.1%}"
         yield Tile(f"{rate.share:.1%}", f"of {rate.n:,} bets right", detail)
     yield Tile(
         f"{coverage.inside:.1%}",
@@ -216,13 +218,15 @@ def _line_section(walk: WalkForward, overall: Breakdown) -> Section:
     rows = {month_name(m): each.overall.against_line for m, each in walk.measured.items()}
     lines = {name: result for name, result in rows.items() if result is not None}
     tiers = {name: each.against_line for name, each in overall.by["tier"].items()}
+    needed = break_even_of(against.over + against.under, walk.market, BREAK_EVEN)
     tier_table = bets_table("points a game", {name: each for name, each in tiers.items() if each is not None})
     return Section(
         "Against the line",
-        paragraphs=[odds_in_words(against.hit_rate)],
+        paragraphs=[odds_in_words(against.hit_rate, needed)],
         lead=f"Only {count(len(lines), 'month')} of {len(rows)} had lines. With a line the prediction lies between it "
         f"and the model's own number, whose MAE is the own MAE. A bet is an own number {EDGE:g} points or more from "
-        f"the line whose side wins with a probability above {BREAK_EVEN:.2%}, break-even at odds of {USUAL_ODDS}; a "
+        f"the line whose side wins with a probability above {BREAK_EVEN:.2%}, break-even at odds of {USUAL_ODDS}"
+        f"{', or at the price of that side where it has one' if walk.market and walk.market.bets else ''}; a "
         "result equal to the line is a push and does not count. Bias is the mean of the own number minus line.",
         table=bets_table("month", lines, total=("all", against)),
         summary="By tier",

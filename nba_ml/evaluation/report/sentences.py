@@ -7,6 +7,7 @@ from nba_ml.evaluation.grades import Proportion, Slice
 from nba_ml.evaluation.report.marks import count, has_season, signed
 from nba_ml.evaluation.walk_forward import WalkForward
 from nba_ml.model.comparison import BaselineResult
+from nba_ml.model.recommendation import USUAL_ODDS
 
 
 def headline(overall: Slice) -> str:
@@ -70,16 +71,16 @@ def _losses(walk: WalkForward) -> list[str]:
     return losses
 
 
-def odds_in_words(rate: Proportion | None) -> str:
-    """The hit rate compared with break-even at the usual odds; None means no bets."""
+def odds_in_words(rate: Proportion | None, needed: float) -> str:
+    """The hit rate compared with `needed`, at which the bets break even; None means no bets."""
     if rate is None:
         return "There were lines but no bets: no prediction was far enough from its line and likely enough to win."
     share = f"{rate.share:.1%}, 95% interval {rate.low:.1%} to {rate.high:.1%}"
     hits = f"{rate.hits:,} of {rate.n:,} bets were right: {share}."
-    if rate.low > BREAK_EVEN:
-        return f"{hits} That is above the {BREAK_EVEN:.1%} at which bets at -110 break even."
-    if rate.high < BREAK_EVEN:
-        return (
-            f"{hits} That is below the {BREAK_EVEN:.1%} at which bets at -110 break even: they would have lost money."
-        )
-    return f"{hits} That is not significantly different from the {BREAK_EVEN:.1%} at which bets at -110 break even."
+    usual = needed == BREAK_EVEN
+    against = f"the {needed:.1%} at which bets at {USUAL_ODDS if usual else 'these prices'} break even"
+    if rate.low > needed:
+        return f"{hits} That is above {against}."
+    if rate.high < needed:
+        return f"{hits} That is below {against}{': they would have lost money' if usual else ''}."
+    return f"{hits} That is not significantly different from {against}."
