@@ -92,7 +92,7 @@ def _look(settings: Settings) -> tuple[HealthFinding, ...]:
     now = datetime.now(UTC)
     objects = open_published(settings.artifact_root, settings.signing)
     with open_instance(settings) as instance:
-        release = read_release(instance, objects, month_keys(partitions_of(settings)))
+        release = read_release(instance, objects, month_keys(partitions_of(settings)), settings.systems)
         slates = read_slate_days(
             slates_on_since(instance), slate_rows_of(settings), SlateStore(open_objects(settings.store)), now
         )

@@ -13,7 +13,7 @@ import dagster as dg
 
 from nba_ml.contract.assets import MONTHLY_ASSETS
 from nba_ml.contract.errors import BundleError, NotVerifiedError
-from nba_ml.contract.systems import XGBOOST_V1, System
+from nba_ml.contract.systems import System
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.event_log import first_failure, latest_materialisations
 from nba_ml.defs.internals import REPOSITORY, InstigatorStatus, ScheduleInstigatorData
@@ -53,7 +53,7 @@ def judge_scheduler(scheduler: SchedulerState, now: datetime) -> tuple[HealthFin
 
 
 def read_release(
-    instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str], systems: Sequence[System] = (XGBOOST_V1,)
+    instance: dg.DagsterInstance, objects: ObjectStore, months: Sequence[str], systems: Sequence[System]
 ) -> Release:
     """The current state of the release. `objects`: where models are published.
 

@@ -8,13 +8,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
 
 from nba_ml.cli.main import main
+from nba_ml.defs.build import build_defs
 from nba_ml.monitoring.health import HealthFinding, Level
 from nba_ml.registry.channel import CHAMPION
-from nba_ml.runner.home import prepare_home
+from nba_ml.runner.home import open_instance, prepare_home
 from nba_ml.settings import Settings
 from nba_ml_tests.mail import Hook, webhook
 
@@ -67,6 +69,23 @@ def test_a_home_that_is_not_there_could_not_be_looked_at(tmp_path: Path) -> None
     ended = run({"NBA_ML_HOME": str(tmp_path / "mistyped")})
     assert ended.exit_code == 2
     assert not (tmp_path / "mistyped").exists()
+
+
+@pytest.mark.slow
+def test_a_failed_month_of_any_system_is_red(environ: dict[str, str]) -> None:
+    """Guards against a health command that looks at the first system alone, while the daily check looks at all."""
+    environ |= {"NBA_ML_SYSTEMS": "xgboost_v1,xgboost_v2"}
+    settings = Settings.from_environment(environ)
+    with open_instance(settings) as instance:
+        job = build_defs(settings).resolve_job_def("monthly_chain_xgboost_v2")
+        split = [dg.AssetKey(["xgboost_v2", "train_split"])]
+        ran = job.execute_in_process(
+            instance=instance, partition_key="2021-11", asset_selection=split, raise_on_error=False
+        )
+        assert not ran.success
+    said = " ".join(run(environ).output.split())
+    assert "red no_month_left_failed: The last attempt at 2021-11 failed." in said
+    assert "xgboost_v2/train_split of 2021-11" in said
 
 
 @pytest.mark.slow

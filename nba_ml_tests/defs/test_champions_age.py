@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from nba_ml.contract.systems import XGBOOST_V1
 from nba_ml.contract.thresholds import Thresholds
 from nba_ml.defs.health import read_release
 from nba_ml.monitoring.health import Level, champion_not_too_old
@@ -43,7 +44,7 @@ def test_a_model_of_half_a_month_is_as_old_as_its_games(bench: ReleaseContext) -
     retrained(bench, as_of(date(2022, 1, 12)))
     promote(bench, AT)
     with dg.DagsterInstance.ephemeral() as instance:
-        release = read_release(instance, bench.objects, MONTHS)
+        release = read_release(instance, bench.objects, MONTHS, [XGBOOST_V1])
     assert release.champion is not None
     assert release.champion.learnt_until == date(2022, 1, 12)
     found = champion_not_too_old(release, AT, LIMITS)
@@ -57,7 +58,7 @@ def test_a_catboost_is_as_old_as_its_trainer_says_and_is_not_loaded(bench: Relea
     model = find_model(bench.objects, identity)
     move_channel(bench.objects, lambda _: Channel(serial=1, champion=model, kind="promote", reason="x", moved_at=AT))
     with dg.DagsterInstance.ephemeral() as instance:
-        champion = read_release(instance, bench.objects, MONTHS).champion
+        champion = read_release(instance, bench.objects, MONTHS, [XGBOOST_V1]).champion
     assert champion is not None
     assert (champion.model_id, champion.learnt_until) == (identity, date(2021, 12, 20))
 
@@ -68,7 +69,7 @@ def test_a_champion_whose_bundle_is_damaged_is_a_finding(bench: ReleaseContext, 
     promote(bench, AT)
     (root / BundleNames.of(identity).record).write_bytes(b"{}")
     with dg.DagsterInstance.ephemeral() as instance:
-        found = champion_not_too_old(read_release(instance, bench.objects, MONTHS), AT, LIMITS)
+        found = champion_not_too_old(read_release(instance, bench.objects, MONTHS, [XGBOOST_V1]), AT, LIMITS)
     assert found.level is Level.RED
     assert f"The age of {identity} is unknown" in found.said
     assert "_metadata.json: expected " in found.said

@@ -71,9 +71,8 @@ def test_a_failed_month_is_red_until_it_is_made_good_and_then_all_is_fine(home: 
     assert "train_split of 2021-11: feature_store_snapshot was never materialised for 2021-10" in str(found.description)
     assert failed.run_id in str(found.metadata["offender_1"].value)
 
-    release = read_release(
-        home.instance, open_objects(home.settings.artifact_root), month_keys(partitions_of(home.settings))
-    )
+    objects, months = open_objects(home.settings.artifact_root), month_keys(partitions_of(home.settings))
+    release = read_release(home.instance, objects, months, home.settings.systems)
     assert [(f.month, f.asset, f.refused) for f in release.failed] == [("2021-11", "train_split", False)]
 
     for month in ("2021-10", "2021-11"):
