@@ -7,13 +7,11 @@ rejected completely, because a wrong box score would affect all later averages.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +24,7 @@ from nba_ml.data.coded import TEXT_CODES, Coded, Columns, Mask, order_of, paired
 from nba_ml.data.column_types import as_text, with_types
 from nba_ml.data.games import games_set_aside, platform_game_id, refuse_games, require_few, team_codes
 from nba_ml.data.identities import distinct_pairs, first_lookups, player_lookup, unlike_their_lookups, whole_game_ids
-from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES, PROP_LINES
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES, PRICES
 from nba_ml.data.unplayed import split_unplayed
 
 _COUNTS = {
@@ -204,20 +202,16 @@ def _platform_game_ids(rows: Columns) -> dict[str, str]:
     }
 
 
-def normalise_prop_lines(
-    lines: pa.Table, where: str, within: tuple[date, date] | None = None, *, priced: bool = False
-) -> pa.Table:
+def normalise_prop_lines(lines: pa.Table, where: str, within: tuple[date, date] | None = None) -> pa.Table:
     """Validate points lines and convert them to the platform's form.
 
     Args:
-        lines: columns `PROP_LINE_COLUMNS`; `player_id` may be null.
+        lines: columns `PROP_LINE_COLUMNS`, and `tables.PRICES` if it has them; `player_id` may be null.
         where: the file, for error messages.
         within: only lines of these dates, both inclusive, are validated and returned; None for all.
-        priced: with the optional columns `over_price` and `under_price`.
 
     Returns:
-        Rows in `tables.PROP_LINES`, or in `tables.PRICED_LINES`, as listed. `data.features` matches them to
-        players and selects one.
+        Rows in `tables.PRICED_LINES`, as listed. `data.features` matches them to players and selects one.
 
     Raises:
         SourceDataError: a column is missing or has another type, or a line is not within 0 to 80 points, or a
@@ -229,7 +223,7 @@ def normalise_prop_lines(
         day = typed.column("game_date")
         typed = typed.filter(pc.and_(pc.greater_equal(day, within[0]), pc.less_equal(day, within[1])))
     if not typed.num_rows:
-        return (PRICED_LINES if priced else PROP_LINES).empty_table()
+        return PRICED_LINES.empty_table()
     line, prices = typed["line"].to_numpy(), {name: typed[name].to_numpy() for name in known}  # NaN for null
     faults = {
         f"{name} that is not a decimal price (1.91 for -110)": ~np.isnan(price) & ~((price > 1) & (price < 100))
@@ -241,8 +235,6 @@ def normalise_prop_lines(
         "player_lookup": Coded.of(typed["player_name"]).texts(player_lookup),
         **{name: typed.column(name) for name in ("game_date", "book", "line")},
     }
-    if not priced:
-        return pa.table({name: columns[name] for name in PROP_LINES.names}, schema=PROP_LINES)
     columns |= {name: typed.column(name) if name in known else pa.nulls(len(typed), pa.float64()) for name in PRICES}
     return pa.table({name: columns[name] for name in PRICED_LINES.names}, schema=PRICED_LINES)
 
@@ -281,7 +273,7 @@ def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
         "an unknown season type (known: Regular Season, Playoffs, Play-In, NBA Cup, Pre Season, All Star)": ~known_type,
         "a duplicate (date, player)": repeated(paired(day.codes, rows.coded("player_id").codes)),
         "a player without a name in letters": ~rows.coded("player_name").where(player_lookup),
-        "a negative count": _any_negative(count.values(), rows.table.num_rows),
+        "a negative count": np.logical_or.reduce([each < 0 for each in count.values()]),
         f"more than {_LONGEST_GAME} minutes": count["min"] > _LONGEST_GAME,
         "more shots made than taken": np.logical_or.reduce([count[made] > count[taken] for made, taken in shots]),
         "more threes than field goals": (count["fg3m"] > count["fgm"]) | (count["fg3a"] > count["fga"]),
@@ -289,15 +281,6 @@ def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
         "a team that plays itself": np.equal(*team_codes(rows)),
         "a result other than W or L": ~rows.coded("wl").where(("W", "L").__contains__),
     }
-
-
-def _any_negative(counts: Iterable[npt.NDArray[Any]], rows: int) -> Mask:
-    """(rows,): whether any of the row's counts is below 0."""
-    negative = np.zeros(rows, np.bool_)
-    for each in counts:
-        if each.min(initial=0) < 0:
-            negative |= each < 0
-    return negative
 
 
 def _require(broken: Mapping[str, Mask], rows: pa.Table, where: str) -> None:

@@ -183,8 +183,8 @@ class Groups:
         """How many rows it has."""
         return np.bincount(self.index, minlength=len(self._starts))
 
-    def any(self, rows: Mask) -> Mask:
-        """Whether one of its rows is among some (rows,)."""
+    def any(self, rows: Mask | Numbers) -> Mask:
+        """Whether one of its rows is among some: a mask (rows,), or their places."""
         return np.bincount(self.index[rows], minlength=len(self._starts)) > 0
 
     def sum(self, values: npt.NDArray[Any]) -> Numbers:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.game_types import PLATFORM_TYPES, GameType, game_type_named, game_type_of_id
 from nba_ml.contract.teams import TEAM_CODES
-from nba_ml.data.coded import Coded, Columns, Groups, Mask, Numbers, paired
+from nba_ml.data.coded import Coded, Columns, Groups, Mask, Numbers, firsts_of, paired
 from nba_ml.data.table_digest import DigestedTable
 
 MAX_REFUSED_SHARE = 0.01
@@ -156,7 +156,6 @@ def _faults(rows: Columns, other_months: Mapping[str, str]) -> tuple[list[str], 
     own = team[first]
     games = Groups(game.codes[first])
     ids = game.taken(first[games.firsts])
-    two_dates = games.any(sides.differ(day.codes)) | games.differ(day.codes[first])
     overtimes = np.round((games.least(of_side) - _GAME_MINUTES) / _OVERTIME_MINUTES).clip(0, _MOST_OVERTIMES)
     most_minutes = (_GAME_MINUTES + _OVERTIME_MINUTES * overtimes)[games.index]
     # Whole minutes: each player's are off by up to one half.
@@ -166,7 +165,7 @@ def _faults(rows: Columns, other_months: Mapping[str, str]) -> tuple[list[str], 
     won_more = points == games.most(points)[games.index]
     return ids, {
         "an unknown team code": games.any(sides.any(_unknown(rows.coded("team")) | _unknown(rows.coded("opponent")))),
-        "an id with two dates": two_dates,
+        "an id with two dates": games.any(sides.differ(day.codes)) | games.differ(day.codes[first]),
         "an id that another month has too": np.array([each in other_months for each in ids], np.bool_),
         "an id of another type of game than its season_type": games.any(sides.any(_contradicts(stated, by_id))),
         "rows of one team only": games.size == 1,
@@ -175,9 +174,7 @@ def _faults(rows: Columns, other_months: Mapping[str, str]) -> tuple[list[str], 
         "rows of a team that contradict each other": games.any(
             sides.differ(opponent, home, neutral, won.codes, stated)
         ),
-        "a team with another game on the date": _two_on_a_date(
-            sides, games, game.codes, paired(day.codes, team), bool(two_dates.any())
-        ),
+        "a team with another game on the date": games.any(_two_on_a_date(sides, day.codes, team)),
         "two home teams or none": games.any(two_sides == neutral[first].astype(bool)),
         "two winners or none": games.distinct(won.codes[first]) != 2,
         "no minutes played": games.sum(of_side) == 0,
@@ -190,13 +187,11 @@ def _faults(rows: Columns, other_months: Mapping[str, str]) -> tuple[list[str], 
     }
 
 
-def _two_on_a_date(sides: Groups, games: Groups, game: Numbers, date_and_team: Numbers, two_dates: bool) -> Mask:
-    """(games,): a team of it has another game on the date. A side has one date, unless a game has two."""
-    if two_dates:
-        on_date = Groups(date_and_team)
-        return games.any(sides.any(on_date.differ(game)[on_date.index]))
-    on_date = Groups(date_and_team[sides.firsts])
-    return games.any((on_date.size > 1)[on_date.index])
+def _two_on_a_date(sides: Groups, day: Numbers, team: Numbers) -> Numbers:
+    """Places of the sides whose team has another game on one of their dates. Arguments (rows,)."""
+    of_dates = firsts_of(paired(sides.index, day))
+    played = Groups(paired(day, team)[of_dates])
+    return sides.index[of_dates[played.size[played.index] > 1]]
 
 
 def team_codes(rows: Columns) -> tuple[Numbers, Numbers]:

@@ -147,7 +147,7 @@ class EmbeddedFeatureSource:
         within = season.month_bounds(month)
         files = {str(file): table for file, (table, _) in self._lines_before_tip_off(month, upcoming or {}).items()}
         standing = standing_lines(files)
-        tables = [normalise_prop_lines(standing[file], file, within, priced=True) for file in files]
+        tables = [normalise_prop_lines(standing[file], file, within) for file in files]
         return pa.concat_tables(tables) if tables else PRICED_LINES.empty_table()
 
     def late_lines(self, month: str) -> int:

@@ -17,6 +17,7 @@ from nba_ml.contract.features import FEATURE_VERSIONS, V3_FEATURES
 from nba_ml.contract.season import month_bounds, season_months
 from nba_ml.data.box_scores import normalise_prop_lines
 from nba_ml.data.features import compute_features
+from nba_ml.data.tables import PROP_LINES
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import make_platform, running_emulator
 from nba_ml_tests.cloud.feature_tables import differing_columns, make_backfill, stored_features
@@ -29,7 +30,7 @@ def main(name: str = V3_FEATURES.name, first: str = FIRST_MONTH, last: str = LAS
     """0 if all are equal."""
     version, months = FEATURE_VERSIONS[name], season_months(first, last)
     summary = pa.concat_tables([summary_of(month) for month in season_months(FIRST_MONTH, last)])
-    lines = normalise_prop_lines(pq.read_table(SAMPLE_DATA / "prop_lines"), "prop_lines")
+    lines = normalise_prop_lines(pq.read_table(SAMPLE_DATA / "prop_lines"), "prop_lines").select(PROP_LINES.names)
     expected = compute_features(
         summary, lines, month_bounds(first)[0], month_bounds(last)[1], computed_at=COMPUTED_AT, version=version
     )

@@ -20,7 +20,7 @@ from nba_ml.data.box_scores import OtherMonths, normalise_prop_lines, summarise_
 from nba_ml.data.coded import Columns
 from nba_ml.data.games import platform_game_id
 from nba_ml.data.identities import distinct_pairs, first_lookups, player_lookup
-from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PROP_LINES
+from nba_ml.data.tables import PLAYER_GAME_SUMMARY, PRICED_LINES
 from nba_ml_tests.conftest import games_of, summary_of
 
 MONTH, FILE = "2021-11", "/data/2021-11.parquet"
@@ -555,7 +555,7 @@ def listed(**changed: object) -> pa.Table:
 def test_lines_are_keyed_by_the_platforms_player() -> None:
     """Guards ids, by which lines are matched, and lines without one, which may still be somebody's by name."""
     lines = normalise_prop_lines(listed(), "lines.parquet")
-    assert lines.schema == PROP_LINES
+    assert lines.schema == PRICED_LINES
     assert lines["universal_player_id"].to_pylist() == ["1629029", "203999", None]
     assert lines["player_lookup"].to_pylist() == ["lukadoncic", "nikolajokic", "nobody"]
     assert lines["line"].to_pylist() == [28.5, 30.5, 1.5]

@@ -25,7 +25,7 @@ from nba_ml.data.feature_rows import contract_faults
 from nba_ml.data.features import compute_features
 from nba_ml.data.snapshot import MonthRows, Snapshot, SnapshotCounts, take_snapshot
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import ML_FEATURE_STORE_V2, snapshot_schema
+from nba_ml.data.tables import ML_FEATURE_STORE_V2, PROP_LINES, snapshot_schema
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import COMPUTED_AT, features_of, snapshot_of, summary_of
 from nba_ml_tests.profiles import examples
@@ -347,7 +347,7 @@ def test_the_books_own_lines_of_twenty_survive() -> None:
     month = "2024-11"
     [file] = (SAMPLE_DATA / "prop_lines").glob("*.parquet")
     history = pa.concat_tables([summary_of("2024-10"), summary_of(month)])
-    lines = normalise_prop_lines(pq.read_table(file), file.name)
+    lines = normalise_prop_lines(pq.read_table(file), file.name).select(PROP_LINES.names)
     features = compute_features(history, lines, *month_bounds(month), computed_at=COMPUTED_AT)
     frozen = take_snapshot(MonthRows.of_tables(features, summary_of(month), V2_33FEATURES), month, V2_33FEATURES).table
     twenty = pc.equal(pc.list_element(features["features"], V2_33FEATURES.index("vegas_points_line")), 20.0)

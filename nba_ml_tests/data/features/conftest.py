@@ -16,6 +16,7 @@ from nba_ml.contract.season import month_of, season_months
 from nba_ml.data.box_scores import normalise_prop_lines
 from nba_ml.data.features import compute_features, inactive_lists
 from nba_ml.data.reports import LISTED
+from nba_ml.data.tables import PROP_LINES
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.conftest import summary_of
 from nba_ml_tests.data.features.reference import Games
@@ -34,7 +35,7 @@ def summary() -> pa.Table:
 @pytest.fixture(scope="session")
 def lines() -> pa.Table:
     """All embedded lines, schema PROP_LINES."""
-    return normalise_prop_lines(pq.read_table(SAMPLE_DATA / "prop_lines"), "prop_lines")
+    return normalise_prop_lines(pq.read_table(SAMPLE_DATA / "prop_lines"), "prop_lines").select(PROP_LINES.names)
 
 
 @pytest.fixture(scope="session")
