@@ -24,7 +24,7 @@ def channel_facts(channel: Channel) -> dict[str, Any]:
     month, system = month_of_model(champion), system_of_model(champion)
     return {
         "serial": channel.serial,
-        "champion": channel.champion.model_id,
+        "champion": champion,
         **(
             {"champion_card": dg.MetadataValue.md(f"[The model card]({card_address(month, system)})")}
             if month and system
@@ -35,7 +35,3 @@ def channel_facts(channel: Channel) -> dict[str, Any]:
         "moved_by": channel.kind,
         "moved_at": dg.MetadataValue.timestamp(channel.moved_at),
     }
-
-
-def _card(address: str) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"[The model card]({address})")

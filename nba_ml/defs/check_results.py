@@ -17,8 +17,6 @@ from nba_ml.checks.check import Check
 from nba_ml.defs.internals import (
     DATA_VERSION_TAG,
     AssetCheckExecutionRecordStatus,
-    DagsterEventType,
-    deserialize_value,
     latest_check_executions,
 )
 
@@ -36,7 +34,7 @@ class CheckResult:
     @property
     def evaluation(self) -> dg.AssetCheckEvaluation:
         """The result as the check reported it."""
-        stored = deserialize_value(self.event, dg.EventLogEntry).get_dagster_event()
+        stored = dg.deserialize_value(self.event, dg.EventLogEntry).get_dagster_event()
         return stored.asset_check_evaluation_data
 
     @property
@@ -81,7 +79,7 @@ class CheckLog:
         """The digest of the month's latest materialisation; None if there is none, or it has none."""
         if asset not in self._versions:
             self._versions[asset] = self.instance.event_log_storage.get_latest_tags_by_partition(
-                dg.AssetKey.from_user_string(asset), DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
+                dg.AssetKey.from_user_string(asset), dg.DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG]
             )
         return self._versions[asset].get(month, {}).get(DATA_VERSION_TAG)
 
@@ -112,7 +110,7 @@ def _latest_materialisations(
     instance: dg.DagsterInstance, asset: dg.AssetKey, months: Sequence[str]
 ) -> Mapping[str, int]:
     """Month -> storage id."""
-    kind = DagsterEventType.ASSET_MATERIALIZATION
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
     return instance.event_log_storage.get_latest_storage_id_by_partition(asset, kind, set(months))
 
 

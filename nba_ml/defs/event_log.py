@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from nba_ml.defs.internals import DagsterEventType, stored_events
+from nba_ml.defs.internals import stored_events
 
 _WRAPPINGS = ("Dagster", "Failure")
 """How the names of the classes begin in which Dagster carries an error."""
@@ -71,7 +71,7 @@ def latest_events(instance: dg.DagsterInstance, asset: str) -> dict[str, str]:
 def _latest_ids(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Iterator[list[int]]:
     """The storage ids of each month's latest materialisation, in pages."""
     latest = instance.event_log_storage.get_latest_storage_id_by_partition(
-        asset, DagsterEventType.ASSET_MATERIALIZATION
+        asset, dg.DagsterEventType.ASSET_MATERIALIZATION
     )
     ids = sorted(latest.values())
     yield from (ids[at : at + _PAGE] for at in range(0, len(ids), _PAGE))

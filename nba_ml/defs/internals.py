@@ -27,13 +27,9 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 # A repository as the states of its schedules and sensors are filed: by the names of its location and its own.
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
-from dagster._core.definitions.selector import RepositorySelector
 
 # Dagster names it in its own signatures and exports it to type checkers only.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-
-# Of which kind the latest events are that are asked for.
-from dagster._core.events import DagsterEventType
 
 # An instance with settings beside those of its dagster.yaml.
 from dagster._core.instance.ref import InstanceRef
@@ -66,9 +62,6 @@ from dagster._core.utils import make_new_run_id
 # The code location as the web server's application is made over it.
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import ModuleTarget, WorkspaceFileTarget
-
-# An entry of the event log from the text that is stored.
-from dagster._serdes import deserialize_value
 from sqlalchemy.pool import QueuePool
 
 __all__ = [
@@ -82,7 +75,6 @@ __all__ = [
     "AssetCheckEvaluationTargetMaterializationData",
     "AssetCheckExecutionRecordStatus",
     "CheckExecution",
-    "DagsterEventType",
     "InstanceRef",
     "InstigatorStatus",
     "ModuleTarget",
@@ -91,7 +83,6 @@ __all__ = [
     "UnresolvedAssetJobDefinition",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
-    "deserialize_value",
     "engines_kept",
     "forget_outputs",
     "latest_check_executions",
@@ -104,7 +95,7 @@ __all__ = [
 LOCATION_NAME = "nba_ml"
 """As in workspace.yaml."""
 
-REPOSITORY = RepositorySelector(location_name=LOCATION_NAME, repository_name=SINGLETON_REPOSITORY_NAME)
+REPOSITORY = dg.RepositorySelector(location_name=LOCATION_NAME, repository_name=SINGLETON_REPOSITORY_NAME)
 """What Dagster makes of the definitions, under the name by which it keeps the switches of schedules and sensors."""
 
 _USED = {

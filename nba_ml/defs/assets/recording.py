@@ -18,7 +18,7 @@ from nba_ml.contract.lineage import Inputs, inputs_digest
 from nba_ml.data.lines import LineCounts
 from nba_ml.data.tables import DESCRIPTIONS
 from nba_ml.defs.event_log import latest_events
-from nba_ml.defs.internals import DATA_VERSION_TAG, deserialize_value, silence_preview_warnings
+from nba_ml.defs.internals import DATA_VERSION_TAG, silence_preview_warnings
 from nba_ml.evaluation.market import COIN, MarketResult
 from nba_ml.registry.systems.published import SPREAD
 from nba_ml.sources.job_costs import Cost, JobCost
@@ -179,7 +179,7 @@ def _stored_digests(event: str) -> tuple[str, str]:
         inputs = [entry["entry_data"]["text"] for entry in made["metadata_entries"] if entry["label"] == INPUTS]
         return str((made["tags"] or {}).get(DATA_VERSION_TAG, "")), without_spaces(inputs[0]) if inputs else ""
     except (KeyError, TypeError, ValueError):  # another release of Dagster stores it in another form
-        parsed = deserialize_value(event, dg.EventLogEntry).asset_materialization
+        parsed = dg.deserialize_value(event, dg.EventLogEntry).asset_materialization
         return ("", "") if parsed is None else digests_of(parsed)
 
 
