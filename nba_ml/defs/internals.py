@@ -7,6 +7,7 @@ is no public way.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -208,15 +209,16 @@ def engines_kept() -> Iterator[None]:
     made = [place.create_engine for place in places]
 
     def create_engine(url: str, *, connect_args: Mapping[str, int] | None = None, **_: Any) -> sql.Engine:
-        if url not in _kept:
-            # A connection may be used by one thread after another.
-            options = {**(connect_args or {}), "check_same_thread": False}
-            _kept[url] = sql.create_engine(url, poolclass=_OneOpen, connect_args=options)
-            sql.event.listen(_kept[url], "connect", _write_ahead)
-            if len(_kept) > _ENGINES:
-                _close(_kept.popitem(last=False)[1])
-        _kept.move_to_end(url)
-        return _kept[url]
+        with _changing:
+            if url not in _kept:
+                # A connection may be used by one thread after another.
+                options = {**(connect_args or {}), "check_same_thread": False}
+                _kept[url] = sql.create_engine(url, poolclass=_OneOpen, connect_args=options)
+                sql.event.listen(_kept[url], "connect", _write_ahead)
+                if len(_kept) > _ENGINES:
+                    _close(_kept.popitem(last=False)[1])
+            _kept.move_to_end(url)
+            return _kept[url]
 
     for place in places:
         place.create_engine = create_engine
@@ -245,12 +247,13 @@ def forget_outputs(context: dg.OutputContext) -> None:
 
 def sync_databases() -> None:
     """Sync what the kept engines have committed. A power failure then loses nothing of the runs so far."""
-    for engine in _kept.values():
+    for engine in list(_kept.values()):  # another thread may open a database meanwhile
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 _kept: OrderedDict[str, sql.Engine] = OrderedDict()
+_changing = threading.Lock()
 
 
 def _write_ahead(connection: sqlite3.Connection, _: object) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from nba_ml.contract.assets import HOME_TAG, PID_TAG
 from nba_ml.contract.errors import HomeBusyError, SettingsError
 from nba_ml.runner.instance_errors import config_errors_named, database_errors_named
 from nba_ml.settings import Settings
+from nba_ml.storage.directory import DirectoryStore
 
 # Dagster takes seconds to import. A busy home, or one that cannot be written to, says so without it.
 if TYPE_CHECKING:
@@ -54,19 +56,15 @@ def prepare_home(settings: Settings) -> None:
     for folder in (settings.home, settings.dagster_home):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe = folder / f".probe-{os.getpid()}"
-            probe.write_bytes(b"")
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=folder):
+                pass
         except OSError as error:
             raise SettingsError(
                 f"Cannot write to {folder} ({error.strerror}). Set NBA_ML_HOME (or DAGSTER_HOME) to a writable folder."
             ) from error
-    config = settings.dagster_home / "dagster.yaml"
-    if not config.exists():
-        # Atomic: half a file, left by a kill, would be an instance with telemetry on.
-        staged = config.with_name(f".dagster.yaml-{os.getpid()}")
-        staged.write_text(_DAGSTER_YAML)
-        staged.replace(config)
+    if not (settings.dagster_home / "dagster.yaml").exists():
+        # Whole or not at all: half a file, left by a kill, would be an instance with telemetry on.
+        DirectoryStore(settings.dagster_home).write("dagster.yaml", _DAGSTER_YAML.encode())
 
 
 @contextmanager

@@ -66,11 +66,14 @@ class ChannelMemory:
         )
 
     def keep(self, state: Channel) -> None:
-        """Write a state, whole or not at all.
+        """Write a state, whole or not at all; a later one, of another worker with this file, stays.
 
         Raises:
-            SettingsError: the file cannot be written.
+            SettingsError: the file cannot be written; as `read`.
         """
+        last = self.read()
+        if last is not None and last.serial > state.serial:
+            return
         content = {"pointer": self._pointer, "state": state.model_dump(mode="json")}
         temporary = None
         try:

@@ -63,11 +63,12 @@ def serve(
     """
     with _until_ended(), ExitStack() as stack:
         instance = stack.enter_context(dg.DagsterInstance.get())
+        known = [] if data is None else _months(data)  # before the code server reads them: none may come in between
         workspace = stack.enter_context(_code_server(instance))
         daemon = stack.enter_context(_daemon(workspace))
         context = stack.enter_context(_workspace(instance, workspace))
         if data is not None:
-            stack.enter_context(_reloading(context, data))
+            stack.enter_context(_reloading(context, data, known))
         server = _web_server(context, listener, hosts, proxies, store)
 
         def stop_with_daemon() -> None:
@@ -149,13 +150,13 @@ def _code_server(instance: dg.DagsterInstance) -> Iterator[Path]:
 
 
 @contextmanager
-def _reloading(context: WorkspaceProcessContext, data: Path) -> Iterator[None]:
+def _reloading(context: WorkspaceProcessContext, data: Path, known: list[str]) -> Iterator[None]:
     """Reload the code location whenever the months of the embedded source change: partitions are made as it loads.
 
-    The daemon shares the code server, and refreshes its view of it every minute.
+    `known` are the months of before it was loaded first. The daemon shares the code server, and refreshes its view of
+    it every minute.
     """
     ended = threading.Event()
-    known = _months(data)
 
     def watch() -> None:
         nonlocal known

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+import sqlalchemy
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 
 from nba_ml.defs.internals import engines_kept, sync_databases
@@ -76,3 +78,19 @@ def test_what_a_run_has_recorded_outlives_a_power_failure(tmp_path: Path) -> Non
             tmp_path / FOLDER, tmp_path / "synced" / FOLDER, ignore=shutil.ignore_patterns("*-wal", "*-shm")
         )
         assert recorded(tmp_path / "synced") == 1
+
+
+def test_a_database_may_be_opened_while_the_others_are_synced(tmp_path: Path) -> None:
+    """Guards a finished month: its run failed where another thread opened the file of a run at that moment."""
+    dagsters: Any = sqlite_event_log
+    with engines_kept():
+        urls = [f"sqlite:///{tmp_path / name}.db" for name in "abc"]
+        first, _ = (dagsters.create_engine(url) for url in urls[:2])
+
+        @sqlalchemy.event.listens_for(first, "before_cursor_execute")
+        def opens_another(*_: object) -> None:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(dagsters.create_engine, urls[2]).result()
+
+        sync_databases()
+        assert dagsters.create_engine(urls[0]) is first

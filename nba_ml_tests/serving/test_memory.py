@@ -11,6 +11,7 @@ import pytest
 
 from nba_ml.contract.errors import ChannelError, SettingsError
 from nba_ml.serving import Predictor
+from nba_ml.serving.memory import ChannelMemory
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.serving.rules import MONTHS, Loads, install, ours, point, state_of
 
@@ -85,6 +86,16 @@ def test_a_state_that_cannot_be_kept_is_not_served(store: DirectoryStore, tmp_pa
     with pytest.raises(SettingsError, match="cannot be written"):
         worker.refresh("champion")
     assert worker.model.model_id == FIRST.model_id
+
+
+def test_of_two_workers_with_one_file_the_later_state_is_remembered(tmp_path: Path) -> None:
+    """Guards a restart: a worker that took long to load wrote its state over that of one that was ahead of it."""
+    late, ahead = (ChannelMemory(tmp_path / "state.json", "champion.json") for _ in range(2))
+    ahead.keep(state_of(8, SECOND))
+    late.keep(state_of(7, FIRST))
+    assert ahead.read() == state_of(8, SECOND)
+    late.keep(state_of(9, FIRST))
+    assert ahead.read() == state_of(9, FIRST)
 
 
 def test_a_model_by_its_id_has_nothing_to_remember(store: DirectoryStore, tmp_path: Path) -> None:

@@ -17,11 +17,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.ui import server
 from nba_ml_tests.cli.command import Home
 from nba_ml_tests.e2e.servers import STARTS_WITHIN, STOPS_WITHIN, loaded_location, start
 from nba_ml_tests.ports import free_port
@@ -111,6 +115,19 @@ def test_a_new_month_of_box_scores_becomes_a_partition_and_sigterm_ends_it(tmp_p
         ui.process.terminate()
         ui.ends_with_all_that_it_started(0)
         assert "Traceback" not in ui.log.read_text()
+
+
+def test_a_month_that_comes_while_the_code_is_loaded_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month's file is added in the seconds of the start, and its partition is missing until the next file comes."""
+    monkeypatch.setattr(server, "_WATCH_SECONDS", 0.01)
+    (tmp_path / "player_games").mkdir()
+    for month in ("2021-10", "2021-11"):
+        (tmp_path / "player_games" / f"{month}.parquet").touch()
+    reloaded = SimpleQueue[str]()
+    context: Any = SimpleNamespace(reload_code_location=reloaded.put)
+    with server._reloading(context, tmp_path, ["2021-10"]):
+        assert reloaded.get(timeout=60) == "nba_ml"
+    assert reloaded.empty()
 
 
 def partitions(url: str) -> list[str]:

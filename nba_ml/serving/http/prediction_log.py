@@ -48,6 +48,7 @@ class PredictionLog:
         self._store = store
         self._share = share
         self._waiting: deque[tuple[datetime, Prediction]] = deque()
+        self._offering = threading.Lock()  # small bodies, slates and explanations are answered in three threads
         self._due = threading.Event()
         self._ended = False
 
@@ -55,11 +56,12 @@ class PredictionLog:
         """Keep the predictions of a request, if it is of the share and there is room."""
         if random.random() >= self._share:
             return
-        if len(self._waiting) + len(predictions) > MOST_WAITING:
-            self.count("dropped", len(predictions))
-            return
         made_at = datetime.now(UTC)
-        self._waiting.extend((made_at, each) for each in predictions)
+        with self._offering:
+            if len(self._waiting) + len(predictions) > MOST_WAITING:
+                self.count("dropped", len(predictions))
+                return
+            self._waiting.extend((made_at, each) for each in predictions)
         if len(self._waiting) >= ROWS_PER_OBJECT:
             self._due.set()
 
@@ -89,9 +91,10 @@ class PredictionLog:
         name = f"{FOLDER}/{datetime.now(UTC):%Y-%m-%d/%H%M%S}-{secrets.token_hex(6)}.jsonl"
         try:
             self._store.create(name, b"".join(lines))
-        except NbaMlError as error:
+        except Exception as error:  # noqa: BLE001 (the log goes on: without its thread it would drop all that follows)
             self.count("dropped", len(rows))
-            say(logging.ERROR, "predictions not logged", rows=len(rows), failure=str(error))
+            failure = str(error) if isinstance(error, NbaMlError) else f"{type(error).__name__}: {error}"
+            say(logging.ERROR, "predictions not logged", rows=len(rows), failure=failure)
         else:
             self.count("written", len(rows))
 

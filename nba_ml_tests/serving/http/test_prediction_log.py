@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from queue import SimpleQueue
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +20,7 @@ from nba_ml.serving.http import prediction_log as module
 from nba_ml.serving.http.limits import Limits
 from nba_ml.serving.http.prediction_log import FOLDER, PredictionLog
 from nba_ml.serving.http.service import app_of
+from nba_ml.serving.prediction import Prediction
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.docs.markdown import ROOT
 from nba_ml_tests.serving.client import running
@@ -124,9 +127,55 @@ def test_an_object_is_written_as_soon_as_it_is_full(
     log.count = lambda _outcome, _rows: written.set()
     with log.writing():
         log.offer(rule_predictor(monkeypatch, store).predict([dict(ROW)] * 3))
-        assert written.wait(30)
+        assert written.wait(60)
         [name] = kept.names(FOLDER)
         assert len(_read(kept, name).splitlines()) == 3
+
+
+def test_the_limit_holds_for_threads_that_offer_at_once(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards the memory: slates and small bodies are answered in different threads, and each found room."""
+    monkeypatch.setattr(module, "MOST_WAITING", 4)
+    log, dropped = PredictionLog(store), list[int]()
+    log.count = lambda _outcome, rows: dropped.append(rows)
+    predictions = rule_predictor(monkeypatch, store).predict([dict(ROW)] * 3)
+    other = threading.Thread(target=log.offer, args=(predictions,))
+
+    class Disturbed(list[Prediction]):
+        """While these are taken, another thread offers as many."""
+
+        def __iter__(self) -> Iterator[Prediction]:
+            other.start()
+            other.join(1.0)  # it has to wait; without a lock it is done in no time
+            return super().__iter__()
+
+    log.offer(Disturbed(predictions))
+    other.join()
+    assert (len(log._waiting), dropped) == (3, [3])
+
+
+def test_an_error_that_nobody_foresaw_does_not_end_the_log(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards what is served afterwards: the thread ended, and everything was dropped until the next start."""
+    monkeypatch.setattr(module, "ROWS_PER_OBJECT", 1)
+    counted = SimpleQueue[tuple[str, int]]()
+
+    class Failing(DirectoryStore):
+        failures = 1
+
+        def create(self, name: str, data: bytes) -> str:
+            if self.failures:
+                self.failures -= 1
+                raise ValueError("a bug")
+            return super().create(name, data)
+
+    log = PredictionLog(Failing(store.root))
+    log.count = lambda outcome, rows: counted.put((outcome, rows))
+    predictions = rule_predictor(monkeypatch, store).predict([dict(ROW)])
+    with log.writing():
+        for outcome in ("dropped", "written"):
+            log.offer(predictions)
+            assert counted.get(timeout=60) == (outcome, 1)
 
 
 def _read(store: DirectoryStore, name: str) -> bytes:
