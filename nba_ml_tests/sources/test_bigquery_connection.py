@@ -264,24 +264,24 @@ def test_a_network_that_hangs_ends_in_an_error() -> None:
             connection.rows("SELECT 1", {}, "test")
 
 
-def test_a_query_that_does_not_end_is_stopped(scripted: ScriptedService) -> None:
-    """Guards against a query that goes on, and is paid for, when nobody waits for it any more."""
-    scripted.never_finish()
-    with pytest.raises(SourceDataError, match=r"running after the limit of 5 s .* was cancelled: job ") as caught:
-        scripted.connection(deadline_seconds=5.0).rows("SELECT 1", {}, "test")
-    (request,) = scripted.requests
-    assert request["jobReference"]["jobId"] in str(caught.value)
-    assert scripted.asked[-1] == "cancel"
-    assert scripted.asked.count("cancel") == scripted.asked.count("insert") == 1
-    assert 0 < int(request["configuration"]["jobTimeoutMs"]) <= 5000, "it ends there too, if this process dies"
-
-
 @pytest.fixture
 def late(scripted: ScriptedService, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query that does not end, and a clock on which its deadline comes as soon as its results are asked for."""
     scripted.never_finish()
     clock = SimpleNamespace(monotonic=lambda: time.monotonic() + (1000.0 if "results" in scripted.asked else 0.0))
     monkeypatch.setattr(bigquery_connection, "time", clock)
+
+
+@pytest.mark.usefixtures("late")
+def test_a_query_that_does_not_end_is_stopped(scripted: ScriptedService) -> None:
+    """Guards against a query that goes on, and is paid for, when nobody waits for it any more."""
+    with pytest.raises(SourceDataError, match=r"running after the limit of 60 s .* was cancelled: job ") as caught:
+        scripted.connection().rows("SELECT 1", {}, "test")
+    (request,) = scripted.requests
+    assert request["jobReference"]["jobId"] in str(caught.value)
+    assert scripted.asked[-1] == "cancel"
+    assert scripted.asked.count("cancel") == scripted.asked.count("insert") == 1
+    assert 0 < int(request["configuration"]["jobTimeoutMs"]) <= 60_000, "it ends there too, if this process dies"
 
 
 @pytest.mark.usefixtures("late")

@@ -193,7 +193,7 @@ def test_processes_race(store: DirectoryStore, root: Path) -> None:
         child.stdin.write("go\n")
         child.stdin.flush()
     for child in children:
-        out, _ = child.communicate(timeout=60)
+        out, _ = child.communicate(timeout=300)
         won.append(int(out))
     assert sum(won) == 40
     assert store.read("counter").data == b"60"  # type: ignore[union-attr]
@@ -352,7 +352,7 @@ print(sorted(path.name for path in Path(sys.argv[1]).rglob(".staged*")))
 
 
 def refusals_of(command: list[str]) -> list[str]:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -289,6 +289,13 @@ def test_a_head_has_its_time_and_an_answer_under_way_has_none() -> None:
         assert scene.transport.closed
 
         scene = Scene()
+        await scene.gets(POST + b"content-length: 2\r\n\r\n{")
+        assert scene.connection.waits
+        scene.connection.keep_time(scene.connection.since + 1_000.0)
+        assert not scene.transport.closed, "a body has a time of its own"
+        assert (await scene.gets(b"}")).startswith(b"HTTP/1.1 200")
+
+        scene = Scene()
         scene.free.clear()
         await scene.gets(GET + b"\r\n", GET)
         assert not scene.connection.waits

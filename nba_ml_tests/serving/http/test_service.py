@@ -485,7 +485,7 @@ class Server:
 
     def stop(self, how: int = signal.SIGTERM) -> tuple[int, str]:
         self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=300)
         self.lines += [json.loads(line) for line in out.splitlines()]
         return self.process.returncode, err
 
@@ -521,7 +521,7 @@ def test_the_process_serves_logs_and_ends_gracefully(published: Published, row: 
         slow.send(body[100:])
         answer = slow.getresponse()
         assert (answer.status, json.loads(answer.read())["model_version"]) == (200, published.first.model_id)
-        out, err = server.process.communicate(timeout=60)
+        out, err = server.process.communicate(timeout=300)
     lines = server.lines + [json.loads(line) for line in out.splitlines()]
     answered = [line for line in lines if line["event"] == "answered"]
     assert [(line["status"], line["rows"]) for line in answered] == [(200, 1), (200, 1)]
@@ -606,7 +606,7 @@ def test_the_command_refuses_in_one_paragraph(published: Published) -> None:
             ["--source", str(published.root), "--port", "0", "--refresh-seconds", "nan"],
             ["--source", str(published.root), "--port", "0", "--refresh-seconds", "inf"],
         ):
-            done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, timeout=300)
             assert done.returncode == 2, (options, done)
             assert "Traceback" not in done.stderr
             assert "Error: " in done.stderr

@@ -74,7 +74,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def fetch(api: Api, folder: Path, first: date = FIRST, last: date = LAST) -> Any:
-    return Fetch(folder, first, last).run(Client(api.address, pause=0, timeout=5, tries=2))
+    return Fetch(folder, first, last).run(Client(api.address, pause=0, timeout=60, tries=2))
 
 
 def nba_ml(api: Api, *arguments: str) -> Result:
