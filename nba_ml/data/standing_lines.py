@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 
 import pyarrow as pa
@@ -15,6 +16,9 @@ from nba_ml.data.identities import player_lookup
 TipOffs = Mapping[tuple[date, int | str], datetime]
 """(Date, player id or lookup) -> tip-off of the player's game, in UTC."""
 
+_NamedOn = tuple[object, str]
+"""Date and lookup."""
+
 _MOMENT = pa.timestamp("us", "UTC")
 """Files differ in their units."""
 
@@ -25,7 +29,8 @@ OPTIONAL_COLUMNS = ("captured_at", "is_alternate", "over_price", "under_price")
 def standing_lines(files: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     """The rows of files that are a book's main line, as it stood when it was last seen in any of them.
 
-    A line without a time stands beside those that have one, as in files without times.
+    A line without a time stands beside those that have one, as in files without times. A player without an id in some
+    captures is the one whose id others have with his name on the date, if that is one id only.
 
     Args:
         files: name of a file, for messages -> its lines.
@@ -34,7 +39,9 @@ def standing_lines(files: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
         SourceDataError: `is_alternate` is not true or false, or `captured_at` is not a time with a zone.
     """
     main = {where: _main_lines(lines, where) for where, lines in files.items()}
-    seen = {where: list(_captures(lines)) for where, lines in main.items() if _timed(lines, where)}
+    timed = [where for where, lines in main.items() if _timed(lines, where)]
+    ids = _only_ids(main.values()) if timed else {}
+    seen = {where: list(_captures(main[where], ids)) for where in timed}
     last: dict[tuple[object, ...], int] = {}
     for book, at in (capture for captures in seen.values() for capture in captures):
         if at is not None:
@@ -54,21 +61,31 @@ def _main_lines(lines: pa.Table, where: str) -> pa.Table:
     return lines.filter(pc.invert(pc.fill_null(lines.column("is_alternate"), False)))
 
 
-def _captures(lines: pa.Table) -> Iterator[tuple[tuple[object, ...], int | None]]:
+def _captures(lines: pa.Table, ids: Mapping[_NamedOn, int]) -> Iterator[tuple[tuple[object, ...], int | None]]:
     """(Date, player, book) of each line, and when it was captured. The id says who a player is, else his name."""
     days, books = (lines.column(name).to_pylist() for name in ("game_date", "book"))
     times = lines.column("captured_at").cast(_MOMENT, safe=False).cast(pa.int64()).to_pylist()
-    for day, player, book, at in zip(days, _players(lines), books, times, strict=True):
-        yield (day, player, book), at
+    for day, (player, lookup), book, at in zip(days, _players(lines), books, times, strict=True):
+        yield (day, player or ids.get((day, lookup), lookup), book), at
 
 
-def _players(lines: pa.Table) -> list[int | str]:
-    """The id of each line's player; without one, the lookup of his name."""
+def _only_ids(tables: Iterable[pa.Table]) -> dict[_NamedOn, int]:
+    """The id of those with a name on a date, where they have one only."""
+    found: dict[_NamedOn, set[int]] = defaultdict(set)
+    for lines in tables:
+        for day, (player, lookup) in zip(lines.column("game_date").to_pylist(), _players(lines), strict=True):
+            if player and lookup:
+                found[day, lookup].add(player)
+    return {name: ids.pop() for name, ids in found.items() if len(ids) == 1}
+
+
+def _players(lines: pa.Table) -> list[tuple[int | None, str]]:
+    """The id of each line's player, None for none, and the lookup of his name."""
     ids = lines.column("player_id").to_pylist() if "player_id" in lines.column_names else [None] * lines.num_rows
     names = lines.column("player_name").to_pylist()
     lookups = {name: player_lookup(name or "") for name in set(names)}
     return [
-        int(player) if player is not None and player == player else lookups[name]  # not NaN  # noqa: PLR0124
+        (int(player) if player is not None and player == player else None, lookups[name])  # not NaN  # noqa: PLR0124
         for player, name in zip(ids, names, strict=True)
     ]
 
@@ -83,8 +100,8 @@ def before_tip_off(lines: pa.Table, tip_offs: TipOffs, where: str) -> pa.Table:
         return lines
     days, times = (lines.column(name).to_pylist() for name in ("game_date", "captured_at"))
     kept = [
-        at is None or (began := _tip_off(tip_offs, day, player)) is None or at <= began
-        for day, player, at in zip(days, _players(lines), times, strict=True)
+        at is None or (began := _tip_off(tip_offs, day, player or lookup)) is None or at <= began
+        for day, (player, lookup), at in zip(days, _players(lines), times, strict=True)
     ]
     return lines.filter(pa.array(kept, pa.bool_()))
 

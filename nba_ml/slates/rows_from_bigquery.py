@@ -11,7 +11,7 @@ from nba_ml.data.tables import PRICES
 from nba_ml.slates.rows import NEAR, Upcoming, no_rows, require_no_games, with_tip_offs
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import LINE_COLUMNS, SLATE_COLUMNS, feature_parts, require_columns, standing
+from nba_ml.sources.table_columns import LINE_COLUMNS, SLATE_COLUMNS, feature_parts, require_columns, standing_lines
 
 
 class BigQuerySlateRows:
@@ -53,8 +53,8 @@ class BigQuerySlateRows:
         if not any(name in found for name in PRICES):
             return {}
         require_columns(table, found, LINE_COLUMNS, "NBA_ML_LINES_TABLE")
-        sql = query("slate_prices", lines_table=table, standing=standing(table, found))
-        listed = self.connection.rows(sql, {"day": day}, "slate-prices")
+        sql = query("priced_lines", lines=standing_lines(table, found))
+        listed = self.connection.rows(sql, {"first": day, "last": day}, "slate-prices")
         return _prices_of(rows, listed, version.index("vegas_points_line"), day, table)
 
     def upcoming(self, day: date, games: str = "", version: FeatureVersion = V2_33FEATURES) -> Upcoming:

@@ -14,7 +14,7 @@ from nba_ml.data.line_prices import not_decimal, prices_by_player, prices_table
 from nba_ml.data.tables import PRICES
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import LINE_COLUMNS, require_columns, standing
+from nba_ml.sources.table_columns import LINE_COLUMNS, require_columns, standing_lines
 
 _LAST = date(2100, 1, 1)
 
@@ -83,7 +83,7 @@ class BigQueryMonthPrices:
     def _places(self) -> dict[str, str]:
         table, found = quoted_table(self.lines_table, self.connection.project), self._found
         require_columns(table, found, LINE_COLUMNS, "NBA_ML_LINES_TABLE")
-        return {"lines_table": table, "standing": standing(table, found)}
+        return {"lines": standing_lines(table, found)}
 
 
 def _version(rows: int, high: int, low: int) -> Mapping[str, str]:

@@ -26,7 +26,7 @@ from nba_ml.data.tables import ML_FEATURE_STORE_V2, PLAYER_GAME_SUMMARY, PROP_LI
 from nba_ml.data.upcoming import game_type_on
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import NUMBER, TIME, require_columns, result_parts, standing
+from nba_ml.sources.table_columns import NUMBER, TIME, require_columns, result_parts, standing_lines
 
 _SECONDS = 1800.0
 """Time limit of a month's script: some twenty statements, each of which BigQuery plans and queues on its own."""
@@ -202,8 +202,8 @@ class BigQueryFeatureBackfill:
             nothing = ", ".join(f"CAST(NULL AS {_ACCEPTED[field.type][0]}) AS {field.name}" for field in PROP_LINES)
             return {**inputs, "lines": f"SELECT * FROM (SELECT {nothing}) WHERE FALSE"}
         lines, found = self._table(self.lines_table, PROP_LINES, "NBA_ML_LINES_TABLE")
-        counting = standing(lines, found)
-        return {**inputs, "lines": query("backfill_lines", lines_table=lines, standing=counting, **_days(when))}
+        days = (f"DATE '{day}'" for day in _days(when).values())
+        return {**inputs, "lines": query("backfill_lines", lines=standing_lines(lines, found, *days))}
 
     def _upcoming(self, day: date) -> str:
         """The rows of box scores without a result, of the players who have a feature row of the platform's version."""

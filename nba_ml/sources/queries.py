@@ -15,6 +15,7 @@ _PARTS = (
     "result_identity",
     "line_identity",
     "lookup",
+    "priced_lines",
 )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
+from nba_ml.sources.queries import query
 
 NUMBER = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
 TIME = ("TIMESTAMP", "DATETIME")
@@ -117,11 +118,15 @@ def result_parts(table: str, found: Mapping[str, str]) -> dict[str, str]:
     return {name: name if name in found else f"CAST(NULL AS {kind})" for name, kind in kinds.items()}
 
 
-def standing(table: str, found: Mapping[str, str]) -> str:
-    """The conditions for the rows of a table of lines that count, by `data.standing_lines`' rule.
+def standing_lines(table: str, found: Mapping[str, str], first: str = "@first", last: str = "@last") -> str:
+    """The SQL of the rows of a table of lines that count, by `data.standing_lines`' rule; with a column `lookup`.
 
-    Of a book's captures of a line the last one before tip-off, and no alternates: as far as the table has
+    Of a book's captures of a player the last one before tip-off, and no alternates: as far as the table has
     `captured_at`, `tip_off` and `is_alternate`.
+
+    Args:
+        table: its quoted name.
+        first, last: SQL of the dates, both inclusive.
 
     Raises:
         SourceDataError: one of them has another type.
@@ -129,14 +134,13 @@ def standing(table: str, found: Mapping[str, str]) -> str:
     optional = {"captured_at": ("TIMESTAMP",), "tip_off": ("TIMESTAMP",), "is_alternate": ("BOOL",)}
     there = {name: types for name, types in optional.items() if name in found}
     require_columns(table, found, there, "NBA_ML_LINES_TABLE")
-    conditions = ["AND NOT IFNULL(lines.is_alternate, FALSE)"] if "is_alternate" in there else []
-    if "captured_at" in there:
-        if "tip_off" in there:
-            conditions.append("AND IFNULL(lines.captured_at <= lines.tip_off, TRUE)")
-        whose = "lines.game_date, COALESCE(lines.universal_player_id, lines.player_lookup), lines.book"
-        last = f"MAX(lines.captured_at) OVER (PARTITION BY {whose})"
-        conditions.append(f"QUALIFY lines.captured_at IS NULL OR lines.captured_at = {last}")
-    return "\n    ".join(conditions)
+    conditions = [f"game_date BETWEEN {first} AND {last}", "line IS NOT NULL"]
+    if "is_alternate" in there:
+        conditions.append("NOT IFNULL(is_alternate, FALSE)")
+    if {"captured_at", "tip_off"} <= there.keys():
+        conditions.append("IFNULL(captured_at <= tip_off, TRUE)")
+    rows = query("lines", lines_table=table, conditions=" AND ".join(conditions))
+    return query("last_captures", rows=rows) if "captured_at" in there else rows
 
 
 def require_columns(table: str, found: Mapping[str, str], needed: Mapping[str, tuple[str, ...]], setting: str) -> None:

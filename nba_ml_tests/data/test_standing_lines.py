@@ -42,14 +42,19 @@ def seen(*hours: int | None) -> pa.Array:
         ({"captured_at": [None] * 3}, [20.5, 21.5, 22.5]),
         ({"captured_at": seen(1, 2, 3), "book": ["a", "b", "a"]}, [21.5, 22.5]),
         ({"captured_at": seen(1, 2, 3), "player_id": [7, 7, 8]}, [21.5, 22.5]),
-        ({"captured_at": seen(1, 2, 3), "player_id": [7.0, float("nan"), None]}, [20.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7.0, float("nan"), None]}, [22.5]),
+        ({"captured_at": seen(3, 1, 2), "player_id": [7.0, float("nan"), None]}, [20.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7, None, 8]}, [20.5, 21.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7, None, None], "player_name": ["A", "A", "B"]}, [21.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7, None, None], "book": ["a", "b", "b"]}, [20.5, 22.5]),
+        ({"captured_at": seen(1, 2, 3), "player_id": [7, 8, None], "player_name": [None] * 3}, [20.5, 21.5, 22.5]),
         ({"captured_at": seen(1, 2, 3), "player_id": [7, 7, 7], "player_name": ["Dončić", "Doncic", "L"]}, [22.5]),
         ({"captured_at": seen(1, 2, 3), "player_name": ["Dončić", "Doncic", "Doncic Jr."]}, [21.5, 22.5]),
     ],
 )
 def test_the_lines_that_count(columns: dict[str, Any], lines: list[float]) -> None:
-    """Guards against alternates and old snapshots in the median, also those of another spelling, and against a player
-    without a line because a namesake's was captured later."""
+    """Guards against alternates and old snapshots in the median, also those of another spelling or without the id, and
+    against a player without a line because a namesake's was captured later."""
     assert standing_lines({"f": listed(**columns)})["f"]["line"].to_pylist() == lines
 
 
@@ -68,6 +73,16 @@ def test_a_books_last_line_is_the_last_of_all_files() -> None:
         "evening": [21.5, 22.5],
         "untimed": [20.5, 21.5, 22.5],
     }
+
+
+def test_an_id_in_one_file_says_who_a_name_in_another_is() -> None:
+    """Guards against a player who counts twice, with an old line, because the book's files identify him differently."""
+    other = listed(captured_at=seen(4, 4, 4), player_name=["Á"] * 3)
+    files = {"by id": listed(captured_at=seen(1, 2, 3), player_id=[7] * 3), "by name": other}
+    found = {file: lines["line"].to_pylist() for file, lines in standing_lines(files).items()}
+    assert found == {"by id": [], "by name": [20.5, 21.5, 22.5]}
+    another_day = {**files, "by name": other.set_column(0, "game_date", pa.array([date(2024, 12, 14)] * 3))}
+    assert standing_lines(another_day)["by id"]["line"].to_pylist() == [22.5]
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "ns"])

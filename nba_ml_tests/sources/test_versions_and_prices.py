@@ -117,9 +117,12 @@ def predicted(*lines: tuple[str, float]) -> pa.Table:
 
 def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
     """Guards against the price of another line, player or date, one that was captured after tip-off or is not the last,
-    against two players of whom the table has ids alone, and against old prices of one whose name it has only once."""
-    first, second, third, fourth = [row for row in features_of(MONTH).to_pylist() if row["game_date"] == DAY][:4]
+    against two players of whom the table has ids alone, and against old prices of one whose name it has only once, or
+    whose last capture has no id, or no price."""
+    first, second, third, fourth, fifth = [row for row in features_of(MONTH).to_pylist() if row["game_date"] == DAY][:5]
     one, two = (f"'{row['universal_player_id']}', NULL" for row in (first, second))
+    identity = f"'{fifth['universal_player_id']}', '{fifth['player_lookup']}'"
+    other = fifth["player_lookup"].upper()
     spelt = f"NULL, '{third['player_lookup'][:3]}.{third['player_lookup'][3:].upper()}'"
     prices = prices_of(
         both,
@@ -135,12 +138,17 @@ def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
         f"'early', {spelt}, '{DAY}', 10.5, 1.1, 5.0, '2022-06-06 01:00:00', '2022-06-06 00:00:00', NULL",
         f"'late', {spelt}, '{DAY}', 10.5, 1.1, 5.0, '2022-06-06 02:00:00', '2022-06-06 00:00:00', NULL",
         f"'a', NULL, 'nobody', '{DAY}', 21.5, 3.0, 3.0, NULL, NULL, NULL",
+        f"'a', {identity}, '{DAY}', 15.5, 9.0, 9.0, '2022-06-05 20:00:00', NULL, NULL",
+        f"'a', NULL, '{other}', '{DAY}', 15.5, 1.6, 2.4, '2022-06-05 21:00:00', NULL, NULL",
+        f"'b', {identity}, '{DAY}', 15.5, 1.2, 6.0, '2022-06-05 20:00:00', NULL, NULL",
+        f"'b', {identity}, '{DAY}', 15.5, NULL, NULL, '2022-06-05 21:00:00', NULL, NULL",
     )
     rows = predicted(
         (first["player_lookup"], 21.5),
         (second["player_lookup"], 21.5),
         (third["player_lookup"], 10.5),
         (fourth["player_lookup"], float("nan")),
+        (fifth["player_lookup"], 15.5),
     )
     table, version = prices.read(MONTH, rows)
     assert table is not None
@@ -149,6 +157,7 @@ def test_a_months_grades_have_the_prices_of_their_lines(both: Platform) -> None:
         first["player_lookup"]: (2.0, 1.85),
         second["player_lookup"]: (1.5, 2.5),
         third["player_lookup"]: (1.8, 1.8),
+        fifth["player_lookup"]: (1.6, 2.4),
     }
     assert prices.version(MONTH) == version
     assert prices.version("2022-05") == {}

@@ -1,11 +1,10 @@
 -- The points lines of a month.
 SELECT
   universal_player_id,
-  {lookup} AS player_lookup,
+  lookup AS player_lookup,
   game_date,
   book,
   CAST(line AS FLOAT64) AS line
-FROM {lines_table} AS lines
-WHERE game_date BETWEEN DATE '{first}' AND DATE '{last}'
-  AND line IS NOT NULL
-  {standing}
+FROM (
+  {lines}
+) AS lines

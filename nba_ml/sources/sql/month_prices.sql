@@ -14,24 +14,11 @@ WITH players AS (
 ),
 
 listed AS (
-  SELECT
-    universal_player_id,
-    {lookup} AS named,
-    game_date,
-    book,
-    CAST(line AS FLOAT64) AS line,
-    CAST(over_price AS FLOAT64) AS over_price,
-    CAST(under_price AS FLOAT64) AS under_price,
-    {line_identity} AS identity
-  FROM {lines_table} AS lines
-  WHERE game_date BETWEEN @first AND @last
-    AND line IS NOT NULL
-    AND (over_price IS NOT NULL OR under_price IS NOT NULL)
-    {standing}
+  {priced_lines}
 )
 
 SELECT
-  COALESCE(players.player_lookup, listed.named) AS player_lookup,
+  COALESCE(players.player_lookup, listed.player_lookup) AS player_lookup,
   listed.game_date,
   listed.book,
   listed.line,

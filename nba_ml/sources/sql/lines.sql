@@ -1,0 +1,3 @@
+SELECT *, {lookup} AS lookup
+FROM {lines_table}
+WHERE {conditions}
