@@ -50,10 +50,12 @@ class MonthStoreIOManager(dg.IOManager):
         history, month, all_months = wanted.get(HISTORY), one_month(context, partitions), month_keys(partitions)
         months = months_read(None if history is None else History(history), month, all_months)
         asset = context.asset_key.to_user_string()
+        read = self.store.one_by_one if wanted.get(ONE_BY_ONE) else self.store.require
+        values: Mapping[str, HasDigest]
         try:
-            read = self.store.one_by_one if wanted.get(ONE_BY_ONE) else self.store.require
-            values: Mapping[str, HasDigest] = read(STORED[asset], months, wanted.get(COLUMNS))
+            values = read(STORED[asset], months, wanted.get(COLUMNS))
         except MissingMonthsError as error:
             wait_for_history(context, asset, error)
-            raise
+            # The run that was making them may have ended after they were found missing and before it was looked for.
+            values = read(STORED[asset], months, wanted.get(COLUMNS))
         return values[month] if history is None else values

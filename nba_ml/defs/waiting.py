@@ -24,7 +24,7 @@ MOST_WAITS = 60
 _MOST_RUNS = 3
 """Times that a run is queued again."""
 
-_BEGUN = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+_UNFINISHED = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 
 
 def wait_for_history(context: dg.InputContext, asset: str, error: MissingMonthsError) -> None:
@@ -37,12 +37,13 @@ def wait_for_history(context: dg.InputContext, asset: str, error: MissingMonthsE
     months = [month for month in error.months if month < context.asset_partition_key]
     if not months or len(months) < len(error.months):
         return
-    begun = _runs(context.instance, asset, months, _BEGUN)
+    runs = _runs(context.instance, asset, months)
+    begun = {_month(run): run.run_id for run in runs if run.status is not dg.DagsterRunStatus.QUEUED}
     if begun.keys() >= set(months):
         waits = ", ".join(f"{month} (run {run_id[:8]})" for month, run_id in sorted(begun.items()))
         context.log.info(f"Waiting for {asset} of {waits}.")
         raise dg.RetryRequested(max_retries=MOST_WAITS, seconds_to_wait=WAIT_SECONDS) from error
-    queued = _runs(context.instance, asset, months, [dg.DagsterRunStatus.QUEUED])
+    queued = {_month(run) for run in runs} - begun.keys()
     if {*begun, *queued} >= set(months) and context.instance.run_retries_enabled:
         tags = {MAX_RETRIES_TAG: str(_MOST_RUNS), RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"}
         context.instance.add_run_tags(context.step_context.run_id, tags)
@@ -52,12 +53,13 @@ def wait_for_history(context: dg.InputContext, asset: str, error: MissingMonthsE
         ) from error
 
 
-def _runs(
-    instance: dg.DagsterInstance, asset: str, months: Sequence[str], statuses: list[dg.DagsterRunStatus]
-) -> dict[str, str]:
-    """Month -> the id of a run with one of the statuses that makes the asset for the month."""
+def _runs(instance: dg.DagsterInstance, asset: str, months: Sequence[str]) -> list[dg.DagsterRun]:
+    """The runs, queued or begun, that make the asset for one of the months. One query: between two a run may begin."""
     key = dg.AssetKey.from_user_string(asset)
-    runs = instance.get_runs(dg.RunsFilter(statuses=statuses, tags={PARTITION_NAME_TAG: list(months)}))
+    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED, tags={PARTITION_NAME_TAG: list(months)}))
     # A job's run that selects no assets makes all of the job's.
-    making = [run for run in runs if run.asset_selection is None or key in run.asset_selection]
-    return {run.tags[PARTITION_NAME_TAG]: run.run_id for run in making}
+    return [run for run in runs if run.asset_selection is None or key in run.asset_selection]
+
+
+def _month(run: dg.DagsterRun) -> str:
+    return run.tags[PARTITION_NAME_TAG]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +15,7 @@ from nba_ml.defs import waiting
 from nba_ml.defs.assets import train_split
 from nba_ml.defs.internals import make_new_run_id
 from nba_ml.defs.io_manager import MonthStoreIOManager
-from nba_ml.defs.partitions import season_months
+from nba_ml.defs.partitions import HISTORY, History, season_months
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml.storage.months import MonthStore
 from nba_ml_tests.conftest import snapshot_of
@@ -104,6 +104,50 @@ def test_it_goes_behind_runs_that_are_queued(instance: dg.DagsterInstance, tmp_p
     assert run.tags["dagster/max_retries"] == "3"
     assert run.tags["dagster/retry_on_asset_or_op_failure"] == "true"
     assert run.tags["dagster/will_retry"] == "true"
+
+
+def test_a_run_that_begins_while_it_is_looked_for_is_found(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against a failure at the moment in which another run leaves the queue: it was neither there nor begun."""
+    add_run(instance, "2021-10", STARTED, None)
+    add_run(instance, "2021-11", QUEUED, None)
+    original = instance.get_runs
+
+    def get_runs(filters: dg.RunsFilter) -> Sequence[dg.DagsterRun]:
+        found = original(filters)
+        for run in original(dg.RunsFilter(statuses=[QUEUED])):
+            instance.report_dagster_event(dg.DagsterEvent("PIPELINE_START", "other"), run.run_id)
+        return found
+
+    monkeypatch.setattr(instance, "get_runs", get_runs)
+    _, _, error = split(instance, with_snapshot(tmp_path, MONTH))
+    assert "feature_store_snapshot of 2021-11 is still to be made by runs in the queue." in error
+
+
+def test_a_run_that_ends_before_it_is_looked_for_has_made_its_months(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards against a failure at the moment in which the other run ends: its months were missing a moment before."""
+    root = with_snapshot(tmp_path, MONTH)
+
+    def get_runs(_: dg.RunsFilter) -> Sequence[dg.DagsterRun]:
+        for month in ("2021-10", "2021-11"):
+            with_snapshot(root, month)
+        return []
+
+    monkeypatch.setattr(instance, "get_runs", get_runs)
+    loaded = MonthStoreIOManager(str(root)).load_input(
+        dg.build_input_context(
+            asset_key=SNAPSHOT,
+            asset_partitions_def=MONTHS,
+            asset_partition_key_range=dg.PartitionKeyRange(MONTH, MONTH),
+            definition_metadata={HISTORY: History.SO_FAR},
+            instance=instance,
+        )
+    )
+    assert isinstance(loaded, Mapping)
+    assert list(loaded) == ["2021-10", "2021-11", MONTH]
 
 
 @pytest.mark.parametrize(
