@@ -54,7 +54,7 @@ def standing_lines(files: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 def _main_lines(lines: pa.Table, where: str) -> pa.Table:
-    if "is_alternate" not in lines.column_names:
+    if "is_alternate" not in lines.column_names or lines.column("is_alternate").null_count == lines.num_rows:
         return lines
     if not pa.types.is_boolean(lines.schema.field("is_alternate").type):
         raise _wrong(lines, "is_alternate", where, "true or false")

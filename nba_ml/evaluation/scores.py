@@ -116,9 +116,10 @@ def recalibration(stated: Floats, happened: Truth) -> tuple[float, float] | None
 def calibration_error(stated: Floats, happened: Truth) -> float:
     """Expected calibration error: |mean stated - share that happened| over ten groups of equal size, by rows.
 
-    Groups of equal size, because most probabilities of a line lie near a half and would share one of equal width.
+    Groups of equal size, because most probabilities of a line lie near a half and would share one of equal width. Equal
+    probabilities stay together.
     """
-    edges = np.unique(np.quantile(stated, np.linspace(0, 1, BINS + 1)))[1:-1]
+    edges = np.unique(np.quantile(stated, np.linspace(0, 1, BINS + 1)[1:-1]))
     group = np.searchsorted(edges, stated)
     sums = [np.bincount(group, weights=values) for values in (stated, happened.astype(np.float64))]
     return float(np.abs(sums[0] - sums[1]).sum() / len(stated))

@@ -6,11 +6,16 @@ import re
 from datetime import UTC, date, datetime
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
+import sqlglot
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.data.standing_lines import TipOffs, before_tip_off, standing_lines
+from nba_ml.sources.queries import query
+from nba_ml.sources.table_columns import standing_lines as in_bigquery
 
 
 def listed(**columns: Any) -> pa.Table:
@@ -34,6 +39,7 @@ def seen(*hours: int | None) -> pa.Array:
     [
         ({}, [20.5, 21.5, 22.5]),
         ({"is_alternate": [True, False, None]}, [21.5, 22.5]),
+        ({"is_alternate": [None] * 3}, [20.5, 21.5, 22.5]),
         ({"captured_at": seen(1, 3, 2)}, [21.5]),
         ({"captured_at": seen(1, None, 2)}, [21.5, 22.5]),
         ({"captured_at": seen(3, 1, 3)}, [20.5, 22.5]),
@@ -140,3 +146,46 @@ def test_the_line_before_tip_off_stands_and_not_the_live_one() -> None:
     """Guards against a book without a line because its last one was live."""
     before = before_tip_off(listed(captured_at=seen(1, 2, 3)), {(DAY, "a"): TIP_OFF}, "f")
     assert standing_lines({"f": before})["f"]["line"].to_pylist() == [21.5]
+
+
+_IN_SQL = sqlglot.transpile(
+    query("priced_lines", lines=in_bigquery("t", {"captured_at": "TIMESTAMP", "is_alternate": "BOOL"}))
+    .replace(query("lookup").rstrip(), "player_lookup")  # DuckDB has no NORMALIZE; these names are canonical
+    .replace("@first", "DATE '2024-12-12'")
+    .replace("@last", "DATE '2024-12-13'"),
+    read="bigquery",
+    write="duckdb",
+)[0]
+
+
+def test_the_statement_for_bigquery_has_the_same_rule() -> None:
+    """Guards against prices from BigQuery of other captures than those of the same lines in files."""
+    random = np.random.default_rng(1)
+    kept = 0
+    for _ in range(80):
+        n = int(random.integers(2, 40))
+        ids = random.choice([0, 0, 0, 1, 2, 3], n)  # 0 is none; the third may be the first one's namesake
+        known = [{1: "a", 2: "b", 3: random.choice(["a", "c"])}.get(each) for each in ids]
+        names = [name or random.choice(["a", "b", "c", "d"]) for name in known]
+        hours = random.integers(0, 8, n)
+        lines = pa.table(
+            {
+                "game_date": [date(2024, 12, int(day)) for day in random.integers(12, 14, n)],
+                "player_id": pa.array([int(i) or None for i in ids], pa.int64()),
+                "player_name": pa.array(names, pa.string()),
+                "book": pa.array(random.choice(["x", "y"], n).tolist()),
+                "line": np.arange(n) + 0.5,
+                "over_price": pa.array([None if each < 0.3 else 1.9 for each in random.random(n)], pa.float64()),
+                "under_price": pa.nulls(n, pa.float64()),
+                "captured_at": seen(*(int(hour) or None for hour in hours)),
+                "is_alternate": [None if each < 3 else bool(each == 9) for each in random.integers(10, size=n)],
+            }
+        )
+        standing = standing_lines({"f": lines})["f"]
+        expected = standing.filter(standing["over_price"].is_valid())["line"].to_pylist()
+        with duckdb.connect() as connection:
+            renamed = lines.rename_columns({"player_name": "player_lookup"})
+            connection.register("t", renamed.set_column(1, "universal_player_id", lines["player_id"].cast(pa.string())))
+            assert sorted(row[4] for row in connection.execute(_IN_SQL).fetchall()) == expected
+        kept += len(expected)
+    assert kept > 400

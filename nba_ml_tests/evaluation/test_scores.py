@@ -55,6 +55,15 @@ def test_the_calibration_error_is_that_of_groups_of_equal_size(seed: int) -> Non
     assert calibration_error(np.full(100, 0.4), np.arange(100) < 55) == pytest.approx(0.15)
 
 
+@pytest.mark.parametrize("above", [499, 500, 700])
+def test_few_different_probabilities_do_not_share_a_group(above: int) -> None:
+    """Guards against a market of a few prices that looks calibrated because its errors on both sides cancel out."""
+    stated = np.repeat([0.4, 0.6], [1000 - above, above])
+    assert calibration_error(stated, stated < 0.5) == pytest.approx(0.6)
+    prices = np.repeat([0.48, 0.5, 0.52], [100, 800, 100])
+    assert calibration_error(prices, np.arange(1000) % 2 == 0) == pytest.approx(0.004)
+
+
 @pytest.mark.parametrize(
     ("stated", "happened"),
     [([0.5] * 4, [True, False] * 2), ([0.2, 0.3, 0.7], [True] * 3), ([0.1, 0.2, 0.8, 0.9], [False, False, True, True])],
