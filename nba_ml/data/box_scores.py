@@ -75,7 +75,7 @@ UNPLAYED_COLUMNS = tuple(name for name in _SOURCE_TYPES if name not in ("season"
 PROP_LINE_COLUMNS = tuple(_LINE_TYPES)
 """Columns that a file under `prop_lines/` must have."""
 
-_LONGEST_GAME = 48 + 6 * 5
+LONGEST_GAME = 48 + 6 * 5
 """Minutes of the longest NBA game ever played (six overtimes, 1951): no player was on the floor longer."""
 
 
@@ -274,7 +274,7 @@ def _broken_rules(rows: Columns, month: str) -> dict[str, Mask]:
         "a duplicate (date, player)": repeated(paired(day.codes, rows.coded("player_id").codes)),
         "a player without a name in letters": ~rows.coded("player_name").where(player_lookup),
         "a negative count": np.logical_or.reduce([each < 0 for each in count.values()]),
-        f"more than {_LONGEST_GAME} minutes": count["min"] > _LONGEST_GAME,
+        f"more than {LONGEST_GAME} minutes": count["min"] > LONGEST_GAME,
         "more shots made than taken": np.logical_or.reduce([count[made] > count[taken] for made, taken in shots]),
         "more threes than field goals": (count["fg3m"] > count["fgm"]) | (count["fg3a"] > count["fga"]),
         "points that do not add up to 2 x twos + 3 x threes + free throws": count["pts"] != made,

@@ -104,15 +104,7 @@ class BigQueryConnection:
             SettingsError: there are no usable credentials.
             SourceDataError: BigQuery rejects the query, or does not answer within the deadline.
         """
-        seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
-        ends = time.monotonic() + seconds
-        with (
-            explained(self.project, round(seconds, 1), self.maximum_bytes_billed),
-            self.get_client() as client,
-            self.read_client(client) as reader,
-        ):
-            client._http.hooks["response"].append(require_bigquery)
-            retry = Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends))
+        with self._asking(within) as (client, retry, ends), self.read_client(client) as reader:
             table: pa.Table = retry(self._rows_once)(client, reader, sql, parameters, label, ends)
         return table
 
@@ -126,12 +118,7 @@ class BigQueryConnection:
         Raises:
             SettingsError, SourceDataError: as for `rows`.
         """
-        seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
-        ends = time.monotonic() + seconds
-        with explained(self.project, round(seconds, 1), self.maximum_bytes_billed), self.get_client() as client:
-            client._http.hooks["response"].append(require_bigquery)
-            mount(client, TimeoutAdapter(self.request_seconds, ends))
-            retry = Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends))
+        with self._asking(within) as (client, retry, _):
             reference = bigquery.TableReference.from_string(table.strip("`"), default_project=client.project)
             found = retry(client.get_table)(reference, retry=ONCE)
         return {field.name.lower(): type_of(field) for field in found.schema}
@@ -142,17 +129,20 @@ class BigQueryConnection:
         Raises:
             SettingsError, SourceDataError: as for `rows`.
         """
-        ends = time.monotonic() + self.deadline_seconds
-        with (
-            explained(self.project, round(self.deadline_seconds, 1), self.maximum_bytes_billed),
-            self.get_client() as client,
-        ):
-            client._http.hooks["response"].append(require_bigquery)
-            mount(client, TimeoutAdapter(self.request_seconds, ends))
-            retry = Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends))
+        with self._asking() as (client, retry, _):
             config = bigquery.QueryJobConfig(dry_run=True, use_query_cache=False)
             job = retry(client.query)(sql, job_config=config, timeout=self.request_seconds, retry=ONCE, job_retry=None)
         return job.total_bytes_processed or 0
+
+    @contextmanager
+    def _asking(self, within: float | None = None) -> Iterator[tuple[bigquery.Client, Retry, float]]:
+        """A client, what repeats its failed requests, and the end of both by the monotonic clock. Explains errors."""
+        seconds = self.deadline_seconds if within is None else min(within, self.deadline_seconds)
+        ends = time.monotonic() + seconds
+        with explained(self.project, round(seconds, 1), self.maximum_bytes_billed), self.get_client() as client:
+            client._http.hooks["response"].append(require_bigquery)
+            mount(client, TimeoutAdapter(self.request_seconds, ends))
+            yield client, Retry(predicate=is_transient, initial=0.5, maximum=8.0, timeout=_left(ends)), ends
 
     def _rows_once(
         self,

@@ -11,25 +11,24 @@ from nba_ml.contract.season import month_bounds
 from nba_ml.data.tables import PLATFORM_PREDICTIONS
 from nba_ml.sources.bigquery_connection import BigQueryConnection, quoted_table
 from nba_ml.sources.queries import query
-from nba_ml.sources.table_columns import require_columns
+from nba_ml.sources.table_columns import NUMBER, TIME, require_columns
 
-_NUMBER = ("INT64", "FLOAT64", "NUMERIC", "BIGNUMERIC")
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "system_id": ("STRING",),
     "player_lookup": ("STRING",),
     "game_date": ("DATE",),
     "game_id": ("STRING",),
-    "predicted_points": _NUMBER,
+    "predicted_points": NUMBER,
     "is_active": ("BOOL",),
 }
 _OPTIONAL: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "current_points_line": (_NUMBER, "CAST(NULL AS FLOAT64)"),
+    "current_points_line": (NUMBER, "CAST(NULL AS FLOAT64)"),
     "line_source": (("STRING",), "'ACTUAL_PROP'"),  # without the column, any line is taken for a real one
     "recommendation": (("STRING",), "CAST(NULL AS STRING)"),
     "invalidation_reason": (("STRING",), ""),
     "prediction_made_before_game": (("BOOL",), "CAST(NULL AS BOOL)"),
     "prediction_version": (("INT64",), "CAST(NULL AS INT64)"),
-    "created_at": (("TIMESTAMP", "DATETIME"), "CAST(NULL AS TIMESTAMP)"),
+    "created_at": (TIME, "CAST(NULL AS TIMESTAMP)"),
 }
 """Columns that not every epoch of the table has: the accepted types, and the SQL in its place."""
 

@@ -76,11 +76,7 @@ class History:
         tables = {}
         for file in sorted((folder / "player_games").glob(PARQUET_FILES)):
             try:
-                tables[file.stem] = read_parquet(read_data(file), _COLUMNS)
-                missing = set(_COLUMNS) - set(tables[file.stem].column_names)
-                if missing:
-                    raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
-                tables[file.stem] = with_whole_ids(tables[file.stem])
+                tables[file.stem] = with_whole_ids(read_parquet(read_data(file), _COLUMNS))
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
                 raise SourceDataError(
                     f"{file} cannot be read ({str(error).splitlines()[0]}). Restore or remove it; nothing was imported."

@@ -15,13 +15,11 @@ import pyarrow as pa
 from nba_ml.contract import season
 from nba_ml.contract.errors import MonthError
 from nba_ml.contract.game_types import PLATFORM_TYPES, GameType, game_type_of_id
+from nba_ml.data.box_scores import LONGEST_GAME
 from nba_ml.sources.importers.history import History, is_own_id, own_game_id
 from nba_ml.sources.importers.mapping import COUNTS, GAME_COLUMNS, Rules
 from nba_ml.sources.importers.report import ImportReport
 from nba_ml.sources.importers.rows import described, refuse_where
-
-_LONGEST_GAME = 78
-"""Minutes: six overtimes, the longest game ever played."""
 
 SCHEMA = pa.schema(
     [
@@ -55,7 +53,8 @@ def game_rows(
     frame = refuse_where(frame, _missing(frame), report)
     frame = _rebounds(frame)
     frame = refuse_where(frame, _faults(frame), report)
-    frame = refuse_where(_dated(frame), _date_faults(frame), report)
+    frame = _dated(frame)
+    frame = refuse_where(frame, _date_faults(frame), report)
     frame = _with_games(frame, rules, history, report)
     before = frame["game_id"].value_counts()
     frame = _with_players(frame, history, report)
@@ -106,7 +105,7 @@ def _faults(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
     counts = frame[list(COUNTS)].apply(pd.to_numeric).astype(float)
     yield "no value for rebounds", counts[["reb", "oreb", "dreb"]].isna().any(axis=1)
     yield "a negative count", (counts < 0).any(axis=1)
-    yield f"more than {_LONGEST_GAME} minutes", frame["min"].astype(float) > _LONGEST_GAME
+    yield f"more than {LONGEST_GAME} minutes", frame["min"].astype(float) > LONGEST_GAME
     c = counts
     made_over_taken = (c["fgm"] > c["fga"]) | (c["fg3m"] > c["fg3a"]) | (c["ftm"] > c["fta"])
     yield "more shots made than taken", made_over_taken
@@ -133,10 +132,9 @@ def _dated(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _date_faults(frame: pd.DataFrame) -> Iterator[tuple[str, Any]]:
-    dated = _dated(frame)
-    yield "a date in the off-season", dated["of_month"].isna()
-    yield "a season other than that of the date", dated["season"] != dated["of_month"]
-    yield "a date after today", dated["game_date"] > date.today()
+    yield "a date in the off-season", frame["of_month"].isna()
+    yield "a season other than that of the date", frame["season"] != frame["of_month"]
+    yield "a date after today", frame["game_date"] > date.today()
 
 
 def _with_games(frame: pd.DataFrame, rules: Rules, history: History, report: ImportReport) -> pd.DataFrame:
@@ -216,10 +214,7 @@ def _with_players(frame: pd.DataFrame, history: History, report: ImportReport) -
         ids.append(found if isinstance(found, int) else None)
         if isinstance(found, str):
             unmatched[name, team, found].append(day)
-    report.names += [
-        {"player_name": name, "team": team, "reason": why, "rows": len(days), "first": str(min(days))}
-        for (name, team, why), days in sorted(unmatched.items())
-    ]
+    report.name(unmatched)
     missing = [each is None for each in ids]
     frame = frame.assign(
         player_id=pd.Series(ids, index=frame.index, dtype=object),

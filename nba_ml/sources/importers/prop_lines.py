@@ -144,10 +144,7 @@ def _with_players(frame: pd.DataFrame, history: History, report: ImportReport) -
         ids.append(found if isinstance(found, int) else None)
         if isinstance(found, str):
             unmatched[name, "-".join(sorted(known)), found].append(day)
-    report.names += [
-        {"player_name": name, "team": team, "reason": why, "rows": len(days), "first": str(min(days))}
-        for (name, team, why), days in sorted(unmatched.items())
-    ]
+    report.name(unmatched)
     clean = {name: [None if pd.isna(value) else value for value in frame[name]] for name in _PRICES}
     seen = [None if pd.isna(each) else each.to_pydatetime() for each in frame["captured_at"]]
     return frame.assign(

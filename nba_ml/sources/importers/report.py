@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import Any
 
 _EXAMPLES = 5
@@ -85,6 +86,13 @@ class ImportReport:
                 refusal.examples.append(row)
         if not refusal.rows:
             del self.refused[reason]
+
+    def name(self, unmatched: Mapping[tuple[str, str, str], list[date]]) -> None:
+        """Add names that matched no player, or several: (name, team, reason) -> the dates of their rows."""
+        self.names += [
+            {"player_name": name, "team": team, "reason": why, "rows": len(days), "first": str(min(days))}
+            for (name, team, why), days in sorted(unmatched.items())
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """All of it, in types of JSON."""
