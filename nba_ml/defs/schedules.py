@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from nba_ml.contract.assets import EVALUATION_ASSETS
 from nba_ml.contract.season import month_of
 from nba_ml.contract.systems import XGBOOST_V1, System
+from nba_ml.contract.times import eastern_date
 from nba_ml.data.progress import MonthProgress
 from nba_ml.defs.event_log import latest_materialisations
 from nba_ml.defs.internals import UnresolvedAssetJobDefinition
@@ -94,7 +94,7 @@ def build_schedules(
         "decides on the champion. None from August to October. Off until you turn it on.",
     )
     def monthly_training(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        month = month_of(_day(context).replace(day=1) - timedelta(days=1))
+        month = month_of(eastern_date(context.scheduled_execution_time).replace(day=1) - timedelta(days=1))
         return _not_in_source(months, month) or retrain(context, month, f"monthly_training-{month}")
 
     @dg.schedule(
@@ -108,7 +108,7 @@ def build_schedules(
         "in the off-season. Off until you turn it on.",
     )
     def weekly_training(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        day = _day(context)
+        day = eastern_date(context.scheduled_execution_time)
         month = month_of(day)
         skipped = _not_in_source(months, month)
         if skipped is None and observable:
@@ -154,7 +154,7 @@ def build_grading_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefi
     def monthly_grading(
         context: dg.ScheduleEvaluationContext, store: dg.ResourceParam[Store]
     ) -> dg.RunRequest | dg.SkipReason:
-        month = month_of(context.scheduled_execution_time.date().replace(day=1) - timedelta(days=1))
+        month = month_of(eastern_date(context.scheduled_execution_time).replace(day=1) - timedelta(days=1))
         if not SlateStore(store.months().objects).days(month):
             return dg.SkipReason(f"No slate of {month} was kept, so there is nothing to grade.")
         return dg.RunRequest(run_key=f"slate_grading-{month}", partition_key=month)
@@ -183,7 +183,7 @@ def build_slate_schedule(
     def daily_slate(
         context: dg.ScheduleEvaluationContext, slate_rows: dg.ResourceParam[SlateRows]
     ) -> dg.RunRequest | dg.SkipReason:
-        today = context.scheduled_execution_time.date()
+        today = eastern_date(context.scheduled_execution_time)
         reason = _nothing_to_score(today, days, slate_rows)
         if reason:
             return dg.SkipReason(reason)
@@ -202,11 +202,6 @@ def _nothing_to_score(today: date, days: dg.DailyPartitionsDefinition, rows: Sla
         return ""
     latest = f"; the latest before it are of {max(near)}" if near else ""
     return f"The feature store has no rows of {today}{latest}: no game today, or its features are not made yet."
-
-
-def _day(context: dg.ScheduleEvaluationContext) -> date:
-    """The tick's date where the games are."""
-    return context.scheduled_execution_time.astimezone(ZoneInfo(NEW_YORK)).date()
 
 
 def _not_in_source(months: dg.MonthlyPartitionsDefinition, month: str) -> dg.SkipReason | None:

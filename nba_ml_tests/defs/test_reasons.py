@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -54,56 +55,46 @@ def test_a_bug_keeps_its_trace() -> None:
     assert data.error.cause.cls_name == "KeyError"
 
 
-def test_a_month_that_is_missing_is_shown_by_its_reason(tmp_path: Any, months: dg.MonthlyPartitionsDefinition) -> None:
-    """Guards the first thing that a person sees who materialises a month too early."""
+MONTHS = dg.MonthlyPartitionsDefinition(start_date="2021-10", end_date="2022-02", fmt="%Y-%m")
 
-    @dg.asset(partitions_def=months)
-    def feature_store_snapshot() -> None: ...
 
-    @dg.asset(partitions_def=months)
-    def train_split(feature_store_snapshot: Any) -> None: ...
-
-    result = dg.materialize(
-        [feature_store_snapshot, train_split],
-        selection=["train_split"],
-        partition_key="2021-11",
-        resources={"io_manager": MonthStoreIOManager(str(tmp_path))},
-        raise_on_error=False,
-    )
+def reason_of(assets: Sequence[dg.AssetsDefinition], **launched: Any) -> str:
+    """What the one step that fails says first."""
+    result = dg.materialize(assets, raise_on_error=False, **launched)
     [failure] = result.filter_events(lambda event: event.is_step_failure)
     said = failure.step_failure_data.user_failure_data
-    assert said is not None
-    assert str(said.description).startswith("feature_store_snapshot was never materialised for 2021-11.")
+    assert said is not None, failure.step_key
+    return str(said.description)
 
 
-def test_a_run_without_one_month_says_how_to_launch_it(tmp_path: Any, months: dg.MonthlyPartitionsDefinition) -> None:
+def reason_without_input(root: Path, **launched: Any) -> str:
+    """What an asset says whose input was never materialised."""
+
+    @dg.asset(partitions_def=MONTHS)
+    def feature_store_snapshot() -> None: ...
+
+    @dg.asset(partitions_def=MONTHS)
+    def train_split(feature_store_snapshot: Any) -> None: ...
+
+    resources = {"io_manager": MonthStoreIOManager(str(root))}
+    assets = [feature_store_snapshot, train_split]
+    return reason_of(assets, selection=["train_split"], resources=resources, **launched)
+
+
+def test_a_month_that_is_missing_is_shown_by_its_reason(tmp_path: Path) -> None:
+    """Guards the first thing that a person sees who materialises a month too early."""
+    said = reason_without_input(tmp_path, partition_key="2021-11")
+    assert said.startswith("feature_store_snapshot was never materialised for 2021-11.")
+
+
+def test_a_run_without_one_month_says_how_to_launch_it(tmp_path: Path) -> None:
     """Guards a person who launches a job without a partition, or for a range: Dagster's words are about its context."""
     with pytest.raises(MonthError, match=r"has no month, or several at once. Choose the partition"):
-        one_month(dg.build_asset_context(), months)
-    assert one_month(dg.build_asset_context(partition_key="2021-11"), months) == "2021-11"
-
-    @dg.asset(partitions_def=months)
-    def feature_store_snapshot() -> None: ...
-
-    @dg.asset(partitions_def=months)
-    def train_split(feature_store_snapshot: Any) -> None: ...
-
-    result = dg.materialize(
-        [feature_store_snapshot, train_split],
-        selection=["train_split"],
-        tags={"dagster/asset_partition_range_start": "2021-10", "dagster/asset_partition_range_end": "2021-12"},
-        resources={"io_manager": MonthStoreIOManager(str(tmp_path))},
-        raise_on_error=False,
-    )
-    [failure] = result.filter_events(lambda event: event.is_step_failure)
-    said = failure.step_failure_data.user_failure_data
-    assert said is not None
-    assert str(said.description).startswith("The run has no month, or several at once. Choose the partition")
-
-
-@pytest.fixture
-def months() -> dg.MonthlyPartitionsDefinition:
-    return dg.MonthlyPartitionsDefinition(start_date="2021-10", end_date="2022-02", fmt="%Y-%m")
+        one_month(dg.build_asset_context(), MONTHS)
+    assert one_month(dg.build_asset_context(partition_key="2021-11"), MONTHS) == "2021-11"
+    span = {"dagster/asset_partition_range_start": "2021-10", "dagster/asset_partition_range_end": "2021-12"}
+    said = reason_without_input(tmp_path, tags=span)
+    assert said.startswith("The run has no month, or several at once. Choose the partition")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +105,7 @@ def months() -> dg.MonthlyPartitionsDefinition:
     ],
 )
 def test_a_month_that_is_no_partition_is_refused(
-    tmp_path: Any, month: str, assets: tuple[str, ...], words: str
+    tmp_path: Path, month: str, assets: tuple[str, ...], words: str
 ) -> None:
     """Guards a launch by GraphQL, whose month Dagster does not check: July's rows were stored as those of October.
 
@@ -122,15 +113,8 @@ def test_a_month_that_is_no_partition_is_refused(
     """
     settings = Settings.from_environment({"NBA_ML_HOME": str(tmp_path), "NBA_ML_SYSTEMS": "xgboost_v1"})
     defs = build_defs(settings)
+    every = [each for each in defs.assets or () if isinstance(each, dg.AssetsDefinition)]
+    launched: dict[str, Any] = {"tags": {"dagster/partition": month}, "resources": dict(defs.resources or {})}
     for asset in ("player_game_summary", "feature_store_snapshot", "slate_grades", *assets):
-        result = dg.materialize(
-            [each for each in defs.assets or () if isinstance(each, dg.AssetsDefinition)],
-            selection=[asset],
-            tags={"dagster/partition": month},
-            resources=dict(defs.resources or {}),
-            raise_on_error=False,
-        )
-        [failure] = result.filter_events(lambda event: event.is_step_failure)
-        assert failure.step_failure_data.user_failure_data is not None, asset
-        assert str(failure.step_failure_data.user_failure_data.description).startswith(words), asset
+        assert reason_of(every, selection=[asset], **launched).startswith(words), asset
     assert not (tmp_path / "store").exists()

@@ -1,4 +1,4 @@
-"""The asset graph: one short module per asset. Each reads, calls `core`, and records.
+"""The asset graph: one short module per asset. Each reads, calls a function of another room, and records.
 
 `build_assets` makes fresh definitions over given months, so that a test can have its own.
 """

@@ -4,8 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from nba_ml.defs.assets.recording import OWNERS, cost_metadata, markdown_table
-from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.defs.assets.recording import OWNERS, cost_metadata, markdown_table, materialised
 from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
@@ -54,10 +53,7 @@ def build(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDefinition:
                 [month],
                 platform_predictions.systems,
             )
-        with silence_preview_warnings():
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(grades.digest), metadata={**_facts(grades.report), **cost_metadata(jobs)}
-            )
+        return materialised(grades.digest, {**_facts(grades.report), **cost_metadata(jobs)})
 
     return platform_grades
 

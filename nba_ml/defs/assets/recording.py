@@ -107,6 +107,12 @@ def recorded(
         )
 
 
+def materialised(digest: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult[None]:
+    """A materialisation of what is kept elsewhere than by month, with its digest as data version."""
+    with silence_preview_warnings():
+        return dg.MaterializeResult(data_version=dg.DataVersion(digest), metadata=metadata)
+
+
 def in_parts(digest: str, length: int = 32) -> str:
     """A digest as metadata. Dagit breaks lines at spaces only: a whole digest pushes other values out of the page.
 

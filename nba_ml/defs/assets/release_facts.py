@@ -8,9 +8,8 @@ import pandas as pd
 from pydantic import Field
 
 from nba_ml.contract.systems import System
-from nba_ml.defs.assets.recording import markdown_table
+from nba_ml.defs.assets.recording import markdown_table, materialised
 from nba_ml.defs.channel_facts import channel_version
-from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.registry.channel import CHAMPION, Channel, Evidence
 from nba_ml.registry.promotion_rules import Condition
 from nba_ml.storage.objects import ObjectStore
@@ -28,11 +27,8 @@ def recorded_channel(
 
     `objects`: where models are published. `channel`: None before the first champion.
     """
-    with silence_preview_warnings():
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(channel_version(channel) if channel else "none"),
-            metadata={**facts, "pointer": dg.MetadataValue.path(objects.uri(CHAMPION))},
-        )
+    version = channel_version(channel) if channel else "none"
+    return materialised(version, {**facts, "pointer": dg.MetadataValue.path(objects.uri(CHAMPION))})
 
 
 def evidence_facts(evidence: Evidence) -> dict[str, Any]:

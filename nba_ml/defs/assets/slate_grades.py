@@ -6,7 +6,7 @@ import dagster as dg
 
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.tables import SLATE_GRADES
-from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, market_facts
+from nba_ml.defs.assets.recording import OWNERS, column_schema, markdown_table, market_facts, materialised
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import one_month
 from nba_ml.defs.reasons import fails_with_its_reason
@@ -43,11 +43,7 @@ def build(months: dg.MonthlyPartitionsDefinition, system: System = XGBOOST_V1) -
         """
         slates, month = SlateStore(store.months().objects), one_month(context, months)
         grades = grade_month_of_slates(store.months(), slates, month)
-        with silence_preview_warnings():
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(grades.digest),
-                metadata={**_facts(grades.report), "dagster/uri": slates.grades_uri(month)},
-            )
+        return materialised(grades.digest, {**_facts(grades.report), "dagster/uri": slates.grades_uri(month)})
 
     return slate_grades
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from nba_ml.contract.systems import XGBOOST_V1, System
 from nba_ml.data.tables import REPLAYED, SLATE_PREDICTIONS
-from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, markdown_table
+from nba_ml.defs.assets.recording import OWNERS, column_schema, cost_metadata, markdown_table, materialised
 from nba_ml.defs.internals import silence_preview_warnings
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.reasons import fails_with_its_reason
@@ -92,11 +92,7 @@ def build(
         with recorded_jobs() as jobs:
             done = predict_slate(slate_context, day, datetime.now(UTC), config.games)
             sent = _sent_facts(send_slate(prediction_table, slates, done.kept), done) if config.to_bigquery else {}
-        with silence_preview_warnings():
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(done.kept.slate.digest),
-                metadata={**_facts(done), **sent, **cost_metadata(jobs)},
-            )
+        return materialised(done.kept.slate.digest, {**_facts(done), **sent, **cost_metadata(jobs)})
 
     return slate_predictions
 

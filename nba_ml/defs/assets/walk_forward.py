@@ -12,8 +12,16 @@ from nba_ml.contract.digest import json_digest
 from nba_ml.contract.lineage import inputs_digest
 from nba_ml.contract.season import season_of
 from nba_ml.contract.systems import XGBOOST_V1, System
-from nba_ml.defs.assets.recording import INPUTS, OWNERS, digests, in_parts, markdown_table, market_facts, picture
-from nba_ml.defs.internals import silence_preview_warnings
+from nba_ml.defs.assets.recording import (
+    INPUTS,
+    OWNERS,
+    digests,
+    in_parts,
+    markdown_table,
+    market_facts,
+    materialised,
+    picture,
+)
 from nba_ml.defs.partitions import month_keys
 from nba_ml.defs.reasons import fails_with_its_reason
 from nba_ml.defs.resources import Store
@@ -82,21 +90,19 @@ def build(months: dg.MonthlyPartitionsDefinition, systems: Sequence[System] = (X
         }
         walk = measured[systems[0]].walk
         digest = walk.digest if len(shown) == 1 else json_digest([measured[system].walk.digest for system in shown])
-        with silence_preview_warnings():
-            return dg.MaterializeResult(
-                data_version=dg.DataVersion(digest),
-                metadata={
-                    "report": dg.MetadataValue.md(_reports(shown)),
-                    "report_file": dg.MetadataValue.path(values.objects.uri(PAGE)),
-                    **_pictures(pictures[systems[0]]),
-                    **_facts(walk),
-                    **_compared(grades),
-                    "summary": dg.MetadataValue.path(values.objects.uri(walk_forward_file(SUMMARY))),
-                    INPUTS: in_parts(
-                        inputs_digest(CODE_VERSION, {GRADES.of(s).name: measured[s].digests for s in systems}, {})
-                    ),
-                },
-            )
+        inputs = {GRADES.of(system).name: measured[system].digests for system in systems}
+        return materialised(
+            digest,
+            {
+                "report": dg.MetadataValue.md(_reports(shown)),
+                "report_file": dg.MetadataValue.path(values.objects.uri(PAGE)),
+                **_pictures(pictures[systems[0]]),
+                **_facts(walk),
+                **_compared(grades),
+                "summary": dg.MetadataValue.path(values.objects.uri(walk_forward_file(SUMMARY))),
+                INPUTS: in_parts(inputs_digest(CODE_VERSION, inputs, {})),
+            },
+        )
 
     return walk_forward
 

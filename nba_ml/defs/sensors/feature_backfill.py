@@ -1,4 +1,4 @@
-"""The sensor that follows the feature backfill in BigQuery. What to ask for is decided in `follow`."""
+"""The sensor that follows the feature backfill in BigQuery. `backfill_decision` says what to ask for."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
