@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from nba_ml.checks.check import CheckContext, Finding
-from nba_ml.data.recomputation import KEY
+from nba_ml.data.feature_rows import KEY
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.model.metrics import Z_95
 

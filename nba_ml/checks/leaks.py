@@ -14,7 +14,8 @@ import pyarrow as pa
 from nba_ml.checks.check import CheckContext, Finding
 from nba_ml.checks.worst_rows import first_rows, keys_of
 from nba_ml.contract.season import EARLY_SEASON_DAYS, season_of
-from nba_ml.data.recomputation import KEY, averages_before
+from nba_ml.data.feature_rows import KEY
+from nba_ml.data.recomputation import averages_before
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.model.metrics import FEWEST_DAYS, Z_95, interval_over_days
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import pyarrow as pa
 
-from nba_ml.data.recomputation import KEY
+from nba_ml.data.feature_rows import KEY
 
 
 def keys_of(table: pa.Table, rows: Sequence[int]) -> list[dict[str, str]]:

@@ -53,14 +53,12 @@ def published_objects() -> ObjectStore:
 def release_context() -> ReleaseContext:
     """What a decision about the channel needs, as the settings describe it."""
     from nba_ml.registry.release_context import ReleaseContext
-    from nba_ml.registry.signed_store import open_published
     from nba_ml.storage.months import MonthStore
     from nba_ml.storage.opening import open_objects
 
     settings = Settings.from_environment()
-    published = open_published(settings.artifact_root, settings.signing)
     store = MonthStore(open_objects(settings.store))
-    return ReleaseContext(published, store, settings.thresholds, settings.threads)
+    return ReleaseContext(published_objects(), store, settings.thresholds, settings.threads)
 
 
 @contextmanager

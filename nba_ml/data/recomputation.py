@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-KEY = ["player_lookup", "game_date"]
+from nba_ml.data.feature_rows import KEY
 
 
 def averages_before(results: pa.Table, window: int | None, *, whole_season: bool) -> pd.DataFrame:

@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 from nba_ml.contract.season import month_bounds, season_on
+from nba_ml.contract.times import EASTERN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,13 +26,12 @@ box score is corrected by 9."""
 LONGEST_BREAK = 7
 """Days: no break between two games of a season is longer. The All-Star break and the one before the Finals take six."""
 
-_NEW_YORK = ZoneInfo("America/New_York")
 _SHOWN = 5
 
 
 def last_date_due(now: datetime) -> date:
     """The latest game date whose results are due. `now` is aware of its time zone."""
-    local = now.astimezone(_NEW_YORK)
+    local = now.astimezone(EASTERN)
     return local.date() - timedelta(days=1 if local.hour >= RESULTS_DUE_AT else 2)
 
 

@@ -94,7 +94,7 @@ def parse_games(text: str, day: date) -> tuple[UpcomingGame, ...]:
 
 def require_one_game_each(games: Iterable[UpcomingGame], day: date) -> None:
     """Raise SlateError if a team has two games on the date, or plays itself."""
-    teams = [team for game in games for team in (game.away, game.home)]
+    teams = [team for game in games for team in game.teams]
     if twice := sorted({team for team in teams if teams.count(team) > 1}):
         raise SlateError(f"{', '.join(twice)} would play twice on {day}. Name each team once.")
 
@@ -163,7 +163,7 @@ def upcoming_rows(games: Sequence[UpcomingGame], players: Collection[UpcomingPla
     Raises:
         SlateError: a team has no players, or a player is in two teams of the date.
     """
-    by_team: dict[str, list[UpcomingPlayer]] = {team: [] for game in games for team in (game.away, game.home)}
+    by_team: dict[str, list[UpcomingPlayer]] = {team: [] for game in games for team in game.teams}
     teams: dict[str, str] = {}
     for player in players:
         if player.team not in by_team:
@@ -183,7 +183,7 @@ def upcoming_rows(games: Sequence[UpcomingGame], players: Collection[UpcomingPla
     rows = [
         _row(game, player, team, opponent)
         for game in games
-        for team, opponent in ((game.away, game.home), (game.home, game.away))
+        for team, opponent in (game.teams, game.teams[::-1])
         for player in by_team[team]
     ]
     return pa.Table.from_pylist(rows, schema=_UPCOMING)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from nba_ml.contract.errors import ReleaseError
-from nba_ml.contract.features import V2_33FEATURES, FeatureVersion
+from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import PREDICTIONS
 from nba_ml.evaluation.grades import grade_rows
@@ -90,7 +90,7 @@ class ShadowGrades:
     systems: tuple[SystemGrade, ...]
 
 
-def grade_systems(predictions: pa.Table, snapshot: Snapshot, version: FeatureVersion = V2_33FEATURES) -> ShadowGrades:
+def grade_systems(predictions: pa.Table, snapshot: Snapshot) -> ShadowGrades:
     """Grade `shadow_predictions` with the results in the snapshot, relative to the first system.
 
     Use a snapshot that no system was trained on.
@@ -98,9 +98,9 @@ def grade_systems(predictions: pa.Table, snapshot: Snapshot, version: FeatureVer
     tables: list[pa.Table] = []
     for name in predictions.column("model_version").unique().to_pylist():
         one = predictions.filter(pc.equal(predictions.column("model_version"), name))
-        tables.append(grade_rows(MonthPredictions.of(one, None), snapshot, version))
+        tables.append(grade_rows(MonthPredictions.of(one, None), snapshot, V2_33FEATURES))
     if not tables:
-        return ShadowGrades(grade_rows(MonthPredictions.of(predictions, None), snapshot, version), ())
+        return ShadowGrades(grade_rows(MonthPredictions.of(predictions, None), snapshot, V2_33FEATURES), ())
     return ShadowGrades(pa.concat_tables(tables), compare_graded(tables))
 
 
