@@ -10,6 +10,7 @@ import pytest
 
 from nba_ml.contract.errors import SourceDataError
 from nba_ml.settings import SAMPLE_DATA
+from nba_ml.sources import sums
 from nba_ml.sources.embedded import EmbeddedFeatureSource
 from nba_ml.sources.sums import SUMS, read_data, read_sums, write_data
 from nba_ml.storage.directory import DirectoryStore
@@ -86,6 +87,22 @@ def test_what_is_written_is_what_sha256sum_verifies(tmp_path: Path) -> None:
     assert read_data(tmp_path / "a/x.csv") == b"3"
     done = subprocess.run(["sha256sum", "-c", SUMS], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "a/x.csv: OK\na/y z.csv: OK\n")
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guards a month that is read while an import writes it: its old bytes met its new digest."""
+    write_data(tmp_path, "a/x.csv", b"old")
+    original = sums.read_sums
+
+    def late(folder: Path) -> sums.Sums:
+        monkeypatch.setattr(sums, "read_sums", original)
+        write_data(tmp_path, "a/x.csv", b"new")
+        return original(folder)
+
+    monkeypatch.setattr(sums, "read_sums", late)
+    assert read_data(tmp_path / "a/x.csv") == b"new"
 
 
 @pytest.mark.parametrize("killed_at", range(4))
