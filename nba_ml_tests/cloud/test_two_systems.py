@@ -152,6 +152,6 @@ def test_from_box_scores_in_bigquery_to_a_slate_of_the_second_system(
     table = deployment.home.settings["NBA_ML_LINES_TABLE"]
     deployment.platform.sql(f"UPDATE {table} SET over_price = 1.8 WHERE game_date = '{DAY}'")
     again = said("backfill", "--from", LAST, "--to", LAST, "--only-missing", "--system", XGBOOST_V2.id)
-    for asset in ("predictions", "prediction_grades"):
-        assert f"{LAST}: xgboost_v2/{asset}" in again, "a price that was corrected decides on bets, and on their return"
+    anew = f"{LAST}: xgboost_v2/predictions, xgboost_v2/prediction_grades\n"
+    assert anew in again, "a price that was corrected decides on bets and on what they return, and on nothing else"
     assert deployment.inputs("xgboost_v2/prediction_grades") != graded_with
