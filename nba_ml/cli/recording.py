@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from nba_ml.contract.system_errors import reason_of
 from nba_ml.machine import command_line
 from nba_ml.settings import Settings
 
@@ -34,14 +35,11 @@ def move_recorder(asset: str) -> Iterator[Callable[[Channel], str | None]]:
     if not (folder / "dagster.yaml").exists():
         yield lambda _: None
         return
-    # -P: a folder named nba_ml in the working directory is not imported. A session of its own: Ctrl-C is the parent's.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", RECORDER, asset, command_line()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = _started(asset)
+    if isinstance(process, OSError):  # a rollback must work where nothing else does
+        why = f"Dagster's instance in {folder} did not record it: no process could be started ({reason_of(process)})."
+        yield lambda _: why
+        return
 
     def record(state: Channel) -> str | None:
         try:
@@ -58,3 +56,18 @@ def move_recorder(asset: str) -> Iterator[Callable[[Channel], str | None]]:
     finally:
         process.kill()
         process.communicate()
+
+
+def _started(asset: str) -> subprocess.Popen[bytes] | OSError:
+    try:
+        # -P: a folder named nba_ml in the working directory is not imported. A session of its own: Ctrl-C is the
+        # parent's.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", RECORDER, asset, command_line()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return error

@@ -29,7 +29,7 @@ BUILT_FROM = "built_from.json"
 """A file in the installed package that a build may write: {"commit": ..., "lock_sha256": ...}."""
 
 _NAME = re.compile(r".+_provenance_[0-9a-f]{12}\.json")
-_GIT_SECONDS = 10
+_GIT_SECONDS = 60
 
 
 class CodeProvenance(BaseModel):

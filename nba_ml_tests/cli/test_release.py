@@ -254,7 +254,7 @@ def test_a_rollback_loads_nothing_that_it_does_not_need() -> None:
 
 
 @pytest.mark.slow
-def test_moves_are_in_the_uis_history(terminal: Terminal) -> None:
+def test_moves_are_in_the_uis_history(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a champion that changed at the terminal, and a page in the UI that says nothing of it."""
     first, second, _ = terminal.ids
     settings = Settings.from_environment(terminal.environment)
@@ -285,6 +285,11 @@ def test_moves_are_in_the_uis_history(terminal: Terminal) -> None:
     # An instance that cannot be opened changes nothing about the move.
     (settings.dagster_home / "dagster.yaml").write_text("storage: nonsense\n")
     assert "The move is done, but Dagster's instance" in terminal.says(0, "champion", "promote", second, *WHY)
+    with monkeypatch.context() as patch:  # nor does a machine that is short of processes
+        patch.setattr(sys, "executable", "/no/such/python")
+        said = terminal.says(0, "champion", "rollback", *WHY)
+    assert "The move is done, but Dagster's instance" in said
+    assert "no process could be started (No such file or directory)." in said
 
 
 def test_models_are_listed_shown_and_compared(terminal: Terminal) -> None:
