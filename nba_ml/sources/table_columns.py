@@ -119,7 +119,7 @@ def result_parts(table: str, found: Mapping[str, str]) -> dict[str, str]:
 
 
 def standing_lines(table: str, found: Mapping[str, str], first: str = "@first", last: str = "@last") -> str:
-    """The SQL of the rows of a table of lines that count, by `data.standing_lines`' rule; with a column `lookup`.
+    """The SQL of the rows of a table of lines that count, by `data.standing_lines`' rule; with a column `line_lookup`.
 
     Of a book's captures of a player the last one before tip-off, and no alternates: as far as the table has
     `captured_at`, `tip_off` and `is_alternate`.

@@ -7,16 +7,16 @@ FROM (
     COALESCE(
       universal_player_id,
       IF(
-        lookup IS NOT NULL
-          AND MIN(universal_player_id) OVER (PARTITION BY game_date, lookup)
-            = MAX(universal_player_id) OVER (PARTITION BY game_date, lookup),
-        MIN(universal_player_id) OVER (PARTITION BY game_date, lookup),
-        lookup
+        line_lookup IS NOT NULL
+          AND MIN(universal_player_id) OVER (PARTITION BY game_date, line_lookup)
+            = MAX(universal_player_id) OVER (PARTITION BY game_date, line_lookup),
+        MIN(universal_player_id) OVER (PARTITION BY game_date, line_lookup),
+        line_lookup
       )
-    ) AS whose
+    ) AS line_player
   FROM (
     {rows}
   ) AS main_lines
 ) AS captures
 WHERE TRUE
-QUALIFY captured_at IS NULL OR captured_at = MAX(captured_at) OVER (PARTITION BY game_date, whose, book)
+QUALIFY captured_at IS NULL OR captured_at = MAX(captured_at) OVER (PARTITION BY game_date, line_player, book)

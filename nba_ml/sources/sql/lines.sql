@@ -1,3 +1,3 @@
-SELECT *, {lookup} AS lookup
+SELECT *, {lookup} AS line_lookup
 FROM {lines_table}
 WHERE {conditions}

@@ -2,7 +2,7 @@
 -- Parameters: @first, @last (dates, inclusive).
 SELECT
   universal_player_id,
-  lookup AS player_lookup,
+  line_lookup AS player_lookup,
   game_date,
   book,
   CAST(line AS FLOAT64) AS line,
