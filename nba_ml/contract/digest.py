@@ -1,11 +1,11 @@
-"""Digests of bytes and of values: the same content has the same digest on every machine."""
+"""JSON that is the same for every reader, and digests: the same content has the same one on every machine."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 
 def bytes_digest(data: bytes) -> str:
@@ -29,6 +29,19 @@ def sealed_json(content: Mapping[str, Any], seal: str) -> bytes:
     It detects a flipped bit, not a forger.
     """
     return canonical_json({**content, seal: bytes_digest(canonical_json(content))})
+
+
+def strict_json(data: bytes | str, **hooks: Any) -> Any:
+    """The value of JSON. `json.loads` alone also reads NaN and Infinity, which other readers refuse.
+
+    Raises:
+        ValueError, RecursionError: it is not JSON, or is nested too deeply.
+    """
+    return json.loads(data, parse_constant=_refuse, **hooks)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
 class HasDigest(Protocol):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from nba_ml.model.metrics import Z_95
+from nba_ml.model.metrics import Z_95, rounded
 
 BINS = 10
 """Groups of equal size by which the calibration error is measured."""
@@ -70,11 +70,11 @@ def score(stated: Floats, happened: Truth) -> Scores:
     slope, intercept = (None, None) if fitted is None else (round(fitted[0], 4), round(fitted[1], 4))
     return Scores(
         n=len(stated),
-        brier=_rounded(squared_errors(stated, happened).mean()),
-        log_loss=_rounded(log_losses(stated, happened).mean()),
+        brier=rounded(squared_errors(stated, happened).mean()),
+        log_loss=rounded(log_losses(stated, happened).mean()),
         slope=slope,
         intercept=intercept,
-        calibration_error=_rounded(calibration_error(stated, happened)),
+        calibration_error=rounded(calibration_error(stated, happened)),
     )
 
 
@@ -135,10 +135,6 @@ def mean_by_game(values: Floats, games: Clusters) -> Estimate:
     _, index = np.unique(games, return_inverse=True)
     sums = np.bincount(index, weights=values - mean)
     if len(sums) < FEWEST_GAMES:
-        return Estimate(value=_rounded(mean))
+        return Estimate(value=rounded(mean))
     half = Z_95 * float(np.sqrt(np.square(sums).sum() * len(sums) / (len(sums) - 1))) / len(values)
-    return Estimate(value=_rounded(mean), low=_rounded(mean - half), high=_rounded(mean + half))
-
-
-def _rounded(value: float | np.floating) -> float:
-    return round(float(value), 6) + 0.0
+    return Estimate(value=rounded(mean), low=rounded(mean - half), high=rounded(mean + half))

@@ -57,11 +57,11 @@ def measure(predicted: Array, actual: Array) -> PredictionMetrics:
     size = np.abs(error)
     return PredictionMetrics(
         n=len(error),
-        mae=_rounded(size.mean()),
-        rmse=_rounded(np.sqrt(np.square(error).mean())),
-        bias=_rounded(error.mean()),
-        within_3=_rounded((size <= 3).mean()),
-        within_5=_rounded((size <= 5).mean()),
+        mae=rounded(size.mean()),
+        rmse=rounded(np.sqrt(np.square(error).mean())),
+        bias=rounded(error.mean()),
+        within_3=rounded((size <= 3).mean()),
+        within_5=rounded((size <= 5).mean()),
     )
 
 
@@ -80,7 +80,7 @@ def interval_over_days(values: Array, days: npt.NDArray[np.datetime64]) -> Inter
         draws = _draws(len(sums))[start : start + _AT_ONCE].astype(np.float64)
         means[start : start + _AT_ONCE] = (draws @ sums) / (draws @ counts)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(low=_rounded(low), high=_rounded(high))
+    return Interval(low=rounded(low), high=rounded(high))
 
 
 @lru_cache(maxsize=4)  # a slice's intervals have few different numbers of days, and the draws take most of the time
@@ -97,6 +97,6 @@ def _draws(days: int) -> npt.NDArray[np.uint8]:
     return drawn
 
 
-def _rounded(value: float | np.floating) -> float:
+def rounded(value: float | np.floating) -> float:
     """Rounded to six decimals, which are the same on every machine."""
     return round(float(value), 6) + 0.0

@@ -9,7 +9,6 @@ What belongs here: the structure. Whether the model is the published one, and pr
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nba_ml.contract.digest import strict_json
 from nba_ml.contract.limits import MODEL_BYTES, TREE_DEPTH, TREES
 from nba_ml.registry.ubj import read_ubj
 
@@ -86,7 +86,7 @@ def _content(data: bytes) -> Any:
         brackets = data.count(b"[") + data.count(b"{")
         if brackets > _BRACKETS_PER_TREE * TREES:
             raise ValueError(f"{brackets:,} arrays and objects")
-        return json.loads(data, object_pairs_hook=_object, parse_constant=_no_constant)
+        return strict_json(data, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise StructureError(f"it is not XGBoost's JSON or UBJ ({error})") from error
 
@@ -96,10 +96,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):  # parsers differ in which of the two they take
         raise ValueError(f"a name twice among {', '.join(sorted(name for name, _ in pairs))[:200]}")
     return found
-
-
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _learner_features(learner: Mapping[str, Any]) -> int:

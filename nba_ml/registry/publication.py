@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from nba_ml.contract.digest import bytes_digest
+from nba_ml.contract.digest import bytes_digest, strict_json
 from nba_ml.contract.errors import BundleError, PublicationConflictError, PublicationError
 from nba_ml.contract.systems import SYSTEMS, System
 from nba_ml.registry.manifest import BundleNames, Manifest, ManifestObject, model_id_of_manifest
@@ -298,14 +298,10 @@ def _published(
 def _fields(record: bytes) -> dict[str, Any] | None:
     """The fields of a record; None if the bytes are not a JSON object."""
     try:
-        fields = json.loads(record, parse_constant=_no_constant)
+        fields = strict_json(record)
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")  # Python reads NaN and Infinity; other readers of the record do not
 
 
 def _text(value: object) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from nba_ml.contract.digest import strict_json
 from nba_ml.contract.errors import BundleError
 from nba_ml.contract.features import FEATURE_VERSIONS, V2_33FEATURES, FeatureVersion
 from nba_ml.contract.model_id import system_of_model
@@ -253,16 +254,12 @@ def _read(read: Callable[[str], bytes | None], name: str) -> bytes:
 def _json_object(data: bytes, name: str) -> dict[str, Any]:
     """A JSON object in the strict sense: without NaN and Infinity, which Python accepts."""
     try:
-        content = json.loads(data, parse_constant=_no_constant)
+        content = strict_json(data)
     except (ValueError, RecursionError) as error:
         refuse(name, "JSON", f"{len(data):,} bytes that are not JSON ({error})")
     if not isinstance(content, dict):
         refuse(name, "a JSON object", f"a {type(content).__name__}")
     return content
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _manifest(data: bytes, name: str) -> dict[str, Any]:
