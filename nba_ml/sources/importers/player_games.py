@@ -229,7 +229,7 @@ def _once(frame: pd.DataFrame, report: ImportReport) -> pd.DataFrame:
     """Each (game, player) once: equal rows are one, different ones are refused, all of them."""
     whole = {name: frame[name].astype("int64") for name in ("min", *COUNTS, "plus_minus", "player_id")}
     data = frame.assign(**whole)[list(SCHEMA.names)]
-    equal = pd.Series(list(data.itertuples(index=False, name=None)), index=data.index, dtype=object).duplicated()
+    equal = data.duplicated()
     report.repeated += int(equal.sum())
     frame = data.assign(where=frame["where"])[~equal].reset_index(drop=True)
     faults = [

@@ -106,8 +106,7 @@ def _with(frame: pd.DataFrame, schema: pa.Schema) -> pd.DataFrame:
 
 def _once(frame: pd.DataFrame, key: list[str], schema: pa.Schema, report: ImportReport) -> pd.DataFrame:
     """Each key once: equal rows are one, different ones are refused, all of them."""
-    whole = pd.Series(list(frame[schema.names].itertuples(index=False, name=None)), index=frame.index, dtype=object)
-    again = whole.duplicated()
+    again = frame.duplicated(schema.names)
     report.repeated += int(again.sum())
     frame = frame[~again].reset_index(drop=True)
     return refuse_where(frame, [("duplicates that differ", frame.duplicated(key, keep=False))], report)
