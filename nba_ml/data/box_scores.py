@@ -1,7 +1,7 @@
 """Box scores: converts the files' rows to the platform's `player_game_summary`, and validates them.
 
-Contains the rules for valid box scores and the platform's keys of players and games. A file with an invalid row is
-rejected completely, because a wrong box score would affect all later averages.
+Contains the rules for rows; those for whole games are in `data.games`. A file with an invalid row is rejected
+completely, because a wrong box score would affect all later averages. So is a file of lines.
 """
 
 from __future__ import annotations

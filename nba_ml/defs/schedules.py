@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -45,42 +46,7 @@ def build_schedules(
     retraining = by_name["monthly_retraining"]
     off = dg.DefaultScheduleStatus.STOPPED
 
-    def has(context: dg.ScheduleEvaluationContext, system: System, asset: str, months: Sequence[str]) -> bool:
-        return set(months) <= latest_materialisations(context.instance, system.asset(asset)).keys()
-
-    def retrain(context: dg.ScheduleEvaluationContext, month: str, run_key: str) -> dg.RunRequest:
-        """The whole job without what cannot be made yet: grades where the month before has no model to predict with,
-        as in a backfill, and the systems after the first that lack the snapshot of an earlier month or, where others
-        compute them, the month's features.
-
-        So it is after a first `nba-ml run`, which trains one model of one system.
-        """
-        before = [each for each in month_keys(months) if each < month]
-        lacking: dict[System, str] = {}
-        for system in systems[1:]:
-            if not has(context, system, SNAPSHOT, before):
-                lacking[system] = f"not every month before has its {SNAPSHOT}"
-            elif observable and not _progress(context.resources.month_rows, month, system).trainable:
-                lacking[system] = f"{month} lacks its {system.features.name}"
-        ready = [system for system in systems if system not in lacking]
-        graded = [system for system in ready if has(context, system, "xgboost_model", before[-1:])]
-        left_out = [f"{system.id}: {why}" for system, why in lacking.items()]
-        left_out += [
-            f"{', '.join(map(system.asset, EVALUATION_ASSETS))}: {before[-1]} has no model to predict with"
-            for system in ready
-            if system not in graded
-        ]
-        if not left_out:
-            return dg.RunRequest(run_key, partition_key=month)
-        return dg.RunRequest(
-            run_key,
-            partition_key=month,
-            asset_selection=[
-                dg.AssetKey.from_user_string(asset)
-                for asset in retrained_assets(observable=observable, systems=ready, graded=graded)
-            ],
-            tags={"nba_ml/left_out": "; ".join(left_out)},
-        )
+    retrain = partial(_retrain, months=months, systems=systems, observable=observable)
 
     @dg.schedule(
         # The month that ended the day before yesterday: the first is left to corrections of the last box scores.
@@ -137,6 +103,53 @@ def build_schedules(
             "`nba-ml health` from a cron of your own does not. Off until you turn it on.",
         ),
     ]
+
+
+def _retrain(
+    context: dg.ScheduleEvaluationContext,
+    month: str,
+    run_key: str,
+    *,
+    months: dg.MonthlyPartitionsDefinition,
+    systems: Sequence[System],
+    observable: bool,
+) -> dg.RunRequest:
+    """The whole job without what cannot be made yet: grades where the month before has no model to predict with,
+    as in a backfill, and the systems after the first that lack the snapshot of an earlier month or, where others
+    compute them, the month's features.
+
+    So it is after a first `nba-ml run`, which trains one model of one system.
+    """
+    before = [each for each in month_keys(months) if each < month]
+    lacking: dict[System, str] = {}
+    for system in systems[1:]:
+        if not _has(context, system, SNAPSHOT, before):
+            lacking[system] = f"not every month before has its {SNAPSHOT}"
+        elif observable and not _progress(context.resources.month_rows, month, system).trainable:
+            lacking[system] = f"{month} lacks its {system.features.name}"
+    ready = [system for system in systems if system not in lacking]
+    graded = [system for system in ready if _has(context, system, "xgboost_model", before[-1:])]
+    left_out = [f"{system.id}: {why}" for system, why in lacking.items()]
+    left_out += [
+        f"{', '.join(map(system.asset, EVALUATION_ASSETS))}: {before[-1]} has no model to predict with"
+        for system in ready
+        if system not in graded
+    ]
+    if not left_out:
+        return dg.RunRequest(run_key, partition_key=month)
+    return dg.RunRequest(
+        run_key,
+        partition_key=month,
+        asset_selection=[
+            dg.AssetKey.from_user_string(asset)
+            for asset in retrained_assets(observable=observable, systems=ready, graded=graded)
+        ],
+        tags={"nba_ml/left_out": "; ".join(left_out)},
+    )
+
+
+def _has(context: dg.ScheduleEvaluationContext, system: System, asset: str, months: Sequence[str]) -> bool:
+    return set(months) <= latest_materialisations(context.instance, system.asset(asset)).keys()
 
 
 def build_grading_schedule(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
