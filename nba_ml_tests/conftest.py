@@ -32,6 +32,7 @@ from nba_ml.model.fitting import FittedBooster, Hyperparameters, Samples, fit, g
 from nba_ml.model.record import ModelRecord, TrainingReport, make_record, report_training
 from nba_ml.settings import SAMPLE_DATA
 from nba_ml_tests.cloud.bigquery import bigquery_emulator
+from nba_ml_tests.cloud.datasets import pytest_fixture_setup, pytest_runtest_call
 from nba_ml_tests.cloud.gcs import cloud_store, gcs_bucket, gcs_endpoint
 from nba_ml_tests.deploy.postgres import postgres_url
 from nba_ml_tests.faults.summary import pytest_terminal_summary
@@ -41,8 +42,17 @@ from nba_ml_tests.shared_tables import share_in, shared
 if TYPE_CHECKING:
     from nba_ml_tests.trained_home import TrainedHomes
 
-# Fixtures, here for every test, and the line that counts the faults.
-__all__ = ["bigquery_emulator", "cloud_store", "gcs_bucket", "gcs_endpoint", "postgres_url", "pytest_terminal_summary"]
+# Fixtures, here for every test, what drops the emulator's datasets, and the line that counts the faults.
+__all__ = [
+    "bigquery_emulator",
+    "cloud_store",
+    "gcs_bucket",
+    "gcs_endpoint",
+    "postgres_url",
+    "pytest_fixture_setup",
+    "pytest_runtest_call",
+    "pytest_terminal_summary",
+]
 
 load_profile()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 import signal
 import subprocess
 import time
@@ -29,6 +28,7 @@ from google.cloud import bigquery
 
 from nba_ml.sources.bigquery import BigQueryFeatureSource
 from nba_ml.sources.bigquery_connection import BigQueryConnection
+from nba_ml_tests.cloud.datasets import make_dataset
 from nba_ml_tests.ports import free_port, listens
 
 PROJECT = "platform-tests"
@@ -143,9 +143,8 @@ class Platform:
 
 
 def make_platform(emulator: BigQueryEmulator) -> Platform:
-    """A new dataset with both tables, empty."""
-    platform = Platform(emulator, f"d{secrets.token_hex(6)}")
-    emulator.client.create_dataset(platform.dataset)
+    """A new dataset with both tables, empty. In a test it lasts as long as what asked for it."""
+    platform = Platform(emulator, make_dataset(emulator.client))
     for table, columns in (("{features}", FEATURE_TABLE), ("{summary}", _SUMMARY_COLUMNS)):
         platform.sql(
             f"CREATE TABLE {table} ({columns}) PARTITION BY game_date OPTIONS (require_partition_filter = TRUE)"

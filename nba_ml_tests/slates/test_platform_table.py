@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -28,6 +27,7 @@ from nba_ml.slates.store import SlateStore
 from nba_ml.sources.platform_predictions import BigQueryPlatformPredictions
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator
+from nba_ml_tests.cloud.datasets import make_dataset
 from nba_ml_tests.slate_scene import BEFORE_THE_GAMES, DAY, slate_rows_of, systems
 from nba_ml_tests.slates.test_prediction_table import Table
 
@@ -69,8 +69,7 @@ def schema_of(epoch: str) -> list[bigquery.SchemaField]:
 def platform_table(
     emulator: BigQueryEmulator, epoch: str, folder: Path, schema: list[bigquery.SchemaField] | None = None
 ) -> Table:
-    dataset = f"d{secrets.token_hex(6)}"
-    emulator.client.create_dataset(dataset)
+    dataset = make_dataset(emulator.client)
     schema = schema or schema_of(epoch)
     made = bigquery.Table(f"{PROJECT}.{dataset}.player_prop_predictions", schema=schema)
     made.time_partitioning = bigquery.TimePartitioning(field="game_date")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,6 +25,7 @@ from nba_ml.slates.store import KeptSlate, SlateStore, slate_parquet
 from nba_ml.sources.bigquery_connection import BigQueryConnection
 from nba_ml.storage.directory import DirectoryStore
 from nba_ml_tests.cloud.bigquery import PROJECT, BigQueryEmulator
+from nba_ml_tests.cloud.datasets import make_dataset
 from nba_ml_tests.faults.proxy import Call, Fault, FaultProxy
 from nba_ml_tests.slate_scene import BEFORE_THE_GAMES, DAY, slate, systems
 
@@ -56,8 +56,7 @@ class Table:
 
 @pytest.fixture
 def table(bigquery_emulator: BigQueryEmulator, tmp_path: Path) -> Table:
-    dataset = f"d{secrets.token_hex(6)}"
-    bigquery_emulator.client.create_dataset(dataset)
+    dataset = make_dataset(bigquery_emulator.client)
     made = Table(bigquery_emulator, f"{dataset}.player_prop_predictions", SlateStore(DirectoryStore(tmp_path)))
     made.sql(create_table(f"`{PROJECT}.{made.name}`"))
     return made

@@ -361,19 +361,17 @@ def test_tables_a_day_apart_are_reported(full: Platform, days: int, when: str) -
 # --- months and dates that are not there ----------------------------------------------------------------------------
 
 
+MONTHS_THERE = ("2022-05 2022-06", "2022-06 2022-11", "2021-12 2022-11")
+
+
 @pytest.fixture(scope="module")
 def seasons(bigquery_emulator: BigQueryEmulator) -> Callable[[str], Platform]:
-    """Tables of some months, made once each."""
-    known: dict[str, Platform] = {}
-
-    def of(months: str) -> Platform:
-        if months not in known:
-            known[months] = make_platform(bigquery_emulator)
-            for month in months.split():
-                known[months].load(features_of(month), summary_of(month))
-        return known[months]
-
-    return of
+    """Tables of some months."""
+    known = {months: make_platform(bigquery_emulator) for months in MONTHS_THERE}
+    for months, platform in known.items():
+        for month in months.split():
+            platform.load(features_of(month), summary_of(month))
+    return known.__getitem__
 
 
 @pytest.mark.parametrize(
