@@ -6,15 +6,24 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from nba_ml.data.features import match_lines
-from nba_ml.data.tables import PRICES, PROP_LINES
+from nba_ml.data.tables import PRICES, PROP_LINES, SEPARATE_PRICES
 
-Prices = tuple[float | None, float | None]
-"""Over and under."""
+
+class Prices(NamedTuple):
+    """The prices of a line's two sides.
+
+    `separate`: over is of one book and under of another. They are no market, because no bookmaker's margin links them.
+    """
+
+    over: float | None = None
+    under: float | None = None
+    separate: bool = False
+
 
 PlayerDay = tuple[str, date]
 """Player id and date."""
@@ -24,7 +33,7 @@ def prices_of_lines(matched: pa.Table, priced: pa.Table, chosen: Mapping[PlayerD
     """The price of each side of the player's line: the median over the books that list exactly this line.
 
     A book that lists it several times has the median of its own prices, and counts once. Books with a price for one
-    side only count if none has both, and if all of them have the same side.
+    side only count if none has both.
 
     Args:
         matched: lines as `features.match_lines` returns them.
@@ -58,15 +67,11 @@ def _no_prices() -> tuple[list[float], list[float]]:
 
 
 def _over_books(books: Iterable[tuple[list[float], list[float]]]) -> Prices:
-    """The median of each side.
-
-    Over of one book and under of another are no market: their sum has no bookmaker's margin that could be taken out. No
-    book having both, such a line has no price.
-    """
+    """The median of each side."""
     own = [(_median(over), _median(under)) for over, under in books]
     both = [each for each in own if None not in each]
     over, under = ([price for price in side if price is not None] for side in zip(*(both or own), strict=True))
-    return (_median(over), _median(under)) if both or not (over and under) else (None, None)
+    return Prices(_median(over), _median(under), separate=bool(not both and over and under))
 
 
 def not_decimal(priced: pa.Table) -> float | None:
@@ -96,12 +101,13 @@ def prices_of_month(lined: pa.Table, priced: pa.Table, summary: pa.Table, within
 
 
 def prices_table(rows: Mapping[PlayerDay, Prices]) -> pa.Table:
-    """Prices by player_lookup and game_date."""
+    """Prices by player_lookup and game_date, with `tables.SEPARATE_PRICES`."""
     return pa.table(
         {
             "player_lookup": pa.array([row[0] for row in rows], pa.string()),
             "game_date": pa.array([row[1] for row in rows], pa.date32()),
             **{name: pa.array([both[i] for both in rows.values()], pa.float64()) for i, name in enumerate(PRICES)},
+            SEPARATE_PRICES: pa.array([both.separate for both in rows.values()], pa.bool_()),
         }
     )
 

@@ -215,7 +215,12 @@ GAME_FACTS = tuple(field.name for field in _GAME_FACTS)
 PRICED_LINES = pa.schema([*PROP_LINES, *(pa.field(name, pa.float64()) for name in PRICES)])
 """`PROP_LINES` with their prices."""
 
-SLATE_ROWS = pa.schema([*FEATURE_ROWS, pa.field("universal_player_id", pa.string()), *_GAME_FACTS])
+SEPARATE_PRICES = "separate_prices"
+"""Of a line's prices: whether that of over and that of under are of different books. Null is false."""
+
+SLATE_ROWS = pa.schema(
+    [*FEATURE_ROWS, pa.field("universal_player_id", pa.string()), *_GAME_FACTS, pa.field(SEPARATE_PRICES, pa.bool_())]
+)
 """A date's rows of the feature store, before their games are played."""
 
 SLATE_PREDICTIONS = pa.schema(

@@ -24,9 +24,9 @@ from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.quantiles import QUANTILE_COLUMNS
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import PREDICTION_GRADES, PRICES
+from nba_ml.data.tables import PREDICTION_GRADES, PRICES, SEPARATE_PRICES
 from nba_ml.evaluation.market import MarketResult, market_rows, measure_market
-from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel
+from nba_ml.evaluation.predictions import MonthPredictions, PredictingModel, prices_to_store
 from nba_ml.model.baselines import BASELINES, predict_baselines
 from nba_ml.model.calibration import Coverage
 from nba_ml.model.comparison import BaselineResult, compare
@@ -187,7 +187,7 @@ def grade_rows(
 ) -> pa.Table:
     """Grade the predictions that have a result. Returns `tables.PREDICTION_GRADES`.
 
-    `prices` are those of the lines, by player_lookup and game_date.
+    `prices` are those of the lines, by player_lookup and game_date; `tables.SEPARATE_PRICES` may be left out.
     """
     predicted: pd.DataFrame = predictions.table.to_pandas(date_as_object=False)
     wanted = [*_KEY, "points", "home_away", "back_to_back", "rest_advantage"]
@@ -199,6 +199,11 @@ def grade_rows(
         rows = rows.assign(**dict.fromkeys(PRICES, np.nan))
     else:
         rows = rows.merge(prices.to_pandas(date_as_object=False), on=_KEY, how="left", validate="one_to_one")
+        if SEPARATE_PRICES in rows:
+            numbers = ("model_points", "current_points_line", *PRICES)
+            points, line, over, under = (rows[name].to_numpy(np.float64) for name in numbers)
+            kept = prices_to_store(points, line, (over, under), rows[SEPARATE_PRICES].eq(True).to_numpy())
+            rows = rows.assign(**dict(zip(PRICES, kept, strict=True)))
     error = (rows["predicted_points"] - rows["points"]).round(2)
     columns: dict[str, Any] = {
         **{str(name): rows[name] for name in rows},

@@ -73,6 +73,17 @@ class MonthPredictions:
         return MonthPredictions.of(recommended_at(self.table, *both), self.model)
 
 
+def prices_to_store(
+    points: Floats, line: Floats, prices: tuple[Floats, Floats], separate: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """The prices of over and under (n,), of separate ones (`line_prices.Prices`) that of the predicted side alone.
+
+    A bet has that price; taking a bookmaker's margin out of the two would give a probability that nobody stated.
+    """
+    is_over = points >= line
+    return np.where(separate & ~is_over, np.nan, prices[0]), np.where(separate & is_over, np.nan, prices[1])
+
+
 def recommended_at(table: pa.Table, over_price: pa.Array, under_price: pa.Array) -> pa.Table:
     """Predictions (n rows of `tables.PREDICTIONS`) recommended at the decimal prices (n,) of their lines, null for
     none."""

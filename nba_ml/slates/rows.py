@@ -20,7 +20,7 @@ from nba_ml.contract.systems import system_of_features
 from nba_ml.data.line_prices import Prices
 from nba_ml.data.snapshot import MonthRows
 from nba_ml.data.stored import FEATURES
-from nba_ml.data.tables import GAME_FACTS, PLAYER_GAME_SUMMARY, PRICES, SLATE_ROWS
+from nba_ml.data.tables import GAME_FACTS, PLAYER_GAME_SUMMARY, PRICES, SEPARATE_PRICES, SLATE_ROWS
 from nba_ml.storage.months import MonthStore
 from nba_ml.storage.opening import open_objects
 
@@ -104,12 +104,13 @@ def with_tip_offs(
 ) -> pa.Table:
     """The rows in `tables.SLATE_ROWS`, with the known tip-offs by `game_id` and prices by player id, or by lookup
     of a player without one."""
-    rows = rows.drop_columns([name for name in GAME_FACTS if name in rows.column_names])
+    rows = rows.drop_columns([name for name in (*GAME_FACTS, SEPARATE_PRICES) if name in rows.column_names])
     ids, lookups = (rows.column(name).to_pylist() for name in ("universal_player_id", "player_lookup"))
-    lines = [(prices or {}).get(player or lookup, (None, None)) for player, lookup in zip(ids, lookups, strict=True)]
+    lines = [(prices or {}).get(player or lookup, Prices()) for player, lookup in zip(ids, lookups, strict=True)]
     facts = {
         "tip_off": [tip_offs.get(game) for game in rows.column("game_id").to_pylist()],
         **{name: [both[side] for both in lines] for side, name in enumerate(PRICES)},
+        SEPARATE_PRICES: [both.separate for both in lines],
     }
     for name, values in facts.items():
         rows = rows.append_column(name, pa.array(values, SLATE_ROWS.field(name).type))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +27,8 @@ from nba_ml.contract.features import FeatureVersion
 from nba_ml.contract.times import eastern_midnight, eastern_noon
 from nba_ml.data.feature_rows import validate_rows
 from nba_ml.data.table_digest import table_digest
-from nba_ml.data.tables import FEATURE_ROWS, GAME_FACTS, PRICES, REPLAYED, SLATE_PREDICTIONS
-from nba_ml.evaluation.predictions import recommended_at
+from nba_ml.data.tables import FEATURE_ROWS, GAME_FACTS, PRICES, REPLAYED, SEPARATE_PRICES, SLATE_PREDICTIONS
+from nba_ml.evaluation.predictions import prices_to_store, recommended_at
 from nba_ml.evaluation.shadow import shadow_predictions
 from nba_ml.model.recommendation import NO_LINE, OVER, PASS, UNDER
 from nba_ml.registry.channel import Channel
@@ -265,12 +266,17 @@ def _scored(
 
 def _with_game_facts(table: pa.Table, rows: pa.Table) -> pa.Table:
     """Predictions with the tip-off and prices of each player's row, and recommended at these prices."""
-    facts = {row["player_lookup"]: row for row in rows.select(["player_lookup", *GAME_FACTS]).to_pylist()}
-    players = table.column("player_lookup").to_pylist()
-    for name in GAME_FACTS:
-        field = SLATE_PREDICTIONS.field(name)
-        table = table.append_column(field, pa.array([facts[player][name] for player in players], field.type))
-    return recommended_at(table, *(table.column(name) for name in PRICES)).cast(SLATE_PREDICTIONS)
+    names = ["player_lookup", *GAME_FACTS, SEPARATE_PRICES]
+    facts = {row["player_lookup"]: row for row in rows.select(names).to_pylist()}
+    of_rows = [facts[player] for player in table.column("player_lookup").to_pylist()]
+    over, under = (np.array([row[name] for row in of_rows], np.float64) for name in PRICES)
+    separate = np.array([bool(row[SEPARATE_PRICES]) for row in of_rows], np.bool_)
+    points, line = (table.column(name).to_numpy() for name in ("model_points", "current_points_line"))
+    prices = [pa.array(each, from_pandas=True) for each in prices_to_store(points, line, (over, under), separate)]
+    tip_offs = pa.array([row["tip_off"] for row in of_rows], SLATE_PREDICTIONS.field("tip_off").type)
+    for name, values in zip(GAME_FACTS, (tip_offs, *prices), strict=True):
+        table = table.append_column(name, values)
+    return recommended_at(table, *prices).cast(SLATE_PREDICTIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,22 +30,23 @@ def test_a_book_counts_once_however_often_it_lists_the_line() -> None:
         ("1", "z", 20.5, 2.0, 1.8),
         ("1", "z", 21.5, 5.0, 5.0),
     )
-    assert prices_by_player(["1"] * 6, lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, 1.9)}
+    assert prices_by_player(["1"] * 6, lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, 1.9, False)}
 
 
 def test_both_sides_are_those_of_the_same_books() -> None:
     """Guards against a market without a margin: over from a book that offers nothing else, under from the others."""
     lines = priced(("1", "x", 20.5, 1.9, 1.9), ("1", "y", 20.5, 2.6, None), ("1", "z", 20.5, None, 3.0))
-    assert prices_by_player(["1"] * 3, lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, 1.9)}
-    assert prices_by_player(["1"] * 2, lines.slice(1), {("1", DAY): 20.5}) == {("1", DAY): (None, None)}
+    assert prices_by_player(["1"] * 3, lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, 1.9, False)}
+    assert prices_by_player(["1"] * 2, lines.slice(1), {("1", DAY): 20.5}) == {("1", DAY): (2.6, 3.0, True)}
     apart = priced(("1", "x", 20.5, 1.8, None), ("1", "x", 20.5, None, 2.0), ("1", "z", 20.5, None, 3.0))
-    assert prices_by_player(["1"] * 3, apart, {("1", DAY): 20.5}) == {("1", DAY): (1.8, 2.0)}, "one book, in two rows"
+    found = prices_by_player(["1"] * 3, apart, {("1", DAY): 20.5})
+    assert found == {("1", DAY): (1.8, 2.0, False)}, "one book, in two rows"
 
 
 def test_a_side_that_no_book_prices_has_no_price() -> None:
     """Guards against a price of 0 where there is none."""
     lines = priced(("1", "x", 20.5, 1.8, None), ("1", "y", 20.5, 2.0, None))
-    assert prices_by_player(["1", "1"], lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, None)}
+    assert prices_by_player(["1", "1"], lines, {("1", DAY): 20.5}) == {("1", DAY): (1.9, None, False)}
 
 
 def test_namesakes_with_the_same_line_have_their_own_prices() -> None:
@@ -58,7 +59,7 @@ def test_namesakes_with_the_same_line_have_their_own_prices() -> None:
         }
     )
     chosen = {("1", DAY): 20.5, ("2", DAY): 20.5}
-    assert prices_of_lines(matched, lines, chosen) == {("1", DAY): (1.8, 2.0), ("2", DAY): (1.7, 2.2)}
+    assert prices_of_lines(matched, lines, chosen) == {("1", DAY): (1.8, 2.0, False), ("2", DAY): (1.7, 2.2, False)}
 
 
 @pytest.mark.parametrize("price", [-110.0, 0.0, 1.0, 100.0, 120.0, float("inf"), float("nan")])

@@ -458,3 +458,29 @@ def test_the_digest_names_rows_and_report(trained: Trained) -> None:
     assert grade(trained, with_columns(snapshot, points=corrected)).digest != first.digest
     more = replace(snapshot, counts=replace(snapshot.counts, without_result=99))
     assert grade(trained, more).digest != first.digest
+
+
+def test_prices_of_different_books_settle_bets_and_are_no_market(trained: Trained) -> None:
+    """Guards against a probability that no bookmaker stated: over of one book and under of another, less a margin."""
+    snapshot = some_lines()
+    made = scored(trained, snapshot)
+    n = made.table.num_rows
+    whose = made.table.select(["player_lookup", "game_date"])
+    prices = whose.append_column("over_price", pa.array([1.4] * n)).append_column("under_price", pa.array([3.5] * n))
+    separate = np.arange(n) % 2 == 0
+    priced = prices.append_column("separate_prices", pa.array([each or None for each in separate.tolist()], pa.bool_()))
+    at_prices = made.at_prices(priced)
+    graded = grade_month(at_prices, snapshot, MONTH, V2_33FEATURES, priced)
+    rows = graded.table.to_pandas()
+    lined = rows["current_points_line"].notna()
+    both = rows["over_price"].notna() & rows["under_price"].notna()
+    own = np.where(rows["model_points"] >= rows["current_points_line"], rows["over_price"], rows["under_price"])
+    assert (lined & ~both).sum() > 10
+    assert set(own[lined & ~both]) == {1.4, 3.5}
+    whole = grade_month(at_prices, snapshot, MONTH, V2_33FEATURES, prices).report.market
+    assert whole is not None
+    assert graded.report.market is not None
+    assert whole.prices is not None
+    assert graded.report.market.prices is not None
+    assert graded.report.market.prices.model.n < whole.prices.model.n
+    assert graded.report.market.bets == whole.bets is not None

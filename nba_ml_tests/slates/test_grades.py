@@ -13,6 +13,7 @@ import pytest
 
 from nba_ml.contract.features import V2_33FEATURES
 from nba_ml.contract.times import eastern_noon
+from nba_ml.data.line_prices import Prices
 from nba_ml.data.snapshot import Snapshot
 from nba_ml.data.tables import SLATE_GRADES
 from nba_ml.registry.channel import Share
@@ -186,7 +187,8 @@ def test_the_tables_say_what_a_reader_needs() -> None:
 
 
 def test_a_slate_is_graded_at_the_prices_that_it_was_made_with() -> None:
-    """Guards against a record at the usual odds, and against one side's prices beside the other's predictions."""
+    """Guards against a record at the usual odds, against one side's prices beside the other's predictions, and against
+    a market out of the prices of different books, of which each prediction keeps that of its own side."""
     rows = slate_rows_of(DAYS[0])
     features = rows["features"].to_pylist()
     at = V2_33FEATURES.names.index("vegas_points_line"), V2_33FEATURES.names.index("has_vegas_line")
@@ -194,11 +196,21 @@ def test_a_slate_is_graded_at_the_prices_that_it_was_made_with() -> None:
         vector[at[0]], vector[at[1]] = round(np.nan_to_num(vector[2])) + 0.5, 1.0
     lined = rows.set_column(rows.column_names.index("features"), "features", pa.array(features, rows["features"].type))
     players = rows["universal_player_id"].to_pylist()
-    prices = {player: (1.5 + i / 100, 2.5 - i / 100) for i, player in enumerate(players) if i % 2}
+    prices = {
+        player: Prices(1.5 + i / 100, 2.5 - i / 100, separate=i % 4 == 1) for i, player in enumerate(players) if i % 2
+    }
     morning = eastern_noon(DAYS[0]) - timedelta(hours=1)
     one = slate(with_tip_offs(lined, {}, prices), who=systems("mock", 50), day=DAYS[0], at=morning)
     graded = grade_slates([one], snapshot(), MONTH)
     stored = {(row["player_lookup"], row["side"]): row["over_price"] for row in one.table.to_pylist()}
+    separate = {
+        row["player_lookup"] for row in lined.to_pylist() if prices.get(row["universal_player_id"], Prices())[2]
+    }
+    of_separate = [row for row in one.table.to_pylist() if row["player_lookup"] in separate]
+    kept = [(row["over_price"] is not None, row["under_price"] is not None) for row in of_separate]
+    predicted_over = [row["model_points"] >= row["current_points_line"] for row in of_separate]
+    assert kept == [(over, not over) for over in predicted_over]
+    assert {*predicted_over} == {True, False}
     for row in graded.table.to_pylist():
         expected = stored[row["player_lookup"], row["side"]]
         assert row["over_price"] == expected or (expected is None and np.isnan(row["over_price"]))
