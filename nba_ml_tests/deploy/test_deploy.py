@@ -253,6 +253,13 @@ def test_compose_is_valid_and_all_its_files_are_there() -> None:
     assert location["grpc_server"]["host"] in COMPOSE["services"]
 
 
+def test_compose_waits_for_the_runs_in_the_code_server() -> None:
+    """Guards a training under way: ten seconds after SIGTERM Docker kills the container in which it runs."""
+    minutes = re.fullmatch("([0-9]+)m", COMPOSE["services"]["code"]["stop_grace_period"])
+    assert minutes is not None
+    assert int(minutes[1]) >= 5
+
+
 def test_the_image_has_what_its_dockerfile_names() -> None:
     """Guards the image: a file that was moved, a user by name, other versions than the tested ones, or dev tools."""
     dockerfile = (DEPLOY / "Dockerfile").read_text()
