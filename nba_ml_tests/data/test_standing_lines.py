@@ -160,7 +160,7 @@ _IN_SQL = sqlglot.transpile(
 
 def test_the_statement_for_bigquery_has_the_same_rule() -> None:
     """Guards against prices from BigQuery of other captures than those of the same lines in files."""
-    random = np.random.default_rng(1)
+    random, connection = np.random.default_rng(1), duckdb.connect(config={"threads": 1})
     kept = 0
     for _ in range(80):
         n = int(random.integers(2, 40))
@@ -183,9 +183,8 @@ def test_the_statement_for_bigquery_has_the_same_rule() -> None:
         )
         standing = standing_lines({"f": lines})["f"]
         expected = standing.filter(standing["over_price"].is_valid())["line"].to_pylist()
-        with duckdb.connect() as connection:
-            renamed = lines.rename_columns({"player_name": "player_lookup"})
-            connection.register("t", renamed.set_column(1, "universal_player_id", lines["player_id"].cast(pa.string())))
-            assert sorted(row[4] for row in connection.execute(_IN_SQL).fetchall()) == expected
+        renamed = lines.rename_columns({"player_name": "player_lookup"})
+        connection.register("t", renamed.set_column(1, "universal_player_id", lines["player_id"].cast(pa.string())))
+        assert sorted(row[4] for row in connection.execute(_IN_SQL).fetchall()) == expected
         kept += len(expected)
     assert kept > 400
