@@ -163,6 +163,7 @@ def test_backfill_launched_from_the_lineage_page_publishes_what_passes(open_page
         dialog.get_by_role("button", name="Launch backfill").click()
     launched = answer.value.json()["data"]["launchPartitionBackfill"]
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    page.close()  # it would ask for the state of every asset all the while
 
     runs = _ended_runs(dagit, launched["backfillId"])
     outcome = {run["month"]: (run["status"], run["assets"]) for run in runs}
