@@ -171,7 +171,10 @@ class BigQueryConnection:
                 raise StillRunningError(f"job {job.job_id}") from error
             on_failure.pop_all()
         record_job(cost_of(job, label))
-        return result.to_arrow(bqstorage_client=reader, timeout=_left(ends))
+        rows: pa.Table = result.to_arrow(bqstorage_client=reader, timeout=_left(ends))
+        if rows.num_rows != result.total_rows:
+            raise ConnectionError(f"{rows.num_rows:,} of {result.total_rows:,} rows arrived")
+        return rows
 
     def _stop(self, client: bigquery.Client, job: bigquery.QueryJob) -> None:
         """Try for a few seconds to cancel an abandoned query, also after Ctrl-C, so that it is not billed further."""

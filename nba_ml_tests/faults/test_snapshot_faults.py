@@ -8,8 +8,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import pyarrow as pa
 import pytest
+from google.cloud.bigquery.table import RowIterator
 
 from nba_ml.contract.errors import NbaMlError, SourceDataError
 from nba_ml.contract.features import V2_33FEATURES
@@ -127,6 +130,19 @@ def test_a_stream_that_breaks_for_ever_ends_in_words(platform: Platform, bigquer
         if broken:
             break
     assert broken > 0, "how often within the deadline is the machine's affair"
+
+
+def test_an_answer_that_lacks_rows_is_asked_for_again(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against a stream that ends early without an error: the month would have fewer rows, and pass."""
+    whole, lacking = RowIterator.to_arrow, [1, 20]
+
+    def to_arrow(result: RowIterator, **options: Any) -> pa.Table:
+        rows = whole(result, **options)
+        return rows.slice(lacking.pop()) if lacking and rows.num_rows > 20 else rows
+
+    monkeypatch.setattr(RowIterator, "to_arrow", to_arrow)
+    assert digest(platform.source(**PATIENCE)) == snapshot_of(MONTH).digest
+    assert not lacking
 
 
 def test_a_process_ends_though_its_stream_of_rows_hangs(
