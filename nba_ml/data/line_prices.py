@@ -17,7 +17,7 @@ from nba_ml.data.tables import PRICES, PROP_LINES, SEPARATE_PRICES
 class Prices(NamedTuple):
     """The prices of a line's two sides.
 
-    `separate`: over is of one book and under of another. They are no market, because no bookmaker's margin links them.
+    `separate`: over is of one book and under of another. No bookmaker's margin links them: they state no probability.
     """
 
     over: float | None = None
