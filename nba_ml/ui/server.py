@@ -116,8 +116,16 @@ def _until_ended() -> Iterator[None]:
         yield
 
 
+class _Workspace(WorkspaceProcessContext):
+    """Dagster's, without the traceback that it prints where a code server was reloaded just before the end."""
+
+    def refresh_code_location(self, name: str) -> None:
+        with suppress(KeyError):  # its watcher asks while the workspace is being closed, and the location is gone
+            super().refresh_code_location(name)
+
+
 def _workspace(instance: dg.DagsterInstance, file: Path) -> WorkspaceProcessContext:
-    return WorkspaceProcessContext(instance, WorkspaceFileTarget([str(file)]), version=dg.__version__)
+    return _Workspace(instance, WorkspaceFileTarget([str(file)]), version=dg.__version__)
 
 
 def _web_server(

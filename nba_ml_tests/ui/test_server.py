@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
+import dagster as dg
 import psutil
 import pytest
 
@@ -137,3 +138,15 @@ def partitions(url: str) -> list[str]:
     request = urllib.request.Request(f"{url}/graphql", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=60) as answer:
         return list(json.load(answer)["data"]["assetNodeOrError"]["partitionKeys"])
+
+
+def test_a_code_server_that_was_reloaded_just_before_the_end_is_no_traceback(tmp_path: Path) -> None:
+    """Guards a log that ends in a KeyError: Dagster's watcher asks for the location of a workspace that is closed."""
+    code = {"grpc_server": {"host": "127.0.0.1", "port": free_port(), "location_name": "nba_ml"}}
+    file = tmp_path / "workspace.yaml"
+    file.write_text(json.dumps({"load_from": [code]}))
+    with dg.instance_for_test() as instance:
+        with pytest.warns(UserWarning, match="nba_ml"), server._workspace(instance, file) as context:
+            assert context.create_request_context().code_location_names == ["nba_ml"]
+        context.refresh_code_location("nba_ml")
+        assert context.create_request_context().code_location_names == []
